@@ -1,0 +1,199 @@
+//! What went wrong, sorted by how far it reaches; and the exit status that says so.
+//!
+//! An error is one line for a person: the place, what was being done, what happened, the remedy.
+//! Text from outside goes in only through [`Foreign`](crate::foreign::Foreign), so that it cannot
+//! forge a line, and secrets never do.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Which kind of help a failure needs, and so the exit status of the run (`sysexits.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Nothing is wrong: the account rests, or another run holds the lock. Exit status 0.
+    Resting,
+    /// A server or the network is unavailable; later runs try again. Exit status 69.
+    Unavailable,
+    /// State, token or log cannot be written. Exit status 74.
+    Disk,
+    /// A mistake of ours. Exit status 70.
+    Internal,
+    /// The configuration must be corrected. Exit status 78.
+    Config,
+    /// The command line is wrong. Exit status 64.
+    Usage,
+    /// Credentials are refused; a person must act. Exit status 77.
+    Refused,
+}
+
+impl Kind {
+    /// The exit status that tells a timer or a person what kind of help is needed.
+    #[must_use]
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Kind::Resting => 0,
+            Kind::Usage => 64,
+            Kind::Unavailable => 69,
+            Kind::Internal => 70,
+            Kind::Disk => 74,
+            Kind::Refused => 77,
+            Kind::Config => 78,
+        }
+    }
+}
+
+/// What must be remembered of a failure, so that later runs do not make it worse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consequence {
+    /// Gmail must be left alone for a while.
+    Rest(Rest),
+    /// Google refused this refresh token (or the access token it gives), known by its digest.
+    TokenRefused {
+        /// A digest of the refused refresh token; never the token.
+        refresh_token: String,
+    },
+}
+
+/// Why Gmail must be left alone, and so for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// `[OVERQUOTA]`, bandwidth limits, or the daily limit: 15 minutes, doubling to 4 hours.
+    Quota,
+    /// Three messages refused in a row, none taken between: as [`Rest::Quota`].
+    Refusals,
+    /// Too many simultaneous connections: 1 minute, doubling to 15.
+    Connections,
+}
+
+/// A failure that ends what was being done, in words for a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Box<Parts>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Parts {
+    kind: Kind,
+    place: String,
+    doing: Option<String>,
+    what: String,
+    remedy: Option<String>,
+    consequence: Option<Consequence>,
+}
+
+impl Error {
+    /// A failure of `kind` at `place` (a server, a file, an option); `what` happened.
+    #[must_use]
+    pub fn new(kind: Kind, place: impl fmt::Display, what: impl fmt::Display) -> Self {
+        Error(Box::new(Parts {
+            kind,
+            place: place.to_string(),
+            doing: None,
+            what: what.to_string(),
+            remedy: None,
+            consequence: None,
+        }))
+    }
+
+    /// Says what was being done; the innermost call wins, because it knows best.
+    #[must_use]
+    pub fn during(mut self, doing: impl fmt::Display) -> Self {
+        self.0.doing.get_or_insert_with(|| doing.to_string());
+        self
+    }
+
+    /// Says what the person can do about it; the innermost call wins.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+        self.0.remedy.get_or_insert_with(|| remedy.to_string());
+        self
+    }
+
+    /// Adds what later runs must know.
+    #[must_use]
+    pub fn with_consequence(mut self, consequence: Consequence) -> Self {
+        self.0.consequence = Some(consequence);
+        self
+    }
+
+    /// Which kind of help it needs.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What later runs must know of it.
+    #[must_use]
+    pub fn consequence(&self) -> Option<&Consequence> {
+        self.0.consequence.as_ref()
+    }
+
+    /// Of two failures of one run, the one to exit with: the one that needs a person.
+    #[must_use]
+    pub fn worse(self, other: Error) -> Error {
+        if other.0.kind > self.0.kind {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.0.place)?;
+        if let Some(doing) = &self.0.doing {
+            write!(f, "{doing}: ")?;
+        }
+        f.write_str(&self.0.what)?;
+        if let Some(remedy) = &self.0.remedy {
+            write!(f, "; {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+// Errors are printed by `{:?}` in places we do not own (test failures, panics): the same one line.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<&Error> for ExitCode {
+    fn from(error: &Error) -> Self {
+        ExitCode::from(error.kind().exit_status())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_place_doing_what_remedy() {
+        let error = Error::new(
+            Kind::Refused,
+            "mail.example.com:993",
+            "the server says \"NO\"",
+        )
+        .during("logging in as alice")
+        .during("opening INBOX")
+        .remedy("correct source_pass");
+        assert_eq!(
+            error.to_string(),
+            "mail.example.com:993: logging in as alice: the server says \"NO\"; correct source_pass"
+        );
+    }
+
+    #[test]
+    fn of_two_failures_the_one_that_needs_a_person_wins() {
+        let network = Error::new(Kind::Unavailable, "a", "x");
+        let login = Error::new(Kind::Refused, "b", "y");
+        assert_eq!(network.clone().worse(login.clone()).kind(), Kind::Refused);
+        assert_eq!(login.worse(network).kind(), Kind::Refused);
+    }
+}

@@ -1,0 +1,2 @@
+//! Exit status of `run`; nothing else.
+fn main() {}

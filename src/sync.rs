@@ -1,0 +1,178 @@
+//! One pass: every new message, source to target.
+//!
+//! The engine knows two contracts, [`Source`] and [`Target`], and what is remembered. It never
+//! hears of IMAP, sockets, files or the time of day except through what it is handed.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::Result;
+use crate::message::{BodyDigest, Identity, Listed, Message, Uid, UidSet, UidValidity};
+
+/// The mailbox that mail comes from; nothing here changes it.
+///
+/// An error of any method ends the pass; what concerns one message alone is a value.
+pub trait Source {
+    /// The UIDs that match, ascending and without doubles; UIDs that do not exist are left out.
+    ///
+    /// # Errors
+    /// The server is unavailable, or the mailbox is not the one it was (another UIDVALIDITY).
+    fn search(&mut self, search: &Search) -> Result<Vec<Uid>>;
+
+    /// What a listing tells of each of these messages, ascending; those that are gone are left
+    /// out, and so may be those that the server does not speak of: only a search tells that a
+    /// message is gone.
+    ///
+    /// # Errors
+    /// As for [`search`](Source::search).
+    fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>>;
+
+    /// The octets of each of these messages, in the order asked for.
+    ///
+    /// # Errors
+    /// As for [`search`](Source::search). A connection that breaks during the fetch is a value
+    /// ([`Fetched::Unreadable`] for what had not come), and the next call opens a new one.
+    fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>>;
+}
+
+/// Which messages of the source mailbox are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// Those among these UIDs that exist (`UID SEARCH UID set`).
+    Uids(UidSet),
+    /// Those received on or after this day, in the server's own time zone (`SINCE`).
+    Since(chrono::NaiveDate),
+    /// Those received on this day, in the server's own time zone (`ON`).
+    On(chrono::NaiveDate),
+}
+
+/// What came of asking for one message's octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// All octets of the message, as the source has them.
+    Octets(Vec<u8>),
+    /// The server ended the command with OK and gave no such message.
+    Missing,
+    /// The server said NO, gave NIL, or the connection broke: why, for a person.
+    Unreadable(String),
+}
+
+/// The mailbox that mail goes to.
+///
+/// Opens nothing until the first call. After an error the pass ends: [`finish`](Target::finish) is
+/// called, and [`settled`](Target::settled) until it is empty, whatever the error was.
+pub trait Target {
+    /// What the server says of itself before the first message of a pass: asked once a pass.
+    ///
+    /// # Errors
+    /// The server is unavailable, refuses the log-in, or the account must rest.
+    fn terms(&mut self) -> Result<Terms>;
+
+    /// Which of these messages the target has already; one answer for each question, in order.
+    ///
+    /// # Errors
+    /// As for [`terms`](Target::terms). A question that the server refuses to answer is
+    /// [`Holding::Absent`].
+    fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>>;
+
+    /// Hands a message over; blocks while too many octets are on their way.
+    ///
+    /// # Errors
+    /// As for [`terms`](Target::terms); the message was then not sent, and has no outcome.
+    fn submit(&mut self, message: Message) -> Result<()>;
+
+    /// The next outcome, if one has come; each message submitted has exactly one.
+    fn settled(&mut self) -> Option<(Uid, Outcome)>;
+
+    /// Waits until every message submitted has its outcome.
+    ///
+    /// # Errors
+    /// As for [`terms`](Target::terms); the outcomes are there all the same.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// What the target says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The largest message it takes, in octets (APPENDLIMIT, RFC 7889); `None`: it does not say.
+    pub append_limit: Option<u64>,
+    /// Where new mail will appear: All Mail's UIDVALIDITY and UIDNEXT, read before the first append.
+    pub mark: Option<Mark>,
+}
+
+/// A place in the target's mailbox of all mail: what is appended later has at least this UID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The value under which `uid_next` holds.
+    pub uid_validity: UidValidity,
+    /// The UID that the next message was to get.
+    pub uid_next: Uid,
+}
+
+/// Does the target have this message?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The UID at the source, for messages to a person only.
+    pub uid: Uid,
+    /// Id and header digest: both must match. Without id only `sent` can find it.
+    pub identity: Identity,
+    /// How far the search goes.
+    pub reach: Reach,
+    /// It was sent and the answer was lost: the body must match as well, and mail at or above the
+    /// mark is compared even if no search finds it.
+    pub sent: Option<Sent>,
+}
+
+/// An append whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// When it was about to be sent.
+    pub at: DateTime<Utc>,
+    /// Where it would appear.
+    pub mark: Option<Mark>,
+    /// The digest of its body.
+    pub body: BodyDigest,
+}
+
+/// How far a search at the target goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All Mail; what the reader threw away does not count.
+    AllMail,
+    /// All Mail, Trash and Junk: Gmail would take a deleted mail back if it came again.
+    Everywhere,
+}
+
+/// Whether the target has a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// It has it.
+    Held,
+    /// It has another message under the same id.
+    Other,
+    /// It was not found; for a server whose index is late, no proof.
+    Absent,
+}
+
+/// What became of a message that was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target said OK, and where it put it.
+    Appended(AppendUid),
+    /// The target will not take it now: why. It was not stored.
+    Parked(String),
+    /// The target will never take it: why. It was not stored.
+    Refused(String),
+    /// The answer was lost: it may be stored or not. Why.
+    Uncertain(String),
+    /// Nothing is wrong with it and it was not stored: the pass ended before.
+    Returned,
+}
+
+/// Where the target put a message (RFC 4315).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendUid {
+    /// The target folder's UIDVALIDITY.
+    pub uid_validity: UidValidity,
+    /// The message's UID there.
+    pub uid: Uid,
+}
