@@ -10,5 +10,7 @@ pub mod foreign;
 pub mod message;
 /// A value that cannot be printed; where a password comes from.
 pub mod secret;
+/// What is remembered between runs.
+pub mod state;
 /// One pass: every new message, source to target.
 pub mod sync;

@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use crate::error::Result;
 use crate::message::{BodyDigest, Identity, Listed, Message, Uid, UidSet, UidValidity};
 
+pub use crate::message::Mark;
+
 /// The mailbox that mail comes from; nothing here changes it.
 ///
 /// An error of any method ends the pass; what concerns one message alone is a value.
@@ -97,15 +99,6 @@ pub struct Terms {
     pub append_limit: Option<u64>,
     /// Where new mail will appear: All Mail's UIDVALIDITY and UIDNEXT, read before the first append.
     pub mark: Option<Mark>,
-}
-
-/// A place in the target's mailbox of all mail: what is appended later has at least this UID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// The value under which `uid_next` holds.
-    pub uid_validity: UidValidity,
-    /// The UID that the next message was to get.
-    pub uid_next: Uid,
 }
 
 /// Does the target have this message?
