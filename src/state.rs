@@ -231,24 +231,22 @@ impl State {
         self.settled.contains(uid) || self.parked.contains_key(&uid)
     }
 
-    /// The parked message under another UID that may be the same as this one and already at Gmail.
-    #[must_use]
-    pub fn twin_in_doubt(
-        &self,
-        uid: Uid,
-        id: &MessageId,
+    /// The parked messages of this id and header that were sent without an answer.
+    pub fn twins_in_doubt<'a>(
+        &'a self,
+        id: &'a MessageId,
         digest: Digest,
-    ) -> Option<(Uid, &Parked)> {
+    ) -> impl Iterator<Item = (Uid, &'a Parked)> {
+        let is_twin = move |parked: &Parked| {
+            parked.sent.is_some()
+                && parked.id.as_ref() == Some(id)
+                && parked
+                    .digest
+                    .is_some_and(|parked| parked.header == digest.header)
+        };
         self.parked
             .iter()
-            .find(|(parked_uid, parked)| {
-                **parked_uid != uid
-                    && parked.sent.is_some()
-                    && parked.id.as_ref() == Some(id)
-                    && parked
-                        .digest
-                        .is_some_and(|parked| parked.header == digest.header)
-            })
+            .filter(move |(_, parked)| is_twin(parked))
             .map(|(uid, parked)| (*uid, parked))
     }
 

@@ -89,6 +89,12 @@ impl Store {
         &self.state
     }
 
+    /// Says whether anything was recorded that the snapshot does not hold yet.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.unfolded > 0
+    }
+
     /// Remembers an event: in memory, and as a journal line that outlasts this process.
     ///
     /// # Errors
@@ -113,7 +119,9 @@ impl Store {
         }
         self.append(&lines)?;
         self.unfolded += events.len();
-        events.into_iter().for_each(|event| self.state.apply(event));
+        for event in events {
+            self.state.apply(event);
+        }
         Ok(())
     }
 

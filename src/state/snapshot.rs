@@ -174,7 +174,7 @@ fn known(
         .filter_map(|(text, at)| {
             let digests = digests.remove(&text).unwrap_or_default();
             let at = at
-                .as_deref()
+                .as_str()
                 .and_then(parse_time)
                 .map_or(now, |at| at.min(now));
             MessageId::from_field(&text).map(|id| (id, Known { at, digests }))

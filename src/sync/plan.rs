@@ -12,6 +12,9 @@ use crate::state::{Cursor, DatePass, Knowledge, Parked, State};
 /// two machines and a day's end in another time zone lie in between.
 const MARGIN: TimeDelta = TimeDelta::days(2);
 
+/// No mailbox goes back further, however many days are asked for.
+const BEFORE_MAIL: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
 /// What a pass has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -54,12 +57,20 @@ pub(super) fn due(
             Due::ByDate(pass.clone(), Begun::Before)
         }
         (None, Some(cursor)) if holds(cursor, state, mailbox, source) => above(cursor, mailbox),
-        _ => Due::ByDate(begin(state, mailbox, source, first_run_days, now), Begun::Now),
+        _ => Due::ByDate(
+            begin(state, mailbox, source, first_run_days, now),
+            Begun::Now,
+        ),
     };
     // In a new pass by date the UIDs of parked messages count no longer.
     let parked = match due {
         Due::ByDate(_, Begun::Now) => Vec::new(),
-        _ => state.parked.iter().filter(|(_, parked)| parked.is_due(now)).map(|(uid, _)| *uid).collect(),
+        _ => state
+            .parked
+            .iter()
+            .filter(|(_, parked)| parked.is_due(now))
+            .map(|(uid, _)| *uid)
+            .collect(),
     };
     Plan { due, parked }
 }
@@ -99,7 +110,9 @@ fn begin(
 ) -> DatePass {
     let since = match state.last_sync {
         Some(last) => last.min(now) - MARGIN,
-        None => now - TimeDelta::days(first_run_days.into()),
+        None => TimeDelta::try_days(first_run_days.into())
+            .and_then(|back| now.checked_sub_signed(back))
+            .map_or(BEFORE_MAIL, |since| since.max(BEFORE_MAIL)),
     };
     let unfinished = state.date_pass.as_ref().map_or(since, |pass| pass.since);
     DatePass {
@@ -118,14 +131,19 @@ pub(super) fn ask_since(pass: &DatePass) -> NaiveDate {
 
 /// The days to ask ON for, so that what was parked is found: its day, and the days next to it.
 pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a Parked>) -> BTreeSet<NaiveDate> {
-    let days = strays.filter_map(|stray| stray.date).map(|date| date.date_naive());
-    days.flat_map(|day| [day - Days::new(1), day, day + Days::new(1)]).collect()
+    let days = strays
+        .filter_map(|stray| stray.date)
+        .map(|date| date.date_naive());
+    days.flat_map(|day| [day - Days::new(1), day, day + Days::new(1)])
+        .collect()
 }
 
 /// Says whether a message was received late enough for this pass by date; one without a readable
 /// date was, because the server found it by the day.
 pub(super) fn is_late_enough(pass: &DatePass, listed: &Listed) -> bool {
-    listed.internal_date.is_none_or(|date| date.to_utc() >= pass.since)
+    listed
+        .internal_date
+        .is_none_or(|date| date.to_utc() >= pass.since)
 }
 
 /// How a message came to be looked at: by its place above the cursor, or by the day of its arrival.
@@ -172,8 +190,10 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
         (Knowledge::IdOnly, Manner::ByDate) => Verdict::Ask(Reach::Everywhere, IfAbsent::Leave),
         (Knowledge::IdOnly, Manner::New) => Verdict::Ask(Reach::Everywhere, IfAbsent::Deliver),
         (Knowledge::Digests(digests), manner) => {
-            let same: Vec<&Digest> =
-                digests.iter().filter(|digest| digest.header == listed.identity.header).collect();
+            let same: Vec<&Digest> = digests
+                .iter()
+                .filter(|digest| digest.header == listed.identity.header)
+                .collect();
             if same.is_empty() {
                 ask
             } else if manner == Manner::ByDate || same.iter().any(|digest| digest.body.is_none()) {
