@@ -199,6 +199,11 @@ impl Store {
     /// Empties the journal, or creates it for good, and gives its first line.
     fn begin_journal(&mut self) -> io::Result<Vec<u8>> {
         let is_new = self.disk.read(&Name::Journal)?.is_none();
+        if !is_new {
+            // What it held is folded into the snapshot that lies there; but a run that was killed
+            // just after the rename did not make that snapshot's name durable.
+            self.disk.sync_folder()?;
+        }
         self.disk.create(&Name::Journal)?;
         if is_new {
             self.disk.sync_folder()?;
