@@ -23,12 +23,19 @@ pub enum Event {
         /// Its place among the strays.
         stray: usize,
     },
-    /// A stray was neither found at the source nor will it be looked for again.
+    /// A stray is at the source no longer, and never reached Gmail.
     Lost {
         /// Its place among the strays.
         stray: usize,
-        /// What a person is told, if it never reached Gmail.
-        refused: Option<Refused>,
+        /// What a person is told.
+        refused: Refused,
+    },
+    /// A stray is at Gmail, whatever became of it at the source.
+    StrayDone {
+        /// Its place among the strays.
+        stray: usize,
+        /// When that became known.
+        at: DateTime<Utc>,
     },
     /// A message is about to be appended: parked, marked as sent, until its outcome is known.
     Intent {
@@ -105,8 +112,12 @@ impl State {
             }
             Event::Lost { stray, refused } => {
                 self.take_stray(stray);
-                if let Some(refused) = refused {
-                    self.report("before", refused);
+                self.report("before", refused);
+            }
+            Event::StrayDone { stray, at } => {
+                let parked = self.take_stray(stray);
+                if let Some((id, digest)) = parked.and_then(|stray| stray.id.zip(stray.digest)) {
+                    self.remember(id, digest, at);
                 }
             }
             Event::Intent {

@@ -179,41 +179,47 @@ impl Engine<'_> {
     /// Asks Gmail which of the group it has, and gives back what must be read.
     fn ask(&mut self, group: Vec<Candidate>) -> Result<Vec<Candidate>> {
         let holdings = self.holdings(&group)?;
-        let now = (self.now)();
         let mut wanted = Vec::new();
-        let mut known = UidSet::default();
         for (candidate, holding) in group.into_iter().zip(holdings) {
-            let listed = &candidate.listed;
             match (candidate.verdict, holding) {
                 (Verdict::Ask(_, if_absent), Some(holding))
                     if !plan::must_deliver(holding, if_absent) =>
                 {
-                    match (&listed.identity.id, holding) {
-                        (Some(id), Holding::Held) => {
-                            log::info!("{id} (uid {}) is at gmail already", listed.uid);
-                            let digest = Digest {
-                                header: listed.identity.header,
-                                body: None,
-                            };
-                            let (uid, id) = (listed.uid, id.clone());
-                            self.report.found += 1;
-                            self.progress.settled(0);
-                            self.store.record(Event::Done {
-                                uid,
-                                id,
-                                digest,
-                                at: now,
-                                appended: false,
-                            })?;
-                        }
-                        _ => known.insert(listed.uid),
-                    }
+                    self.settle_there(candidate.listed, holding)?;
                 }
                 _ => wanted.push(candidate),
             }
         }
-        self.settle_known(known)?;
         Ok(wanted)
+    }
+
+    /// Settles what Gmail has, or had: what the original delivered and the reader deleted for good
+    /// is remembered, too, with the header that it is now seen to have.
+    fn settle_there(&mut self, listed: Listed, holding: Holding) -> Result<()> {
+        let Listed {
+            uid,
+            identity: Identity { id, header },
+            ..
+        } = listed;
+        match holding {
+            Holding::Held => self.report.found += 1,
+            Holding::Other | Holding::Absent => self.report.known += 1,
+        }
+        self.progress.settled(0);
+        let Some(id) = id else {
+            return self.store.record(Event::Settled {
+                uids: UidSet::from_iter([uid]),
+            });
+        };
+        log::info!("{id} (uid {uid}) was delivered another way");
+        let digest = Digest { header, body: None };
+        self.store.record(Event::Done {
+            uid,
+            id,
+            digest,
+            at: (self.now)(),
+            appended: false,
+        })
     }
 
     /// What Gmail answers for each of the group; `None` where it need not be asked.

@@ -191,19 +191,23 @@ impl Engine<'_> {
                 stray += 1;
                 continue;
             }
-            let refused = (!is_found).then(|| Refused {
-                id: parked.id.clone(),
-                when: (self.now)(),
-                why: LEFT.to_owned(),
-            });
-            if let Some(refused) = &refused {
-                let id = refused
-                    .id
-                    .as_ref()
-                    .map_or_else(|| "a message".to_owned(), ToString::to_string);
-                log::error!("not copied: {id}: {LEFT}");
-                self.report.refused += 1;
+            let at = (self.now)();
+            if is_found {
+                self.report.found += 1;
+                self.store.record(Event::StrayDone { stray, at })?;
+                continue;
             }
+            let id = parked
+                .id
+                .as_ref()
+                .map_or_else(|| "a message".to_owned(), ToString::to_string);
+            log::error!("not copied: {id}: {LEFT}");
+            self.report.refused += 1;
+            let refused = Refused {
+                id: parked.id,
+                when: at,
+                why: LEFT.to_owned(),
+            };
             self.store.record(Event::Lost { stray, refused })?;
         }
         Ok(())

@@ -82,7 +82,7 @@ fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
     let mut told: Vec<String> = state(world)
         .refused
         .values()
-        .map(|refused| refused.id.as_ref().unwrap().as_str().to_owned())
+        .filter_map(|refused| Some(refused.id.as_ref()?.as_str().to_owned()))
         .collect();
     told.sort();
     (there, told)

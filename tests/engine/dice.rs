@@ -18,7 +18,7 @@ impl Dice {
 
     /// A number below the limit.
     pub fn below(&mut self, limit: u32) -> u32 {
-        u32::try_from(self.next() % u64::from(limit.max(1))).unwrap()
+        u32::try_from(self.next() % u64::from(limit.max(1))).unwrap_or(0)
     }
 
     /// Yes, in so many of a thousand cases.

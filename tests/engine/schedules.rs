@@ -137,8 +137,11 @@ impl Schedule {
         let is_fax = octets.starts_with(FAX);
         // Until a first run has begun, old mail is not asked for.
         let is_asked_for = self.has_begun() || self.now() - date < TimeDelta::days(5);
+        let is_recent = self.now() - date < TimeDelta::days(10);
         let fate = self.fate(&octets);
         fate.due |= is_asked_for;
+        // Between the two, the hour of the first run decides.
+        fate.was_due |= is_recent;
         // The same id and header with another body is told apart only above the cursor.
         fate.may_be_lost |= is_fax;
         let uid = self.world.borrow_mut().source.deliver(octets.clone(), date);
@@ -500,13 +503,17 @@ impl Schedule {
         let place = [Place::Archive, Place::Archive, Place::Trash, Place::Gone]
             [self.dice.below(4) as usize];
         let there = &mut world.gmail.messages[index];
+        if there.place == Place::Gone {
+            return;
+        }
         there.place = place;
         let octets = there.octets.clone();
         drop(world);
         self.note(|| format!("the reader moves to {place:?}: {}", text(&octets)));
         let id = MessageId::of_octets(&octets);
         let identity = Identity::of_header(&octets);
-        let is_uncertain = remembered.parked.values().any(|parked| {
+        let strays = remembered.date_pass.iter().flat_map(|pass| &pass.strays);
+        let is_uncertain = remembered.parked.values().chain(strays).any(|parked| {
             parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
         });
         let is_found_in_trash = identity.id.is_some() && place == Place::Trash;

@@ -533,18 +533,6 @@ impl DiskModel {
         self.names.insert(name.clone(), self.next);
         self.durable_names.insert(name, self.next);
     }
-
-    /// Tears the last line of a file.
-    pub fn tear(&mut self, name: &Name, octets: usize) {
-        if let Some(file) = self
-            .names
-            .get(name)
-            .and_then(|inode| self.files.get_mut(inode))
-        {
-            file.0.truncate(file.0.len().saturating_sub(octets));
-            file.1.clone_from(&file.0);
-        }
-    }
 }
 
 impl Disk1 {
@@ -581,16 +569,16 @@ impl Disk for Disk1 {
 
     fn append(&mut self, name: &Name, octets: &[u8]) -> io::Result<()> {
         // A write may be cut in the middle.
+        let was_dead = self.0.borrow().dead;
         let died = self.step();
         let world = &mut *self.0.borrow_mut();
         let inode = world.disk.names[name];
         let file = &mut world.disk.files.get_mut(&inode).unwrap().0;
         match died {
             Ok(()) => file.extend_from_slice(octets),
-            Err(_) if world.steps == world.death.map_or(0, |(at, _)| at) => {
+            Err(_) if !was_dead => {
                 let torn = world.dice.below(u32::try_from(octets.len() + 1).unwrap()) as usize;
                 file.extend_from_slice(&octets[..torn]);
-                world.steps += 1;
             }
             Err(_) => {}
         }
