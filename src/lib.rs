@@ -12,3 +12,5 @@ pub mod message;
 pub mod secret;
 /// One pass: every new message, source to target.
 pub mod sync;
+/// The access token: load, renew, save.
+pub mod token;
