@@ -2,6 +2,8 @@
 
 /// `config.json`, as written and as meant.
 pub mod config;
+/// A TCP or TLS stream with deadlines and last words.
+pub mod connection;
 /// What went wrong, sorted by how far it reaches.
 pub mod error;
 /// Text from outside, escaped.
@@ -10,6 +12,8 @@ pub mod foreign;
 pub mod message;
 /// A value that cannot be printed; where a password comes from.
 pub mod secret;
+/// Greeting, capabilities, log-in, EXAMINE, LIST: what both sides say to a server.
+pub mod session;
 /// One pass: every new message, source to target.
 pub mod sync;
 /// The access token: load, renew, save.
