@@ -105,6 +105,13 @@ impl Token {
         }
     }
 
+    /// When the access token expires, and with it every session that was opened with it; none if
+    /// that is not known.
+    #[must_use]
+    pub fn expires(&self) -> Option<DateTime<Utc>> {
+        self.file.expiry().filter(|_| self.file.refresh().is_some())
+    }
+
     /// How the state remembers which refresh token was refused; of a file that has none, which
     /// access token.
     #[must_use]
@@ -177,7 +184,7 @@ impl Token {
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(self.ca_file.as_deref())?,
+            None => Endpoint::new(self.file.token_uri(), self.ca_file.as_deref())?,
         };
         let answer = self
             .endpoint

@@ -11,13 +11,14 @@ use oauth2::basic::{
 };
 use oauth2::{
     AuthType, Client, ClientId, ClientSecret, ErrorResponse, HttpRequest, HttpResponse,
-    RefreshToken, RequestTokenError, StandardRevocableToken, TokenResponse,
+    RefreshToken, RequestTokenError, StandardRevocableToken, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
-use ureq::tls::TlsConfig;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::file::TokenFile;
+use crate::connection::{Trust, crypto_provider};
 use crate::error::Result;
 use crate::foreign::Foreign;
 use crate::secret::Secret;
@@ -129,9 +130,12 @@ enum Answer {
 
 impl Endpoint {
     /// Opens nothing yet; trusts the certificates of `ca_file`, or the system's.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Endpoint> {
+    pub(super) fn new(uri: &TokenUrl, ca_file: Option<&Path>) -> Result<Endpoint> {
+        let is_encrypted = uri.url().scheme() == "https";
+        let tls = is_encrypted.then(|| tls(ca_file)).transpose()?;
         let config = Agent::config_builder()
-            .tls_config(trust(ca_file)?)
+            .tls_config(tls.unwrap_or_default())
+            .https_only(is_encrypted)
             // Secrets go where the file says, and nowhere that an answer says.
             .max_redirects(0)
             .http_status_as_error(false)
@@ -219,8 +223,17 @@ impl Endpoint {
     }
 }
 
-fn trust(_ca_file: Option<&Path>) -> Result<TlsConfig> {
-    Ok(TlsConfig::default())
+/// TLS as the connections to the mail server of the same account have it.
+fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
+    let trust = Trust::load(ca_file)?;
+    let certificates: Vec<Certificate<'static>> = trust
+        .certificates()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&certificates))
+        .unversioned_rustls_crypto_provider(crypto_provider())
+        .build())
 }
 
 fn granted(response: &BasicTokenResponse) -> Grant {
