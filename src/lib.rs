@@ -8,6 +8,8 @@ pub mod connection;
 pub mod error;
 /// Text from outside, escaped.
 pub mod foreign;
+/// The mailbox mail goes to.
+pub mod gmail;
 /// The words: what a mailbox, a message and its identity are called here.
 pub mod message;
 /// A value that cannot be printed; where a password comes from.
@@ -20,3 +22,5 @@ pub mod source;
 pub mod state;
 /// One pass: every new message, source to target.
 pub mod sync;
+/// The access token: load, renew, save.
+pub mod token;
