@@ -1,7 +1,7 @@
 //! A connection to an IMAP server: octets, deadlines and last words.
 //!
 //! It opens TCP and TLS, lets nothing wait for ever and nothing grow without bound, and hands what
-//! the server says to the IMAP library line by line, made safe for its parser ([`gate`]). It knows
+//! the server says to the IMAP library line by line, made safe for its parser (`gate`). It knows
 //! where lines and literals are, but not what they mean.
 
 use std::io::{self, Read, Write};

@@ -1,6 +1,6 @@
 //! A session with an IMAP server: greeting, capabilities, log-in, EXAMINE, LIST; for both sides.
 //!
-//! Everything that is read passes through here, and every way to fail becomes a [`Failure`]. The
+//! Everything that is read passes through here, and every way to fail becomes a `Failure`. The
 //! library's own readers of EXAMINE, APPEND and the like are not used: they panic on, or give up
 //! at, lines that servers may send.
 

@@ -1,6 +1,6 @@
 //! What is remembered between runs.
 //!
-//! [`State`] is a value: events change it, nothing else does, and each event stands in the journal
+//! `State` is a value: events change it, nothing else does, and each event stands in the journal
 //! before it is relied on. What is parked is the one place for everything unfinished: an append
 //! that is about to be sent stands there, marked as sent, until its outcome is known.
 

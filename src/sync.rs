@@ -1,6 +1,6 @@
 //! One pass: every new message, source to target.
 //!
-//! The engine knows two contracts, [`Source`] and [`Target`], and what is remembered. It never
+//! The engine knows two contracts, `Source` and `Target`, and what is remembered. It never
 //! hears of IMAP, sockets, files or the time of day except through what it is handed.
 
 use std::fmt;
