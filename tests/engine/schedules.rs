@@ -13,7 +13,7 @@ use imap_to_gmail_sync::state::disk::Name;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
-use crate::run::{run, state};
+use crate::run::{Ended, run, state};
 use crate::world::{Death, Faults, Octets, Place, Shared, SourceMessage, World};
 
 /// A device that sends everything under one id.
@@ -65,6 +65,8 @@ struct Schedule {
     /// A copy of the source as a backup has it.
     backup: Option<(Vec<SourceMessage>, u32)>,
     restored: bool,
+    /// The last run died: what it wrote may yet be lost with the power.
+    died: bool,
     had_original: bool,
     trace: bool,
     failures: BTreeSet<Failure>,
@@ -88,6 +90,7 @@ impl Schedule {
             printed: 0,
             backup: None,
             restored: false,
+            died: false,
             had_original: false,
             trace,
             failures: BTreeSet::new(),
@@ -236,8 +239,8 @@ impl Schedule {
             let fate = self.fate(&message.octets);
             fate.foreign = true;
             fate.due = false;
-            // Deleted for good, and its id is in use again: a stated limit.
-            fate.may_be_doubled |= place == Place::Gone && id.as_str() == "<printer@x>";
+            // Only its id is known, and it is deleted for good: a stated limit.
+            fate.may_be_doubled |= place == Place::Gone;
         }
         let as_list = self.dice.chance(300);
         let ids = if as_list {
@@ -524,7 +527,7 @@ impl Schedule {
             parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
         });
         let is_found_in_trash = identity.id.is_some() && place == Place::Trash;
-        if place != Place::Archive && is_uncertain && !is_found_in_trash {
+        if place != Place::Archive && (is_uncertain || self.died) && !is_found_in_trash {
             // Uncertain, and deleted before we could look: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
@@ -588,6 +591,8 @@ impl Schedule {
             self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
         }
         self.note(|| format!("run: {ended:?}"));
+        self.died = ended == Ended::Died;
+        self.restored &= self.died;
         if self.trace {
             let world = self.world.borrow();
             let journal = world.disk.content(&Name::Journal).unwrap_or_default();
@@ -631,7 +636,6 @@ impl Schedule {
                 fate.may_be_doubled = true;
             }
         }
-        self.restored = false;
         // What UIDs cannot tell, the date must: old dates are a stated limit then.
         let cursor_holds = remembered.cursor.as_ref().is_some_and(|cursor| {
             cursor.uid_validity.get() == self.world.borrow().source.uid_validity
@@ -707,6 +711,7 @@ impl Schedule {
             self.wait(pause);
             self.note_refill();
             let ended = run(&self.world);
+            self.restored = false;
             self.note(|| format!("clean run: {ended:?}"));
         }
         self.judge();
