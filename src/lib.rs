@@ -8,6 +8,8 @@ pub mod connection;
 pub mod error;
 /// Text from outside, escaped.
 pub mod foreign;
+/// The mailbox mail goes to.
+pub mod gmail;
 /// The words: what a mailbox, a message and its identity are called here.
 pub mod message;
 /// A value that cannot be printed; where a password comes from.
@@ -16,5 +18,9 @@ pub mod secret;
 pub mod session;
 /// The mailbox mail comes from: list, fetch.
 pub mod source;
+/// What is remembered between runs.
+pub mod state;
 /// One pass: every new message, source to target.
 pub mod sync;
+/// The access token: load, renew, save.
+pub mod token;
