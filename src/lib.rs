@@ -16,6 +16,8 @@ pub mod message;
 pub mod secret;
 /// Greeting, capabilities, log-in, EXAMINE, LIST: what both sides say to a server.
 pub mod session;
+/// The mailbox mail comes from: list, fetch.
+pub mod source;
 /// One pass: every new message, source to target.
 pub mod sync;
 /// The access token: load, renew, save.

@@ -1,5 +1,14 @@
 //! Opening connections to a real server: TLS in all its forms, and what is refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may stop at what it does not expect"
+)]
+
 mod dovecot;
 
 use dovecot::{Dovecot, PASSWORD};

@@ -15,7 +15,7 @@ pub struct Certificate {
 impl Certificate {
     /// One that signs itself and names these hosts.
     pub fn of_its_own(names: &[&str]) -> Certificate {
-        self_signed(parameters(names))
+        self_signed(&parameters(names))
     }
 
     /// One that signs itself, says that it is an authority, and names another host: what
@@ -26,7 +26,7 @@ impl Certificate {
         parameters
             .distinguished_name
             .push(DnType::CommonName, "some.host");
-        self_signed(parameters)
+        self_signed(&parameters)
     }
 
     /// One that signed itself and has expired.
@@ -34,7 +34,7 @@ impl Certificate {
         let mut parameters = parameters(names);
         parameters.not_before = rcgen::date_time_ymd(2019, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        self_signed(parameters)
+        self_signed(&parameters)
     }
 
     /// One that a private authority signed for these hosts.
@@ -64,7 +64,7 @@ fn parameters(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names).unwrap()
 }
 
-fn self_signed(parameters: CertificateParams) -> Certificate {
+fn self_signed(parameters: &CertificateParams) -> Certificate {
     let key = KeyPair::generate().unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
     Certificate {
