@@ -1,0 +1,249 @@
+//! APPEND: the message literal, what Gmail refuses, and what becomes of an unfinished one.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, Utc};
+use imap_codec::imap_types::command::CommandBody;
+
+use crate::events::What;
+use crate::gmail::IndexDelay;
+use crate::grammar::{Literal, decode, name};
+use crate::header;
+use crate::select;
+use crate::session::Session;
+use crate::store::Arrival;
+use crate::wire::{Result, Verdict};
+
+/// The flags that a client may give a message.
+const KNOWN_FLAGS: [&str; 5] = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
+
+/// GMAIL.md 3.2.
+const TOO_BIG: &str =
+    "BAD [TOOBIG] Message too large. https://support.google.com/mail/answer/6584#limit";
+const NO_FOLDER: &str = "NO [TRYCREATE] Folder doesn't exist. (Failure)";
+const NUL: &str = "* BYE Invalid character in literal.";
+const NO_FLAG: &str = "BAD Invalid Arguments: Unable to parse flag";
+const NO_MESSAGE: &str = "BAD Invalid Arguments: Unable to parse message";
+
+/// What becomes of an APPEND whose connection is cut when its literal has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unfinished {
+    /// It is not stored.
+    #[default]
+    Forgotten,
+    /// It is stored at once.
+    Stored,
+    /// It is stored so much later, by the server's clock.
+    StoredAfter(Duration),
+    /// It is stored when the test says so, by `Mailboxes::store_unfinished`.
+    StoredWhenTold,
+}
+
+/// What stands before the literal.
+struct Head {
+    folder: String,
+    flags: BTreeSet<String>,
+    date: Option<DateTime<FixedOffset>>,
+}
+
+/// Says whether the literal announced at the end of this command is a message: APPEND's is,
+/// unless it is the name of the mailbox.
+pub(crate) fn is_message(octets: &[u8]) -> bool {
+    let words: Vec<&[u8]> = octets.splitn(3, |&octet| octet == b' ').collect();
+    match words[..] {
+        [_, command, arguments] => {
+            command.eq_ignore_ascii_case(b"APPEND") && !arguments.starts_with(b"{")
+                || command.eq_ignore_ascii_case(b"APPEND") && arguments.contains(&b'\n')
+        }
+        _ => false,
+    }
+}
+
+/// APPEND (GMAIL.md 3.1, 3.2): `before` is the command up to the message literal.
+pub(crate) fn append(session: &mut Session, before: &[u8], literal: Literal) -> Result<()> {
+    let early = match read_head(session, before) {
+        Ok(head) => refuse_head(session, &head, literal).map_or(Ok(head), Err),
+        Err(refusal) => Err(refusal),
+    };
+    match early {
+        Err(refusal) if literal.is_awaited => session.wire.answer(&refusal),
+        Err(refusal) => {
+            session.wire.read_octets(literal.octets)?;
+            session.wire.read_line()?;
+            session.wire.answer(&refusal)
+        }
+        Ok(head) => receive(session, head, literal),
+    }
+}
+
+/// Reads what stands before the literal; else the refusal.
+fn read_head(session: &Session, before: &[u8]) -> std::result::Result<Head, String> {
+    let unparsable = session.words.unparsable.to_owned();
+    if session.user.is_none() {
+        return Err(session.words.wrong_state.to_owned());
+    }
+    // imap-codec wants a literal to be there; the real one is still with the client.
+    let closed = [before, b"{1}\r\nx"].concat();
+    match decode(&closed) {
+        Some(CommandBody::Append {
+            mailbox,
+            flags,
+            date,
+            ..
+        }) => Ok(Head {
+            folder: name(&mailbox),
+            flags: flags.iter().map(ToString::to_string).collect(),
+            date: date.map(|date| *date.as_ref()),
+        }),
+        _ if before
+            .windows(3)
+            .any(|part| part == b" \\)" || part == b"(\\)") =>
+        {
+            Err(format!("{NO_FLAG} \\"))
+        }
+        _ => Err(unparsable),
+    }
+}
+
+/// What Gmail refuses before it asks for the literal.
+fn refuse_head(session: &Session, head: &Head, literal: Literal) -> Option<String> {
+    let is_unknown =
+        |flag: &&String| flag.starts_with('\\') && !KNOWN_FLAGS.contains(&flag.as_str());
+    let gmail = session.shared.gmail();
+    let limit = gmail.map(|gmail| gmail.options().append_limit);
+    if let Some(flag) = head.flags.iter().find(is_unknown) {
+        return Some(format!(
+            "BAD Invalid Arguments: Unable to parse flag {flag}"
+        ));
+    }
+    let store = session.shared.store();
+    let folder = store
+        .folder(&head.folder)
+        .filter(|folder| !folder.is("\\Noselect"));
+    if folder.is_none() {
+        return Some(NO_FOLDER.to_owned());
+    }
+    if limit.is_some_and(|limit| literal.octets > limit) {
+        return Some(TOO_BIG.to_owned());
+    }
+    None
+}
+
+fn receive(session: &mut Session, head: Head, literal: Literal) -> Result<()> {
+    session.ask_for(literal)?;
+    let Some((octets, verdict)) = read_message(session, literal.octets)? else {
+        return Ok(());
+    };
+    let is_storable = refuse_message(session, &octets).is_none();
+    match verdict {
+        Err(gone) => {
+            if is_storable {
+                leave(session, head, octets);
+            }
+            Err(gone)
+        }
+        Ok(Verdict::Done) => Ok(()),
+        Ok(Verdict::Go) => finish(session, head, octets),
+    }
+}
+
+type Received = (Vec<u8>, Result<Verdict>);
+
+/// The message, and what is to happen then; none if another answer was given meanwhile.
+fn read_message(session: &mut Session, size: usize) -> Result<Option<Received>> {
+    let begins = session.wire.event(What::LiteralBegins(size))?;
+    let mut octets = session.wire.read_octets(size / 2)?;
+    let half = session.wire.event(What::LiteralHalf(size))?;
+    octets.extend(session.wire.read_octets(size - size / 2)?);
+    let rest = session.wire.read_line()?;
+    if begins == Verdict::Done || half == Verdict::Done {
+        return Ok(None);
+    }
+    if !rest.is_empty() {
+        session.unparsable()?;
+        return Ok(None);
+    }
+    let verdict = session.wire.event(What::Literal(size));
+    Ok(Some((octets, verdict)))
+}
+
+/// What Gmail refuses for its content; a BYE line closes the connection.
+fn refuse_message(session: &Session, octets: &[u8]) -> Option<&'static str> {
+    session.shared.gmail()?;
+    if octets.contains(&0) {
+        return Some(NUL);
+    }
+    header::fields(octets).is_empty().then_some(NO_MESSAGE)
+}
+
+fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
+    match refuse_message(session, &octets) {
+        Some(NUL) => {
+            session.wire.line(NUL)?;
+            return Err(session.wire.close());
+        }
+        Some(refusal) => return session.wire.answer(refusal),
+        None => {}
+    }
+    let arrival = arrival(session, head, octets);
+    let folder = arrival.folder.clone();
+    let now = session.shared.clock.now();
+    let uid = session.shared.store().add(arrival, now);
+    let uid_validity = session.shared.store().folder(&folder).unwrap().uid_validity;
+    if session
+        .selected
+        .as_ref()
+        .is_some_and(|selected| selected.mailbox == folder)
+    {
+        select::announce(session)?;
+    }
+    session
+        .wire
+        .answer(&format!("OK [APPENDUID {uid_validity} {uid}] (Success)"))
+}
+
+/// Does with a message whose APPEND was cut as the options say.
+fn leave(session: &Session, head: Head, octets: Vec<u8>) {
+    let Some(gmail) = session.shared.gmail() else {
+        return;
+    };
+    let unfinished = gmail.options().unfinished;
+    let arrival = arrival(session, head, octets);
+    let now = session.shared.clock.now();
+    let mut store = session.shared.store();
+    match unfinished {
+        Unfinished::Forgotten => {}
+        Unfinished::Stored => {
+            store.add(arrival, now);
+        }
+        Unfinished::StoredAfter(delay) => store.add_later(arrival, Some(now + delay)),
+        Unfinished::StoredWhenTold => store.add_later(arrival, None),
+    }
+}
+
+fn arrival(session: &Session, head: Head, octets: Vec<u8>) -> Arrival {
+    let now: DateTime<Utc> = session.shared.clock.now();
+    let options = session.shared.gmail().map(|gmail| gmail.options().clone());
+    Arrival {
+        folder: head.folder,
+        octets,
+        internal_date: head.date.unwrap_or_else(|| now.fixed_offset()),
+        flags: head.flags,
+        is_unique: options.as_ref().is_some_and(|options| options.deduplicates),
+        index_delay: options.map_or(IndexDelay::None, |options| options.index_delay),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_literal_of_an_append_is_the_message_unless_it_names_the_mailbox() {
+        assert!(is_message(b"a append INBOX (\\Seen) {10}"));
+        assert!(is_message(b"a APPEND {5}\r\nINBOX {10}"));
+        assert!(!is_message(b"a APPEND {5}"));
+        assert!(!is_message(b"a LOGIN x {5}"));
+    }
+}

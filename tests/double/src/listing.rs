@@ -1,0 +1,194 @@
+//! LIST, STATUS, CREATE, NAMESPACE and ID.
+
+use imap_codec::imap_types::command::CommandBody;
+use imap_codec::imap_types::mailbox::ListMailbox;
+use imap_codec::imap_types::status::StatusDataItemName;
+
+use crate::grammar::{self, name};
+use crate::session::Session;
+use crate::store::{Folder, Store};
+use crate::wire::Result;
+
+/// LIST, XLIST (GMAIL.md 1.5). What RETURN asks for is not given, but not refused either.
+pub(crate) fn list(session: &mut Session, arguments: &[u8]) -> Result<()> {
+    let is_gmail = session.shared.gmail().is_some();
+    let arguments = String::from_utf8_lossy(arguments).into_owned();
+    let plain = match arguments.split_once(" RETURN (") {
+        Some((plain, _)) if is_gmail => plain.to_owned(),
+        _ => arguments,
+    };
+    let command = grammar::decode(format!("a LIST {plain}").as_bytes());
+    let Some(CommandBody::List {
+        reference,
+        mailbox_wildcard,
+    }) = command
+    else {
+        return session.unparsable();
+    };
+    let pattern = match &mailbox_wildcard {
+        ListMailbox::Token(token) => String::from_utf8_lossy(token.as_ref()).into_owned(),
+        ListMailbox::String(text) => String::from_utf8_lossy(text.as_ref()).into_owned(),
+    };
+    for line in lines(session, &name(&reference), &pattern) {
+        session.wire.line(line)?;
+    }
+    let text = session.words.list;
+    session.wire.answer(text)
+}
+
+fn lines(session: &Session, reference: &str, pattern: &str) -> Vec<String> {
+    if pattern.is_empty() {
+        return vec!["* LIST (\\Noselect) \"/\" \"/\"".to_owned()];
+    }
+    let pattern = format!("{reference}{pattern}");
+    let store = session.shared.store();
+    let listed = store.folders.iter().filter(|folder| folder.is_listed);
+    let matching = listed.filter(|folder| matches(&pattern, &folder.name));
+    let line = |folder: &Folder| {
+        let attributes = folder.attributes.join(" ");
+        format!("* LIST ({attributes}) \"/\" {}", quoted(&folder.name))
+    };
+    matching.map(line).collect()
+}
+
+/// A name as a quoted string.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut octets = pattern.chars();
+    match octets.next() {
+        None => name.is_empty(),
+        Some(wildcard @ ('*' | '%')) => {
+            let rest = octets.as_str();
+            let mut ends = name
+                .char_indices()
+                .map(|(place, _)| place)
+                .chain([name.len()]);
+            ends.any(|end| {
+                let (skipped, left) = name.split_at(end);
+                (wildcard == '*' || !skipped.contains('/')) && matches(rest, left)
+            })
+        }
+        Some(letter) => name
+            .strip_prefix(letter)
+            .is_some_and(|left| matches(octets.as_str(), left)),
+    }
+}
+
+/// STATUS (GMAIL.md 1.6).
+pub(crate) fn status(
+    session: &mut Session,
+    mailbox: &str,
+    items: &[StatusDataItemName],
+) -> Result<()> {
+    let shared = session.shared.clone();
+    let store = shared.store();
+    let Some(folder) = store.folder(mailbox) else {
+        drop(store);
+        return refuse(session, "Unknown Mailbox", mailbox);
+    };
+    if folder.is("\\Noselect") {
+        drop(store);
+        return refuse(session, "Invalid folder", mailbox);
+    }
+    let values: Option<Vec<String>> = items
+        .iter()
+        .map(|item| value(item, folder, &store))
+        .collect();
+    let Some(values) = values else {
+        drop(store);
+        return session.unparsable();
+    };
+    drop(store);
+    session.wire.line(format!(
+        "* STATUS {} ({})",
+        quoted(mailbox),
+        values.join(" ")
+    ))?;
+    let text = session.words.status;
+    session.wire.answer(text)
+}
+
+fn refuse(session: &mut Session, why: &str, mailbox: &str) -> Result<()> {
+    let text = match session.shared.gmail() {
+        Some(_) => format!("NO [NONEXISTENT] {why}: {mailbox} (Failure)"),
+        None => format!("NO [NONEXISTENT] Mailbox doesn't exist: {mailbox} (0.001 + 0.000 secs)."),
+    };
+    session.wire.answer(&text)
+}
+
+fn value(item: &StatusDataItemName, folder: &Folder, store: &Store) -> Option<String> {
+    let unseen = || {
+        let flags = folder.rows.values().map(|key| &store.letters[key].flags);
+        flags.filter(|flags| !flags.contains("\\Seen")).count()
+    };
+    Some(match item {
+        StatusDataItemName::Messages => format!("MESSAGES {}", folder.rows.len()),
+        StatusDataItemName::Recent => "RECENT 0".to_owned(),
+        StatusDataItemName::UidNext => format!("UIDNEXT {}", folder.uid_next),
+        StatusDataItemName::UidValidity => format!("UIDVALIDITY {}", folder.uid_validity),
+        StatusDataItemName::Unseen => format!("UNSEEN {}", unseen()),
+        _ => return None,
+    })
+}
+
+/// CREATE (GMAIL.md 1.5).
+pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
+    let is_excessive = mailbox.trim() != mailbox || mailbox.contains("  ");
+    let exists = session.shared.store().folder(mailbox).is_some();
+    let is_gmail = session.shared.gmail().is_some();
+    if is_gmail && is_excessive {
+        let text = "NO [CANNOT] Folder contains excess whitespace (Failure)";
+        return session.wire.answer(text);
+    }
+    if exists {
+        let text = if is_gmail {
+            format!("NO [ALREADYEXISTS] Duplicate folder name {mailbox} (Failure)")
+        } else {
+            "NO [ALREADYEXISTS] Mailbox already exists (0.001 + 0.000 secs).".to_owned()
+        };
+        return session.wire.answer(&text);
+    }
+    session.shared.store().create(mailbox, &["\\HasNoChildren"]);
+    let text = session.words.create;
+    session.wire.answer(text)
+}
+
+/// NAMESPACE (RFC 2342).
+pub(crate) fn namespace(session: &mut Session) -> Result<()> {
+    session.wire.line("* NAMESPACE ((\"\" \"/\")) NIL NIL")?;
+    let text = session.words.ok;
+    session.wire.answer(text)
+}
+
+/// ID (RFC 2971, GMAIL.md 1.7).
+pub(crate) fn id(session: &mut Session) -> Result<()> {
+    let line = match session.shared.gmail() {
+        Some(_) => {
+            "* ID (\"name\" \"GImap\" \"vendor\" \"Google, Inc.\" \"support-url\" \
+             \"https://support.google.com/mail\" \"version\" \"gmail_imap_200428.12_p0\" \
+             \"remote-host\" \"127.0.0.1\")"
+        }
+        None => "* ID (\"name\" \"Dovecot\")",
+    };
+    session.wire.line(line)?;
+    let text = session.words.ok;
+    session.wire.answer(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percent_sign_stays_within_its_level() {
+        assert!(matches("*", "[Gmail]/All Mail"));
+        assert!(!matches("%", "[Gmail]/All Mail"));
+        assert!(matches("[Gmail]/%", "[Gmail]/All Mail"));
+        assert!(matches("INBOX", "INBOX"));
+        assert!(!matches("INBO", "INBOX"));
+    }
+}

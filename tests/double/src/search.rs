@@ -1,0 +1,384 @@
+//! SEARCH: the keys and what they find.
+//!
+//! imap-codec nests keys nine deep and does not know X-GM keys; hence a reader of our own.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
+use imap_codec::imap_types::sequence::SequenceSet;
+
+use crate::grammar::{Reader, Request};
+use crate::header;
+use crate::select::{self, Selected, covers};
+use crate::session::Session;
+use crate::store::{Letter, Store};
+use crate::wire::Result;
+
+/// A search key (RFC 3501 6.4.4; GMAIL.md 4).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    All,
+    Numbers(SequenceSet),
+    Uids(SequenceSet),
+    Since(NaiveDate),
+    Before(NaiveDate),
+    On(NaiveDate),
+    Larger(usize),
+    Smaller(usize),
+    Flag(String),
+    Header(String, Vec<u8>),
+    Text(Vec<u8>),
+    Raw(String),
+    Message(u64),
+    Not(Box<Key>),
+    Or(Box<Key>, Box<Key>),
+    And(Vec<Key>),
+}
+
+/// How a server goes about searching.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// It is Gmail: `HEADER <name> ""` finds everything, and X-GM keys are known.
+    pub is_gmail: bool,
+    /// The time zone whose days dates mean.
+    pub zone: FixedOffset,
+    pub now: DateTime<Utc>,
+}
+
+/// SEARCH and UID SEARCH.
+pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
+    let by_uid = request.name.starts_with("UID");
+    let manner = manner(session);
+    let Some(key) = read(&request.arguments, manner.is_gmail) else {
+        return session.unparsable();
+    };
+    let found: Vec<String> = {
+        let mut store = session.shared.store();
+        let found = find(
+            &store,
+            session.selected.as_ref().unwrap(),
+            &key,
+            manner,
+            by_uid,
+        );
+        count_misses(&mut store);
+        found.iter().map(ToString::to_string).collect()
+    };
+    let blank = if found.is_empty() { "" } else { " " };
+    session
+        .wire
+        .line(format!("* SEARCH{blank}{}", found.join(" ")))?;
+    if !manner.is_gmail {
+        select::announce(session)?;
+    }
+    let text = session.words.search;
+    session.wire.answer(text)
+}
+
+fn manner(session: &Session) -> Manner {
+    let zone = session.shared.source().map(|options| options.zone);
+    Manner {
+        is_gmail: zone.is_none(),
+        zone: zone.unwrap_or(FixedOffset::east_opt(0).unwrap()),
+        now: session.shared.clock.now(),
+    }
+}
+
+/// The numbers or UIDs of what the session sees and the key finds.
+fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: bool) -> Vec<u32> {
+    let Some(folder) = store.folder(&selected.mailbox) else {
+        return Vec::new();
+    };
+    let last = selected.uids.last().copied().unwrap_or(0);
+    let mut found = Vec::new();
+    for (number, &uid) in (1..).zip(&selected.uids) {
+        // What was expunged meanwhile is not found, although the client was not told yet.
+        let Some(id) = folder.rows.get(&uid) else {
+            continue;
+        };
+        let candidate = Candidate {
+            letter: &store.letters[id],
+            id: *id,
+            number,
+            count: u32::try_from(selected.uids.len()).unwrap(),
+            uid,
+            last,
+        };
+        if candidate.meets(key, manner) {
+            found.push(if by_uid { uid } else { number });
+        }
+    }
+    found
+}
+
+fn count_misses(store: &mut Store) {
+    for letter in store.letters.values_mut() {
+        letter.misses = letter.misses.saturating_sub(1);
+    }
+}
+
+struct Candidate<'a> {
+    letter: &'a Letter,
+    id: u64,
+    number: u32,
+    count: u32,
+    uid: u32,
+    last: u32,
+}
+
+impl Candidate<'_> {
+    fn meets(&self, key: &Key, manner: Manner) -> bool {
+        let octets = &self.letter.octets[..];
+        let day = self
+            .letter
+            .internal_date
+            .with_timezone(&manner.zone)
+            .date_naive();
+        let is_indexed = self.letter.misses == 0 && self.letter.indexed_at <= manner.now;
+        match key {
+            Key::All => true,
+            Key::Numbers(set) => covers(set, self.number, self.count),
+            Key::Uids(set) => covers(set, self.uid, self.last),
+            Key::Since(date) => day >= *date,
+            Key::Before(date) => day < *date,
+            Key::On(date) => day == *date,
+            Key::Larger(size) => octets.len() > *size,
+            Key::Smaller(size) => octets.len() < *size,
+            Key::Flag(flag) => self.letter.flags.contains(flag),
+            Key::Header(name, value) => {
+                is_indexed && has_field(octets, name, value, manner.is_gmail)
+            }
+            Key::Text(text) => is_indexed && contains(octets, text),
+            Key::Raw(query) => is_indexed && meets_raw(octets, query),
+            Key::Message(id) => self.id == *id,
+            Key::Not(key) => !self.meets(key, manner),
+            Key::Or(a, b) => self.meets(a, manner) || self.meets(b, manner),
+            Key::And(keys) => keys.iter().all(|key| self.meets(key, manner)),
+        }
+    }
+}
+
+fn has_field(octets: &[u8], name: &str, value: &[u8], is_gmail: bool) -> bool {
+    if is_gmail && value.is_empty() {
+        return true;
+    }
+    let fields = header::fields(octets);
+    let mut named = fields.iter().filter(|field| field.is(name.as_bytes()));
+    named.any(|field| contains(&field.value(), value))
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty()
+        || text
+            .windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part))
+}
+
+/// Understands `rfc822msgid:` alone, several of them, and OR between them; nothing else finds
+/// anything.
+fn meets_raw(octets: &[u8], query: &str) -> bool {
+    let bare = |id: &str| id.trim_start_matches('<').trim_end_matches('>').to_owned();
+    let id = header::first(octets, "Message-ID").unwrap_or_default();
+    let id = bare(&String::from_utf8_lossy(&id));
+    let meets = |term: &str| {
+        let wanted = term.strip_prefix("rfc822msgid:");
+        wanted.is_some_and(|wanted| !wanted.is_empty() && bare(wanted) == id)
+    };
+    match query
+        .strip_prefix('{')
+        .and_then(|query| query.strip_suffix('}'))
+    {
+        Some(any) => any.split_ascii_whitespace().any(meets),
+        None => query.split(" OR ").any(|all| {
+            let mut terms = all.split_ascii_whitespace().peekable();
+            terms.peek().is_some() && terms.all(meets)
+        }),
+    }
+}
+
+/// Reads the arguments of SEARCH: the keys that must all be met.
+pub(crate) fn read(arguments: &[u8], is_gmail: bool) -> Option<Key> {
+    let mut reader = KeyReader {
+        reader: Reader::new(arguments),
+        is_gmail,
+        is_utf8: false,
+    };
+    if reader.reader.takes("CHARSET ") {
+        let charset = reader.reader.astring()?.to_ascii_uppercase();
+        reader.is_utf8 = charset == b"UTF-8";
+        reader.reader.blank()?;
+        if !reader.is_utf8 && charset != b"US-ASCII" {
+            return None;
+        }
+    }
+    let key = reader.keys()?;
+    reader.reader.is_at_end().then_some(key)
+}
+
+struct KeyReader<'a> {
+    reader: Reader<'a>,
+    is_gmail: bool,
+    is_utf8: bool,
+}
+
+impl KeyReader<'_> {
+    fn keys(&mut self) -> Option<Key> {
+        let mut keys = vec![self.key()?];
+        while self.reader.takes(" ") {
+            keys.push(self.key()?);
+        }
+        Some(if keys.len() == 1 {
+            keys.remove(0)
+        } else {
+            Key::And(keys)
+        })
+    }
+
+    fn key(&mut self) -> Option<Key> {
+        if self.reader.takes("(") {
+            let key = self.keys()?;
+            return self.reader.takes(")").then_some(key);
+        }
+        let word = self.reader.atom()?;
+        let name = word.to_ascii_uppercase();
+        Some(match name.as_str() {
+            "ALL" | "OLD" => Key::All,
+            "RECENT" | "NEW" => Key::Not(Box::new(Key::All)),
+            "ANSWERED" | "DELETED" | "DRAFT" | "FLAGGED" | "SEEN" => flag(&name),
+            "UNANSWERED" | "UNDELETED" | "UNDRAFT" | "UNFLAGGED" | "UNSEEN" => {
+                Key::Not(Box::new(flag(&name[2..])))
+            }
+            "KEYWORD" => Key::Flag(self.argument_atom()?),
+            "UNKEYWORD" => Key::Not(Box::new(Key::Flag(self.argument_atom()?))),
+            "UID" => Key::Uids(self.argument_atom()?.as_str().try_into().ok()?),
+            "SINCE" => Key::Since(self.date()?),
+            "BEFORE" => Key::Before(self.date()?),
+            "ON" => Key::On(self.date()?),
+            "LARGER" => Key::Larger(self.argument_atom()?.parse().ok()?),
+            "SMALLER" => Key::Smaller(self.argument_atom()?.parse().ok()?),
+            "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => Key::Header(name, self.text()?),
+            "BODY" | "TEXT" => Key::Text(self.text()?),
+            "HEADER" => Key::Header(String::from_utf8(self.text()?).ok()?, self.text()?),
+            "NOT" => Key::Not(Box::new(self.argument_key()?)),
+            "OR" => Key::Or(
+                Box::new(self.argument_key()?),
+                Box::new(self.argument_key()?),
+            ),
+            "X-GM-RAW" if self.is_gmail => Key::Raw(String::from_utf8(self.text()?).ok()?),
+            "X-GM-MSGID" if self.is_gmail => Key::Message(self.argument_atom()?.parse().ok()?),
+            _ => Key::Numbers(word.as_str().try_into().ok()?),
+        })
+    }
+
+    fn argument_key(&mut self) -> Option<Key> {
+        self.reader.blank()?;
+        self.key()
+    }
+
+    fn argument_atom(&mut self) -> Option<String> {
+        self.reader.blank()?;
+        self.reader.atom()
+    }
+
+    /// An astring; without CHARSET UTF-8 it is ASCII, and 8-bit text is a literal.
+    fn text(&mut self) -> Option<Vec<u8>> {
+        self.reader.blank()?;
+        let is_literal = self.reader.is_at_literal();
+        let text = self.reader.astring()?;
+        let is_allowed = text.is_ascii() || (self.is_utf8 && is_literal);
+        is_allowed.then_some(text)
+    }
+
+    /// `1-Feb-1994`, quoted or not.
+    fn date(&mut self) -> Option<NaiveDate> {
+        self.reader.blank()?;
+        let text = String::from_utf8(self.reader.astring()?).ok()?;
+        let is_shaped = matches!(text.len(), 10 | 11) && !text.contains(' ');
+        let date = NaiveDate::parse_from_str(&text, "%d-%b-%Y").ok()?;
+        is_shaped.then_some(date)
+    }
+}
+
+/// The system flag of that name.
+fn flag(name: &str) -> Key {
+    let (first, rest) = name.split_at(1);
+    Key::Flag(format!("\\{first}{}", rest.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(value: &str) -> Key {
+        Key::Header("Message-ID".to_owned(), value.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn keys_nest_as_deep_as_clients_nest_them() {
+        let deep = "OR HEADER Message-ID <a@b> ".repeat(40) + "HEADER Message-ID \"<c@d>\"";
+        assert!(read(deep.as_bytes(), true).is_some());
+        let two = read(b"OR HEADER Message-ID x (HEADER Message-ID \"y\")", false);
+        assert_eq!(
+            two,
+            Some(Key::Or(Box::new(header("x")), Box::new(header("y"))))
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for bad in [
+            "",
+            "ALL ",
+            " ALL",
+            "ALL  ALL",
+            "NONSENSE",
+            "UID",
+            "UID 0",
+            "SINCE 2026-11-22",
+            "SINCE 31-Feb-2026",
+            "HEADER Message-ID",
+            "OR ALL",
+            "(ALL",
+            "HEADER a \"\u{e9}\"",
+            "CHARSET X-NONE ALL",
+            "HEADER a \"x\\y\"",
+        ] {
+            assert_eq!(read(bad.as_bytes(), true), None, "{bad}");
+        }
+        assert_eq!(read(b"X-GM-RAW x", false), None);
+    }
+
+    #[test]
+    fn text_that_is_not_ascii_takes_a_charset_and_a_literal() {
+        let literal = "CHARSET UTF-8 SUBJECT {2}\r\n\u{e9}";
+        assert!(read(literal.as_bytes(), true).is_some());
+        assert_eq!(
+            read(literal.replacen("CHARSET UTF-8 ", "", 1).as_bytes(), true),
+            None
+        );
+        assert_eq!(
+            read("CHARSET UTF-8 SUBJECT \"\u{e9}\"".as_bytes(), true),
+            None
+        );
+    }
+
+    #[test]
+    fn a_raw_query_knows_message_ids_and_nothing_else() {
+        let letter = b"Message-ID: <a@b>\r\nX-Own: a@b\r\n\r\n";
+        for found in [
+            "rfc822msgid:a@b",
+            "rfc822msgid:<a@b>",
+            "rfc822msgid:x OR rfc822msgid:a@b",
+            "{rfc822msgid:x rfc822msgid:a@b}",
+        ] {
+            assert!(meets_raw(letter, found), "{found}");
+        }
+        for missed in [
+            "rfc822msgid:a",
+            "rfc822msgid:",
+            "a@b",
+            "",
+            "rfc822msgid:a@b rfc822msgid:x",
+        ] {
+            assert!(!meets_raw(letter, missed), "{missed}");
+        }
+    }
+}

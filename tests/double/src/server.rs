@@ -1,0 +1,255 @@
+//! A listener, its connections, and what all of them share.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use crate::clock::Clock;
+use crate::events::{Event, What};
+use crate::faults::Faults;
+use crate::gmail::GmailState;
+use crate::session::Session;
+use crate::source::SourceOptions;
+use crate::store::{Mailboxes, Store};
+use crate::tls::{Certificate, Identity};
+use crate::wire::{Gone, Pace, Result, Wire};
+
+/// Which server is played.
+pub(crate) enum Role {
+    Source(Mutex<SourceOptions>),
+    Gmail(GmailState),
+}
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub role: Role,
+    pub clock: Clock,
+    pub faults: Faults,
+    pub identity: Identity,
+    store: Mutex<Store>,
+    pace: Mutex<Pace>,
+    sockets: Mutex<HashMap<usize, TcpStream>>,
+    offences: Mutex<Vec<String>>,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(role: Role, clock: Clock, certificate: &Certificate, store: Store) -> Arc<Shared> {
+        Arc::new(Shared {
+            role,
+            clock,
+            faults: Faults::default(),
+            identity: Identity::new(certificate),
+            store: Mutex::new(store),
+            pace: Mutex::default(),
+            sockets: Mutex::default(),
+            offences: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// The messages, after what was to be stored by now was stored.
+    pub fn store(&self) -> MutexGuard<'_, Store> {
+        let mut store = self.store.lock().unwrap();
+        store.store_due(self.clock.now());
+        store
+    }
+
+    /// A handle to the messages.
+    pub fn mailboxes(self: &Arc<Self>) -> Mailboxes {
+        Mailboxes::new(self.clone())
+    }
+
+    pub fn gmail(&self) -> Option<&GmailState> {
+        match &self.role {
+            Role::Gmail(state) => Some(state),
+            Role::Source(_) => None,
+        }
+    }
+
+    /// The options of a plain source.
+    pub fn source(&self) -> Option<MutexGuard<'_, SourceOptions>> {
+        match &self.role {
+            Role::Source(options) => Some(options.lock().unwrap()),
+            Role::Gmail(_) => None,
+        }
+    }
+
+    pub fn pace(&self) -> Pace {
+        *self.pace.lock().unwrap()
+    }
+
+    /// Notes that the client broke the protocol.
+    pub fn offence(&self, what: impl Into<String>) {
+        self.offences.lock().unwrap().push(what.into());
+    }
+
+    /// An error once the server is stopping.
+    pub fn check_running(&self) -> Result<()> {
+        if self.stopping.load(Ordering::SeqCst) {
+            Err(Gone)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Gives our second handle of a connection's socket up, so that closing it closes it.
+    pub fn forget(&self, connection: usize) {
+        self.sockets.lock().unwrap().remove(&connection);
+    }
+
+    fn close_all(&self) {
+        for socket in self.sockets.lock().unwrap().values() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A running server; it stops when this is dropped, and panics then if the client committed
+/// offences that nobody has taken.
+pub struct Server {
+    shared: Arc<Shared>,
+    port: u16,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(shared: Arc<Shared>) -> Server {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let for_thread = shared.clone();
+        let listener = thread::spawn(move || listen(&listener, &for_thread));
+        Server {
+            shared,
+            port,
+            listener: Some(listener),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The certificate to trust this server by.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.shared.identity.ca_pem
+    }
+
+    /// The clock this server goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// What is to go wrong.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// All that happened so far, on all connections.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.faults.record()
+    }
+
+    /// The commands received so far, without their tags: `NOOP`, `UID FETCH 1:* (UID)`.
+    #[must_use]
+    pub fn commands(&self) -> Vec<String> {
+        let events = self.events().into_iter();
+        let lines = events.filter_map(|event| match event.what {
+            What::Command { line, .. } => Some(line),
+            _ => None,
+        });
+        lines.collect()
+    }
+
+    /// How many connections were opened so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.count(|event| event.what == What::Connected)
+    }
+
+    /// How many log-ins succeeded so far.
+    #[must_use]
+    pub fn logins(&self) -> usize {
+        self.count(|event| matches!(event.what, What::LoggedIn(_)))
+    }
+
+    /// Sets how lines are cut into packets from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        *self.shared.pace.lock().unwrap() = pace;
+    }
+
+    /// Closes every connection that is open, as a server that restarts does.
+    pub fn disconnect(&self) {
+        self.shared.close_all();
+    }
+
+    /// A handle to the messages that outlives the borrow of the server.
+    #[must_use]
+    pub fn mailboxes(&self) -> Mailboxes {
+        self.shared.mailboxes()
+    }
+
+    /// How the client broke the protocol so far; they are forgiven with this call.
+    #[must_use]
+    pub fn take_offences(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.offences.lock().unwrap())
+    }
+
+    fn count(&self, is_counted: impl Fn(&Event) -> bool) -> usize {
+        let events = self.events();
+        events.iter().filter(|event| is_counted(event)).count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.close_all();
+        // The listener wakes up for a last connection.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        if let Some(listener) = self.listener.take() {
+            let _ = listener.join();
+        }
+        self.shared.faults.clear();
+        let offences = self.take_offences();
+        assert!(
+            offences.is_empty() || thread::panicking(),
+            "the client broke the protocol: {offences:#?}"
+        );
+    }
+}
+
+fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut sessions = Vec::new();
+    let mut number = 0;
+    while let Ok((socket, _)) = listener.accept() {
+        if shared.check_running().is_err() {
+            break;
+        }
+        number += 1;
+        let second = socket.try_clone().unwrap();
+        shared.sockets.lock().unwrap().insert(number, second);
+        let for_thread = shared.clone();
+        sessions.push(thread::spawn(move || {
+            let wire = Wire::new(socket, for_thread.clone(), number);
+            Session::new(wire, for_thread).run();
+        }));
+    }
+    // A connection may have been accepted after the others were closed.
+    shared.close_all();
+    for session in sessions {
+        let _ = session.join();
+    }
+}

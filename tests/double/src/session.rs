@@ -1,0 +1,256 @@
+//! One connection: its state, and which command goes where.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use imap_codec::imap_types::command::CommandBody;
+
+use crate::append;
+use crate::events::What;
+use crate::fetch;
+use crate::grammar::{Literal, Request, announced, name};
+use crate::listing;
+use crate::login;
+use crate::search;
+use crate::select::{self, Selected};
+use crate::server::{Role, Shared};
+use crate::source::Security;
+use crate::wire::{Gone, Result, Verdict, Wire};
+use crate::words::{self, Words};
+
+/// A client may send so many octets of a literal without being asked (RFC 7888, LITERAL-).
+const LARGEST_UNASKED: usize = 4096;
+
+/// A connection and what it has come to.
+pub(crate) struct Session {
+    pub wire: Wire,
+    pub shared: Arc<Shared>,
+    pub words: &'static Words,
+    /// Who is logged in.
+    pub user: Option<String>,
+    /// When the session ends because its token does.
+    pub ends: Option<DateTime<Utc>>,
+    pub selected: Option<Selected>,
+}
+
+impl Session {
+    pub fn new(wire: Wire, shared: Arc<Shared>) -> Session {
+        let words = match shared.role {
+            Role::Source(_) => &words::SOURCE,
+            Role::Gmail(_) => &words::GMAIL,
+        };
+        Session {
+            wire,
+            shared,
+            words,
+            user: None,
+            ends: None,
+            selected: None,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub fn run(mut self) {
+        let Gone = match self.serve() {
+            Ok(never) => match never {},
+            Err(gone) => gone,
+        };
+        login::log_out(&mut self);
+        self.wire.end();
+    }
+
+    /// The next line of the client within a command.
+    pub fn reply(&mut self) -> Result<Vec<u8>> {
+        let line = self.wire.read_line()?;
+        let shown = String::from_utf8_lossy(&line).into_owned();
+        match self.wire.event(What::Reply(shown))? {
+            Verdict::Go => Ok(line),
+            Verdict::Done => Err(self.wire.close()),
+        }
+    }
+
+    fn serve(&mut self) -> Result<std::convert::Infallible> {
+        let connected = self.wire.event(What::Connected)?;
+        let shared = self.shared.clone();
+        if self.security() == Security::Implicit {
+            self.wire.secure(&shared.identity.config)?;
+        }
+        if connected == Verdict::Go {
+            self.greet()?;
+        }
+        loop {
+            let line = self.wire.read_line()?;
+            self.receive(line)?;
+        }
+    }
+
+    fn greet(&mut self) -> Result<()> {
+        if self.wire.hears(Duration::ZERO)? {
+            self.shared.offence("the client spoke before the greeting");
+        }
+        let greeting = login::greeting(self);
+        self.wire.line(greeting)
+    }
+
+    /// How the connection is protected.
+    pub fn security(&self) -> Security {
+        match &self.shared.role {
+            Role::Source(options) => options.lock().unwrap().security,
+            Role::Gmail(_) => Security::Implicit,
+        }
+    }
+
+    /// The id of this connection in Gmail's texts.
+    pub fn id(&self) -> String {
+        format!("u21mb{:09}edq", 183_888_216 + self.wire.connection())
+    }
+
+    /// Takes a command's first line, collects its literals, and obeys it.
+    fn receive(&mut self, mut octets: Vec<u8>) -> Result<()> {
+        while let Some((before, literal)) = announced(&octets) {
+            if append::is_message(&octets) {
+                return self.receive_append(before, &octets, literal);
+            }
+            self.ask_for(literal)?;
+            octets.extend_from_slice(b"\r\n");
+            octets.extend(self.wire.read_octets(literal.octets)?);
+            octets.extend(self.wire.read_line()?);
+        }
+        let Some(request) = Request::new(octets) else {
+            let text = self.words.empty_line;
+            return self.wire.line(text);
+        };
+        if self.command(&request, 0)? == Verdict::Go && self.check_life()? == Verdict::Go {
+            self.obey(&request)?;
+        }
+        Ok(())
+    }
+
+    fn receive_append(&mut self, head: &[u8], octets: &[u8], literal: Literal) -> Result<()> {
+        let Some(request) = Request::new(octets.to_vec()) else {
+            let text = self.words.empty_line;
+            return self.wire.line(text);
+        };
+        if self.command(&request, literal.octets)? == Verdict::Go
+            && self.check_life()? == Verdict::Go
+        {
+            append::append(self, head, literal)?;
+        }
+        Ok(())
+    }
+
+    /// Records a command.
+    fn command(&mut self, request: &Request, octets: usize) -> Result<Verdict> {
+        self.wire.tag.clone_from(&request.tag);
+        let line = &request.octets[request.tag.len() + 1..];
+        self.wire.event(What::Command {
+            name: request.name.clone(),
+            line: String::from_utf8_lossy(line).into_owned(),
+            octets,
+        })
+    }
+
+    /// Asks for a literal, unless the client sends it unasked.
+    pub fn ask_for(&mut self, literal: Literal) -> Result<()> {
+        if literal.is_awaited {
+            if self.wire.hears(Duration::ZERO)? {
+                self.shared
+                    .offence("the client sent a literal before it was asked for");
+            }
+            let text = self.words.go_ahead;
+            return self.wire.line(text);
+        }
+        if literal.octets > LARGEST_UNASKED {
+            self.shared
+                .offence("the client sent a large literal unasked");
+        }
+        Ok(())
+    }
+
+    /// Ends the session when its token has expired (GMAIL.md 2.5).
+    pub fn check_life(&mut self) -> Result<Verdict> {
+        if self.ends.is_some_and(|end| end <= self.shared.clock.now()) {
+            self.wire
+                .line("* BYE Session expired, please login again.")?;
+            return Err(self.wire.close());
+        }
+        Ok(Verdict::Go)
+    }
+
+    fn obey(&mut self, request: &Request) -> Result<()> {
+        if !self.allows(&request.name) {
+            let text = self.words.wrong_state;
+            return self.wire.answer(text);
+        }
+        match request.name.as_str() {
+            "AUTHENTICATE" => login::authenticate(self, &request.arguments),
+            "LOGIN" => login::login(self, &request.arguments),
+            "LIST" | "XLIST" => listing::list(self, &request.arguments),
+            "SELECT" | "EXAMINE" => select::select(self, request),
+            "SEARCH" | "UID SEARCH" => search::search(self, request),
+            "FETCH" | "UID FETCH" => fetch::fetch(self, request),
+            _ => match request.decode() {
+                Some(body) => self.obey_decoded(body),
+                None => self.unparsable(),
+            },
+        }
+    }
+
+    fn obey_decoded(&mut self, body: CommandBody<'static>) -> Result<()> {
+        match body {
+            CommandBody::Capability => login::capability(self),
+            CommandBody::StartTLS => login::start_tls(self),
+            CommandBody::Noop | CommandBody::Check => self.noop(),
+            CommandBody::Logout => self.log_out(),
+            CommandBody::Id { .. } => listing::id(self),
+            CommandBody::Namespace => listing::namespace(self),
+            CommandBody::Unselect | CommandBody::Close => self.unselect(),
+            CommandBody::Status {
+                mailbox,
+                item_names,
+            } => listing::status(self, &name(&mailbox), &item_names),
+            CommandBody::Create { mailbox } => listing::create(self, &name(&mailbox)),
+            CommandBody::Idle => crate::idle::idle(self),
+            _ => self.unparsable(),
+        }
+    }
+
+    /// Says whether the command is allowed in this state (RFC 3501 6).
+    fn allows(&self, name: &str) -> bool {
+        match name {
+            "CAPABILITY" | "NOOP" | "LOGOUT" | "ID" => true,
+            "STARTTLS" | "AUTHENTICATE" | "LOGIN" => self.user.is_none(),
+            "FETCH" | "UID FETCH" | "SEARCH" | "UID SEARCH" | "STORE" | "UID STORE" | "CLOSE"
+            | "UNSELECT" | "CHECK" | "EXPUNGE" | "COPY" | "UID COPY" | "MOVE" | "UID MOVE" => {
+                self.selected.is_some()
+            }
+            _ => self.user.is_some(),
+        }
+    }
+
+    /// Answers a command that makes no sense.
+    pub fn unparsable(&mut self) -> Result<()> {
+        let text = self.words.unparsable;
+        self.wire.answer(text)
+    }
+
+    fn noop(&mut self) -> Result<()> {
+        select::announce(self)?;
+        let text = self.words.noop;
+        self.wire.answer(text)
+    }
+
+    fn unselect(&mut self) -> Result<()> {
+        self.selected = None;
+        let text = self.words.closed;
+        self.wire.answer(text)
+    }
+
+    fn log_out(&mut self) -> Result<()> {
+        let words = self.words;
+        self.wire.line(words.bye)?;
+        self.wire.answer(words.logout)?;
+        Err(self.wire.close())
+    }
+}

@@ -1,0 +1,388 @@
+//! Messages in mailboxes.
+//!
+//! A message is kept once; mailboxes hold numbers that lead to it. At a plain source each message
+//! is in one mailbox, at Gmail a mailbox is a label and All Mail holds nearly everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, FixedOffset, Utc};
+
+use crate::gmail::IndexDelay;
+use crate::header;
+use crate::server::Shared;
+
+/// The first X-GM-MSGID: such that a floating-point number cannot hold it.
+const FIRST_KEY: u64 = 1_700_000_000_000_000_001;
+
+/// A message as it is in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number there.
+    pub uid: u32,
+    /// The whole message.
+    pub octets: Vec<u8>,
+    /// When it was received, as the server says.
+    pub internal_date: DateTime<FixedOffset>,
+    /// Its flags and keywords, sorted.
+    pub flags: Vec<String>,
+    /// The mailboxes it is in, sorted.
+    pub mailboxes: Vec<String>,
+}
+
+/// A message.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub octets: Arc<[u8]>,
+    pub internal_date: DateTime<FixedOffset>,
+    pub flags: BTreeSet<String>,
+    /// The time from which searches find it.
+    pub indexed_at: DateTime<Utc>,
+    /// How many searches still miss it.
+    pub misses: u32,
+}
+
+/// A mailbox or label.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    /// The name as on the wire.
+    pub name: String,
+    /// Its attributes in a LIST response, sorted.
+    pub attributes: Vec<String>,
+    pub is_listed: bool,
+    pub uid_validity: u32,
+    pub uid_next: u32,
+    pub rows: BTreeMap<u32, u64>,
+}
+
+impl Folder {
+    /// Says whether the mailbox has this attribute.
+    pub fn is(&self, attribute: &str) -> bool {
+        self.attributes.iter().any(|own| own == attribute)
+    }
+
+    fn add(&mut self, key: u64) -> u32 {
+        let uid = self.uid_next;
+        self.uid_next += 1;
+        self.rows.insert(uid, key);
+        uid
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.rows.retain(|_, held| *held != key);
+    }
+
+    fn holds(&self, key: u64) -> bool {
+        self.rows.values().any(|held| *held == key)
+    }
+}
+
+/// A message on its way into a mailbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub folder: String,
+    pub octets: Vec<u8>,
+    pub internal_date: DateTime<FixedOffset>,
+    pub flags: BTreeSet<String>,
+    pub is_unique: bool,
+    pub index_delay: IndexDelay,
+}
+
+struct Unfinished {
+    arrival: Arrival,
+    /// When it is stored; without a time, when the test says so.
+    due: Option<DateTime<Utc>>,
+}
+
+/// All messages and mailboxes of a server.
+pub(crate) struct Store {
+    pub letters: BTreeMap<u64, Letter>,
+    pub folders: Vec<Folder>,
+    unfinished: Vec<Unfinished>,
+    next_key: u64,
+    next_validity: u32,
+    /// Counts changes; HIGHESTMODSEQ.
+    pub changes: u64,
+}
+
+impl Store {
+    pub fn new(first_validity: u32) -> Store {
+        Store {
+            letters: BTreeMap::new(),
+            folders: Vec::new(),
+            unfinished: Vec::new(),
+            next_key: FIRST_KEY,
+            next_validity: first_validity,
+            changes: 1,
+        }
+    }
+
+    /// Creates a mailbox.
+    pub fn create(&mut self, name: &str, attributes: &[&str]) {
+        self.folders.push(Folder {
+            name: name.to_owned(),
+            attributes: attributes.iter().map(|&text| text.to_owned()).collect(),
+            is_listed: true,
+            uid_validity: self.next_validity,
+            uid_next: 1,
+            rows: BTreeMap::new(),
+        });
+        self.next_validity += 1;
+    }
+
+    /// The mailbox of this name; INBOX in any case.
+    pub fn folder(&self, name: &str) -> Option<&Folder> {
+        self.folders.iter().find(|folder| is_named(folder, name))
+    }
+
+    /// As `folder`, to change it.
+    pub fn folder_mut(&mut self, name: &str) -> Option<&mut Folder> {
+        self.changes += 1;
+        self.folders
+            .iter_mut()
+            .find(|folder| is_named(folder, name))
+    }
+
+    /// The mailbox that has this special-use attribute.
+    pub fn special(&self, attribute: &str) -> Option<&Folder> {
+        self.folders.iter().find(|folder| folder.is(attribute))
+    }
+
+    /// Puts a message into its mailbox, and All Mail where there is one; gives the UID in the first.
+    pub fn add(&mut self, arrival: Arrival, now: DateTime<Utc>) -> u32 {
+        self.changes += 1;
+        let double = arrival.is_unique.then(|| self.find_double(&arrival.octets));
+        if let Some(key) = double.flatten() {
+            return self.label_again(key, &arrival.folder);
+        }
+        let key = self.next_key;
+        // Real ids are not consecutive.
+        self.next_key += 1_009;
+        let (indexed_at, misses) = match arrival.index_delay {
+            IndexDelay::None => (now, 0),
+            IndexDelay::For(delay) => (now + delay, 0),
+            IndexDelay::Searches(count) => (now, count),
+        };
+        let letter = Letter {
+            octets: arrival.octets.into(),
+            internal_date: arrival.internal_date,
+            flags: arrival.flags,
+            indexed_at,
+            misses,
+        };
+        self.letters.insert(key, letter);
+        self.label(key, &arrival.folder)
+    }
+
+    /// Removes a message from one mailbox; it is gone when no mailbox holds it any more.
+    pub fn expunge(&mut self, folder: &str, uid: u32) {
+        let folder = self.folder_mut(folder).unwrap();
+        folder.rows.remove(&uid);
+        let held: BTreeSet<u64> = self
+            .folders
+            .iter()
+            .flat_map(|f| f.rows.values().copied())
+            .collect();
+        self.letters.retain(|key, _| held.contains(key));
+    }
+
+    /// Moves a message out of all mailboxes into this one alone.
+    pub fn move_out(&mut self, folder: &str, uid: u32, to: &str) {
+        self.changes += 1;
+        let key = self.folder(folder).unwrap().rows[&uid];
+        for folder in &mut self.folders {
+            folder.remove(key);
+        }
+        self.label(key, to);
+    }
+
+    /// Stores a message later: at this time, or when the test says so.
+    pub fn add_later(&mut self, arrival: Arrival, due: Option<DateTime<Utc>>) {
+        self.unfinished.push(Unfinished { arrival, due });
+    }
+
+    /// Stores what was to be stored by now.
+    pub fn store_due(&mut self, now: DateTime<Utc>) {
+        if self.unfinished.is_empty() {
+            return;
+        }
+        let all = std::mem::take(&mut self.unfinished);
+        let is_due = |late: &Unfinished| late.due.is_some_and(|due| due <= now);
+        let (due, waiting) = all.into_iter().partition(is_due);
+        self.unfinished = waiting;
+        self.add_all(due, now);
+    }
+
+    /// Stores all that waits to be stored.
+    pub fn store_unfinished(&mut self, now: DateTime<Utc>) {
+        let all = std::mem::take(&mut self.unfinished);
+        self.add_all(all, now);
+    }
+
+    fn add_all(&mut self, unfinished: Vec<Unfinished>, now: DateTime<Utc>) {
+        for late in unfinished {
+            self.add(late.arrival, now);
+        }
+    }
+
+    /// A stored message that Gmail takes for the same: its Message-ID, Date and body are equal.
+    fn find_double(&self, octets: &[u8]) -> Option<u64> {
+        let id = header::first(octets, "Message-ID").filter(|id| !id.is_empty())?;
+        let is_same = |letter: &Letter| {
+            header::first(&letter.octets, "Message-ID").as_ref() == Some(&id)
+                && header::first(&letter.octets, "Date") == header::first(octets, "Date")
+                && header::split(&letter.octets).1 == header::split(octets).1
+        };
+        let found = self.letters.iter().find(|(_, letter)| is_same(letter));
+        found.map(|(key, _)| *key)
+    }
+
+    /// Puts a message that is there already into a mailbox, under a new UID, and out of the trash.
+    fn label_again(&mut self, key: u64, folder: &str) -> u32 {
+        for other in &mut self.folders {
+            if is_named(other, folder) || other.is("\\Trash") {
+                other.remove(key);
+            }
+        }
+        self.label(key, folder)
+    }
+
+    fn label(&mut self, key: u64, folder: &str) -> u32 {
+        let target = self.folder_mut(folder).unwrap();
+        let is_outside = target.is("\\Trash") || target.is("\\Junk");
+        let uid = target.add(key);
+        let everything = self.folders.iter_mut().find(|folder| folder.is("\\All"));
+        if let Some(everything) = everything
+            && !is_outside
+            && !everything.holds(key)
+        {
+            everything.add(key);
+        }
+        uid
+    }
+
+    /// The messages of a mailbox, by UID.
+    pub fn stored(&self, folder: &str) -> Vec<Stored> {
+        let folder = self
+            .folder(folder)
+            .unwrap_or_else(|| panic!("no mailbox {folder}"));
+        let rows = folder.rows.iter();
+        rows.map(|(uid, key)| self.describe(*uid, *key)).collect()
+    }
+
+    fn describe(&self, uid: u32, key: u64) -> Stored {
+        let letter = &self.letters[&key];
+        let holders = self.folders.iter().filter(|folder| folder.holds(key));
+        let mut mailboxes: Vec<String> = holders.map(|folder| folder.name.clone()).collect();
+        mailboxes.sort();
+        Stored {
+            uid,
+            octets: letter.octets.to_vec(),
+            internal_date: letter.internal_date,
+            flags: letter.flags.iter().cloned().collect(),
+            mailboxes,
+        }
+    }
+}
+
+fn is_named(folder: &Folder, name: &str) -> bool {
+    let is_inbox = folder.name == "INBOX" && name.eq_ignore_ascii_case("INBOX");
+    is_inbox || folder.name == name
+}
+
+/// The mailboxes of a server, as a test sees and changes them. Clones are handles to the same.
+///
+/// Names of mailboxes are written as on the wire: `Entw&APw-rfe`.
+#[derive(Clone)]
+pub struct Mailboxes {
+    shared: Arc<Shared>,
+}
+
+impl Mailboxes {
+    pub(crate) fn new(shared: Arc<Shared>) -> Mailboxes {
+        Mailboxes { shared }
+    }
+
+    /// Mail arrives, as if the server had received it; gives its UID.
+    pub fn deliver(
+        &self,
+        mailbox: &str,
+        octets: &[u8],
+        internal_date: DateTime<FixedOffset>,
+        flags: &[&str],
+    ) -> u32 {
+        let arrival = Arrival {
+            folder: mailbox.to_owned(),
+            octets: octets.to_vec(),
+            internal_date,
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            is_unique: false,
+            index_delay: IndexDelay::None,
+        };
+        self.shared.store().add(arrival, self.shared.clock.now())
+    }
+
+    /// The messages of a mailbox, by UID.
+    #[must_use]
+    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
+        self.shared.store().stored(mailbox)
+    }
+
+    /// Says whether there is a mailbox of this name.
+    #[must_use]
+    pub fn exist(&self, mailbox: &str) -> bool {
+        self.shared.store().folder(mailbox).is_some()
+    }
+
+    /// Creates a mailbox.
+    pub fn create(&self, mailbox: &str) {
+        self.shared.store().create(mailbox, &["\\HasNoChildren"]);
+    }
+
+    /// Removes a message from a mailbox; of Gmail's labels the others stay.
+    pub fn expunge(&self, mailbox: &str, uid: u32) {
+        self.shared.store().expunge(mailbox, uid);
+    }
+
+    /// Moves a message out of all mailboxes into another one.
+    pub fn move_to(&self, mailbox: &str, uid: u32, to: &str) {
+        self.shared.store().move_out(mailbox, uid, to);
+    }
+
+    /// Sets the flags of a message.
+    pub fn set_flags(&self, mailbox: &str, uid: u32, flags: &[&str]) {
+        let mut store = self.shared.store();
+        store.changes += 1;
+        let key = store.folder(mailbox).unwrap().rows[&uid];
+        let letter = store.letters.get_mut(&key).unwrap();
+        letter.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    }
+
+    /// Gives the mailbox another UIDVALIDITY; the messages are renumbered from 1 (RFC 3501 2.3.1.1).
+    pub fn set_uid_validity(&self, mailbox: &str, uid_validity: u32) {
+        let mut store = self.shared.store();
+        let folder = store.folder_mut(mailbox).unwrap();
+        folder.uid_validity = uid_validity;
+        let keys = std::mem::take(&mut folder.rows).into_values();
+        folder.rows = (1..).zip(keys).collect();
+        folder.uid_next = u32::try_from(folder.rows.len()).unwrap() + 1;
+    }
+
+    /// Sets the UID of the next message: ahead, or back as a restored backup does.
+    pub fn set_uid_next(&self, mailbox: &str, uid_next: u32) {
+        let mut store = self.shared.store();
+        store.folder_mut(mailbox).unwrap().uid_next = uid_next;
+    }
+
+    /// The UIDVALIDITY of a mailbox.
+    #[must_use]
+    pub fn uid_validity(&self, mailbox: &str) -> u32 {
+        self.shared.store().folder(mailbox).unwrap().uid_validity
+    }
+
+    /// Stores at once what unfinished appends left to be stored later.
+    pub fn store_unfinished(&self) {
+        let now = self.shared.clock.now();
+        self.shared.store().store_unfinished(now);
+    }
+}

@@ -1,0 +1,570 @@
+//! Gmail, talked to line by line; the texts are those of GMAIL.md.
+
+// What goes wrong in a test shall end it at the place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod talk;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use double::{Fault, Gmail, GmailOptions, IndexDelay, Stored, Unfinished, date};
+use talk::Talk;
+
+const HOUR: Duration = Duration::from_hours(1);
+const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
+
+fn start() -> Gmail {
+    Gmail::start(GmailOptions::default())
+}
+
+fn connected(gmail: &Gmail) -> Talk {
+    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
+    talk.play("S: * OK Gimap ready for requests from 127.0.0.1 <*>");
+    talk
+}
+
+/// What XOAUTH2 wants to hear.
+fn bearer(user: &str, token: &str) -> String {
+    STANDARD.encode(format!("user={user}\x01auth=Bearer {token}\x01\x01"))
+}
+
+fn logged_in(gmail: &Gmail) -> Talk {
+    let mut talk = connected(gmail);
+    let token = gmail.tokens().issue(&gmail.user(), HOUR);
+    talk.say(&format!(
+        "l AUTHENTICATE XOAUTH2 {}",
+        bearer(&gmail.user(), &token)
+    ));
+    talk.play(
+        "S: * CAPABILITY <*>
+         S: l OK user@gmail.com authenticated (Success)",
+    );
+    talk
+}
+
+fn examined(gmail: &Gmail, mailbox: &str) -> Talk {
+    let mut talk = logged_in(gmail);
+    talk.say(&format!("e EXAMINE \"{mailbox}\""));
+    while !talk.hear().starts_with("e OK") {}
+    talk
+}
+
+/// Appends a message and gives the answer.
+fn append(talk: &mut Talk, arguments: &str, octets: &[u8]) -> String {
+    talk.say(&format!("p APPEND {arguments} {{{}}}", octets.len()));
+    let first = talk.hear();
+    if first != "+ go ahead" {
+        return first;
+    }
+    talk.write(octets);
+    talk.write(b"\r\n");
+    talk.hear()
+}
+
+fn uids(stored: &[Stored]) -> Vec<u32> {
+    stored.iter().map(|stored| stored.uid).collect()
+}
+
+#[test]
+fn the_capabilities_are_those_of_gmail_before_and_after_login() {
+    let gmail = start();
+    let mut talk = connected(&gmail);
+    talk.play(
+        "C: a CAPABILITY
+         S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 XYZZY SASL-IR AUTH=XOAUTH2 AUTH=PLAIN AUTH=PLAIN-CLIENTTOKEN AUTH=OAUTHBEARER
+         S: a OK Thats all she wrote! u21mb183888217edq
+         C: b SELECT INBOX
+         S: b BAD Command received in Invalid state.
+         C: c NONSENSE
+         S: c BAD Command received in Invalid state.
+         C: \u{20}
+         S: * BAD [CLIENTBUG] Invalid tag
+         C: c ID NIL
+         S: * ID (\"name\" \"GImap\" \"vendor\" \"Google, Inc.\" \"support-url\" \"https://support.google.com/mail\" \"version\" \"gmail_imap_200428.12_p0\" \"remote-host\" \"127.0.0.1\")
+         S: c OK Success",
+    );
+    let token = gmail.tokens().issue("user@gmail.com", HOUR);
+    talk.say(&format!(
+        "d AUTHENTICATE XOAUTH2 {}",
+        bearer("user@gmail.com", &token)
+    ));
+    talk.play(
+        "S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=35651584
+         S: d OK user@gmail.com authenticated (Success)
+         C: e NONSENSE
+         S: e BAD Could not parse command
+         C: f LOGOUT
+         S: * BYE LOGOUT Requested
+         S: f OK 73 good day (Success)",
+    );
+    assert_eq!(talk.rest(), "");
+}
+
+#[test]
+fn a_refused_token_is_challenged_and_the_connection_stays_open() {
+    let gmail = start();
+    let tokens = gmail.tokens();
+    let good = tokens.issue("user@gmail.com", HOUR);
+    let expired = tokens.issue("user@gmail.com", Duration::ZERO);
+    let narrow = tokens.issue_for(
+        "user@gmail.com",
+        HOUR,
+        "https://www.googleapis.com/auth/gmail.send",
+    );
+    let revoked = tokens.issue("user@gmail.com", HOUR);
+    tokens.revoke(&revoked);
+    let mut talk = connected(&gmail);
+    for (user, token) in [
+        ("user@gmail.com", "nonsense"),
+        ("user@gmail.com", &expired),
+        ("user@gmail.com", &narrow),
+        ("user@gmail.com", &revoked),
+        ("other@gmail.com", &good),
+    ] {
+        talk.say(&format!("a AUTHENTICATE XOAUTH2 {}", bearer(user, token)));
+        talk.play("S: + eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==");
+        assert!(
+            !talk.hears_within(Duration::from_millis(20)),
+            "the NO has to wait for a line"
+        );
+        talk.play("C:  \nS: a NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)");
+    }
+    talk.play(
+        "C: b AUTHENTICATE XOAUTH2\nS: + \nC: *\nS: b BAD Client aborted AUTHENTICATE command. <*>",
+    );
+    talk.play("C: c AUTHENTICATE XOAUTH2 !!!\nS: c NO Invalid SASL argument. <*>");
+    talk.play("C: d LOGIN user@gmail.com x\nS: d NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)");
+    talk.play("C: e AUTHENTICATE XOAUTH2\nS: + ");
+    talk.say(&bearer("user@gmail.com", &good));
+    talk.play("S: * CAPABILITY <*>\nS: e OK user@gmail.com authenticated (Success)");
+    assert_eq!(gmail.logins(), 1);
+}
+
+#[test]
+fn oauthbearer_is_spoken_too() {
+    let gmail = start();
+    let token = gmail.tokens().issue("user@gmail.com", HOUR);
+    let mut talk = connected(&gmail);
+    let text = format!("n,a=user@gmail.com,\x01host=h\x01port=993\x01auth=Bearer {token}\x01\x01");
+    talk.say(&format!(
+        "a AUTHENTICATE OAUTHBEARER {}",
+        STANDARD.encode(text)
+    ));
+    talk.play("S: * CAPABILITY <*>\nS: a OK <*>");
+}
+
+#[test]
+fn folders_have_their_attributes_in_alphabetical_order() {
+    let gmail = start();
+    gmail.mailboxes().create("Originals");
+    logged_in(&gmail).play(
+        "C: a NAMESPACE
+         S: * NAMESPACE ((\"\" \"/\")) NIL NIL
+         S: a OK Success
+         C: b LIST \"\" \"\"
+         S: * LIST (\\Noselect) \"/\" \"/\"
+         S: b OK Success
+         C: c LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN)
+         S: * LIST (\\HasNoChildren) \"/\" \"INBOX\"
+         S: * LIST (\\HasChildren \\Noselect) \"/\" \"[Gmail]\"
+         S: * LIST (\\All \\HasNoChildren) \"/\" \"[Gmail]/All Mail\"
+         S: * LIST (\\HasNoChildren \\Trash) \"/\" \"[Gmail]/Bin\"
+         S: * LIST (\\Drafts \\HasNoChildren) \"/\" \"[Gmail]/Drafts\"
+         S: * LIST (\\HasNoChildren \\Important) \"/\" \"[Gmail]/Important\"
+         S: * LIST (\\HasNoChildren \\Sent) \"/\" \"[Gmail]/Sent Mail\"
+         S: * LIST (\\HasNoChildren \\Junk) \"/\" \"[Gmail]/Spam\"
+         S: * LIST (\\Flagged \\HasNoChildren) \"/\" \"[Gmail]/Starred\"
+         S: * LIST (\\HasNoChildren) \"/\" \"Originals\"
+         S: c OK Success",
+    );
+}
+
+#[test]
+fn a_mailbox_is_opened_as_gmail_opens_it() {
+    let gmail = start();
+    gmail.deliver(
+        LETTER.as_bytes(),
+        date("2026-11-20T10:00:00+01:00"),
+        &["$Own"],
+    );
+    logged_in(&gmail).play(
+        "C: a SELECT inbox
+         S: * FLAGS (\\Answered \\Flagged \\Draft \\Deleted \\Seen $NotPhishing $Phishing $Own)
+         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Draft \\Deleted \\Seen $NotPhishing $Phishing $Own \\*)] Flags permitted.
+         S: * OK [UIDVALIDITY 1] UIDs valid.
+         S: * 1 EXISTS
+         S: * 0 RECENT
+         S: * OK [UIDNEXT 2] Predicted next UID.
+         S: * OK [HIGHESTMODSEQ <*>]
+         S: a OK [READ-WRITE] inbox selected. (Success)
+         C: b EXAMINE \"[Gmail]\"
+         S: b NO [NONEXISTENT] Unknown Mailbox: [Gmail] (now in authenticated state) (Failure)
+         C: c UID SEARCH ALL
+         S: c BAD Command received in Invalid state.
+         C: d STATUS \"[Gmail]\" (UIDNEXT)
+         S: d NO [NONEXISTENT] Invalid folder: [Gmail] (Failure)
+         C: e STATUS nowhere (UIDNEXT)
+         S: e NO [NONEXISTENT] Unknown Mailbox: nowhere (Failure)
+         C: f EXAMINE \"[Gmail]/All Mail\" (CONDSTORE)
+         S: * FLAGS <*>
+         S: * OK [PERMANENTFLAGS ()] Flags permitted.
+         S: * OK [UIDVALIDITY 3] UIDs valid.
+         S: * 1 EXISTS
+         S: * 0 RECENT
+         S: * OK [UIDNEXT 2] Predicted next UID.
+         S: * OK [HIGHESTMODSEQ <*>]
+         S: f OK [READ-ONLY] [Gmail]/All Mail selected. (Success)
+         C: g UNSELECT
+         S: g OK Returned to authenticated state. (Success)
+         C: h CREATE \" x\"
+         S: h NO [CANNOT] Folder contains excess whitespace (Failure)
+         C: i CREATE x
+         S: i OK Success
+         C: j STATUS x (MESSAGES)
+         S: * STATUS \"x\" (MESSAGES 0)
+         S: j OK Success",
+    );
+}
+
+#[test]
+fn new_mail_is_not_seen_before_it_is_announced() {
+    let gmail = start();
+    let mut talk = examined(&gmail, "INBOX");
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    talk.play(
+        "C: a UID SEARCH ALL
+         S: * SEARCH
+         S: a OK SEARCH completed (Success)
+         C: b STATUS INBOX (MESSAGES)
+         S: * STATUS \"INBOX\" (MESSAGES 1)
+         S: b OK Success
+         C: c UID FETCH 1:* (UID)
+         S: * 1 EXISTS
+         S: c OK Success
+         C: d UID SEARCH ALL
+         S: * SEARCH 1
+         S: d OK SEARCH completed (Success)",
+    );
+}
+
+#[test]
+fn an_append_is_stored_octet_for_octet_with_date_and_flags() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    let octets = b"Message-ID: <c@d>\nX: \xff\r\n\r\nbare\rcr\xfe";
+    talk.say(&format!(
+        "a APPEND \"INBOX\" (\\Seen $Own) \"17-Jul-2019 09:40:08 +0200\" {{{}}}",
+        octets.len()
+    ));
+    talk.play("S: + go ahead");
+    talk.write(octets);
+    talk.play("C: \nS: a OK [APPENDUID 1 1] (Success)");
+    let stored = &gmail.messages("INBOX")[0];
+    assert_eq!(stored.octets, octets);
+    assert_eq!(stored.internal_date, date("2019-07-17T09:40:08+02:00"));
+    assert_eq!(stored.flags, ["$Own", "\\Seen"]);
+    assert_eq!(stored.mailboxes, ["INBOX", "[Gmail]/All Mail"]);
+    assert_eq!(gmail.all_mail().len(), 1);
+    talk.play(
+        "C: b EXAMINE INBOX
+         S: * FLAGS <*>
+         S: * OK [PERMANENTFLAGS ()] <*>
+         S: * OK [UIDVALIDITY 1] <*>
+         S: * 1 EXISTS
+         S: * 0 RECENT
+         S: * OK [UIDNEXT 2] <*>
+         S: * OK [HIGHESTMODSEQ <*>]
+         S: b OK <*>
+         C: c UID FETCH 1 (INTERNALDATE X-GM-MSGID X-GM-LABELS)
+         S: * 1 FETCH (UID 1 INTERNALDATE \"17-Jul-2019 07:40:08 +0000\" X-GM-MSGID <*> X-GM-LABELS ())
+         S: c OK Success",
+    );
+}
+
+#[test]
+fn an_append_without_a_date_is_of_now() {
+    let gmail = start();
+    gmail.clock().advance(HOUR * 24);
+    append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes());
+    let age = gmail.clock().now() - gmail.messages("INBOX")[0].internal_date.to_utc();
+    assert!(age.num_seconds() < 60);
+}
+
+#[test]
+fn appends_are_refused_in_gmails_words() {
+    let gmail = start();
+    gmail.change(|options| options.append_limit = 100);
+    let mut talk = logged_in(&gmail);
+    for (arguments, octets, answer) in [
+        (
+            "nowhere",
+            LETTER,
+            "NO [TRYCREATE] Folder doesn't exist. (Failure)",
+        ),
+        (
+            "INBOX",
+            &*"x".repeat(101),
+            "BAD [TOOBIG] Message too large. https://support.google.com/mail/answer/6584#limit",
+        ),
+        (
+            "INBOX",
+            "4",
+            "BAD Invalid Arguments: Unable to parse message",
+        ),
+        (
+            "INBOX",
+            "",
+            "BAD Invalid Arguments: Unable to parse message",
+        ),
+        (
+            "INBOX (\\Important)",
+            LETTER,
+            "BAD Invalid Arguments: Unable to parse flag \\Important",
+        ),
+        (
+            "INBOX (\\Recent)",
+            LETTER,
+            "BAD Invalid Arguments: Unable to parse flag \\Recent",
+        ),
+        (
+            "INBOX (\\Seen \\)",
+            LETTER,
+            "BAD Invalid Arguments: Unable to parse flag \\",
+        ),
+        ("INBOX \"nonsense\"", LETTER, "BAD Could not parse command"),
+        ("IN BOX", LETTER, "BAD Could not parse command"),
+    ] {
+        assert_eq!(
+            append(&mut talk, arguments, octets.as_bytes()),
+            format!("p {answer}")
+        );
+    }
+    assert_eq!(gmail.all_mail(), []);
+    assert_eq!(
+        append(&mut talk, "INBOX", b"NUL: \0\r\n\r\n"),
+        "* BYE Invalid character in literal."
+    );
+    assert_eq!(talk.rest(), "");
+    assert_eq!(gmail.all_mail(), []);
+}
+
+#[test]
+fn octets_after_the_literal_are_commands() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    append(&mut talk, "INBOX", LETTER.as_bytes());
+    talk.play("C: \nS: * BAD [CLIENTBUG] Invalid tag\nC: a NOOP\nS: a OK Success");
+}
+
+#[test]
+fn an_append_into_the_open_mailbox_is_announced() {
+    let gmail = start();
+    let mut talk = examined(&gmail, "INBOX");
+    assert_eq!(append(&mut talk, "INBOX", LETTER.as_bytes()), "* 1 EXISTS");
+    talk.play("S: p OK [APPENDUID 1 1] (Success)");
+}
+
+#[test]
+fn what_comes_twice_is_kept_once() {
+    let gmail = start();
+    gmail.mailboxes().create("Label");
+    let mut talk = logged_in(&gmail);
+    let old = "INBOX \"17-Jul-2019 09:40:08 +0000\"";
+    assert_eq!(
+        append(&mut talk, old, LETTER.as_bytes()),
+        "p OK [APPENDUID 1 1] (Success)"
+    );
+    // Same label: the old copy goes, the new one has the old date.
+    assert_eq!(
+        append(&mut talk, "INBOX", LETTER.as_bytes()),
+        "p OK [APPENDUID 1 2] (Success)"
+    );
+    assert_eq!(uids(&gmail.messages("INBOX")), [2]);
+    assert_eq!(
+        gmail.messages("INBOX")[0].internal_date,
+        date("2019-07-17T09:40:08Z")
+    );
+    // Another label: one message, two labels.
+    assert_eq!(
+        append(&mut talk, "Label", LETTER.as_bytes()),
+        "p OK [APPENDUID 10 1] (Success)"
+    );
+    assert_eq!(gmail.all_mail().len(), 1);
+    assert_eq!(
+        gmail.all_mail()[0].mailboxes,
+        ["INBOX", "Label", "[Gmail]/All Mail"]
+    );
+    // In Trash: it comes back.
+    gmail.trash(2);
+    assert_eq!(
+        (gmail.messages("INBOX").len(), gmail.trashed().len()),
+        (0, 1)
+    );
+    append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(
+        (gmail.messages("INBOX").len(), gmail.trashed().len()),
+        (1, 0)
+    );
+    assert_eq!(
+        gmail.messages("INBOX")[0].internal_date,
+        date("2019-07-17T09:40:08Z")
+    );
+    // Other content, or no id: kept.
+    append(
+        &mut talk,
+        "INBOX",
+        LETTER.replace("body", "other").as_bytes(),
+    );
+    append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
+    append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
+    assert_eq!(gmail.all_mail().len(), 4);
+    // Switched off: kept.
+    gmail.change(|options| options.deduplicates = false);
+    append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(gmail.all_mail().len(), 5);
+}
+
+#[test]
+fn archived_mail_stays_in_all_mail_and_trashed_mail_does_not() {
+    let gmail = start();
+    let first = gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let second = gmail.deliver(
+        b"Subject: x\r\n\r\n",
+        date("2026-11-20T10:00:00+01:00"),
+        &[],
+    );
+    gmail.archive(first);
+    gmail.trash(second);
+    assert_eq!(gmail.messages("INBOX"), []);
+    assert_eq!((gmail.all_mail().len(), gmail.trashed().len()), (1, 1));
+    assert_eq!(gmail.all_mail()[0].mailboxes, ["[Gmail]/All Mail"]);
+}
+
+#[test]
+fn a_message_is_found_by_its_id_in_each_way() {
+    let gmail = start();
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut talk = examined(&gmail, "[Gmail]/All Mail");
+    for keys in [
+        "HEADER Message-ID \"<a@b>\"",
+        "HEADER MESSAGE-ID a@b",
+        "OR HEADER Message-ID x OR HEADER Message-ID y HEADER Message-ID <a@b>",
+        "X-GM-RAW \"rfc822msgid:a@b\"",
+        "CHARSET UTF-8 HEADER Message-ID \"<a@b>\"",
+        "HEADER X-None \"\"",
+    ] {
+        talk.say(&format!("s UID SEARCH {keys}"));
+        talk.play("S: * SEARCH 1\nS: s OK SEARCH completed (Success)");
+    }
+    talk.play("C: t UID SEARCH HEADER Message-ID {5}\nS: + go ahead\nC: <a@b>\nS: * SEARCH 1\nS: t OK <*>");
+    talk.play("C: u UID SEARCH HEADER Message-ID \"\u{e9}\"\nS: u BAD Could not parse command");
+}
+
+#[test]
+fn the_index_lags_behind_by_searches_or_by_time() {
+    let gmail = start();
+    gmail.change(|options| options.index_delay = IndexDelay::Searches(2));
+    append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes());
+    let mut talk = examined(&gmail, "INBOX");
+    let search = "C: a UID SEARCH HEADER Message-ID a@b";
+    talk.play(&format!("{search}\nS: * SEARCH\nS: a OK <*>"));
+    talk.play(&format!("{search}\nS: * SEARCH\nS: a OK <*>"));
+    talk.play(&format!("{search}\nS: * SEARCH 1\nS: a OK <*>"));
+    gmail.change(|options| options.index_delay = IndexDelay::For(Duration::from_mins(1)));
+    append(&mut talk, "INBOX", LETTER.replace("a@b", "c@d").as_bytes());
+    talk.play("S: p OK <*>\nC: b UID SEARCH HEADER Message-ID c@d\nS: * SEARCH\nS: b OK <*>");
+    talk.play("C: b UID SEARCH ALL\nS: * SEARCH 1 2\nS: b OK <*>");
+    gmail.clock().advance(Duration::from_mins(1));
+    talk.play("C: b UID SEARCH HEADER Message-ID c@d\nS: * SEARCH 2\nS: b OK <*>");
+}
+
+#[test]
+fn an_append_that_is_cut_is_stored_or_not_as_the_test_says() {
+    let minute = Duration::from_mins(1);
+    for (unfinished, at_once, after_a_minute, when_told) in [
+        (Unfinished::Forgotten, 0, 0, 0),
+        (Unfinished::Stored, 1, 1, 1),
+        (Unfinished::StoredAfter(minute), 0, 1, 1),
+        (Unfinished::StoredWhenTold, 0, 0, 1),
+    ] {
+        let gmail = start();
+        gmail.change(|options| options.unfinished = unfinished);
+        let mut talk = logged_in(&gmail);
+        gmail.faults().once(double::Event::is_literal, Fault::Eof);
+        talk.say(&format!("a APPEND INBOX {{{}}}", LETTER.len()));
+        talk.play("S: + go ahead");
+        talk.say(LETTER);
+        assert_eq!(talk.rest(), "");
+        assert_eq!(gmail.all_mail().len(), at_once, "{unfinished:?}");
+        gmail.clock().advance(minute);
+        assert_eq!(gmail.all_mail().len(), after_a_minute, "{unfinished:?}");
+        gmail.mailboxes().store_unfinished();
+        assert_eq!(gmail.all_mail().len(), when_told, "{unfinished:?}");
+    }
+}
+
+#[test]
+fn an_append_whose_answer_is_lost_is_stored() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    gmail
+        .faults()
+        .once(|event| event.is_line("APPENDUID"), Fault::Reset);
+    talk.say(&format!("a APPEND INBOX {{{}}}", LETTER.len()));
+    talk.play("S: + go ahead");
+    talk.say(LETTER);
+    assert!(talk.end().is_err());
+    assert_eq!(gmail.all_mail().len(), 1);
+}
+
+#[test]
+fn a_session_ends_with_its_token() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    talk.play("C: a NOOP\nS: a OK Success");
+    gmail.clock().advance(HOUR);
+    talk.say("b NOOP");
+    assert_eq!(
+        talk.rest(),
+        "* BYE Session expired, please login again.\r\n"
+    );
+}
+
+#[test]
+fn the_sixteenth_session_is_refused() {
+    let gmail = start();
+    let mut fifteen: Vec<Talk> = (0..15).map(|_| logged_in(&gmail)).collect();
+    let token = gmail.tokens().issue("user@gmail.com", HOUR);
+    let mut talk = connected(&gmail);
+    talk.say(&format!(
+        "a AUTHENTICATE XOAUTH2 {}",
+        bearer("user@gmail.com", &token)
+    ));
+    talk.play("S: a NO [ALERT] Too many simultaneous connections. (Failure)");
+    let mut last = fifteen.pop().unwrap();
+    last.say("z LOGOUT");
+    last.rest();
+    logged_in(&gmail);
+}
+
+#[test]
+fn a_literal_that_comes_unasked_is_an_offence() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    talk.write(format!("a APPEND INBOX {{{}}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
+    talk.play("S: + go ahead\nS: a OK <*>");
+    assert_eq!(
+        gmail.take_offences(),
+        ["the client sent a literal before it was asked for"]
+    );
+    talk.write(format!("a APPEND INBOX {{{}+}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
+    talk.play("S: a OK <*>");
+    assert_eq!(gmail.take_offences(), Vec::<String>::new());
+}

@@ -1,0 +1,425 @@
+//! The plain source, talked to line by line.
+
+// What goes wrong in a test shall end it at the place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod talk;
+
+use std::time::Duration;
+
+use double::{Fault, Pace, Security, Source, SourceOptions, What, date};
+use talk::Talk;
+
+const LETTER: &[u8] = b"Message-ID: <a@b>\r\nSubject: one\r\n\r\nbody\r\n";
+
+fn plain() -> Source {
+    Source::start(SourceOptions {
+        security: Security::Plain,
+        ..SourceOptions::default()
+    })
+}
+
+fn with_two_letters() -> Source {
+    let source = plain();
+    source.deliver(LETTER, date("2026-11-20T10:00:00+01:00"), &["\\Seen"]);
+    source.deliver(
+        b"Subject: two\r\n\r\n",
+        date("2026-11-21T23:30:00+00:00"),
+        &["$Own"],
+    );
+    source
+}
+
+/// A dialogue with the source, logged in, INBOX open.
+fn examined(source: &Source) -> Talk {
+    let mut talk = logged_in(source);
+    talk.say("e EXAMINE INBOX");
+    while !talk.hear().starts_with("e OK") {}
+    talk
+}
+
+fn logged_in(source: &Source) -> Talk {
+    let mut talk = Talk::plain(source.port());
+    talk.play(
+        "S: * OK [CAPABILITY <*>] Dovecot ready.
+         C: l LOGIN user secret
+         S: l OK [CAPABILITY <*>] Logged in",
+    );
+    talk
+}
+
+#[test]
+fn a_session_from_greeting_to_logout() {
+    let source = with_two_letters();
+    Talk::plain(source.port()).play(
+        "S: * OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN] Dovecot ready.
+         C: a EXAMINE INBOX
+         S: a BAD Error in IMAP command: not allowed now.
+         C: b LOGIN user wrong
+         S: b NO [AUTHENTICATIONFAILED] Authentication failed.
+         C: c LOGIN \"user\" \"secret\"
+         S: c OK [CAPABILITY <*>] Logged in
+         C: d EXAMINE INBOX
+         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Own)
+         S: * OK [PERMANENTFLAGS ()] Read-only mailbox.
+         S: * 2 EXISTS
+         S: * 0 RECENT
+         S: * OK [UNSEEN 2] First unseen.
+         S: * OK [UIDVALIDITY 1700000000] UIDs valid
+         S: * OK [UIDNEXT 3] Predicted next UID.
+         S: d OK [READ-ONLY] EXAMINE completed (0.001 + 0.000 secs).
+         C: e UID FETCH 1:* (UID RFC822.SIZE INTERNALDATE FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE)])
+         S: * 1 FETCH (UID 1 RFC822.SIZE 41 INTERNALDATE \"20-Nov-2026 10:00:00 +0100\" FLAGS (\\Seen) BODY[HEADER.FIELDS (MESSAGE-ID DATE)] {21}\\r\\nMessage-ID: <a@b>\\r\\n\\r\\n)
+         S: * 2 FETCH (UID 2 RFC822.SIZE 16 INTERNALDATE \"21-Nov-2026 23:30:00 +0000\" FLAGS ($Own) BODY[HEADER.FIELDS (MESSAGE-ID DATE)] {2}\\r\\n\\r\\n)
+         S: e OK Fetch completed (0.001 + 0.000 secs).
+         C: f UID FETCH 2 BODY.PEEK[]
+         S: * 2 FETCH (UID 2 BODY[] {16}\\r\\nSubject: two\\r\\n\\r\\n)
+         S: f OK Fetch completed (0.001 + 0.000 secs).
+         C: g STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY)
+         S: * STATUS \"INBOX\" (MESSAGES 2 UIDNEXT 3 UIDVALIDITY 1700000000)
+         S: g OK Status completed (0.001 + 0.000 secs).
+         C: h ID (\"name\" \"x\")
+         S: * ID (\"name\" \"Dovecot\")
+         S: h OK Completed.
+         C: i NONSENSE
+         S: i BAD Error in IMAP command: invalid arguments.
+         C: j LOGOUT
+         S: * BYE Logging out
+         S: j OK Logout completed (0.001 + 0.000 secs).",
+    );
+    assert_eq!(source.connections(), 1);
+    assert_eq!(source.logins(), 1);
+    assert_eq!(source.commands()[3], "EXAMINE INBOX");
+    assert_eq!(source.commands().len(), 10);
+}
+
+#[test]
+fn plain_is_spoken_with_and_without_an_initial_response() {
+    let source = plain();
+    let mut talk = Talk::plain(source.port());
+    talk.play(
+        "S: * OK <*>
+         C: a AUTHENTICATE PLAIN AHVzZXIAc2VjcmV0
+         S: a OK [CAPABILITY <*>] Logged in",
+    );
+    source.change(|options| options.without.push("SASL-IR".to_owned()));
+    let mut talk = Talk::plain(source.port());
+    talk.play(
+        "S: * OK <*>
+         C: a AUTHENTICATE PLAIN
+         S: +\u{20}
+         C: *
+         S: a BAD Client aborted <*>
+         C: b AUTHENTICATE PLAIN
+         S: +\u{20}
+         C: AHVzZXIAd3Jvbmc=
+         S: b NO [AUTHENTICATIONFAILED] Authentication failed.
+         C: c AUTHENTICATE PLAIN
+         S: +\u{20}
+         C: AHVzZXIAc2VjcmV0
+         S: c OK [CAPABILITY <*>] Logged in",
+    );
+    assert_eq!(source.logins(), 2);
+}
+
+#[test]
+fn starttls_comes_before_any_login() {
+    let source = Source::start(SourceOptions {
+        security: Security::StartTls,
+        ..SourceOptions::default()
+    });
+    let mut talk = Talk::plain(source.port());
+    talk.play(
+        "S: * OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED] Dovecot ready.
+         C: a LOGIN user secret
+         S: a NO [PRIVACYREQUIRED] <*>
+         C: b STARTTLS
+         S: b OK Begin TLS negotiation now.",
+    );
+    talk.start_tls(source.ca_pem());
+    talk.play(
+        "C: c CAPABILITY
+         S: * CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN
+         S: c OK <*>
+         C: d LOGIN user secret
+         S: d OK <*>",
+    );
+}
+
+#[test]
+fn implicit_tls_is_the_default() {
+    let source = Source::start(SourceOptions::default());
+    Talk::secure(source.port(), source.ca_pem()).play("S: * OK <*>");
+}
+
+#[test]
+fn literals_stand_for_any_string() {
+    let source = plain();
+    Talk::plain(source.port()).play(
+        "S: * OK <*>
+         C: a LOGIN {4}
+         S: + OK
+         C: user {6}
+         S: + OK
+         C: secret
+         S: a OK <*>",
+    );
+    assert_eq!(source.commands(), ["LOGIN {4}\r\nuser {6}\r\nsecret"]);
+}
+
+#[test]
+fn searches_find_by_uid_date_header_and_their_compounds() {
+    let source = with_two_letters();
+    let mut talk = examined(&source);
+    for (keys, found) in [
+        ("ALL", " 1 2"),
+        ("UID 2:*", " 2"),
+        // RFC 3501 6.4.8: the last message is named even when its number is lower.
+        ("UID 7:*", " 2"),
+        ("SINCE 21-Nov-2026", " 2"),
+        ("ON 20-Nov-2026", " 1"),
+        ("BEFORE 20-Nov-2026", ""),
+        ("HEADER Message-ID \"<a@b>\"", " 1"),
+        ("HEADER message-id A@B", " 1"),
+        ("NOT HEADER Message-ID <a@b>", " 2"),
+        ("OR HEADER Message-ID x SUBJECT TWO", " 2"),
+        ("SEEN UID 1:2", " 1"),
+        ("UNSEEN KEYWORD $Own", " 2"),
+    ] {
+        talk.say(&format!("s UID SEARCH {keys}"));
+        assert_eq!(talk.hear(), format!("* SEARCH{found}"), "{keys}");
+        assert!(talk.hear().starts_with("s OK"));
+    }
+    talk.play("C: t UID SEARCH X-GM-RAW x\nS: t BAD <*>");
+}
+
+#[test]
+fn days_are_those_of_the_servers_time_zone() {
+    let source = with_two_letters();
+    source.change(|options| options.zone = chrono::FixedOffset::east_opt(3600).unwrap());
+    examined(&source).play("C: a UID SEARCH ON 22-Nov-2026\nS: * SEARCH 2\nS: a OK <*>");
+}
+
+#[test]
+fn folders_are_listed_and_found_by_their_names() {
+    let source = plain();
+    source.mailboxes().create("Entw&APw-rfe");
+    source.mailboxes().create("a \"b\" \\c");
+    let mut talk = logged_in(&source);
+    talk.play(
+        "C: a LIST \"\" \"*\"
+         S: * LIST (\\HasNoChildren) \"/\" \"INBOX\"
+         S: * LIST (\\HasNoChildren) \"/\" \"Entw&APw-rfe\"
+         S: * LIST (\\HasNoChildren) \"/\" \"a \\\"b\\\" \\\\c\"
+         S: a OK List completed (0.001 + 0.000 secs).
+         C: b EXAMINE \"a \\\"b\\\" \\\\c\"
+         S: * FLAGS <*>
+         S: * OK [PERMANENTFLAGS ()] <*>
+         S: * 0 EXISTS
+         S: * 0 RECENT
+         S: * OK [UIDVALIDITY 1700000002] UIDs valid
+         S: * OK [UIDNEXT 1] Predicted next UID.
+         S: b OK <*>
+         C: c EXAMINE nowhere
+         S: c NO [NONEXISTENT] Mailbox doesn't exist: nowhere (0.001 + 0.000 secs).
+         C: d UID SEARCH ALL
+         S: d BAD Error in IMAP command: not allowed now.",
+    );
+}
+
+#[test]
+fn what_is_new_or_gone_is_announced() {
+    let source = with_two_letters();
+    let mut talk = examined(&source);
+    source.expunge(1);
+    source.deliver(LETTER, date("2026-11-22T10:00:00+01:00"), &[]);
+    talk.play(
+        "C: a UID FETCH 1:* (UID)
+         S: * 2 FETCH (UID 2)
+         S: * 1 EXPUNGE
+         S: * 2 EXISTS
+         S: a OK <*>
+         C: b NOOP
+         S: b OK NOOP completed (0.001 + 0.000 secs).
+         C: c UID FETCH 3 (UID)
+         S: * 2 FETCH (UID 3)
+         S: c OK <*>",
+    );
+}
+
+#[test]
+fn idle_tells_what_happens() {
+    let source = with_two_letters();
+    let mut talk = examined(&source);
+    talk.play("C: a IDLE\nS: + idling");
+    source.deliver(LETTER, date("2026-11-22T10:00:00+01:00"), &[]);
+    talk.play("S: * 3 EXISTS");
+    source.expunge(1);
+    talk.play("S: * 1 EXPUNGE\nC: DONE\nS: a OK Idle completed (0.001 + 0.000 secs).");
+    source.change(|options| options.without.push("IDLE".to_owned()));
+    talk.play("C: b IDLE\nS: b BAD <*>");
+}
+
+#[test]
+fn another_uid_validity_renumbers_the_messages() {
+    let source = with_two_letters();
+    source.expunge(1);
+    source.set_uid_validity(7);
+    let stored = source.messages("INBOX");
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].uid, 1);
+    source.mailboxes().set_uid_next("INBOX", 900);
+    assert_eq!(
+        source.deliver(LETTER, date("2026-11-22T10:00:00+01:00"), &[]),
+        900
+    );
+    logged_in(&source).play(
+        "C: a STATUS INBOX (UIDVALIDITY UIDNEXT)
+         S: * STATUS \"INBOX\" (UIDVALIDITY 7 UIDNEXT 901)
+         S: a OK <*>",
+    );
+}
+
+#[test]
+fn a_connection_is_cut_at_every_event_in_turn() {
+    let said = ["a LOGIN user secret", "b NOOP", "c LOGOUT"];
+    let whole = plain();
+    lines_until_closed(&mut Talk::plain(whole.port()), &said);
+    let events = whole.events();
+    assert_eq!(events[0].what, What::Connected);
+    assert_eq!(events[3].what, What::LoggedIn("user".to_owned()));
+    assert_eq!(events.len(), 10);
+    for number in 1..=events.len() {
+        let source = plain();
+        source.faults().cut_at(number);
+        let heard = lines_until_closed(&mut Talk::plain(source.port()), &said);
+        let sent = events[..number - 1].iter();
+        let sent = sent.filter(|event| matches!(event.what, What::Line(_)));
+        assert_eq!(heard, sent.count(), "cut at {number}");
+        assert_eq!(source.events(), events[..number]);
+    }
+}
+
+/// Says each line after a line has come; gives how many lines came before the end.
+fn lines_until_closed(talk: &mut Talk, said: &[&str]) -> usize {
+    let mut said = said.iter();
+    let mut heard = 0;
+    while let Some(line) = talk.hear_or_end() {
+        heard += 1;
+        if line.starts_with("* BYE") {
+            continue;
+        }
+        if let Some(next) = said.next() {
+            talk.say(next);
+        }
+    }
+    heard
+}
+
+#[test]
+fn faults_say_other_lines_stall_and_run_what_tests_want() {
+    let source = with_two_letters();
+    let mut talk = examined(&source);
+    let faults = source.faults();
+    faults.once(
+        |event| event.is_command("NOOP"),
+        Fault::Instead("<T> NO [UNAVAILABLE] x".to_owned()),
+    );
+    talk.play("C: a NOOP\nS: a NO [UNAVAILABLE] x\nC: b NOOP\nS: b OK <*>");
+    faults.once(
+        |event| event.is_line("OK NOOP"),
+        Fault::Before("* 9 EXISTS".to_owned()),
+    );
+    talk.play("C: c NOOP\nS: * 9 EXISTS\nS: c OK <*>");
+    faults.once(
+        |event| event.is_command("UID SEARCH"),
+        Fault::run(|mailboxes| {
+            mailboxes.deliver("INBOX", LETTER, date("2026-11-22T10:00:00+01:00"), &[]);
+        }),
+    );
+    talk.play("C: d UID SEARCH ALL\nS: * SEARCH 1 2\nS: * 3 EXISTS\nS: d OK <*>");
+    faults.once(|event| event.is_command("NOOP"), Fault::Stall);
+    talk.say("e NOOP");
+    while !source.events().last().unwrap().is_command("NOOP") {
+        std::thread::yield_now();
+    }
+    assert!(!talk.hears_within(Duration::from_millis(50)));
+    faults.release();
+    talk.play("S: e OK <*>");
+    faults.once(|event| event.is_line("FETCH"), Fault::HalfThenEof);
+    talk.say("f UID FETCH 1 (UID FLAGS)");
+    assert_eq!(talk.rest(), "* 1 FETCH (UID ");
+}
+
+#[test]
+fn a_reset_is_an_error_and_an_end_is_none() {
+    for (fault, is_error) in [(Fault::Eof, false), (Fault::Reset, true)] {
+        let source = with_two_letters();
+        let mut talk = examined(&source);
+        source
+            .faults()
+            .once(|event| event.is_command("NOOP"), fault);
+        talk.say("a NOOP");
+        assert_eq!(talk.end().is_err(), is_error);
+    }
+}
+
+#[test]
+fn a_bye_closes_the_connection() {
+    let source = with_two_letters();
+    let mut talk = examined(&source);
+    source.faults().once(
+        |e| e.is_command("NOOP"),
+        Fault::Instead("* BYE gone".to_owned()),
+    );
+    talk.say("a NOOP");
+    assert_eq!(talk.rest(), "* BYE gone\r\n");
+}
+
+#[test]
+fn lines_come_at_any_pace() {
+    let source = with_two_letters();
+    for pace in [
+        Pace::Together,
+        Pace::Lines,
+        Pace::Octets,
+        Pace::PerSecond(4000),
+    ] {
+        source.set_pace(pace);
+        examined(&source).play("C: a NOOP\nS: a OK <*>");
+    }
+}
+
+#[test]
+fn what_the_client_does_wrong_is_noted() {
+    let source = plain();
+    let mut talk = Talk::plain(source.port());
+    talk.write(b"a NOOP\n");
+    talk.play("S: * OK <*>\nS: a OK <*>");
+    let offences = source.take_offences();
+    assert!(offences.contains(&"a line does not end in CRLF".to_owned()));
+    assert_eq!(source.take_offences(), Vec::<String>::new());
+}
+
+#[test]
+#[should_panic(expected = "the client broke the protocol")]
+fn offences_that_nobody_takes_fail_the_test() {
+    let source = plain();
+    let mut talk = Talk::plain(source.port());
+    talk.play("S: * OK <*>");
+    talk.write(b"a NOOP\n");
+    talk.play("S: a OK <*>");
+}
+
+#[test]
+fn many_sources_run_at_once() {
+    let sources: Vec<Source> = (0..8).map(|_| with_two_letters()).collect();
+    for source in &sources {
+        examined(source).play("C: a NOOP\nS: a OK <*>");
+    }
+}

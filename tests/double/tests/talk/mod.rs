@@ -1,0 +1,176 @@
+//! A client that knows no IMAP: it says lines and insists on lines.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// Longer than anything takes here; a silent server fails a test instead of hanging it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// A dialogue with a server.
+pub struct Talk {
+    stream: Box<dyn Stream>,
+    tcp: TcpStream,
+}
+
+impl Talk {
+    /// In plain text.
+    pub fn plain(port: u16) -> Talk {
+        let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Talk {
+            stream: Box::new(tcp.try_clone().unwrap()),
+            tcp,
+        }
+    }
+
+    /// In TLS from the first octet.
+    pub fn secure(port: u16, ca_pem: &str) -> Talk {
+        let mut talk = Talk::plain(port);
+        talk.start_tls(ca_pem);
+        talk
+    }
+
+    /// Goes on in TLS.
+    pub fn start_tls(&mut self, ca_pem: &str) {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        let tcp = self.tcp.try_clone().unwrap();
+        self.stream = Box::new(StreamOwned::new(tls, tcp));
+    }
+
+    /// Plays a script: lines that begin with `C: ` are said, lines that begin with `S: ` must come.
+    /// `<*>` in the latter stands for any text. A literal is written with its CRLFs as `\r\n`.
+    pub fn play(&mut self, script: &str) {
+        for line in script
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !line.is_empty())
+        {
+            let text = line.get(3..).unwrap_or_default().replace("\\r\\n", "\r\n");
+            match &line[..2] {
+                "C:" => self.say(&text),
+                "S:" => {
+                    let came = self.hear();
+                    assert!(fits(&text, &came), "expected {text:?}\n but came {came:?}");
+                }
+                _ => panic!("neither C: nor S: {line}"),
+            }
+        }
+    }
+
+    /// Says a line; CRLF is added.
+    pub fn say(&mut self, line: &str) {
+        self.write(format!("{line}\r\n").as_bytes());
+    }
+
+    /// Says octets.
+    pub fn write(&mut self, octets: &[u8]) {
+        self.stream.write_all(octets).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    /// The next line, with the literals in it and without CRLF.
+    pub fn hear(&mut self) -> String {
+        let mut line = Vec::new();
+        loop {
+            let start = line.len();
+            while !line[start..].ends_with(b"\r\n") {
+                assert!(
+                    self.octet(&mut line),
+                    "closed after {:?}",
+                    String::from_utf8_lossy(&line)
+                );
+            }
+            let Some(count) = announced(&line[start..line.len() - 2]) else {
+                break;
+            };
+            (0..count).for_each(|_| assert!(self.octet(&mut line)));
+        }
+        line.truncate(line.len() - 2);
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// As `hear`; none when the connection is closed instead.
+    pub fn hear_or_end(&mut self) -> Option<String> {
+        let mut first = Vec::new();
+        if !self.octet(&mut first) {
+            return None;
+        }
+        let rest = self.hear();
+        Some(String::from_utf8_lossy(&first).into_owned() + &rest)
+    }
+
+    /// Says whether the server says something in this time.
+    pub fn hears_within(&mut self, time: Duration) -> bool {
+        self.tcp.set_read_timeout(Some(time)).unwrap();
+        let hears = self.tcp.peek(&mut [0]).is_ok();
+        self.tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        hears
+    }
+
+    /// How the connection ends: in peace or by an error.
+    pub fn end(&mut self) -> std::io::Result<()> {
+        while self.stream.read(&mut [0; 4096])? > 0 {}
+        Ok(())
+    }
+
+    /// All that comes until the server closes the connection.
+    pub fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        while self.octet(&mut rest) {}
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// Reads an octet; false when the connection is closed. A silent server is neither.
+    fn octet(&mut self, into: &mut Vec<u8>) -> bool {
+        let mut octet = [0];
+        match self.stream.read(&mut octet) {
+            Ok(1) => {
+                into.push(octet[0]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                panic!("silence after {:?}", String::from_utf8_lossy(into))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn announced(line: &[u8]) -> Option<usize> {
+    let inner = line.strip_suffix(b"}")?;
+    let start = inner.iter().rposition(|&octet| octet == b'{')?;
+    std::str::from_utf8(&inner[start + 1..]).ok()?.parse().ok()
+}
+
+fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once("<*>") {
+        None => pattern == text,
+        Some((start, end)) => text.strip_prefix(start).is_some_and(|rest| {
+            (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| fits(end, rest)))
+        }),
+    }
+}
