@@ -18,6 +18,8 @@ pub mod secret;
 pub mod session;
 /// The mailbox mail comes from: list, fetch.
 pub mod source;
+/// What is remembered between runs.
+pub mod state;
 /// One pass: every new message, source to target.
 pub mod sync;
 /// The access token: load, renew, save.
