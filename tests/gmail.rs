@@ -379,7 +379,7 @@ fn with_too_many_connections_the_pass_goes_on_with_fewer() {
         is_it.then_some(Does::Says(many))
     });
     let mut gmail = played.gmail(4);
-    gmail.expect(1_000);
+    gmail.begin_pass(1_000);
     let mails = [MAIL; 60];
     let (outcomes, result) = send(&mut gmail, &mails);
     assert_eq!(result, Ok(()));
@@ -404,7 +404,7 @@ fn a_backlog_is_shared_by_as_many_connections_as_it_is_worth() {
     for (messages, most, expected) in [(9, 4, 1), (25, 4, 2), (100, 4, 4), (100, 1, 1)] {
         let played = Played::by(|_| None);
         let mut gmail = played.gmail(most);
-        gmail.expect(messages);
+        gmail.begin_pass(messages);
         let mails = vec![MAIL; messages];
         let (outcomes, result) = send(&mut gmail, &mails);
         assert_eq!((outcomes.len(), result), (messages, Ok(())));
@@ -427,6 +427,14 @@ fn terms_are_the_limit_and_where_new_mail_will_appear() {
     assert_eq!(terms.mark, Some(mark()));
     let opened = played.heard("EXAMINE");
     assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
+    // Once a pass, and anew for the next on the same connection.
+    gmail.finish().unwrap();
+    assert_eq!(gmail.terms().unwrap(), terms);
+    assert_eq!(played.heard("EXAMINE").len(), 1);
+    gmail.begin_pass(0);
+    assert_eq!(gmail.terms().unwrap(), terms);
+    assert_eq!(played.heard("EXAMINE").len(), 2);
+    assert_eq!(played.heard("AUTHENTICATE").len(), 1);
 }
 
 fn mark() -> Mark {
