@@ -12,10 +12,16 @@ pub mod error;
 pub mod foreign;
 /// The mailbox mail goes to.
 pub mod gmail;
+/// One run per state file.
+pub mod lock;
+/// Where lines go and how they look.
+pub mod logging;
 /// The words: what a mailbox, a message and its identity are called here.
 pub mod message;
 /// The known name that was probably meant.
 pub mod nearest;
+/// The bar.
+pub mod progress;
 /// A value that cannot be printed; where a password comes from.
 pub mod secret;
 /// Greeting, capabilities, log-in, EXAMINE, LIST: what both sides say to a server.

@@ -36,7 +36,9 @@ enum Failure {
 }
 
 /// What must become of a message.
+// Each is a fact of its own about the message, not a state of a machine.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools)]
 struct Fate {
     /// It must arrive (or somebody be told).
     due: bool,
@@ -133,19 +135,23 @@ impl Schedule {
         self.fates.entry(without_nul(octets)).or_default()
     }
 
-    fn deliver(&mut self, octets: Octets, date: DateTime<Utc>) {
+    fn deliver(&mut self, octets: &[u8], date: DateTime<Utc>) {
         let is_fax = octets.starts_with(FAX);
         // Until a first run has begun, old mail is not asked for.
         let is_asked_for = self.has_begun() || self.now() - date < TimeDelta::days(5);
         let is_recent = self.now() - date < TimeDelta::days(10);
-        let fate = self.fate(&octets);
+        let fate = self.fate(octets);
         fate.due |= is_asked_for;
         // Between the two, the hour of the first run decides.
         fate.was_due |= is_recent;
         // The same id and header with another body is told apart only above the cursor.
         fate.may_be_lost |= is_fax;
-        let uid = self.world.borrow_mut().source.deliver(octets.clone(), date);
-        self.note(|| format!("uid {uid} arrives, dated {date}: {}", text(&octets)));
+        let uid = self
+            .world
+            .borrow_mut()
+            .source
+            .deliver(octets.to_vec(), date);
+        self.note(|| format!("uid {uid} arrives, dated {date}: {}", text(octets)));
     }
 
     fn has_begun(&self) -> bool {
@@ -363,13 +369,13 @@ impl Schedule {
         match self.dice.below(100) {
             0..40 => {
                 let octets = self.compose();
-                self.deliver(octets, now);
+                self.deliver(&octets, now);
             }
             40..50 => {
                 // Moved in from elsewhere: new, with an old date.
                 let octets = self.compose();
                 let age = 1 + i64::from(self.dice.below(400));
-                self.deliver(octets, now - TimeDelta::days(age));
+                self.deliver(&octets, now - TimeDelta::days(age));
             }
             50..56 if count > 0 => {
                 let index = pick(&mut self.dice, count);
@@ -395,17 +401,7 @@ impl Schedule {
                 let fate = self.fate(&message.octets);
                 fate.due |= has_begun || was_due.due;
                 fate.may_be_lost |= was_due.may_be_lost;
-                let world = self.world.borrow();
-                let is_trashed = world.gmail.messages.iter().any(|there| {
-                    there.octets == without_nul(&message.octets)
-                        && !there.ours
-                        && matches!(there.place, Place::Trash | Place::Gone)
-                });
-                drop(world);
-                if is_trashed {
-                    // Gmail had it another way, and it was thrown away: a stated limit.
-                    self.fate(&message.octets).may_be_doubled = true;
-                }
+                self.excuse_trashed_elsewhere(&message.octets);
             }
             64..72 => self.renew_mailbox(),
             72..76 => {
@@ -415,16 +411,25 @@ impl Schedule {
             76..80 => self.restore(),
             80..90 => self.read_mail(),
             90..93 => self.original_runs(),
-            93..96 => {
+            93..96 if count > 0 => {
                 // The same mail again, as an alias delivers it: known.
-                if count > 0 {
-                    let index = pick(&mut self.dice, count);
-                    let octets = self.world.borrow().source.messages[index].octets.clone();
-                    self.deliver(octets, now);
-                }
+                let index = pick(&mut self.dice, count);
+                let octets = self.world.borrow().source.messages[index].octets.clone();
+                self.excuse_trashed_elsewhere(&octets);
+                self.deliver(&octets, now);
             }
             _ => {}
         }
+    }
+
+    /// Gmail had it another way, it was thrown away, and it comes anew: a stated limit.
+    fn excuse_trashed_elsewhere(&mut self, octets: &[u8]) {
+        let is_trashed = self.world.borrow().gmail.messages.iter().any(|there| {
+            there.octets == without_nul(octets)
+                && !there.ours
+                && matches!(there.place, Place::Trash | Place::Gone)
+        });
+        self.fate(octets).may_be_doubled |= is_trashed;
     }
 
     /// UIDVALIDITY changes, with the same mail, with others, or with none.
@@ -438,17 +443,19 @@ impl Schedule {
         match self.dice.below(4) {
             0 => {
                 self.note(|| "the mailbox is renewed, empty".to_owned());
-                old.iter()
-                    .for_each(|message| self.left(message, &remembered));
+                for message in &old {
+                    self.left(message, &remembered);
+                }
             }
             1 => {
                 self.note(|| "the mailbox is renewed, with other mail".to_owned());
-                old.iter()
-                    .for_each(|message| self.left(message, &remembered));
+                for message in &old {
+                    self.left(message, &remembered);
+                }
                 for _ in 0..self.dice.below(3) {
                     let octets = self.compose();
                     let now = self.now();
-                    self.deliver(octets, now);
+                    self.deliver(&octets, now);
                 }
             }
             _ => {
@@ -651,7 +658,9 @@ impl Schedule {
         let Some(cursor) = &remembered.cursor else {
             return;
         };
-        if cursor.uid_validity.get() != self.world.borrow().source.uid_validity {
+        let holds = cursor.uid_validity.get() == self.world.borrow().source.uid_validity
+            && self.world.borrow().source.uid_next > remembered.highest_uid();
+        if !holds {
             return;
         }
         let messages = self.world.borrow().source.messages.clone();

@@ -92,7 +92,7 @@ fn play(stream: TcpStream, dialogue: &[String]) {
                 .trim_end()
                 .split_once(' ')
                 .unwrap_or(("", line.trim_end()));
-            tag = its_tag.to_owned();
+            its_tag.clone_into(&mut tag);
             let is_expected = match expected.strip_suffix('*') {
                 Some(beginning) => said.starts_with(beginning),
                 None => said == expected,
