@@ -92,6 +92,8 @@ pub struct Environment {
     /// `$STATE_DIRECTORY`: the folder that systemd made for the state of a service; of several, the
     /// first.
     pub state_directory: Option<PathBuf>,
+    /// `$JOURNAL_STREAM`: which stream is connected to the journal, by device and inode.
+    pub journal_stream: Option<String>,
 }
 
 impl Environment {
@@ -103,6 +105,7 @@ impl Environment {
             credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             state_directory: variable("STATE_DIRECTORY")
                 .and_then(|folders| std::env::split_paths(&folders).next()),
+            journal_stream: variable("JOURNAL_STREAM").and_then(|stream| stream.into_string().ok()),
         }
     }
 }

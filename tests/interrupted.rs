@@ -1,6 +1,9 @@
 //! The real program, cut at every event of a run on either side, and killed at any moment: nothing
 //! is lost, nothing arrives twice.
 
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
 mod program;
 
 use std::collections::BTreeMap;
@@ -33,8 +36,8 @@ fn twelve() -> Vec<Vec<u8>> {
 fn home(gmail: GmailOptions) -> Home {
     let home = Home::with(SourceOptions::default(), gmail);
     let now = chrono::Utc::now();
-    for (number, octets) in twelve().into_iter().enumerate() {
-        let date = now - chrono::TimeDelta::hours(number as i64);
+    for (hours, octets) in (0..).zip(twelve()) {
+        let date = now - chrono::TimeDelta::hours(hours);
         home.source
             .deliver(&octets, date.fixed_offset(), &["\\Seen"]);
     }

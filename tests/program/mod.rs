@@ -68,7 +68,7 @@ impl Home {
     }
 
     /// Changes fields of the configuration; null takes one out.
-    pub fn configure(&self, fields: Value) {
+    pub fn configure(&self, fields: &Value) {
         let mut config: Value = serde_json::from_str(&self.read("config.json")).unwrap();
         for (name, value) in fields.as_object().unwrap() {
             match value {
