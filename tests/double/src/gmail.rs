@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, FixedOffset, Utc};
+use rustls::ServerConfig;
 
 use crate::server::{Role, Server, Shared};
 use crate::store::{Folder, Store, Stored};
@@ -104,6 +105,11 @@ impl Gmail {
 
     fn state(&self) -> &GmailState {
         self.server.shared().gmail().unwrap()
+    }
+
+    /// The server's side of TLS.
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        self.server.shared().identity.config.clone()
     }
 
     /// Changes the options from now on.

@@ -60,7 +60,7 @@ mod idle;
 mod listing;
 /// AUTHENTICATE and LOGIN.
 mod login;
-/// Google's token endpoint.
+/// Google's OAuth endpoints.
 mod oauth;
 /// SEARCH: the keys and what they find.
 mod search;
@@ -91,7 +91,7 @@ pub use gmail::{
     AppendAnswer, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
     refused_logins,
 };
-pub use oauth::{TokenEndpoint, TokenOptions};
+pub use oauth::{Consent, TokenEndpoint, TokenOptions, Trouble, token_refusals};
 pub use server::Server;
 pub use source::{Security, Source, SourceOptions};
 pub use store::{Mailboxes, Stored};
