@@ -187,7 +187,8 @@ impl TokenEndpoint {
         let stopping = Arc::new(AtomicBool::new(false));
         let is_secure = tls.is_some();
         let (for_thread, is_stopping) = (state.clone(), stopping.clone());
-        let listener = thread::spawn(move || accept(&listener, &for_thread, &is_stopping, tls));
+        let listener =
+            thread::spawn(move || accept(&listener, &for_thread, &is_stopping, tls.as_ref()));
         TokenEndpoint {
             state,
             stopping,
@@ -307,14 +308,14 @@ fn accept(
     listener: &TcpListener,
     state: &Arc<Mutex<State>>,
     stopping: &Arc<AtomicBool>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<&Arc<ServerConfig>>,
 ) {
     let mut visits = Vec::new();
     while let Ok((socket, _)) = listener.accept() {
         if stopping.load(Ordering::SeqCst) {
             break;
         }
-        let (state, stopping, tls) = (state.clone(), stopping.clone(), tls.clone());
+        let (state, stopping, tls) = (state.clone(), stopping.clone(), tls.cloned());
         visits.push(thread::spawn(move || {
             // A client that goes away disturbs nobody.
             let _ = receive(socket, tls.as_ref(), &state, &stopping);
