@@ -26,9 +26,6 @@ pub enum Trouble {
     /// Nothing: it works.
     #[default]
     None,
-    /// It answers every request to the token endpoint with this status and body; one that begins
-    /// with `<` is HTML. `token_refusals` has those of Google.
-    Answer(u16, String),
     /// It sends every request elsewhere.
     Redirect(String),
     /// It works, so much later.
@@ -62,6 +59,9 @@ pub struct TokenOptions {
     pub client_secret: String,
     /// How long access tokens hold.
     pub lifetime: Duration,
+    /// What every form posted to the token endpoint is answered instead: status and body; one that
+    /// begins with `<` is HTML. `token_refusals` has those of Google.
+    pub refusal: Option<(u16, String)>,
     /// What goes wrong.
     pub trouble: Trouble,
     /// Each renewal brings another refresh token; the one before is worthless then.
@@ -80,6 +80,7 @@ impl Default for TokenOptions {
             client_id: "123-abc.apps.googleusercontent.com".to_owned(),
             client_secret: "GOCSPX-double".to_owned(),
             lifetime: Duration::from_secs(3599),
+            refusal: None,
             trouble: Trouble::None,
             rotates: false,
             refresh_expires_in: None,

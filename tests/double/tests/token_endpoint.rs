@@ -191,11 +191,14 @@ fn trouble_comes_as_it_is_ordered() {
     let (gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
     for (status, body) in token_refusals() {
-        endpoint.change(|options| options.trouble = Trouble::Answer(status, body.clone()));
+        endpoint.change(|options| options.refusal = Some((status, body.clone())));
         assert_eq!(post(&endpoint.url(), &good), (status, body));
     }
     assert_eq!(gmail.tokens().issued(), 0);
-    endpoint.change(|options| options.trouble = Trouble::Cut);
+    endpoint.change(|options| {
+        options.refusal = None;
+        options.trouble = Trouble::Cut;
+    });
     assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
     assert_eq!(gmail.tokens().issued(), 0);
     endpoint.change(|options| options.trouble = Trouble::AnswerLost);

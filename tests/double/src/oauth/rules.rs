@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::http::{Request, Response, escape};
-use super::{Code, Consent, State, Trouble};
+use super::{Code, Consent, State};
 use crate::tokens::MAIL_SCOPE;
 
 type Form = BTreeMap<String, String>;
@@ -23,7 +23,7 @@ pub(crate) fn answer(request: &Request, state: &mut State) -> Response {
     }
 }
 
-/// Every refusal of the token endpoint that was seen, for `Trouble::Answer` (GMAIL.md 7.3).
+/// Every refusal of the token endpoint that was seen, for `TokenOptions::refusal` (GMAIL.md 7.3).
 #[must_use]
 pub fn token_refusals() -> Vec<(u16, String)> {
     let described =
@@ -159,7 +159,7 @@ fn token(form: Option<&Form>, state: &mut State) -> Response {
         return error(400, "invalid_request", "Could not parse the request.");
     };
     state.requests.push(form.clone());
-    if let Trouble::Answer(status, body) = state.options.trouble.clone() {
+    if let Some((status, body)) = state.options.refusal.clone() {
         return Response::new(status, body);
     }
     if of(form, "client_id") != state.options.client_id {
