@@ -1,7 +1,7 @@
 //! Gmail: its options, its mailboxes and its tokens.
 
 use std::collections::BTreeSet;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, FixedOffset, Utc};
@@ -188,6 +188,12 @@ impl Deref for Gmail {
 
     fn deref(&self) -> &Server {
         &self.server
+    }
+}
+
+impl DerefMut for Gmail {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }
 

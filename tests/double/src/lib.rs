@@ -62,6 +62,8 @@ mod listing;
 mod login;
 /// Google's OAuth endpoints.
 mod oauth;
+/// What odd servers do.
+mod odd;
 /// SEARCH: the keys and what they find.
 mod search;
 /// SELECT, EXAMINE and what a session sees of its mailbox.
@@ -74,6 +76,8 @@ mod session;
 mod source;
 /// Messages in mailboxes.
 mod store;
+/// Strings as responses write them.
+mod strings;
 /// A certification authority and what it certifies.
 mod tls;
 /// The access tokens that Gmail accepts.
@@ -92,6 +96,7 @@ pub use gmail::{
     refused_logins,
 };
 pub use oauth::{Consent, TokenEndpoint, TokenOptions, Trouble, token_refusals};
+pub use odd::{Oddity, Spoiled};
 pub use server::Server;
 pub use source::{Security, Source, SourceOptions};
 pub use store::{Mailboxes, Stored};

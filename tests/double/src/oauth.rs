@@ -353,7 +353,7 @@ fn receive(
             wait(time, stopping);
             rules::answer(&request, &mut state.lock().unwrap())
         }
-        _ => rules::answer(&request, &mut state.lock().unwrap()),
+        Trouble::None => rules::answer(&request, &mut state.lock().unwrap()),
     };
     http::write(&mut stream, &response)
 }
