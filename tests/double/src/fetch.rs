@@ -4,6 +4,7 @@ use crate::grammar::{Request, word};
 use crate::odd::{Oddity, Spoiled};
 use crate::select;
 use crate::session::{LOCKED_OUT, Session};
+use crate::store::Store;
 use crate::wire::Result;
 
 /// What a FETCH asks for.
@@ -115,16 +116,11 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
         let letter = store.letters.get_mut(&id)?;
         letter.flags.insert("\\Seen".to_owned());
     }
-    let others = store
-        .folders
-        .iter()
-        .filter(|folder| folder.name != selected.mailbox);
-    let holding = others.filter(|folder| folder.rows.values().any(|held| *held == id));
     let asked = Asked {
         letter: &store.letters[&id],
         id,
         uid,
-        labels: holding.filter_map(message::label).collect(),
+        labels: labels(&store, id, &selected.mailbox, items),
         is_gmail: session.shared.gmail().is_some(),
         odd: session.shared.oddities(),
         spoiled,
@@ -132,4 +128,14 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
     let answers: Vec<Vec<u8>> = items.iter().map(|item| asked.answer(item)).collect();
     let start = format!("* {number} FETCH (").into_bytes();
     Some([start, answers.join(&b' '), b")".to_vec()].concat())
+}
+
+/// The other labels of a message, if they are asked for (GMAIL.md 4).
+fn labels(store: &Store, id: u64, mailbox: &str, items: &[Item]) -> Vec<String> {
+    if !items.iter().any(Item::is_labels) {
+        return Vec::new();
+    }
+    let others = store.folders.iter().filter(|folder| folder.name != mailbox);
+    let holding = others.filter(|folder| folder.rows.values().any(|held| *held == id));
+    holding.filter_map(message::label).collect()
 }

@@ -60,6 +60,8 @@ mod idle;
 mod listing;
 /// AUTHENTICATE and LOGIN.
 mod login;
+/// The mailboxes of a server, as a test sees and changes them.
+mod mailboxes;
 /// Google's OAuth endpoints.
 mod oauth;
 /// What odd servers do.
@@ -95,11 +97,12 @@ pub use gmail::{
     AppendAnswer, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
     refused_logins,
 };
+pub use mailboxes::Mailboxes;
 pub use oauth::{Consent, TokenEndpoint, TokenOptions, Trouble, token_refusals};
 pub use odd::{Oddity, Spoiled};
 pub use server::Server;
 pub use source::{Security, Source, SourceOptions};
-pub use store::{Mailboxes, Stored};
+pub use store::Stored;
 pub use tls::Certificate;
 pub use tokens::Tokens;
 pub use wire::Pace;

@@ -10,10 +10,11 @@ use crate::clock::Clock;
 use crate::events::{Event, What};
 use crate::faults::Faults;
 use crate::gmail::GmailState;
+use crate::mailboxes::Mailboxes;
 use crate::odd::Oddities;
 use crate::session::Session;
 use crate::source::SourceOptions;
-use crate::store::{Mailboxes, Store};
+use crate::store::Store;
 use crate::tls::{Certificate, Identity};
 use crate::wire::{Gone, Pace, Result, Wire};
 

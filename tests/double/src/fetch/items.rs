@@ -20,6 +20,11 @@ impl Item {
         Item::Known(MessageDataItemName::Uid)
     }
 
+    /// Says whether it is the labels.
+    pub fn is_labels(&self) -> bool {
+        matches!(self, Item::Google(name) if name == "X-GM-LABELS")
+    }
+
     /// Says whether it is the date of receipt.
     pub fn is_internal_date(&self) -> bool {
         matches!(self, Item::Known(MessageDataItemName::InternalDate))
