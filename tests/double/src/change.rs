@@ -5,10 +5,10 @@ use imap_codec::imap_types::flag::{StoreResponse, StoreType};
 use imap_codec::imap_types::sequence::SequenceSet;
 
 use crate::grammar::{Reader, Request};
-use crate::listing;
 use crate::select;
 use crate::session::Session;
 use crate::store::Store;
+use crate::strings::quoted;
 use crate::wire::Result;
 
 const READ_ONLY: &str = "NO STORE attempt on READ-ONLY folder (Failure)";
@@ -225,7 +225,7 @@ fn apply(session: &Session, mailbox: &str, change: &Change, uid: u32) -> Option<
         }
         What::Labels(labels) => {
             apply_labels(&mut store, key, change.kind, labels);
-            let labels: Vec<String> = labels.iter().map(|label| listing::quoted(label)).collect();
+            let labels: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
             Some(format!("X-GM-LABELS ({})", labels.join(" ")))
         }
     }

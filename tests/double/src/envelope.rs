@@ -1,6 +1,7 @@
 //! FETCH ENVELOPE (RFC 3501 7.4.2), as far as a client of ours looks at it.
 
 use crate::header;
+use crate::strings::string;
 
 /// `ENVELOPE (date subject from sender reply-to to cc bcc in-reply-to message-id)`.
 pub(crate) fn envelope(octets: &[u8]) -> Vec<u8> {
@@ -22,28 +23,6 @@ pub(crate) fn envelope(octets: &[u8]) -> Vec<u8> {
         text("Message-ID"),
     ];
     [b"ENVELOPE (".to_vec(), parts.join(&b' '), b")".to_vec()].concat()
-}
-
-/// A string: quoted where that is possible, else a literal.
-pub(crate) fn string(text: &[u8]) -> Vec<u8> {
-    let is_plain = |octet: &u8| matches!(octet, 1..=127) && !b"\r\n".contains(octet);
-    if !text.iter().all(is_plain) {
-        return literal(text);
-    }
-    let mut quoted = vec![b'"'];
-    for &octet in text {
-        if b"\"\\".contains(&octet) {
-            quoted.push(b'\\');
-        }
-        quoted.push(octet);
-    }
-    quoted.push(b'"');
-    quoted
-}
-
-/// A literal.
-pub(crate) fn literal(text: &[u8]) -> Vec<u8> {
-    [format!("{{{}}}\r\n", text.len()).as_bytes(), text].concat()
 }
 
 fn nstring(text: Option<&[u8]>) -> Vec<u8> {

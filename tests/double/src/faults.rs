@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use crate::events::{Event, What};
-use crate::store::Mailboxes;
+use crate::mailboxes::Mailboxes;
 
 /// What goes wrong at an event.
 #[derive(Clone)]

@@ -1,10 +1,11 @@
 //! Gmail: its options, its mailboxes and its tokens.
 
 use std::collections::BTreeSet;
-use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, FixedOffset, Utc};
+use rustls::ServerConfig;
 
 use crate::server::{Role, Server, Shared};
 use crate::store::{Folder, Store, Stored};
@@ -106,6 +107,11 @@ impl Gmail {
         self.server.shared().gmail().unwrap()
     }
 
+    /// The server's side of TLS.
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        self.server.shared().identity.config.clone()
+    }
+
     /// Changes the options from now on.
     pub fn change(&self, change: impl FnOnce(&mut GmailOptions)) {
         change(&mut self.state().options());
@@ -182,6 +188,12 @@ impl Deref for Gmail {
 
     fn deref(&self) -> &Server {
         &self.server
+    }
+}
+
+impl DerefMut for Gmail {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }
 

@@ -61,6 +61,13 @@ pub(crate) fn first(octets: &[u8], name: &str) -> Option<Vec<u8>> {
     field.map(Field::value)
 }
 
+/// All fields of this name, unfolded and trimmed.
+pub(crate) fn all(octets: &[u8], name: &str) -> Vec<Vec<u8>> {
+    let fields = fields(octets);
+    let named = fields.iter().filter(|field| field.is(name.as_bytes()));
+    named.map(Field::value).collect()
+}
+
 fn field(lines: &[u8]) -> Option<Field<'_>> {
     let colon = lines.iter().position(|&octet| octet == b':')?;
     let name = lines[..colon].trim_ascii_end();

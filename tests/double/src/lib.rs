@@ -60,8 +60,12 @@ mod idle;
 mod listing;
 /// AUTHENTICATE and LOGIN.
 mod login;
-/// Google's token endpoint.
+/// The mailboxes of a server, as a test sees and changes them.
+mod mailboxes;
+/// Google's OAuth endpoints.
 mod oauth;
+/// What odd servers do.
+mod odd;
 /// SEARCH: the keys and what they find.
 mod search;
 /// SELECT, EXAMINE and what a session sees of its mailbox.
@@ -74,6 +78,8 @@ mod session;
 mod source;
 /// Messages in mailboxes.
 mod store;
+/// Strings as responses write them.
+mod strings;
 /// A certification authority and what it certifies.
 mod tls;
 /// The access tokens that Gmail accepts.
@@ -91,10 +97,12 @@ pub use gmail::{
     AppendAnswer, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
     refused_logins,
 };
-pub use oauth::{TokenEndpoint, TokenOptions};
+pub use mailboxes::Mailboxes;
+pub use oauth::{Consent, TokenEndpoint, TokenOptions, Trouble, token_refusals};
+pub use odd::{Oddity, Spoiled};
 pub use server::Server;
 pub use source::{Security, Source, SourceOptions};
-pub use store::{Mailboxes, Stored};
+pub use store::Stored;
 pub use tls::Certificate;
 pub use tokens::Tokens;
 pub use wire::Pace;

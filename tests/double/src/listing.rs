@@ -5,9 +5,11 @@ use imap_codec::imap_types::mailbox::ListMailbox;
 use imap_codec::imap_types::status::StatusDataItemName;
 
 use crate::grammar::{self, name};
+use crate::odd::Oddity;
 use crate::select::is_shown;
 use crate::session::Session;
 use crate::store::{Folder, Store};
+use crate::strings::quoted;
 use crate::wire::Result;
 
 /// LIST, XLIST (GMAIL.md 1.5). What RETURN asks for is not given, but not refused either.
@@ -55,11 +57,6 @@ fn lines(session: &Session, reference: &str, pattern: &str) -> Vec<String> {
     matching.map(line).collect()
 }
 
-/// A name as a quoted string.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 /// `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
 fn matches(pattern: &str, name: &str) -> bool {
     let mut octets = pattern.chars();
@@ -99,10 +96,11 @@ pub(crate) fn status(
         drop(store);
         return refuse(session, "Invalid folder", mailbox);
     }
-    let values: Option<Vec<String>> = items
-        .iter()
-        .map(|item| value(item, folder, &store))
-        .collect();
+    let odd = session.shared.oddities();
+    let hides = odd.contains(&Oddity::NoUidValidity);
+    let is_told = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
+    let told = items.iter().filter(is_told);
+    let values: Option<Vec<String>> = told.map(|item| value(item, folder, &store)).collect();
     let Some(values) = values else {
         drop(store);
         return session.unparsable();

@@ -1,19 +1,56 @@
-//! Google's token endpoint, over HTTP on loopback (GMAIL.md 7).
+//! Google's OAuth endpoints, over HTTP on loopback (GMAIL.md 7).
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use rustls::ServerConfig;
+use serde_json::json;
 
 use crate::gmail::Gmail;
 use crate::tokens::{MAIL_SCOPE, Tokens};
 
-/// How the token endpoint is today.
+/// Requests and responses.
+mod http;
+/// What is answered to which request.
+mod rules;
+
+pub use rules::token_refusals;
+
+/// What the endpoint does instead of its work.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Trouble {
+    /// Nothing: it works.
+    #[default]
+    None,
+    /// It sends every request elsewhere.
+    Redirect(String),
+    /// It works, so much later.
+    Slow(Duration),
+    /// It closes the connection without an answer.
+    Cut,
+    /// It works, but closes the connection without an answer.
+    AnswerLost,
+}
+
+/// What the person at the browser does, and Google with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Consent {
+    /// Consents to everything.
+    #[default]
+    Given,
+    /// Says no: `error=access_denied`.
+    Denied,
+    /// Consents, but the answer bears another `state`.
+    WrongState,
+    /// Consents to this scope only.
+    Only(String),
+}
+
+/// How the OAuth endpoints are today.
 #[derive(Debug, Clone)]
 pub struct TokenOptions {
     /// The OAuth client.
@@ -22,8 +59,19 @@ pub struct TokenOptions {
     pub client_secret: String,
     /// How long access tokens hold.
     pub lifetime: Duration,
-    /// What is answered instead, to every request: status and body.
+    /// What every form posted to the token endpoint is answered instead: status and body; one that
+    /// begins with `<` is HTML. `token_refusals` has those of Google.
     pub refusal: Option<(u16, String)>,
+    /// What goes wrong.
+    pub trouble: Trouble,
+    /// Each renewal brings another refresh token; the one before is worthless then.
+    pub rotates: bool,
+    /// The `refresh_token_expires_in` of an app in "Testing".
+    pub refresh_expires_in: Option<Duration>,
+    /// Answers bear fields that nobody knows.
+    pub has_extra_fields: bool,
+    /// What the person at the browser does.
+    pub consent: Consent,
 }
 
 impl Default for TokenOptions {
@@ -33,55 +81,120 @@ impl Default for TokenOptions {
             client_secret: "GOCSPX-double".to_owned(),
             lifetime: Duration::from_secs(3599),
             refusal: None,
+            trouble: Trouble::None,
+            rotates: false,
+            refresh_expires_in: None,
+            has_extra_fields: false,
+            consent: Consent::Given,
         }
     }
 }
 
-struct State {
-    options: TokenOptions,
-    tokens: Tokens,
-    /// User by refresh token.
-    grants: BTreeMap<String, String>,
-    granted: usize,
-    requests: Vec<BTreeMap<String, String>>,
+/// A consent that can be turned into tokens.
+#[derive(Debug, Clone)]
+struct Grant {
+    user: String,
+    scope: String,
+    /// The access tokens that came of it.
+    issued: BTreeSet<String>,
 }
 
-/// A running token endpoint; it stops when this is dropped.
+/// An authorization code that was not used yet.
+#[derive(Debug, Clone)]
+struct Code {
+    redirect_uri: String,
+    challenge: String,
+    scope: String,
+}
+
+struct State {
+    options: TokenOptions,
+    user: String,
+    tokens: Tokens,
+    /// By refresh token.
+    grants: BTreeMap<String, Grant>,
+    codes: BTreeMap<String, Code>,
+    counted: usize,
+    requests: Vec<BTreeMap<String, String>>,
+    visits: Vec<String>,
+}
+
+impl State {
+    fn new(gmail: &Gmail) -> State {
+        State {
+            options: TokenOptions::default(),
+            user: gmail.user(),
+            tokens: gmail.tokens().clone(),
+            grants: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            counted: 0,
+            requests: Vec::new(),
+            visits: Vec::new(),
+        }
+    }
+
+    fn count(&mut self) -> usize {
+        self.counted += 1;
+        self.counted
+    }
+
+    fn grant(&mut self, user: &str, scope: &str) -> String {
+        let token = format!("1//0gdouble-{:04}_refresh", self.count());
+        let grant = Grant {
+            user: user.to_owned(),
+            scope: scope.to_owned(),
+            issued: BTreeSet::new(),
+        };
+        self.grants.insert(token.clone(), grant);
+        token
+    }
+
+    /// Makes a refresh token worthless, and what came of it; says whether there was one.
+    fn revoke(&mut self, refresh_token: &str) -> bool {
+        let grant = self.grants.remove(refresh_token);
+        for token in grant.iter().flat_map(|grant| &grant.issued) {
+            self.tokens.revoke(token);
+        }
+        grant.is_some()
+    }
+}
+
+/// The running endpoints of Google; they stop when this is dropped.
 pub struct TokenEndpoint {
     state: Arc<Mutex<State>>,
     stopping: Arc<AtomicBool>,
     port: u16,
+    is_secure: bool,
     listener: Option<JoinHandle<()>>,
 }
 
 impl TokenEndpoint {
-    /// Starts an endpoint whose tokens this Gmail accepts.
+    /// Starts endpoints whose tokens this Gmail accepts, in plain text.
     #[must_use]
     pub fn start(gmail: &Gmail) -> TokenEndpoint {
+        TokenEndpoint::listen(gmail, None)
+    }
+
+    /// As `start`, in TLS, with the certificate of that Gmail.
+    #[must_use]
+    pub fn start_secure(gmail: &Gmail) -> TokenEndpoint {
+        TokenEndpoint::listen(gmail, Some(gmail.tls()))
+    }
+
+    fn listen(gmail: &Gmail, tls: Option<Arc<ServerConfig>>) -> TokenEndpoint {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(State {
-            options: TokenOptions::default(),
-            tokens: gmail.tokens().clone(),
-            grants: BTreeMap::new(),
-            granted: 0,
-            requests: Vec::new(),
-        }));
+        let state = Arc::new(Mutex::new(State::new(gmail)));
         let stopping = Arc::new(AtomicBool::new(false));
+        let is_secure = tls.is_some();
         let (for_thread, is_stopping) = (state.clone(), stopping.clone());
-        let listener = thread::spawn(move || {
-            while let Ok((socket, _)) = listener.accept() {
-                if is_stopping.load(Ordering::SeqCst) {
-                    break;
-                }
-                // One request at a time is enough; a client that goes away disturbs nobody.
-                let _ = serve(socket, &for_thread);
-            }
-        });
+        let listener =
+            thread::spawn(move || accept(&listener, &for_thread, &is_stopping, tls.as_ref()));
         TokenEndpoint {
             state,
             stopping,
             port,
+            is_secure,
             listener: Some(listener),
         }
     }
@@ -89,7 +202,28 @@ impl TokenEndpoint {
     /// The `token_uri`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/token", self.port)
+        format!("{}/token", self.root())
+    }
+
+    /// The `auth_uri`, for a browser.
+    #[must_use]
+    pub fn auth_url(&self) -> String {
+        format!("{}/o/oauth2/auth", self.root())
+    }
+
+    /// Where tokens are given back.
+    #[must_use]
+    pub fn revoke_url(&self) -> String {
+        format!("{}/revoke", self.root())
+    }
+
+    fn root(&self) -> String {
+        let (scheme, host) = if self.is_secure {
+            ("https", "localhost")
+        } else {
+            ("http", "127.0.0.1")
+        };
+        format!("{scheme}://{host}:{}", self.port)
     }
 
     /// Changes the options from now on.
@@ -100,22 +234,31 @@ impl TokenEndpoint {
     /// A refresh token of this user, as one who consented in the browser has it.
     #[must_use]
     pub fn grant(&self, user: &str) -> String {
-        let mut state = self.state.lock().unwrap();
-        state.granted += 1;
-        let token = format!("1//0gdouble-{:04}_refresh", state.granted);
-        state.grants.insert(token.clone(), user.to_owned());
-        token
+        self.state.lock().unwrap().grant(user, MAIL_SCOPE)
     }
 
-    /// Makes a refresh token worthless.
+    /// Makes a refresh token worthless, and the access tokens that came of it.
     pub fn revoke(&self, refresh_token: &str) {
-        self.state.lock().unwrap().grants.remove(refresh_token);
+        self.state.lock().unwrap().revoke(refresh_token);
     }
 
-    /// The forms that were posted so far.
+    /// The user changes the password: all tokens are worthless (GMAIL.md 7.4).
+    pub fn change_password(&self, user: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.grants.retain(|_, grant| grant.user != user);
+        state.tokens.revoke_all(user);
+    }
+
+    /// The forms that were posted to the token endpoint so far.
     #[must_use]
     pub fn requests(&self) -> Vec<BTreeMap<String, String>> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// The request lines so far: `POST /token`.
+    #[must_use]
+    pub fn visits(&self) -> Vec<String> {
+        self.state.lock().unwrap().visits.clone()
     }
 
     /// A token file for this user in google-auth's format (GMAIL.md 7.5), without access token.
@@ -134,6 +277,22 @@ impl TokenEndpoint {
         });
         file.to_string()
     }
+
+    /// The `client_secret.json` of a desktop app (GMAIL.md 7.5).
+    #[must_use]
+    pub fn client_secret_json(&self) -> String {
+        let options = self.state.lock().unwrap().options.clone();
+        let file = json!({ "installed": {
+            "client_id": options.client_id,
+            "project_id": "my-proj",
+            "auth_uri": self.auth_url(),
+            "token_uri": self.url(),
+            "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+            "client_secret": options.client_secret,
+            "redirect_uris": ["http://localhost"],
+        }});
+        file.to_string()
+    }
 }
 
 impl Drop for TokenEndpoint {
@@ -146,164 +305,63 @@ impl Drop for TokenEndpoint {
     }
 }
 
-struct Reply {
-    status: u16,
-    body: String,
-}
-
-fn serve(mut socket: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut reader = BufReader::new(socket.try_clone()?);
-    let mut request = String::new();
-    reader.read_line(&mut request)?;
-    let mut length = 0;
-    let mut is_form = false;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
+fn accept(
+    listener: &TcpListener,
+    state: &Arc<Mutex<State>>,
+    stopping: &Arc<AtomicBool>,
+    tls: Option<&Arc<ServerConfig>>,
+) {
+    let mut visits = Vec::new();
+    while let Ok((socket, _)) = listener.accept() {
+        if stopping.load(Ordering::SeqCst) {
             break;
         }
-        let (name, value) = line.split_once(':').unwrap_or_default();
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            "content-type" => {
-                is_form = value.contains("x-www-form-urlencoded");
-            }
-            _ => {}
+        let (state, stopping, tls) = (state.clone(), stopping.clone(), tls.cloned());
+        visits.push(thread::spawn(move || {
+            // A client that goes away disturbs nobody.
+            let _ = receive(socket, tls.as_ref(), &state, &stopping);
+        }));
+    }
+    for visit in visits {
+        let _ = visit.join();
+    }
+}
+
+fn receive(
+    socket: TcpStream,
+    tls: Option<&Arc<ServerConfig>>,
+    state: &Mutex<State>,
+    stopping: &AtomicBool,
+) -> std::io::Result<()> {
+    let mut stream = http::open(socket, tls)?;
+    let request = http::read(&mut stream)?;
+    let trouble = {
+        let mut state = state.lock().unwrap();
+        state
+            .visits
+            .push(format!("{} {}", request.method, request.path));
+        state.options.trouble.clone()
+    };
+    let response = match trouble {
+        Trouble::Cut => return Ok(()),
+        Trouble::Redirect(to) => http::Response::redirect(&to),
+        Trouble::AnswerLost => {
+            rules::answer(&request, &mut state.lock().unwrap());
+            return Ok(());
         }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let form = is_form.then(|| read_form(&String::from_utf8_lossy(&body)));
-    let reply = answer(&request, form, state);
-    let kind = if reply.body.starts_with('<') {
-        "text/html"
-    } else {
-        "application/json"
-    };
-    write!(
-        socket,
-        "HTTP/1.1 {} {}\r\nContent-Type: {kind}; charset=UTF-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
-        reply.status,
-        reason(reply.status),
-        reply.body.len(),
-        reply.body
-    )
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        302 => "Found",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        404 => "Not Found",
-        429 => "Too Many Requests",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        _ => "Status",
-    }
-}
-
-fn answer(request: &str, form: Option<BTreeMap<String, String>>, state: &Mutex<State>) -> Reply {
-    let mut state = state.lock().unwrap();
-    if !request.starts_with("POST /token ") {
-        return Reply {
-            status: 404,
-            body: "<html>Not Found</html>".to_owned(),
-        };
-    }
-    let Some(form) = form else {
-        return error(400, "invalid_request", "Could not parse the request.");
-    };
-    state.requests.push(form.clone());
-    if let Some((status, body)) = state.options.refusal.clone() {
-        return Reply { status, body };
-    }
-    let of = |name: &str| form.get(name).map_or("", String::as_str);
-    if of("client_id") != state.options.client_id {
-        return error(401, "invalid_client", "The OAuth client was not found.");
-    }
-    if of("client_secret").is_empty() {
-        return error(400, "invalid_request", "client_secret is missing.");
-    }
-    if of("client_secret") != state.options.client_secret {
-        return error(401, "invalid_client", "Unauthorized");
-    }
-    if of("grant_type") != "refresh_token" {
-        return error(400, "unsupported_grant_type", "Invalid grant_type");
-    }
-    let Some(user) = state.grants.get(of("refresh_token")) else {
-        return error(400, "invalid_grant", "Token has been expired or revoked.");
-    };
-    let access_token = state.tokens.issue(user, state.options.lifetime);
-    reply(
-        200,
-        &json!({
-            "access_token": access_token,
-            "expires_in": state.options.lifetime.as_secs(),
-            "scope": MAIL_SCOPE,
-            "token_type": "Bearer",
-        }),
-    )
-}
-
-fn reply(status: u16, body: &Value) -> Reply {
-    Reply {
-        status,
-        body: body.to_string(),
-    }
-}
-
-fn error(status: u16, error: &str, description: &str) -> Reply {
-    reply(
-        status,
-        &json!({ "error": error, "error_description": description }),
-    )
-}
-
-/// Reads `application/x-www-form-urlencoded`.
-fn read_form(body: &str) -> BTreeMap<String, String> {
-    let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(name, value)| (unescape(name), unescape(value)))
-        .collect()
-}
-
-fn unescape(text: &str) -> String {
-    let mut octets = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (first, code.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(octet)) => {
-                octets.push(octet);
-                rest = &tail[2..];
-            }
-            (b'+', _) => {
-                octets.push(b' ');
-                rest = tail;
-            }
-            _ => {
-                octets.push(*first);
-                rest = tail;
-            }
+        Trouble::Slow(time) => {
+            wait(time, stopping);
+            rules::answer(&request, &mut state.lock().unwrap())
         }
-    }
-    String::from_utf8_lossy(&octets).into_owned()
+        Trouble::None => rules::answer(&request, &mut state.lock().unwrap()),
+    };
+    http::write(&mut stream, &response)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_form_is_unescaped() {
-        let form = read_form("code=4%2F0A&scope=a+b&empty=");
-        assert_eq!(
-            (form["code"].as_str(), form["scope"].as_str()),
-            ("4/0A", "a b")
-        );
-        assert_eq!(form["empty"], "");
+/// Waits so long, but not beyond the end of the server.
+fn wait(time: Duration, stopping: &AtomicBool) {
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline && !stopping.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(5));
     }
 }

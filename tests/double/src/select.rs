@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 
 use crate::grammar::{self, Reader, Request};
+use crate::odd::Oddity;
 use crate::session::Session;
 use crate::store::{Folder, Store};
 use crate::wire::Result;
@@ -155,9 +156,13 @@ fn describe(session: &Session, folder: &Folder, store: &Store, is_read_only: boo
         let validity = format!("{validity}.");
         vec![flags, permanent, validity, exists, recent, next, modseq]
     } else {
+        let odd = session.shared.oddities();
+        let validity = Some(validity).filter(|_| !odd.contains(&Oddity::NoUidValidity));
+        let next = Some(next).filter(|_| !odd.contains(&Oddity::NoUidNext));
         let mut lines = vec![flags, permanent, exists, recent];
         lines.extend(first_unseen(folder, store));
-        lines.extend([validity, next]);
+        lines.extend(validity);
+        lines.extend(next);
         lines
     }
 }

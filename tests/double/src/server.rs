@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
@@ -10,9 +10,11 @@ use crate::clock::Clock;
 use crate::events::{Event, What};
 use crate::faults::Faults;
 use crate::gmail::GmailState;
+use crate::mailboxes::Mailboxes;
+use crate::odd::Oddities;
 use crate::session::Session;
 use crate::source::SourceOptions;
-use crate::store::{Mailboxes, Store};
+use crate::store::Store;
 use crate::tls::{Certificate, Identity};
 use crate::wire::{Gone, Pace, Result, Wire};
 
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     sockets: Mutex<HashMap<usize, TcpStream>>,
     offences: Mutex<Vec<String>>,
     stopping: AtomicBool,
+    connections: AtomicUsize,
 }
 
 impl Shared {
@@ -47,6 +50,7 @@ impl Shared {
             sockets: Mutex::default(),
             offences: Mutex::default(),
             stopping: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
         })
     }
 
@@ -75,6 +79,12 @@ impl Shared {
             Role::Source(options) => Some(options.lock().unwrap()),
             Role::Gmail(_) => None,
         }
+    }
+
+    /// What this server does as odd servers do.
+    pub fn oddities(&self) -> Oddities {
+        self.source()
+            .map_or_else(Oddities::new, |options| options.odd.clone())
     }
 
     pub fn pace(&self) -> Pace {
@@ -119,13 +129,37 @@ impl Server {
     pub(crate) fn start(shared: Arc<Shared>) -> Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let for_thread = shared.clone();
-        let listener = thread::spawn(move || listen(&listener, &for_thread));
-        Server {
+        let mut server = Server {
             shared,
             port,
-            listener: Some(listener),
+            listener: None,
+        };
+        server.serve(listener);
+        server
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        self.shared.stopping.store(false, Ordering::SeqCst);
+        let shared = self.shared.clone();
+        self.listener = Some(thread::spawn(move || listen(&listener, &shared)));
+    }
+
+    /// Closes the port and every connection; what is stored stays, as at a server that is down.
+    pub fn stop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.close_all();
+        if let Some(listener) = self.listener.take() {
+            // The listener wakes up for a last connection.
+            let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+            let _ = listener.join();
         }
+    }
+
+    /// Opens the same port again after `stop`.
+    pub fn restart(&mut self) {
+        self.stop();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        self.serve(listener);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -202,7 +236,6 @@ impl Server {
     }
 
     /// How the client broke the protocol so far; they are forgiven with this call.
-    #[must_use]
     pub fn take_offences(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.offences.lock().unwrap())
     }
@@ -215,13 +248,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        self.shared.close_all();
-        // The listener wakes up for a last connection.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        if let Some(listener) = self.listener.take() {
-            let _ = listener.join();
-        }
+        self.stop();
         self.shared.faults.clear();
         let offences = self.take_offences();
         assert!(
@@ -233,12 +260,11 @@ impl Drop for Server {
 
 fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut sessions = Vec::new();
-    let mut number = 0;
     while let Ok((socket, _)) = listener.accept() {
         if shared.check_running().is_err() {
             break;
         }
-        number += 1;
+        let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
         let second = socket.try_clone().unwrap();
         shared.sockets.lock().unwrap().insert(number, second);
         let for_thread = shared.clone();

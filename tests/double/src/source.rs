@@ -1,11 +1,13 @@
 //! The plain IMAP source.
 
-use std::ops::Deref;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
 use chrono::{DateTime, FixedOffset, Offset, Utc};
 
 use crate::clock::Clock;
+use crate::odd::{Oddity, Spoiled};
 use crate::server::{Role, Server, Shared};
 use crate::store::{Store, Stored};
 use crate::tls::Certificate;
@@ -45,6 +47,10 @@ pub struct SourceOptions {
     pub volunteers_capabilities: bool,
     /// The time zone whose days SINCE, BEFORE and ON mean.
     pub zone: FixedOffset,
+    /// What it does as odd servers do.
+    pub odd: BTreeSet<Oddity>,
+    /// What is wrong with messages, by UID.
+    pub spoiled: BTreeMap<u32, Spoiled>,
 }
 
 impl Default for SourceOptions {
@@ -58,6 +64,8 @@ impl Default for SourceOptions {
             without: Vec::new(),
             volunteers_capabilities: true,
             zone: Utc.fix(),
+            odd: BTreeSet::new(),
+            spoiled: BTreeMap::new(),
         }
     }
 }
@@ -119,5 +127,11 @@ impl Deref for Source {
 
     fn deref(&self) -> &Server {
         &self.server
+    }
+}
+
+impl DerefMut for Source {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }

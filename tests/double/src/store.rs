@@ -10,7 +10,6 @@ use chrono::{DateTime, FixedOffset, Utc};
 
 use crate::gmail::IndexDelay;
 use crate::header;
-use crate::server::Shared;
 
 /// The first X-GM-MSGID: such that a floating-point number cannot hold it.
 const FIRST_KEY: u64 = 1_700_000_000_000_000_001;
@@ -34,6 +33,8 @@ pub struct Stored {
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub octets: Arc<[u8]>,
+    /// The values of its Message-ID fields: what is searched for most, read once.
+    pub ids: Vec<Vec<u8>>,
     pub internal_date: DateTime<FixedOffset>,
     pub flags: BTreeSet<String>,
     /// The time from which searches find it.
@@ -162,6 +163,7 @@ impl Store {
             IndexDelay::Searches(count) => (now, count),
         };
         let letter = Letter {
+            ids: header::all(&arrival.octets, "Message-ID"),
             octets: arrival.octets.into(),
             internal_date: arrival.internal_date,
             flags: arrival.flags,
@@ -169,7 +171,11 @@ impl Store {
             misses,
         };
         self.letters.insert(key, letter);
-        self.label(key, &arrival.folder)
+        let uid = self.place(key, &arrival.folder);
+        if let Some(everything) = self.everything_beside(&arrival.folder) {
+            everything.add(key);
+        }
+        uid
     }
 
     /// Removes a message from one mailbox; it is gone when no mailbox holds it any more.
@@ -244,7 +250,7 @@ impl Store {
     fn find_double(&self, octets: &[u8]) -> Option<u64> {
         let id = header::first(octets, "Message-ID").filter(|id| !id.is_empty())?;
         let is_same = |letter: &Letter| {
-            header::first(&letter.octets, "Message-ID").as_ref() == Some(&id)
+            letter.ids.first() == Some(&id)
                 && header::first(&letter.octets, "Date") == header::first(octets, "Date")
                 && header::split(&letter.octets).1 == header::split(octets).1
         };
@@ -262,18 +268,29 @@ impl Store {
         self.label(key, folder)
     }
 
+    /// Gives a message a label, and All Mail if it came from the trash.
     fn label(&mut self, key: u64, folder: &str) -> u32 {
-        let target = self.folder_mut(folder).unwrap();
-        let is_outside = target.is("\\Trash") || target.is("\\Junk");
-        let uid = target.add(key);
-        let everything = self.folders.iter_mut().find(|folder| folder.is("\\All"));
-        if let Some(everything) = everything
-            && !is_outside
+        let uid = self.place(key, folder);
+        if let Some(everything) = self.everything_beside(folder)
             && !everything.holds(key)
         {
             everything.add(key);
         }
         uid
+    }
+
+    fn place(&mut self, key: u64, folder: &str) -> u32 {
+        self.folder_mut(folder).unwrap().add(key)
+    }
+
+    /// All Mail, when a message in this folder is also there.
+    fn everything_beside(&mut self, folder: &str) -> Option<&mut Folder> {
+        let folder = self.folder(folder).unwrap();
+        let is_apart = ["\\All", "\\Trash", "\\Junk"]
+            .iter()
+            .any(|attribute| folder.is(attribute));
+        let mut others = self.folders.iter_mut().filter(|_| !is_apart);
+        others.find(|folder| folder.is("\\All"))
     }
 
     /// The messages of a mailbox, by UID.
@@ -303,101 +320,4 @@ impl Store {
 fn is_named(folder: &Folder, name: &str) -> bool {
     let is_inbox = folder.name == "INBOX" && name.eq_ignore_ascii_case("INBOX");
     is_inbox || folder.name == name
-}
-
-/// The mailboxes of a server, as a test sees and changes them. Clones are handles to the same.
-///
-/// Names of mailboxes are written as on the wire: `Entw&APw-rfe`.
-#[derive(Clone)]
-pub struct Mailboxes {
-    shared: Arc<Shared>,
-}
-
-impl Mailboxes {
-    pub(crate) fn new(shared: Arc<Shared>) -> Mailboxes {
-        Mailboxes { shared }
-    }
-
-    /// Mail arrives, as if the server had received it; gives its UID.
-    pub fn deliver(
-        &self,
-        mailbox: &str,
-        octets: &[u8],
-        internal_date: DateTime<FixedOffset>,
-        flags: &[&str],
-    ) -> u32 {
-        let arrival = Arrival {
-            folder: mailbox.to_owned(),
-            octets: octets.to_vec(),
-            internal_date,
-            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
-            is_unique: false,
-            index_delay: IndexDelay::None,
-        };
-        self.shared.store().add(arrival, self.shared.clock.now())
-    }
-
-    /// The messages of a mailbox, by UID.
-    #[must_use]
-    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
-        self.shared.store().stored(mailbox)
-    }
-
-    /// Says whether there is a mailbox of this name.
-    #[must_use]
-    pub fn exist(&self, mailbox: &str) -> bool {
-        self.shared.store().folder(mailbox).is_some()
-    }
-
-    /// Creates a mailbox.
-    pub fn create(&self, mailbox: &str) {
-        self.shared.store().create(mailbox, &["\\HasNoChildren"]);
-    }
-
-    /// Removes a message from a mailbox; of Gmail's labels the others stay.
-    pub fn expunge(&self, mailbox: &str, uid: u32) {
-        self.shared.store().expunge(mailbox, uid);
-    }
-
-    /// Moves a message out of all mailboxes into another one.
-    pub fn move_to(&self, mailbox: &str, uid: u32, to: &str) {
-        self.shared.store().move_out(mailbox, uid, to);
-    }
-
-    /// Sets the flags of a message.
-    pub fn set_flags(&self, mailbox: &str, uid: u32, flags: &[&str]) {
-        let mut store = self.shared.store();
-        store.changes += 1;
-        let key = store.folder(mailbox).unwrap().rows[&uid];
-        let letter = store.letters.get_mut(&key).unwrap();
-        letter.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-    }
-
-    /// Gives the mailbox another UIDVALIDITY; the messages are renumbered from 1 (RFC 3501 2.3.1.1).
-    pub fn set_uid_validity(&self, mailbox: &str, uid_validity: u32) {
-        let mut store = self.shared.store();
-        let folder = store.folder_mut(mailbox).unwrap();
-        folder.uid_validity = uid_validity;
-        let keys = std::mem::take(&mut folder.rows).into_values();
-        folder.rows = (1..).zip(keys).collect();
-        folder.uid_next = u32::try_from(folder.rows.len()).unwrap() + 1;
-    }
-
-    /// Sets the UID of the next message: ahead, or back as a restored backup does.
-    pub fn set_uid_next(&self, mailbox: &str, uid_next: u32) {
-        let mut store = self.shared.store();
-        store.folder_mut(mailbox).unwrap().uid_next = uid_next;
-    }
-
-    /// The UIDVALIDITY of a mailbox.
-    #[must_use]
-    pub fn uid_validity(&self, mailbox: &str) -> u32 {
-        self.shared.store().folder(mailbox).unwrap().uid_validity
-    }
-
-    /// Stores at once what unfinished appends left to be stored later.
-    pub fn store_unfinished(&self) {
-        let now = self.shared.clock.now();
-        self.shared.store().store_unfinished(now);
-    }
 }

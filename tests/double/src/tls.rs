@@ -43,9 +43,9 @@ impl Identity {
             let pem = own.pem();
             (own, pem)
         } else {
-            let (authority, pem) = authority();
+            let (authority, pem) = authority("the double");
             let certified = params.signed_by(&key, &authority).unwrap();
-            let (_, stranger) = self::authority();
+            let (_, stranger) = self::authority("a stranger");
             let pem = match certificate {
                 Certificate::UnknownAuthority => stranger,
                 _ => pem,
@@ -78,15 +78,13 @@ fn params_of(certificate: &Certificate) -> CertificateParams {
     params
 }
 
-fn authority() -> (Issuer<'static, KeyPair>, String) {
+fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2099, 1, 1);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "authority of the double");
+    params.distinguished_name.push(DnType::CommonName, name);
     let pem = params.self_signed(&key).unwrap().pem();
     (Issuer::new(params, key), pem)
 }

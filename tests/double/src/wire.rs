@@ -13,6 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::events::What;
 use crate::faults::Fault;
+use crate::odd;
 use crate::server::Shared;
 
 /// A longer line is no command of a client that means well.
@@ -133,17 +134,21 @@ impl Wire {
 
     /// Sends a line; CRLF is added. It may hold literals.
     pub fn line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
-        let line = line.as_ref();
-        if self.line_event(line)? == Verdict::Go {
-            self.put(line)?;
+        let odd = self.shared.oddities();
+        for extra in odd::chatter(&odd) {
+            self.put(&extra)?;
+        }
+        let line = odd::dress(line.as_ref(), &odd);
+        if self.line_event(&line)? == Verdict::Go {
+            self.put(&line)?;
         }
         Ok(())
     }
 
     /// Sends a line that the client has to wait for; notes the offence if it has not waited.
     pub fn prompt(&mut self, line: impl AsRef<[u8]>, offence: &str) -> Result<()> {
-        let line = line.as_ref();
-        let verdict = self.line_event(line)?;
+        let line = odd::dress(line.as_ref(), &self.shared.oddities());
+        let verdict = self.line_event(&line)?;
         if self.received.is_empty() {
             self.look(Duration::ZERO)?;
         }
@@ -151,7 +156,7 @@ impl Wire {
             self.shared.offence(offence);
         }
         if verdict == Verdict::Go {
-            self.put(line)?;
+            self.put(&line)?;
         }
         Ok(())
     }
@@ -232,6 +237,12 @@ impl Wire {
     /// Decides that the connection is to be closed after what was said.
     pub fn close(&mut self) -> Gone {
         self.doom(Ending::Farewell)
+    }
+
+    /// Decides that the connection breaks here.
+    pub fn break_off(&mut self) -> Gone {
+        let _ = self.flush();
+        self.doom(Ending::Eof)
     }
 
     fn doom(&mut self, ending: Ending) -> Gone {

@@ -1,4 +1,4 @@
-//! The token endpoint, asked over a bare socket.
+//! The OAuth endpoints, asked over a bare socket.
 
 // What goes wrong in a test shall end it at the place.
 #![allow(
@@ -8,109 +8,352 @@
     clippy::indexing_slicing
 )]
 
+mod talk;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
-use double::{Gmail, GmailOptions, TokenEndpoint};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use double::{Consent, Gmail, TokenEndpoint, Trouble, token_refusals};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use talk::gmail::{bearer, connected, start};
 
-/// Posts a form; gives status line and body.
-fn post(endpoint: &TokenEndpoint, form: &str) -> (String, String) {
-    let url = endpoint.url();
-    let address = url
-        .strip_prefix("http://")
-        .unwrap()
-        .strip_suffix("/token")
-        .unwrap();
-    let mut socket = TcpStream::connect(address).unwrap();
-    write!(
-        socket,
-        "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-        form.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.lines().next().unwrap().to_owned(), body.to_owned())
-}
+const USER: &str = "user@gmail.com";
+const CLIENT: &str = "client_id=123-abc.apps.googleusercontent.com&client_secret=GOCSPX-double";
+const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters_~";
 
-fn refresh(refresh_token: &str) -> String {
-    format!(
-        "client_id=123-abc.apps.googleusercontent.com&client_secret=GOCSPX-double&grant_type=refresh_token&refresh_token={}",
-        refresh_token.replace('/', "%2F")
-    )
-}
-
-fn start() -> (Gmail, TokenEndpoint) {
-    let gmail = Gmail::start(GmailOptions::default());
+fn endpoint() -> (Gmail, TokenEndpoint) {
+    let gmail = start();
     let endpoint = TokenEndpoint::start(&gmail);
     (gmail, endpoint)
 }
 
-#[test]
-fn a_refresh_token_buys_an_access_token() {
-    let (gmail, endpoint) = start();
-    let token = endpoint.grant("user@gmail.com");
-    let (status, body) = post(&endpoint, &refresh(&token));
-    assert_eq!(status, "HTTP/1.1 200 OK");
-    let body: Value = serde_json::from_str(&body).unwrap();
-    let access = body["access_token"].as_str().unwrap().to_owned();
-    assert_eq!(
-        body,
-        json!({ "access_token": access, "expires_in": 3599,
-                "scope": "https://mail.google.com/", "token_type": "Bearer" })
+/// What comes back for a whole request.
+fn send(url: &str, request: &str) -> String {
+    let host = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let mut socket = TcpStream::connect(host).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Posts a form; gives status and body.
+fn post(url: &str, form: &str) -> (u16, String) {
+    let path = &url[url.rfind('/').unwrap()..];
+    let answer = send(
+        url,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        ),
     );
-    assert_eq!(gmail.tokens().issued(), 1);
-    assert_eq!(endpoint.requests()[0]["refresh_token"], token);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+    (status, body.to_owned())
+}
+
+fn post_json(url: &str, form: &str) -> (u16, Value) {
+    let (status, body) = post(url, form);
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+fn refresh(refresh_token: &str) -> String {
+    let token = refresh_token.replace('/', "%2F");
+    format!("{CLIENT}&grant_type=refresh_token&refresh_token={token}")
+}
+
+/// Goes to the consent page as a browser; gives the address it is sent to, or the page's status.
+fn consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
+    let query = change(format!(
+        "client_id=123-abc.apps.googleusercontent.com&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080&response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=s%201&code_challenge={challenge}&code_challenge_method=S256"
+    ));
+    let url = endpoint.auth_url();
+    let answer = send(
+        &url,
+        &format!("GET /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\n\r\n"),
+    );
+    let location = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("Location: "));
+    location.map_or_else(
+        || answer.split(' ').nth(1).unwrap().to_owned(),
+        str::to_owned,
+    )
+}
+
+fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
+    let (_, after) = address.split_once("&code=").unwrap();
+    let code = after.split('&').next().unwrap();
+    post_json(
+        &endpoint.url(),
+        &format!(
+            "{CLIENT}&grant_type=authorization_code&code={code}&code_verifier={VERIFIER}&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080"
+        ),
+    )
+}
+
+/// Says whether Gmail lets this access token in.
+fn admits(gmail: &Gmail, access: &Value) -> bool {
+    let mut talk = connected(gmail);
+    talk.say(&format!(
+        "a AUTHENTICATE XOAUTH2 {}",
+        bearer(USER, access.as_str().unwrap())
+    ));
+    talk.hear().starts_with("* CAPABILITY")
 }
 
 #[test]
-fn refusals_are_googles() {
-    let (_gmail, endpoint) = start();
-    let token = endpoint.grant("user@gmail.com");
-    let good = refresh(&token);
-    endpoint.revoke(&token);
+fn a_refresh_token_buys_an_access_token_that_gmail_accepts() {
+    let (gmail, endpoint) = endpoint();
+    let token = endpoint.grant(USER);
+    let (status, body) = post_json(&endpoint.url(), &refresh(&token));
+    assert_eq!(status, 200);
+    assert_eq!(
+        body,
+        json!({ "access_token": body["access_token"], "expires_in": 3599,
+                "scope": "https://mail.google.com/", "token_type": "Bearer" })
+    );
+    assert!(admits(&gmail, &body["access_token"]));
+    assert_eq!(endpoint.requests()[0]["refresh_token"], token);
+    assert_eq!(endpoint.visits(), ["POST /token"]);
+}
+
+#[test]
+fn requests_are_refused_in_googles_words() {
+    let (_gmail, endpoint) = endpoint();
+    let good = refresh(&endpoint.grant(USER));
     for (form, status, error, description) in [
         (
-            good.clone(),
-            "400",
+            refresh("x"),
+            400,
             "invalid_grant",
             "Token has been expired or revoked.",
         ),
         (
             good.replace("123-", "9-"),
-            "401",
+            401,
             "invalid_client",
             "The OAuth client was not found.",
         ),
         (
             good.replace("GOCSPX-double", "x"),
-            "401",
+            401,
             "invalid_client",
             "Unauthorized",
         ),
         (
             good.replace("GOCSPX-double", ""),
-            "400",
+            400,
             "invalid_request",
             "client_secret is missing.",
         ),
+        (
+            good.replace("=refresh_token", "=x"),
+            400,
+            "unsupported_grant_type",
+            "Invalid grant_type: x",
+        ),
+        (
+            format!("{CLIENT}&grant_type=authorization_code&code=4%2F0x"),
+            400,
+            "invalid_grant",
+            "Bad Request",
+        ),
+        (
+            format!("{CLIENT}&grant_type=authorization_code&code=4%252F0x"),
+            400,
+            "invalid_grant",
+            "Malformed auth code.",
+        ),
     ] {
-        let (line, body) = post(&endpoint, &form);
-        assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{line}");
-        let body: Value = serde_json::from_str(&body).unwrap();
+        let expected = json!({ "error": error, "error_description": description });
+        assert_eq!(post_json(&endpoint.url(), &form), (status, expected));
+    }
+    let json = send(
+        &endpoint.url(),
+        "POST /token HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    );
+    assert!(json.starts_with("HTTP/1.1 400 Bad Request\r\n"));
+}
+
+#[test]
+fn trouble_comes_as_it_is_ordered() {
+    let (gmail, endpoint) = endpoint();
+    let good = refresh(&endpoint.grant(USER));
+    for (status, body) in token_refusals() {
+        endpoint.change(|options| options.refusal = Some((status, body.clone())));
+        assert_eq!(post(&endpoint.url(), &good), (status, body));
+    }
+    assert_eq!(gmail.tokens().issued(), 0);
+    endpoint.change(|options| {
+        options.refusal = None;
+        options.trouble = Trouble::Cut;
+    });
+    assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
+    assert_eq!(gmail.tokens().issued(), 0);
+    endpoint.change(|options| options.trouble = Trouble::AnswerLost);
+    assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
+    assert_eq!(gmail.tokens().issued(), 1);
+    endpoint
+        .change(|options| options.trouble = Trouble::Redirect("http://127.0.0.1:1/".to_owned()));
+    assert_eq!(post(&endpoint.url(), &good).0, 302);
+    let time = Duration::from_millis(40);
+    endpoint.change(|options| options.trouble = Trouble::Slow(time));
+    let began = Instant::now();
+    assert_eq!(post(&endpoint.url(), &good).0, 200);
+    assert!(began.elapsed() >= time);
+}
+
+#[test]
+fn renewals_bring_more_if_they_are_told_to() {
+    let (gmail, endpoint) = endpoint();
+    let old = endpoint.grant(USER);
+    endpoint.change(|options| {
+        options.rotates = true;
+        options.refresh_expires_in = Some(Duration::from_secs(604_799));
+        options.has_extra_fields = true;
+        options.lifetime = Duration::from_secs(10);
+    });
+    let (_, body) = post_json(&endpoint.url(), &refresh(&old));
+    assert_eq!(body["refresh_token_expires_in"], 604_799);
+    assert_eq!(body["expires_in"], 10);
+    assert!(body["unheard_of"].is_object());
+    assert!(admits(&gmail, &body["access_token"]));
+    assert_eq!(post(&endpoint.url(), &refresh(&old)).0, 400);
+    let new = body["refresh_token"].as_str().unwrap();
+    assert_eq!(post(&endpoint.url(), &refresh(new)).0, 200);
+    gmail.clock().advance(Duration::from_secs(10));
+    assert!(!admits(&gmail, &body["access_token"]));
+}
+
+#[test]
+fn revoking_and_a_new_password_kill_the_tokens() {
+    let (gmail, endpoint) = endpoint();
+    let first = endpoint.grant(USER);
+    let (_, body) = post_json(&endpoint.url(), &refresh(&first));
+    let form = format!("token={}", first.replace('/', "%2F"));
+    assert_eq!(post(&endpoint.revoke_url(), &form), (200, "{}".to_owned()));
+    assert_eq!(
+        post_json(&endpoint.revoke_url(), &form).1["error"],
+        "invalid_token"
+    );
+    assert!(!admits(&gmail, &body["access_token"]));
+    let second = endpoint.grant(USER);
+    let (_, body) = post_json(&endpoint.url(), &refresh(&second));
+    assert!(admits(&gmail, &body["access_token"]));
+    endpoint.change_password(USER);
+    assert!(!admits(&gmail, &body["access_token"]));
+    assert_eq!(post(&endpoint.url(), &refresh(&second)).0, 400);
+}
+
+#[test]
+fn a_person_consents_and_the_code_buys_tokens_once() {
+    let (gmail, endpoint) = endpoint();
+    let address = consent(&endpoint, |query| query);
+    assert!(address.starts_with(
+        "http://127.0.0.1:8080?state=s%201&iss=https%3A%2F%2Faccounts.google.com&code=4%2F0A"
+    ));
+    assert!(address.ends_with("&scope=https%3A%2F%2Fmail.google.com%2F&authuser=0&prompt=consent"));
+    let (status, body) = exchange(&endpoint, &address);
+    assert_eq!(status, 200);
+    assert!(admits(&gmail, &body["access_token"]));
+    let refresh_token = body["refresh_token"].as_str().unwrap();
+    assert_eq!(post(&endpoint.url(), &refresh(refresh_token)).0, 200);
+    let (status, body) = exchange(&endpoint, &address);
+    assert_eq!(
+        (status, body["error_description"].as_str()),
+        (400, Some("Bad Request"))
+    );
+}
+
+#[test]
+fn the_proof_of_the_code_has_to_be_right() {
+    let (_gmail, endpoint) = endpoint();
+    let other = consent(&endpoint, |query| {
+        query.replace("code_challenge=", "code_challenge=x")
+    });
+    assert_eq!(other, "400");
+    let address = consent(&endpoint, |query| {
+        let (start, _) = query.split_once("code_challenge=").unwrap();
+        format!(
+            "{start}code_challenge={}&code_challenge_method=S256",
+            "x".repeat(43)
+        )
+    });
+    assert_eq!(
+        exchange(&endpoint, &address).1["error_description"],
+        "Invalid code verifier."
+    );
+}
+
+#[test]
+fn a_wrong_question_gets_a_page_and_no_code() {
+    let (_gmail, endpoint) = endpoint();
+    for (right, wrong) in [
+        ("123-", "9-"),
+        ("127.0.0.1", "evil.example"),
+        ("127.0.0.1", "127.0.0.1.evil.example"),
+        ("S256", "plain"),
+        ("response_type=code", "response_type=token"),
+        ("mail.google", "www.google"),
+        ("state=s%201", "state="),
+    ] {
         assert_eq!(
-            body,
-            json!({ "error": error, "error_description": description })
+            consent(&endpoint, |query| query.replace(right, wrong)),
+            "400",
+            "{wrong}"
         );
     }
-    endpoint.change(|options| options.refusal = Some((503, "<html>busy</html>".to_owned())));
+}
+
+#[test]
+fn a_person_says_no_or_little() {
+    let (gmail, endpoint) = endpoint();
+    endpoint.change(|options| options.consent = Consent::Denied);
+    let address = consent(&endpoint, |query| query);
     assert_eq!(
-        post(&endpoint, &good),
-        (
-            "HTTP/1.1 503 Service Unavailable".to_owned(),
-            "<html>busy</html>".to_owned()
-        )
+        address,
+        "http://127.0.0.1:8080?error=access_denied&state=s%201"
     );
+    endpoint.change(|options| options.consent = Consent::WrongState);
+    assert!(consent(&endpoint, |query| query).contains("?state=another&"));
+    endpoint.change(|options| options.consent = Consent::Only("openid".to_owned()));
+    let (_, body) = exchange(&endpoint, &consent(&endpoint, |query| query));
+    assert_eq!(body["scope"], "openid");
+    assert!(!admits(&gmail, &body["access_token"]));
+}
+
+#[test]
+fn the_files_name_the_endpoints() {
+    let (_gmail, endpoint) = endpoint();
+    let token: Value = serde_json::from_str(&endpoint.token_json(USER)).unwrap();
+    assert_eq!(token["token_uri"], endpoint.url());
+    let refresh_token = token["refresh_token"].as_str().unwrap();
+    assert_eq!(post(&endpoint.url(), &refresh(refresh_token)).0, 200);
+    let client: Value = serde_json::from_str(&endpoint.client_secret_json()).unwrap();
+    assert_eq!(client["installed"]["auth_uri"], endpoint.auth_url());
+}
+
+#[test]
+fn the_endpoints_speak_tls_with_gmails_certificate() {
+    let gmail = start();
+    let endpoint = TokenEndpoint::start_secure(&gmail);
+    let url = endpoint.url();
+    let port = url
+        .strip_prefix("https://localhost:")
+        .unwrap()
+        .strip_suffix("/token")
+        .unwrap();
+    let mut talk = talk::Talk::secure(port.parse().unwrap(), gmail.ca_pem());
+    talk.play("C: GET /none HTTP/1.1\nC: \nS: HTTP/1.1 404 Not Found");
 }

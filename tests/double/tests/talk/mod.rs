@@ -45,8 +45,19 @@ impl Talk {
         talk
     }
 
+    /// As `secure`, unless TLS refuses.
+    pub fn try_secure(port: u16, ca_pem: &str) -> std::io::Result<Talk> {
+        let mut talk = Talk::plain(port);
+        talk.try_tls(ca_pem)?;
+        Ok(talk)
+    }
+
     /// Goes on in TLS.
     pub fn start_tls(&mut self, ca_pem: &str) {
+        self.try_tls(ca_pem).unwrap();
+    }
+
+    fn try_tls(&mut self, ca_pem: &str) -> std::io::Result<()> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
@@ -58,9 +69,13 @@ impl Talk {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.tcp)?;
+        }
         let tcp = self.tcp.try_clone().unwrap();
         self.stream = Box::new(StreamOwned::new(tls, tcp));
+        Ok(())
     }
 
     /// Plays a script: lines that begin with `C: ` are said, lines that begin with `S: ` must come.

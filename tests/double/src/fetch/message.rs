@@ -1,0 +1,205 @@
+//! What one message answers.
+
+use imap_codec::imap_types::fetch::{MessageDataItemName, Section};
+
+use super::items::Item;
+use crate::envelope;
+use crate::header;
+use crate::odd::{Oddities, Oddity, Spoiled};
+use crate::store::{Folder, Letter};
+use crate::strings::{literal, quoted, string};
+
+/// The message that is asked.
+pub(crate) struct Asked<'a> {
+    pub letter: &'a Letter,
+    pub id: u64,
+    pub uid: u32,
+    pub labels: Vec<String>,
+    pub is_gmail: bool,
+    pub odd: Oddities,
+    pub spoiled: Option<Spoiled>,
+}
+
+/// The name of a folder among labels (GMAIL.md 4); All Mail is none.
+pub(crate) fn label(folder: &Folder) -> Option<String> {
+    if folder.name == "INBOX" {
+        return Some(quoted("\\Inbox"));
+    }
+    if folder.is("\\All") {
+        return None;
+    }
+    for special in [
+        "\\Sent",
+        "\\Important",
+        "\\Drafts",
+        "\\Trash",
+        "\\Flagged",
+        "\\Junk",
+    ] {
+        if folder.is(special) {
+            let name = match special {
+                "\\Drafts" => "\\Draft",
+                "\\Flagged" => "\\Starred",
+                "\\Junk" => "\\Spam",
+                same => same,
+            };
+            return Some(quoted(name));
+        }
+    }
+    Some(quoted(&folder.name))
+}
+
+impl Asked<'_> {
+    /// The item and its value, as in a FETCH response.
+    pub fn answer(&self, item: &Item) -> Vec<u8> {
+        match item {
+            Item::Google(name) => self.answer_google(name).into_bytes(),
+            Item::Known(item) => self.answer_known(item),
+        }
+    }
+
+    fn does(&self, oddity: Oddity) -> bool {
+        self.odd.contains(&oddity)
+    }
+
+    fn answer_google(&self, name: &str) -> String {
+        match name {
+            "X-GM-LABELS" => format!("{name} ({})", self.labels.join(" ")),
+            // Each message is a thread of its own here.
+            _ => format!("{name} {}", self.id),
+        }
+    }
+
+    fn answer_known(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
+        let octets = &self.letter.octets[..];
+        let (head, body) = header::split(octets);
+        match item {
+            MessageDataItemName::Uid => format!("UID {}", self.uid).into_bytes(),
+            MessageDataItemName::Rfc822Size => self.size().into_bytes(),
+            MessageDataItemName::Flags => self.flags().into_bytes(),
+            MessageDataItemName::InternalDate => self.internal_date().into_bytes(),
+            MessageDataItemName::Envelope => envelope::envelope(octets),
+            MessageDataItemName::Rfc822 => self.with_text("RFC822", octets),
+            MessageDataItemName::Rfc822Header => self.with_text("RFC822.HEADER", head),
+            MessageDataItemName::Rfc822Text => self.with_text("RFC822.TEXT", body),
+            MessageDataItemName::BodyExt {
+                section, partial, ..
+            } => self.section(section.as_ref(), *partial),
+            other => format!("{} NIL", format!("{other:?}").to_ascii_uppercase()).into_bytes(),
+        }
+    }
+
+    fn size(&self) -> String {
+        let lines = self.letter.octets.split(|&octet| octet == b'\n').count();
+        let more = if self.does(Oddity::OtherSizes) {
+            lines
+        } else {
+            0
+        };
+        format!("RFC822.SIZE {}", self.letter.octets.len() + more)
+    }
+
+    fn flags(&self) -> String {
+        let mut flags: Vec<&str> = self.letter.flags.iter().map(String::as_str).collect();
+        if self.does(Oddity::RecentFlags) {
+            flags.push("\\Recent");
+        }
+        format!("FLAGS ({})", flags.join(" "))
+    }
+
+    /// Gmail gives dates in UTC (GMAIL.md 3.3).
+    fn internal_date(&self) -> String {
+        let date = self.letter.internal_date;
+        let date = if self.is_gmail {
+            date.to_utc().fixed_offset()
+        } else {
+            date
+        };
+        let day = if self.does(Oddity::PaddedDates) {
+            "%e"
+        } else {
+            "%d"
+        };
+        format!(
+            "INTERNALDATE \"{}\"",
+            date.format(&format!("{day}-%b-%Y %H:%M:%S %z"))
+        )
+    }
+
+    fn with_text(&self, name: &str, text: &[u8]) -> Vec<u8> {
+        let string = if self.does(Oddity::QuotedStrings) {
+            string(text)
+        } else {
+            literal(text)
+        };
+        [name.as_bytes(), b" ", &string].concat()
+    }
+
+    fn fields(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let fields = header::fields(&self.letter.octets);
+        let wanted = fields.iter().filter(|field| is_wanted(field.name));
+        let mut text: Vec<u8> = wanted.flat_map(|field| field.lines.to_vec()).collect();
+        if !self.does(Oddity::OpenHeaders) {
+            // The empty line after them (RFC 3501 6.4.5).
+            text.extend_from_slice(b"\r\n");
+        }
+        text
+    }
+
+    fn section(
+        &self,
+        section: Option<&Section<'_>>,
+        partial: Option<(u32, std::num::NonZeroU32)>,
+    ) -> Vec<u8> {
+        let (name, text) = self.named_section(section);
+        let Some(text) = text else {
+            return format!("BODY[{name}] NIL").into_bytes();
+        };
+        let Some((first, count)) = partial else {
+            return self.with_text(&format!("BODY[{name}]"), &text);
+        };
+        let start = text.len().min(first as usize);
+        let end = text.len().min(start + count.get() as usize);
+        self.with_text(&format!("BODY[{name}]<{first}>"), &text[start..end])
+    }
+
+    /// The name of a section as it stands in the response, and its text, if there is such a part.
+    fn named_section(&self, section: Option<&Section<'_>>) -> (String, Option<Vec<u8>>) {
+        let octets = &self.letter.octets[..];
+        let (head, body) = header::split(octets);
+        let list = |names: &[imap_codec::imap_types::core::AString<'_>]| {
+            let names = names
+                .iter()
+                .map(|name| String::from_utf8_lossy(name.as_ref()).into_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        match section {
+            None => {
+                let is_nil = self.does(Oddity::NilBodies) || self.spoiled == Some(Spoiled::NilBody);
+                (String::new(), (!is_nil).then(|| octets.to_vec()))
+            }
+            Some(Section::Header(None)) => ("HEADER".to_owned(), Some(head.to_vec())),
+            Some(Section::Text(None)) => ("TEXT".to_owned(), Some(body.to_vec())),
+            Some(Section::HeaderFields(None, names)) => {
+                let names = names.as_ref();
+                let is_wanted =
+                    |name: &[u8]| names.iter().any(|n| n.as_ref().eq_ignore_ascii_case(name));
+                (
+                    format!("HEADER.FIELDS ({})", list(names)),
+                    Some(self.fields(is_wanted)),
+                )
+            }
+            Some(Section::HeaderFieldsNot(None, names)) => {
+                let names = names.as_ref();
+                let is_wanted =
+                    |name: &[u8]| !names.iter().any(|n| n.as_ref().eq_ignore_ascii_case(name));
+                (
+                    format!("HEADER.FIELDS.NOT ({})", list(names)),
+                    Some(self.fields(is_wanted)),
+                )
+            }
+            // The double does not take messages apart.
+            Some(_) => ("1".to_owned(), None),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The mailboxes of a server, as a test sees and changes them.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::gmail::IndexDelay;
+use crate::server::Shared;
+use crate::store::{Arrival, Stored};
+
+/// The mailboxes of a server, as a test sees and changes them. Clones are handles to the same.
+///
+/// Names of mailboxes are written as on the wire: `Entw&APw-rfe`.
+#[derive(Clone)]
+pub struct Mailboxes {
+    shared: Arc<Shared>,
+}
+
+impl Mailboxes {
+    pub(crate) fn new(shared: Arc<Shared>) -> Mailboxes {
+        Mailboxes { shared }
+    }
+
+    /// Mail arrives, as if the server had received it; gives its UID.
+    pub fn deliver(
+        &self,
+        mailbox: &str,
+        octets: &[u8],
+        internal_date: DateTime<FixedOffset>,
+        flags: &[&str],
+    ) -> u32 {
+        let arrival = Arrival {
+            folder: mailbox.to_owned(),
+            octets: octets.to_vec(),
+            internal_date,
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            is_unique: false,
+            index_delay: IndexDelay::None,
+        };
+        self.shared.store().add(arrival, self.shared.clock.now())
+    }
+
+    /// The messages of a mailbox, by UID.
+    #[must_use]
+    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
+        self.shared.store().stored(mailbox)
+    }
+
+    /// Says whether there is a mailbox of this name.
+    #[must_use]
+    pub fn exist(&self, mailbox: &str) -> bool {
+        self.shared.store().folder(mailbox).is_some()
+    }
+
+    /// Creates a mailbox.
+    pub fn create(&self, mailbox: &str) {
+        self.shared.store().create(mailbox, &["\\HasNoChildren"]);
+    }
+
+    /// Removes a message from a mailbox; of Gmail's labels the others stay.
+    pub fn expunge(&self, mailbox: &str, uid: u32) {
+        self.shared.store().expunge(mailbox, uid);
+    }
+
+    /// Moves a message out of all mailboxes into another one.
+    pub fn move_to(&self, mailbox: &str, uid: u32, to: &str) {
+        self.shared.store().move_out(mailbox, uid, to);
+    }
+
+    /// Sets the flags of a message.
+    pub fn set_flags(&self, mailbox: &str, uid: u32, flags: &[&str]) {
+        let mut store = self.shared.store();
+        store.changes += 1;
+        let key = store.folder(mailbox).unwrap().rows[&uid];
+        let letter = store.letters.get_mut(&key).unwrap();
+        letter.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    }
+
+    /// Gives the mailbox another UIDVALIDITY; the messages are renumbered from 1 (RFC 3501 2.3.1.1).
+    pub fn set_uid_validity(&self, mailbox: &str, uid_validity: u32) {
+        let mut store = self.shared.store();
+        let folder = store.folder_mut(mailbox).unwrap();
+        folder.uid_validity = uid_validity;
+        let keys = std::mem::take(&mut folder.rows).into_values();
+        folder.rows = (1..).zip(keys).collect();
+        folder.uid_next = u32::try_from(folder.rows.len()).unwrap() + 1;
+    }
+
+    /// Sets the UID of the next message: ahead, or back as a restored backup does.
+    pub fn set_uid_next(&self, mailbox: &str, uid_next: u32) {
+        let mut store = self.shared.store();
+        store.folder_mut(mailbox).unwrap().uid_next = uid_next;
+    }
+
+    /// The UIDVALIDITY of a mailbox.
+    #[must_use]
+    pub fn uid_validity(&self, mailbox: &str) -> u32 {
+        self.shared.store().folder(mailbox).unwrap().uid_validity
+    }
+
+    /// Stores at once what unfinished appends left to be stored later.
+    pub fn store_unfinished(&self) {
+        let now = self.shared.clock.now();
+        self.shared.store().store_unfinished(now);
+    }
+}

@@ -1,0 +1,201 @@
+//! Requests and responses, one to a connection.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// A request takes no longer than this to arrive, unless its client has gone astray.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Either kind of stream.
+pub(crate) trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// What a client asks.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub method: String,
+    /// The path without the query.
+    pub path: String,
+    pub query: BTreeMap<String, String>,
+    /// The form that was posted, if it was a form.
+    pub form: Option<BTreeMap<String, String>>,
+}
+
+/// What it is answered.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub status: u16,
+    pub location: Option<String>,
+    pub body: String,
+}
+
+impl Response {
+    /// An answer with a body; one that begins with `<` is HTML, others are JSON.
+    pub fn new(status: u16, body: impl Into<String>) -> Response {
+        Response {
+            status,
+            location: None,
+            body: body.into(),
+        }
+    }
+
+    /// Sends the client elsewhere.
+    pub fn redirect(to: &str) -> Response {
+        Response {
+            status: 302,
+            location: Some(to.to_owned()),
+            body: "<html>Moved</html>".to_owned(),
+        }
+    }
+}
+
+/// The stream of a new connection.
+pub(crate) fn open(socket: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Result<Box<dyn Stream>> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    match tls {
+        None => Ok(Box::new(socket)),
+        Some(config) => {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            Ok(Box::new(StreamOwned::new(connection, socket)))
+        }
+    }
+}
+
+/// Reads a request.
+pub(crate) fn read(stream: &mut Box<dyn Stream>) -> Result<Request> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let mut length = 0;
+    let mut is_form = false;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap_or(0),
+            "content-type" => is_form = value.contains("application/x-www-form-urlencoded"),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    Ok(Request {
+        method,
+        path: path.to_owned(),
+        query: read_form(query),
+        form: is_form.then(|| read_form(&String::from_utf8_lossy(&body))),
+    })
+}
+
+/// Writes a response and ends the connection.
+pub(crate) fn write(stream: &mut Box<dyn Stream>, response: &Response) -> Result<()> {
+    let kind = if response.body.starts_with('<') {
+        "text/html"
+    } else {
+        "application/json"
+    };
+    let location = response
+        .location
+        .as_ref()
+        .map(|to| format!("Location: {to}\r\n"));
+    write!(
+        stream,
+        "HTTP/1.1 {} {}\r\nContent-Type: {kind}; charset=UTF-8\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n{}",
+        response.status,
+        reason(response.status),
+        response.body.len(),
+        location.unwrap_or_default(),
+        response.body
+    )?;
+    stream.flush()
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        302 => "Found",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Status",
+    }
+}
+
+/// Reads `application/x-www-form-urlencoded`.
+fn read_form(body: &str) -> BTreeMap<String, String> {
+    let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (unescape(name), unescape(value)))
+        .collect()
+}
+
+fn unescape(text: &str) -> String {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match (first, code.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (b'%', Some(octet)) => {
+                octets.push(octet);
+                rest = &tail[2..];
+            }
+            (b'+', _) => {
+                octets.push(b' ');
+                rest = tail;
+            }
+            _ => {
+                octets.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+/// A value as it stands in a query.
+pub(crate) fn escape(text: &str) -> String {
+    let escaped = text.bytes().map(|octet| {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            char::from(octet).to_string()
+        } else {
+            format!("%{octet:02X}")
+        }
+    });
+    escaped.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_unescaped() {
+        let form = read_form("code=4%2F0A&scope=a+b&empty=");
+        assert_eq!(
+            (form["code"].as_str(), form["scope"].as_str()),
+            ("4/0A", "a b")
+        );
+        assert_eq!(form["empty"], "");
+        assert_eq!(unescape(&escape("4/0 é")), "4/0 é");
+    }
+}

@@ -1,0 +1,270 @@
+//! What is answered to which request (GMAIL.md 7.1 to 7.3).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::http::{Request, Response, escape};
+use super::{Code, Consent, State};
+use crate::tokens::MAIL_SCOPE;
+
+type Form = BTreeMap<String, String>;
+
+/// The answer, and what it changes.
+pub(crate) fn answer(request: &Request, state: &mut State) -> Response {
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/o/oauth2/auth" | "/o/oauth2/v2/auth") => authorize(&request.query, state),
+        ("POST", "/token") => token(request.form.as_ref(), state),
+        ("POST", "/revoke") => revoke(request, state),
+        _ => Response::new(404, "<html>Not Found</html>"),
+    }
+}
+
+/// Every refusal of the token endpoint that was seen, for `TokenOptions::refusal` (GMAIL.md 7.3).
+#[must_use]
+pub fn token_refusals() -> Vec<(u16, String)> {
+    let described =
+        |error: &str, text: &str| json!({ "error": error, "error_description": text }).to_string();
+    vec![
+        (
+            400,
+            described("invalid_grant", "Token has been expired or revoked."),
+        ),
+        (400, described("invalid_grant", "Bad Request")),
+        (400, described("invalid_grant", "Malformed auth code.")),
+        (
+            400,
+            json!({ "error": "invalid_grant", "error_subtype": "invalid_rapt",
+                    "error_description": "reauth related error (invalid_rapt)" })
+            .to_string(),
+        ),
+        (
+            401,
+            described("invalid_client", "The OAuth client was not found."),
+        ),
+        (401, described("invalid_client", "Unauthorized")),
+        (400, described("redirect_uri_mismatch", "Bad Request")),
+        (
+            400,
+            described("unsupported_grant_type", "Invalid grant_type: x"),
+        ),
+        (
+            400,
+            described("invalid_request", "client_secret is missing."),
+        ),
+        (
+            401,
+            described("deleted_client", "The OAuth client was deleted."),
+        ),
+        (500, described("internal_failure", "Backend Error")),
+        (500, described("server_error", "Backend Error")),
+        (503, described("temporarily_unavailable", "Try again later")),
+        (
+            502,
+            "<!DOCTYPE html><title>Error 502 (Server Error)!!1</title>".to_owned(),
+        ),
+        (
+            503,
+            "<!DOCTYPE html><title>Error 503 (Service Unavailable)!!1</title>".to_owned(),
+        ),
+        (504, "<!DOCTYPE html><title>Error 504</title>".to_owned()),
+        (408, "<!DOCTYPE html><title>Error 408</title>".to_owned()),
+        (
+            429,
+            "<!DOCTYPE html><title>Error 429 (Too Many Requests)!!1</title>".to_owned(),
+        ),
+    ]
+}
+
+fn of<'a>(form: &'a Form, name: &str) -> &'a str {
+    form.get(name).map_or("", String::as_str)
+}
+
+fn error(status: u16, error: &str, description: &str) -> Response {
+    let body = json!({ "error": error, "error_description": description });
+    Response::new(status, body.to_string())
+}
+
+/// The page that Google shows instead of going back to the client.
+fn page(error: &str) -> Response {
+    Response::new(
+        400,
+        format!("<html>Access blocked. Error 400: {error}</html>"),
+    )
+}
+
+/// The person's browser comes, consents, and is sent back.
+fn authorize(query: &Form, state: &mut State) -> Response {
+    let redirect_uri = of(query, "redirect_uri");
+    if of(query, "client_id") != state.options.client_id {
+        return page("invalid_client");
+    }
+    if !is_loopback(redirect_uri) {
+        return page("redirect_uri_mismatch");
+    }
+    let asks_for_mail = of(query, "scope")
+        .split(' ')
+        .any(|scope| scope == MAIL_SCOPE);
+    let challenge = of(query, "code_challenge");
+    let has_challenge = of(query, "code_challenge_method") == "S256" && challenge.len() == 43;
+    if of(query, "response_type") != "code"
+        || !asks_for_mail
+        || !has_challenge
+        || of(query, "state").is_empty()
+    {
+        return page("invalid_request");
+    }
+    let mut back = of(query, "state").to_owned();
+    let mut scope = MAIL_SCOPE.to_owned();
+    match state.options.consent.clone() {
+        Consent::Given => {}
+        Consent::Denied => {
+            let back = escape(&back);
+            return Response::redirect(&format!("{redirect_uri}?error=access_denied&state={back}"));
+        }
+        Consent::WrongState => "another".clone_into(&mut back),
+        Consent::Only(only) => scope = only,
+    }
+    let code = format!("4/0Adouble-{:04}", state.count());
+    let promise = Code {
+        redirect_uri: redirect_uri.to_owned(),
+        challenge: challenge.to_owned(),
+        scope: scope.clone(),
+    };
+    state.codes.insert(code.clone(), promise);
+    Response::redirect(&format!(
+        "{redirect_uri}?state={}&iss={}&code={}&scope={}&authuser=0&prompt=consent",
+        escape(&back),
+        escape("https://accounts.google.com"),
+        escape(&code),
+        escape(&scope)
+    ))
+}
+
+/// A desktop app may be sent back to any port of its own host.
+fn is_loopback(uri: &str) -> bool {
+    let rest = uri.strip_prefix("http://").unwrap_or_default();
+    let hosts = ["127.0.0.1", "[::1]", "localhost"];
+    hosts.iter().any(|host| {
+        let port = rest.strip_prefix(host);
+        port.is_some_and(|port| port.is_empty() || port.starts_with([':', '/']))
+    })
+}
+
+fn token(form: Option<&Form>, state: &mut State) -> Response {
+    let Some(form) = form else {
+        return error(400, "invalid_request", "Could not parse the request.");
+    };
+    state.requests.push(form.clone());
+    if let Some((status, body)) = state.options.refusal.clone() {
+        return Response::new(status, body);
+    }
+    if of(form, "client_id") != state.options.client_id {
+        return error(401, "invalid_client", "The OAuth client was not found.");
+    }
+    if of(form, "client_secret").is_empty() {
+        return error(400, "invalid_request", "client_secret is missing.");
+    }
+    if of(form, "client_secret") != state.options.client_secret {
+        return error(401, "invalid_client", "Unauthorized");
+    }
+    match of(form, "grant_type") {
+        "refresh_token" => renew(of(form, "refresh_token"), state),
+        "authorization_code" => exchange(form, state),
+        other => error(
+            400,
+            "unsupported_grant_type",
+            &format!("Invalid grant_type: {other}"),
+        ),
+    }
+}
+
+fn renew(refresh_token: &str, state: &mut State) -> Response {
+    let Some(grant) = state.grants.get(refresh_token).cloned() else {
+        return error(400, "invalid_grant", "Token has been expired or revoked.");
+    };
+    let mut body = issue(refresh_token, state);
+    if state.options.rotates {
+        let next = state.grant(&grant.user, &grant.scope);
+        // The access token just issued stays good.
+        if let Some(old) = state.grants.remove(refresh_token)
+            && let Some(new) = state.grants.get_mut(&next)
+        {
+            new.issued = old.issued;
+        }
+        body["refresh_token"] = json!(next);
+    }
+    Response::new(200, body.to_string())
+}
+
+fn exchange(form: &Form, state: &mut State) -> Response {
+    let code = of(form, "code");
+    if code.contains('%') {
+        return error(400, "invalid_grant", "Malformed auth code.");
+    }
+    // A code is good for one try.
+    let Some(promise) = state.codes.remove(code) else {
+        return error(400, "invalid_grant", "Bad Request");
+    };
+    if of(form, "redirect_uri") != promise.redirect_uri {
+        return error(400, "redirect_uri_mismatch", "Bad Request");
+    }
+    let verifier = of(form, "code_verifier");
+    let proof = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
+    if !is_verifier(verifier) || proof != promise.challenge {
+        return error(400, "invalid_grant", "Invalid code verifier.");
+    }
+    let user = state.user.clone();
+    let refresh_token = state.grant(&user, &promise.scope);
+    let mut body = issue(&refresh_token, state);
+    body["refresh_token"] = json!(refresh_token);
+    Response::new(200, body.to_string())
+}
+
+/// RFC 7636 4.1.
+fn is_verifier(text: &str) -> bool {
+    let is_unreserved = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+    (43..=128).contains(&text.len()) && text.bytes().all(is_unreserved)
+}
+
+/// A new access token, as the endpoint gives it.
+fn issue(refresh_token: &str, state: &mut State) -> Value {
+    let options = state.options.clone();
+    let grant = state.grants.get_mut(refresh_token).unwrap();
+    let access = state
+        .tokens
+        .issue_for(&grant.user, options.lifetime, &grant.scope);
+    grant.issued.insert(access.clone());
+    let mut body = json!({
+        "access_token": access,
+        "expires_in": options.lifetime.as_secs(),
+        "scope": grant.scope,
+        "token_type": "Bearer",
+    });
+    if let Some(time) = options.refresh_expires_in {
+        body["refresh_token_expires_in"] = json!(time.as_secs());
+    }
+    if options.has_extra_fields {
+        body["id_token"] = json!("x.y.z");
+        body["unheard_of"] = json!({ "a": [1, null] });
+    }
+    body
+}
+
+fn revoke(request: &Request, state: &mut State) -> Response {
+    let form = request.form.as_ref().unwrap_or(&request.query);
+    let token = of(form, "token");
+    let by_access = state
+        .grants
+        .iter()
+        .find(|(_, grant)| grant.issued.contains(token));
+    let refresh_token = by_access.map_or(token.to_owned(), |(refresh, _)| refresh.clone());
+    if state.revoke(&refresh_token) {
+        Response::new(200, "{}")
+    } else {
+        error(400, "invalid_token", "Token expired or revoked")
+    }
+}

@@ -1,0 +1,287 @@
+//! The plain source as odd servers are.
+
+// What goes wrong in a test shall end it at the place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod talk;
+
+use double::{Certificate, Oddity, Security, Source, SourceOptions, Spoiled, date};
+use talk::Talk;
+
+fn start(odd: &[Oddity]) -> Source {
+    let source = Source::start(SourceOptions {
+        security: Security::Plain,
+        odd: odd.iter().copied().collect(),
+        ..SourceOptions::default()
+    });
+    let letter = b"Message-ID: <a@B>\r\nSubject: One\r\n\r\nBody\r\n";
+    source.deliver(letter, date("2026-11-02T10:00:00+01:00"), &["\\Seen"]);
+    source.deliver(b"Short", date("2026-11-21T23:30:00+00:00"), &[]);
+    source
+}
+
+fn logged_in(source: &Source) -> Talk {
+    let mut talk = Talk::plain(source.port());
+    talk.hear();
+    talk.say("l LOGIN user secret");
+    while !talk.hear().starts_with("l ") {}
+    talk
+}
+
+fn examined(source: &Source) -> Talk {
+    let mut talk = logged_in(source);
+    talk.say("e EXAMINE INBOX");
+    while !talk.hear().starts_with("e ") {}
+    talk
+}
+
+/// What comes for a command, up to its tagged line.
+fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
+    talk.say(&format!("a {command}"));
+    let mut lines = Vec::new();
+    while !lines
+        .last()
+        .is_some_and(|line: &String| line.starts_with("a "))
+    {
+        lines.push(talk.hear());
+    }
+    lines
+}
+
+/// The first FETCH response of an odd source.
+fn fetched(odd: Oddity, items: &str) -> String {
+    let source = start(&[odd]);
+    ask(&mut examined(&source), &format!("UID FETCH 1 ({items})")).remove(0)
+}
+
+#[test]
+fn strings_are_quoted_where_that_is_possible() {
+    let source = start(&[Oddity::QuotedStrings]);
+    let lines = ask(&mut examined(&source), "UID FETCH 1:2 BODY.PEEK[]");
+    assert!(lines[0].starts_with("* 1 FETCH (UID 1 BODY[] {41}\r\n"));
+    assert_eq!(lines[1], "* 2 FETCH (UID 2 BODY[] \"Short\")");
+}
+
+#[test]
+fn bodies_are_nil() {
+    assert_eq!(
+        fetched(Oddity::NilBodies, "BODY.PEEK[]"),
+        "* 1 FETCH (UID 1 BODY[] NIL)"
+    );
+}
+
+#[test]
+fn uid_validity_and_uid_next_are_missing() {
+    let examine = |odd: &[Oddity]| {
+        let source = start(odd);
+        let mut talk = logged_in(&source);
+        let lines = ask(&mut talk, "EXAMINE INBOX").join("\n");
+        lines + &ask(&mut talk, "STATUS INBOX (UIDVALIDITY UIDNEXT)")[0]
+    };
+    let usual = examine(&[]);
+    assert!(usual.contains("[UIDVALIDITY ") && usual.contains("[UIDNEXT 3]"));
+    assert!(!examine(&[Oddity::NoUidValidity]).contains("UIDVALIDITY"));
+    let without_next = examine(&[Oddity::NoUidNext]);
+    assert!(!without_next.contains("[UIDNEXT"));
+    assert!(without_next.ends_with("(UIDVALIDITY 1700000000 UIDNEXT 3)"));
+}
+
+#[test]
+fn everything_is_in_lower_case() {
+    let source = start(&[Oddity::LowerCase]);
+    let lines = ask(
+        &mut examined(&source),
+        "UID FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])",
+    );
+    assert_eq!(
+        lines,
+        [
+            "* 1 fetch (uid 1 flags (\\seen) internaldate \"02-Nov-2026 10:00:00 +0100\" body[header.fields (message-id)] {21}\r\nMessage-ID: <a@B>\r\n\r\n)",
+            "a ok fetch completed (0.001 + 0.000 secs)."
+        ]
+    );
+}
+
+#[test]
+fn untagged_lines_stand_anywhere() {
+    let source = start(&[Oddity::Chatter]);
+    assert_eq!(
+        ask(&mut examined(&source), "UID FETCH 1 (FLAGS)"),
+        [
+            "* OK Still here.",
+            "* NO [ALERT] Disk is 98% full.",
+            "* 1 FETCH (UID 1 FLAGS (\\Seen))",
+            "* OK Still here.",
+            "* NO [ALERT] Disk is 98% full.",
+            "a OK Fetch completed (0.001 + 0.000 secs)."
+        ]
+    );
+    assert!(
+        Talk::plain(source.port())
+            .hear()
+            .starts_with("* OK [CAPABILITY")
+    );
+}
+
+#[test]
+fn lines_are_long() {
+    let source = start(&[Oddity::LongLines]);
+    let lines = ask(&mut examined(&source), "NOOP");
+    assert!(lines[0].starts_with("* OK long long ") && lines[0].len() > 29_999);
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn a_message_comes_in_several_responses() {
+    let source = start(&[Oddity::SplitFetches]);
+    let lines = ask(
+        &mut examined(&source),
+        "UID FETCH 1 (UID FLAGS RFC822.SIZE)",
+    );
+    assert_eq!(
+        lines[..2],
+        [
+            "* 1 FETCH (UID 1 FLAGS (\\Seen))",
+            "* 1 FETCH (UID 1 RFC822.SIZE 41)"
+        ]
+    );
+    assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn news_stands_between_the_responses() {
+    let source = start(&[Oddity::News]);
+    let lines = ask(&mut examined(&source), "UID FETCH 1 (FLAGS)");
+    assert_eq!(
+        lines[1..4],
+        ["* 2 EXISTS", "* 0 RECENT", "* 2 FETCH (FLAGS (\\Seen))"]
+    );
+}
+
+#[test]
+fn details_of_a_response_are_odd() {
+    let header = "BODY.PEEK[HEADER.FIELDS (SUBJECT)]";
+    for (odd, items, expected) in [
+        (
+            Oddity::OpenHeaders,
+            header,
+            "BODY[HEADER.FIELDS (SUBJECT)] {14}\r\nSubject: One\r\n",
+        ),
+        (
+            Oddity::PaddedDates,
+            "INTERNALDATE",
+            "INTERNALDATE \" 2-Nov-2026 10:00:00 +0100\"",
+        ),
+        (
+            Oddity::NoInternalDate,
+            "INTERNALDATE FLAGS",
+            "FLAGS (\\Seen)",
+        ),
+        (Oddity::OtherSizes, "RFC822.SIZE", "RFC822.SIZE 46"),
+        (Oddity::RecentFlags, "FLAGS", "FLAGS (\\Seen \\Recent)"),
+    ] {
+        assert_eq!(fetched(odd, items), format!("* 1 FETCH (UID 1 {expected})"));
+    }
+    assert_eq!(
+        fetched(Oddity::OtherOrder, "FLAGS"),
+        "* 1 FETCH (FLAGS (\\Seen) UID 1)"
+    );
+}
+
+#[test]
+fn all_oddities_together_are_still_a_dialogue() {
+    let source = start(&Oddity::ALL);
+    let mut talk = examined(&source);
+    let lines = ask(
+        &mut talk,
+        "UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])",
+    );
+    assert!(lines.last().unwrap().starts_with("a ok"));
+}
+
+#[test]
+fn single_messages_are_spoiled() {
+    let source = start(&[]);
+    let spoil = |spoiled| {
+        source.change(|options| {
+            options.spoiled.insert(1, spoiled);
+        });
+    };
+    let mut talk = examined(&source);
+    let body = "UID FETCH 1:2 (UID BODY.PEEK[])";
+    spoil(Spoiled::NilBody);
+    assert_eq!(ask(&mut talk, body)[0], "* 1 FETCH (UID 1 BODY[] NIL)");
+    spoil(Spoiled::BodyWithheld);
+    assert!(ask(&mut talk, body)[0].starts_with("* 2 FETCH"));
+    assert_eq!(ask(&mut talk, "UID FETCH 1 (UID)")[0], "* 1 FETCH (UID 1)");
+    spoil(Spoiled::Withheld);
+    assert_eq!(ask(&mut talk, "UID FETCH 1 (UID)").len(), 1);
+    assert_eq!(ask(&mut talk, "UID SEARCH ALL")[0], "* SEARCH 1 2");
+    spoil(Spoiled::Refused);
+    assert_eq!(
+        ask(&mut talk, body),
+        ["a NO [SERVERBUG] Internal error occurred."]
+    );
+    spoil(Spoiled::Fatal);
+    talk.say(&format!("b {body}"));
+    assert_eq!(talk.rest(), "");
+}
+
+#[test]
+fn changing_the_source_is_an_offence() {
+    let source = start(&[]);
+    let mut talk = examined(&source);
+    for command in ["UID STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "UID MOVE 1 x"] {
+        assert!(ask(&mut talk, command)[0].starts_with("a BAD"));
+        assert_eq!(
+            source.take_offences(),
+            ["the client tried to change the source"]
+        );
+    }
+}
+
+#[test]
+fn a_server_is_down_for_a_while() {
+    let mut source = start(&[]);
+    let mut talk = examined(&source);
+    source.stop();
+    assert_eq!(talk.rest(), "");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", source.port())).is_err());
+    source.restart();
+    assert_eq!(
+        ask(&mut examined(&source), "UID SEARCH ALL")[0],
+        "* SEARCH 1 2"
+    );
+    assert_eq!(source.connections(), 2);
+}
+
+#[test]
+fn certificates_are_bad_in_every_way() {
+    let accepts = |certificate: Certificate| {
+        let source = Source::start(SourceOptions {
+            certificate,
+            ..SourceOptions::default()
+        });
+        Talk::try_secure(source.port(), source.ca_pem()).map(|mut talk| talk.hear())
+    };
+    assert!(accepts(Certificate::Good).is_ok());
+    assert!(accepts(Certificate::For(vec!["localhost".to_owned()])).is_ok());
+    for (bad, why) in [
+        (
+            Certificate::For(vec!["mail.example".to_owned()]),
+            "NotValidForName",
+        ),
+        (Certificate::Expired, "Expired"),
+        (Certificate::NotYetValid, "NotValidYet"),
+        (Certificate::SelfSigned, "CaUsedAsEndEntity"),
+        (Certificate::UnknownAuthority, "UnknownIssuer"),
+    ] {
+        let error = accepts(bad).unwrap_err();
+        assert!(format!("{error:?}").contains(why), "{error:?}");
+    }
+}
