@@ -12,6 +12,8 @@ pub mod foreign;
 pub mod gmail;
 /// The words: what a mailbox, a message and its identity are called here.
 pub mod message;
+/// The known name that was probably meant by one that is not known.
+pub mod nearest;
 /// A value that cannot be printed; where a password comes from.
 pub mod secret;
 /// Greeting, capabilities, log-in, EXAMINE, LIST: what both sides say to a server.

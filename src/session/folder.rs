@@ -7,6 +7,7 @@ use super::{Failure, Session, fetched, responses, uid, wire};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::message::{Mailbox, Uid, UidValidity};
+use crate::nearest::nearest;
 
 /// Folders named in an error message; more would hide the message.
 const FOLDERS_SHOWN: usize = 10;
@@ -138,14 +139,17 @@ impl Session {
         if names.contains(&folder) || folder.eq_ignore_ascii_case("INBOX") {
             return self.error(failure);
         }
+        let error = Error::new(Kind::Config, &self.place, failure);
+        if let Some(meant) = nearest(folder, names.iter().copied()) {
+            return error.remedy(format!("did you mean {:?}?", Foreign::new(meant)));
+        }
         names.sort_unstable();
         let shown: Vec<String> = names
             .iter()
             .take(FOLDERS_SHOWN)
             .map(|name| format!("{:?}", Foreign::new(name)))
             .collect();
-        Error::new(Kind::Config, &self.place, failure)
-            .remedy(format!("the folders there are {}", shown.join(", ")))
+        error.remedy(format!("the folders there are {}", shown.join(", ")))
     }
 }
 
