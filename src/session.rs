@@ -6,141 +6,31 @@
 
 use std::fmt;
 
-use imap_proto::{AttributeValue, MailboxDatum, NameAttribute, Response, ResponseCode};
-use imap_proto::{Status as ProtoStatus, StatusAttribute};
+use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
 
 use crate::config::Server;
 use crate::connection::{Connection, Patience, Trust, Witness, place};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
-use crate::message::{Mailbox, Uid, UidValidity};
+use crate::message::{Flags, InternalDate, Uid};
 
+mod capabilities;
+mod failure;
+mod folder;
 mod login;
 /// How words are written on the wire.
 pub mod wire;
 
+pub use capabilities::Capabilities;
+pub use failure::{Failure, Unopened};
+pub use folder::Folder;
 pub use login::Login;
-use login::Way;
 pub use wire::Reply;
+
+use failure::{failure, log_in_error};
+use login::Way;
 use wire::Status;
-
-/// Folders named in an error message; more would hide the message.
-const FOLDERS_SHOWN: usize = 10;
-
-/// How a command failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// The server will not (tagged NO); the session goes on.
-    No(Reply),
-    /// The server does not understand (tagged BAD); the session goes on.
-    Bad(Reply),
-    /// The server ended the connection, and said why.
-    Bye(Reply),
-    /// The connection broke, timed out, or says what no one understands: how, for a person.
-    Lost(String),
-}
-
-impl Failure {
-    /// What the server said; nothing if the connection was lost.
-    #[must_use]
-    pub fn reply(&self) -> Option<&Reply> {
-        match self {
-            Failure::No(reply) | Failure::Bad(reply) | Failure::Bye(reply) => Some(reply),
-            Failure::Lost(_) => None,
-        }
-    }
-
-    /// Says whether the session can go on.
-    #[must_use]
-    pub fn leaves_session_usable(&self) -> bool {
-        matches!(self, Failure::No(_) | Failure::Bad(_))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::No(reply) => write!(f, "the server says NO {reply}"),
-            Failure::Bad(reply) => write!(f, "the server says BAD {reply}"),
-            Failure::Bye(reply) => write!(f, "the server hung up: {reply}"),
-            Failure::Lost(how) => f.write_str(how),
-        }
-    }
-}
-
-/// Why there is no session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unopened {
-    /// It did not come to the log-in: no connection, no greeting, no way to log in.
-    Unreachable(Error),
-    /// The log-in failed.
-    LogIn {
-        /// How; [`Failure::concerns_credentials`] says whether a person must act.
-        failure: Failure,
-        /// The same, for a person.
-        error: Error,
-    },
-}
-
-impl From<Unopened> for Error {
-    fn from(unopened: Unopened) -> Error {
-        match unopened {
-            Unopened::Unreachable(error) | Unopened::LogIn { error, .. } => error,
-        }
-    }
-}
-
-/// What the server says that it can do (RFC 3501 7.2.1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Capabilities(Vec<String>);
-
-impl Capabilities {
-    fn of_words(words: &str) -> Capabilities {
-        Capabilities(words.split(' ').map(str::to_ascii_uppercase).collect())
-    }
-
-    /// Says whether the server can do this; the name in upper case.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|known| known == name)
-    }
-
-    /// Says whether it takes literals that are not waited for, up to 4,096 octets (RFC 7888).
-    #[must_use]
-    pub fn knows_literals(&self) -> bool {
-        self.has("LITERAL+") || self.has("LITERAL-")
-    }
-
-    /// The largest message it takes by APPEND (RFC 7889), if it says.
-    #[must_use]
-    pub fn append_limit(&self) -> Option<u64> {
-        let mut limits = self
-            .0
-            .iter()
-            .filter_map(|name| name.strip_prefix("APPENDLIMIT="));
-        limits.find_map(|limit| limit.parse().ok())
-    }
-}
-
-/// A folder as LIST shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
-    /// Its name, as a person writes it.
-    pub name: String,
-    /// Its attributes, in lower case and with their backslash: `\all`, `\trash`, `\noselect`.
-    pub attributes: Vec<String>,
-}
-
-impl Folder {
-    /// Says whether it has this attribute, whatever its case: `\All`.
-    #[must_use]
-    pub fn has(&self, attribute: &str) -> bool {
-        self.attributes
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(attribute))
-    }
-}
 
 /// A session in which somebody is logged in.
 pub struct Session {
@@ -190,7 +80,7 @@ impl Session {
         match login::log_in(client, login, way, sends_at_once) {
             Ok(imap) => Ok(Session {
                 imap,
-                capabilities: told_capabilities(&witness),
+                capabilities: Capabilities::told(&witness),
                 witness,
                 place,
                 is_usable: true,
@@ -210,7 +100,7 @@ impl Session {
     pub fn capabilities(&mut self) -> Result<Capabilities, Failure> {
         if self.capabilities.is_none() {
             self.command("CAPABILITY")?;
-            self.capabilities = Some(told_capabilities(&self.witness).unwrap_or_default());
+            self.capabilities = Some(Capabilities::told(&self.witness).unwrap_or_default());
         }
         Ok(self.capabilities.clone().unwrap_or_default())
     }
@@ -243,69 +133,6 @@ impl Session {
             self.is_usable = failure.leaves_session_usable();
         }
         result
-    }
-
-    /// Opens a folder for reading only (RFC 3501 6.3.2).
-    ///
-    /// # Errors
-    /// The folder does not exist, cannot be opened, or has no UIDVALIDITY; or the connection broke.
-    pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
-        let doing = format!("opening the folder {:?}", Foreign::new(folder));
-        let name = wire::folder(folder).ok_or_else(|| {
-            Error::new(
-                Kind::Config,
-                &self.place,
-                "its name holds a line end or a NUL",
-            )
-            .during(&doing)
-        })?;
-        let answer = match self.command(&format!("EXAMINE {name}")) {
-            Ok(answer) => answer,
-            Err(failure) => return Err(self.explain_unopened(folder, &failure).during(doing)),
-        };
-        let opened = Opened::read(&answer);
-        let uid_validity = opened.uid_validity.ok_or_else(|| {
-            Error::new(
-                Kind::Unavailable,
-                &self.place,
-                "the server gives it no UIDVALIDITY, so its messages cannot be told apart",
-            )
-            .during(&doing)
-        })?;
-        let uid_next = match opened.uid_next {
-            Some(uid_next) => uid_next,
-            None => self
-                .ask_uid_next(&name, opened.exists)
-                .map_err(|failure| self.error(&failure).during(&doing))?,
-        };
-        Ok(Mailbox {
-            uid_validity,
-            uid_next,
-            exists: opened.exists,
-        })
-    }
-
-    /// All folders, by their names as a person writes them.
-    ///
-    /// # Errors
-    /// As for [`command`](Session::command).
-    pub fn list(&mut self) -> Result<Vec<Folder>, Failure> {
-        let answer = self.command("LIST \"\" \"*\"")?;
-        let mut folders = Vec::new();
-        for response in responses(&answer) {
-            if let Response::MailboxData(MailboxDatum::List {
-                name_attributes,
-                name,
-                ..
-            }) = response
-            {
-                folders.push(Folder {
-                    name: wire::decode_utf7(&name).unwrap_or_else(|| name.into_owned()),
-                    attributes: name_attributes.iter().map(attribute).collect(),
-                });
-            }
-        }
-        Ok(folders)
     }
 
     /// The UIDs that match, ascending and without doubles; the criteria as `UID SEARCH` takes them.
@@ -347,8 +174,8 @@ impl Session {
     pub fn append(
         &mut self,
         folder: &str,
-        flags: crate::message::Flags,
-        date: crate::message::InternalDate,
+        flags: Flags,
+        date: InternalDate,
         octets: &[u8],
     ) -> Result<Reply, Failure> {
         use imap::types::Flag;
@@ -425,60 +252,6 @@ impl Session {
             _ => None,
         }
     }
-
-    /// What the next message will get at least, where EXAMINE did not tell.
-    fn ask_uid_next(&mut self, name: &str, exists: u32) -> Result<Uid, Failure> {
-        match self.command(&format!("STATUS {name} (UIDNEXT)")) {
-            Ok(answer) => {
-                let told = responses(&answer).find_map(|response| match response {
-                    Response::MailboxData(MailboxDatum::Status { status, .. }) => {
-                        status.iter().find_map(|value| match value {
-                            StatusAttribute::UidNext(uid) => Uid::new(*uid),
-                            _ => None,
-                        })
-                    }
-                    _ => None,
-                });
-                if let Some(uid_next) = told {
-                    return Ok(uid_next);
-                }
-            }
-            Err(failure) if !failure.leaves_session_usable() => return Err(failure),
-            Err(_) => {}
-        }
-        if exists == 0 {
-            return Ok(Uid::MIN);
-        }
-        let answer = self.command("UID FETCH * (UID)")?;
-        let highest = fetched(&answer)
-            .filter_map(|attributes| uid(&attributes))
-            .max();
-        let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
-        next.ok_or_else(|| Failure::Lost("the server does not tell the next UID".to_owned()))
-    }
-
-    /// Why a folder could not be opened; a name that does not exist is a mistake in the
-    /// configuration, and the folders there are help to correct it.
-    fn explain_unopened(&mut self, folder: &str, failure: &Failure) -> Error {
-        if !failure.leaves_session_usable() {
-            return self.error(failure);
-        }
-        let Ok(folders) = self.list() else {
-            return self.error(failure);
-        };
-        let mut names: Vec<&str> = folders.iter().map(|folder| folder.name.as_str()).collect();
-        if names.contains(&folder) || folder.eq_ignore_ascii_case("INBOX") {
-            return self.error(failure);
-        }
-        names.sort_unstable();
-        let shown: Vec<String> = names
-            .iter()
-            .take(FOLDERS_SHOWN)
-            .map(|name| format!("{:?}", Foreign::new(name)))
-            .collect();
-        Error::new(Kind::Config, &self.place, failure)
-            .remedy(format!("the folders there are {}", shown.join(", ")))
-    }
 }
 
 impl fmt::Debug for Session {
@@ -524,38 +297,6 @@ pub fn uid(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
     })
 }
 
-/// What EXAMINE tells of a folder.
-#[derive(Debug, Default)]
-struct Opened {
-    uid_validity: Option<UidValidity>,
-    uid_next: Option<Uid>,
-    exists: u32,
-}
-
-impl Opened {
-    fn read(answer: &[u8]) -> Opened {
-        let mut opened = Opened::default();
-        for response in responses(answer) {
-            match response {
-                Response::Data {
-                    status: ProtoStatus::Ok,
-                    code: Some(code),
-                    ..
-                } => match code {
-                    ResponseCode::UidValidity(value) => {
-                        opened.uid_validity = UidValidity::new(value);
-                    }
-                    ResponseCode::UidNext(uid) => opened.uid_next = Uid::new(uid),
-                    _ => {}
-                },
-                Response::MailboxData(MailboxDatum::Exists(count)) => opened.exists = count,
-                _ => {}
-            }
-        }
-        opened
-    }
-}
-
 fn read_greeting(client: &mut imap::Client<Connection>, witness: &Witness) -> Result<(), Failure> {
     let greeting = client
         .read_greeting()
@@ -577,72 +318,11 @@ fn capabilities_before_log_in(
     client: &mut imap::Client<Connection>,
     witness: &Witness,
 ) -> Result<Capabilities, Failure> {
-    if let Some(told) = told_capabilities(witness) {
+    if let Some(told) = Capabilities::told(witness) {
         return Ok(told);
     }
     client
         .capabilities()
         .map_err(|error| failure(error, witness))?;
-    Ok(told_capabilities(witness).unwrap_or_default())
-}
-
-fn told_capabilities(witness: &Witness) -> Option<Capabilities> {
-    let words = witness.capabilities()?;
-    Some(Capabilities::of_words(&words))
-}
-
-/// The library's error, read together with what the server said last: the library loses reasons
-/// and codes.
-fn failure(error: imap::Error, witness: &Witness) -> Failure {
-    let last = wire::status(&witness.last_line());
-    match (error, last) {
-        (imap::Error::No(_) | imap::Error::Append, Some((Status::No, reply))) => Failure::No(reply),
-        (imap::Error::Bad(_) | imap::Error::Append, Some((Status::Bad, reply))) => {
-            Failure::Bad(reply)
-        }
-        (error, _) => match witness.bye() {
-            Some(text) => Failure::Bye(Reply::of_text(&text)),
-            None => Failure::Lost(describe(&error, witness)),
-        },
-    }
-}
-
-fn describe(error: &imap::Error, witness: &Witness) -> String {
-    match error {
-        imap::Error::Io(error) => crate::connection::reason(error),
-        imap::Error::ConnectionLost => "it closed the connection".to_owned(),
-        imap::Error::Validate(error) => error.to_string(),
-        _ => format!(
-            "it sent what is no IMAP: {:?}",
-            Foreign::new(&witness.last_line())
-        ),
-    }
-}
-
-fn log_in_error(place: &str, login: &Login, failure: &Failure) -> Error {
-    let doing = format!("logging in as {}", Foreign::new(login.user()));
-    let kind = if failure.concerns_credentials() {
-        Kind::Refused
-    } else {
-        Kind::Unavailable
-    };
-    Error::new(kind, place, failure).during(doing)
-}
-
-fn attribute(attribute: &NameAttribute<'_>) -> String {
-    match attribute {
-        NameAttribute::NoInferiors => "\\noinferiors".to_owned(),
-        NameAttribute::NoSelect => "\\noselect".to_owned(),
-        NameAttribute::Marked => "\\marked".to_owned(),
-        NameAttribute::Unmarked => "\\unmarked".to_owned(),
-        NameAttribute::All => "\\all".to_owned(),
-        NameAttribute::Archive => "\\archive".to_owned(),
-        NameAttribute::Drafts => "\\drafts".to_owned(),
-        NameAttribute::Flagged => "\\flagged".to_owned(),
-        NameAttribute::Junk => "\\junk".to_owned(),
-        NameAttribute::Sent => "\\sent".to_owned(),
-        NameAttribute::Trash => "\\trash".to_owned(),
-        NameAttribute::Extension(name) => name.to_ascii_lowercase(),
-        _ => String::new(),
-    }
+    Ok(Capabilities::told(witness).unwrap_or_default())
 }

@@ -507,3 +507,21 @@ fn idle_is_begun_and_ended_whatever_the_server_says_first() {
         session.command("NOOP").unwrap();
     }
 }
+
+#[test]
+fn a_response_that_has_no_end_is_cut_off() {
+    let line = format!("* SEARCH{}\r\n", " 1".repeat(500_000));
+    let script = Script::play(vec![steps(&[
+        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] x",
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK",
+        "C: UID SEARCH ALL",
+        &format!("R: {}", line.repeat(40)),
+    ])]);
+    let mut session = open(&script.server()).unwrap();
+    let failure = session.search("ALL").unwrap_err();
+    assert_eq!(
+        failure,
+        Failure::Lost("it sent more than was asked for".to_owned())
+    );
+}

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use log::{debug, log_enabled, trace};
+use log::{debug, log_enabled, trace, warn};
 
 use super::gate::announced;
 use crate::foreign::Foreign;
@@ -142,7 +142,14 @@ impl Witness {
         if let Some(words) = capabilities(line) {
             dialogue.capabilities = Some(String::from_utf8_lossy(words).into_owned());
         }
-        if is_warning(line) {
+        if is_alert(line) {
+            // RFC 3501 7.1: it must be shown to the user.
+            warn!(
+                "{}: the server says {:?}",
+                dialogue.place,
+                Foreign::new(line)
+            );
+        } else if is_warning(line) {
             debug!(target: "imap", "{}: the server says {:?}", dialogue.place, Foreign::new(line));
         }
         if !line.starts_with(b"*") {
@@ -251,6 +258,11 @@ fn capabilities(line: &[u8]) -> Option<&[u8]> {
     let inner = line.get(code + 1..).filter(|_| is_status)?;
     let end = inner.iter().position(|octet| *octet == b']')?;
     strip_word(inner.get(..end)?, b"CAPABILITY")
+}
+
+fn is_alert(line: &[u8]) -> bool {
+    let text = strip_word(line, b"* OK").or_else(|| strip_word(line, b"* NO"));
+    text.is_some_and(|text| strip_word(text, b"[ALERT]").is_some())
 }
 
 fn is_warning(line: &[u8]) -> bool {

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ pub const PASSWORD: &str = "pä\"ss{5}";
 
 /// Long enough for a busy machine; only failures wait for it.
 const START_UP: Duration = Duration::from_secs(30);
+
+/// After that it is ended by force, with all that it started.
+const SHUT_DOWN: Duration = Duration::from_millis(1_500);
 
 /// How Dovecot shall be.
 #[derive(Default)]
@@ -86,6 +90,7 @@ impl Dovecot {
             .arg("-F")
             .arg("-c")
             .arg(&file)
+            .process_group(0)
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
             .spawn()
@@ -150,7 +155,7 @@ impl Dovecot {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Ends all sessions and the server, and starts it again with the same mail.
+    /// Ends a user's sessions.
     pub fn kick(&self, user: &str) {
         let status = Command::new("doveadm")
             .arg("-c")
@@ -179,6 +184,13 @@ impl Dovecot {
         panic!("dovecot did not start: {}", self.complaints());
     }
 
+    fn signal(arguments: &[&str]) {
+        let _ = Command::new("kill")
+            .args(arguments)
+            .stderr(Stdio::null())
+            .status();
+    }
+
     fn complaints(&self) -> String {
         let stderr = fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
         format!("{stderr}{}", self.log())
@@ -190,17 +202,14 @@ impl Drop for Dovecot {
         if std::thread::panicking() {
             eprintln!("dovecot's log:\n{}", self.complaints());
         }
-        // The master ends its children when it is asked to end, not when it is killed.
-        let pid = self.process.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let deadline = Instant::now() + START_UP;
-        while Instant::now() < deadline {
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                return;
-            }
+        // Asked to end, the master ends its children; sometimes it waits for them for seconds.
+        let pid = self.process.id();
+        Dovecot::signal(&["-TERM", &pid.to_string()]);
+        let deadline = Instant::now() + SHUT_DOWN;
+        while Instant::now() < deadline && matches!(self.process.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.process.kill();
+        Dovecot::signal(&["-KILL", "--", &format!("-{pid}")]);
         let _ = self.process.wait();
     }
 }
@@ -252,6 +261,7 @@ impl Configuration<'_> {
              inet_listener imap {{\n    port = {plain_port}\n  }}\n\
              inet_listener imaps {{\n    port = {tls_port}\n    ssl = yes\n  }}\n}}\n\
              auth_failure_delay = 0\n\
+             mail_fsync = never\n\
              service anvil {{\n  chroot =\n  \
              unix_listener anvil-auth-penalty {{\n    mode = 0\n  }}\n}}\n\
              service imap {{\n  process_limit = 100\n}}\n\
