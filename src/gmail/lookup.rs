@@ -98,9 +98,15 @@ impl Lookup {
         self.logged_in.session.is_usable()
     }
 
-    /// Forgets what it saw: Gmail shows an open folder as it was when it was opened.
-    pub(super) fn forget_view(&mut self) {
+    /// The same connection without what it saw: Gmail shows an open folder as it was when it was
+    /// opened. None if there was no folder to look in, for there may be one now.
+    pub(super) fn for_another_pass(mut self) -> Option<Lookup> {
         self.open = None;
+        if self.folders.all.is_some() {
+            return Some(self);
+        }
+        self.close();
+        None
     }
 
     /// Takes leave.
