@@ -96,7 +96,7 @@ fn messages_are_found_listed_and_fetched_as_they_are() {
     assert_eq!(numbers(&source.search(&all).unwrap()), [2, 3]);
     assert_eq!(
         numbers(&source.search(&Search::Uids(set("4:99"))).unwrap()),
-        []
+        [0_u32; 0]
     );
     let day = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
     assert_eq!(numbers(&source.search(&Search::On(day)).unwrap()), [2]);

@@ -13,7 +13,7 @@ use imap_to_gmail_sync::state::disk::Name;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
-use crate::run::{run, state};
+use crate::run::{Ended, run, state};
 use crate::world::{Death, Faults, Octets, Place, Shared, SourceMessage, World};
 
 /// A device that sends everything under one id.
@@ -36,7 +36,9 @@ enum Failure {
 }
 
 /// What must become of a message.
+// Each is a fact of its own about the message, not a state of a machine.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools)]
 struct Fate {
     /// It must arrive (or somebody be told).
     due: bool,
@@ -63,6 +65,8 @@ struct Schedule {
     /// A copy of the source as a backup has it.
     backup: Option<(Vec<SourceMessage>, u32)>,
     restored: bool,
+    /// The last run died: what it wrote may yet be lost with the power.
+    died: bool,
     had_original: bool,
     trace: bool,
     failures: BTreeSet<Failure>,
@@ -86,6 +90,7 @@ impl Schedule {
             printed: 0,
             backup: None,
             restored: false,
+            died: false,
             had_original: false,
             trace,
             failures: BTreeSet::new(),
@@ -133,19 +138,23 @@ impl Schedule {
         self.fates.entry(without_nul(octets)).or_default()
     }
 
-    fn deliver(&mut self, octets: Octets, date: DateTime<Utc>) {
+    fn deliver(&mut self, octets: &[u8], date: DateTime<Utc>) {
         let is_fax = octets.starts_with(FAX);
         // Until a first run has begun, old mail is not asked for.
         let is_asked_for = self.has_begun() || self.now() - date < TimeDelta::days(5);
         let is_recent = self.now() - date < TimeDelta::days(10);
-        let fate = self.fate(&octets);
+        let fate = self.fate(octets);
         fate.due |= is_asked_for;
         // Between the two, the hour of the first run decides.
         fate.was_due |= is_recent;
         // The same id and header with another body is told apart only above the cursor.
         fate.may_be_lost |= is_fax;
-        let uid = self.world.borrow_mut().source.deliver(octets.clone(), date);
-        self.note(|| format!("uid {uid} arrives, dated {date}: {}", text(&octets)));
+        let uid = self
+            .world
+            .borrow_mut()
+            .source
+            .deliver(octets.to_vec(), date);
+        self.note(|| format!("uid {uid} arrives, dated {date}: {}", text(octets)));
     }
 
     fn has_begun(&self) -> bool {
@@ -230,8 +239,8 @@ impl Schedule {
             let fate = self.fate(&message.octets);
             fate.foreign = true;
             fate.due = false;
-            // Deleted for good, and its id is in use again: a stated limit.
-            fate.may_be_doubled |= place == Place::Gone && id.as_str() == "<printer@x>";
+            // Only its id is known, and it is deleted for good: a stated limit.
+            fate.may_be_doubled |= place == Place::Gone;
         }
         let as_list = self.dice.chance(300);
         let ids = if as_list {
@@ -363,13 +372,13 @@ impl Schedule {
         match self.dice.below(100) {
             0..40 => {
                 let octets = self.compose();
-                self.deliver(octets, now);
+                self.deliver(&octets, now);
             }
             40..50 => {
                 // Moved in from elsewhere: new, with an old date.
                 let octets = self.compose();
                 let age = 1 + i64::from(self.dice.below(400));
-                self.deliver(octets, now - TimeDelta::days(age));
+                self.deliver(&octets, now - TimeDelta::days(age));
             }
             50..56 if count > 0 => {
                 let index = pick(&mut self.dice, count);
@@ -395,17 +404,7 @@ impl Schedule {
                 let fate = self.fate(&message.octets);
                 fate.due |= has_begun || was_due.due;
                 fate.may_be_lost |= was_due.may_be_lost;
-                let world = self.world.borrow();
-                let is_trashed = world.gmail.messages.iter().any(|there| {
-                    there.octets == without_nul(&message.octets)
-                        && !there.ours
-                        && matches!(there.place, Place::Trash | Place::Gone)
-                });
-                drop(world);
-                if is_trashed {
-                    // Gmail had it another way, and it was thrown away: a stated limit.
-                    self.fate(&message.octets).may_be_doubled = true;
-                }
+                self.excuse_trashed_elsewhere(&message.octets);
             }
             64..72 => self.renew_mailbox(),
             72..76 => {
@@ -415,16 +414,25 @@ impl Schedule {
             76..80 => self.restore(),
             80..90 => self.read_mail(),
             90..93 => self.original_runs(),
-            93..96 => {
+            93..96 if count > 0 => {
                 // The same mail again, as an alias delivers it: known.
-                if count > 0 {
-                    let index = pick(&mut self.dice, count);
-                    let octets = self.world.borrow().source.messages[index].octets.clone();
-                    self.deliver(octets, now);
-                }
+                let index = pick(&mut self.dice, count);
+                let octets = self.world.borrow().source.messages[index].octets.clone();
+                self.excuse_trashed_elsewhere(&octets);
+                self.deliver(&octets, now);
             }
             _ => {}
         }
+    }
+
+    /// Gmail had it another way, it was thrown away, and it comes anew: a stated limit.
+    fn excuse_trashed_elsewhere(&mut self, octets: &[u8]) {
+        let is_trashed = self.world.borrow().gmail.messages.iter().any(|there| {
+            there.octets == without_nul(octets)
+                && !there.ours
+                && matches!(there.place, Place::Trash | Place::Gone)
+        });
+        self.fate(octets).may_be_doubled |= is_trashed;
     }
 
     /// UIDVALIDITY changes, with the same mail, with others, or with none.
@@ -438,17 +446,19 @@ impl Schedule {
         match self.dice.below(4) {
             0 => {
                 self.note(|| "the mailbox is renewed, empty".to_owned());
-                old.iter()
-                    .for_each(|message| self.left(message, &remembered));
+                for message in &old {
+                    self.left(message, &remembered);
+                }
             }
             1 => {
                 self.note(|| "the mailbox is renewed, with other mail".to_owned());
-                old.iter()
-                    .for_each(|message| self.left(message, &remembered));
+                for message in &old {
+                    self.left(message, &remembered);
+                }
                 for _ in 0..self.dice.below(3) {
                     let octets = self.compose();
                     let now = self.now();
-                    self.deliver(octets, now);
+                    self.deliver(&octets, now);
                 }
             }
             _ => {
@@ -517,7 +527,7 @@ impl Schedule {
             parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
         });
         let is_found_in_trash = identity.id.is_some() && place == Place::Trash;
-        if place != Place::Archive && is_uncertain && !is_found_in_trash {
+        if place != Place::Archive && (is_uncertain || self.died) && !is_found_in_trash {
             // Uncertain, and deleted before we could look: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
@@ -581,6 +591,8 @@ impl Schedule {
             self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
         }
         self.note(|| format!("run: {ended:?}"));
+        self.died = ended == Ended::Died;
+        self.restored &= self.died;
         if self.trace {
             let world = self.world.borrow();
             let journal = world.disk.content(&Name::Journal).unwrap_or_default();
@@ -624,7 +636,6 @@ impl Schedule {
                 fate.may_be_doubled = true;
             }
         }
-        self.restored = false;
         // What UIDs cannot tell, the date must: old dates are a stated limit then.
         let cursor_holds = remembered.cursor.as_ref().is_some_and(|cursor| {
             cursor.uid_validity.get() == self.world.borrow().source.uid_validity
@@ -651,7 +662,9 @@ impl Schedule {
         let Some(cursor) = &remembered.cursor else {
             return;
         };
-        if cursor.uid_validity.get() != self.world.borrow().source.uid_validity {
+        let holds = cursor.uid_validity.get() == self.world.borrow().source.uid_validity
+            && self.world.borrow().source.uid_next > remembered.highest_uid();
+        if !holds {
             return;
         }
         let messages = self.world.borrow().source.messages.clone();
@@ -698,6 +711,7 @@ impl Schedule {
             self.wait(pause);
             self.note_refill();
             let ended = run(&self.world);
+            self.restored = false;
             self.note(|| format!("clean run: {ended:?}"));
         }
         self.judge();

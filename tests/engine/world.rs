@@ -189,8 +189,8 @@ impl World {
             .partition(|(at, _)| *at <= now);
         self.gmail.late = later;
         let due: Vec<(DateTime<Utc>, Octets)> = due;
-        for (_, octets) in due {
-            self.gmail.store(octets, now);
+        for (at, octets) in due {
+            self.gmail.store(octets, at);
         }
     }
 
