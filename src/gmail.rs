@@ -12,6 +12,7 @@ use crate::sync::{Holding, Outcome, Question, Target, Terms};
 mod account;
 mod answers;
 mod append;
+mod candidate;
 mod lanes;
 mod lookup;
 mod mend;
