@@ -8,6 +8,7 @@ use argh::{ArgsInfo, FlagInfoKind, FromArgs};
 
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
+use crate::logging::Stream;
 use crate::nearest::nearest;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
@@ -35,18 +36,9 @@ pub struct Args {
     /// Whether to log every step.
     pub debug: bool,
     /// Where log lines go.
-    pub log: LogTarget,
+    pub log: Stream,
     /// The options typed that have no effect without `--watch`.
     pub ineffective: Vec<&'static str>,
-}
-
-/// Where log lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
 }
 
 /// Why there is nothing to run.
@@ -151,7 +143,7 @@ impl Options {
                 .transpose()?,
             dry_run: self.dry_run,
             debug: self.debug,
-            log: self.log.as_deref().map_or(Ok(LogTarget::Stdout), log)?,
+            log: self.log.as_deref().map_or(Ok(Stream::Stdout), log)?,
             ineffective,
         })
     }
@@ -178,10 +170,10 @@ fn path(option: &str, file: String) -> Result<PathBuf> {
     Ok(file.into())
 }
 
-fn log(target: &str) -> Result<LogTarget> {
+fn log(target: &str) -> Result<Stream> {
     match target {
-        "stdout" => Ok(LogTarget::Stdout),
-        "stderr" => Ok(LogTarget::Stderr),
+        "stdout" => Ok(Stream::Stdout),
+        "stderr" => Ok(Stream::Stderr),
         "" => Err(usage("--log wants stdout or stderr")),
         "syslog" => Err(not_yet("--log syslog")),
         _ => Err(not_yet("--log to a file").remedy("use --log stdout or --log stderr")),
@@ -311,7 +303,7 @@ mod tests {
             state_file: None,
             dry_run: false,
             debug: false,
-            log: LogTarget::Stdout,
+            log: Stream::Stdout,
             ineffective: Vec::new(),
         }
     }
@@ -322,7 +314,7 @@ mod tests {
             state_file: Some("s=1.json".into()),
             dry_run: true,
             debug: true,
-            log: LogTarget::Stderr,
+            log: Stream::Stderr,
             ..plain()
         };
         assert_eq!(read(&["--config", "c.json"]), Ok(plain()));

@@ -1,7 +1,16 @@
 //! `config.json`, as written and as meant.
 
-use std::path::PathBuf;
+mod meant;
+mod places;
+mod written;
 
+use std::path::{Path, PathBuf};
+
+use places::Places;
+use written::Written;
+
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
 use crate::secret::Password;
 
 /// `config.json` as meant: checked once, trusted everywhere.
@@ -17,6 +26,8 @@ pub struct Config {
     pub copy_flags: bool,
     /// The most octets to send in 24 hours; `None`: no limit of ours.
     pub daily_upload_limit: Option<u64>,
+    credentials_stamp: String,
+    warnings: Vec<String>,
 }
 
 /// The mailbox that mail comes from.
@@ -71,4 +82,112 @@ pub enum Tls {
     StartTls,
     /// Plain text; to loopback only.
     None,
+}
+
+/// What the process's environment says about files.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `$CREDENTIALS_DIRECTORY`: where systemd puts the credentials of a service.
+    pub credentials_directory: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`: the folder that systemd made for the state of a service; of several, the
+    /// first.
+    pub state_directory: Option<PathBuf>,
+    /// `$JOURNAL_STREAM`: which stream is connected to the journal, by device and inode.
+    pub journal_stream: Option<String>,
+}
+
+impl Environment {
+    /// That of this process.
+    #[must_use]
+    pub fn of_this_process() -> Environment {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Environment {
+            credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            state_directory: variable("STATE_DIRECTORY")
+                .and_then(|folders| std::env::split_paths(&folders).next()),
+            journal_stream: variable("JOURNAL_STREAM").and_then(|stream| stream.into_string().ok()),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file and checks all of it; mistakes are told all together.
+    ///
+    /// # Errors
+    /// [`Kind::Config`]: it cannot be read, is not JSON, or fields are wrong.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
+        let octets = places::read(path).map_err(|error| {
+            wrong(path, format_args!("cannot be read: {error}")).remedy("correct --config")
+        })?;
+        let written = Written::parse(&octets).map_err(|mistake| wrong(path, mistake))?;
+        let places = Places::new(path, environment);
+        let mut config =
+            meant::config(written, &places).map_err(|mistakes| wrong(path, mistakes))?;
+        let password_file = config.source.password.file();
+        // Taken before the password is read: a change in between is noticed by the next run.
+        config.credentials_stamp = places::stamp(&octets, password_file);
+        config.warnings = config.readable_by_others(path, environment);
+        Ok(config)
+    }
+
+    /// The source as the state names it: `user/folder`.
+    #[must_use]
+    pub fn source_account(&self) -> String {
+        format!("{}/{}", self.source.user, self.source.folder)
+    }
+
+    /// The source as the cursor names it: `user@host/folder`.
+    #[must_use]
+    pub fn source_name(&self) -> String {
+        let SourceConfig {
+            server,
+            user,
+            folder,
+            ..
+        } = &self.source;
+        format!("{user}@{}/{folder}", server.host)
+    }
+
+    /// The target as the state names it: `user/folder`.
+    #[must_use]
+    pub fn target_account(&self) -> String {
+        format!("{}/{}", self.target.user, self.target.folder)
+    }
+
+    /// A text that changes when what config or password file holds changes, and shows nothing of it.
+    #[must_use]
+    pub fn credentials_stamp(&self) -> String {
+        self.credentials_stamp.clone()
+    }
+
+    /// What a person should mend although the run goes on, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// A line for each file with a secret in it that others may read.
+    fn readable_by_others(&self, path: &Path, environment: &Environment) -> Vec<String> {
+        let password_file = self.source.password.file();
+        let credentials = environment.credentials_directory.as_deref();
+        // A configuration that only says where the password is may be read by everybody, and
+        // systemd guards its credentials itself.
+        let own_file = password_file.is_none().then_some(path);
+        let password_file = password_file
+            .filter(|file| !credentials.is_some_and(|folder| file.starts_with(folder)));
+        [own_file, password_file, Some(&self.target.token_file)]
+            .into_iter()
+            .flatten()
+            .filter(|file| places::can_be_read_by_others(file))
+            .map(|file| {
+                let shown = places::as_typed_in_a_shell(file);
+                format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
+            })
+            .collect()
+    }
+}
+
+fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
+    let shown = Foreign::new(path.as_os_str().as_encoded_bytes());
+    Error::new(Kind::Config, shown, what)
 }

@@ -20,6 +20,8 @@ pub mod logging;
 pub mod message;
 /// The known name that was probably meant.
 pub mod nearest;
+/// What each invocation does.
+pub mod once;
 /// The bar.
 pub mod progress;
 /// A value that cannot be printed; where a password comes from.
@@ -36,3 +38,69 @@ pub mod state;
 pub mod sync;
 /// The access token: load, renew, save.
 pub mod token;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::args::{Args, Early};
+use crate::config::{Config, Environment};
+use crate::error::{Error, Kind, Result};
+use crate::logging::Stream;
+use crate::progress::Screen;
+
+/// What the program does with its command line, from the first word to the exit status.
+pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    match args::parse(words) {
+        Ok(args) => run_logged(&args, environment),
+        Err(Early::Print(text)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(Early::Wrong(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(&error)
+        }
+    }
+}
+
+fn run_logged(args: &Args, environment: &Environment) -> ExitCode {
+    let screen = Screen::new();
+    let done = logging::begin(
+        args.log,
+        args.debug,
+        environment.journal_stream.as_deref(),
+        &screen,
+    )
+    .and_then(|()| run_once(args, environment, &screen));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error, args.log);
+            ExitCode::from(&error)
+        }
+    }
+}
+
+fn run_once(args: &Args, environment: &Environment, screen: &Screen) -> Result<()> {
+    for option in &args.ineffective {
+        log::info!("{option} has no effect without --watch");
+    }
+    let config = Config::load(&args.config, environment)?;
+    for warning in config.warnings() {
+        log::warn!("{warning}");
+    }
+    let state = once::state_file(args, environment);
+    once::run(args, &config, &state, screen)
+}
+
+/// Tells what ended a run: in the log, and on standard error unless that is the log.
+fn tell(error: &Error, stream: Stream) {
+    if error.kind() == Kind::Resting {
+        log::info!("{error}");
+        return;
+    }
+    log::error!("{error}");
+    if stream != Stream::Stderr {
+        eprintln!("{error}");
+    }
+}

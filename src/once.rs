@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::args::Args;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::connection::{Patience, place};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
@@ -65,7 +65,10 @@ fn take_lock(state: &Path) -> Result<Lock> {
 
 /// Makes a state that is nobody's this account's, and refuses one that is another's.
 fn adopt(store: &mut Store, config: &Config, path: &Path) -> Result<()> {
-    let ours = Account { source: config.source_account(), target: config.target_account() };
+    let ours = Account {
+        source: config.source_account(),
+        target: config.target_account(),
+    };
     match &store.state().account {
         Some(account) if *account == ours => Ok(()),
         Some(account) => Err(Error::new(
@@ -128,14 +131,21 @@ fn open_source(
         .during("waiting to log in")
         .remedy(format!("correct the password or the user; the next try is at {until}, or at once when the configuration changes")));
     }
-    let opened =
-        config.source.password.read().and_then(|password| ImapSource::open(&config.source, password));
+    let opened = config
+        .source
+        .password
+        .read()
+        .and_then(|password| ImapSource::open(&config.source, password));
     let after = match &opened {
         Ok(_) => SourceMemory::default(),
         Err(error) if error.kind() == Kind::Refused => {
             let refused_logins = before.refused_logins.saturating_add(1);
             let retry_after = Some(now + login_step(refused_logins));
-            SourceMemory { retry_after, refused_logins, credentials: Some(stamp) }
+            SourceMemory {
+                retry_after,
+                refused_logins,
+                credentials: Some(stamp),
+            }
         }
         Err(_) => before.clone(),
     };
@@ -169,7 +179,6 @@ fn gmail_settings(config: &Config, state: &State, is_dry_run: bool) -> gmail::Se
         patience: Patience::default(),
         refused: token_refused.as_ref().map(|refused| Refusal {
             refresh_token: refused.refresh_token.clone(),
-            since: refused.since,
             retry_after: refused.retry_after,
         }),
         is_dry_run,
@@ -191,16 +200,19 @@ fn rehearse(config: &Config, store: &mut Store) -> Result<()> {
         progress: &mut (),
         now: &Utc::now,
     }
-    .rehearse(&mailbox, can_ask, &mut |listed, what| println!("{}", told(listed, what)));
+    .rehearse(&mailbox, can_ask, &mut |listed, what| {
+        println!("{}", told(listed, what));
+    });
     gmail.close();
     source.logout();
     told
 }
 
 fn told(listed: &Listed, what: Rehearsed) -> String {
-    let date = listed
-        .internal_date
-        .map_or_else(|| "no date".to_owned(), |date| date.format("%Y-%m-%d %H:%M:%S %z").to_string());
+    let date = listed.internal_date.map_or_else(
+        || "no date".to_owned(),
+        |date| date.format("%Y-%m-%d %H:%M:%S %z").to_string(),
+    );
     let id = listed
         .identity
         .id
@@ -213,14 +225,17 @@ fn told(listed: &Listed, what: Rehearsed) -> String {
         Rehearsed::Undecided => "its id is in use: its content decides",
         Rehearsed::Parked => "parked, to be tried again",
     };
-    format!("uid {} | {date} | {} octets | {id} | {what}", listed.uid, listed.size)
+    format!(
+        "uid {} | {date} | {} octets | {id} | {what}",
+        listed.uid, listed.size
+    )
 }
 
 /// The state file: as asked for, in the folder that systemd made for it, or in the current one.
 #[must_use]
-pub fn state_file(args: &Args, state_directory: Option<&Path>) -> PathBuf {
+pub fn state_file(args: &Args, environment: &Environment) -> PathBuf {
     const NAME: &str = "sync_state.json";
-    match (&args.state_file, state_directory) {
+    match (&args.state_file, &environment.state_directory) {
         (Some(file), _) => file.clone(),
         (None, Some(folder)) => folder.join(NAME),
         (None, None) => PathBuf::from(NAME),

@@ -56,6 +56,7 @@ struct Fate {
     foreign: bool,
 }
 
+#[allow(clippy::struct_excessive_bools)]
 struct Schedule {
     world: Shared,
     dice: Dice,
@@ -526,7 +527,8 @@ impl Schedule {
         let is_uncertain = remembered.parked.values().chain(strays).any(|parked| {
             parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
         });
-        let is_found_in_trash = identity.id.is_some() && place == Place::Trash;
+        let is_indexed = self.world.borrow().gmail.index_delay == 0;
+        let is_found_in_trash = identity.id.is_some() && place == Place::Trash && is_indexed;
         if place != Place::Archive && (is_uncertain || self.died) && !is_found_in_trash {
             // Uncertain, and deleted before we could look: a stated limit.
             self.fate(&octets).may_be_doubled = true;
@@ -583,12 +585,14 @@ impl Schedule {
             .source
             .arrivals
             .clone_from(&arrivals);
+        let was_restored = self.restored;
         let ended = run(&self.world);
         let left = std::mem::take(&mut self.world.borrow_mut().source.arrivals).len();
         for octets in arrivals.into_iter().skip(left) {
             self.note(|| format!("arrived during the run: {}", text(&octets)));
             self.fate(&octets).due = true;
-            self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
+            // What fills a restored mailbox before it is looked at: a stated limit.
+            self.fate(&octets).may_be_lost |= octets.starts_with(FAX) || was_restored;
         }
         self.note(|| format!("run: {ended:?}"));
         self.died = ended == Ended::Died;
