@@ -12,6 +12,7 @@ use crate::sync::{Holding, Outcome, Question, Target, Terms};
 mod account;
 mod answers;
 mod append;
+mod candidate;
 mod lanes;
 mod lookup;
 mod mend;
@@ -59,9 +60,7 @@ impl Gmail {
         self.backlog = backlog;
         self.submitted = 0;
         self.terms = None;
-        if let Some(lookup) = &mut self.lookup {
-            lookup.forget_view();
-        }
+        self.lookup = self.lookup.take().and_then(Lookup::for_another_pass);
     }
 
     /// Says whether Gmail can be asked without renewing the token.

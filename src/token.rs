@@ -137,7 +137,7 @@ impl Token {
         let expires_soon = self
             .file
             .expiry()
-            .is_none_or(|expiry| expiry - EARLY <= now);
+            .is_none_or(|expiry| is_near(expiry, EARLY, now));
         can_be && expires_soon
     }
 
@@ -286,6 +286,11 @@ impl Token {
         let host = self.file.token_uri().url().host_str().unwrap_or_default();
         Error::new(kind, Foreign::new(host), what).during("renewing the access token")
     }
+}
+
+/// Says whether a moment is past or nearer than that, however absurd it is.
+fn is_near(moment: DateTime<Utc>, near: TimeDelta, now: DateTime<Utc>) -> bool {
+    moment.signed_duration_since(now) <= near
 }
 
 /// The likely causes of a refusal, and what a person does about them.

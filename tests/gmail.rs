@@ -612,3 +612,27 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         3
     );
 }
+
+#[test]
+fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
+    let lists = |begin: &'static str| {
+        move |said: &Said| said.line.starts_with("LIST").then_some(Does::Says(begin))
+    };
+    let played = Played::by(lists(
+        "* LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n{tag} OK Success\r\n",
+    ));
+    let questions = [question("Message-ID: <a@b>\r\n\r\n")];
+    let mut gmail = played.gmail(1);
+    assert_eq!(gmail.holds(&questions).unwrap(), [Holding::Absent]);
+    assert_eq!(played.heard("EXAMINE")[0].line, "EXAMINE \"Arrived\"");
+
+    let played = Played::by(lists("{tag} OK Success\r\n"));
+    let mut gmail = played.gmail(1);
+    for pass in 1..3 {
+        gmail.begin_pass(0);
+        assert_eq!(gmail.terms().unwrap().mark, None);
+        assert_eq!(gmail.holds(&questions).unwrap(), [Holding::Absent]);
+        assert_eq!(played.heard("LIST").len(), pass);
+    }
+    assert!(played.heard("EXAMINE").is_empty());
+}

@@ -101,7 +101,7 @@ impl Account {
     /// Says whether the server may end the session soon, because its token dies.
     pub(super) fn has_outlived(&self, logged_in: &LoggedIn) -> bool {
         let expires = logged_in.expires;
-        expires.is_some_and(|expires| expires - TO_FINISH <= self.now())
+        expires.is_some_and(|expires| expires.signed_duration_since(self.now()) <= TO_FINISH)
     }
 
     /// A failure of a session as a failure of the pass: what Gmail says of the whole account has

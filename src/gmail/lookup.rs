@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use imap_proto::{AttributeValue, MessageSection, SectionPath};
-
 use super::account::{Account, LoggedIn};
 use super::answers::is_answer_about_the_question;
+use super::candidate::{Candidate, holding_of, holding_of_others, whole};
 use super::search::{self, Program};
 use crate::error::{Error, Result};
-use crate::message::{BodyDigest, Identity, Mailbox, MessageId, Uid, UidSet};
+use crate::message::{BodyDigest, Mailbox, MessageId, Uid, UidSet};
 use crate::session::{self, Failure};
 use crate::sync::{Holding, Mark, Question, Reach, Sent, Terms};
 
@@ -46,13 +45,6 @@ struct Folders {
     all: Option<String>,
     /// Trash and Junk.
     thrown_away: Vec<String>,
-}
-
-/// A message at Gmail that may be the one asked for.
-struct Candidate {
-    uid: Uid,
-    identity: Identity,
-    size: u64,
 }
 
 impl Lookup {
@@ -98,9 +90,15 @@ impl Lookup {
         self.logged_in.session.is_usable()
     }
 
-    /// Forgets what it saw: Gmail shows an open folder as it was when it was opened.
-    pub(super) fn forget_view(&mut self) {
+    /// The same connection without what it saw: Gmail shows an open folder as it was when it was
+    /// opened. None if there was no folder to look in, for there may be one now.
+    pub(super) fn for_another_pass(mut self) -> Option<Lookup> {
         self.open = None;
+        if self.folders.all.is_some() {
+            return Some(self);
+        }
+        self.close();
+        None
     }
 
     /// Takes leave.
@@ -177,7 +175,7 @@ impl Lookup {
         let mut bodies = Bodies::default();
         for (question, holding) in open {
             let found = match &question.sent {
-                None => holding_of(question, &candidates),
+                None => holding_of(&question.identity, &candidates),
                 Some(sent) => {
                     self.holding_of_sent(question, sent, &candidates, &mut bodies, account)?
                 }
@@ -311,7 +309,7 @@ impl Lookup {
         Ok(answer.map(|answer| {
             let fetched = session::fetched(&answer);
             fetched
-                .filter_map(|attributes| candidate(&attributes))
+                .filter_map(|attributes| Candidate::of(&attributes))
                 .collect()
         }))
     }
@@ -326,11 +324,10 @@ impl Lookup {
         account: &Account,
     ) -> Result<Holding, Trouble> {
         let wanted = &question.identity;
-        let may_be_it = |candidate: &&Candidate| {
-            candidate.identity.header == wanted.header
-                && (wanted.id.is_none() || candidate.identity.id == wanted.id)
-        };
-        for candidate in candidates.iter().filter(may_be_it) {
+        for candidate in candidates
+            .iter()
+            .filter(|candidate| candidate.may_be(wanted))
+        {
             let body = if let Some(body) = bodies.0.get(&candidate.uid) {
                 *body
             } else {
@@ -342,13 +339,7 @@ impl Lookup {
                 return Ok(Holding::Held);
             }
         }
-        let has_id =
-            |candidate: &Candidate| wanted.id.is_some() && candidate.identity.id == wanted.id;
-        Ok(if candidates.iter().any(has_id) {
-            Holding::Other
-        } else {
-            Holding::Absent
-        })
+        Ok(holding_of_others(wanted, candidates))
     }
 
     /// The digest of a message's body; none if the server does not give it.
@@ -422,54 +413,4 @@ impl Trouble {
             Trouble::Lost(failure)
         }
     }
-}
-
-/// Id and header must both match.
-fn holding_of(question: &Question, candidates: &[Candidate]) -> Holding {
-    let wanted = &question.identity;
-    if wanted.id.is_none() {
-        return Holding::Absent;
-    }
-    let mut holding = Holding::Absent;
-    for candidate in candidates {
-        if candidate.identity == *wanted {
-            return Holding::Held;
-        }
-        if candidate.identity.id == wanted.id {
-            holding = Holding::Other;
-        }
-    }
-    holding
-}
-
-fn candidate(attributes: &[AttributeValue<'_>]) -> Option<Candidate> {
-    let uid = session::uid(attributes)?;
-    let header = attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::BodySection {
-            section: Some(SectionPath::Full(MessageSection::Header)),
-            data: Some(data),
-            ..
-        } => Some(data),
-        _ => None,
-    })?;
-    let size = attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::Rfc822Size(size) => Some(u64::from(*size)),
-        _ => None,
-    });
-    Some(Candidate {
-        uid,
-        identity: Identity::of_header(header),
-        size: size.unwrap_or_default(),
-    })
-}
-
-fn whole<'a>(attributes: &'a [AttributeValue<'_>]) -> Option<&'a [u8]> {
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::BodySection {
-            section: None,
-            data: Some(data),
-            ..
-        } => Some(data.as_ref()),
-        _ => None,
-    })
 }

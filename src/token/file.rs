@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
@@ -35,6 +35,7 @@ impl TokenFile {
             wrong(path, format_args!("cannot be read: {error}"))
                 .remedy("create it with `imap-to-gmail-sync auth`, or correct target_token_file")
         })?;
+        warn_of_readers(path);
         TokenFile::parse(path, octets)
     }
 
@@ -191,6 +192,14 @@ fn parse_expiry(text: &str) -> Option<DateTime<Utc>> {
     with_zone.ok().or_else(naive)
 }
 
+/// Whoever reads the file can read the mail.
+fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        log::warn!("{}: others can read it; run `chmod 600` on it", shown(path));
+    }
+}
+
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     File::open(path)?.take(LARGEST).read_to_end(&mut octets)?;
@@ -243,8 +252,6 @@ pub(super) fn moment(time: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn parse(text: &str) -> Result<TokenFile> {
