@@ -33,6 +33,8 @@ pub struct Gmail {
     /// How many messages this pass will bring, as far as is known.
     backlog: usize,
     submitted: usize,
+    /// Asked once a pass: what is appended later has at least the UID that was next then.
+    terms: Option<Terms>,
 }
 
 impl Gmail {
@@ -46,13 +48,20 @@ impl Gmail {
             lookup: None,
             backlog: 0,
             submitted: 0,
+            terms: None,
         }
     }
 
-    /// Says how many messages are to be expected, so that they share enough connections from the
-    /// beginning; without it, connections are added as messages come.
-    pub fn expect(&mut self, backlog: usize) {
+    /// Begins another pass: what was seen of Gmail in the one before counts no longer. Messages to
+    /// be expected share enough connections from the beginning; without such a hint, connections
+    /// are added as messages come.
+    pub fn begin_pass(&mut self, backlog: usize) {
         self.backlog = backlog;
+        self.submitted = 0;
+        self.terms = None;
+        if let Some(lookup) = &mut self.lookup {
+            lookup.forget_view();
+        }
     }
 
     /// Says whether Gmail can be asked without renewing the token.
@@ -108,7 +117,12 @@ impl Gmail {
 
 impl Target for Gmail {
     fn terms(&mut self) -> Result<Terms> {
-        self.look(Lookup::terms)
+        if let Some(terms) = self.terms {
+            return Ok(terms);
+        }
+        let terms = self.look(Lookup::terms)?;
+        self.terms = Some(terms);
+        Ok(terms)
     }
 
     fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>> {
@@ -127,11 +141,6 @@ impl Target for Gmail {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.backlog = 0;
-        self.submitted = 0;
-        if let Some(lookup) = &mut self.lookup {
-            lookup.forget_view();
-        }
         self.lanes.finish()
     }
 }

@@ -423,3 +423,39 @@ fn distrust_nothing(fetched: Fetched, size: u64) -> Fetched {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_as_servers_write_them() {
+        let cases = [
+            (
+                "17-Jul-1996 02:44:25 -0700",
+                Some("1996-07-17T02:44:25-07:00"),
+            ),
+            (
+                " 1-Feb-2026 09:08:07 +0130",
+                Some("2026-02-01T09:08:07+01:30"),
+            ),
+            (
+                "1-feb-2026 09:08:07 +0000",
+                Some("2026-02-01T09:08:07+00:00"),
+            ),
+            ("32-Jan-2026 00:00:00 +0000", None),
+            ("yesterday", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let expected = expected.and_then(|date| DateTime::parse_from_rfc3339(date).ok());
+            assert_eq!(internal_date(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_are_written_as_search_wants_them() {
+        let day = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
+        assert_eq!(day_of(day).to_string(), "1-Feb-2026");
+    }
+}

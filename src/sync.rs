@@ -17,6 +17,8 @@ mod copy;
 mod engine;
 mod plan;
 mod rehearsal;
+mod send;
+mod settle;
 mod unfinished;
 
 pub use rehearsal::{Nobody, Rehearsed};

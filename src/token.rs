@@ -194,6 +194,11 @@ impl Token {
             Ok(grant) => grant,
             Err(Failure::Refused(complaint)) => return Err(self.refused(&complaint, now)),
             Err(Failure::Unavailable(why)) => return Err(self.at_endpoint(Kind::Unavailable, why)),
+            Err(Failure::Unproven(why)) => {
+                return Err(self
+                    .at_endpoint(Kind::Unavailable, why)
+                    .remedy("check token_uri, target_ca_file and this host's clock"));
+            }
         };
         let rotated = grant.refresh.filter(|token| *token != refresh);
         let life = TimeDelta::from_std(grant.life).unwrap_or(TimeDelta::hours(1));

@@ -10,6 +10,9 @@
 /// reads them anew at each line of a literal.
 const LONGEST_STRUCTURE: usize = 8 * 1024;
 
+/// What a string counts for, its contents aside.
+const COST_OF_STRING: usize = 8;
+
 /// Nothing that is asked for is nested deeper.
 const DEEPEST_NESTING: usize = 16;
 
@@ -157,6 +160,7 @@ impl Response {
                 b'{' => {
                     if let Some(size) = announced(rest) {
                         self.strings += 1;
+                        self.count(COST_OF_STRING)?;
                         safe.extend_from_slice(format!("{{{size}}}\r\n").as_bytes());
                         return Ok((safe, Some(size)));
                     }
@@ -183,6 +187,7 @@ impl Response {
         };
         let is_delimiter = self.kind == Kind::List && self.strings == 0;
         self.strings += 1;
+        self.count(COST_OF_STRING)?;
         if is_delimiter {
             safe.push(b'"');
             safe.extend(text.iter().filter(|octet| !is_special(**octet)));
@@ -289,4 +294,211 @@ pub(super) fn announced(line: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(digits).ok()?.parse().ok();
     number.filter(|_| is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the parser sees of a whole response; `{n}` is followed by the literal's octets.
+    fn admit(lines: &[&[u8]]) -> Result<String, Nonsense> {
+        let mut gate = Gate::default();
+        let mut seen = Vec::new();
+        for line in lines {
+            seen.extend(gate.admit(line)?.line);
+        }
+        Ok(String::from_utf8(seen).unwrap())
+    }
+
+    #[test]
+    fn what_the_parser_knows_goes_on() {
+        for line in [
+            "+ go on\r\n",
+            "a1 OK [READ-ONLY] done\r\n",
+            "* OK [UIDVALIDITY 5] fine\r\n",
+            "* BYE going\r\n",
+            "* 5 EXISTS\r\n",
+            "* 5 expunge\r\n",
+            "* SEARCH 1 2 3\r\n",
+            "* 5 FETCH (UID 7 FLAGS (\\Seen))\r\n",
+            "* LIST (\\All) \"/\" Archive\r\n",
+            "* LIST () NIL INBOX\r\n",
+        ] {
+            assert_eq!(admit(&[line.as_bytes()]).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn what_nobody_asked_for_says_nothing() {
+        for line in [
+            "* NO disk full\r\n",
+            "* BAD what\r\n",
+            "* PREAUTH hello\r\n",
+            "* FLAGS (\\Seen)\r\n",
+            "* ID NIL\r\n",
+            "* CAPABILITY IMAP4rev2\r\n",
+            "* ESEARCH UID ALL 1\r\n",
+            "* XYZZY \"\r\n",
+            "* RECENT\r\n",
+            "* 7 RECENT\r\n",
+            "* \r\n",
+        ] {
+            assert_eq!(admit(&[line.as_bytes()]).unwrap(), "* OK\r\n", "{line}");
+        }
+        assert_eq!(admit(&[b"\r\n"]).unwrap(), "");
+    }
+
+    #[test]
+    fn a_literal_of_what_nobody_asked_for_goes_nowhere() {
+        let mut gate = Gate::default();
+        let first = gate.admit(b"* XYZZY {5}\r\n").unwrap();
+        assert_eq!((first.literal, first.skip_literal), (5, true));
+        let rest = gate.admit(b" (more)\r\n").unwrap();
+        assert_eq!((rest.line.as_slice(), rest.literal), (b"".as_slice(), 0));
+        assert_eq!(gate.admit(b"a1 OK\r\n").unwrap().line, b"a1 OK\r\n");
+    }
+
+    #[test]
+    fn quoted_strings_become_literals_without_their_backslashes() {
+        let cases: [(&[u8], &str); 5] = [
+            (
+                b"* 1 FETCH (BODY[] \"a\\\"b\\\\c\")\r\n",
+                "* 1 FETCH (BODY[] {5}\r\na\"b\\c)\r\n",
+            ),
+            (
+                b"* 1 FETCH (BODY[] \"\")\r\n",
+                "* 1 FETCH (BODY[] {0}\r\n)\r\n",
+            ),
+            (
+                b"* LIST () \"/\" \"a \\\"b\"\r\n",
+                "* LIST () \"/\" {4}\r\na \"b\r\n",
+            ),
+            (b"* LIST () \"\\\\\" a\r\n", "* LIST () \"\" a\r\n"),
+            (
+                b"* STATUS \"a b\" (UIDNEXT 5)\r\n",
+                "* STATUS {3}\r\na b (UIDNEXT 5)\r\n",
+            ),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(admit(&[line]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_literal_is_announced_only_where_a_response_can_hold_one() {
+        let mut gate = Gate::default();
+        assert_eq!(
+            gate.admit(b"* 1 FETCH (BODY[] {12}\r\n").unwrap().literal,
+            12
+        );
+        assert_eq!(gate.admit(b" UID 1)\r\n").unwrap().literal, 0);
+        for line in ["* OK see {12}\r\n", "a1 NO {12}\r\n", "+ {12}\r\n"] {
+            assert_eq!(gate.admit(line.as_bytes()).unwrap().literal, 0, "{line}");
+        }
+        // More than any number: the parser sees what it is.
+        let huge = gate.admit(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n");
+        assert_eq!(huge.unwrap().literal, 0);
+    }
+
+    #[test]
+    fn a_date_that_the_server_does_not_know_is_no_date() {
+        assert_eq!(
+            admit(&[b"* 1 FETCH (internaldate nil UID 1)\r\n"]).unwrap(),
+            "* 1 FETCH (internaldate \"\" UID 1)\r\n"
+        );
+        assert_eq!(
+            admit(&[b"* 1 FETCH (BODY[] NIL)\r\n"]).unwrap(),
+            "* 1 FETCH (BODY[] NIL)\r\n"
+        );
+    }
+
+    #[test]
+    fn octets_beyond_ascii_are_kept_in_strings_and_nowhere_else() {
+        assert_eq!(
+            admit(&["* OK grün\r\n".as_bytes()]).unwrap(),
+            "* OK gr??n\r\n"
+        );
+        assert_eq!(
+            admit(&["* 1 FETCH (FLAGS (grün) BODY[] \"grün\")\r\n".as_bytes()]).unwrap(),
+            "* 1 FETCH (FLAGS (gr??n) BODY[] {5}\r\ngrün)\r\n"
+        );
+        assert_eq!(
+            admit(&[b"* LIST () NIL \"gr\xfcn\"\r\n"]).unwrap(),
+            "* LIST () NIL {6}\r\ngr\u{fffd}n\r\n"
+        );
+    }
+
+    #[test]
+    fn lines_may_end_as_they_like() {
+        assert_eq!(admit(&[b"* 5 EXISTS\n"]).unwrap(), "* 5 EXISTS\r\n");
+        assert_eq!(admit(&[b"a1 OK\n"]).unwrap(), "a1 OK\r\n");
+    }
+
+    #[test]
+    fn nonsense_is_called_so() {
+        let nested = format!("* 1 FETCH {}\r\n", "(".repeat(DEEPEST_NESTING + 1));
+        assert_eq!(admit(&[nested.as_bytes()]), Err(Nonsense::TooDeep));
+        let endless = format!("* 1 FETCH ({}\r\n", "FLAGS ".repeat(LONGEST_STRUCTURE));
+        assert_eq!(
+            admit(&[endless.as_bytes()]),
+            Err(Nonsense::TooMuchStructure)
+        );
+        assert_eq!(admit(&[b"* LIST () \"\r\n"]), Err(Nonsense::OpenQuote));
+        assert_eq!(admit(&[b"* LIST () \"\\\r\n"]), Err(Nonsense::OpenQuote));
+
+        // Spread over many literals, too.
+        let mut gate = Gate::default();
+        gate.admit(b"* 1 FETCH ({1}\r\n").unwrap();
+        let mut answers = (0..LONGEST_STRUCTURE).map(|_| gate.admit(b"{1}\r\n"));
+        assert!(answers.any(|answer| answer == Err(Nonsense::TooMuchStructure)));
+    }
+
+    #[test]
+    fn whatever_goes_on_does_not_make_the_parser_panic() {
+        // Seeded, so that a failure can be repeated.
+        let words: [&[u8]; 24] = [
+            b"* ",
+            b"1 ",
+            b"FETCH ",
+            b"(",
+            b")",
+            b"UID ",
+            b"INTERNALDATE ",
+            b"NIL",
+            b"\"",
+            b"\\",
+            b"{3}",
+            b"BODY[",
+            b"]",
+            b"FLAGS ",
+            b"LIST ",
+            b"STATUS ",
+            b"ID ",
+            b"OK ",
+            b"[",
+            b"BODYSTRUCTURE ",
+            b"\xff",
+            b"a1 ",
+            b"METADATA ",
+            b"/private/",
+        ];
+        let mut state = 0x2545_f491_u32;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as usize % below
+        };
+        for _ in 0..30_000 {
+            let mut line: Vec<u8> = b"* ".to_vec();
+            for _ in 0..random(12) {
+                line.extend_from_slice(words[random(words.len())]);
+            }
+            line.extend_from_slice(b"\r\n");
+            let mut gate = Gate::default();
+            if let Ok(admitted) = gate.admit(&line) {
+                let _ = imap_proto::parser::parse_response(&admitted.line);
+            }
+        }
+    }
 }

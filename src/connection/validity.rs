@@ -84,6 +84,9 @@ fn any_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 fn moment(tag: u8, text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let digits = text.strip_suffix('Z')?;
+    if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+        return None;
+    }
     let (year, rest) = match tag {
         UTC_TIME => {
             let (year, rest) = digits.split_at_checked(2)?;
@@ -96,11 +99,71 @@ fn moment(tag: u8, text: &[u8]) -> Option<i64> {
         }
         _ => return None,
     };
-    if rest.len() != 10 || !rest.bytes().all(|octet| octet.is_ascii_digit()) {
+    if rest.len() != 10 {
         return None;
     }
     let part = |index: usize| rest.get(index..index + 2)?.parse::<u32>().ok();
     let date = NaiveDate::from_ymd_opt(year, part(0)?, part(2)?)?;
     let moment: NaiveDateTime = date.and_hms_opt(part(4)?, part(6)?, part(8)?)?;
     Some(moment.and_utc().timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    fn certificate(first: (i32, u8, u8), last: (i32, u8, u8)) -> Vec<u8> {
+        let mut parameters = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(first.0, first.1, first.2);
+        parameters.not_after = rcgen::date_time_ymd(last.0, last.1, last.2);
+        let key = rcgen::KeyPair::generate().unwrap();
+        parameters.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn the_dates_of_a_certificate_are_read_and_kept_to() {
+        // 1999 and 2030 as UTCTime, 2050 as GeneralizedTime (RFC 5280 4.1.2.5).
+        let validity = Validity::of(&certificate((1999, 12, 31), (2030, 1, 1))).unwrap();
+        assert_eq!(validity.not_before, 946_598_400);
+        assert_eq!(validity.not_after, 1_893_456_000);
+        let later = Validity::of(&certificate((2049, 12, 31), (2050, 1, 1))).unwrap();
+        assert_eq!(later.not_before, 2_524_521_600);
+        assert_eq!(later.not_after, 2_524_608_000);
+
+        assert_eq!(
+            validity.check(at(946_598_399)),
+            Err(CertificateError::NotValidYet)
+        );
+        assert_eq!(validity.check(at(946_598_400)), Ok(()));
+        assert_eq!(validity.check(at(1_893_456_000)), Ok(()));
+        assert_eq!(
+            validity.check(at(1_893_456_001)),
+            Err(CertificateError::Expired)
+        );
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_dates() {
+        let whole = certificate((2020, 1, 1), (2030, 1, 1));
+        for length in 0..whole.len() {
+            assert_eq!(Validity::of(&whole[..length]), None);
+        }
+        assert_eq!(Validity::of(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(Validity::of(&[0x30, 0x80]), None);
+        for text in [
+            "991231000000",
+            "9912310000Z",
+            "99123100000xZ",
+            "993231000000Z",
+            "-91231000000Z",
+        ] {
+            assert_eq!(moment(UTC_TIME, text.as_bytes()), None, "{text}");
+        }
+    }
 }

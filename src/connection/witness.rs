@@ -263,3 +263,109 @@ fn strip_word<'a>(line: &'a [u8], words: &[u8]) -> Option<&'a [u8]> {
     let is_word = rest.is_empty() || rest.starts_with(b" ");
     (begin.eq_ignore_ascii_case(words) && is_word).then(|| rest.trim_ascii_start())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(lines: &[&str]) -> Outgoing {
+        let mut outgoing = Outgoing::default();
+        for line in lines {
+            outgoing.take(line.as_bytes(), "here");
+        }
+        outgoing
+    }
+
+    #[test]
+    fn passwords_and_tokens_are_not_shown() {
+        let nothing = Outgoing::default();
+        let cases = [
+            ("a1 LOGIN \"alice\" \"secret\"", "a1 LOGIN …"),
+            ("a1 login alice secret", "a1 login …"),
+            ("a1 AUTHENTICATE PLAIN secret", "a1 AUTHENTICATE …"),
+            ("a1 EXAMINE \"INBOX\"", "a1 EXAMINE \"INBOX\""),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(nothing.redact(line.as_bytes()), expected);
+        }
+        let mut dialogue = sent(&["a1 AUTHENTICATE PLAIN\r\n"]);
+        dialogue.answered(b"+ ");
+        assert_eq!(dialogue.redact(b"c2VjcmV0"), "…");
+        dialogue.answered(b"a1 OK");
+        assert_eq!(dialogue.redact(b"a2 NOOP"), "a2 NOOP");
+    }
+
+    #[test]
+    fn a_literal_is_known_to_be_sent_by_its_last_octet() {
+        let cases: [(&[&str], bool); 6] = [
+            (&["a1 APPEND x {5}\r\n"], false),
+            (&["a1 APPEND x {5}\r\n", "hell"], false),
+            (&["a1 APPEND x {5}\r\n", "he", "llo"], true),
+            (&["a1 APPEND x {5}\r\n", "hello\r\n"], true),
+            (&["a1 APPEND x {0}\r\n"], true),
+            (&["a1 NOOP\r\n"], false),
+        ];
+        for (pieces, expected) in cases {
+            assert_eq!(sent(pieces).literal_was_sent, expected, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_literal_that_is_refused_does_not_swallow_the_next_command() {
+        let mut outgoing = sent(&["a1 APPEND x {5}\r\n"]);
+        outgoing.answered(b"a1 NO no");
+        outgoing.take(b"a2 APPEND x {3}\r\n", "here");
+        outgoing.take(b"abc", "here");
+        assert!(outgoing.literal_was_sent);
+    }
+
+    #[test]
+    fn it_is_known_what_the_server_owes() {
+        let cases = [
+            ("a1 NOOP\r\n", Awaited::Responses),
+            ("a1 idle\r\n", Awaited::Idling),
+            ("DONE\r\n", Awaited::Responses),
+            ("a1 APPEND x {5}\r\n", Awaited::Continuation),
+            ("a1 SEARCH {5+}\r\n", Awaited::Responses),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(sent(&[line]).awaited, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_read_wherever_they_stand() {
+        let cases: [(&str, Option<&str>); 7] = [
+            ("* CAPABILITY IMAP4rev1 IDLE", Some("IMAP4rev1 IDLE")),
+            ("* capability IMAP4rev1", Some("IMAP4rev1")),
+            ("* OK [CAPABILITY IMAP4rev1] hello", Some("IMAP4rev1")),
+            ("a1 OK [CAPABILITY IMAP4rev1] in", Some("IMAP4rev1")),
+            ("* OK [ALERT] see [CAPABILITY X]", None),
+            ("* LIST () NIL [CAPABILITY X]", None),
+            ("* CAPABILITYX Y", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(
+                capabilities(line.as_bytes()),
+                expected.map(str::as_bytes),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn last_words_are_kept_and_not_without_end() {
+        let witness = Witness::new("here");
+        for number in 0..100 {
+            witness.received(format!("* {number} EXISTS\r\n").as_bytes());
+        }
+        witness.received(b"* bye [UNAVAILABLE] gone\r\n");
+        assert_eq!(witness.last_lines().len(), LINES_KEPT);
+        assert_eq!(witness.last_line(), b"* bye [UNAVAILABLE] gone");
+        assert_eq!(witness.bye().unwrap(), b"[UNAVAILABLE] gone");
+        witness.received(&vec![b'x'; 1_000_000]);
+        assert_eq!(witness.last_line().len(), OCTETS_KEPT);
+        witness.begin();
+        assert_eq!(witness.last_line(), b"");
+    }
+}

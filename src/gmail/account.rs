@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answers::{LoginRefusal, is_over_quota, is_too_many_connections, login_refusal};
 use crate::config::TargetConfig;
@@ -12,6 +12,9 @@ use crate::foreign::Foreign;
 use crate::secret::Secret;
 use crate::session::{Failure, Login, Session, Unopened};
 use crate::token::{Refusal, Token};
+
+/// Before its token dies, a session is left: long enough for most messages to be sent whole.
+const TO_FINISH: TimeDelta = TimeDelta::minutes(1);
 
 /// What tells the time: the wall clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -95,10 +98,10 @@ impl Account {
             .map(|session| LoggedIn { session, expires })
     }
 
-    /// Says whether the server may end the session by now, because its token has died.
+    /// Says whether the server may end the session soon, because its token dies.
     pub(super) fn has_outlived(&self, logged_in: &LoggedIn) -> bool {
         let expires = logged_in.expires;
-        expires.is_some_and(|expires| expires <= self.now())
+        expires.is_some_and(|expires| expires - TO_FINISH <= self.now())
     }
 
     /// A failure of a session as a failure of the pass: what Gmail says of the whole account has

@@ -61,10 +61,12 @@ pub(super) struct Lane {
 enum Attempt {
     /// The message has its outcome, and the lane goes on.
     Settled(Outcome),
-    /// The message has its outcome, and the lane ends.
-    Final(Outcome, Error),
-    /// The connection was dead before a single octet of the message was asked for.
+    /// The connection was dead before the message was asked for, and so may be the outcome's reason.
     Stale(Outcome),
+    /// The message has its outcome, and the lane ends.
+    Doubtful(Outcome, Error),
+    /// The message was not stored and nothing is wrong with it; the lane ends.
+    Unsent(Error),
 }
 
 impl Lane {
@@ -87,13 +89,11 @@ impl Lane {
     /// Takes messages until there are no more, or the connection cannot be had.
     pub(super) fn run(mut self, work: &Receiver<Message>) {
         let mut unsent = Vec::new();
-        if let Err(error) = self.serve(work, &mut unsent) {
-            self.report(Report::Failing {
-                lane: self.number,
-                error,
-            });
-            // What is handed over until that is heard belongs to others.
-            unsent.extend(work);
+        if let Err(error) = self.open() {
+            self.fail(error, work, &mut unsent);
+        }
+        for message in work {
+            self.serve(message, work, &mut unsent);
         }
         if let Some(LoggedIn { session, .. }) = self.logged_in.take() {
             session.logout();
@@ -105,30 +105,53 @@ impl Lane {
         });
     }
 
-    fn serve(&mut self, work: &Receiver<Message>, unsent: &mut Vec<Message>) -> Result<()> {
+    fn open(&mut self) -> Result<()> {
         self.logged_in = Some(self.account.log_in()?);
         self.report(Report::Opened { lane: self.number });
-        for message in work {
-            if self.stop.load(Ordering::Relaxed) {
-                unsent.push(message);
-                continue;
+        Ok(())
+    }
+
+    fn serve(&mut self, mut message: Message, work: &Receiver<Message>, unsent: &mut Vec<Message>) {
+        if self.stop.load(Ordering::Relaxed) {
+            unsent.push(message);
+            return;
+        }
+        match self.append(&mut message) {
+            Attempt::Settled(outcome) | Attempt::Stale(outcome) => {
+                self.settle(message.uid, outcome);
             }
-            if let Err(error) = self.be_logged_in() {
-                unsent.push(message);
-                return Err(error);
+            // The pass must not seem finished before its failure is known: the error comes first.
+            Attempt::Doubtful(outcome, error) => {
+                self.report_failing(error);
+                self.settle(message.uid, outcome);
+                unsent.extend(work);
             }
-            let uid = message.uid;
-            let (outcome, error) = self.append(message);
-            self.report(Report::Settled {
-                lane: self.number,
-                uid,
-                outcome,
-            });
-            if let Some(error) = error {
-                return Err(error);
+            Attempt::Unsent(error) => {
+                unsent.push(message);
+                self.fail(error, work, unsent);
             }
         }
-        Ok(())
+    }
+
+    /// Gives the messages back: those that are handed over until this is heard as well.
+    fn fail(&self, error: Error, work: &Receiver<Message>, unsent: &mut Vec<Message>) {
+        self.report_failing(error);
+        unsent.extend(work);
+    }
+
+    fn report_failing(&self, error: Error) {
+        self.report(Report::Failing {
+            lane: self.number,
+            error,
+        });
+    }
+
+    fn settle(&self, uid: Uid, outcome: Outcome) {
+        self.report(Report::Settled {
+            lane: self.number,
+            uid,
+            outcome,
+        });
     }
 
     fn report(&self, report: Report) {
@@ -149,8 +172,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Appends a message, and says what became of it; an error ends the lane.
-    fn append(&mut self, mut message: Message) -> (Outcome, Option<Error>) {
+    /// Appends a message, and says what became of it.
+    fn append(&mut self, message: &mut Message) -> Attempt {
         let nuls = mend::remove_nuls(&mut message.octets);
         if nuls > 0 {
             log::warn!(
@@ -159,22 +182,18 @@ impl Lane {
                 message.id
             );
         }
-        match self.attempt(&mut message) {
-            Attempt::Settled(outcome) => (outcome, None),
-            Attempt::Final(outcome, error) => (outcome, Some(error)),
+        match self.attempt(message) {
             // Servers end quiet connections; that is no fault of the message.
-            Attempt::Stale(_) => match self.be_logged_in() {
-                Err(error) => (Outcome::Returned, Some(error)),
-                Ok(()) => match self.attempt(&mut message) {
-                    Attempt::Settled(outcome) | Attempt::Stale(outcome) => (outcome, None),
-                    Attempt::Final(outcome, error) => (outcome, Some(error)),
-                },
-            },
+            Attempt::Stale(_) => self.attempt(message),
+            attempt => attempt,
         }
     }
 
     /// Sends the message, a second time where the answer tells what to change.
     fn attempt(&mut self, message: &mut Message) -> Attempt {
+        if let Err(error) = self.be_logged_in() {
+            return Attempt::Unsent(error);
+        }
         let mut created = false;
         let mut mended = false;
         loop {
@@ -234,18 +253,15 @@ impl Lane {
             Verdict::HungUp => return self.hung_up(answer, message),
             Verdict::OverQuota => {
                 let error = self.account.must_rest(Rest::Quota, why(answer));
-                return Attempt::Final(self.unless_sent(answer, message), error);
+                return self.unless_sent(answer, message, error);
             }
             Verdict::TooManyConnections => {
                 let error = self.account.must_rest(Rest::Connections, why(answer));
-                return Attempt::Final(self.unless_sent(answer, message), error);
+                return self.unless_sent(answer, message, error);
             }
             Verdict::Trouble => {
-                let error = self
-                    .account
-                    .error(Kind::Unavailable, why(answer))
-                    .during("appending a message");
-                return Attempt::Final(Outcome::Returned, error);
+                let error = self.account.error(Kind::Unavailable, why(answer));
+                return Attempt::Unsent(error.during("appending a message"));
             }
         };
         Attempt::Settled(outcome)
@@ -268,12 +284,17 @@ impl Lane {
     }
 
     /// A tagged refusal says that nothing was stored; a BYE after the whole message does not.
-    fn unless_sent(&self, answer: &Result<Reply, Failure>, message: &Message) -> Outcome {
+    fn unless_sent(
+        &self,
+        answer: &Result<Reply, Failure>,
+        message: &Message,
+        error: Error,
+    ) -> Attempt {
         let is_refusal = matches!(answer, Err(failure) if failure.leaves_session_usable());
         if !is_refusal && self.may_be_stored(message) {
-            Outcome::Uncertain(why(answer))
+            Attempt::Doubtful(Outcome::Uncertain(why(answer)), error)
         } else {
-            Outcome::Returned
+            Attempt::Unsent(error)
         }
     }
 

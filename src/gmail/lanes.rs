@@ -13,7 +13,11 @@ use crate::message::{Message, Uid};
 use crate::sync::Outcome;
 
 /// Octets on their way in one lane; a larger message goes alone.
-const MOST_IN_FLIGHT: u64 = 8 * 1024 * 1024;
+const MOST_OCTETS: u64 = 8 * 1024 * 1024;
+
+/// Messages on their way in one lane: enough that it never waits, few enough that a lane which is
+/// opened later finds something to do.
+const MOST_MESSAGES: usize = 5;
 
 /// The append connections of an account.
 pub(super) struct Lanes {
@@ -46,12 +50,19 @@ impl Handle {
         self.in_flight.iter().map(|(_, size)| size).sum()
     }
 
+    /// How much it has to do: small messages cost a round trip each, large ones their octets.
+    fn burden(&self) -> (bool, u64, usize) {
+        let is_full = self.in_flight.len() >= MOST_MESSAGES;
+        (is_full, self.octets(), self.in_flight.len())
+    }
+
     fn takes_work(&self) -> bool {
         self.is_open && self.work.is_some()
     }
 
     fn has_room_for(&self, size: u64) -> bool {
-        self.in_flight.is_empty() || self.octets() + size <= MOST_IN_FLIGHT
+        let fits = self.octets() + size <= MOST_OCTETS && self.in_flight.len() < MOST_MESSAGES;
+        fits || self.in_flight.is_empty()
     }
 }
 
@@ -231,12 +242,12 @@ impl Lanes {
 
     fn idlest(&self) -> Option<&Handle> {
         let open = self.by_number.values().filter(|lane| lane.takes_work());
-        open.min_by_key(|lane| lane.octets())
+        open.min_by_key(|lane| lane.burden())
     }
 
     fn hand_over(&mut self, message: Message) {
         let open = self.by_number.values_mut().filter(|lane| lane.takes_work());
-        let Some(lane) = open.min_by_key(|lane| lane.octets()) else {
+        let Some(lane) = open.min_by_key(|lane| lane.burden()) else {
             self.homeless.push_back(message);
             return;
         };

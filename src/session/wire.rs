@@ -198,3 +198,94 @@ pub fn status(line: &[u8]) -> Option<(Status, Reply)> {
     };
     Some((status, Reply::of_text(text)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted_and_never_end_the_command() {
+        let cases = [
+            ("", Some("\"\"")),
+            ("a b", Some("\"a b\"")),
+            ("a\"b\\c", Some("\"a\\\"b\\\\c\"")),
+            ("a\r\nb1 LOGOUT", None),
+            ("a\nb", None),
+            ("a\0b", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(quoted(text).as_deref(), expected, "{text:?}");
+            assert_eq!(astring(text, true).as_deref(), expected, "{text:?}");
+            assert_eq!(folder(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_a_literal_where_the_server_knows_it() {
+        assert_eq!(astring("ä", true).as_deref(), Some("{2+}\r\nä"));
+        assert_eq!(astring("ä", false), None);
+        assert_eq!(astring("ä\r\n", true), None);
+        assert_eq!(astring(&"ä".repeat(2_049), true), None);
+    }
+
+    #[test]
+    fn folder_names_are_written_in_modified_utf_7_and_read_again() {
+        let cases = [
+            ("INBOX", "INBOX"),
+            ("R&D", "R&-D"),
+            ("&", "&-"),
+            ("Grüße", "Gr&APwA3w-e"),
+            ("Entwürfe & Ähnliches", "Entw&APw-rfe &- &AMQ-hnliches"),
+            // RFC 3501 5.1.3.
+            ("~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"),
+            ("Отправленные", "&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"),
+            ("😀", "&2D3eAA-"),
+            ("\u{7f}\t", "&AH8ACQ-"),
+        ];
+        for (name, encoded) in cases {
+            assert_eq!(encode_utf7(name), encoded);
+            assert_eq!(decode_utf7(encoded).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn what_is_no_modified_utf_7_has_no_name() {
+        for encoded in ["&", "a&b", "&A-", "&2D0-", "&*-", "&AOQ=-"] {
+            assert_eq!(decode_utf7(encoded), None, "{encoded}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_read_with_its_code_and_text() {
+        let cases = [
+            ("a1 OK done", Some((Status::Ok, None, "done"))),
+            (
+                "* bye [unavailable] later",
+                Some((Status::Bye, Some("UNAVAILABLE"), "later")),
+            ),
+            (
+                "a1 OK [APPENDUID 1 5](Success)",
+                Some((Status::Ok, Some("APPENDUID 1 5"), "(Success)")),
+            ),
+            ("a1 NO", Some((Status::No, None, ""))),
+            ("a1 BAD [open", Some((Status::Bad, None, "[open"))),
+            ("* 5 EXISTS", None),
+            ("+ go", None),
+            ("", None),
+        ];
+        for (line, expected) in cases {
+            let read = status(line.as_bytes());
+            let read = read
+                .as_ref()
+                .map(|(status, reply)| (*status, reply.code.as_deref(), reply.text.as_str()));
+            assert_eq!(read, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_harmless() {
+        let reply = Reply::of_text(b"[ALERT] a\x1b[2J\xff");
+        assert_eq!(reply.to_string(), "[ALERT] a\\u{1b}[2J\u{fffd}");
+        assert!(reply.has_code("ALERT") && !reply.has_code("A"));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::file::TokenFile;
-use crate::connection::{Trust, crypto_provider};
+use crate::connection::{Trust, crypto_provider, reason};
 use crate::error::Result;
 use crate::foreign::Foreign;
 use crate::secret::Secret;
@@ -60,6 +61,8 @@ pub(super) enum Failure {
     Refused(Complaint),
     /// Nobody could be asked, three times: why, for a person.
     Unavailable(String),
+    /// Whoever was asked could not prove who it is: why, for a person.
+    Unproven(String),
 }
 
 /// An error as the token endpoint words it (RFC 6749 5.2).
@@ -126,6 +129,8 @@ enum Answer {
     Refused(Complaint),
     /// It may go better the next time.
     Failed(String),
+    /// The server could not prove who it is, and will not the next moment.
+    Unproven(String),
 }
 
 impl Endpoint {
@@ -162,6 +167,7 @@ impl Endpoint {
             let why = match self.ask(file, client_id, refresh, deadline) {
                 Answer::Granted(grant) => return Ok(grant),
                 Answer::Refused(complaint) => return Err(Failure::Refused(complaint)),
+                Answer::Unproven(why) => return Err(Failure::Unproven(why)),
                 Answer::Failed(why) => why,
             };
             match pauses.next() {
@@ -200,9 +206,10 @@ impl Endpoint {
                     Answer::Refused(complaint)
                 }
             }
-            Err(RequestTokenError::Request(error)) => {
-                Answer::Failed(Foreign::new(&error.to_string()).to_string())
+            Err(RequestTokenError::Request(error)) if is_about_identity(&error) => {
+                Answer::Unproven(describe(&error))
             }
+            Err(RequestTokenError::Request(error)) => Answer::Failed(describe(&error)),
             // What the answer says instead is not shown: it may hold a token.
             Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
                 Answer::Failed(answered(status.get()))
@@ -255,6 +262,21 @@ fn granted(response: &BasicTokenResponse) -> Grant {
 /// Statuses that say nothing about the request: it is Google's trouble.
 fn is_transient(status: u16) -> bool {
     status >= 500 || matches!(status, 408 | 429)
+}
+
+/// A certificate that is not believed is what TLS calls invalid data.
+fn is_about_identity(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData)
+}
+
+/// What kept us from an answer, in words for a person.
+fn describe(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => Foreign::new(&reason(error)).to_string(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::HostNotFound => "the name has no address".to_owned(),
+        other => Foreign::new(&other.to_string()).to_string(),
+    }
 }
 
 fn answered(status: Option<u16>) -> String {

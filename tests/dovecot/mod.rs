@@ -18,9 +18,11 @@ use tempfile::TempDir;
 
 pub mod certificate;
 pub mod client;
+pub mod introspection;
 
 pub use certificate::Certificate;
 pub use client::Client;
+pub use introspection::Introspection;
 
 /// The password of every user; what must be quoted or encoded on its way is in it.
 pub const PASSWORD: &str = "pä\"ss{5}";
@@ -52,6 +54,15 @@ impl Dovecot {
     /// Starts one that plays a source.
     pub fn start() -> Dovecot {
         Dovecot::start_with(Settings::default())
+    }
+
+    /// Starts one that plays the target: XOAUTH2 with the tokens that this endpoint knows. Who wants
+    /// to look at what arrived logs in by the password ([`client`](Dovecot::client)).
+    pub fn start_target(introspection: &Introspection) -> Dovecot {
+        Dovecot::start_with(Settings {
+            introspection: Some(introspection.url()),
+            ..Settings::default()
+        })
     }
 
     /// Starts one and waits until it greets.
@@ -240,7 +251,9 @@ impl Configuration<'_> {
              service imap-login {{\n  process_min_avail = 1\n  chroot =\n\
              inet_listener imap {{\n    port = {plain_port}\n  }}\n\
              inet_listener imaps {{\n    port = {tls_port}\n    ssl = yes\n  }}\n}}\n\
-             service anvil {{\n  chroot =\n}}\n\
+             auth_failure_delay = 0\n\
+             service anvil {{\n  chroot =\n  \
+             unix_listener anvil-auth-penalty {{\n    mode = 0\n  }}\n}}\n\
              service imap {{\n  process_limit = 100\n}}\n\
              namespace inbox {{\n  inbox = yes\n  separator = /\n{}}}\n",
             special_folders()
@@ -266,7 +279,7 @@ impl Configuration<'_> {
              ssl_key = <{folder}/key.pem\n\
              mail_location = maildir:{folder}/mail/%u\n\
              auth_mechanisms = plain{}\n\
-             passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}\n\
+             passdb {{\n  driver = static\n  mechanisms = plain\n  args = password={PASSWORD}\n}}\n\
              userdb {{\n  driver = static\n  args = uid={uid} gid={gid} home={folder}/mail/%u\n}}\n",
             if self.introspection.is_some() {
                 " xoauth2 oauthbearer"
@@ -306,7 +319,7 @@ impl Configuration<'_> {
              ssl_server_key_file = {folder}/key.pem\n\
              mail_driver = maildir\n\
              mail_path = {folder}/mail/%{{user}}\n\
-             passdb static {{\n  password = \"{quoted}\"\n}}\n\
+             passdb static {{\n  mechanisms_filter = plain\n  password = \"{quoted}\"\n}}\n\
              userdb static {{\n  fields {{\n    uid = {uid}\n    gid = {gid}\n    \
              home = {folder}/mail/%{{user}}\n  }}\n}}\n"
         );

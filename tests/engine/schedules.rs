@@ -13,7 +13,7 @@ use imap_to_gmail_sync::state::disk::Name;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
-use crate::run::{run, state};
+use crate::run::{Ended, run, state};
 use crate::world::{Death, Faults, Octets, Place, Shared, SourceMessage, World};
 
 /// A device that sends everything under one id.
@@ -56,6 +56,7 @@ struct Fate {
     foreign: bool,
 }
 
+#[allow(clippy::struct_excessive_bools)]
 struct Schedule {
     world: Shared,
     dice: Dice,
@@ -65,6 +66,8 @@ struct Schedule {
     /// A copy of the source as a backup has it.
     backup: Option<(Vec<SourceMessage>, u32)>,
     restored: bool,
+    /// The last run died: what it wrote may yet be lost with the power.
+    died: bool,
     had_original: bool,
     trace: bool,
     failures: BTreeSet<Failure>,
@@ -88,6 +91,7 @@ impl Schedule {
             printed: 0,
             backup: None,
             restored: false,
+            died: false,
             had_original: false,
             trace,
             failures: BTreeSet::new(),
@@ -236,8 +240,8 @@ impl Schedule {
             let fate = self.fate(&message.octets);
             fate.foreign = true;
             fate.due = false;
-            // Deleted for good, and its id is in use again: a stated limit.
-            fate.may_be_doubled |= place == Place::Gone && id.as_str() == "<printer@x>";
+            // Only its id is known, and it is deleted for good: a stated limit.
+            fate.may_be_doubled |= place == Place::Gone;
         }
         let as_list = self.dice.chance(300);
         let ids = if as_list {
@@ -523,8 +527,9 @@ impl Schedule {
         let is_uncertain = remembered.parked.values().chain(strays).any(|parked| {
             parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
         });
-        let is_found_in_trash = identity.id.is_some() && place == Place::Trash;
-        if place != Place::Archive && is_uncertain && !is_found_in_trash {
+        let is_indexed = self.world.borrow().gmail.index_delay == 0;
+        let is_found_in_trash = identity.id.is_some() && place == Place::Trash && is_indexed;
+        if place != Place::Archive && (is_uncertain || self.died) && !is_found_in_trash {
             // Uncertain, and deleted before we could look: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
@@ -580,14 +585,18 @@ impl Schedule {
             .source
             .arrivals
             .clone_from(&arrivals);
+        let was_restored = self.restored;
         let ended = run(&self.world);
         let left = std::mem::take(&mut self.world.borrow_mut().source.arrivals).len();
         for octets in arrivals.into_iter().skip(left) {
             self.note(|| format!("arrived during the run: {}", text(&octets)));
             self.fate(&octets).due = true;
-            self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
+            // What fills a restored mailbox before it is looked at: a stated limit.
+            self.fate(&octets).may_be_lost |= octets.starts_with(FAX) || was_restored;
         }
         self.note(|| format!("run: {ended:?}"));
+        self.died = ended == Ended::Died;
+        self.restored &= self.died;
         if self.trace {
             let world = self.world.borrow();
             let journal = world.disk.content(&Name::Journal).unwrap_or_default();
@@ -631,7 +640,6 @@ impl Schedule {
                 fate.may_be_doubled = true;
             }
         }
-        self.restored = false;
         // What UIDs cannot tell, the date must: old dates are a stated limit then.
         let cursor_holds = remembered.cursor.as_ref().is_some_and(|cursor| {
             cursor.uid_validity.get() == self.world.borrow().source.uid_validity
@@ -707,6 +715,7 @@ impl Schedule {
             self.wait(pause);
             self.note_refill();
             let ended = run(&self.world);
+            self.restored = false;
             self.note(|| format!("clean run: {ended:?}"));
         }
         self.judge();

@@ -21,7 +21,8 @@ impl Script {
     /// client's last command; `R: ` and what it sends as it is; or `C: ` and what the client must
     /// send, its tag left out; a `*` at the end stands for anything. After its last step it closes;
     /// after `silence` it waits for the client to close. After `busy` it says so every now and then,
-    /// and `D: ` drips octets one by one, both for ten seconds at most.
+    /// and `D: ` drips octets one by one, both for ten seconds at most; `Z: ` and a number is as many
+    /// octets of lines.
     pub fn play(dialogues: Vec<Vec<String>>) -> Script {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -83,6 +84,8 @@ fn play(stream: TcpStream, dialogue: &[String]) {
             );
         } else if let Some(text) = step.strip_prefix("D: ") {
             send_slowly(stream.get_mut(), text.as_bytes().chunks(1));
+        } else if let Some(count) = step.strip_prefix("Z: ") {
+            send_lines(stream.get_mut(), count.parse().unwrap());
         } else if let Some(text) = step.strip_prefix("R: ") {
             let _ = stream.get_mut().write_all(text.as_bytes());
         } else if let Some(expected) = step.strip_prefix("C: ") {
@@ -102,7 +105,7 @@ fn play(stream: TcpStream, dialogue: &[String]) {
                 "expected {expected:?}, the client said {said:?}"
             );
         } else {
-            panic!("a step begins with S:, R:, D: or C:, or is silence or busy: {step}");
+            panic!("a step begins with S:, R:, D:, Z: or C:, or is silence or busy: {step}");
         }
     }
 }
@@ -114,5 +117,16 @@ fn send_slowly<'a>(stream: &mut TcpStream, pieces: impl Iterator<Item = &'a [u8]
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sends so many octets of text lines, without holding them.
+fn send_lines(stream: &mut TcpStream, count: usize) {
+    let line = [[b'x'; 76].as_slice(), b"\r\n"].concat().repeat(200);
+    for begin in (0..count).step_by(line.len()) {
+        let length = line.len().min(count - begin);
+        if stream.write_all(&line[..length]).is_err() {
+            return;
+        }
     }
 }

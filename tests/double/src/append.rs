@@ -7,11 +7,12 @@ use chrono::{DateTime, FixedOffset, Utc};
 use imap_codec::imap_types::command::CommandBody;
 
 use crate::events::What;
-use crate::gmail::IndexDelay;
+use crate::gmail::{AppendAnswer, IndexDelay};
 use crate::grammar::{Literal, decode, name};
 use crate::header;
+use crate::login;
 use crate::select;
-use crate::session::Session;
+use crate::session::{LOCKED_OUT, Session};
 use crate::store::Arrival;
 use crate::wire::{Result, Verdict};
 
@@ -62,19 +63,21 @@ pub(crate) fn is_message(octets: &[u8]) -> bool {
 
 /// APPEND (GMAIL.md 3.1, 3.2): `before` is the command up to the message literal.
 pub(crate) fn append(session: &mut Session, before: &[u8], literal: Literal) -> Result<()> {
-    let early = match read_head(session, before) {
-        Ok(head) => refuse_head(session, &head, literal).map_or(Ok(head), Err),
-        Err(refusal) => Err(refusal),
+    let refusal = match read_head(session, before) {
+        Ok(head) => match refuse_head(session, &head, literal) {
+            None => return receive(session, head, literal),
+            Some(refusal) => refusal,
+        },
+        Err(refusal) => refusal,
     };
-    match early {
-        Err(refusal) if literal.is_awaited => session.wire.answer(&refusal),
-        Err(refusal) => {
-            session.wire.read_octets(literal.octets)?;
-            session.wire.read_line()?;
-            session.wire.answer(&refusal)
-        }
-        Ok(head) => receive(session, head, literal),
+    let gmail = session.shared.gmail();
+    let is_late = gmail.is_some_and(|gmail| gmail.options().refuses_after_literal);
+    if is_late || !literal.is_awaited {
+        session.ask_for(literal)?;
+        session.wire.read_octets(literal.octets)?;
+        session.wire.read_line()?;
     }
+    session.wire.answer(&refusal)
 }
 
 /// Reads what stands before the literal; else the refusal.
@@ -118,10 +121,7 @@ fn refuse_head(session: &Session, head: &Head, literal: Literal) -> Option<Strin
         ));
     }
     let store = session.shared.store();
-    let folder = store
-        .folder(&head.folder)
-        .filter(|folder| !folder.is("\\Noselect"));
-    if folder.is_none() {
+    if select::openable(session, &store, &head.folder).is_none() {
         return Some(NO_FOLDER.to_owned());
     }
     if limit.is_some_and(|limit| literal.octets > limit) {
@@ -186,11 +186,21 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
         Some(refusal) => return session.wire.answer(refusal),
         None => {}
     }
-    let arrival = arrival(session, head, octets);
-    let folder = arrival.folder.clone();
     let now = session.shared.clock.now();
-    let uid = session.shared.store().add(arrival, now);
-    let uid_validity = session.shared.store().folder(&folder).unwrap().uid_validity;
+    let gmail = session.shared.gmail();
+    if gmail.is_some_and(|gmail| gmail.uploads(octets.len(), now)) {
+        session.wire.line(LOCKED_OUT)?;
+        return Err(session.wire.close());
+    }
+    let answer = gmail.map_or(AppendAnswer::Usual, |gmail| {
+        gmail.options().append_answer.clone()
+    });
+    match &answer {
+        AppendAnswer::Refusal(refusal) => return session.wire.answer(refusal),
+        AppendAnswer::WithoutUidNorMessage => return session.wire.answer("OK (Success)"),
+        _ => {}
+    }
+    let (folder, uid_validity, uid) = store(session, head, octets);
     if session
         .selected
         .as_ref()
@@ -198,9 +208,36 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
     {
         select::announce(session)?;
     }
-    session
-        .wire
-        .answer(&format!("OK [APPENDUID {uid_validity} {uid}] (Success)"))
+    let code = if login::offers(session, "UIDPLUS") {
+        format!("[APPENDUID {uid_validity} {uid}]")
+    } else {
+        String::new()
+    };
+    let text = match answer {
+        AppendAnswer::WithoutUid => "OK (Success)".to_owned(),
+        AppendAnswer::WithoutBlank => format!("OK {code}(Success)"),
+        AppendAnswer::Throttled => format!("OK {code} (Success) [THROTTLED]"),
+        _ if code.is_empty() => "OK (Success)".to_owned(),
+        _ => format!("OK {code} (Success)"),
+    };
+    session.wire.answer(&text)
+}
+
+/// Stores the message; gives the mailbox, its UIDVALIDITY and the new UID.
+fn store(session: &Session, head: Head, octets: Vec<u8>) -> (String, u32, u32) {
+    let now = session.shared.clock.now();
+    let arrival = arrival(session, head, octets);
+    let mut store = session.shared.store();
+    let folder = store.folder_mut(&arrival.folder).unwrap();
+    let (name, uid_validity) = (folder.name.clone(), folder.uid_validity);
+    let uid = if session.shared.gmail().is_some() && arrival.flags.contains("\\Deleted") {
+        // Gmail takes it, and deletes it just after (GMAIL.md 3.3).
+        folder.uid_next += 1;
+        folder.uid_next - 1
+    } else {
+        store.add(arrival, now)
+    };
+    (name, uid_validity, uid)
 }
 
 /// Does with a message whose APPEND was cut as the options say.

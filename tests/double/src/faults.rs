@@ -18,6 +18,8 @@ pub enum Fault {
     HalfThenEof,
     /// Nothing more happens on this connection until `Faults::release`; it stays open.
     Stall,
+    /// It happens only so much later.
+    Pause(Duration),
     /// This line instead: of the line that was about to be sent, or of what the command or literal
     /// would have caused, which then does not happen. `<T>` in it stands for the tag. The
     /// connection is closed after a line that begins with `* BYE`.
@@ -41,6 +43,7 @@ impl fmt::Debug for Fault {
             Fault::Eof => f.write_str("Eof"),
             Fault::Reset => f.write_str("Reset"),
             Fault::HalfThenEof => f.write_str("HalfThenEof"),
+            Fault::Pause(time) => write!(f, "Pause({time:?})"),
             Fault::Stall => f.write_str("Stall"),
             Fault::Instead(line) => write!(f, "Instead({line:?})"),
             Fault::Before(line) => write!(f, "Before({line:?})"),

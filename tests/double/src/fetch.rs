@@ -4,10 +4,11 @@ use imap_codec::imap_types::IntoStatic;
 use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName, Section};
 
+use crate::envelope;
 use crate::grammar::{self, Request, word};
 use crate::header;
 use crate::select;
-use crate::session::Session;
+use crate::session::{LOCKED_OUT, Session};
 use crate::store::Letter;
 use crate::wire::Result;
 
@@ -45,7 +46,17 @@ pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
     let named = session.selected.as_ref().unwrap().named(&set, by_uid);
     for (number, uid) in named {
         if let Some(response) = respond(session, number, uid, &items) {
+            let size = response.len();
             session.wire.line(response)?;
+            let now = session.shared.clock.now();
+            if session
+                .shared
+                .gmail()
+                .is_some_and(|gmail| gmail.downloads(size, now))
+            {
+                session.wire.line(LOCKED_OUT)?;
+                return Err(session.wire.close());
+            }
         }
     }
     if by_uid {
@@ -155,6 +166,7 @@ impl Asked<'_> {
             MessageDataItemName::Rfc822Size => format!("RFC822.SIZE {}", octets.len()).into_bytes(),
             MessageDataItemName::Flags => self.flags().into_bytes(),
             MessageDataItemName::InternalDate => self.internal_date().into_bytes(),
+            MessageDataItemName::Envelope => envelope::envelope(octets),
             MessageDataItemName::Rfc822 => with_text("RFC822", octets),
             MessageDataItemName::Rfc822Header => with_text("RFC822.HEADER", head),
             MessageDataItemName::Rfc822Text => with_text("RFC822.TEXT", body),

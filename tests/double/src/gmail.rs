@@ -3,73 +3,30 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, Utc};
 
-use crate::append::Unfinished;
-use crate::clock::Clock;
 use crate::server::{Role, Server, Shared};
-use crate::store::{Store, Stored};
-use crate::tls::Certificate;
+use crate::store::{Folder, Store, Stored};
 use crate::tokens::Tokens;
 
-/// When a search finds what was appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IndexDelay {
-    /// At once.
-    #[default]
-    None,
-    /// So long after it was stored, by the server's clock.
-    For(Duration),
-    /// After so many SEARCH commands that missed it.
-    Searches(u32),
-}
-
+/// The daily limits of traffic.
+mod limits;
 /// How Gmail is today.
-#[derive(Debug, Clone)]
-pub struct GmailOptions {
-    /// The account.
-    pub user: String,
-    /// What is right or wrong about the certificate; read at the start only.
-    pub certificate: Certificate,
-    /// The clock it goes by; read at the start only.
-    pub clock: Clock,
-    /// Words missing from the capability lists: `UIDPLUS`, `SASL-IR`, `X-GM-EXT-1`, `APPENDLIMIT`.
-    pub without: Vec<String>,
-    /// Keeps one copy of what is appended twice (GMAIL.md 3.4).
-    pub deduplicates: bool,
-    /// When a search finds what was appended.
-    pub index_delay: IndexDelay,
-    /// What becomes of an APPEND that was cut after its literal.
-    pub unfinished: Unfinished,
-    /// APPENDLIMIT (GMAIL.md 1.3).
-    pub append_limit: usize,
-    /// So many sessions at a time (GMAIL.md 6.1).
-    pub most_sessions: usize,
-}
+mod options;
 
-impl Default for GmailOptions {
-    fn default() -> GmailOptions {
-        GmailOptions {
-            user: "user@gmail.com".to_owned(),
-            certificate: Certificate::default(),
-            clock: Clock::default(),
-            without: Vec::new(),
-            deduplicates: true,
-            index_delay: IndexDelay::default(),
-            unfinished: Unfinished::default(),
-            append_limit: 35_651_584,
-            most_sessions: 15,
-        }
-    }
-}
+use limits::Traffic;
+pub use options::{
+    AppendAnswer, Challenge, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
+    refused_logins,
+};
 
 /// What the connections to Gmail share, besides the messages.
 pub(crate) struct GmailState {
     options: Mutex<GmailOptions>,
     pub tokens: Tokens,
     sessions: Mutex<BTreeSet<usize>>,
+    traffic: Mutex<Traffic>,
 }
 
 impl GmailState {
@@ -81,6 +38,29 @@ impl GmailState {
     pub fn admits(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
         let expires = self.tokens.admits(user, token);
         expires.filter(|_| self.options().user == user)
+    }
+
+    /// Counts octets that come in by APPEND; says whether the account is locked out (by now).
+    pub fn uploads(&self, octets: usize, now: DateTime<Utc>) -> bool {
+        let options = self.options();
+        self.traffic.lock().unwrap().upload(octets, now, &options)
+    }
+
+    /// Counts octets that go out by FETCH; says whether the account is locked out (by now).
+    pub fn downloads(&self, octets: usize, now: DateTime<Utc>) -> bool {
+        let options = self.options();
+        self.traffic.lock().unwrap().download(octets, now, &options)
+    }
+
+    /// Says whether the account is locked out.
+    pub fn is_locked_out(&self, now: DateTime<Utc>) -> bool {
+        self.traffic.lock().unwrap().is_locked_out(now)
+    }
+
+    /// Says whether the reader has this folder shown in IMAP.
+    pub fn shows(&self, folder: &Folder) -> bool {
+        let options = self.options();
+        !options.hidden.iter().any(|attribute| folder.is(attribute))
     }
 
     /// Gives a connection one of the places, if one is free.
@@ -110,13 +90,15 @@ impl Gmail {
     pub fn start(options: GmailOptions) -> Gmail {
         let clock = options.clock.clone();
         let certificate = options.certificate.clone();
-        let role = Role::Gmail(GmailState {
+        let store = empty_account(options.language);
+        let role = Role::Gmail(Box::new(GmailState {
             options: Mutex::new(options),
             tokens: Tokens::new(clock.clone()),
             sessions: Mutex::default(),
-        });
+            traffic: Mutex::default(),
+        }));
         Gmail {
-            server: Server::start(Shared::new(role, clock, &certificate, empty_account())),
+            server: Server::start(Shared::new(role, clock, &certificate, store)),
         }
     }
 
@@ -164,6 +146,13 @@ impl Gmail {
         self.mailboxes().messages(&self.name_of("\\All"))
     }
 
+    /// How many octets came in by APPEND today, by the server's clock.
+    #[must_use]
+    pub fn uploaded_today(&self) -> usize {
+        let now = self.server.clock().now();
+        self.state().traffic.lock().unwrap().uploaded(now)
+    }
+
     /// The messages in Trash.
     #[must_use]
     pub fn trashed(&self) -> Vec<Stored> {
@@ -197,16 +186,22 @@ impl Deref for Gmail {
 }
 
 /// The folders of a new account (GMAIL.md 1.5).
-fn empty_account() -> Store {
+fn empty_account(language: Language) -> Store {
     let mut store = Store::new(1);
+    let (root, names) = language.names();
+    let specials: [&[&str]; 7] = [
+        &["\\All", "\\HasNoChildren"],
+        &["\\HasNoChildren", "\\Trash"],
+        &["\\Drafts", "\\HasNoChildren"],
+        &["\\HasNoChildren", "\\Important"],
+        &["\\HasNoChildren", "\\Sent"],
+        &["\\HasNoChildren", "\\Junk"],
+        &["\\Flagged", "\\HasNoChildren"],
+    ];
     store.create("INBOX", &["\\HasNoChildren"]);
-    store.create("[Gmail]", &["\\HasChildren", "\\Noselect"]);
-    store.create("[Gmail]/All Mail", &["\\All", "\\HasNoChildren"]);
-    store.create("[Gmail]/Bin", &["\\HasNoChildren", "\\Trash"]);
-    store.create("[Gmail]/Drafts", &["\\Drafts", "\\HasNoChildren"]);
-    store.create("[Gmail]/Important", &["\\HasNoChildren", "\\Important"]);
-    store.create("[Gmail]/Sent Mail", &["\\HasNoChildren", "\\Sent"]);
-    store.create("[Gmail]/Spam", &["\\HasNoChildren", "\\Junk"]);
-    store.create("[Gmail]/Starred", &["\\Flagged", "\\HasNoChildren"]);
+    store.create(root, &["\\HasChildren", "\\Noselect"]);
+    for (name, attributes) in names.iter().zip(specials) {
+        store.create(&format!("{root}/{name}"), attributes);
+    }
     store
 }

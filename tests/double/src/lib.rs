@@ -36,8 +36,12 @@
 
 /// APPEND: the message literal, what Gmail refuses, and what becomes of an unfinished one.
 mod append;
+/// STORE, COPY, MOVE and EXPUNGE.
+mod change;
 /// A clock that tests move on.
 mod clock;
+/// FETCH ENVELOPE.
+mod envelope;
 /// What happened on the connections of a server, numbered.
 mod events;
 /// What goes wrong, and when.
@@ -83,7 +87,10 @@ pub use append::Unfinished;
 pub use clock::{Clock, date};
 pub use events::{Event, What};
 pub use faults::{Fault, Faults};
-pub use gmail::{Gmail, GmailOptions, IndexDelay};
+pub use gmail::{
+    AppendAnswer, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
+    refused_logins,
+};
 pub use oauth::{TokenEndpoint, TokenOptions};
 pub use server::Server;
 pub use source::{Security, Source, SourceOptions};

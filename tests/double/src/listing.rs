@@ -5,6 +5,7 @@ use imap_codec::imap_types::mailbox::ListMailbox;
 use imap_codec::imap_types::status::StatusDataItemName;
 
 use crate::grammar::{self, name};
+use crate::select::is_shown;
 use crate::session::Session;
 use crate::store::{Folder, Store};
 use crate::wire::Result;
@@ -42,7 +43,10 @@ fn lines(session: &Session, reference: &str, pattern: &str) -> Vec<String> {
     }
     let pattern = format!("{reference}{pattern}");
     let store = session.shared.store();
-    let listed = store.folders.iter().filter(|folder| folder.is_listed);
+    let listed = store
+        .folders
+        .iter()
+        .filter(|folder| is_shown(session, folder));
     let matching = listed.filter(|folder| matches(&pattern, &folder.name));
     let line = |folder: &Folder| {
         let attributes = folder.attributes.join(" ");
@@ -86,7 +90,8 @@ pub(crate) fn status(
 ) -> Result<()> {
     let shared = session.shared.clone();
     let store = shared.store();
-    let Some(folder) = store.folder(mailbox) else {
+    let shown = |folder: &&Folder| is_shown(session, folder);
+    let Some(folder) = store.folder(mailbox).filter(shown) else {
         drop(store);
         return refuse(session, "Unknown Mailbox", mailbox);
     };
@@ -154,6 +159,33 @@ pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
     }
     session.shared.store().create(mailbox, &["\\HasNoChildren"]);
     let text = session.words.create;
+    session.wire.answer(text)
+}
+
+/// ENABLE (RFC 5161); what it enables is not done.
+pub(crate) fn enable(session: &mut Session) -> Result<()> {
+    session.wire.line("* ENABLED UTF8=ACCEPT")?;
+    let text = session.words.ok;
+    session.wire.answer(text)
+}
+
+/// GETQUOTAROOT (RFC 2087, GMAIL.md 5).
+pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
+    let letters = session
+        .shared
+        .store()
+        .letters
+        .values()
+        .map(|letter| letter.octets.len())
+        .sum();
+    let used: usize = letters;
+    session
+        .wire
+        .line(format!("* QUOTAROOT {} \"\"", quoted(mailbox)))?;
+    session
+        .wire
+        .line(format!("* QUOTA \"\" (STORAGE {} 31457280)", used / 1024))?;
+    let text = session.words.ok;
     session.wire.answer(text)
 }
 

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::events::What;
+use crate::gmail::{Challenge, Volunteered};
 use crate::grammar::{Reader, word};
 use crate::server::Role;
 use crate::session::Session;
@@ -25,12 +26,12 @@ const SOURCE_AFTER: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE CHI
     UIDPLUS UNSELECT LITERAL+ SPECIAL-USE";
 
 /// GMAIL.md 2.2.
-const CHALLENGE: &str = r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#;
 const REFUSAL: &str = "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
 
 /// GMAIL.md 2.3: what a password gets.
 const NO_PASSWORDS: &str = "NO [ALERT] Application-specific password required: \
     https://support.google.com/accounts/answer/185833 (Failure)";
+const LOCKED_OUT: &str = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)";
 const TOO_MANY: &str = "NO [ALERT] Too many simultaneous connections. (Failure)";
 
 /// The first line of the server.
@@ -109,6 +110,19 @@ pub(crate) fn start_tls(session: &mut Session) -> Result<()> {
     session.wire.secure(&shared.identity.config)
 }
 
+/// What every log-in is to be answered, if the options say so.
+fn prepared_answer(session: &Session) -> Option<Vec<String>> {
+    session.shared.gmail()?.options().login_answer.clone()
+}
+
+fn say(session: &mut Session, lines: &[String]) -> Result<()> {
+    for line in lines {
+        let line = line.replace("<T>", &session.wire.tag);
+        session.wire.line(line)?;
+    }
+    Ok(())
+}
+
 /// LOGIN. An 8-bit password in a quoted string is taken, as Dovecot takes it.
 pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
     let mut reader = Reader::new(arguments);
@@ -137,6 +151,13 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
             .offence("the client sent more after AUTHENTICATE before it was answered");
     }
     let (mechanism, initial) = word(arguments);
+    if let Some(lines) = prepared_answer(session) {
+        if initial.is_empty() {
+            session.wire.line("+ ")?;
+            session.reply()?;
+        }
+        return say(session, &lines);
+    }
     let mechanism = String::from_utf8_lossy(mechanism).to_ascii_uppercase();
     if !offers(session, &format!("AUTH={mechanism}")) {
         return session
@@ -227,12 +248,11 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
         return refuse_malformed(session);
     };
     let Some(expires) = gmail.admits(&user, &token) else {
-        session
-            .wire
-            .line(format!("+ {}", STANDARD.encode(CHALLENGE)))?;
-        session.reply()?;
-        return session.wire.answer(REFUSAL);
+        return challenge(session);
     };
+    if gmail.is_locked_out(shared.clock.now()) {
+        return session.wire.answer(LOCKED_OUT);
+    }
     if !gmail.let_in(session.wire.connection()) {
         return session.wire.answer(TOO_MANY);
     }
@@ -241,11 +261,37 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
     if session.wire.event(What::LoggedIn(user.clone()))? == Verdict::Done {
         return Ok(());
     }
-    let line = format!("* CAPABILITY {}", words(session));
-    session.wire.line(line)?;
+    welcome_to_gmail(session, &user)
+}
+
+/// GMAIL.md 1.3: three ways to tell what the session can do.
+fn welcome_to_gmail(session: &mut Session, user: &str) -> Result<()> {
+    let words = words(session);
+    let place = session.shared.gmail().unwrap().options().capabilities;
+    let code = match place {
+        Volunteered::InCode => format!("[CAPABILITY {words}] "),
+        _ => String::new(),
+    };
+    if place == Volunteered::Untagged {
+        session.wire.line(format!("* CAPABILITY {words}"))?;
+    }
     session
         .wire
-        .answer(&format!("OK {user} authenticated (Success)"))
+        .answer(&format!("OK {code}{user} authenticated (Success)"))
+}
+
+/// The error challenge; the NO waits for the client's line (GMAIL.md 2.2).
+fn challenge(session: &mut Session) -> Result<()> {
+    let challenge = session.shared.gmail().unwrap().options().challenge;
+    if challenge == Challenge::AfterCapability {
+        let line = format!("* CAPABILITY {}", words(session));
+        session.wire.line(line)?;
+    }
+    session
+        .wire
+        .line(format!("+ {}", STANDARD.encode(challenge.json())))?;
+    session.reply()?;
+    session.wire.answer(REFUSAL)
 }
 
 /// User and token of `user=<user>^Aauth=Bearer <token>^A^A` or `n,a=<user>,^A…auth=Bearer <token>^A^A`.

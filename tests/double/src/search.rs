@@ -5,6 +5,7 @@
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use imap_codec::imap_types::sequence::SequenceSet;
 
+use crate::gmail::HeaderSearch;
 use crate::grammar::{Reader, Request};
 use crate::header;
 use crate::select::{self, Selected, covers};
@@ -38,16 +39,40 @@ pub(crate) enum Key {
 pub(crate) struct Manner {
     /// It is Gmail: `HEADER <name> ""` finds everything, and X-GM keys are known.
     pub is_gmail: bool,
+    pub header_search: HeaderSearch,
     /// The time zone whose days dates mean.
     pub zone: FixedOffset,
     pub now: DateTime<Utc>,
+}
+
+impl Manner {
+    /// Says whether a value can be found at all (GMAIL.md 4).
+    fn finds(self, value: &[u8]) -> bool {
+        let is_odd = value.iter().any(|octet| b"{}!&%".contains(octet));
+        self.header_search != HeaderSearch::MissesOddValues || !is_odd
+    }
+}
+
+impl Key {
+    /// Says whether a HEADER key is in it.
+    fn asks_header(&self) -> bool {
+        match self {
+            Key::Header(..) => true,
+            Key::Not(key) => key.asks_header(),
+            Key::Or(a, b) => a.asks_header() || b.asks_header(),
+            Key::And(keys) => keys.iter().any(Key::asks_header),
+            _ => false,
+        }
+    }
 }
 
 /// SEARCH and UID SEARCH.
 pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
     let by_uid = request.name.starts_with("UID");
     let manner = manner(session);
-    let Some(key) = read(&request.arguments, manner.is_gmail) else {
+    let key = read(&request.arguments, manner.is_gmail);
+    let refuses = manner.header_search == HeaderSearch::Refused;
+    let Some(key) = key.filter(|key| !(refuses && key.asks_header())) else {
         return session.unparsable();
     };
     let found: Vec<String> = {
@@ -77,6 +102,10 @@ fn manner(session: &Session) -> Manner {
     let zone = session.shared.source().map(|options| options.zone);
     Manner {
         is_gmail: zone.is_none(),
+        header_search: session
+            .shared
+            .gmail()
+            .map_or(HeaderSearch::Usual, |gmail| gmail.options().header_search),
         zone: zone.unwrap_or(FixedOffset::east_opt(0).unwrap()),
         now: session.shared.clock.now(),
     }
@@ -144,10 +173,14 @@ impl Candidate<'_> {
             Key::Smaller(size) => octets.len() < *size,
             Key::Flag(flag) => self.letter.flags.contains(flag),
             Key::Header(name, value) => {
-                is_indexed && has_field(octets, name, value, manner.is_gmail)
+                is_indexed && manner.finds(value) && has_field(octets, name, value, manner.is_gmail)
             }
             Key::Text(text) => is_indexed && contains(octets, text),
-            Key::Raw(query) => is_indexed && meets_raw(octets, query),
+            Key::Raw(query) => {
+                // Braces mean something of their own here.
+                let bare = query.trim_matches(['{', '}']);
+                is_indexed && manner.finds(bare.as_bytes()) && meets_raw(octets, query)
+            }
             Key::Message(id) => self.id == *id,
             Key::Not(key) => !self.meets(key, manner),
             Key::Or(a, b) => self.meets(a, manner) || self.meets(b, manner),

@@ -75,10 +75,7 @@ pub(crate) fn select(session: &mut Session, request: &Request) -> Result<()> {
     session.selected = None;
     let shared = session.shared.clone();
     let store = shared.store();
-    let folder = store
-        .folder(&typed)
-        .filter(|folder| !folder.is("\\Noselect"));
-    let Some(folder) = folder else {
+    let Some(folder) = openable(session, &store, &typed) else {
         drop(store);
         return refuse(session, &typed);
     };
@@ -105,6 +102,18 @@ pub(crate) fn select(session: &mut Session, request: &Request) -> Result<()> {
         ),
     };
     session.wire.answer(&text)
+}
+
+/// The mailbox of this name, if it is shown and can be opened.
+pub(crate) fn openable<'a>(session: &Session, store: &'a Store, name: &str) -> Option<&'a Folder> {
+    let folder = store.folder(name).filter(|folder| !folder.is("\\Noselect"));
+    folder.filter(|folder| is_shown(session, folder))
+}
+
+/// Says whether the mailbox is there as far as IMAP is concerned.
+pub(crate) fn is_shown(session: &Session, folder: &Folder) -> bool {
+    let gmail = session.shared.gmail();
+    gmail.is_none_or(|gmail| gmail.shows(folder))
 }
 
 fn refuse(session: &mut Session, typed: &str) -> Result<()> {

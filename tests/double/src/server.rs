@@ -19,7 +19,7 @@ use crate::wire::{Gone, Pace, Result, Wire};
 /// Which server is played.
 pub(crate) enum Role {
     Source(Mutex<SourceOptions>),
-    Gmail(GmailState),
+    Gmail(Box<GmailState>),
 }
 
 /// What all connections of a server share.

@@ -1,12 +1,12 @@
 //! One connection: its state, and which command goes where.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use imap_codec::imap_types::command::CommandBody;
 
 use crate::append;
+use crate::change;
 use crate::events::What;
 use crate::fetch;
 use crate::grammar::{Literal, Request, announced, name};
@@ -21,6 +21,10 @@ use crate::words::{self, Words};
 
 /// A client may send so many octets of a literal without being asked (RFC 7888, LITERAL-).
 const LARGEST_UNASKED: usize = 4096;
+
+/// The last words to an account that had too much traffic (GMAIL.md 2.4).
+pub(crate) const LOCKED_OUT: &str =
+    "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.";
 
 /// A connection and what it has come to.
 pub(crate) struct Session {
@@ -86,11 +90,9 @@ impl Session {
     }
 
     fn greet(&mut self) -> Result<()> {
-        if self.wire.hears(Duration::ZERO)? {
-            self.shared.offence("the client spoke before the greeting");
-        }
         let greeting = login::greeting(self);
-        self.wire.line(greeting)
+        self.wire
+            .prompt(greeting, "the client spoke before the greeting")
     }
 
     /// How the connection is protected.
@@ -154,12 +156,8 @@ impl Session {
     /// Asks for a literal, unless the client sends it unasked.
     pub fn ask_for(&mut self, literal: Literal) -> Result<()> {
         if literal.is_awaited {
-            if self.wire.hears(Duration::ZERO)? {
-                self.shared
-                    .offence("the client sent a literal before it was asked for");
-            }
-            let text = self.words.go_ahead;
-            return self.wire.line(text);
+            let offence = "the client sent a literal before it was asked for";
+            return self.wire.prompt(self.words.go_ahead, offence);
         }
         if literal.octets > LARGEST_UNASKED {
             self.shared
@@ -190,6 +188,7 @@ impl Session {
             "SELECT" | "EXAMINE" => select::select(self, request),
             "SEARCH" | "UID SEARCH" => search::search(self, request),
             "FETCH" | "UID FETCH" => fetch::fetch(self, request),
+            "STORE" | "UID STORE" => change::store(self, request),
             _ => match request.decode() {
                 Some(body) => self.obey_decoded(body),
                 None => self.unparsable(),
@@ -210,6 +209,19 @@ impl Session {
                 mailbox,
                 item_names,
             } => listing::status(self, &name(&mailbox), &item_names),
+            CommandBody::Enable { .. } => listing::enable(self),
+            CommandBody::GetQuotaRoot { mailbox } => listing::quota_root(self, &name(&mailbox)),
+            CommandBody::Copy {
+                sequence_set,
+                mailbox,
+                uid,
+            } => change::copy(self, &sequence_set, &name(&mailbox), uid),
+            CommandBody::Move {
+                sequence_set,
+                mailbox,
+                uid,
+            } => change::relocate(self, &sequence_set, &name(&mailbox), uid),
+            CommandBody::Expunge | CommandBody::ExpungeUid { .. } => change::expunge(self),
             CommandBody::Create { mailbox } => listing::create(self, &name(&mailbox)),
             CommandBody::Idle => crate::idle::idle(self),
             _ => self.unparsable(),

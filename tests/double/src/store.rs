@@ -49,7 +49,6 @@ pub(crate) struct Folder {
     pub name: String,
     /// Its attributes in a LIST response, sorted.
     pub attributes: Vec<String>,
-    pub is_listed: bool,
     pub uid_validity: u32,
     pub uid_next: u32,
     pub rows: BTreeMap<u32, u64>,
@@ -122,7 +121,6 @@ impl Store {
         self.folders.push(Folder {
             name: name.to_owned(),
             attributes: attributes.iter().map(|&text| text.to_owned()).collect(),
-            is_listed: true,
             uid_validity: self.next_validity,
             uid_next: 1,
             rows: BTreeMap::new(),
@@ -194,6 +192,23 @@ impl Store {
             folder.remove(key);
         }
         self.label(key, to);
+    }
+
+    /// Gives a message a label, if it does not have it; gives its UID there.
+    pub fn relabel(&mut self, key: u64, folder: &str) -> u32 {
+        let rows = &self.folder(folder).unwrap().rows;
+        let held = rows.iter().find(|(_, held)| **held == key);
+        match held {
+            Some((uid, _)) => *uid,
+            None => self.label(key, folder),
+        }
+    }
+
+    /// Takes a message out of the folders that this is true of.
+    pub fn unlabel(&mut self, key: u64, is_left: impl Fn(&Folder) -> bool) {
+        for folder in self.folders.iter_mut().filter(|folder| is_left(folder)) {
+            folder.remove(key);
+        }
     }
 
     /// Stores a message later: at this time, or when the test says so.

@@ -134,15 +134,34 @@ impl Wire {
     /// Sends a line; CRLF is added. It may hold literals.
     pub fn line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
         let line = line.as_ref();
-        let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
-        let verdict = match self.shared.faults.meet(self.connection, What::Line(shown)) {
-            None => Verdict::Go,
-            Some(fault) => self.suffer(fault, line)?,
-        };
+        if self.line_event(line)? == Verdict::Go {
+            self.put(line)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a line that the client has to wait for; notes the offence if it has not waited.
+    pub fn prompt(&mut self, line: impl AsRef<[u8]>, offence: &str) -> Result<()> {
+        let line = line.as_ref();
+        let verdict = self.line_event(line)?;
+        if self.received.is_empty() {
+            self.look(Duration::ZERO)?;
+        }
+        if !self.received.is_empty() {
+            self.shared.offence(offence);
+        }
         if verdict == Verdict::Go {
             self.put(line)?;
         }
         Ok(())
+    }
+
+    fn line_event(&mut self, line: &[u8]) -> Result<Verdict> {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
+        match self.shared.faults.meet(self.connection, What::Line(shown)) {
+            None => Ok(Verdict::Go),
+            Some(fault) => self.suffer(fault, line),
+        }
     }
 
     /// Sends a tagged line.
@@ -265,6 +284,10 @@ impl Wire {
             Fault::HalfThenEof => {
                 let _ = self.write(&line[..line.len() / 2]);
                 Err(self.doom(Ending::Eof))
+            }
+            Fault::Pause(time) => {
+                thread::sleep(time);
+                Ok(Verdict::Go)
             }
             Fault::Stall => self.stall(),
             Fault::Instead(text) => {

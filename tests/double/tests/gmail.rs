@@ -14,59 +14,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use double::{Fault, Gmail, GmailOptions, IndexDelay, Stored, Unfinished, date};
+use double::{Fault, IndexDelay, Stored, Unfinished, date};
 use talk::Talk;
+use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 
-const HOUR: Duration = Duration::from_hours(1);
 const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
-
-fn start() -> Gmail {
-    Gmail::start(GmailOptions::default())
-}
-
-fn connected(gmail: &Gmail) -> Talk {
-    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
-    talk.play("S: * OK Gimap ready for requests from 127.0.0.1 <*>");
-    talk
-}
-
-/// What XOAUTH2 wants to hear.
-fn bearer(user: &str, token: &str) -> String {
-    STANDARD.encode(format!("user={user}\x01auth=Bearer {token}\x01\x01"))
-}
-
-fn logged_in(gmail: &Gmail) -> Talk {
-    let mut talk = connected(gmail);
-    let token = gmail.tokens().issue(&gmail.user(), HOUR);
-    talk.say(&format!(
-        "l AUTHENTICATE XOAUTH2 {}",
-        bearer(&gmail.user(), &token)
-    ));
-    talk.play(
-        "S: * CAPABILITY <*>
-         S: l OK user@gmail.com authenticated (Success)",
-    );
-    talk
-}
-
-fn examined(gmail: &Gmail, mailbox: &str) -> Talk {
-    let mut talk = logged_in(gmail);
-    talk.say(&format!("e EXAMINE \"{mailbox}\""));
-    while !talk.hear().starts_with("e OK") {}
-    talk
-}
-
-/// Appends a message and gives the answer.
-fn append(talk: &mut Talk, arguments: &str, octets: &[u8]) -> String {
-    talk.say(&format!("p APPEND {arguments} {{{}}}", octets.len()));
-    let first = talk.hear();
-    if first != "+ go ahead" {
-        return first;
-    }
-    talk.write(octets);
-    talk.write(b"\r\n");
-    talk.hear()
-}
 
 fn uids(stored: &[Stored]) -> Vec<u32> {
     stored.iter().map(|stored| stored.uid).collect()

@@ -1,0 +1,249 @@
+//! How Gmail is today.
+
+use std::time::Duration;
+
+use crate::append::Unfinished;
+use crate::clock::Clock;
+use crate::tls::Certificate;
+
+/// When a search finds what was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexDelay {
+    /// At once.
+    #[default]
+    None,
+    /// So long after it was stored, by the server's clock.
+    For(Duration),
+    /// After so many SEARCH commands that missed it.
+    Searches(u32),
+}
+
+/// Where the capabilities after log-in are told (GMAIL.md 1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Volunteered {
+    /// In an untagged line before the tagged OK.
+    #[default]
+    Untagged,
+    /// As a code in the tagged OK.
+    InCode,
+    /// Nowhere.
+    Omitted,
+}
+
+/// The error challenge to a refused token (GMAIL.md 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Challenge {
+    /// As seen in practice.
+    #[default]
+    Status400,
+    /// As in Google's documentation.
+    Status401,
+    /// As in practice, after an untagged CAPABILITY line.
+    AfterCapability,
+}
+
+impl Challenge {
+    /// The JSON of the challenge.
+    pub(crate) fn json(self) -> &'static str {
+        match self {
+            Challenge::Status401 => {
+                r#"{"status":"401","schemes":"bearer mac","scope":"https://mail.google.com/"}"#
+            }
+            _ => r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#,
+        }
+    }
+}
+
+/// The answer to an APPEND that could be stored (GMAIL.md 3.1, 3.2, 2.4).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AppendAnswer {
+    /// `OK [APPENDUID v u] (Success)`.
+    #[default]
+    Usual,
+    /// `OK (Success)`, and it is stored.
+    WithoutUid,
+    /// `OK (Success)`, and it is not stored.
+    WithoutUidNorMessage,
+    /// `OK [APPENDUID v u](Success)`.
+    WithoutBlank,
+    /// `OK [APPENDUID v u] (Success) [THROTTLED]`.
+    Throttled,
+    /// This, after the tag, and it is not stored.
+    Refusal(String),
+}
+
+/// How SEARCH HEADER goes (GMAIL.md 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderSearch {
+    /// As RFC 3501 has it.
+    #[default]
+    Usual,
+    /// Values with `{`, `}`, `!`, `&` or `%` are never found, by X-GM-RAW neither.
+    MissesOddValues,
+    /// It is answered BAD.
+    Refused,
+}
+
+/// The names of the system folders (GMAIL.md 1.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// `[Gmail]/Bin`.
+    #[default]
+    British,
+    /// `[Gmail]/Trash`.
+    American,
+    /// `[Google Mail]/Papierkorb`, with umlauts in modified UTF-7.
+    German,
+    /// All of it in modified UTF-7.
+    Chinese,
+}
+
+impl Language {
+    /// The folder above, and All Mail, Trash, Drafts, Important, Sent, Spam, Starred.
+    pub(crate) fn names(self) -> (&'static str, [&'static str; 7]) {
+        let english = |trash| {
+            [
+                "All Mail",
+                trash,
+                "Drafts",
+                "Important",
+                "Sent Mail",
+                "Spam",
+                "Starred",
+            ]
+        };
+        match self {
+            Language::British => ("[Gmail]", english("Bin")),
+            Language::American => ("[Gmail]", english("Trash")),
+            Language::German => (
+                "[Google Mail]",
+                [
+                    "Alle Nachrichten",
+                    "Papierkorb",
+                    "Entw&APw-rfe",
+                    "Wichtig",
+                    "Gesendet",
+                    "Spam",
+                    "Markiert",
+                ],
+            ),
+            Language::Chinese => (
+                "[Gmail]",
+                [
+                    "&YkBnCZCuTvY-",
+                    "&V4NXPmh2-",
+                    "&g0l6Pw-",
+                    "&kc2JgQ-",
+                    "&XfJT0ZCuTvY-",
+                    "&V4NXPpCuTvY-",
+                    "&XfJSoGYfaAc-",
+                ],
+            ),
+        }
+    }
+}
+
+/// How Gmail is today.
+#[derive(Debug, Clone)]
+pub struct GmailOptions {
+    /// The account.
+    pub user: String,
+    /// What is right or wrong about the certificate; read at the start only.
+    pub certificate: Certificate,
+    /// The clock it goes by; read at the start only.
+    pub clock: Clock,
+    /// The names of the system folders; read at the start only.
+    pub language: Language,
+    /// Special-use attributes of folders that the reader does not show in IMAP: `\All`.
+    pub hidden: Vec<String>,
+    /// Words missing from the capability lists: `UIDPLUS`, `SASL-IR`, `X-GM-EXT-1`, `APPENDLIMIT`.
+    pub without: Vec<String>,
+    /// Where the capabilities after log-in are told.
+    pub capabilities: Volunteered,
+    /// What every log-in is answered instead, line by line, `<T>` being the tag; see
+    /// `refused_logins`.
+    pub login_answer: Option<Vec<String>>,
+    /// The error challenge to a refused token.
+    pub challenge: Challenge,
+    /// Keeps one copy of what is appended twice (GMAIL.md 3.4).
+    pub deduplicates: bool,
+    /// When a search finds what was appended.
+    pub index_delay: IndexDelay,
+    /// How SEARCH HEADER goes.
+    pub header_search: HeaderSearch,
+    /// The answer to an APPEND that could be stored.
+    pub append_answer: AppendAnswer,
+    /// What is wrong with an APPEND is said only after its literal, never before.
+    pub refuses_after_literal: bool,
+    /// What becomes of an APPEND that was cut after its literal.
+    pub unfinished: Unfinished,
+    /// APPENDLIMIT (GMAIL.md 1.3).
+    pub append_limit: usize,
+    /// So many sessions at a time (GMAIL.md 6.1).
+    pub most_sessions: usize,
+    /// So many octets a day by APPEND; more, and the account is locked out (GMAIL.md 6.1).
+    pub daily_upload: usize,
+    /// So many octets a day by FETCH; more, and the account is locked out.
+    pub daily_download: usize,
+    /// How long it is then.
+    pub lockout: Duration,
+}
+
+impl Default for GmailOptions {
+    fn default() -> GmailOptions {
+        GmailOptions {
+            user: "user@gmail.com".to_owned(),
+            certificate: Certificate::default(),
+            clock: Clock::default(),
+            language: Language::default(),
+            hidden: Vec::new(),
+            without: Vec::new(),
+            capabilities: Volunteered::default(),
+            login_answer: None,
+            challenge: Challenge::default(),
+            deduplicates: true,
+            index_delay: IndexDelay::default(),
+            header_search: HeaderSearch::default(),
+            append_answer: AppendAnswer::default(),
+            refuses_after_literal: false,
+            unfinished: Unfinished::default(),
+            append_limit: 35_651_584,
+            most_sessions: 15,
+            daily_upload: 500_000_000,
+            daily_download: 2_500_000_000,
+            lockout: Duration::from_hours(24),
+        }
+    }
+}
+
+/// Every answer to a refused log-in that was seen (GMAIL.md 2.3, 1.4), for
+/// `GmailOptions::login_answer`.
+#[must_use]
+pub fn refused_logins() -> Vec<Vec<String>> {
+    let single = [
+        "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+        "NO [ALERT] Invalid credentials (Failure)",
+        "NO Lookup failed cf29mb85450632edb",
+        "NO [ALERT] IMAP access is disabled for your domain. Please contact your domain administrator for questions about this feature. (Failure)",
+        "NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page and enable your account for IMAP access. (Failure)",
+        "NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)",
+        "NO [ALERT] Too many simultaneous connections. (Failure)",
+        "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)",
+        "NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)",
+        "NO [UNAVAILABLE] Temporary System Error",
+        "NO [UNAVAILABLE] Temporary System Problem (Failure)",
+        "NO [ALERT] Lockdown in sector 4 (Failure)",
+    ];
+    let mut answers: Vec<Vec<String>> = single
+        .iter()
+        .map(|line| vec![format!("<T> {line}")])
+        .collect();
+    answers.push(vec![
+        "* NO [WEBALERT https://accounts.google.com/signin/continue?sarp=1] Web login required."
+            .to_owned(),
+        "<T> NO [ALERT] Please log in via your web browser: \
+         https://support.google.com/mail/accounts/answer/78754 (Failure)"
+            .to_owned(),
+    ]);
+    answers
+}

@@ -1,0 +1,455 @@
+//! Gmail's bad days: every switch of GMAIL.md 9.
+
+// What goes wrong in a test shall end it at the place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod talk;
+
+use std::time::Duration;
+
+use double::{
+    AppendAnswer, Challenge, Event, Fault, Gmail, GmailOptions, HeaderSearch, Language, Pace,
+    Unfinished, Volunteered, date, refused_logins,
+};
+use talk::Talk;
+use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
+
+/// When a fault is due.
+type When = fn(&Event) -> bool;
+
+const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
+
+fn log_in(gmail: &Gmail, talk: &mut Talk) {
+    let token = gmail.tokens().issue("user@gmail.com", HOUR);
+    talk.say(&format!(
+        "a AUTHENTICATE XOAUTH2 {}",
+        bearer("user@gmail.com", &token)
+    ));
+}
+
+#[test]
+fn a_greeting_is_late_or_never_comes() {
+    let gmail = start();
+    let faults = gmail.faults();
+    let is_greeting = |event: &Event| event.is_line("Gimap ready");
+    faults.once(is_greeting, Fault::Pause(Duration::from_millis(30)));
+    connected(&gmail);
+    faults.once(is_greeting, Fault::Stall);
+    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
+    talk.write(b"");
+    assert!(!talk.hears_within(Duration::from_millis(30)));
+    faults.once(is_greeting, Fault::Eof);
+    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
+    assert_eq!(talk.rest(), "");
+}
+
+#[test]
+fn who_speaks_before_the_greeting_is_noted() {
+    let gmail = start();
+    let pause = Fault::Pause(Duration::from_millis(200));
+    gmail
+        .faults()
+        .once(|event| event.is_line("Gimap ready"), pause);
+    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
+    talk.play("C: a CAPABILITY\nS: * OK Gimap <*>\nS: * CAPABILITY <*>\nS: a OK <*>");
+    assert_eq!(
+        gmail.take_offences(),
+        ["the client spoke before the greeting"]
+    );
+}
+
+#[test]
+fn who_goes_on_before_authenticate_is_answered_is_noted() {
+    let gmail = start();
+    let mut talk = connected(&gmail);
+    let token = gmail.tokens().issue("user@gmail.com", HOUR);
+    let line = format!(
+        "a AUTHENTICATE XOAUTH2 {}",
+        bearer("user@gmail.com", &token)
+    );
+    talk.write(format!("{line}\r\nb NOOP\r\n").as_bytes());
+    talk.play("S: * CAPABILITY <*>\nS: a OK <*>\nS: b OK <*>");
+    assert_eq!(
+        gmail.take_offences(),
+        ["the client sent more after AUTHENTICATE before it was answered"]
+    );
+}
+
+#[test]
+fn a_large_literal_that_comes_unasked_is_noted() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    let letter = format!("Subject: x\r\n\r\n{}", "x".repeat(5000));
+    talk.say(&format!("a APPEND INBOX {{{}+}}\r\n{letter}", letter.len()));
+    talk.play("S: a OK <*>");
+    assert_eq!(
+        gmail.take_offences(),
+        ["the client sent a large literal unasked"]
+    );
+}
+
+#[test]
+fn the_capabilities_are_told_in_three_ways() {
+    let gmail = start();
+    gmail.change(|options| options.capabilities = Volunteered::InCode);
+    let mut talk = connected(&gmail);
+    log_in(&gmail, &mut talk);
+    talk.play(
+        "S: a OK [CAPABILITY IMAP4rev1 <*> APPENDLIMIT=35651584] user@gmail.com authenticated (Success)",
+    );
+    gmail.change(|options| {
+        options.capabilities = Volunteered::Omitted;
+        options.append_limit = 1000;
+        options.without = vec!["UIDPLUS".to_owned(), "X-GM-EXT-1".to_owned()];
+    });
+    let mut talk = connected(&gmail);
+    log_in(&gmail, &mut talk);
+    talk.play(
+        "S: a OK user@gmail.com authenticated (Success)
+         C: b CAPABILITY
+         S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=1000
+         S: b OK Thats all she wrote! <*>",
+    );
+    assert_eq!(
+        append(&mut talk, "INBOX", LETTER.as_bytes()),
+        "p OK (Success)"
+    );
+}
+
+#[test]
+fn without_sasl_ir_the_client_has_to_wait() {
+    let gmail = start();
+    gmail.change(|options| options.without.push("SASL-IR".to_owned()));
+    let mut talk = connected(&gmail);
+    log_in(&gmail, &mut talk);
+    talk.play("S: a BAD Could not parse command\nC: b AUTHENTICATE XOAUTH2\nS: + ");
+    assert_eq!(
+        gmail.take_offences(),
+        ["the client sent an initial response without SASL-IR"]
+    );
+}
+
+#[test]
+fn a_login_is_refused_in_every_way_that_was_seen() {
+    let gmail = start();
+    for answer in refused_logins() {
+        gmail.change(|options| options.login_answer = Some(answer.clone()));
+        let mut talk = connected(&gmail);
+        log_in(&gmail, &mut talk);
+        for line in answer {
+            assert_eq!(talk.hear(), line.replace("<T>", "a"));
+        }
+        talk.play("C: b NOOP\nS: b OK Success");
+    }
+    assert_eq!(gmail.logins(), 0);
+}
+
+#[test]
+fn the_challenge_has_other_forms() {
+    let gmail = start();
+    gmail.change(|options| options.challenge = Challenge::Status401);
+    let mut talk = connected(&gmail);
+    talk.say(&format!(
+        "a AUTHENTICATE XOAUTH2 {}",
+        bearer("user@gmail.com", "x")
+    ));
+    talk.play(
+        "S: + eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIG1hYyIsInNjb3BlIjoiaHR0cHM6Ly9tYWlsLmdvb2dsZS5jb20vIn0=
+         C:  \n
+         S: a NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+    );
+    gmail.change(|options| options.challenge = Challenge::AfterCapability);
+    talk.say(&format!(
+        "b AUTHENTICATE XOAUTH2 {}",
+        bearer("user@gmail.com", "x")
+    ));
+    talk.play("S: * CAPABILITY <*>\nS: + eyJzdGF0dXMiOiI0MDAi<*>");
+}
+
+#[test]
+fn a_session_expires_at_any_point_of_an_append() {
+    const EXPIRED: &str = "* BYE Session expired, please login again.";
+    let bye = || Fault::Instead(EXPIRED.to_owned());
+    // Before `+`, after it, after the literal, after it was stored.
+    let moments: [(When, usize); 4] = [
+        (|event| event.is_command("APPEND"), 0),
+        (
+            |event| matches!(event.what, double::What::LiteralBegins(_)),
+            0,
+        ),
+        (Event::is_literal, 0),
+        (|event| event.is_line("APPENDUID"), 1),
+    ];
+    for (when, stored) in moments {
+        let gmail = start();
+        let mut talk = logged_in(&gmail);
+        gmail.faults().once(when, bye());
+        talk.say(&format!("a APPEND INBOX {{{}}}", LETTER.len()));
+        let first = talk.hear();
+        if first != EXPIRED {
+            talk.say(LETTER);
+            assert_eq!(talk.rest(), format!("{EXPIRED}\r\n"));
+        }
+        assert_eq!(gmail.all_mail().len(), stored);
+    }
+    let gmail = start();
+    gmail.change(|options| options.unfinished = Unfinished::Stored);
+    let mut talk = logged_in(&gmail);
+    gmail.faults().once(Event::is_literal, bye());
+    assert_eq!(append(&mut talk, "INBOX", LETTER.as_bytes()), EXPIRED);
+    assert_eq!(gmail.all_mail().len(), 1);
+}
+
+#[test]
+fn folders_have_names_in_four_languages() {
+    for (language, all, trash) in [
+        (Language::British, "[Gmail]/All Mail", "[Gmail]/Bin"),
+        (Language::American, "[Gmail]/All Mail", "[Gmail]/Trash"),
+        (
+            Language::German,
+            "[Google Mail]/Alle Nachrichten",
+            "[Google Mail]/Papierkorb",
+        ),
+        (
+            Language::Chinese,
+            "[Gmail]/&YkBnCZCuTvY-",
+            "[Gmail]/&V4NXPmh2-",
+        ),
+    ] {
+        let gmail = Gmail::start(GmailOptions {
+            language,
+            ..GmailOptions::default()
+        });
+        let mut talk = logged_in(&gmail);
+        talk.say("a LIST \"\" \"*\"");
+        let mut lines = Vec::new();
+        while !lines
+            .last()
+            .is_some_and(|line: &String| line.starts_with("a "))
+        {
+            lines.push(talk.hear());
+        }
+        assert!(lines.contains(&format!("* LIST (\\All \\HasNoChildren) \"/\" \"{all}\"")));
+        assert!(lines.contains(&format!(
+            "* LIST (\\HasNoChildren \\Trash) \"/\" \"{trash}\""
+        )));
+    }
+}
+
+#[test]
+fn a_hidden_folder_is_not_there() {
+    let gmail = start();
+    gmail.change(|options| options.hidden.push("\\All".to_owned()));
+    let mut talk = logged_in(&gmail);
+    talk.say("a LIST \"\" \"*\"");
+    let mut line = String::new();
+    while !line.starts_with("a OK") {
+        line = talk.hear();
+        assert!(!line.contains("All Mail"), "{line}");
+    }
+    talk.play("C: b EXAMINE \"[Gmail]/All Mail\"\nS: b NO [NONEXISTENT] <*>");
+    talk.play("C: c STATUS \"[Gmail]/All Mail\" (UIDNEXT)\nS: c NO [NONEXISTENT] <*>");
+    append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(gmail.all_mail().len(), 1);
+}
+
+#[test]
+fn an_append_is_answered_in_odd_ways() {
+    for (answer, line, stored) in [
+        (AppendAnswer::WithoutUid, "OK (Success)", 1),
+        (AppendAnswer::WithoutUidNorMessage, "OK (Success)", 0),
+        (AppendAnswer::WithoutBlank, "OK [APPENDUID 1 1](Success)", 1),
+        (
+            AppendAnswer::Throttled,
+            "OK [APPENDUID 1 1] (Success) [THROTTLED]",
+            1,
+        ),
+        (
+            AppendAnswer::Refusal("NO Unable to append message to folder (Failure)".to_owned()),
+            "NO Unable to append message to folder (Failure)",
+            0,
+        ),
+        (
+            AppendAnswer::Refusal("NO [OVERQUOTA] Quota".to_owned()),
+            "NO [OVERQUOTA] Quota",
+            0,
+        ),
+    ] {
+        let gmail = start();
+        gmail.change(|options| options.append_answer = answer);
+        let mut talk = logged_in(&gmail);
+        assert_eq!(
+            append(&mut talk, "INBOX", LETTER.as_bytes()),
+            format!("p {line}")
+        );
+        assert_eq!(gmail.all_mail().len(), stored);
+    }
+}
+
+#[test]
+fn a_refusal_comes_after_the_literal_if_it_is_told_to() {
+    let gmail = start();
+    gmail.change(|options| {
+        options.refuses_after_literal = true;
+        options.append_limit = 10;
+    });
+    let mut talk = logged_in(&gmail);
+    talk.play("C: a APPEND INBOX {11}\nS: + go ahead");
+    talk.say("x".repeat(11).as_str());
+    talk.play("S: a BAD [TOOBIG] <*>\nC: b APPEND nowhere {3}\nS: + go ahead\nC: abc\nS: b NO [TRYCREATE] <*>");
+}
+
+#[test]
+fn what_is_appended_as_deleted_is_gone_at_once() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    let answer = append(&mut talk, "INBOX (\\Deleted)", LETTER.as_bytes());
+    assert_eq!(answer, "p OK [APPENDUID 1 1] (Success)");
+    assert_eq!(gmail.all_mail(), []);
+    let answer = append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(answer, "p OK [APPENDUID 1 2] (Success)");
+}
+
+#[test]
+fn odd_ids_are_not_found_and_header_searches_refused() {
+    let gmail = start();
+    for id in ["<{a}@b>", "<a!b@c>", "<a%b@c>", "<plain@b>"] {
+        let letter = format!("Message-ID: {id}\r\n\r\n");
+        gmail.deliver(letter.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    }
+    let mut talk = examined(&gmail, "INBOX");
+    talk.play("C: a UID SEARCH HEADER Message-ID \"<a!b@c>\"\nS: * SEARCH 2\nS: a OK <*>");
+    gmail.change(|options| options.header_search = HeaderSearch::MissesOddValues);
+    for odd in ["<{a}@b>", "<a!b@c>", "<a%b@c>"] {
+        talk.say(&format!("a UID SEARCH HEADER Message-ID \"{odd}\""));
+        talk.play("S: * SEARCH\nS: a OK <*>");
+    }
+    talk.play("C: a UID SEARCH X-GM-RAW \"rfc822msgid:a%b@c\"\nS: * SEARCH\nS: a OK <*>");
+    talk.play("C: a UID SEARCH HEADER Message-ID \"<plain@b>\"\nS: * SEARCH 4\nS: a OK <*>");
+    gmail.change(|options| options.header_search = HeaderSearch::Refused);
+    talk.play("C: b UID SEARCH OR HEADER Message-ID x HEADER Message-ID y\nS: b BAD Could not parse command");
+    talk.play("C: b UID SEARCH X-GM-RAW \"rfc822msgid:plain@b\"\nS: * SEARCH 4\nS: b OK <*>");
+}
+
+#[test]
+fn messages_are_changed_copied_and_moved() {
+    let gmail = start();
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut talk = examined(&gmail, "INBOX");
+    talk.play(
+        "C: a UID STORE 1 +FLAGS (\\Seen)\nS: a NO STORE attempt on READ-ONLY folder (Failure)",
+    );
+    talk.say("s SELECT INBOX");
+    while !talk.hear().starts_with("s OK") {}
+    talk.play(
+        "C: b UID STORE 1 +FLAGS (\\Seen)
+         S: * 1 FETCH (UID 1 FLAGS (\\Seen))
+         S: b OK Success
+         C: c UID STORE 1 +X-GM-LABELS (\\Starred \"two words\")
+         S: * 1 FETCH (UID 1 X-GM-LABELS (\"\\\\Starred\" \"two words\"))
+         S: c OK Success
+         C: d UID FETCH 1 (X-GM-LABELS ENVELOPE)
+         S: * 1 FETCH (UID 1 ENVELOPE (\"x\" NIL NIL NIL NIL NIL NIL NIL NIL \"<a@b>\") X-GM-LABELS (\"\\\\Starred\" \"two words\"))
+         S: d OK Success
+         C: e UID COPY 1 nowhere
+         S: e NO [TRYCREATE] No folder nowhere (Failure)
+         C: f UID MOVE 1 \"two words\"
+         S: * OK [COPYUID 10 1 1]
+         S: * 1 EXPUNGE
+         S: f OK Success",
+    );
+    assert_eq!(gmail.messages("INBOX"), []);
+    assert_eq!(gmail.messages("two words")[0].flags, ["\\Seen"]);
+    talk.play("C: g GETQUOTAROOT INBOX\nS: * QUOTAROOT \"INBOX\" \"\"\nS: * QUOTA \"\" (STORAGE 0 31457280)\nS: g OK Success");
+    talk.play("C: h ENABLE UTF8=ACCEPT\nS: * ENABLED UTF8=ACCEPT\nS: h OK Success");
+}
+
+#[test]
+fn what_is_marked_deleted_loses_its_label_at_once() {
+    let gmail = start();
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut talk = logged_in(&gmail);
+    talk.say("s SELECT INBOX");
+    while !talk.hear().starts_with("s OK") {}
+    talk.play("C: a UID STORE 1 +FLAGS.SILENT (\\Deleted)\nS: * 1 EXPUNGE\nS: a OK Success");
+    assert_eq!(
+        (gmail.messages("INBOX").len(), gmail.all_mail().len()),
+        (0, 1)
+    );
+}
+
+#[test]
+fn the_account_is_locked_out_after_too_many_octets() {
+    let gmail = start();
+    gmail.change(|options| {
+        options.daily_upload = 2 * LETTER.len();
+        options.lockout = HOUR / 4;
+    });
+    let mut talk = logged_in(&gmail);
+    append(&mut talk, "INBOX", LETTER.as_bytes());
+    append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(gmail.uploaded_today(), 2 * LETTER.len());
+    let before = gmail.messages("INBOX");
+    let answer = append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(
+        answer,
+        "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits."
+    );
+    assert_eq!(talk.rest(), "");
+    assert_eq!(gmail.messages("INBOX"), before);
+    let mut talk = connected(&gmail);
+    log_in(&gmail, &mut talk);
+    talk.play("S: a NO [ALERT] Account exceeded command or bandwidth limits. (Failure)");
+    gmail.clock().advance(HOUR / 4);
+    logged_in(&gmail);
+    gmail.clock().advance(HOUR * 24);
+    assert_eq!(
+        append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes()),
+        "p OK [APPENDUID 1 3] (Success)"
+    );
+}
+
+#[test]
+fn downloads_are_counted_too() {
+    let gmail = start();
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    gmail.change(|options| options.daily_download = 10);
+    let mut talk = examined(&gmail, "INBOX");
+    talk.play("C: a UID FETCH 1 BODY.PEEK[]\nS: * 1 FETCH <*>\nS: * BYE [OVERQUOTA] <*>");
+}
+
+#[test]
+fn the_account_is_slowed_down() {
+    let gmail = start();
+    let mut talk = logged_in(&gmail);
+    gmail.set_pace(Pace::PerSecond(1000));
+    let began = std::time::Instant::now();
+    // 600 octets at 1,000 a second.
+    talk.play("C: a LIST \"\" \"*\"");
+    while !talk.hear().starts_with("a OK") {}
+    assert!(began.elapsed() > Duration::from_millis(400));
+}
+
+#[test]
+fn any_line_can_come_instead() {
+    let gmail = start();
+    for line in [
+        "<T> NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)",
+        "<T> NO System Error (Failure)",
+        "garbage \u{1}",
+    ] {
+        let mut talk = logged_in(&gmail);
+        gmail.faults().once(
+            |event| event.is_command("LIST"),
+            Fault::Instead(line.to_owned()),
+        );
+        talk.say("a LIST \"\" \"*\"");
+        assert_eq!(talk.hear(), line.replace("<T>", "a"));
+        talk.play("C: b NOOP\nS: b OK Success");
+    }
+}
