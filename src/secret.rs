@@ -105,3 +105,68 @@ fn first_line(from: impl BufRead) -> io::Result<Vec<u8>> {
     }
     Ok(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_nowhere() {
+        assert_eq!(format!("{:?}", Secret::new("s3cret".into())), "Secret(…)");
+    }
+
+    #[test]
+    fn the_first_line_of_a_file_is_the_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let cases = [
+            ("s3cret", "s3cret"),
+            ("s3cret\n", "s3cret"),
+            ("s3cret\r\n", "s3cret"),
+            (" pä ss \nsecond line\n", " pä ss "),
+            (&"x".repeat(4096), &"x".repeat(4096)),
+        ];
+        for (text, password) in cases {
+            fs::write(&file, text).unwrap();
+            let read = Password::File(file.clone()).read().unwrap();
+            assert_eq!(read.expose(), password);
+        }
+    }
+
+    #[test]
+    fn a_file_without_password_is_a_mistake_in_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let told = || {
+            let error = Password::File(file.clone()).read().unwrap_err();
+            assert_eq!(error.kind(), Kind::Config);
+            error
+                .to_string()
+                .replace(folder.path().to_str().unwrap(), "…")
+        };
+        assert_eq!(
+            told(),
+            "…/password: reading the password: cannot be read: No such file or directory \
+             (os error 2); correct source_pass_file"
+        );
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "source_pass_file: the password is empty"),
+            (b"\r\ns3cret\n", "source_pass_file: the password is empty"),
+            (
+                b"s3cr\xe9t\n",
+                "source_pass_file: the password is not UTF-8",
+            ),
+            (
+                &[b'x'; 4097],
+                "…/password: reading the password: cannot be read: its first line is too long \
+                 for a password; correct source_pass_file",
+            ),
+        ];
+        for (octets, line) in cases {
+            fs::write(&file, octets).unwrap();
+            assert_eq!(told(), line);
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! `config.json` as written: values by field name, and the mistakes found in asking for them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::foreign::Foreign;
@@ -60,12 +62,12 @@ impl Written {
                 sort_of(&value)
             ));
         };
-        fields.retain(|name, _| !name.starts_with('_'));
-        let mistakes = fields
+        fields.retain(|name, _| !is_comment(name));
+        let unknown = fields
             .keys()
             .filter(|name| !FIELDS.contains(&name.as_str()))
-            .map(|name| unknown(name))
-            .collect();
+            .map(|name| unknown(name));
+        let mistakes = unknown.chain(twice(octets)).collect();
         Ok(Written { fields, mistakes })
     }
 
@@ -153,6 +155,24 @@ impl Written {
     }
 }
 
+fn is_comment(name: &str) -> bool {
+    name.starts_with('_')
+}
+
+/// A line for each field that stands there again; a map would silently keep the last one.
+fn twice(octets: &[u8]) -> Vec<String> {
+    let Names(names) = serde_json::from_slice(octets).unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    let mut again = BTreeSet::new();
+    for name in names.iter().filter(|name| !is_comment(name)) {
+        if !seen.insert(name) {
+            again.insert(name);
+        }
+    }
+    let told = |name: &String| format!("{} is given twice", Foreign::new(name));
+    again.into_iter().map(told).collect()
+}
+
 fn sort_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -165,10 +185,85 @@ fn sort_of(value: &Value) -> &'static str {
     }
 }
 
+/// The names of an object's fields, as often as they stand there.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Names, D::Error> {
+        from.deserialize_map(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Names, M::Error> {
+        let mut names = Vec::new();
+        while let Some((name, IgnoredAny)) = fields.next_entry()? {
+            names.push(name);
+        }
+        Ok(Names(names))
+    }
+}
+
 fn unknown(name: &str) -> String {
     let shown = Foreign::new(name);
     match nearest(name, FIELDS) {
         Some(known) => format!("unknown field {shown:?} (did you mean {known}?)"),
         None => format!("unknown field {shown:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_json_is_told_with_its_line_and_column_and_nothing_that_stands_there() {
+        let cases = [
+            ("", "bad JSON: EOF while parsing a value at line 1 column 0"),
+            (
+                "{\n  \"source_pass\": \"s3cret\n}",
+                "bad JSON: control character (\\u0000-\\u001F) found while parsing a string at \
+                 line 3 column 0",
+            ),
+            (
+                "{\"source_pass\": \"s3cret\",}",
+                "bad JSON: trailing comma at line 1 column 26",
+            ),
+            (
+                "\"s3cret\"",
+                "must hold an object, { \"source_server\": … }, not a string",
+            ),
+            (
+                "[1]",
+                "must hold an object, { \"source_server\": … }, not a list",
+            ),
+        ];
+        for (text, line) in cases {
+            assert_eq!(Written::parse(text.as_bytes()).err().as_deref(), Some(line));
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_comments_are_no_mistakes() {
+        let written = Written::parse("\u{feff}{\"_why\": [\"because\"]}".as_bytes()).unwrap();
+        assert_eq!(written.mistakes(), None);
+    }
+
+    #[test]
+    fn a_field_that_stands_there_twice_is_a_mistake() {
+        let written = Written::parse(br#"{"source_user": "a", "source_user": "b"}"#).unwrap();
+        assert_eq!(
+            written.mistakes().as_deref(),
+            Some("source_user is given twice")
+        );
     }
 }

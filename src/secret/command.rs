@@ -131,3 +131,94 @@ fn complained(failure: String, complaint: &[u8]) -> Error {
 fn wrong(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::Config, "source_pass_command", what)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Long enough for a busy machine; only failures wait for it.
+    const PATIENT: Duration = Duration::from_secs(20);
+
+    fn line(command: &str) -> String {
+        String::from_utf8(first_output_line(command, PATIENT).unwrap()).unwrap()
+    }
+
+    fn told(command: &str, limit: Duration) -> String {
+        let error = first_output_line(command, limit).unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_first_output_line_is_the_password() {
+        assert_eq!(line("echo s3cret"), "s3cret");
+        assert_eq!(line("printf 's3cret\\r\\nsecond\\n'"), "s3cret");
+        assert_eq!(line("printf ' s3 cret'; echo noise >&2"), " s3 cret");
+        assert_eq!(line("echo s3cret; cat"), "s3cret");
+    }
+
+    #[test]
+    fn output_without_end_is_read_and_dropped() {
+        assert_eq!(line("echo s3cret; head -c 1000000 /dev/zero"), "s3cret");
+        assert_eq!(
+            told("head -c 1000000 /dev/zero", PATIENT),
+            "source_pass_command: its first line is too long for a password"
+        );
+    }
+
+    #[test]
+    fn what_a_failing_command_complains_of_is_shown_in_one_line() {
+        assert_eq!(
+            told("echo s3cret; echo 'no key\n\u{1b}[2J' >&2; exit 3", PATIENT),
+            "source_pass_command: failed (exit status: 3): \"no key\\n\\u{1b}[2J\""
+        );
+        assert_eq!(
+            told("exit 1", PATIENT),
+            "source_pass_command: failed (exit status: 1)"
+        );
+        assert_eq!(
+            told("echo locked >&2", PATIENT),
+            "source_pass_command: prints nothing: \"locked\""
+        );
+        let long = told("head -c 100000 /dev/zero | tr '\\0' x >&2; false", PATIENT);
+        assert!(long.len() < 1000, "{long}");
+    }
+
+    #[test]
+    fn what_the_command_leaves_running_is_not_waited_for() {
+        let begun = Instant::now();
+        assert_eq!(line("sleep 60 & printf s3cret"), "s3cret");
+        assert!(begun.elapsed() < PATIENT);
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_killed_with_all_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let command = format!(
+            "sleep 61 & echo $! >{0}; echo $$ >>{0}; echo waiting >&2; wait",
+            pids.display()
+        );
+        assert_eq!(
+            told(&command, Duration::from_secs(2)),
+            "source_pass_command: did not end within 2 s: \"waiting\""
+        );
+        let deadline = Instant::now() + PATIENT;
+        let pids = fs::read_to_string(pids).unwrap();
+        assert_eq!(pids.lines().count(), 2);
+        while pids.lines().any(is_alive) {
+            assert!(Instant::now() < deadline, "{pids} live on");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A killed process whose parent has not looked yet is dead, too.
+    fn is_alive(pid: &str) -> bool {
+        fs::read_to_string(Path::new("/proc").join(pid).join("stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+}
