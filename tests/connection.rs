@@ -525,3 +525,61 @@ fn a_response_that_has_no_end_is_cut_off() {
         Failure::Lost("it sent more than was asked for".to_owned())
     );
 }
+
+/// What was logged, by all tests of this process.
+static LOGGED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+struct Keep;
+
+impl log::Log for Keep {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}", record.level(), record.args());
+        LOGGED.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_dialogue_is_logged_without_secrets_and_alerts_are_shown() {
+    log::set_logger(&Keep).unwrap();
+    log::set_max_level(log::LevelFilter::Debug);
+    for answers in [
+        [
+            "AUTH=PLAIN SASL-IR",
+            "C: AUTHENTICATE PLAIN *",
+            "S: $tag OK",
+        ]
+        .as_slice(),
+        &[
+            "AUTH=PLAIN",
+            "C: AUTHENTICATE PLAIN",
+            "S: + ",
+            "C: *",
+            "S: a1 OK",
+        ],
+        &[
+            "X",
+            "C: LOGIN *",
+            "S: * OK [ALERT] the house\r\n* OK is on fire",
+            "S: $tag OK",
+        ],
+    ] {
+        let (capabilities, answers) = answers.split_first().unwrap();
+        let (_script, session) = log_in(capabilities, answers);
+        session.unwrap();
+    }
+    let logged = LOGGED.lock().unwrap().join("\n");
+    assert!(logged.contains("C: a1 LOGIN …"), "{logged}");
+    assert!(
+        logged.contains("WARN") && logged.contains("[ALERT] the house"),
+        "{logged}"
+    );
+    for secret in [PASSWORD, "ss{5}", "AGFsaWNl"] {
+        assert!(!logged.contains(secret), "{logged}");
+    }
+}

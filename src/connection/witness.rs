@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use log::{debug, log_enabled, trace, warn};
+use log::{debug, log_enabled, warn};
 
 use super::gate::announced;
 use crate::foreign::Foreign;
@@ -134,7 +134,7 @@ impl Witness {
     /// Notes a line that the server sent, literals aside.
     pub(super) fn received(&self, line: &[u8]) {
         let mut dialogue = self.dialogue();
-        trace!(target: "imap", "{}: S: {}", dialogue.place, Foreign::new(line));
+        debug!("{}: S: {}", dialogue.place, Foreign::new(line));
         let line = line.get(..OCTETS_KEPT).unwrap_or(line).trim_ascii_end();
         if let Some(text) = strip_word(line, b"* BYE") {
             dialogue.bye = Some(text.to_vec());
@@ -149,8 +149,6 @@ impl Witness {
                 dialogue.place,
                 Foreign::new(line)
             );
-        } else if is_warning(line) {
-            debug!(target: "imap", "{}: the server says {:?}", dialogue.place, Foreign::new(line));
         }
         if !line.starts_with(b"*") {
             dialogue.outgoing.answered(line);
@@ -197,8 +195,8 @@ impl Outgoing {
     }
 
     fn line_is_sent(&mut self, line: &[u8], place: &str) {
-        if log_enabled!(target: "imap", log::Level::Trace) {
-            trace!(target: "imap", "{place}: C: {}", self.redact(line));
+        if log_enabled!(log::Level::Debug) {
+            debug!("{place}: C: {}", self.redact(line));
         }
         let mut words = line.split(|octet| *octet == b' ').skip(1);
         let command = words.next().unwrap_or_default();
@@ -263,10 +261,6 @@ fn capabilities(line: &[u8]) -> Option<&[u8]> {
 fn is_alert(line: &[u8]) -> bool {
     let text = strip_word(line, b"* OK").or_else(|| strip_word(line, b"* NO"));
     text.is_some_and(|text| strip_word(text, b"[ALERT]").is_some())
-}
-
-fn is_warning(line: &[u8]) -> bool {
-    strip_word(line, b"* NO").is_some() || strip_word(line, b"* BAD").is_some()
 }
 
 /// What follows these words, whatever their case; none if the line begins with others.
