@@ -636,3 +636,24 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     }
     assert!(played.heard("EXAMINE").is_empty());
 }
+
+#[test]
+fn what_one_connection_gives_back_another_sends() {
+    let played = Played::by(|said| {
+        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        let is_it = said.line.starts_with("APPEND") && said.connection == 1;
+        is_it.then_some(Does::Says(many))
+    });
+    let mut gmail = played.gmail(2);
+    gmail.begin_pass(1_000);
+    let (outcomes, result) = send(&mut gmail, &[MAIL; 300]);
+    assert_eq!(result, Ok(()));
+    assert_eq!(outcomes.len(), 300);
+    assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
+    let refused = played
+        .heard("APPEND")
+        .iter()
+        .filter(|said| said.connection == 1)
+        .count();
+    assert_eq!(refused, 1);
+}
