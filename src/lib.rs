@@ -40,6 +40,8 @@ pub mod sync;
 pub mod token;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::args::{Args, Early};
@@ -53,11 +55,11 @@ pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> 
     match args::parse(words) {
         Ok(args) => run_logged(&args, environment),
         Err(Early::Print(text)) => {
-            println!("{text}");
+            print(io::stdout(), text.trim_end());
             ExitCode::SUCCESS
         }
         Err(Early::Wrong(error)) => {
-            eprintln!("{error}");
+            print(io::stderr(), &error);
             ExitCode::from(&error)
         }
     }
@@ -101,6 +103,12 @@ fn tell(error: &Error, stream: Stream) {
     }
     log::error!("{error}");
     if stream != Stream::Stderr {
-        eprintln!("{error}");
+        print(io::stderr(), error);
     }
+}
+
+/// Prints a text and a line end. A reader that has gone away (`--help | head -1`) misses nothing:
+/// the standard macros would panic.
+fn print(mut to: impl Write, text: impl fmt::Display) {
+    let _ = writeln!(to, "{text}");
 }

@@ -408,7 +408,7 @@ mod tests {
             ),
             (
                 json!({ "source_user": 7 }),
-                "source_user must be a string, not 7",
+                "source_user must be a string, not a number",
             ),
             (
                 json!({ "source_user": "a\r\nb" }),
@@ -425,6 +425,11 @@ mod tests {
             (
                 json!({ "source_pass": ["s3cret"] }),
                 "source_pass must be a string, not a list",
+            ),
+            (
+                // A password all the same, and so not shown.
+                json!({ "source_pass": 1234 }),
+                "source_pass must be a string, not a number",
             ),
             (
                 json!({ "source_pass_file": "p" }),
@@ -453,7 +458,7 @@ mod tests {
             ),
             (
                 json!({ "source_tls": true }),
-                "source_tls must be a string, not true",
+                "source_tls must be a string, not a boolean",
             ),
             (
                 json!({ "source_folder": "" }),
@@ -505,7 +510,7 @@ mod tests {
             ),
             (
                 json!({ "daily_upload_limit": 4 }),
-                "daily_upload_limit must be a string, not 4",
+                "daily_upload_limit must be a string, not a number",
             ),
             (
                 json!({ "source_sever": "x" }),
@@ -532,7 +537,7 @@ mod tests {
             line,
             "unknown field \"source_sever\" (did you mean source_server?); \
              source_server is missing; \
-             source_user must be a string, not 7; \
+             source_user must be a string, not a number; \
              source_pass and source_pass_file exclude each other, give one; \
              source_tls must be \"implicit\", \"starttls\" or \"none\"; \
              target_token_file is missing; \

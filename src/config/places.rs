@@ -80,12 +80,24 @@ pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
         [first, second, ..] => format!("{}:{first:02x}{second:02x}", octets.len()),
         _ => String::new(),
     };
-    let password = password_file.map(|file| read(file).map_or("-".to_owned(), |o| of_octets(&o)));
+    let password = password_file.map(|file| match read_if_regular(file) {
+        Ok(octets) => of_octets(&octets),
+        Err(_) => "-".to_owned(),
+    });
     [Some(of_octets(config)), password]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// What a pipe holds can be read once only, and is left for who needs it.
+fn read_if_regular(file: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(file)?.is_file() {
+        read(file)
+    } else {
+        Err(io::Error::other("it is no regular file"))
+    }
 }
 
 /// The path as a person can paste it behind a command.

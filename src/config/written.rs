@@ -129,9 +129,14 @@ impl Written {
         if let Some(number) = number.filter(|number| limits.contains(number)) {
             return Ok(Some(number));
         }
+        let found = match value {
+            Value::Number(number) => number.to_string(),
+            value => sort_of(value).to_owned(),
+        };
         let (first, last) = (limits.start(), limits.end());
-        let wanted = format!("a whole number from {first} to {last}");
-        Err(self.wrong_sort(name, &wanted))
+        Err(self.note(format_args!(
+            "{name} must be a whole number from {first} to {last}, not {found}"
+        )))
     }
 
     /// `true` or `false`.
@@ -143,15 +148,10 @@ impl Written {
         }
     }
 
-    /// Notes what a field must be and, where that explains it, what it is: never its text, which
-    /// may be a secret in the wrong place.
+    /// Notes of which sort a field must be and is: never its value, which may be a password.
     fn wrong_sort(&mut self, name: &str, wanted: &str) -> Noted {
-        let found = match self.fields.get(name) {
-            None => String::new(),
-            Some(Value::Number(number)) => format!(", not {number}"),
-            Some(value) => format!(", not {}", sort_of(value)),
-        };
-        self.note(format_args!("{name} must be {wanted}{found}"))
+        let found = self.fields.get(name).map_or("missing", sort_of);
+        self.note(format_args!("{name} must be {wanted}, not {found}"))
     }
 }
 
@@ -176,8 +176,7 @@ fn twice(octets: &[u8]) -> Vec<String> {
 fn sort_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(true) => "true",
-        Value::Bool(false) => "false",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",

@@ -1,0 +1,361 @@
+//! What the program says to mistakes in its command line and configuration, and how it ends.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod program;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use program::{Ran, program};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a configuration whose servers cannot be reached: nobody listens at port 1.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        folder.configure(&json!({}));
+        folder.write("token.json", r#"{"token": "t"}"#);
+        folder
+    }
+
+    /// Writes the configuration with some fields set; null leaves one out.
+    fn configure(&self, fields: &Value) {
+        let mut config = json!({
+            "source_server": "127.0.0.1",
+            "source_port": 1,
+            "source_tls": "none",
+            "source_user": "alice",
+            "source_pass": "s3cret",
+            "target_server": "127.0.0.1",
+            "target_port": 1,
+            "target_user": "alice@gmail.com",
+            "target_token_file": "token.json",
+        });
+        let written = config.as_object_mut().unwrap();
+        written.extend(fields.as_object().unwrap().clone());
+        written.retain(|_, value| !value.is_null());
+        self.write("config.json", config.to_string());
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.0.path().join(name), text).unwrap();
+        self.permit(name, 0o600);
+    }
+
+    fn permit(&self, name: &str, mode: u32) {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(self.0.path().join(name), mode).unwrap();
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        self.0.path().join(name).exists()
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        program(self.0.path()).args(words).output().unwrap().into()
+    }
+}
+
+impl Ran {
+    /// Demands that a mistake was told by this line alone: on standard error, and in the log.
+    fn told(&self, status: i32, line: &str) {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        assert_eq!(self.stderr, format!("{line}\n"));
+        assert_eq!(self.logged("error"), [line], "{self:?}");
+    }
+
+    /// The lines of a level in the log on standard output, without their time.
+    fn logged(&self, level: &str) -> Vec<&str> {
+        self.stdout
+            .lines()
+            .filter_map(|line| line.get("2026-11-22 20:15:00 ".len()..))
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(of, _)| *of == level)
+            .map(|(_, line)| line.trim_start())
+            .collect()
+    }
+}
+
+#[test]
+fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
+    let folder = Folder::new();
+    let cases: [(&[&str], &str); 8] = [
+        (&[], "--config FILE is missing; see --help"),
+        (&["--config"], "--config wants a value"),
+        (
+            &["--config=config.json", "--dryrun"],
+            "unknown option --dryrun (did you mean --dry-run?)",
+        ),
+        (&["config.json"], "unexpected argument \"config.json\""),
+        (&["--debug=1"], "--debug takes no value"),
+        (
+            &["--config", "config.json", "--watch"],
+            "--watch is not in this version yet",
+        ),
+        (
+            &["auth", "--credentials", "client_secret.json"],
+            "auth is not in this version yet",
+        ),
+        (
+            &["--config", "config.json", "--log", "sync.log"],
+            "--log to a file is not in this version yet; use --log stdout or --log stderr",
+        ),
+    ];
+    for (words, line) in cases {
+        let ran = folder.run(words);
+        assert_eq!(ran.status, Some(64), "{words:?}");
+        assert_eq!(ran.stderr, format!("imap-to-gmail-sync: {line}\n"));
+        assert_eq!(ran.stdout, "", "{words:?}");
+    }
+    assert!(!folder.holds("sync_state.json.lock"));
+}
+
+#[test]
+fn an_argument_that_is_not_utf_8_is_a_mistake() {
+    let folder = Folder::new();
+    let word = OsString::from_vec(b"caf\xe9.json".to_vec());
+    let mut command = program(folder.0.path());
+    let ran: Ran = command.arg("--config").arg(word).output().unwrap().into();
+    assert_eq!(ran.status, Some(64));
+    assert_eq!(
+        ran.stderr,
+        "imap-to-gmail-sync: argument \"caf\u{fffd}.json\" is not UTF-8\n"
+    );
+}
+
+#[test]
+fn help_and_version_are_printed_on_standard_output() {
+    let folder = Folder::new();
+    for word in ["--help", "-h"] {
+        let ran = folder.run(&[word]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+        assert!(ran.stdout.starts_with("Usage: imap-to-gmail-sync "));
+        assert!(ran.stdout.ends_with("78 configuration.\n"), "{ran:?}");
+    }
+    for word in ["--version", "-V"] {
+        let ran = folder.run(&[word]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(ran.stdout, format!("imap-to-gmail-sync {version}\n"));
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_failure() {
+    let folder = Folder::new();
+    for (word, status) in [("--help", 0), ("--nonsense", 64)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = program(folder.0.path());
+        command
+            .arg(word)
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer);
+        assert_eq!(command.status().unwrap().code(), Some(status), "{word}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_configuration_are_told_in_one_line() {
+    let folder = Folder::new();
+    let run = || folder.run(&["--config", "config.json"]);
+
+    folder.run(&["--config", "none.json"]).told(
+        78,
+        "none.json: cannot be read: No such file or directory (os error 2); correct --config",
+    );
+
+    folder.write(
+        "config.json",
+        "{\n  \"source_pass\": \"s3cret\"\n  \"x\": 1\n}",
+    );
+    run().told(
+        78,
+        "config.json: bad JSON: expected `,` or `}` at line 3 column 3",
+    );
+
+    folder.write("config.json", "[\"s3cret\"]");
+    run().told(
+        78,
+        "config.json: must hold an object, { \"source_server\": … }, not a list",
+    );
+
+    folder.configure(&json!({
+        "source_server": null,
+        "source_sever": "mail.example.com",
+        "source_port": "imaps",
+        "source_pass_file": "password",
+        "target_connections": 50,
+    }));
+    run().told(
+        78,
+        "config.json: unknown field \"source_sever\" (did you mean source_server?); \
+         source_server is missing; \
+         source_pass and source_pass_file exclude each other, give one; \
+         source_port must be a whole number from 1 to 65535, not a string; \
+         target_connections must be a whole number from 1 to 10, not 50",
+    );
+
+    folder.configure(&json!({ "source_server": "mail.example.com" }));
+    run().told(
+        78,
+        "config.json: source_tls \"none\" is for a source_server on this machine only \
+         (localhost, 127.0.0.1)",
+    );
+    assert!(!folder.holds("sync_state.json.lock"));
+}
+
+#[test]
+fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
+    let folder = Folder::new();
+    let run = || folder.run(&["--config", "config.json"]);
+
+    folder.configure(&json!({
+        "source_pass": null,
+        "source_pass_command": "echo 'gpg: no secret key' >&2; exit 2",
+    }));
+    run().told(
+        78,
+        "source_pass_command: failed (exit status: 2): \"gpg: no secret key\"",
+    );
+
+    folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
+    let path = folder.0.path().join("config.json");
+    folder.run(&["--config", path.to_str().unwrap()]).told(
+        78,
+        &format!(
+            "{}/password: reading the password: cannot be read: No such file or directory \
+             (os error 2); correct source_pass_file",
+            folder.0.path().display()
+        ),
+    );
+
+    // A pipe can be read once only.
+    folder.configure(&json!({ "source_pass": null, "source_pass_file": "/dev/stdin" }));
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"s3cret\n").unwrap();
+    drop(writer);
+    let mut command = program(folder.0.path());
+    command.args(["--config", "config.json"]).stdin(reader);
+    let ran: Ran = command.output().unwrap().into();
+    assert_eq!(ran.status, Some(69), "{ran:?}");
+
+    folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
+    folder.write("password", "\nsecond line\n");
+    run().told(78, "source_pass_file: the password is empty");
+}
+
+#[test]
+fn a_password_command_cannot_ask_on_standard_input() {
+    let folder = Folder::new();
+    folder.configure(&json!({ "source_pass": null, "source_pass_command": "cat" }));
+    let child = program(folder.0.path())
+        .args(["--config", "config.json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_ref().unwrap().write_all(b"typed\n").unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    ran.told(78, "source_pass_command: prints nothing");
+}
+
+#[test]
+fn a_password_file_is_looked_for_among_systemds_credentials() {
+    let folder = Folder::new();
+    let credentials = tempfile::tempdir().unwrap();
+    fs::write(credentials.path().join("password"), "").unwrap();
+    folder.write("password", "s3cret");
+    folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
+    let ran: Ran = program(folder.0.path())
+        .args(["--config", "config.json"])
+        .env("CREDENTIALS_DIRECTORY", credentials.path())
+        .output()
+        .unwrap()
+        .into();
+    ran.told(78, "source_pass_file: the password is empty");
+}
+
+#[test]
+fn files_that_others_may_read_are_warned_of_and_the_run_goes_on() {
+    let folder = Folder::new();
+    folder.permit("config.json", 0o644);
+    folder.permit("token.json", 0o660);
+    let ran = folder.run(&["--config", "config.json"]);
+    assert_eq!(ran.status, Some(69), "{ran:?}");
+    assert_eq!(
+        ran.logged("warn"),
+        [
+            "config.json holds a secret and can be read by others; type: chmod 600 config.json",
+            "token.json holds a secret and can be read by others; type: chmod 600 token.json",
+        ]
+    );
+}
+
+#[test]
+fn polling_options_of_the_original_are_accepted() {
+    let folder = Folder::new();
+    let words = [
+        "--no-idle",
+        "--poll-interval",
+        "30",
+        "--config",
+        "config.json",
+    ];
+    let ran = folder.run(&words);
+    assert_eq!(ran.status, Some(69), "{ran:?}");
+    assert_eq!(
+        ran.logged("info"),
+        [
+            "--no-idle has no effect without --watch",
+            "--poll-interval has no effect without --watch",
+        ]
+    );
+}
+
+#[test]
+fn an_error_goes_to_standard_error_once() {
+    let folder = Folder::new();
+    for (log, on_stdout) in [("stdout", 1), ("stderr", 0)] {
+        let ran = folder.run(&["--config", "config.json", "--log", log]);
+        assert_eq!(ran.status, Some(69), "{ran:?}");
+        let count = |text: &str| text.matches("127.0.0.1:1: ").count();
+        assert_eq!(
+            (count(&ran.stdout), count(&ran.stderr)),
+            (on_stdout, 1),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
+fn the_state_is_where_the_command_line_or_systemd_says() {
+    let folder = Folder::new();
+    for name in ["one", "two"] {
+        fs::create_dir(folder.0.path().join(name)).unwrap();
+    }
+    let run = |words: &[&str], folders: Option<&str>| {
+        let mut command = program(folder.0.path());
+        command.args(["--config", "config.json"]).args(words);
+        if let Some(folders) = folders {
+            command.env("STATE_DIRECTORY", folders);
+        }
+        let ran: Ran = command.output().unwrap().into();
+        assert_eq!(ran.status, Some(69), "{ran:?}");
+    };
+    run(&["--state-file", "mine.json"], Some("two"));
+    assert!(folder.holds("mine.json.lock") && !folder.holds("two/sync_state.json.lock"));
+    run(&[], Some("one:two"));
+    assert!(folder.holds("one/sync_state.json.lock") && !folder.holds("two/sync_state.json.lock"));
+    assert!(!folder.holds("sync_state.json.lock"));
+    run(&[], None);
+    assert!(folder.holds("sync_state.json.lock"));
+}
