@@ -1,7 +1,16 @@
 //! `config.json`, as written and as meant.
 
-use std::path::PathBuf;
+mod meant;
+mod places;
+mod written;
 
+use std::path::{Path, PathBuf};
+
+use places::Places;
+use written::Written;
+
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
 use crate::secret::Password;
 
 /// `config.json` as meant: checked once, trusted everywhere.
@@ -17,6 +26,8 @@ pub struct Config {
     pub copy_flags: bool,
     /// The most octets to send in 24 hours; `None`: no limit of ours.
     pub daily_upload_limit: Option<u64>,
+    credentials_stamp: String,
+    warnings: Vec<String>,
 }
 
 /// The mailbox that mail comes from.
@@ -71,4 +82,278 @@ pub enum Tls {
     StartTls,
     /// Plain text; to loopback only.
     None,
+}
+
+/// What the process's environment says about files.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `$CREDENTIALS_DIRECTORY`: where systemd puts the credentials of a service.
+    pub credentials_directory: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`: the folder that systemd made for the state of a service; of several, the
+    /// first.
+    pub state_directory: Option<PathBuf>,
+    /// `$JOURNAL_STREAM`: which stream is connected to the journal, by device and inode.
+    pub journal_stream: Option<String>,
+}
+
+impl Environment {
+    /// That of this process.
+    #[must_use]
+    pub fn of_this_process() -> Environment {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Environment {
+            credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            state_directory: variable("STATE_DIRECTORY")
+                .and_then(|folders| std::env::split_paths(&folders).next()),
+            journal_stream: variable("JOURNAL_STREAM").and_then(|stream| stream.into_string().ok()),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file and checks all of it; mistakes are told all together.
+    ///
+    /// # Errors
+    /// [`Kind::Config`]: it cannot be read, is not JSON, or fields are wrong.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
+        let octets = places::read(path).map_err(|error| {
+            wrong(path, format_args!("cannot be read: {error}")).remedy("correct --config")
+        })?;
+        let written = Written::parse(&octets).map_err(|mistake| wrong(path, mistake))?;
+        let places = Places::new(path, environment);
+        let mut config =
+            meant::config(written, &places).map_err(|mistakes| wrong(path, mistakes))?;
+        let password_file = config.source.password.file();
+        // Taken before the password is read: a change in between is noticed by the next run.
+        config.credentials_stamp = places::stamp(&octets, password_file);
+        config.warnings = config.readable_by_others(path, environment);
+        Ok(config)
+    }
+
+    /// The source as the state names it: `user/folder`.
+    #[must_use]
+    pub fn source_account(&self) -> String {
+        format!("{}/{}", self.source.user, self.source.folder)
+    }
+
+    /// The source as the cursor names it: `user@host/folder`.
+    #[must_use]
+    pub fn source_name(&self) -> String {
+        let SourceConfig {
+            server,
+            user,
+            folder,
+            ..
+        } = &self.source;
+        format!("{user}@{}/{folder}", server.host)
+    }
+
+    /// The target as the state names it: `user/folder`.
+    #[must_use]
+    pub fn target_account(&self) -> String {
+        format!("{}/{}", self.target.user, self.target.folder)
+    }
+
+    /// A text that changes when what config or password file holds changes, and shows nothing of it.
+    #[must_use]
+    pub fn credentials_stamp(&self) -> String {
+        self.credentials_stamp.clone()
+    }
+
+    /// What a person should mend although the run goes on, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// A line for each file with a secret in it that others may read.
+    fn readable_by_others(&self, path: &Path, environment: &Environment) -> Vec<String> {
+        let password_file = self.source.password.file();
+        let credentials = environment.credentials_directory.as_deref();
+        // A configuration that only says where the password is may be read by everybody, and
+        // systemd guards its credentials itself.
+        let own_file = password_file.is_none().then_some(path);
+        let password_file = password_file
+            .filter(|file| !credentials.is_some_and(|folder| file.starts_with(folder)));
+        [own_file, password_file, Some(&self.target.token_file)]
+            .into_iter()
+            .flatten()
+            .filter(|file| places::can_be_read_by_others(file))
+            .map(|file| {
+                let shown = places::as_typed_in_a_shell(file);
+                format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
+            })
+            .collect()
+    }
+}
+
+fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
+    let shown = Foreign::new(path.as_os_str().as_encoded_bytes());
+    Error::new(Kind::Config, shown, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const FIELDS: &str = r#"{
+        "source_server": "mail.example.com",
+        "source_user": "alice",
+        "source_pass_file": "password",
+        "target_user": "alice@gmail.com",
+        "target_token_file": "token.json"
+    }"#;
+
+    struct Files(TempDir);
+
+    impl Files {
+        fn new() -> Files {
+            let files = Files(tempfile::tempdir().unwrap());
+            files.write("config.json", FIELDS);
+            files.write("password", "one\n");
+            files.write("token.json", "{}");
+            files
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.path(name), text).unwrap();
+            self.permit(name, 0o600);
+        }
+
+        fn permit(&self, name: &str, mode: u32) {
+            fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn load(&self) -> Config {
+            Config::load(&self.path("config.json"), &Environment::default()).unwrap()
+        }
+    }
+
+    #[test]
+    fn accounts_are_named_as_in_the_state() {
+        let config = Files::new().load();
+        assert_eq!(config.source_account(), "alice/INBOX");
+        assert_eq!(config.source_name(), "alice@mail.example.com/INBOX");
+        assert_eq!(config.target_account(), "alice@gmail.com/INBOX");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_or_is_wrong_is_told_by_its_path() {
+        let files = Files::new();
+        let load = |name: &str| {
+            let error = Config::load(&files.path(name), &Environment::default()).unwrap_err();
+            assert_eq!(error.kind(), Kind::Config);
+            error
+                .to_string()
+                .replace(files.0.path().to_str().unwrap(), "…")
+        };
+        assert_eq!(
+            load("none.json"),
+            "…/none.json: cannot be read: No such file or directory (os error 2); correct --config"
+        );
+        files.write("bad.json", "{");
+        assert_eq!(
+            load("bad.json"),
+            "…/bad.json: bad JSON: EOF while parsing an object at line 1 column 1"
+        );
+        files.write("wrong.json", &FIELDS.replace("alice@gmail.com", ""));
+        assert_eq!(
+            load("wrong.json"),
+            "…/wrong.json: target_user must not be empty"
+        );
+        files.write("endless.json", &" ".repeat((1 << 20) + 1));
+        assert_eq!(
+            load("endless.json"),
+            "…/endless.json: cannot be read: it is larger than 1 MiB; correct --config"
+        );
+    }
+
+    #[test]
+    fn the_stamp_changes_with_what_the_files_hold_and_with_nothing_else() {
+        let files = Files::new();
+        let stamp = files.load().credentials_stamp();
+        files.write("password", "one\n");
+        files.write("config.json", FIELDS);
+        assert_eq!(files.load().credentials_stamp(), stamp);
+        files.write("password", "two\n");
+        let other_password = files.load().credentials_stamp();
+        assert_ne!(other_password, stamp);
+        files.write("config.json", &FIELDS.replace("\"alice\"", "\"alicf\""));
+        assert_ne!(files.load().credentials_stamp(), other_password);
+        fs::remove_file(files.path("password")).unwrap();
+        assert_ne!(files.load().credentials_stamp(), stamp);
+    }
+
+    #[test]
+    fn files_with_secrets_that_others_may_read_are_warned_of() {
+        let files = Files::new();
+        let warned = |environment: &Environment| {
+            let config = Config::load(&files.path("config.json"), environment).unwrap();
+            config
+                .warnings()
+                .join("\n")
+                .replace(files.0.path().to_str().unwrap(), "…")
+        };
+        let plain = Environment::default();
+        assert_eq!(warned(&plain), "");
+
+        // It does not hold the password.
+        files.permit("config.json", 0o644);
+        assert_eq!(warned(&plain), "");
+
+        files.permit("password", 0o640);
+        files.permit("token.json", 0o604);
+        assert_eq!(
+            warned(&plain),
+            "…/password holds a secret and can be read by others; type: chmod 600 …/password\n\
+             …/token.json holds a secret and can be read by others; type: chmod 600 …/token.json"
+        );
+        let credentials = Environment {
+            credentials_directory: Some(files.0.path().to_owned()),
+            ..plain.clone()
+        };
+        files.permit("token.json", 0o600);
+        assert_eq!(warned(&credentials), "");
+
+        files.write("config.json", &FIELDS.replace("_pass_file", "_pass"));
+        files.permit("config.json", 0o644);
+        assert_eq!(
+            warned(&plain),
+            "…/config.json holds a secret and can be read by others; type: chmod 600 …/config.json"
+        );
+    }
+
+    #[test]
+    fn a_path_can_be_pasted_behind_chmod() {
+        let cases = [
+            ("/home/alice/config.json", "/home/alice/config.json"),
+            ("My Files/c.json", "'My Files/c.json'"),
+            ("it's", r"'it'\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+        ];
+        for (path, typed) in cases {
+            assert_eq!(places::as_typed_in_a_shell(Path::new(path)), typed);
+        }
+    }
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let files = Files::new();
+        for field in ["source_pass", "source_pass_command"] {
+            let fields = FIELDS
+                .replace("source_pass_file", field)
+                .replace("\"password\"", "\"s3cret\"");
+            files.write("config.json", &fields);
+            assert!(!format!("{:?}", files.load()).contains("s3cret"), "{field}");
+        }
+    }
 }

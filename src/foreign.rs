@@ -1,6 +1,6 @@
 //! Text from outside, escaped by `Display`.
 //!
-//! A server or a mail may hold anything. Shown through [`Foreign`] it cannot forge a log line, move
+//! A server or a mail may hold anything. Shown through `Foreign` it cannot forge a log line, move
 //! a cursor, ring a bell, turn the reading direction round, or fill the log.
 
 use std::fmt;

@@ -276,6 +276,15 @@ pub struct Mailbox {
     pub exists: u32,
 }
 
+/// A place in the target's mailbox of all mail: what is appended later has at least this UID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The value under which `uid_next` holds.
+    pub uid_validity: UidValidity,
+    /// The UID that the next message was to get.
+    pub uid_next: Uid,
+}
+
 /// What a listing tells of a message in the source mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

@@ -1,12 +1,27 @@
 //! One pass: every new message, source to target.
 //!
-//! The engine knows two contracts, [`Source`] and [`Target`], and what is remembered. It never
+//! The engine knows two contracts, `Source` and `Target`, and what is remembered. It never
 //! hears of IMAP, sockets, files or the time of day except through what it is handed.
+
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 
 use crate::error::Result;
-use crate::message::{BodyDigest, Identity, Listed, Message, Uid, UidSet, UidValidity};
+use crate::message::{BodyDigest, Identity, Listed, Mailbox, Message, Uid, UidSet, UidValidity};
+use crate::state::journal::Store;
+
+pub use crate::message::Mark;
+
+mod copy;
+mod engine;
+mod plan;
+mod rehearsal;
+mod send;
+mod settle;
+mod unfinished;
+
+pub use rehearsal::{Nobody, Rehearsed};
 
 /// The mailbox that mail comes from; nothing here changes it.
 ///
@@ -99,15 +114,6 @@ pub struct Terms {
     pub mark: Option<Mark>,
 }
 
-/// A place in the target's mailbox of all mail: what is appended later has at least this UID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// The value under which `uid_next` holds.
-    pub uid_validity: UidValidity,
-    /// The UID that the next message was to get.
-    pub uid_next: Uid,
-}
-
 /// Does the target have this message?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -175,4 +181,123 @@ pub struct AppendUid {
     pub uid_validity: UidValidity,
     /// The message's UID there.
     pub uid: Uid,
+}
+
+/// What a pass must know besides the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The source mailbox: `user@host/folder`.
+    pub source: String,
+    /// How many days back a first run goes.
+    pub first_run_days: u32,
+    /// Whether `\\Seen`, `\\Flagged` and `\\Answered` are copied.
+    pub copy_flags: bool,
+    /// The most octets to send in 24 hours; `None`: no limit of ours.
+    pub daily_upload_limit: Option<u64>,
+}
+
+/// Whoever wants to see a pass going on.
+pub trait Progress {
+    /// So many messages are still to come.
+    fn backlog(&mut self, messages: usize);
+
+    /// A message needs no more thought; so many octets of it were sent.
+    fn settled(&mut self, octets: u64);
+}
+
+/// Nobody looks.
+impl Progress for () {
+    fn backlog(&mut self, _: usize) {}
+
+    fn settled(&mut self, _: u64) {}
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Messages that Gmail took.
+    pub appended: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// Messages found at Gmail.
+    pub found: u64,
+    /// Messages that were delivered before.
+    pub known: u64,
+    /// Times that a message was parked.
+    pub parked: u64,
+    /// Messages given up.
+    pub refused: u64,
+}
+
+impl Report {
+    /// Says whether nothing worth a line happened.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.appended + self.found + self.parked + self.refused == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} appended, {} already there",
+            self.appended, self.found
+        )?;
+        for (count, what) in [
+            (self.known, "known"),
+            (self.parked, "parked"),
+            (self.refused, "refused"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One pass, and what it works on.
+pub struct Pass<'a> {
+    /// Where mail comes from.
+    pub source: &'a mut dyn Source,
+    /// Where mail goes to.
+    pub target: &'a mut dyn Target,
+    /// What is remembered.
+    pub store: &'a mut Store,
+    /// What is wanted.
+    pub settings: &'a Settings,
+    /// Who looks on.
+    pub progress: &'a mut dyn Progress,
+    /// What time it is.
+    pub now: &'a dyn Fn() -> DateTime<Utc>,
+}
+
+impl Pass<'_> {
+    /// Copies everything new, as far as it gets. `started` is the time just before the mailbox was
+    /// examined.
+    ///
+    /// What the pass did stands in the journal when it returns, also with an error; folding is the
+    /// caller's.
+    ///
+    /// # Errors
+    /// Whatever ends a pass before its end: a server is unavailable, refuses the log-in, the
+    /// account must rest, or the state cannot be written. What settled before stays settled.
+    pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<Report> {
+        engine::Engine::new(self).run(mailbox, started)
+    }
+
+    /// Tells of each message that a pass would look at, and moves nothing. The store must have been
+    /// loaded for a rehearsal; where Gmail cannot be asked, the target is [`Nobody`].
+    ///
+    /// # Errors
+    /// As for [`run`](Pass::run).
+    pub fn rehearse(
+        self,
+        mailbox: &Mailbox,
+        can_ask: bool,
+        tell: &mut dyn FnMut(&Listed, Rehearsed),
+    ) -> Result<()> {
+        engine::Engine::new(self).rehearse(mailbox, can_ask, tell)
+    }
 }

@@ -75,6 +75,13 @@ impl UidSet {
         }
     }
 
+    /// First and last UID of each range, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = (Uid, Uid)> + '_ {
+        self.ranges
+            .iter()
+            .filter_map(|(first, last)| Some((Uid::new(*first)?, Uid::new(*last)?)))
+    }
+
     /// The UIDs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Uid> + '_ {
         self.ranges

@@ -1,0 +1,455 @@
+//! The command line, as typed.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use argh::{ArgsInfo, FlagInfoKind, FromArgs};
+
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::logging::Stream;
+use crate::nearest::nearest;
+
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
+/// The options that a later version will have.
+const OPTIONS_TO_COME: [&str; 4] = [
+    "--watch",
+    "--log-max-size",
+    "--log-max-files",
+    "--log-format",
+];
+
+/// The subcommands that a later version will have.
+const SUBCOMMANDS_TO_COME: [&str; 3] = ["auth", "check", "status"];
+
+/// The options of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Args {
+    /// Where `config.json` is.
+    pub config: PathBuf,
+    /// Where the state is, if the command line says so.
+    pub state_file: Option<PathBuf>,
+    /// Whether to say what would be copied, and copy nothing.
+    pub dry_run: bool,
+    /// Whether to log every step.
+    pub debug: bool,
+    /// Where log lines go.
+    pub log: Stream,
+    /// The options typed that have no effect without `--watch`.
+    pub ineffective: Vec<&'static str>,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Early {
+    /// Help or version was asked for: this text on standard output, exit status 0.
+    Print(String),
+    /// The command line is wrong ([`Kind::Usage`]).
+    Wrong(Error),
+}
+
+impl From<Error> for Early {
+    fn from(error: Error) -> Early {
+        Early::Wrong(error)
+    }
+}
+
+/// Reads the words after the program's name.
+///
+/// # Errors
+/// Help or version was asked for, or a word is not understood or not UTF-8.
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Args, Early> {
+    let words = words.map(text).collect::<Result<Vec<_>>>()?;
+    let words = expand(words)?;
+    // Whoever asks for help gets it, whatever else is typed.
+    for (word, answer) in [("--help", help as fn() -> String), ("--version", version)] {
+        if words.iter().any(|typed| typed.word == word) {
+            return Err(Early::Print(answer()));
+        }
+    }
+    let words: Vec<&str> = words.iter().flat_map(Typed::words).collect();
+    let options = Options::from_args(&[PROGRAM], &words)
+        .map_err(|refusal| usage(Foreign::new(refusal.output.trim())))?;
+    Ok(options.meant()?)
+}
+
+/// The options as argh reads them; hidden ones are for command lines of the Python original.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    help_triggers("--help"),
+    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits.",
+    note = "-h is short for --help, -V for --version; --option=VALUE is understood, too.\n\n\
+            Exit status: 0 done, nothing new, or another run is at work; 64 usage;\n\
+            69 a server is unavailable; 70 internal error; 74 state, token or log cannot be\n\
+            written; 77 credentials refused; 78 configuration."
+)]
+#[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
+struct Options {
+    /// the configuration, config.json; required
+    #[argh(option, arg_name = "file")]
+    config: Option<String>,
+
+    #[argh(
+        option,
+        arg_name = "file",
+        description = "the state; default: sync_state.json in $STATE_DIRECTORY, else in the current folder"
+    )]
+    state_file: Option<String>,
+
+    /// say what would be copied, a line a message, and copy nothing
+    #[argh(switch)]
+    dry_run: bool,
+
+    /// log every step
+    #[argh(switch)]
+    debug: bool,
+
+    /// where log lines go: stdout (the default) or stderr
+    #[argh(option, arg_name = "where")]
+    log: Option<String>,
+
+    /// print the version
+    #[argh(switch)]
+    #[allow(
+        dead_code,
+        reason = "looked for before argh reads; stands here for the help"
+    )]
+    version: bool,
+
+    /// poll, even where the server offers IDLE
+    #[argh(switch, hidden_help)]
+    no_idle: bool,
+
+    /// seconds between polls
+    #[argh(option, hidden_help)]
+    poll_interval: Option<String>,
+}
+
+impl Options {
+    /// What the options mean together.
+    fn meant(self) -> Result<Args> {
+        let ineffective = self.ineffective()?;
+        Ok(Args {
+            config: self
+                .config
+                .map(|file| path("--config", file))
+                .transpose()?
+                .ok_or_else(|| usage("--config FILE is missing").remedy("see --help"))?,
+            state_file: self
+                .state_file
+                .map(|file| path("--state-file", file))
+                .transpose()?,
+            dry_run: self.dry_run,
+            debug: self.debug,
+            log: self.log.as_deref().map_or(Ok(Stream::Stdout), log)?,
+            ineffective,
+        })
+    }
+
+    fn ineffective(&self) -> Result<Vec<&'static str>> {
+        let mut typed = Vec::new();
+        if self.no_idle {
+            typed.push("--no-idle");
+        }
+        if let Some(seconds) = &self.poll_interval {
+            if !seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) {
+                return Err(usage("--poll-interval wants a number of seconds"));
+            }
+            typed.push("--poll-interval");
+        }
+        Ok(typed)
+    }
+}
+
+fn path(option: &str, file: String) -> Result<PathBuf> {
+    if file.is_empty() {
+        return Err(usage(format_args!("{option} wants a file")));
+    }
+    Ok(file.into())
+}
+
+fn log(target: &str) -> Result<Stream> {
+    match target {
+        "stdout" => Ok(Stream::Stdout),
+        "stderr" => Ok(Stream::Stderr),
+        "" => Err(usage("--log wants stdout or stderr")),
+        "syslog" => Err(not_yet("--log syslog")),
+        _ => Err(not_yet("--log to a file").remedy("use --log stdout or --log stderr")),
+    }
+}
+
+/// An option as argh wants it: in full, its value apart.
+struct Typed {
+    word: &'static str,
+    value: Option<String>,
+}
+
+impl Typed {
+    fn words(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.word).chain(self.value.as_deref())
+    }
+}
+
+/// Separates `--option=value`, writes `-h` and `-V` out, and refuses what is no option.
+///
+/// A value is never looked into: a file may be called `a=b`.
+fn expand(words: Vec<String>) -> Result<Vec<Typed>> {
+    let known = Options::get_args_info().flags;
+    let mut words = words.into_iter().peekable();
+    let mut expanded = Vec::new();
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (word.as_str(), None),
+        };
+        let name = match name {
+            "-h" => "--help",
+            "-V" => "--version",
+            name => name,
+        };
+        let Some(flag) = known.iter().find(|flag| flag.long == name) else {
+            return Err(unknown(name, known.iter().map(|flag| flag.long)));
+        };
+        let takes_value = matches!(flag.kind, FlagInfoKind::Option { .. });
+        let value = match value {
+            Some(_) if !takes_value => {
+                return Err(usage(format_args!("{name} takes no value")));
+            }
+            None if takes_value => {
+                // `--config --debug` forgot the file; who has a file of that name writes `=`.
+                let next = words.next_if(|next| !known.iter().any(|flag| flag.long == *next));
+                Some(next.ok_or_else(|| usage(format_args!("{name} wants a value")))?)
+            }
+            value => value,
+        };
+        let word = flag.long;
+        if expanded.iter().any(|typed: &Typed| typed.word == word) && takes_value {
+            return Err(usage(format_args!("{word} is given twice")));
+        }
+        expanded.push(Typed { word, value });
+    }
+    Ok(expanded)
+}
+
+fn unknown<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    if OPTIONS_TO_COME.contains(&word) || SUBCOMMANDS_TO_COME.contains(&word) {
+        return not_yet(word);
+    }
+    let shown = Foreign::new(word);
+    if !word.starts_with('-') {
+        return usage(format_args!("unexpected argument {shown:?}"));
+    }
+    match nearest(word, known) {
+        Some(name) => usage(format_args!(
+            "unknown option {shown} (did you mean {name}?)"
+        )),
+        None => usage(format_args!("unknown option {shown}")).remedy("see --help"),
+    }
+}
+
+fn text(word: OsString) -> Result<String> {
+    word.into_string().map_err(|word| {
+        usage(format_args!(
+            "argument {:?} is not UTF-8",
+            Foreign::new(word.as_encoded_bytes())
+        ))
+    })
+}
+
+fn not_yet(what: &str) -> Error {
+    usage(format_args!("{what} is not in this version yet"))
+}
+
+fn usage(what: impl fmt::Display) -> Error {
+    Error::new(Kind::Usage, PROGRAM, what)
+}
+
+fn help() -> String {
+    match Options::from_args(&[PROGRAM], &["--help"]) {
+        Err(answer) => answer.output,
+        Ok(_) => String::new(),
+    }
+}
+
+fn version() -> String {
+    format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Args, Early> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    fn told(words: &[&str]) -> String {
+        match read(words) {
+            Err(Early::Wrong(error)) => {
+                assert_eq!(error.kind(), Kind::Usage);
+                error.to_string()
+            }
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn plain() -> Args {
+        Args {
+            config: "c.json".into(),
+            state_file: None,
+            dry_run: false,
+            debug: false,
+            log: Stream::Stdout,
+            ineffective: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn options_are_read_with_a_blank_and_with_an_equals_sign() {
+        let all = Args {
+            state_file: Some("s=1.json".into()),
+            dry_run: true,
+            debug: true,
+            log: Stream::Stderr,
+            ..plain()
+        };
+        assert_eq!(read(&["--config", "c.json"]), Ok(plain()));
+        assert_eq!(read(&["--config=c.json"]), Ok(plain()));
+        assert_eq!(
+            read(&[
+                "--log=stderr",
+                "--debug",
+                "--state-file",
+                "s=1.json",
+                "--dry-run",
+                "--config",
+                "c.json",
+            ]),
+            Ok(all)
+        );
+        assert_eq!(
+            read(&["--config=--debug"]).map(|args| args.config),
+            Ok("--debug".into())
+        );
+    }
+
+    #[test]
+    fn polling_options_of_the_original_are_accepted_and_named() {
+        assert_eq!(
+            read(&["--no-idle", "--config", "c.json", "--poll-interval", "30"]),
+            Ok(Args {
+                ineffective: vec!["--no-idle", "--poll-interval"],
+                ..plain()
+            })
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_names_it() {
+        let cases: [(&[&str], &str); 18] = [
+            (&[], "--config FILE is missing; see --help"),
+            (&["--config"], "--config wants a value"),
+            (&["--config", "--debug"], "--config wants a value"),
+            (&["--config="], "--config wants a file"),
+            (
+                &["--config", "a", "--config", "b"],
+                "--config is given twice",
+            ),
+            (
+                &["--confg", "a"],
+                "unknown option --confg (did you mean --config?)",
+            ),
+            (&["-x"], "unknown option -x; see --help"),
+            (
+                &["--nothing\nlike"],
+                "unknown option --nothing\\nlike; see --help",
+            ),
+            (&["--debug=yes"], "--debug takes no value"),
+            (&["c.json"], "unexpected argument \"c.json\""),
+            (
+                &["--config", "a", "--poll-interval", "often"],
+                "--poll-interval wants a number of seconds",
+            ),
+            (&["auth"], "auth is not in this version yet"),
+            (
+                &["check", "--config", "a"],
+                "check is not in this version yet",
+            ),
+            (
+                &["--config", "a", "--watch"],
+                "--watch is not in this version yet",
+            ),
+            (
+                &["--log-max-size=10M"],
+                "--log-max-size is not in this version yet",
+            ),
+            (
+                &["--log-format", "json"],
+                "--log-format is not in this version yet",
+            ),
+            (
+                &["--config", "a", "--log", "syslog"],
+                "--log syslog is not in this version yet",
+            ),
+            (
+                &["--config", "a", "--log", "/var/log/x"],
+                "--log to a file is not in this version yet; use --log stdout or --log stderr",
+            ),
+        ];
+        for (words, line) in cases {
+            assert_eq!(told(words), format!("imap-to-gmail-sync: {line}"));
+        }
+    }
+
+    #[test]
+    fn an_argument_that_is_not_utf_8_is_a_mistake_and_no_panic() {
+        let words = [OsString::from_vec(b"--config=\xff".to_vec())];
+        let Err(Early::Wrong(error)) = parse(words.into_iter()) else {
+            panic!("it was taken");
+        };
+        assert_eq!(
+            error.to_string(),
+            "imap-to-gmail-sync: argument \"--config=\u{fffd}\" is not UTF-8"
+        );
+    }
+
+    #[test]
+    fn help_offers_what_there_is_and_nothing_else() {
+        for words in [&["-h"][..], &["--help"], &["--config", "a", "--help"]] {
+            let Err(Early::Print(help)) = read(words) else {
+                panic!("{words:?}");
+            };
+            for offered in [
+                "--config",
+                "--state-file",
+                "--dry-run",
+                "--debug",
+                "--log",
+                "--version",
+                "--help",
+            ] {
+                assert!(help.contains(offered), "{offered} in {help}");
+            }
+            for hidden in ["--no-idle", "--poll-interval", "--watch", "--log-", "auth"] {
+                assert!(!help.contains(hidden), "{hidden} in {help}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_packages() {
+        for words in [&["-V"][..], &["--version"]] {
+            assert_eq!(
+                read(words),
+                Err(Early::Print(format!(
+                    "imap-to-gmail-sync {}\n",
+                    env!("CARGO_PKG_VERSION")
+                )))
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where the files are that the configuration names.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::Environment;
+use crate::foreign::Foreign;
+
+/// A larger file is no configuration.
+const LARGEST: u64 = 1 << 20;
+
+/// The folders in which a relative path is looked up.
+pub(super) struct Places<'a> {
+    beside_config: &'a Path,
+    credentials: Option<&'a Path>,
+}
+
+impl<'a> Places<'a> {
+    /// Those of a configuration file.
+    pub(super) fn new(config: &'a Path, environment: &'a Environment) -> Places<'a> {
+        Places {
+            beside_config: config.parent().unwrap_or(Path::new("")),
+            credentials: environment.credentials_directory.as_deref(),
+        }
+    }
+
+    /// Beside `config.json`, else in the current folder; one that is not there yet is to be made
+    /// beside `config.json`.
+    pub(super) fn of_file(&self, name: &str) -> PathBuf {
+        let beside = self.beside_config.join(name);
+        if !is_there(&beside) && is_there(Path::new(name)) {
+            return PathBuf::from(name);
+        }
+        beside
+    }
+
+    /// Among systemd's credentials, else as [`of_file`](Places::of_file).
+    pub(super) fn of_credential(&self, name: &str) -> PathBuf {
+        self.credentials
+            .filter(|_| Path::new(name).is_relative())
+            .map(|folder| folder.join(name))
+            .filter(|file| is_there(file))
+            .unwrap_or_else(|| self.of_file(name))
+    }
+}
+
+/// A file that cannot be looked at counts as there: the error in opening it says why.
+fn is_there(file: &Path) -> bool {
+    file.try_exists().unwrap_or(true)
+}
+
+/// Reads a file whole, if it is not absurdly large.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut octets)?;
+    if octets.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(octets)
+}
+
+/// Whether anybody but its owner may read or write the file.
+pub(super) fn can_be_read_by_others(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|known| known.permissions().mode() & 0o077 != 0)
+}
+
+/// A text that changes when what the files hold changes.
+///
+/// Not made of time stamps: systemd's credentials and Kubernetes's secrets are written anew for
+/// every run, and each would seem to be a corrected one. Not of a whole digest either, by which a
+/// password could be guessed: 16 bits say "another" and nothing more.
+pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
+    let of_octets = |octets: &[u8]| match Sha256::digest(octets).as_slice() {
+        [first, second, ..] => format!("{}:{first:02x}{second:02x}", octets.len()),
+        _ => String::new(),
+    };
+    let password = password_file.map(|file| read(file).map_or("-".to_owned(), |o| of_octets(&o)));
+    [Some(of_octets(config)), password]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The path as a person can paste it behind a command.
+pub(super) fn as_typed_in_a_shell(file: &Path) -> String {
+    let shown = Foreign::new(file.as_os_str().as_encoded_bytes()).to_string();
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@%,".contains(character);
+    if shown.chars().all(is_plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', r"'\''"))
+}

@@ -1,0 +1,151 @@
+//! The mailbox mail goes to.
+//!
+//! One connection looks messages up, others append them. Nothing is opened before the first
+//! question, so that a run with nothing new touches neither Gmail nor the token.
+
+use std::sync::Arc;
+
+use crate::error::{Kind, Result};
+use crate::message::{Message, Uid};
+use crate::sync::{Holding, Outcome, Question, Target, Terms};
+
+mod account;
+mod answers;
+mod append;
+mod candidate;
+mod lanes;
+mod lookup;
+mod mend;
+mod search;
+
+use self::account::Account;
+pub use self::account::{Clock, Settings};
+use self::lanes::Lanes;
+use self::lookup::{Lookup, Trouble};
+
+/// A connection more is worth its log-in for so many messages.
+const MESSAGES_A_LANE: usize = 10;
+
+/// A Gmail account, or another that speaks IMAP and XOAUTH2.
+pub struct Gmail {
+    account: Arc<Account>,
+    lookup: Option<Lookup>,
+    lanes: Lanes,
+    /// How many messages this pass will bring, as far as is known.
+    backlog: usize,
+    submitted: usize,
+    /// Asked once a pass: what is appended later has at least the UID that was next then.
+    terms: Option<Terms>,
+}
+
+impl Gmail {
+    /// An account that nothing is asked of yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Gmail {
+        let account = Arc::new(Account::new(settings));
+        Gmail {
+            lanes: Lanes::new(Arc::clone(&account)),
+            account,
+            lookup: None,
+            backlog: 0,
+            submitted: 0,
+            terms: None,
+        }
+    }
+
+    /// Begins another pass: what was seen of Gmail in the one before counts no longer. Messages to
+    /// be expected share enough connections from the beginning; without such a hint, connections
+    /// are added as messages come.
+    pub fn begin_pass(&mut self, backlog: usize) {
+        self.backlog = backlog;
+        self.submitted = 0;
+        self.terms = None;
+        self.lookup = self.lookup.take().and_then(Lookup::for_another_pass);
+    }
+
+    /// Says whether Gmail can be asked without renewing the token.
+    ///
+    /// # Errors
+    /// The token file cannot be read.
+    pub fn has_valid_token(&self) -> Result<bool> {
+        self.account.has_valid_token()
+    }
+
+    /// Takes leave of the server; the next question connects anew.
+    pub fn close(&mut self) {
+        self.lanes.close();
+        if let Some(lookup) = self.lookup.take() {
+            lookup.close();
+        }
+    }
+
+    /// Asks on the lookup connection, which is opened if need be; and once more on a new one if it
+    /// breaks, for servers end quiet connections.
+    fn look<T>(&mut self, ask: impl Fn(&mut Lookup, &Account) -> Result<T, Trouble>) -> Result<T> {
+        let mut is_second_try = false;
+        loop {
+            let mut lookup = match self.lookup.take() {
+                Some(lookup) if self.is_alive(&lookup) => lookup,
+                _ => Lookup::open(&self.account)?,
+            };
+            match ask(&mut lookup, &self.account) {
+                Ok(answer) => {
+                    self.lookup = Some(lookup);
+                    return Ok(answer);
+                }
+                Err(Trouble::Final(error)) => {
+                    lookup.close();
+                    return Err(error);
+                }
+                Err(Trouble::Lost(failure)) if is_second_try => {
+                    let error = self.account.error(Kind::Unavailable, failure);
+                    return Err(error.during("looking messages up"));
+                }
+                Err(Trouble::Lost(failure)) => {
+                    log::debug!("looking messages up: {failure}; connecting anew");
+                    is_second_try = true;
+                }
+            }
+        }
+    }
+
+    fn is_alive(&self, lookup: &Lookup) -> bool {
+        lookup.is_usable() && !self.account.has_outlived(lookup.logged_in())
+    }
+}
+
+impl Target for Gmail {
+    fn terms(&mut self) -> Result<Terms> {
+        if let Some(terms) = self.terms {
+            return Ok(terms);
+        }
+        let terms = self.look(Lookup::terms)?;
+        self.terms = Some(terms);
+        Ok(terms)
+    }
+
+    fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>> {
+        self.look(|lookup, account| lookup.holds(questions, account))
+    }
+
+    fn submit(&mut self, message: Message) -> Result<()> {
+        let wanted = self.backlog.max(self.submitted) / MESSAGES_A_LANE;
+        self.lanes.submit(message, wanted)?;
+        self.submitted += 1;
+        Ok(())
+    }
+
+    fn settled(&mut self) -> Option<(Uid, Outcome)> {
+        self.lanes.settled()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.lanes.finish()
+    }
+}
+
+impl Drop for Gmail {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

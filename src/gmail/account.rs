@@ -1,0 +1,208 @@
+//! The account at Gmail: who it is, and how to log in to it with a token that is alive.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::answers::{LoginRefusal, is_over_quota, is_too_many_connections, login_refusal};
+use crate::config::TargetConfig;
+use crate::connection::{Patience, Trust, place};
+use crate::error::{Consequence, Error, Kind, Rest, Result};
+use crate::foreign::Foreign;
+use crate::secret::Secret;
+use crate::session::{Failure, Login, Session, Unopened};
+use crate::token::{Refusal, Token};
+
+/// Before its token dies, a session is left: long enough for most messages to be sent whole.
+const TO_FINISH: TimeDelta = TimeDelta::minutes(1);
+
+/// What tells the time: the wall clock, or a test's.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What must be known to talk to Gmail.
+pub struct Settings {
+    /// The account and its server.
+    pub config: TargetConfig,
+    /// What tells the time.
+    pub now: Clock,
+    /// How long to wait for the server.
+    pub patience: Patience,
+    /// A refused token that an earlier run remembered.
+    pub refused: Option<Refusal>,
+    /// Whether the token is used only as long as it is valid, and nothing is written.
+    pub is_dry_run: bool,
+}
+
+/// The account, shared by all connections to it.
+pub(super) struct Account {
+    settings: Settings,
+    /// Loaded when the first connection is opened: a run with nothing to do reads no token.
+    credentials: Mutex<Option<Credentials>>,
+}
+
+struct Credentials {
+    trust: Trust,
+    token: Token,
+}
+
+/// A session of the account, and when the server may end it.
+pub(super) struct LoggedIn {
+    pub(super) session: Session,
+    expires: Option<DateTime<Utc>>,
+}
+
+impl Account {
+    pub(super) fn new(settings: Settings) -> Account {
+        Account {
+            settings,
+            credentials: Mutex::new(None),
+        }
+    }
+
+    /// What the configuration says of it.
+    pub(super) fn config(&self) -> &TargetConfig {
+        &self.settings.config
+    }
+
+    /// Says whether the access token can be used without renewing it.
+    pub(super) fn has_valid_token(&self) -> Result<bool> {
+        let credentials = self.credentials()?;
+        Ok(credentials
+            .as_ref()
+            .is_some_and(|credentials| credentials.token.is_valid(self.now())))
+    }
+
+    /// Opens a session and says who we are.
+    ///
+    /// # Errors
+    /// The server is unavailable, refuses the log-in (after one renewal of the token), or the
+    /// account must rest.
+    pub(super) fn log_in(&self) -> Result<LoggedIn> {
+        let mut credentials = self.credentials()?;
+        let Some(Credentials { trust, token }) = credentials.as_mut() else {
+            return Err(self.error(Kind::Internal, "the token was not loaded"));
+        };
+        let access = token.access(self.now())?;
+        let opened = match self.open(trust, access.clone()) {
+            Err(unopened) if is_about_the_token(&unopened) => {
+                log::info!("Gmail refuses the access token; it is renewed, once");
+                let access = token.renew(&access, self.now())?;
+                self.open(trust, access)
+            }
+            opened => opened,
+        };
+        let session = opened.map_err(|unopened| self.explain(unopened, token))?;
+        let expires = token.expires();
+        drop(credentials);
+        self.introduce(session)
+            .map(|session| LoggedIn { session, expires })
+    }
+
+    /// Says whether the server may end the session soon, because its token dies.
+    pub(super) fn has_outlived(&self, logged_in: &LoggedIn) -> bool {
+        let expires = logged_in.expires;
+        expires.is_some_and(|expires| expires.signed_duration_since(self.now()) <= TO_FINISH)
+    }
+
+    /// A failure of a session as a failure of the pass: what Gmail says of the whole account has
+    /// its consequence.
+    pub(super) fn failure(&self, failure: &Failure) -> Error {
+        match failure.reply() {
+            Some(reply) if is_over_quota(reply) => self.must_rest(Rest::Quota, failure),
+            Some(reply) if is_too_many_connections(reply) => {
+                self.must_rest(Rest::Connections, failure)
+            }
+            _ => self.error(Kind::Unavailable, failure),
+        }
+    }
+
+    /// The account must be left alone for a while.
+    pub(super) fn must_rest(&self, rest: Rest, why: impl std::fmt::Display) -> Error {
+        self.error(Kind::Resting, why)
+            .with_consequence(Consequence::Rest(rest))
+    }
+
+    /// A failure at this account's server.
+    pub(super) fn error(&self, kind: Kind, what: impl std::fmt::Display) -> Error {
+        Error::new(kind, place(&self.config().server), what)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        (self.settings.now)()
+    }
+
+    fn credentials(&self) -> Result<MutexGuard<'_, Option<Credentials>>> {
+        let mut credentials = self
+            .credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if credentials.is_none() {
+            let server = &self.config().server;
+            let file = &self.config().token_file;
+            let token = Token::load(
+                file,
+                server.ca_file.as_deref(),
+                self.settings.refused.clone(),
+            )?;
+            *credentials = Some(Credentials {
+                trust: Trust::for_server(server)?,
+                token: if self.settings.is_dry_run {
+                    token.read_only()
+                } else {
+                    token
+                },
+            });
+        }
+        Ok(credentials)
+    }
+
+    fn open(&self, trust: &Trust, access: Secret) -> Result<Session, Unopened> {
+        let login = Login::Xoauth2 {
+            user: self.config().user.clone(),
+            token: access,
+        };
+        Session::open(&self.config().server, trust, self.settings.patience, &login)
+    }
+
+    /// Google asks clients to say who they are; that a server does not care is no failure.
+    fn introduce(&self, mut session: Session) -> Result<Session> {
+        match session.id() {
+            Err(failure) if !failure.leaves_session_usable() => Err(self.failure(&failure)),
+            _ => Ok(session),
+        }
+    }
+
+    fn explain(&self, unopened: Unopened, token: &Token) -> Error {
+        let Unopened::LogIn { failure, .. } = unopened else {
+            return unopened.into();
+        };
+        let refused = |remedy: &str| {
+            self.error(Kind::Refused, &failure)
+                .during(format_args!(
+                    "logging in as {}",
+                    Foreign::new(&self.config().user)
+                ))
+                .remedy(remedy)
+        };
+        match login_refusal(&failure) {
+            LoginRefusal::Credentials => refused(
+                "check that target_user is the account that the token was made for; run \
+                 `imap-to-gmail-sync auth` to log in again",
+            )
+            .with_consequence(token.refusal()),
+            LoginRefusal::Person(remedy) => refused(remedy),
+            LoginRefusal::OverQuota | LoginRefusal::TooManyConnections => self.failure(&failure),
+            LoginRefusal::Passing => self.error(Kind::Unavailable, &failure).during(format_args!(
+                "logging in as {}",
+                Foreign::new(&self.config().user)
+            )),
+        }
+    }
+}
+
+fn is_about_the_token(unopened: &Unopened) -> bool {
+    match unopened {
+        Unopened::LogIn { failure, .. } => login_refusal(failure) == LoginRefusal::Credentials,
+        Unopened::Unreachable(_) => false,
+    }
+}

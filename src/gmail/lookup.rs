@@ -1,0 +1,416 @@
+//! Looking messages up at Gmail: what it holds already, and what became of a lost answer.
+
+use std::collections::HashMap;
+
+use super::account::{Account, LoggedIn};
+use super::answers::is_answer_about_the_question;
+use super::candidate::{Candidate, holding_of, holding_of_others, whole};
+use super::search::{self, Program};
+use crate::error::{Error, Result};
+use crate::message::{BodyDigest, Mailbox, MessageId, Uid, UidSet};
+use crate::session::{self, Failure};
+use crate::sync::{Holding, Mark, Question, Reach, Sent, Terms};
+
+/// One FETCH asks for the header fields of so many messages.
+const PAGE: usize = 500;
+
+/// More messages than this are not compared: an id so common that a search finds more identifies
+/// nothing.
+const MOST_COMPARED: usize = 20_000;
+
+/// A stored message larger than this is none of ours.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// How a look-up failed.
+pub(super) enum Trouble {
+    /// The connection is gone: another may do.
+    Lost(Failure),
+    /// It ends the pass.
+    Final(Error),
+}
+
+/// The connection that looks messages up.
+pub(super) struct Lookup {
+    logged_in: LoggedIn,
+    folders: Folders,
+    /// The folder that is open.
+    open: Option<(String, Mailbox)>,
+    append_limit: Option<u64>,
+    knows_gmails_search: bool,
+}
+
+/// Where mail can be.
+struct Folders {
+    /// All Mail, or the target folder where All Mail is hidden; none if there is neither yet.
+    all: Option<String>,
+    /// Trash and Junk.
+    thrown_away: Vec<String>,
+}
+
+impl Lookup {
+    /// Logs in and finds out where mail can be.
+    pub(super) fn open(account: &Account) -> Result<Lookup> {
+        let mut logged_in = account.log_in()?;
+        let session = &mut logged_in.session;
+        let capabilities = session
+            .capabilities()
+            .map_err(|failure| account.failure(&failure))?;
+        let folders = session
+            .list()
+            .map_err(|failure| account.failure(&failure).during("listing the folders"))?;
+        let named = |attribute: &str| {
+            let mut found = folders.iter().filter(|folder| folder.has(attribute));
+            found.next().map(|folder| folder.name.clone())
+        };
+        let target = account.config().folder.as_str();
+        let target_exists = target.eq_ignore_ascii_case("INBOX")
+            || folders.iter().any(|folder| folder.name == target);
+        Ok(Lookup {
+            folders: Folders {
+                all: named("\\All").or_else(|| target_exists.then(|| target.to_owned())),
+                thrown_away: [named("\\Trash"), named("\\Junk")]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            },
+            logged_in,
+            open: None,
+            append_limit: capabilities.append_limit(),
+            knows_gmails_search: capabilities.has("X-GM-EXT-1"),
+        })
+    }
+
+    /// The session, for the account to judge its age.
+    pub(super) fn logged_in(&self) -> &LoggedIn {
+        &self.logged_in
+    }
+
+    /// Says whether commands can still be given.
+    pub(super) fn is_usable(&self) -> bool {
+        self.logged_in.session.is_usable()
+    }
+
+    /// The same connection without what it saw: Gmail shows an open folder as it was when it was
+    /// opened. None if there was no folder to look in, for there may be one now.
+    pub(super) fn for_another_pass(mut self) -> Option<Lookup> {
+        self.open = None;
+        if self.folders.all.is_some() {
+            return Some(self);
+        }
+        self.close();
+        None
+    }
+
+    /// Takes leave.
+    pub(super) fn close(self) {
+        self.logged_in.session.logout();
+    }
+
+    /// What the server takes, and where new mail will appear, as it is now.
+    pub(super) fn terms(&mut self, account: &Account) -> Result<Terms, Trouble> {
+        let mark = match self.folders.all.clone() {
+            None => None,
+            Some(all) => {
+                let mailbox = self.open_anew(&all, account)?;
+                Some(Mark {
+                    uid_validity: mailbox.uid_validity,
+                    uid_next: mailbox.uid_next,
+                })
+            }
+        };
+        Ok(Terms {
+            append_limit: self.append_limit,
+            mark,
+        })
+    }
+
+    /// Answers each question, in order.
+    pub(super) fn holds(
+        &mut self,
+        questions: &[Question],
+        account: &Account,
+    ) -> Result<Vec<Holding>, Trouble> {
+        let mut holdings = vec![Holding::Absent; questions.len()];
+        if let Some(all) = self.folders.all.clone() {
+            // A session sees what was there when it opened the folder; a lost append came later.
+            if questions.iter().any(|question| question.sent.is_some()) {
+                self.open_anew(&all, account)?;
+            }
+            self.look_in(&all, true, questions, &mut holdings, account)?;
+        }
+        for folder in self.folders.thrown_away.clone() {
+            self.look_in(&folder, false, questions, &mut holdings, account)?;
+        }
+        Ok(holdings)
+    }
+
+    /// Looks for what was not found yet in one folder.
+    fn look_in(
+        &mut self,
+        folder: &str,
+        is_all_mail: bool,
+        questions: &[Question],
+        holdings: &mut [Holding],
+        account: &Account,
+    ) -> Result<(), Trouble> {
+        let reaches = |question: &Question| is_all_mail || question.reach == Reach::Everywhere;
+        let open: Vec<(&Question, &mut Holding)> = questions
+            .iter()
+            .zip(holdings)
+            .filter(|(question, holding)| reaches(question) && **holding != Holding::Held)
+            .collect();
+        let asks_something = |question: &Question| {
+            question.identity.id.is_some() || (is_all_mail && question.sent.is_some())
+        };
+        if !open.iter().any(|(question, _)| asks_something(question)) {
+            return Ok(());
+        }
+        let mailbox = self.open_if_needed(folder, account)?;
+        let asked: Vec<&Question> = open.iter().map(|(question, _)| *question).collect();
+        let mut uids = self.search_by_id(&asked, account)?;
+        if is_all_mail {
+            uids.extend(self.search_above_marks(&asked, mailbox, account)?);
+        }
+        let candidates = self.fetch_identities(uids, account)?;
+        let mut bodies = Bodies::default();
+        for (question, holding) in open {
+            let found = match &question.sent {
+                None => holding_of(&question.identity, &candidates),
+                Some(sent) => {
+                    self.holding_of_sent(question, sent, &candidates, &mut bodies, account)?
+                }
+            };
+            if found != Holding::Absent {
+                *holding = found;
+            }
+        }
+        Ok(())
+    }
+
+    /// The messages whose Message-ID field may be one of those asked for.
+    fn search_by_id(
+        &mut self,
+        questions: &[&Question],
+        account: &Account,
+    ) -> Result<Vec<Uid>, Trouble> {
+        let ids: Vec<&MessageId> = questions
+            .iter()
+            .filter_map(|question| question.identity.id.as_ref())
+            .collect();
+        let mut found = Vec::new();
+        for program in search::by_ids(&ids) {
+            match self.search(&program.text, account)? {
+                Some(uids) => found.extend(uids),
+                None => found.extend(self.search_one_by_one(&program, account)?),
+            }
+        }
+        if self.knows_gmails_search {
+            for own_words in ids.iter().filter_map(|id| search::by_gmails_own_words(id)) {
+                found.extend(self.search(&own_words, account)?.unwrap_or_default());
+            }
+        }
+        // Of too many, the newest.
+        found.sort_unstable();
+        found.drain(..found.len().saturating_sub(MOST_COMPARED));
+        Ok(found)
+    }
+
+    /// One odd id spoils a whole program; the one that is refused alone counts as not found.
+    fn search_one_by_one(
+        &mut self,
+        program: &Program,
+        account: &Account,
+    ) -> Result<Vec<Uid>, Trouble> {
+        let mut found = Vec::new();
+        let keys = program.ids.iter().filter_map(|id| search::by_id(id));
+        for key in keys.filter(|_| program.ids.len() > 1) {
+            found.extend(self.search(&key, account)?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    /// What arrived since the lowest mark that still means something, whatever a search by id says:
+    /// an index may be late, and a message may have no id.
+    fn search_above_marks(
+        &mut self,
+        questions: &[&Question],
+        mailbox: Mailbox,
+        account: &Account,
+    ) -> Result<Vec<Uid>, Trouble> {
+        let marks = questions
+            .iter()
+            .filter_map(|question| question.sent.as_ref()?.mark)
+            .filter(|mark| mark.uid_validity == mailbox.uid_validity);
+        let Some(lowest) = marks.map(|mark| mark.uid_next).min() else {
+            return Ok(Vec::new());
+        };
+        let program = format!("UID {lowest}:*");
+        let mut uids = self.search(&program, account)?.unwrap_or_default();
+        // `n:*` finds the last message even if its UID is lower (RFC 3501 6.4.8).
+        uids.retain(|uid| *uid >= lowest);
+        // The oldest are the likeliest: sent right after the mark was taken.
+        uids.truncate(MOST_COMPARED);
+        Ok(uids)
+    }
+
+    /// The messages that match; none if the server refuses this very question.
+    fn search(&mut self, program: &str, account: &Account) -> Result<Option<Vec<Uid>>, Trouble> {
+        match self.logged_in.session.search(program) {
+            Ok(uids) => Ok(Some(uids)),
+            Err(failure) if is_answer_about_the_question(&failure) => {
+                log::debug!("a search is refused, and finds nothing: {failure}");
+                Ok(None)
+            }
+            Err(failure) => Err(Trouble::of(failure, account)),
+        }
+    }
+
+    fn fetch_identities(
+        &mut self,
+        mut uids: Vec<Uid>,
+        account: &Account,
+    ) -> Result<Vec<Candidate>, Trouble> {
+        uids.sort_unstable();
+        uids.dedup();
+        let mut candidates = Vec::new();
+        for page in uids.chunks(PAGE) {
+            match self.fetch_page(page, account)? {
+                Some(found) => candidates.extend(found),
+                None => candidates.extend(self.fetch_one_by_one(page, account)?),
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// One unreadable message spoils a whole FETCH; the one that is refused alone is left out.
+    fn fetch_one_by_one(
+        &mut self,
+        page: &[Uid],
+        account: &Account,
+    ) -> Result<Vec<Candidate>, Trouble> {
+        let mut candidates = Vec::new();
+        for uid in page.chunks(1).filter(|_| page.len() > 1) {
+            candidates.extend(self.fetch_page(uid, account)?.unwrap_or_default());
+        }
+        Ok(candidates)
+    }
+
+    fn fetch_page(
+        &mut self,
+        page: &[Uid],
+        account: &Account,
+    ) -> Result<Option<Vec<Candidate>>, Trouble> {
+        let set: UidSet = page.iter().copied().collect();
+        let command = format!(
+            "UID FETCH {set} (UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM \
+             SUBJECT)])"
+        );
+        let answer = self.fetch(&command, account)?;
+        Ok(answer.map(|answer| {
+            let fetched = session::fetched(&answer);
+            fetched
+                .filter_map(|attributes| Candidate::of(&attributes))
+                .collect()
+        }))
+    }
+
+    /// A message that was sent and is looked for: its body must be the same as well.
+    fn holding_of_sent(
+        &mut self,
+        question: &Question,
+        sent: &Sent,
+        candidates: &[Candidate],
+        bodies: &mut Bodies,
+        account: &Account,
+    ) -> Result<Holding, Trouble> {
+        let wanted = &question.identity;
+        for candidate in candidates
+            .iter()
+            .filter(|candidate| candidate.may_be(wanted))
+        {
+            let body = if let Some(body) = bodies.0.get(&candidate.uid) {
+                *body
+            } else {
+                let body = self.fetch_body(candidate, account)?;
+                bodies.0.insert(candidate.uid, body);
+                body
+            };
+            if body == Some(sent.body) {
+                return Ok(Holding::Held);
+            }
+        }
+        Ok(holding_of_others(wanted, candidates))
+    }
+
+    /// The digest of a message's body; none if the server does not give it.
+    fn fetch_body(
+        &mut self,
+        candidate: &Candidate,
+        account: &Account,
+    ) -> Result<Option<BodyDigest>, Trouble> {
+        if candidate.size > LARGEST {
+            return Ok(None);
+        }
+        let witness = self.logged_in.session.witness().clone();
+        witness.allow(candidate.size.saturating_mul(2));
+        let command = format!("UID FETCH {} (UID BODY.PEEK[])", candidate.uid);
+        let answer = self.fetch(&command, account);
+        witness.allow(0);
+        let answer = answer?.unwrap_or_default();
+        let digest = session::fetched(&answer)
+            .filter(|attributes| session::uid(attributes) == Some(candidate.uid))
+            .find_map(|attributes| whole(&attributes).map(BodyDigest::of_message));
+        Ok(digest)
+    }
+
+    /// Runs a FETCH; none if the server refuses this very one.
+    fn fetch(&mut self, command: &str, account: &Account) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.logged_in.session.command(command) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(failure) if is_answer_about_the_question(&failure) => Ok(None),
+            Err(failure) => Err(Trouble::of(failure, account)),
+        }
+    }
+
+    fn open_if_needed(&mut self, folder: &str, account: &Account) -> Result<Mailbox, Trouble> {
+        match &self.open {
+            Some((name, mailbox)) if name == folder => Ok(*mailbox),
+            _ => self.open_anew(folder, account),
+        }
+    }
+
+    fn open_anew(&mut self, folder: &str, account: &Account) -> Result<Mailbox, Trouble> {
+        self.open = None;
+        let session = &mut self.logged_in.session;
+        let mailbox = session.examine(folder).map_err(|error| {
+            if session.is_usable() {
+                Trouble::Final(error)
+            } else {
+                let bye = session.witness().bye();
+                let failure = bye.map_or_else(
+                    || Failure::Lost(error.to_string()),
+                    |text| Failure::Bye(session::Reply::of_text(&text)),
+                );
+                Trouble::of(failure, account)
+            }
+        })?;
+        self.open = Some((folder.to_owned(), mailbox));
+        Ok(mailbox)
+    }
+}
+
+/// Bodies that were fetched already.
+#[derive(Default)]
+struct Bodies(HashMap<Uid, Option<BodyDigest>>);
+
+impl Trouble {
+    fn of(failure: Failure, account: &Account) -> Trouble {
+        let error = account.failure(&failure);
+        // What Gmail says of the whole account holds for the next connection, too.
+        if failure.leaves_session_usable() || error.consequence().is_some() {
+            Trouble::Final(error.during("looking messages up"))
+        } else {
+            Trouble::Lost(failure)
+        }
+    }
+}

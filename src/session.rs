@@ -1,0 +1,328 @@
+//! A session with an IMAP server: greeting, capabilities, log-in, EXAMINE, LIST; for both sides.
+//!
+//! Everything that is read passes through here, and every way to fail becomes a `Failure`. The
+//! library's own readers of EXAMINE, APPEND and the like are not used: they panic on, or give up
+//! at, lines that servers may send.
+
+use std::fmt;
+
+use imap_proto::{AttributeValue, MailboxDatum, Response};
+use log::debug;
+
+use crate::config::Server;
+use crate::connection::{Connection, Patience, Trust, Witness, place};
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::message::{Flags, InternalDate, Uid};
+
+mod capabilities;
+mod failure;
+mod folder;
+mod login;
+/// How words are written on the wire.
+pub mod wire;
+
+pub use capabilities::Capabilities;
+pub use failure::{Failure, Unopened};
+pub use folder::Folder;
+pub use login::Login;
+pub use wire::Reply;
+
+use failure::{failure, log_in_error};
+use login::Way;
+use wire::Status;
+
+/// A session in which somebody is logged in.
+pub struct Session {
+    imap: imap::Session<Connection>,
+    witness: Witness,
+    place: String,
+    capabilities: Option<Capabilities>,
+    is_usable: bool,
+}
+
+impl Session {
+    /// Connects, reads the greeting and logs in, with as few round trips as the server allows.
+    ///
+    /// # Errors
+    /// See [`Unopened`].
+    pub fn open(
+        server: &Server,
+        trust: &Trust,
+        patience: Patience,
+        login: &Login,
+    ) -> Result<Session, Unopened> {
+        let place = place(server);
+        let connection =
+            Connection::open(server, trust, patience).map_err(Unopened::Unreachable)?;
+        let witness = connection.witness();
+        let needs_greeting = !connection.greeting_is_read();
+        let mut client = imap::Client::new(connection);
+        let unreachable = |doing: &str, failure: Failure| {
+            let error = Error::new(Kind::Unavailable, &place, failure).during(doing);
+            Unopened::Unreachable(error)
+        };
+        if needs_greeting {
+            read_greeting(&mut client, &witness)
+                .map_err(|failure| unreachable("reading its greeting", failure))?;
+        }
+        let capabilities = capabilities_before_log_in(&mut client, &witness)
+            .map_err(|failure| unreachable("asking what it can do", failure))?;
+        let way = Way::choose(login, &capabilities);
+        let way = way.filter(|_| login.mistake().is_none()).ok_or_else(|| {
+            let offers_none = "the server offers no log-in with a password on this connection";
+            let what = login.mistake().unwrap_or(offers_none);
+            Unopened::Unreachable(Error::new(Kind::Config, &place, what).during("logging in"))
+        })?;
+
+        witness.forget_capabilities();
+        let sends_at_once = capabilities.has("SASL-IR");
+        match login::log_in(client, login, way, sends_at_once) {
+            Ok(imap) => Ok(Session {
+                imap,
+                capabilities: Capabilities::told(&witness),
+                witness,
+                place,
+                is_usable: true,
+            }),
+            Err(error) => {
+                let failure = failure(error, &witness);
+                let error = log_in_error(&place, login, &failure);
+                Err(Unopened::LogIn { failure, error })
+            }
+        }
+    }
+
+    /// What the server can do for the one who is logged in; asked only if it did not tell.
+    ///
+    /// # Errors
+    /// The command failed.
+    pub fn capabilities(&mut self) -> Result<Capabilities, Failure> {
+        if self.capabilities.is_none() {
+            self.command("CAPABILITY")?;
+            self.capabilities = Some(Capabilities::told(&self.witness).unwrap_or_default());
+        }
+        Ok(self.capabilities.clone().unwrap_or_default())
+    }
+
+    /// Runs a command and gives the untagged responses to it, to be read by [`responses`]. What
+    /// goes into the command was quoted before ([`wire`]).
+    ///
+    /// # Errors
+    /// See [`Failure`]; after anything but a NO or BAD the session is over.
+    pub fn command(&mut self, command: &str) -> Result<Vec<u8>, Failure> {
+        self.attempt(|imap| imap.run_command_and_read_response(command))
+    }
+
+    /// Does something with the library's session, and reads its failure.
+    ///
+    /// # Errors
+    /// As for [`command`](Session::command).
+    pub fn attempt<T>(
+        &mut self,
+        action: impl FnOnce(&mut imap::Session<Connection>) -> imap::Result<T>,
+    ) -> Result<T, Failure> {
+        self.witness.begin();
+        if !self.is_usable {
+            return Err(Failure::Lost("the connection is closed".to_owned()));
+        }
+        let result = action(&mut self.imap).map_err(|error| failure(error, &self.witness));
+        // Nobody here reads what the library puts aside.
+        drop(self.imap.take_all_unsolicited());
+        if let Err(failure) = &result {
+            self.is_usable = failure.leaves_session_usable();
+        }
+        result
+    }
+
+    /// The UIDs that match, ascending and without doubles; the criteria as `UID SEARCH` takes them.
+    ///
+    /// # Errors
+    /// As for [`command`](Session::command).
+    pub fn search(&mut self, criteria: &str) -> Result<Vec<Uid>, Failure> {
+        let answer = self.command(&format!("UID SEARCH {criteria}"))?;
+        let mut found: Vec<Uid> = Vec::new();
+        for response in responses(&answer) {
+            if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
+                found.extend(uids.into_iter().filter_map(Uid::new));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Says who we are (RFC 2971); Google asks clients to. What the server says of itself is logged.
+    ///
+    /// # Errors
+    /// As for [`command`](Session::command).
+    pub fn id(&mut self) -> Result<(), Failure> {
+        let command = concat!(
+            "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
+            env!("CARGO_PKG_VERSION"),
+            "\")"
+        );
+        self.command(command).map(drop)
+    }
+
+    /// Stores a message in a folder (RFC 3501 6.3.11), best with no folder open, and gives what
+    /// the server says with its OK.
+    ///
+    /// # Errors
+    /// As for [`command`](Session::command). A failure that is not NO or BAD leaves it open whether
+    /// the message was stored, if [`literal_was_sent`](Witness::literal_was_sent).
+    pub fn append(
+        &mut self,
+        folder: &str,
+        flags: Flags,
+        date: InternalDate,
+        octets: &[u8],
+    ) -> Result<Reply, Failure> {
+        use imap::types::Flag;
+        let Some(name) = wire::folder_without_quotes(folder) else {
+            let what = "the folder's name holds a line end or a NUL";
+            return Err(Failure::Lost(what.to_owned()));
+        };
+        let set = [
+            (flags.seen, Flag::Seen),
+            (flags.flagged, Flag::Flagged),
+            (flags.answered, Flag::Answered),
+        ];
+        let stored = self.attempt(|imap| {
+            let mut append = imap.append(&name, octets);
+            append.flags(
+                set.into_iter()
+                    .filter(|(is_set, _)| *is_set)
+                    .map(|(_, flag)| flag),
+            );
+            if let Some(date) = date {
+                append.internal_date(date);
+            }
+            append.finish()
+        });
+        // The server's own words count: the library gives up at lines that it did not expect, and
+        // knows APPENDUID in its canonical form only.
+        match (stored, self.tagged_ok()) {
+            (_, Some(reply)) => Ok(reply),
+            (Ok(_), None) => Ok(Reply::default()),
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// Takes leave; whatever happens then, the session is over.
+    pub fn logout(mut self) {
+        if self.is_usable
+            && let Err(error) = self.imap.logout()
+        {
+            let failure = failure(error, &self.witness);
+            debug!("{}: logging out: {failure}", self.place);
+        }
+    }
+
+    /// Says whether commands can still be given.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.is_usable
+    }
+
+    /// What was said last.
+    #[must_use]
+    pub fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    /// The server as error messages name it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The failure of a command as a failure of what was being done.
+    #[must_use]
+    pub fn error(&self, failure: &Failure) -> Error {
+        Error::new(Kind::Unavailable, &self.place, failure)
+    }
+
+    /// What the server said with its tagged OK to all that was sent, if that was its last line.
+    fn tagged_ok(&self) -> Option<Reply> {
+        let last = self.witness.last_line();
+        let is_answer = !last.starts_with(b"*") && self.witness.literal_was_sent();
+        match wire::status(&last) {
+            Some((Status::Ok, reply)) if is_answer => Some(reply),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl imap::extensions::idle::SetReadTimeout for Connection {
+    /// `None` is the library's "no time-out", which here means the ordinary one.
+    fn set_read_timeout(&mut self, timeout: Option<std::time::Duration>) -> imap::Result<()> {
+        self.wait_at_most(timeout);
+        Ok(())
+    }
+}
+
+/// The responses in what a command gave.
+pub fn responses(answer: &[u8]) -> impl Iterator<Item = Response<'_>> {
+    let mut rest = answer;
+    std::iter::from_fn(move || {
+        let (after, response) = imap_proto::parser::parse_response(rest).ok()?;
+        rest = after;
+        Some(response)
+    })
+}
+
+/// The attributes of each FETCH response in what a command gave.
+pub fn fetched(answer: &[u8]) -> impl Iterator<Item = Vec<AttributeValue<'_>>> {
+    responses(answer).filter_map(|response| match response {
+        Response::Fetch(_, attributes) => Some(attributes),
+        _ => None,
+    })
+}
+
+/// The UID among the attributes of a FETCH response.
+#[must_use]
+pub fn uid(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::Uid(uid) => Uid::new(*uid),
+        _ => None,
+    })
+}
+
+fn read_greeting(client: &mut imap::Client<Connection>, witness: &Witness) -> Result<(), Failure> {
+    let greeting = client
+        .read_greeting()
+        .map_err(|error| failure(error, witness))?;
+    match wire::status(&witness.last_line()) {
+        Some((Status::Ok, _)) => Ok(()),
+        Some((Status::Bye, reply)) => Err(Failure::Bye(reply)),
+        Some((Status::PreAuth, _)) => Err(Failure::Lost(
+            "the server takes us for somebody already (PREAUTH)".to_owned(),
+        )),
+        _ => Err(Failure::Lost(format!(
+            "this is no IMAP server: it greets with {:?}",
+            Foreign::new(greeting.trim_ascii_end())
+        ))),
+    }
+}
+
+fn capabilities_before_log_in(
+    client: &mut imap::Client<Connection>,
+    witness: &Witness,
+) -> Result<Capabilities, Failure> {
+    if let Some(told) = Capabilities::told(witness) {
+        return Ok(told);
+    }
+    client
+        .capabilities()
+        .map_err(|error| failure(error, witness))?;
+    Ok(Capabilities::told(witness).unwrap_or_default())
+}

@@ -1,0 +1,204 @@
+//! Folders: LIST, and EXAMINE with what it should tell.
+
+use imap_proto::{MailboxDatum, NameAttribute, Response, ResponseCode};
+use imap_proto::{Status as ProtoStatus, StatusAttribute};
+
+use super::{Failure, Session, fetched, responses, uid, wire};
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::message::{Mailbox, Uid, UidValidity};
+use crate::nearest::nearest;
+
+/// Folders named in an error message; more would hide the message.
+const FOLDERS_SHOWN: usize = 10;
+
+/// A folder as LIST shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Its name, as a person writes it.
+    pub name: String,
+    /// Its attributes, in lower case and with their backslash: `\all`, `\trash`, `\noselect`.
+    pub attributes: Vec<String>,
+}
+
+impl Folder {
+    /// Says whether it has this attribute, whatever its case: `\All`.
+    #[must_use]
+    pub fn has(&self, attribute: &str) -> bool {
+        self.attributes
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(attribute))
+    }
+}
+
+impl Session {
+    /// Opens a folder for reading only (RFC 3501 6.3.2).
+    ///
+    /// # Errors
+    /// The folder does not exist, cannot be opened, or has no UIDVALIDITY; or the connection broke.
+    pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
+        let doing = format!("opening the folder {:?}", Foreign::new(folder));
+        let name = wire::folder(folder).ok_or_else(|| {
+            Error::new(
+                Kind::Config,
+                &self.place,
+                "its name holds a line end or a NUL",
+            )
+            .during(&doing)
+        })?;
+        let answer = match self.command(&format!("EXAMINE {name}")) {
+            Ok(answer) => answer,
+            Err(failure) => return Err(self.explain_unopened(folder, &failure).during(doing)),
+        };
+        let opened = Opened::read(&answer);
+        let uid_validity = opened.uid_validity.ok_or_else(|| {
+            Error::new(
+                Kind::Unavailable,
+                &self.place,
+                "the server gives it no UIDVALIDITY, so its messages cannot be told apart",
+            )
+            .during(&doing)
+        })?;
+        let uid_next = match opened.uid_next {
+            Some(uid_next) => uid_next,
+            None => self
+                .ask_uid_next(&name, opened.exists)
+                .map_err(|failure| self.error(&failure).during(&doing))?,
+        };
+        Ok(Mailbox {
+            uid_validity,
+            uid_next,
+            exists: opened.exists,
+        })
+    }
+
+    /// All folders, by their names as a person writes them.
+    ///
+    /// # Errors
+    /// As for [`command`](Session::command).
+    pub fn list(&mut self) -> Result<Vec<Folder>, Failure> {
+        let answer = self.command("LIST \"\" \"*\"")?;
+        let mut folders = Vec::new();
+        for response in responses(&answer) {
+            if let Response::MailboxData(MailboxDatum::List {
+                name_attributes,
+                name,
+                ..
+            }) = response
+            {
+                folders.push(Folder {
+                    name: wire::decode_utf7(&name).unwrap_or_else(|| name.into_owned()),
+                    attributes: name_attributes.iter().map(attribute).collect(),
+                });
+            }
+        }
+        Ok(folders)
+    }
+
+    /// What the next message will get at least, where EXAMINE did not tell.
+    fn ask_uid_next(&mut self, name: &str, exists: u32) -> Result<Uid, Failure> {
+        match self.command(&format!("STATUS {name} (UIDNEXT)")) {
+            Ok(answer) => {
+                let told = responses(&answer).find_map(|response| match response {
+                    Response::MailboxData(MailboxDatum::Status { status, .. }) => {
+                        status.iter().find_map(|value| match value {
+                            StatusAttribute::UidNext(uid) => Uid::new(*uid),
+                            _ => None,
+                        })
+                    }
+                    _ => None,
+                });
+                if let Some(uid_next) = told {
+                    return Ok(uid_next);
+                }
+            }
+            Err(failure) if !failure.leaves_session_usable() => return Err(failure),
+            Err(_) => {}
+        }
+        if exists == 0 {
+            return Ok(Uid::MIN);
+        }
+        let answer = self.command("UID FETCH * (UID)")?;
+        let highest = fetched(&answer)
+            .filter_map(|attributes| uid(&attributes))
+            .max();
+        let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
+        next.ok_or_else(|| Failure::Lost("the server does not tell the next UID".to_owned()))
+    }
+
+    /// Why a folder could not be opened; a name that does not exist is a mistake in the
+    /// configuration, and the folders there are help to correct it.
+    fn explain_unopened(&mut self, folder: &str, failure: &Failure) -> Error {
+        if !failure.leaves_session_usable() {
+            return self.error(failure);
+        }
+        let Ok(folders) = self.list() else {
+            return self.error(failure);
+        };
+        let mut names: Vec<&str> = folders.iter().map(|folder| folder.name.as_str()).collect();
+        if names.contains(&folder) || folder.eq_ignore_ascii_case("INBOX") {
+            return self.error(failure);
+        }
+        let error = Error::new(Kind::Config, &self.place, failure);
+        if let Some(meant) = nearest(folder, names.iter().copied()) {
+            return error.remedy(format!("did you mean {:?}?", Foreign::new(meant)));
+        }
+        names.sort_unstable();
+        let shown: Vec<String> = names
+            .iter()
+            .take(FOLDERS_SHOWN)
+            .map(|name| format!("{:?}", Foreign::new(name)))
+            .collect();
+        error.remedy(format!("the folders there are {}", shown.join(", ")))
+    }
+}
+
+/// What EXAMINE tells of a folder.
+#[derive(Debug, Default)]
+struct Opened {
+    uid_validity: Option<UidValidity>,
+    uid_next: Option<Uid>,
+    exists: u32,
+}
+
+impl Opened {
+    fn read(answer: &[u8]) -> Opened {
+        let mut opened = Opened::default();
+        for response in responses(answer) {
+            match response {
+                Response::Data {
+                    status: ProtoStatus::Ok,
+                    code: Some(code),
+                    ..
+                } => match code {
+                    ResponseCode::UidValidity(value) => {
+                        opened.uid_validity = UidValidity::new(value);
+                    }
+                    ResponseCode::UidNext(uid) => opened.uid_next = Uid::new(uid),
+                    _ => {}
+                },
+                Response::MailboxData(MailboxDatum::Exists(count)) => opened.exists = count,
+                _ => {}
+            }
+        }
+        opened
+    }
+}
+
+fn attribute(attribute: &NameAttribute<'_>) -> String {
+    match attribute {
+        NameAttribute::NoInferiors => "\\noinferiors".to_owned(),
+        NameAttribute::NoSelect => "\\noselect".to_owned(),
+        NameAttribute::Marked => "\\marked".to_owned(),
+        NameAttribute::Unmarked => "\\unmarked".to_owned(),
+        NameAttribute::All => "\\all".to_owned(),
+        NameAttribute::Archive => "\\archive".to_owned(),
+        NameAttribute::Drafts => "\\drafts".to_owned(),
+        NameAttribute::Flagged => "\\flagged".to_owned(),
+        NameAttribute::Junk => "\\junk".to_owned(),
+        NameAttribute::Sent => "\\sent".to_owned(),
+        NameAttribute::Trash => "\\trash".to_owned(),
+        NameAttribute::Extension(name) => name.to_ascii_lowercase(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,346 @@
+//! The mailbox mail comes from.
+//!
+//! Read-only: EXAMINE and BODY.PEEK alone, so nothing here changes a flag or a message.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use log::{debug, warn};
+
+use crate::config::{Server, SourceConfig};
+use crate::connection::{Patience, Trust};
+use crate::error::{Error, Kind, Result};
+use crate::message::{Listed, Mailbox, Uid, UidSet, UidValidity};
+use crate::secret::{Password, Secret};
+use crate::session::{Failure, Login, Session, Unopened};
+use crate::sync::{Fetched, Search, Source};
+
+mod answers;
+
+use answers::{read_bodies, read_listing};
+
+/// Messages listed by one command: some 5,500 octets of UIDs at most, of the 8,000 that a command
+/// line may have (RFC 7162 4).
+const LISTED_AT_ONCE: usize = 500;
+
+/// Ranges of UIDs in one search, for the same reason.
+const RANGES_AT_ONCE: usize = 350;
+
+/// What is asked of each message for a listing.
+const LISTING: &str = "(UID RFC822.SIZE INTERNALDATE FLAGS \
+                       BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])";
+
+/// The largest response to a fetch where the sizes say less: larger than any message that Gmail
+/// takes, because some servers give sizes that are wrong.
+const SMALLEST_ALLOWANCE: u64 = 48 * 1024 * 1024;
+
+/// Broken connections that one listing puts up with while it looks for the message to blame.
+const BREAKS_BORNE: u32 = 24;
+
+/// The mailbox mail comes from, on its server.
+pub struct ImapSource {
+    access: Access,
+    session: Option<Session>,
+    uid_validity: UidValidity,
+    /// Sizes from the last listing, to bound what a fetch may cost.
+    sizes: BTreeMap<Uid, u64>,
+}
+
+/// All that is needed to open it again.
+struct Access {
+    server: Server,
+    folder: String,
+    login: Login,
+    password: Password,
+    trust: Trust,
+    patience: Patience,
+}
+
+impl ImapSource {
+    /// Logs in and opens the folder, for reading only.
+    ///
+    /// # Errors
+    /// The server is unavailable or refuses the log-in, or the folder cannot be opened.
+    pub fn open(config: &SourceConfig, password: Secret) -> Result<(ImapSource, Mailbox)> {
+        ImapSource::open_with(config, password, Patience::default())
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// As for [`open`](ImapSource::open).
+    pub fn open_with(
+        config: &SourceConfig,
+        password: Secret,
+        patience: Patience,
+    ) -> Result<(ImapSource, Mailbox)> {
+        let access = Access {
+            server: config.server.clone(),
+            folder: config.folder.clone(),
+            login: Login::Password {
+                user: config.user.clone(),
+                password,
+            },
+            password: config.password.clone(),
+            trust: Trust::for_server(&config.server)?,
+            patience,
+        };
+        let (session, mailbox) = access.open()?;
+        let source = ImapSource {
+            access,
+            session: Some(session),
+            uid_validity: mailbox.uid_validity,
+            sizes: BTreeMap::new(),
+        };
+        Ok((source, mailbox))
+    }
+
+    /// Takes leave of the server.
+    pub fn logout(self) {
+        if let Some(session) = self.session {
+            session.logout();
+        }
+    }
+
+    /// The session, opened anew if it broke.
+    fn session(&mut self) -> Result<&mut Session> {
+        let usable = self.session.take().filter(Session::is_usable);
+        let session = match usable {
+            Some(session) => session,
+            None => self.reopen()?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    fn reopen(&self) -> Result<Session> {
+        debug!("the connection to the source broke; opening another");
+        let (session, mailbox) = self.access.open()?;
+        if mailbox.uid_validity == self.uid_validity {
+            return Ok(session);
+        }
+        let error = Error::new(
+            Kind::Unavailable,
+            session.place(),
+            "the folder got another UIDVALIDITY meanwhile",
+        );
+        session.logout();
+        Err(error.remedy("the next run finds out what is new by date"))
+    }
+
+    /// Asks, and once more on a new connection if the first breaks.
+    fn ask<T>(
+        &mut self,
+        doing: &str,
+        question: impl Fn(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let first = question(self.session()?);
+        let answer = match first {
+            Err(failure) if !failure.leaves_session_usable() => question(self.session()?),
+            answer => answer,
+        };
+        answer.map_err(|failure| {
+            let place = crate::connection::place(&self.access.server);
+            Error::new(Kind::Unavailable, place, failure).during(doing)
+        })
+    }
+
+    /// Lists these messages; a failure is narrowed down to the message to blame, which is left out.
+    fn list_some(&mut self, uids: &[Uid], breaks: &mut u32, into: &mut Vec<Listed>) -> Result<()> {
+        let set: UidSet = uids.iter().copied().collect();
+        let mut failure = match self
+            .session()?
+            .command(&format!("UID FETCH {set} {LISTING}"))
+        {
+            Ok(answer) => {
+                into.extend(read_listing(&answer, &set));
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        if !failure.leaves_session_usable() {
+            *breaks += 1;
+        }
+        if *breaks > BREAKS_BORNE {
+            let place = crate::connection::place(&self.access.server);
+            return Err(Error::new(Kind::Unavailable, place, failure).during("listing messages"));
+        }
+        let (first, second) = uids.split_at(uids.len() / 2);
+        if !first.is_empty() {
+            self.list_some(first, breaks, into)?;
+            return self.list_some(second, breaks, into);
+        }
+        // One message alone; a connection may break by chance.
+        if !failure.leaves_session_usable() {
+            match self
+                .session()?
+                .command(&format!("UID FETCH {set} {LISTING}"))
+            {
+                Ok(answer) => {
+                    into.extend(read_listing(&answer, &set));
+                    return Ok(());
+                }
+                Err(again) => failure = again,
+            }
+        }
+        warn!("the source cannot list message UID {set}: {failure}");
+        Ok(())
+    }
+
+    /// What the response to a fetch of these messages may cost.
+    fn allowance(&self, uids: &[Uid]) -> u64 {
+        let known = uids.iter().filter_map(|uid| self.sizes.get(uid));
+        let octets = known.fold(0, |sum: u64, size| sum.saturating_add(*size));
+        // Sizes may be off by the line ends, and flags and the like come on top.
+        octets.saturating_mul(2).max(SMALLEST_ALLOWANCE)
+    }
+}
+
+impl Source for ImapSource {
+    fn search(&mut self, search: &Search) -> Result<Vec<Uid>> {
+        let doing = "searching for messages";
+        match search {
+            Search::Uids(uids) => {
+                let mut found = Vec::new();
+                let ranges: Vec<(Uid, Uid)> = uids.ranges().collect();
+                for some in ranges.chunks(RANGES_AT_ONCE) {
+                    let criteria = format!("UID {}", set_of(some));
+                    found.extend(self.ask(doing, |session| session.search(&criteria))?);
+                }
+                // `42:*` is answered with 41 where 41 is the last (RFC 3501 6.4.8).
+                found.retain(|uid| uids.contains(*uid));
+                found.sort_unstable();
+                found.dedup();
+                Ok(found)
+            }
+            Search::Since(day) => {
+                let criteria = format!("SINCE {}", day_of(*day));
+                self.ask(doing, |session| session.search(&criteria))
+            }
+            Search::On(day) => {
+                let criteria = format!("ON {}", day_of(*day));
+                self.ask(doing, |session| session.search(&criteria))
+            }
+        }
+    }
+
+    fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
+        // A set may name far more than there is.
+        let is_long = uids.iter().nth(LISTED_AT_ONCE).is_some();
+        let uids: Vec<Uid> = if is_long {
+            self.search(&Search::Uids(uids.clone()))?
+        } else {
+            uids.iter().collect()
+        };
+        let mut listed = Vec::with_capacity(uids.len());
+        let mut breaks = 0;
+        for some in uids.chunks(LISTED_AT_ONCE) {
+            self.list_some(some, &mut breaks, &mut listed)?;
+        }
+        listed.sort_by_key(|listed| listed.uid);
+        self.sizes = listed
+            .iter()
+            .map(|listed| (listed.uid, listed.size))
+            .collect();
+        Ok(listed)
+    }
+
+    fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
+        let set: UidSet = uids.iter().copied().collect();
+        if set.is_empty() {
+            return Ok(Vec::new());
+        }
+        let allowance = self.allowance(uids);
+        let session = self.session()?;
+        session.witness().allow(allowance);
+        let answer = session.command(&format!("UID FETCH {set} (UID BODY.PEEK[])"));
+        session.witness().allow(0);
+        let mut bodies = match answer {
+            Ok(answer) => read_bodies(&answer),
+            Err(failure) => {
+                let why = failure.to_string();
+                return Ok(uids
+                    .iter()
+                    .map(|_| Fetched::Unreadable(why.clone()))
+                    .collect());
+            }
+        };
+        Ok(uids
+            .iter()
+            .map(|uid| {
+                let size = self.sizes.get(uid).copied().unwrap_or(0);
+                let fetched = bodies.remove(uid).unwrap_or(Fetched::Missing);
+                distrust_nothing(fetched, size)
+            })
+            .collect())
+    }
+}
+
+impl std::fmt::Debug for ImapSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImapSource")
+            .field("folder", &self.access.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    fn open(&self) -> Result<(Session, Mailbox)> {
+        let mut session = Session::open(&self.server, &self.trust, self.patience, &self.login)
+            .map_err(|unopened| self.explain(unopened))?;
+        match session.examine(&self.folder) {
+            Ok(mailbox) => Ok((session, mailbox)),
+            Err(error) => {
+                session.logout();
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds which field to look at when the log-in is refused.
+    fn explain(&self, unopened: Unopened) -> Error {
+        let error = Error::from(unopened);
+        if error.kind() != Kind::Refused {
+            return error;
+        }
+        let field = match &self.password {
+            Password::Given(_) => "source_pass",
+            Password::Command(_) => "the output of source_pass_command",
+            Password::File(_) => "the first line of source_pass_file",
+        };
+        error.remedy(format!("correct source_user or {field}"))
+    }
+}
+
+/// A day as SEARCH wants it: `1-Feb-2026` (RFC 3501, `date-text`).
+fn day_of(day: NaiveDate) -> impl std::fmt::Display {
+    day.format("%-d-%b-%Y")
+}
+
+fn set_of(ranges: &[(Uid, Uid)]) -> UidSet {
+    let mut set = UidSet::default();
+    for (first, last) in ranges {
+        set.insert_range(*first, *last);
+    }
+    set
+}
+
+/// Some servers give an empty text for a message that they cannot read.
+fn distrust_nothing(fetched: Fetched, size: u64) -> Fetched {
+    match fetched {
+        Fetched::Octets(octets) if octets.is_empty() && size > 0 => {
+            Fetched::Unreadable(format!("the server gives nothing for its {size} octets"))
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_written_as_search_wants_them() {
+        let day = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
+        assert_eq!(day_of(day).to_string(), "1-Feb-2026");
+    }
+}

@@ -1,0 +1,331 @@
+//! What is remembered between runs.
+//!
+//! `State` is a value: events change it, nothing else does, and each event stands in the journal
+//! before it is relied on. What is parked is the one place for everything unfinished: an append
+//! that is about to be sent stands there, marked as sent, until its outcome is known.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
+
+/// How much was sent to Gmail, and how long it must be left alone.
+pub mod budget;
+/// The files, and what can be done with them.
+pub mod disk;
+mod event;
+/// The state on disk: a snapshot and the journal of what happened since.
+pub mod journal;
+mod snapshot;
+
+pub use event::Event;
+
+/// Ids are remembered this long after delivery, as the original does.
+const ID_KEPT: TimeDelta = TimeDelta::days(31);
+
+/// The report of refused messages keeps a year.
+const REFUSED_KEPT: TimeDelta = TimeDelta::days(366);
+
+/// What is remembered between runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// The account that it belongs to; `None`: nobody's yet (the original's, or new).
+    pub account: Option<Account>,
+    /// Just before the EXAMINE of the last pass that settled or parked all it listed.
+    pub last_sync: Option<DateTime<Utc>>,
+    /// Up to where everything is settled or parked.
+    pub cursor: Option<Cursor>,
+    /// The original's mark: ours only while it equals the cursor's UID.
+    pub last_source_uid: u32,
+    /// UIDs above the cursor that are settled out of order.
+    pub settled: UidSet,
+    /// A pass by date that has not come to its end.
+    pub date_pass: Option<DatePass>,
+    /// Everything unfinished: refused for now, unreadable for now, or sent with its answer lost.
+    pub parked: BTreeMap<Uid, Parked>,
+    /// What will never arrive; a report for people, never consulted.
+    pub refused: BTreeMap<String, Refused>,
+    /// How the source treated us.
+    pub source: SourceMemory,
+    /// How Gmail treated us.
+    pub gmail: GmailMemory,
+    /// Identities of what was delivered or found at Gmail.
+    known: HashMap<MessageId, Known>,
+    /// Keys of the snapshot that we do not know: kept as they are.
+    foreign: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Whose state it is: `user/folder` on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Source user and folder.
+    pub source: String,
+    /// Gmail address and folder.
+    pub target: String,
+}
+
+/// Up to where a source mailbox is copied: every message up to `uid` is settled or parked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The mailbox: `user@host/folder`.
+    pub source: String,
+    /// The value under which `uid` holds.
+    pub uid_validity: UidValidity,
+    /// The UID; 0 in a mailbox that never held a message.
+    pub uid: u32,
+}
+
+/// A pass by date: what the cursor cannot tell, the day of arrival and the identity must.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatePass {
+    /// The mailbox: `user@host/folder`.
+    pub source: String,
+    /// Messages received at or after this moment are considered.
+    pub since: DateTime<Utc>,
+    /// The value under which its UIDs hold.
+    pub uid_validity: UidValidity,
+    /// Only messages below this UID are considered; what comes later is above the new cursor.
+    pub uid_next: Uid,
+    /// What was parked before, under UIDs that count no longer: found again by id and date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<Parked>,
+}
+
+/// A message that is not at Gmail yet, or perhaps is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Its id; `None` if it has none and was never read.
+    pub id: Option<MessageId>,
+    /// Its INTERNALDATE at the source.
+    pub date: InternalDate,
+    /// Its digest, with the body part once it was read; `None` if it could not even be listed.
+    pub digest: Option<Digest>,
+    /// When it was first parked.
+    pub since: DateTime<Utc>,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Not to be tried before.
+    pub retry_after: DateTime<Utc>,
+    /// Why it is here, for a person.
+    pub why: String,
+    /// It was sent, and the answer never came: it must be looked up before it is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<SentMark>,
+}
+
+/// When and where to a message was sent whose answer never came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentMark {
+    /// When it was about to be sent.
+    pub at: DateTime<Utc>,
+    /// All Mail's UIDVALIDITY and UIDNEXT then.
+    #[serde(flatten, default)]
+    pub mark: Option<Mark>,
+}
+
+/// A message that will never arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Its id, if it has one.
+    pub id: Option<MessageId>,
+    /// When that was found out.
+    pub when: DateTime<Utc>,
+    /// Why.
+    pub why: String,
+}
+
+/// How the source treated us.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceMemory {
+    /// No log-in before, unless the credentials changed.
+    pub retry_after: Option<DateTime<Utc>>,
+    /// Log-ins refused one after the other.
+    pub refused_logins: u32,
+    /// What the configuration and the password file looked like then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+}
+
+/// How Gmail treated us.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GmailMemory {
+    /// The account rests until then.
+    pub retry_after: Option<DateTime<Utc>>,
+    /// How long the last rest was; the next is twice as long.
+    pub rest_minutes: u32,
+    /// Octets sent, by the hour (`2026-11-22T20`).
+    pub uploaded: BTreeMap<String, u64>,
+    /// When Gmail last took a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<DateTime<Utc>>,
+    /// A refresh token that Google refused.
+    pub token_refused: Option<TokenRefused>,
+}
+
+/// A refresh token that Google refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRefused {
+    /// A digest of it; never the token.
+    pub refresh_token: String,
+    /// Since when it is refused.
+    pub since: DateTime<Utc>,
+    /// How often it was refused.
+    #[serde(default)]
+    pub tries: u32,
+    /// Not to be tried before.
+    pub retry_after: DateTime<Utc>,
+}
+
+/// What is remembered of a delivered message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    at: DateTime<Utc>,
+    /// Empty for what the original delivered.
+    digests: Vec<Digest>,
+}
+
+/// What the state knows of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Knowledge<'a> {
+    /// Nothing under this id.
+    Unknown,
+    /// The original delivered a message of this id; more it did not write down.
+    IdOnly,
+    /// These were delivered, or found at Gmail.
+    Digests(&'a [Digest]),
+}
+
+impl State {
+    /// What is known under an id.
+    #[must_use]
+    pub fn knows(&self, id: &MessageId) -> Knowledge<'_> {
+        match self.known.get(id) {
+            None => Knowledge::Unknown,
+            Some(known) if known.digests.is_empty() => Knowledge::IdOnly,
+            Some(known) => Knowledge::Digests(&known.digests),
+        }
+    }
+
+    /// How many ids are remembered.
+    #[must_use]
+    pub fn ids_known(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The highest UID that anything is remembered of.
+    #[must_use]
+    pub fn highest_uid(&self) -> u32 {
+        let cursor = self.cursor.as_ref().map_or(0, |cursor| cursor.uid);
+        let settled = self.settled.last().map_or(0, Uid::get);
+        let parked = self.parked.last_key_value().map_or(0, |(uid, _)| uid.get());
+        cursor.max(settled).max(parked)
+    }
+
+    /// Says whether a UID needs no more thought: settled, or parked and so taken care of.
+    #[must_use]
+    pub fn has_dealt_with(&self, uid: Uid) -> bool {
+        self.settled.contains(uid) || self.parked.contains_key(&uid)
+    }
+
+    /// The parked messages of this id and header that were sent without an answer.
+    pub fn twins_in_doubt<'a>(
+        &'a self,
+        id: &'a MessageId,
+        digest: Digest,
+    ) -> impl Iterator<Item = (Uid, &'a Parked)> {
+        let is_twin = move |parked: &Parked| {
+            parked.sent.is_some()
+                && parked.id.as_ref() == Some(id)
+                && parked
+                    .digest
+                    .is_some_and(|parked| parked.header == digest.header)
+        };
+        self.parked
+            .iter()
+            .filter(move |(_, parked)| is_twin(parked))
+            .map(|(uid, parked)| (*uid, parked))
+    }
+
+    /// Forgets what is too old to matter.
+    fn prune(&mut self, now: DateTime<Utc>) {
+        self.known.retain(|_, known| now - known.at <= ID_KEPT);
+        self.refused
+            .retain(|_, refused| now - refused.when <= REFUSED_KEPT);
+        budget::prune(&mut self.gmail.uploaded, now);
+    }
+
+    fn remember(&mut self, id: MessageId, digest: Digest, at: DateTime<Utc>) {
+        let known = self.known.entry(id).or_insert(Known {
+            at,
+            digests: Vec::new(),
+        });
+        known.at = at;
+        if !known.digests.contains(&digest) {
+            known.digests.push(digest);
+        }
+    }
+
+    fn report(&mut self, key: &str, refused: Refused) {
+        // Two messages may have had one UID, under different values of UIDVALIDITY.
+        let mut free = key.to_owned();
+        let mut count = 1;
+        while self
+            .refused
+            .get(&free)
+            .is_some_and(|there| *there != refused)
+        {
+            count += 1;
+            free = format!("{key}#{count}");
+        }
+        self.refused.insert(free, refused);
+    }
+}
+
+impl Parked {
+    /// Says whether the message of this listing is the one that was parked.
+    #[must_use]
+    pub fn is(&self, listed: &Listed) -> bool {
+        let Some(digest) = self.digest else {
+            return true;
+        };
+        let own_id = self.id.as_ref().filter(|id| id.is_from_field());
+        digest.header == listed.identity.header
+            && own_id == listed.identity.id.as_ref()
+            && self.date == listed.internal_date
+    }
+
+    /// Says whether it is time to try again. A time further off than the longest step was written
+    /// by a clock that was wrong.
+    #[must_use]
+    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.retry_after <= now || self.retry_after > now + TimeDelta::days(1)
+    }
+}
+
+/// How long to wait after so many tries: 1, 5, 15 minutes, 1, 6, 24 hours, then daily.
+#[must_use]
+pub fn retry_step(tries: u32) -> TimeDelta {
+    match tries {
+        0 | 1 => TimeDelta::minutes(1),
+        2 => TimeDelta::minutes(5),
+        3 => TimeDelta::minutes(15),
+        4 => TimeDelta::hours(1),
+        5 => TimeDelta::hours(6),
+        _ => TimeDelta::days(1),
+    }
+}
+
+/// How long to wait after so many refused log-ins: 1, 5, 15 minutes, then hourly.
+#[must_use]
+pub fn login_step(refused: u32) -> TimeDelta {
+    match refused {
+        0 | 1 => TimeDelta::minutes(1),
+        2 => TimeDelta::minutes(5),
+        3 => TimeDelta::minutes(15),
+        _ => TimeDelta::hours(1),
+    }
+}

@@ -1,0 +1,201 @@
+//! The snapshot: `sync_state.json`, ours and every form that the Python original wrote.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Account, Cursor, DatePass, GmailMemory, Known, Parked, Refused, SourceMemory, State};
+use crate::message::{Digest, MessageId, Uid, UidSet};
+
+/// The version that this program writes; the original writes none, which counts as 1.
+const VERSION: u64 = 2;
+
+/// Why a snapshot could not be read.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// It is of a later version of this program.
+    Newer(u64),
+    /// It is not a snapshot: where and why.
+    Garbage(String),
+}
+
+/// A snapshot as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u64,
+    serial: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a Account>,
+    last_sync: Option<String>,
+    last_source_uid: u32,
+    cursor: Option<&'a Cursor>,
+    settled: String,
+    date_pass: Option<&'a DatePass>,
+    synced_message_ids: BTreeMap<&'a MessageId, String>,
+    digests: BTreeMap<&'a MessageId, &'a [Digest]>,
+    parked: &'a BTreeMap<Uid, Parked>,
+    refused: &'a BTreeMap<String, Refused>,
+    source: &'a SourceMemory,
+    gmail: &'a GmailMemory,
+    #[serde(flatten)]
+    foreign: &'a Map<String, Value>,
+}
+
+/// A snapshot as it may be found.
+#[derive(Deserialize)]
+struct Found {
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(default)]
+    serial: u64,
+    #[serde(default)]
+    account: Option<Account>,
+    #[serde(default)]
+    last_sync: Option<String>,
+    #[serde(default)]
+    last_source_uid: Option<Value>,
+    #[serde(default)]
+    cursor: Option<Cursor>,
+    #[serde(default)]
+    settled: UidSet,
+    #[serde(default)]
+    date_pass: Option<DatePass>,
+    #[serde(default)]
+    synced_message_ids: Ids,
+    #[serde(default)]
+    digests: HashMap<String, Vec<Digest>>,
+    #[serde(default)]
+    parked: BTreeMap<Uid, Parked>,
+    #[serde(default)]
+    refused: BTreeMap<String, Refused>,
+    #[serde(default)]
+    source: SourceMemory,
+    #[serde(default)]
+    gmail: GmailMemory,
+    #[serde(flatten)]
+    foreign: Map<String, Value>,
+}
+
+/// The ids in the forms that the original ever wrote.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    List(Vec<String>),
+    Map(HashMap<String, Value>),
+    Nothing(()),
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Ids::Nothing(())
+    }
+}
+
+/// The snapshot of a state, under its serial number.
+pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
+    let ids = state.known.iter();
+    let written = Written {
+        version: VERSION,
+        serial,
+        account: state.account.as_ref(),
+        last_sync: state.last_sync.map(as_original_writes),
+        last_source_uid: state.last_source_uid,
+        cursor: state.cursor.as_ref(),
+        settled: state.settled.to_string(),
+        date_pass: state.date_pass.as_ref(),
+        synced_message_ids: ids
+            .clone()
+            .map(|(id, known)| (id, as_original_writes(known.at)))
+            .collect(),
+        digests: ids
+            .filter(|(_, known)| !known.digests.is_empty())
+            .map(|(id, known)| (id, known.digests.as_slice()))
+            .collect(),
+        parked: &state.parked,
+        refused: &state.refused,
+        source: &state.source,
+        gmail: &state.gmail,
+        foreign: &state.foreign,
+    };
+    let mut octets = serde_json::to_vec_pretty(&written)?;
+    octets.push(b'\n');
+    Ok(octets)
+}
+
+/// Reads a snapshot: the state and its serial number. Ids without a time count from `now`.
+pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Unreadable> {
+    // The version first: a later one may have other shapes.
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(default)]
+        version: Option<u64>,
+    }
+    let garbage = |error: serde_json::Error| Unreadable::Garbage(error.to_string());
+    let Version { version } = serde_json::from_slice(octets).map_err(garbage)?;
+    if let Some(newer) = version.filter(|version| *version > VERSION) {
+        return Err(Unreadable::Newer(newer));
+    }
+    let found: Found = serde_json::from_slice(octets).map_err(garbage)?;
+    let original_mark = found.last_source_uid.as_ref().and_then(Value::as_u64);
+    let state = State {
+        account: found.account,
+        last_sync: found.last_sync.as_deref().and_then(parse_time),
+        // Our cursor holds only as long as the original's mark agrees with it.
+        cursor: found.cursor.filter(|_| found.version.is_some()),
+        last_source_uid: original_mark
+            .and_then(|uid| u32::try_from(uid).ok())
+            .unwrap_or(0),
+        settled: found.settled,
+        date_pass: found.date_pass,
+        parked: found.parked,
+        refused: found.refused,
+        source: found.source,
+        gmail: found.gmail,
+        known: known(found.synced_message_ids, found.digests, now),
+        foreign: found.foreign,
+    };
+    Ok((state, found.serial))
+}
+
+fn known(
+    ids: Ids,
+    mut digests: HashMap<String, Vec<Digest>>,
+    now: DateTime<Utc>,
+) -> HashMap<MessageId, Known> {
+    let timed: Vec<(String, Value)> = match ids {
+        Ids::List(ids) => ids.into_iter().map(|id| (id, Value::Null)).collect(),
+        Ids::Map(ids) => ids.into_iter().collect(),
+        Ids::Nothing(()) => Vec::new(),
+    };
+    timed
+        .into_iter()
+        .filter_map(|(text, at)| {
+            let digests = digests.remove(&text).unwrap_or_default();
+            let at = at
+                .as_str()
+                .and_then(parse_time)
+                .map_or(now, |at| at.min(now));
+            MessageId::from_field(&text).map(|id| (id, Known { at, digests }))
+        })
+        .collect()
+}
+
+/// Reads a time as the original and we wrote it; one without a zone is in UTC.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    let naive = || {
+        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+            .iter()
+            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+            .map(|time| time.and_utc())
+    };
+    zoned.ok().or_else(naive)
+}
+
+/// The form that every Python reads (`fromisoformat` before 3.11 does not know `Z`).
+fn as_original_writes(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}

@@ -1,0 +1,214 @@
+//! Sending what was read: the intents first, then the messages.
+
+use super::Terms;
+use super::copy::{Candidate, too_large};
+use super::engine::{Engine, InFlight};
+use super::plan::Verdict;
+use crate::error::{Consequence, Error, Kind, Rest, Result};
+use crate::message::{BodyDigest, Digest, Flags, Listed, Message, MessageId, Uid, UidSet};
+use crate::state::{Event, Knowledge, Parked, SentMark, budget, retry_step};
+
+/// A message that was read, ready to be sent.
+struct Ready {
+    message: Message,
+    digest: Digest,
+}
+
+impl Engine<'_> {
+    /// Sends what was read, as far as its octets do not show that it was delivered before.
+    pub fn send(&mut self, read: Vec<(Candidate, Vec<u8>)>, terms: Terms) -> Result<()> {
+        let mut batch: Vec<Ready> = Vec::new();
+        for (candidate, octets) in read {
+            let ready = self.ready(&candidate.listed, octets);
+            if self.has_content_twin(&ready, &batch) {
+                // Only its octets show that it is the same as one just sent or about to be.
+                self.submit(std::mem::take(&mut batch), terms)?;
+                self.finish()?;
+            }
+            if let Some(ready) = self.still_to_send(ready, &candidate, terms)? {
+                batch.push(ready);
+            }
+        }
+        self.submit(batch, terms)
+    }
+
+    fn ready(&self, listed: &Listed, octets: Vec<u8>) -> Ready {
+        let id = listed
+            .identity
+            .id
+            .clone()
+            .unwrap_or_else(|| MessageId::of_octets(&octets));
+        let body = BodyDigest::of_message(&octets);
+        let flags = if self.settings.copy_flags {
+            listed.flags
+        } else {
+            Flags::default()
+        };
+        Ready {
+            digest: Digest {
+                header: listed.identity.header,
+                body: Some(body),
+            },
+            message: Message {
+                uid: listed.uid,
+                id,
+                internal_date: listed.internal_date,
+                flags,
+                octets,
+            },
+        }
+    }
+
+    fn has_content_twin(&self, ready: &Ready, batch: &[Ready]) -> bool {
+        let is_same = |id: &MessageId, digest: Digest| {
+            *id == ready.message.id && digest.header == ready.digest.header
+        };
+        batch
+            .iter()
+            .any(|other| is_same(&other.message.id, other.digest))
+            || self
+                .in_flight
+                .values()
+                .any(|other| is_same(&other.id, other.digest))
+    }
+
+    /// What is left to be sent once the octets are known.
+    fn still_to_send(
+        &mut self,
+        ready: Ready,
+        candidate: &Candidate,
+        terms: Terms,
+    ) -> Result<Option<Ready>> {
+        let uid = ready.message.uid;
+        let octets = ready.message.octets.len() as u64;
+        if let Some(limit) = terms.append_limit.filter(|limit| octets > *limit) {
+            self.progress.settled(0);
+            self.refuse(uid, Some(ready.message.id), too_large(octets, limit))?;
+            return Ok(None);
+        }
+        if let Knowledge::Digests(digests) = self.store.state().knows(&ready.message.id) {
+            if digests.contains(&ready.digest) {
+                self.settle_known(UidSet::from_iter([uid]))?;
+                return Ok(None);
+            }
+            if candidate.verdict == Verdict::ReadToDecide {
+                log::info!(
+                    "{} (uid {uid}) is another message under an id in use",
+                    ready.message.id
+                );
+            }
+        }
+        let (id, digest) = (ready.message.id.clone(), ready.digest);
+        if self.park_with_twin(&candidate.listed, id, digest)? {
+            return Ok(None);
+        }
+        Ok(Some(ready))
+    }
+
+    /// Writes the intents down, then hands the messages over.
+    fn submit(&mut self, batch: Vec<Ready>, terms: Terms) -> Result<()> {
+        let mut allowed = Vec::new();
+        let mut intents = Vec::new();
+        let mut exhausted = false;
+        for ready in batch {
+            let (uid, intent, octets) = self.intent(&ready, terms);
+            let planned: u64 = intents.iter().map(|(_, _, octets)| *octets).sum();
+            let sent =
+                planned + budget::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
+            if !budget::allows(self.settings.daily_upload_limit, sent, octets) {
+                exhausted = true;
+                break;
+            }
+            intents.push((uid, intent, octets));
+            allowed.push(ready);
+        }
+        self.write_intents(&intents)?;
+        self.hand_over(allowed, intents)?;
+        self.drain()?;
+        if exhausted {
+            Err(self.daily_limit_reached())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn intent(&self, ready: &Ready, terms: Terms) -> (Uid, Parked, u64) {
+        let now = (self.now)();
+        let before = self.store.state().parked.get(&ready.message.uid);
+        let tries = before.map_or(0, |before| before.tries) + 1;
+        let intent = Parked {
+            id: Some(ready.message.id.clone()),
+            date: ready.message.internal_date,
+            digest: Some(ready.digest),
+            since: before.map_or(now, |before| before.since),
+            tries,
+            retry_after: now + retry_step(tries),
+            why: "it was sent, and the answer did not come".to_owned(),
+            sent: Some(SentMark {
+                at: now,
+                mark: terms.mark,
+            }),
+        };
+        (ready.message.uid, intent, ready.message.octets.len() as u64)
+    }
+
+    fn write_intents(&mut self, intents: &[(Uid, Parked, u64)]) -> Result<()> {
+        for (uid, intent, octets) in intents {
+            let before = self.store.state().parked.get(uid).cloned();
+            let (Some(id), Some(digest)) = (intent.id.clone(), intent.digest) else {
+                continue;
+            };
+            let message = InFlight {
+                id,
+                digest,
+                octets: *octets,
+                intent: intent.clone(),
+                before,
+            };
+            self.not_stored.remove(uid);
+            self.in_flight.insert(*uid, message);
+        }
+        let events = intents
+            .iter()
+            .cloned()
+            .map(|(uid, parked, octets)| Event::Intent {
+                uid,
+                parked,
+                octets,
+            })
+            .collect();
+        self.store.record_all(events)?;
+        self.store.sync()
+    }
+
+    fn hand_over(&mut self, ready: Vec<Ready>, intents: Vec<(Uid, Parked, u64)>) -> Result<()> {
+        let mut failed = None;
+        for (ready, (uid, ..)) in ready.into_iter().zip(intents) {
+            if failed.is_none() {
+                match self.target.submit(ready.message) {
+                    Ok(()) => continue,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            // It was not sent: it stands as before.
+            let before = self
+                .in_flight
+                .remove(&uid)
+                .and_then(|message| message.before);
+            self.store.record(Event::Returned { uid, before })?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn daily_limit_reached(&self) -> Error {
+        let sent = budget::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
+        Error::new(
+            Kind::Resting,
+            "gmail",
+            format!("{sent} octets were sent in the last 24 hours"),
+        )
+        .during("appending")
+        .remedy("the account rests; daily_upload_limit says how much it may get")
+        .with_consequence(Consequence::Rest(Rest::Quota))
+    }
+}

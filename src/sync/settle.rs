@@ -1,0 +1,169 @@
+//! What becomes of messages: the meaning of each outcome, and the checkpoints.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Outcome;
+use super::engine::{Engine, InFlight};
+use crate::error::{Consequence, Error, Kind, Rest, Result};
+use crate::message::{MessageId, Uid};
+use crate::state::{Event, Parked, Refused, budget, retry_step};
+
+/// A checkpoint is made when so many messages have settled.
+const CHECKPOINT: usize = 10;
+
+/// So many messages parked one after the other, none taken between: it is Gmail, not they.
+const PARKED_IN_A_ROW: u32 = 3;
+
+/// A parked message is refused for good when it was tried so often, for so long.
+const LAST_TRY: u32 = 8;
+const LAST_DAY: TimeDelta = TimeDelta::days(7);
+
+impl Engine<'_> {
+    /// Waits for what is on its way, and records what became of it.
+    pub fn finish(&mut self) -> Result<()> {
+        let finished = self.target.finish();
+        let drained = self.drain();
+        finished.and(drained)
+    }
+
+    /// Records the outcomes that have come.
+    pub fn drain(&mut self) -> Result<()> {
+        while let Some((uid, outcome)) = self.target.settled() {
+            let Some(message) = self.in_flight.remove(&uid) else {
+                return Err(Error::new(
+                    Kind::Internal,
+                    format!("uid {uid}"),
+                    "settled twice",
+                ));
+            };
+            self.progress.settled(message.octets);
+            self.settle(uid, message, outcome)?;
+            self.since_checkpoint += 1;
+            if self.since_checkpoint >= CHECKPOINT {
+                self.checkpoint()?;
+            }
+        }
+        if self.parked_in_a_row >= PARKED_IN_A_ROW {
+            self.parked_in_a_row = 0;
+            return Err(Error::new(
+                Kind::Unavailable,
+                "gmail",
+                format!("{PARKED_IN_A_ROW} messages one after the other were not taken"),
+            )
+            .during("appending")
+            .remedy("it rests for a while; the log above says why each was not")
+            .with_consequence(Consequence::Rest(Rest::Refusals)));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, uid: Uid, message: InFlight, outcome: Outcome) -> Result<()> {
+        let InFlight {
+            id,
+            digest,
+            octets,
+            intent,
+            before,
+        } = message;
+        let now = (self.now)();
+        match outcome {
+            Outcome::Appended(place) => {
+                self.parked_in_a_row = 0;
+                self.report.appended += 1;
+                self.report.octets += octets;
+                log::info!("carried {id} (uid {uid}) as gmail uid {}", place.uid);
+                self.store.record(Event::Done {
+                    uid,
+                    id,
+                    digest,
+                    at: now,
+                    appended: true,
+                })
+            }
+            Outcome::Refused(why) => self.refuse(uid, Some(id), why),
+            Outcome::Parked(why) => {
+                self.parked_in_a_row += 1;
+                if self.is_hopeless(&intent, now) {
+                    return self.refuse(uid, Some(id), why);
+                }
+                self.park(
+                    uid,
+                    Parked {
+                        sent: None,
+                        why,
+                        ..intent
+                    },
+                    now,
+                )
+            }
+            Outcome::Uncertain(why) => {
+                self.parked_in_a_row += 1;
+                self.park(uid, Parked { why, ..intent }, now)
+            }
+            Outcome::Returned => self.store.record(Event::Returned { uid, before }),
+        }
+    }
+
+    /// Parks a message that has just been tried.
+    pub fn park(&mut self, uid: Uid, parked: Parked, now: DateTime<Utc>) -> Result<()> {
+        let step = retry_step(parked.tries);
+        let id = parked
+            .id
+            .as_ref()
+            .map_or_else(|| "without id".to_owned(), ToString::to_string);
+        log::warn!(
+            "parked {id} (uid {uid}), to be tried again in {} min: {}",
+            step.num_minutes(),
+            parked.why
+        );
+        self.report.parked += 1;
+        self.store.record(Event::Parked {
+            uid,
+            parked: Parked {
+                retry_after: now + step,
+                ..parked
+            },
+        })
+    }
+
+    /// Gives a message up, and tells.
+    pub fn refuse(&mut self, uid: Uid, id: Option<MessageId>, why: String) -> Result<()> {
+        let name = id
+            .as_ref()
+            .map_or_else(|| "without id".to_owned(), ToString::to_string);
+        log::error!("not copied: {name} (uid {uid}): {why}");
+        self.report.refused += 1;
+        self.store.record(Event::Refused {
+            uid,
+            refused: Refused {
+                id,
+                when: (self.now)(),
+                why,
+            },
+        })
+    }
+
+    /// A message that was tried often and for days while Gmail took others will not be taken.
+    fn is_hopeless(&self, parked: &Parked, now: DateTime<Utc>) -> bool {
+        let taken_since = self
+            .store
+            .state()
+            .gmail
+            .taken_at
+            .is_some_and(|taken| taken > parked.since);
+        parked.tries >= LAST_TRY && now - parked.since >= LAST_DAY && taken_since
+    }
+
+    /// Makes what has settled durable, the cursor with it.
+    fn checkpoint(&mut self) -> Result<()> {
+        self.since_checkpoint = 0;
+        self.raise_cursor()?;
+        self.store.sync()
+    }
+
+    /// Remembers what later runs must know of a failure.
+    pub fn remember(&mut self, consequence: &Consequence) -> Result<()> {
+        let gmail = budget::after(&self.store.state().gmail, consequence, (self.now)());
+        self.store.record(Event::Gmail(gmail))
+    }
+}

@@ -1,0 +1,369 @@
+//! `token.json`, in the form that google-auth reads and writes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use oauth2::TokenUrl;
+use oauth2::url::Host;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::secret::Secret;
+
+/// Where Google renews tokens; for files that do not say.
+const GOOGLE: &str = "https://oauth2.googleapis.com/token";
+
+/// A larger file is no token.
+const LARGEST: u64 = 1 << 20;
+
+/// What `token.json` says; keys that are not ours are kept.
+pub(super) struct TokenFile {
+    path: PathBuf,
+    fields: Map<String, Value>,
+    octets: Vec<u8>,
+    token_uri: TokenUrl,
+}
+
+impl TokenFile {
+    /// Reads the file and checks all of it that will be used.
+    pub(super) fn read(path: &Path) -> Result<TokenFile> {
+        let octets = read_bounded(path).map_err(|error| {
+            wrong(path, format_args!("cannot be read: {error}"))
+                .remedy("create it with `imap-to-gmail-sync auth`, or correct target_token_file")
+        })?;
+        warn_of_readers(path);
+        TokenFile::parse(path, octets)
+    }
+
+    /// Says what the octets of a token file mean.
+    fn parse(path: &Path, octets: Vec<u8>) -> Result<TokenFile> {
+        // serde_json says where a mistake is, and never repeats what stands there.
+        let fields: Map<String, Value> = serde_json::from_slice(&octets)
+            .map_err(|error| wrong(path, format_args!("is not a JSON object: {error}")))?;
+        for name in [
+            "token",
+            "refresh_token",
+            "client_id",
+            "client_secret",
+            "token_uri",
+        ] {
+            match fields.get(name) {
+                None | Some(Value::Null | Value::String(_)) => {}
+                Some(_) => return Err(wrong(path, format_args!("{name} must be a string"))),
+            }
+        }
+        let token_uri = text(&fields, "token_uri").unwrap_or(GOOGLE);
+        let token_uri = TokenUrl::new(token_uri.to_owned())
+            .ok()
+            .filter(is_protected)
+            .ok_or_else(|| {
+                let what = "token_uri must begin with https:// (http:// only to this host itself)";
+                wrong(path, what)
+            })?;
+        let file = TokenFile {
+            path: path.to_owned(),
+            fields,
+            octets,
+            token_uri,
+        };
+        if file.access().is_none() && file.refresh().is_none() {
+            let what = "holds neither token nor refresh_token";
+            return Err(wrong(path, what).remedy("create it with `imap-to-gmail-sync auth`"));
+        }
+        Ok(file)
+    }
+
+    /// The access token.
+    pub(super) fn access(&self) -> Option<Secret> {
+        self.secret("token")
+    }
+
+    /// The token that gives access tokens.
+    pub(super) fn refresh(&self) -> Option<Secret> {
+        self.secret("refresh_token")
+    }
+
+    /// Which program the person allowed in.
+    pub(super) fn client_id(&self) -> Option<&str> {
+        text(&self.fields, "client_id")
+    }
+
+    /// That program's password, which is none for a program that everybody has.
+    pub(super) fn client_secret(&self) -> Option<Secret> {
+        self.secret("client_secret")
+    }
+
+    /// Where access tokens are renewed.
+    pub(super) fn token_uri(&self) -> &TokenUrl {
+        &self.token_uri
+    }
+
+    /// When the access token expires, if the file says so in a form that can be read.
+    pub(super) fn expiry(&self) -> Option<DateTime<Utc>> {
+        text(&self.fields, "expiry").and_then(parse_expiry)
+    }
+
+    /// The file as it is on disk now, if it is another one than was read or written last.
+    pub(super) fn changed(&self) -> Option<TokenFile> {
+        let octets = read_bounded(&self.path).ok()?;
+        if octets == self.octets {
+            return None;
+        }
+        TokenFile::parse(&self.path, octets).ok()
+    }
+
+    /// Takes a renewed token; a refresh token only when a new one came.
+    pub(super) fn renewed(
+        &mut self,
+        access: &Secret,
+        refresh: Option<&Secret>,
+        until: DateTime<Utc>,
+    ) {
+        let mut set = |name: &str, value: String| {
+            self.fields.insert(name.to_owned(), Value::String(value));
+        };
+        set("token", access.expose().to_owned());
+        // google-auth of Python cannot read an offset; it wants this form.
+        let expiry = until.naive_utc().format("%Y-%m-%dT%H:%M:%S%.6fZ");
+        set("expiry", expiry.to_string());
+        if let Some(refresh) = refresh {
+            set("refresh_token", refresh.expose().to_owned());
+        }
+    }
+
+    /// Writes the file whole and for its owner only: a reader sees the old one or the new one, a
+    /// power cut leaves the old one or the new one.
+    pub(super) fn save(&mut self) -> io::Result<()> {
+        let mut octets = serde_json::to_vec_pretty(&self.fields)?;
+        octets.push(b'\n');
+        // A link stays a link; the file that it names is replaced.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        write_whole(&path, &octets)?;
+        self.octets = octets;
+        Ok(())
+    }
+
+    /// A failure at this file.
+    pub(super) fn failure(&self, kind: Kind, what: impl std::fmt::Display) -> Error {
+        Error::new(kind, shown(&self.path), what)
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        text(&self.fields, name).map(|value| Secret::new(value.to_owned()))
+    }
+}
+
+/// A string field; an empty one counts as none.
+fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    let value = fields.get(name)?.as_str()?;
+    (!value.is_empty()).then_some(value)
+}
+
+/// Says whether secrets may go there: by https, or to this very host.
+fn is_protected(uri: &TokenUrl) -> bool {
+    let is_loopback = match uri.url().host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return false,
+    };
+    match uri.url().scheme() {
+        "https" => true,
+        "http" => is_loopback,
+        _ => false,
+    }
+}
+
+/// The moment that an `expiry` of any program means: with `Z`, an offset or nothing (UTC), with a
+/// fraction of a second or without.
+fn parse_expiry(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    let with_zone = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc());
+    let naive = || {
+        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+            .iter()
+            .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+            .map(|moment| moment.and_utc())
+    };
+    with_zone.ok().or_else(naive)
+}
+
+/// Whoever reads the file can read the mail.
+fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        log::warn!("{}: others can read it; run `chmod 600` on it", shown(path));
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    File::open(path)?.take(LARGEST).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(new);
+    let written = write_new(&new, octets).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        // Nothing of a secret is left lying about; the first error is the one to tell.
+        let _ = fs::remove_file(&new);
+    }
+    written?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
+    // One that a killed run left behind may have other permissions: begin anew.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(octets)?;
+    file.sync_all()
+}
+
+fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Config, shown(path), what)
+}
+
+fn shown(path: &Path) -> String {
+    Foreign::new(path.as_os_str().as_encoded_bytes()).to_string()
+}
+
+/// A moment as a log line or an error shows it.
+pub(super) fn moment(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<TokenFile> {
+        TokenFile::parse(Path::new("dir/token.json"), text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn an_expiry_is_read_in_every_form() {
+        let expected = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z").unwrap();
+        for text in [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.000000Z",
+            "2026-01-02T03:04:05+00:00",
+            "2026-01-02T03:04:05.000000+00:00",
+            "2026-01-02T04:34:05+01:30",
+            "2026-01-02T03:04:05",
+            "2026-01-02T03:04:05.000000",
+            "2026-01-02 03:04:05",
+            " 2026-01-02T03:04:05.000000000Z ",
+        ] {
+            assert_eq!(parse_expiry(text), Some(expected.to_utc()), "{text}");
+        }
+        for text in ["", "soon", "2026-01-02", "2026-13-02T03:04:05Z"] {
+            assert_eq!(parse_expiry(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn scopes_may_be_a_list_a_string_or_nothing() {
+        for scopes in [
+            "",
+            r#","scopes":["a","b"]"#,
+            r#","scopes":"a b""#,
+            r#","scopes":null"#,
+        ] {
+            let file = parse(&format!(r#"{{"token":"t","refresh_token":null{scopes}}}"#)).unwrap();
+            assert_eq!(file.access().unwrap().expose(), "t");
+            assert!(file.refresh().is_none());
+            assert_eq!(file.token_uri().as_str(), GOOGLE);
+        }
+    }
+
+    #[test]
+    fn a_mistake_names_the_file_and_never_what_stands_in_it() {
+        let cases = [
+            (r#"{"token":"s3cret","#, "is not a JSON object"),
+            (r#"["s3cret"]"#, "is not a JSON object"),
+            (r#"{"token":["s3cret"]}"#, "token must be a string"),
+            (
+                r#"{"client_id":"s3cret"}"#,
+                "holds neither token nor refresh_token",
+            ),
+            (
+                r#"{"token":"s3cret","token_uri":"ftp://s3cret/"}"#,
+                "token_uri must begin",
+            ),
+            (
+                r#"{"token":"s3cret","token_uri":"s3cret"}"#,
+                "token_uri must begin",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = parse(text).err().unwrap();
+            assert_eq!(error.kind(), Kind::Config);
+            let line = error.to_string();
+            assert!(line.starts_with("dir/token.json: "), "{line}");
+            assert!(
+                line.contains(expected) && !line.contains("s3cret"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        let allowed = |uri: &str| parse(&format!(r#"{{"token":"t","token_uri":"{uri}"}}"#)).is_ok();
+        assert!(allowed("https://example.com/token"));
+        assert!(allowed("http://127.0.0.1:8080/token"));
+        assert!(allowed("http://[::1]:8080/token"));
+        assert!(allowed("http://localhost/token"));
+        assert!(!allowed("http://example.com/token"));
+        assert!(!allowed("http://localhost.example.com/token"));
+        assert!(!allowed("http://127.0.0.1@example.com/token"));
+        assert!(!allowed("file:///etc/passwd"));
+    }
+
+    #[test]
+    fn a_saved_file_keeps_what_is_not_ours_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.json");
+        let old =
+            r#"{"token":"t","refresh_token":"r","scopes":["s"],"rapt_token":{"a":1},"expiry":"x"}"#;
+        fs::write(&path, old).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let link = folder.path().join("link.json");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+
+        let mut file = TokenFile::read(&link).unwrap();
+        let until = parse_expiry("2026-01-02T03:04:05.678901Z").unwrap();
+        file.renewed(&Secret::new("t2".to_owned()), None, until);
+        file.save().unwrap();
+        assert!(file.changed().is_none());
+
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let fields: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "token": "t2", "refresh_token": "r", "scopes": ["s"], "rapt_token": {"a": 1},
+            "expiry": "2026-01-02T03:04:05.678901Z",
+        });
+        assert_eq!(fields, expected);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,113 @@
+//! A client of a few lines, to put mail into a server and to look at what is there.
+//!
+//! It shares no code with the program, so that both cannot be wrong in the same way.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// A session in plain text on loopback.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+    tag: u32,
+}
+
+impl Client {
+    /// Connects, and reads the greeting.
+    pub fn connect(port: u16) -> Client {
+        Client::try_connect(port).expect("the server greets")
+    }
+
+    /// Connects, unless the server does not greet yet.
+    pub fn try_connect(port: u16) -> Option<Client> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .ok()?;
+        let mut client = Client {
+            stream: BufReader::new(stream),
+            tag: 0,
+        };
+        let greeting = client.line()?;
+        greeting.starts_with(b"* OK").then_some(client)
+    }
+
+    /// Logs in by a password.
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        let words = STANDARD.encode(format!("\0{user}\0{password}"));
+        self.command(&format!("AUTHENTICATE PLAIN {words}"));
+    }
+
+    /// Gives a command that must succeed, and returns all that the server says, literals included.
+    pub fn command(&mut self, command: &str) -> Vec<u8> {
+        let (answer, is_ok) = self.try_command(command.as_bytes(), b"");
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        assert!(is_ok, "{command}: {shown}");
+        answer
+    }
+
+    /// Puts a message into a folder; flags and date as APPEND wants them, either may be empty.
+    pub fn append(&mut self, folder: &str, flags: &str, date: &str, octets: &[u8]) {
+        let date = if date.is_empty() {
+            String::new()
+        } else {
+            format!(" \"{date}\"")
+        };
+        let command = format!("APPEND \"{folder}\" ({flags}){date} {{{}}}", octets.len());
+        let (answer, is_ok) = self.try_command(command.as_bytes(), octets);
+        assert!(is_ok, "{command}: {}", String::from_utf8_lossy(&answer));
+    }
+
+    /// Makes a folder; its name as it goes over the wire.
+    pub fn create(&mut self, folder: &str) {
+        self.command(&format!("CREATE \"{folder}\""));
+    }
+
+    /// Takes a message away for good.
+    pub fn expunge(&mut self, folder: &str, uid: u32) {
+        self.command(&format!("SELECT \"{folder}\""));
+        self.command(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
+        self.command("EXPUNGE");
+        self.command("UNSELECT");
+    }
+
+    fn try_command(&mut self, command: &[u8], literal: &[u8]) -> (Vec<u8>, bool) {
+        self.tag += 1;
+        let tag = format!("t{} ", self.tag);
+        self.send(&[tag.as_bytes(), command, b"\r\n"].concat());
+        let mut answer = Vec::new();
+        loop {
+            let line = self.line().expect("the server answers");
+            answer.extend_from_slice(&line);
+            if line.starts_with(b"+") {
+                self.send(&[literal, b"\r\n"].concat());
+            } else if let Some(status) = line.strip_prefix(tag.as_bytes()) {
+                return (answer, status.starts_with(b"OK"));
+            } else if let Some(size) = announced(&line) {
+                let mut octets = vec![0; size];
+                self.stream.read_exact(&mut octets).unwrap();
+                answer.extend_from_slice(&octets);
+            }
+        }
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        self.stream.get_mut().write_all(octets).unwrap();
+    }
+
+    fn line(&mut self) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).ok()?;
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+fn announced(line: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(line).ok()?.trim_end();
+    let (_, size) = line.strip_suffix('}')?.rsplit_once('{')?;
+    size.parse().ok()
+}

@@ -1,0 +1,206 @@
+//! Cut at every outward step, run again, and compare with what an uncut run leaves.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use chrono::TimeDelta;
+
+use crate::run::{Ended, run, state};
+use crate::world::{Death, Faults, Place, Shared, World};
+
+/// A mailbox of everything that matters here: without id, refused for good, too large, an id used
+/// twice, identical twins, NULs, bare LFs.
+fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
+    let mut world = World::new(seed);
+    world.gmail.deduplicates = deduplicates;
+    world.gmail.index_delay = index_delay;
+    world.gmail.append_limit = Some(5_000);
+    let now = world.now;
+    let mut deliver = |text: &str, days: i64| {
+        world
+            .source
+            .deliver(text.as_bytes().to_vec(), now - TimeDelta::days(days));
+    };
+    for number in 0..6 {
+        let date = 6 - i64::from(number);
+        deliver(
+            &format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n"),
+            date,
+        );
+    }
+    deliver("Subject: no id\r\n\r\none\r\n", 1);
+    deliver("Subject: no id\r\n\r\ntwo\r\n", 1);
+    deliver(
+        "Message-ID: <refused@x>\r\nSubject: r\r\n\r\nrefused\r\n",
+        1,
+    );
+    deliver(
+        "Message-ID: <printer@x>\r\nSubject: scan\r\n\r\npage one\r\n",
+        1,
+    );
+    deliver(
+        "Message-ID: <printer@x>\r\nSubject: other scan\r\n\r\npage two\r\n",
+        1,
+    );
+    deliver("Message-ID: <twin@x>\r\nSubject: t\r\n\r\ntwins\r\n", 1);
+    deliver("Message-ID: <twin@x>\r\nSubject: t\r\n\r\ntwins\r\n", 1);
+    deliver(
+        "Message-ID: <odd@x>\r\nSubject: o\r\n\r\nnul \0 and\nbare line feeds\n",
+        0,
+    );
+    deliver(
+        &format!("Message-ID: <large@x>\r\n\r\n{}", "x".repeat(6_000)),
+        0,
+    );
+    deliver("Message-ID: <old@x>\r\nSubject: old\r\n\r\nold\r\n", 30);
+    let refused = b"Message-ID: <refused@x>\r\nSubject: r\r\n\r\nrefused\r\n".to_vec();
+    world.gmail.refuses.insert(refused);
+    // Gmail has one of them another way.
+    world.gmail.put(
+        b"Message-ID: <3@x>\r\nSubject: 3\r\n\r\nbody 3\r\n".to_vec(),
+        now - TimeDelta::days(1),
+        false,
+    );
+    Rc::new(RefCell::new(world))
+}
+
+/// Everything that counts in the end: what is at Gmail how often, and what a person is told.
+fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
+    let mut there = BTreeMap::new();
+    for message in world
+        .borrow()
+        .gmail
+        .messages
+        .iter()
+        .filter(|message| message.place == Place::Inbox)
+    {
+        *there
+            .entry(message.octets.escape_ascii().to_string())
+            .or_default() += 1;
+    }
+    let mut told: Vec<String> = state(world)
+        .refused
+        .values()
+        .filter_map(|refused| Some(refused.id.as_ref()?.as_str().to_owned()))
+        .collect();
+    told.sort();
+    (there, told)
+}
+
+fn wait(world: &Shared, minutes: i64) {
+    world.borrow_mut().now += TimeDelta::minutes(minutes);
+    world.borrow_mut().store_late();
+}
+
+/// Runs until nothing is unfinished.
+fn run_to_the_end(world: &Shared) {
+    for _ in 0..6 {
+        wait(world, 20);
+        let ended = run(world);
+        assert!(matches!(ended, Ended::Done(_) | Ended::Rests), "{ended:?}");
+    }
+    assert!(state(world).parked.is_empty());
+}
+
+fn cut_everywhere(deduplicates: bool, index_delay: i64, after_first_run: bool) {
+    let fresh = |seed| {
+        let world = mailbox(seed, deduplicates, index_delay);
+        if after_first_run {
+            // The mail of the scene arrives above a cursor.
+            let messages = std::mem::take(&mut world.borrow_mut().source.messages);
+            world.borrow_mut().source.messages =
+                messages.into_iter().filter(|m| m.uid > 1000).collect();
+            run(&world);
+            wait(&world, 1);
+            let again = mailbox(seed, deduplicates, index_delay);
+            let mut target = world.borrow_mut();
+            for message in std::mem::take(&mut again.borrow_mut().source.messages) {
+                let date = target.now;
+                target.source.deliver(message.octets, date);
+            }
+            drop(target);
+        }
+        world
+    };
+    let uncut = fresh(0);
+    assert!(matches!(run(&uncut), Ended::Done(_)));
+    run_to_the_end(&uncut);
+    let expected = outcome(&uncut);
+    assert_eq!(expected.1, ["<large@x>", "<refused@x>"]);
+    assert!(
+        expected.0.values().all(|count| *count == 1),
+        "{:?}",
+        expected.0
+    );
+    assert_eq!(expected.0.len(), if after_first_run { 13 } else { 12 });
+
+    for death in [Death::Kill, Death::Power] {
+        for step in 1.. {
+            let world = fresh(step as u64);
+            world.borrow_mut().death = Some((step, death));
+            let ended = run(&world);
+            if ended != Ended::Died {
+                assert!(step > 30, "a run of {step} steps is none");
+                break;
+            }
+            run_to_the_end(&world);
+            assert_eq!(outcome(&world), expected, "{death:?} at step {step}");
+        }
+    }
+}
+
+#[test]
+fn a_first_run_cut_at_any_step_ends_as_if_it_had_not_been() {
+    cut_everywhere(false, 0, false);
+}
+
+#[test]
+fn a_later_run_cut_at_any_step_ends_as_if_it_had_not_been() {
+    cut_everywhere(false, 0, true);
+}
+
+#[test]
+fn a_cut_is_survived_with_de_duplication_and_a_late_index() {
+    cut_everywhere(true, 45, false);
+    cut_everywhere(false, 45, false);
+}
+
+#[test]
+fn two_cuts_one_after_the_other_are_survived() {
+    let uncut = mailbox(0, false, 30);
+    run(&uncut);
+    run_to_the_end(&uncut);
+    let expected = outcome(&uncut);
+    for first in (1..120).step_by(3) {
+        for second in (1..90).step_by(7) {
+            let world = mailbox(first as u64 * 1000 + second as u64, false, 30);
+            world.borrow_mut().death = Some((first, Death::Kill));
+            run(&world);
+            world.borrow_mut().death = Some((second, Death::Power));
+            run(&world);
+            run_to_the_end(&world);
+            assert_eq!(
+                outcome(&world),
+                expected,
+                "killed at {first}, then without power at {second}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_append_stored_seconds_after_the_cut_is_not_sent_twice() {
+    for seed in 0..50 {
+        let world = mailbox(seed, false, 0);
+        world.borrow_mut().faults = Faults {
+            stored_late: 500,
+            cut_after: 300,
+            cut_before: 300,
+            ..Faults::default()
+        };
+        run(&world);
+        run_to_the_end(&world);
+        assert!(outcome(&world).0.values().all(|count| *count == 1));
+    }
+}

@@ -1,0 +1,328 @@
+//! The state on a real disk: what the original wrote, what was damaged, and what must never be.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use imap_to_gmail_sync::error::Kind;
+use imap_to_gmail_sync::message::{Digest, Identity, MessageId, Uid, UidSet};
+use imap_to_gmail_sync::state::disk::Folder;
+use imap_to_gmail_sync::state::journal::Store;
+use imap_to_gmail_sync::state::{Event, Knowledge};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn now() -> DateTime<Utc> {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn folder_with(snapshot: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("state"), snapshot).unwrap();
+    folder
+}
+
+fn load_at(folder: &Path, now: DateTime<Utc>) -> Store {
+    Store::load(Box::new(Folder::of(&folder.join("state"))), now).unwrap()
+}
+
+fn load(folder: &Path) -> Store {
+    load_at(folder, now())
+}
+
+fn id(text: &str) -> MessageId {
+    MessageId::from_field(text).unwrap()
+}
+
+fn done(uid: u32, text: &str) -> Event {
+    let block = format!("Message-ID: {text}\r\n\r\n");
+    let digest = Digest {
+        header: Identity::of_header(block.as_bytes()).header,
+        body: None,
+    };
+    Event::Done {
+        uid: Uid::new(uid).unwrap(),
+        id: id(text),
+        digest,
+        at: now(),
+        appended: true,
+    }
+}
+
+fn snapshot(folder: &Path) -> Value {
+    serde_json::from_slice(&fs::read(folder.join("state")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_form_that_the_original_wrote_is_read() {
+    let forms = [
+        json!({"synced_message_ids": ["<a@b>", " <c@d>\n"], "last_source_uid": 7, "last_sync": null}),
+        json!({"synced_message_ids": {"<a@b>": null, "<c@d>": "2026-11-20T10:00:00+00:00"},
+               "last_source_uid": 7, "last_sync": "2026-11-22T11:59:30.123456+00:00"}),
+        json!({"synced_message_ids": {"<a@b>": "2026-11-20T10:00:00", "<c@d>": "2026-11-20 10:00:00.5"},
+               "last_sync": "2026-11-22T11:59:30"}),
+        json!({"synced_message_ids": {"<a@b>": 17, "<c@d>": "yesterday"}, "last_source_uid": "7"}),
+    ];
+    for form in forms {
+        let folder = folder_with(&form.to_string());
+        let store = load(folder.path());
+        let state = store.state();
+        for known in ["<a@b>", "<c@d>"] {
+            assert_eq!(
+                state.knows(&id(known)),
+                Knowledge::IdOnly,
+                "{known} of {form}"
+            );
+        }
+        assert_eq!(state.knows(&id("<e@f>")), Knowledge::Unknown);
+        assert_eq!(state.cursor, None);
+        assert_eq!(
+            state.last_sync.is_some(),
+            form["last_sync"].is_string(),
+            "{form}"
+        );
+    }
+}
+
+#[test]
+fn the_original_reads_what_is_written_and_keeps_its_keys() {
+    let folder =
+        folder_with(r#"{"synced_message_ids": ["<a@b>"], "last_source_uid": 3, "extra": [1]}"#);
+    let mut store = load(folder.path());
+    store.record(done(5, "<c@d>")).unwrap();
+    store.fold(now()).unwrap();
+    let written = snapshot(folder.path());
+    // What the original's loader asks for: a map from id to an ISO time or null, a number, a time.
+    for id in ["<a@b>", "<c@d>"] {
+        assert_eq!(
+            written["synced_message_ids"][id],
+            "2026-11-22T12:00:00+00:00"
+        );
+    }
+    assert_eq!(written["last_source_uid"], 3);
+    assert_eq!(written["extra"], json!([1]));
+    assert_eq!(written["version"], 2);
+}
+
+#[test]
+fn an_id_without_a_time_counts_from_the_day_it_was_first_read() {
+    let folder = folder_with(r#"{"synced_message_ids": {"<a@b>": null}}"#);
+    let mut store = load(folder.path());
+    store.record(done(5, "<c@d>")).unwrap();
+    store.fold(now()).unwrap();
+    let mut later = load_at(folder.path(), now() + TimeDelta::days(31));
+    assert_eq!(later.state().knows(&id("<a@b>")), Knowledge::IdOnly);
+    later.record(Event::Synced { at: now() }).unwrap();
+    later
+        .fold(now() + TimeDelta::days(31) + TimeDelta::seconds(1))
+        .unwrap();
+    assert_eq!(load(folder.path()).state().ids_known(), 0);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_parsed_is_kept_aside_and_the_last_days_are_asked_for() {
+    for garbage in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{\"version\": 2, \"cursor\": 5}",
+        "\u{0}\u{1}\u{2}",
+    ] {
+        let folder = folder_with(garbage);
+        let store = load(folder.path());
+        let aside = folder.path().join("state.unreadable-20261122T120000Z");
+        assert_eq!(fs::read_to_string(aside).unwrap(), garbage);
+        let state = store.state();
+        assert!(state.cursor.is_none() && state.date_pass.is_none());
+        // A pass by date reaches two days further back than this.
+        assert_eq!(
+            state.last_sync,
+            Some(now() - TimeDelta::days(5)),
+            "{garbage:?}"
+        );
+        assert_eq!(snapshot(folder.path())["version"], 2);
+    }
+}
+
+#[test]
+fn an_old_snapshot_that_cannot_be_parsed_makes_the_pass_reach_further_back() {
+    let folder = folder_with("garbage");
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path().join("state"))
+        .unwrap();
+    let written = now() - TimeDelta::days(40);
+    file.set_modified(written.into()).unwrap();
+    drop(file);
+    assert_eq!(
+        load(folder.path()).state().last_sync,
+        Some(written + TimeDelta::days(1))
+    );
+}
+
+#[test]
+fn what_the_journal_says_helps_when_the_snapshot_is_garbage() {
+    let folder = folder_with(r#"{"synced_message_ids": []}"#);
+    let mut store = load(folder.path());
+    store.record(done(5, "<c@d>")).unwrap();
+    drop(store);
+    fs::write(folder.path().join("state"), "garbage").unwrap();
+    let store = load(folder.path());
+    assert!(matches!(
+        store.state().knows(&id("<c@d>")),
+        Knowledge::Digests(_)
+    ));
+}
+
+#[test]
+fn a_state_of_a_later_release_is_left_alone() {
+    let written = r#"{"version": 3, "cursor": "something new"}"#;
+    let folder = folder_with(written);
+    let Err(error) = Store::load(Box::new(Folder::of(&folder.path().join("state"))), now()) else {
+        panic!("it was read");
+    };
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("version 3"), "{error}");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("state")).unwrap(),
+        written
+    );
+}
+
+#[test]
+fn a_torn_journal_line_hides_neither_what_stands_before_nor_what_comes_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = load(folder.path());
+    store.record(done(1, "<a@b>")).unwrap();
+    store.record(done(2, "<c@d>")).unwrap();
+    drop(store);
+    let journal = folder.path().join("state.journal");
+    let whole = fs::read(&journal).unwrap();
+    for cut in 0..whole.len() {
+        fs::remove_file(folder.path().join("state")).ok();
+        fs::write(&journal, &whole[..cut]).unwrap();
+        let mut store = load(folder.path());
+        let first = store.state().knows(&id("<a@b>")) != Knowledge::Unknown;
+        let lines = String::from_utf8_lossy(&whole[..cut]).matches('\n').count();
+        assert_eq!(first, lines >= 2, "cut at {cut}");
+        store.record(done(3, "<e@f>")).unwrap();
+        drop(store);
+        let store = load(folder.path());
+        assert_ne!(
+            store.state().knows(&id("<e@f>")),
+            Knowledge::Unknown,
+            "cut at {cut}"
+        );
+        assert_eq!(
+            store.state().knows(&id("<a@b>")) != Knowledge::Unknown,
+            first
+        );
+    }
+}
+
+#[test]
+fn a_journal_of_another_snapshot_is_not_counted_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = load(folder.path());
+    store.record(done(1, "<a@b>")).unwrap();
+    let journal = fs::read(folder.path().join("state.journal")).unwrap();
+    store.fold(now()).unwrap();
+    drop(store);
+    // As if the run had been killed between the rename and the truncation.
+    fs::write(folder.path().join("state.journal"), &journal).unwrap();
+    let before = snapshot(folder.path());
+    let store = load(folder.path());
+    drop(store);
+    assert_eq!(snapshot(folder.path()), before);
+}
+
+#[test]
+fn nothing_is_written_when_nothing_is_recorded() {
+    let folder = folder_with(r#"{"version": 2, "serial": 4}"#);
+    let before = fs::metadata(folder.path().join("state"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let mut store = load(folder.path());
+    store.fold(now()).unwrap();
+    store.sync().unwrap();
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["state"]);
+    assert_eq!(
+        fs::metadata(folder.path().join("state"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        before
+    );
+}
+
+#[test]
+fn a_rehearsal_remembers_and_writes_nothing() {
+    let folder = folder_with("garbage");
+    let mut store =
+        Store::rehearse(Box::new(Folder::of(&folder.path().join("state"))), now()).unwrap();
+    store.record(done(1, "<a@b>")).unwrap();
+    store.fold(now()).unwrap();
+    assert_ne!(store.state().knows(&id("<a@b>")), Knowledge::Unknown);
+    assert_eq!(
+        fs::read_to_string(folder.path().join("state")).unwrap(),
+        "garbage"
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn nobody_else_can_read_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = load(folder.path());
+    store.record(done(1, "<a@b>")).unwrap();
+    store.fold(now()).unwrap();
+    store.record(done(2, "<c@d>")).unwrap();
+    for name in ["state", "state.journal"] {
+        let mode = fs::metadata(folder.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_said_so() {
+    let path = Path::new("/nonexistent/state");
+    let mut store = Store::load(Box::new(Folder::of(path)), now()).unwrap();
+    let error = store.record(done(1, "<a@b>")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Disk);
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nonexistent/state.journal: keeping the state: ")
+    );
+}
+
+#[test]
+fn a_state_that_is_a_folder_is_neither_read_nor_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let Err(error) = Store::load(Box::new(Folder::of(&folder.path().join("state"))), now()) else {
+        panic!("it was read");
+    };
+    assert_eq!(error.kind(), Kind::Disk);
+}
+
+#[test]
+fn settled_uids_are_kept_as_ranges_and_passed_by_the_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = load(folder.path());
+    let uids: UidSet = "5,7:9".parse().unwrap();
+    store.record(Event::Settled { uids }).unwrap();
+    store.fold(now()).unwrap();
+    assert_eq!(snapshot(folder.path())["settled"], "5,7:9");
+    assert_eq!(load(folder.path()).state().highest_uid(), 9);
+}

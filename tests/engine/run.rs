@@ -1,0 +1,79 @@
+//! One run of the program, as `run()` does it, over the models.
+
+use chrono::{DateTime, Utc};
+use imap_to_gmail_sync::error::{Kind, Result};
+use imap_to_gmail_sync::state::budget;
+use imap_to_gmail_sync::state::journal::Store;
+use imap_to_gmail_sync::state::{Account, Event};
+use imap_to_gmail_sync::sync::{Pass, Report, Settings};
+
+use crate::world::{Disk1, Gmail1, Shared, Source1};
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done(Report),
+    Rests,
+    Failed(Kind),
+    Died,
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        source: "alice@mail.example.com/INBOX".to_owned(),
+        first_run_days: 7,
+        copy_flags: true,
+        daily_upload_limit: None,
+    }
+}
+
+/// Runs once, as the program does; afterwards the world is ready for another run.
+pub fn run(world: &Shared) -> Ended {
+    let ended = match run_inside(world) {
+        _ if world.borrow().dead => Ended::Died,
+        Ok(Some(report)) => Ended::Done(report),
+        Ok(None) => Ended::Rests,
+        Err(error) => Ended::Failed(error.kind()),
+    };
+    world.borrow_mut().end_run();
+    ended
+}
+
+fn run_inside(world: &Shared) -> Result<Option<Report>> {
+    let clock = {
+        let world = world.clone();
+        move || -> DateTime<Utc> { world.borrow().now }
+    };
+    let mut store = Store::load(Box::new(Disk1(world.clone())), clock())?;
+    if budget::rests_until(&store.state().gmail, clock()).is_some() {
+        return Ok(None);
+    }
+    if store.state().account.is_none() {
+        let account = Account {
+            source: "alice/INBOX".to_owned(),
+            target: "alice@gmail.com/INBOX".to_owned(),
+        };
+        store.record(Event::Account(account))?;
+    }
+    let started = clock();
+    let mailbox = world.borrow().source.mailbox();
+    let settings = settings();
+    let pass = Pass {
+        source: &mut Source1(world.clone()),
+        target: &mut Gmail1(world.clone()),
+        store: &mut store,
+        settings: &settings,
+        progress: &mut (),
+        now: &clock,
+    };
+    let report = pass.run(&mailbox, started);
+    store.fold(clock())?;
+    report.map(Some)
+}
+
+/// What is remembered, read without changing it.
+pub fn state(world: &Shared) -> imap_to_gmail_sync::state::State {
+    let now = world.borrow().now;
+    let store = Store::rehearse(Box::new(Disk1(world.clone())), now).unwrap();
+    store.state().clone()
+}

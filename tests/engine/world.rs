@@ -1,0 +1,616 @@
+//! A world for the engine: source, Gmail and disk as simple models that share one clock, one count
+//! of outward steps and one moment of death.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use imap_to_gmail_sync::error::{Error, Kind, Result};
+use imap_to_gmail_sync::message::{
+    BodyDigest, Flags, Identity, Listed, Mailbox, Message, Uid, UidSet, UidValidity,
+};
+use imap_to_gmail_sync::state::disk::{Disk, Name};
+use imap_to_gmail_sync::sync::{
+    AppendUid, Fetched, Holding, Mark, Outcome, Question, Reach, Search, Source, Target, Terms,
+};
+
+use crate::dice::Dice;
+
+pub type Octets = Vec<u8>;
+pub type Shared = Rc<RefCell<World>>;
+
+/// How a run dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// `kill -9`: what was written survives.
+    Kill,
+    /// Loss of power: only what was synced survives, and names only after their folder was.
+    Power,
+}
+
+/// What the servers do to a run, in tenths of a percent for each occasion.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// A message is missing from a FETCH that ended with OK.
+    pub hole: u32,
+    /// A message's FETCH breaks the connection.
+    pub unreadable: u32,
+    /// The connection breaks before an append was stored.
+    pub cut_before: u32,
+    /// The connection breaks after an append was stored.
+    pub cut_after: u32,
+    /// The connection breaks and the server stores the message seconds later.
+    pub stored_late: u32,
+    /// Gmail says NO to a message for now.
+    pub refusal: u32,
+    /// Gmail is gone for the rest of the run.
+    pub gmail_gone: u32,
+    /// Mail arrives between any two steps.
+    pub arrival: u32,
+}
+
+pub struct World {
+    pub now: DateTime<Utc>,
+    /// Outward steps taken in this run.
+    pub steps: usize,
+    /// Die at this step.
+    pub death: Option<(usize, Death)>,
+    pub dead: bool,
+    pub faults: Faults,
+    pub dice: Dice,
+    pub source: SourceModel,
+    pub gmail: GmailModel,
+    pub disk: DiskModel,
+}
+
+#[derive(Debug, Clone)]
+pub struct SourceMessage {
+    pub uid: u32,
+    pub date: DateTime<Utc>,
+    pub octets: Octets,
+}
+
+#[derive(Debug, Default)]
+pub struct SourceModel {
+    pub uid_validity: u32,
+    pub uid_next: u32,
+    pub messages: Vec<SourceMessage>,
+    /// How arrivals in the middle of a run are made.
+    pub arrivals: Vec<Octets>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Inbox,
+    Archive,
+    Trash,
+    /// Deleted for good.
+    Gone,
+}
+
+#[derive(Debug, Clone)]
+pub struct GmailMessage {
+    pub uid: u32,
+    pub place: Place,
+    pub octets: Octets,
+    pub stored_at: DateTime<Utc>,
+    /// Appended by us, not another way.
+    pub ours: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct GmailModel {
+    pub messages: Vec<GmailMessage>,
+    pub uid_next: u32,
+    pub deduplicates: bool,
+    /// A search finds a message only so long after it was stored.
+    pub index_delay: i64,
+    pub append_limit: Option<u64>,
+    /// Octets that are never taken.
+    pub refuses: BTreeSet<Octets>,
+    /// Stored when their time comes, although nobody waits for the answer.
+    pub late: Vec<(DateTime<Utc>, Octets)>,
+    /// It takes nothing for the rest of the run.
+    pub gone: bool,
+    /// Counts each time a message was stored anew.
+    pub stored: HashMap<Octets, u32>,
+    /// Messages that came back from the trash because they were sent again.
+    pub resurrected: Vec<Octets>,
+    /// What a session that is open sees: a search knows nothing above it until a NOOP.
+    in_flight: Vec<Message>,
+    settled: Vec<(Uid, Outcome)>,
+}
+
+/// A disk that forgets what was not synced when the power goes.
+#[derive(Debug, Default)]
+pub struct DiskModel {
+    /// By inode: content as written, and as synced.
+    files: BTreeMap<usize, (Vec<u8>, Vec<u8>)>,
+    names: HashMap<Name, usize>,
+    durable_names: HashMap<Name, usize>,
+    next: usize,
+    pub written: Option<DateTime<Utc>>,
+}
+
+fn died() -> Error {
+    Error::new(Kind::Internal, "world", "died")
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        World {
+            now: "2026-11-22T12:00:00Z".parse().unwrap(),
+            steps: 0,
+            death: None,
+            dead: false,
+            faults: Faults::default(),
+            dice: Dice::new(seed),
+            source: SourceModel {
+                uid_validity: 1,
+                uid_next: 1,
+                ..SourceModel::default()
+            },
+            gmail: GmailModel {
+                uid_next: 1,
+                ..GmailModel::default()
+            },
+            disk: DiskModel::default(),
+        }
+    }
+
+    /// An outward step: the run may die here, and time passes.
+    fn step(&mut self) -> Result<()> {
+        if self.dead {
+            return Err(died());
+        }
+        self.steps += 1;
+        if self.death.is_some_and(|(at, _)| self.steps >= at) {
+            self.dead = true;
+            return Err(died());
+        }
+        self.now += TimeDelta::milliseconds(10);
+        if self.dice.chance(self.faults.arrival)
+            && let Some(octets) = self.source.arrivals.pop()
+        {
+            let date = self.now;
+            self.source.deliver(octets, date);
+        }
+        self.store_late();
+        Ok(())
+    }
+
+    pub fn store_late(&mut self) {
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.gmail.late)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.gmail.late = later;
+        let due: Vec<(DateTime<Utc>, Octets)> = due;
+        for (at, octets) in due {
+            self.gmail.store(octets, at);
+        }
+    }
+
+    /// Ends a run, and what did not survive its end is gone.
+    pub fn end_run(&mut self) {
+        if let Some((_, Death::Power)) = self.death.filter(|_| self.dead) {
+            self.disk.lose_power();
+        }
+        // What was handed over and had no outcome was cut in the middle: stored, late, or never.
+        for message in std::mem::take(&mut self.gmail.in_flight) {
+            if self.gmail.refuses.contains(&without_nul(&message.octets)) {
+                continue;
+            }
+            match self.dice.below(3) {
+                0 => self.gmail.store(without_nul(&message.octets), self.now),
+                1 => self.gmail.late.push((
+                    self.now + TimeDelta::seconds(5),
+                    without_nul(&message.octets),
+                )),
+                _ => {}
+            }
+        }
+        self.gmail.settled.clear();
+        self.gmail.gone = false;
+        self.steps = 0;
+        self.death = None;
+        self.dead = false;
+        self.faults = Faults::default();
+    }
+}
+
+impl SourceModel {
+    pub fn deliver(&mut self, octets: Octets, date: DateTime<Utc>) -> u32 {
+        let uid = self.uid_next;
+        self.uid_next += 1;
+        self.messages.push(SourceMessage { uid, date, octets });
+        uid
+    }
+
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox {
+            uid_validity: UidValidity::new(self.uid_validity).unwrap(),
+            uid_next: Uid::new(self.uid_next).unwrap(),
+            exists: u32::try_from(self.messages.len()).unwrap(),
+        }
+    }
+
+    fn find(&self, uid: Uid) -> Option<&SourceMessage> {
+        self.messages
+            .iter()
+            .find(|message| message.uid == uid.get())
+    }
+}
+
+impl GmailModel {
+    /// Stores a message as an append does.
+    pub fn store(&mut self, octets: Octets, now: DateTime<Utc>) {
+        let identity = Identity::of_header(&octets);
+        let twin = self.messages.iter_mut().find(|there| {
+            there.place != Place::Gone && identity.id.is_some() && there.octets == octets
+        });
+        if let Some(twin) = twin.filter(|_| self.deduplicates) {
+            if twin.place == Place::Trash {
+                self.resurrected.push(octets);
+            }
+            twin.place = Place::Inbox;
+            return;
+        }
+        if self.messages.iter().any(|there| {
+            matches!(there.place, Place::Trash | Place::Gone) && there.octets == octets
+        }) {
+            self.resurrected.push(octets.clone());
+        }
+        *self.stored.entry(octets.clone()).or_default() += 1;
+        self.put(octets, now, true);
+    }
+
+    /// Puts a message there, another way.
+    pub fn put(&mut self, octets: Octets, now: DateTime<Utc>, ours: bool) {
+        let uid = self.uid_next;
+        self.uid_next += 1;
+        self.messages.push(GmailMessage {
+            uid,
+            place: Place::Inbox,
+            octets,
+            stored_at: now,
+            ours,
+        });
+    }
+}
+
+fn without_nul(octets: &[u8]) -> Octets {
+    octets.iter().copied().filter(|octet| *octet != 0).collect()
+}
+
+/// The source as the engine sees it.
+pub struct Source1(pub Shared);
+
+impl Source for Source1 {
+    fn search(&mut self, search: &Search) -> Result<Vec<Uid>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        let matches = |message: &&SourceMessage| match search {
+            Search::Uids(set) => set.contains(Uid::new(message.uid).unwrap()),
+            Search::Since(day) => message.date.date_naive() >= *day,
+            Search::On(day) => message.date.date_naive() == *day,
+        };
+        Ok(world
+            .source
+            .messages
+            .iter()
+            .filter(matches)
+            .filter_map(|message| Uid::new(message.uid))
+            .collect())
+    }
+
+    fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        let World {
+            source,
+            dice,
+            faults,
+            ..
+        } = &mut *world;
+        let mut listed: Vec<Listed> = source
+            .messages
+            .iter()
+            .filter(|message| uids.contains(Uid::new(message.uid).unwrap()))
+            .map(|message| Listed {
+                uid: Uid::new(message.uid).unwrap(),
+                size: message.octets.len() as u64,
+                internal_date: Some(message.date.fixed_offset()),
+                flags: Flags::default(),
+                identity: Identity::of_header(&message.octets),
+            })
+            .collect();
+        listed.retain(|_| !dice.chance(faults.hole));
+        Ok(listed)
+    }
+
+    fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        let World {
+            source,
+            dice,
+            faults,
+            ..
+        } = &mut *world;
+        let mut broken = false;
+        Ok(uids
+            .iter()
+            .map(|uid| {
+                broken |= dice.chance(faults.unreadable);
+                match source.find(*uid) {
+                    _ if broken => Fetched::Unreadable("the connection broke".to_owned()),
+                    Some(message) if !dice.chance(faults.hole) => {
+                        Fetched::Octets(message.octets.clone())
+                    }
+                    _ => Fetched::Missing,
+                }
+            })
+            .collect())
+    }
+}
+
+/// Gmail as the engine sees it.
+pub struct Gmail1(pub Shared);
+
+impl Gmail1 {
+    fn gone(world: &World) -> Result<()> {
+        if world.gmail.gone {
+            return Err(Error::new(Kind::Unavailable, "gmail", "cannot be reached"));
+        }
+        Ok(())
+    }
+
+    /// Lets one of the messages on their way come to its end.
+    fn settle_one(world: &mut World) -> Result<()> {
+        if world.gmail.in_flight.is_empty() {
+            return Ok(());
+        }
+        world.step()?;
+        let count = world.gmail.in_flight.len();
+        let which = world.dice.below(u32::try_from(count).unwrap()) as usize;
+        let message = world.gmail.in_flight.remove(which);
+        let octets = without_nul(&message.octets);
+        let uid = message.uid;
+        let now = world.now;
+        let faults = world.faults;
+        if world.gmail.gone || world.dice.chance(faults.gmail_gone) {
+            world.gmail.gone = true;
+        }
+        let outcome = if world.gmail.gone {
+            if world.dice.chance(500) {
+                Outcome::Returned
+            } else {
+                world.gmail.store(octets, now);
+                Outcome::Uncertain("the connection broke".to_owned())
+            }
+        } else if world.dice.chance(faults.cut_before) {
+            Outcome::Uncertain("the connection broke".to_owned())
+        } else if world.dice.chance(faults.stored_late) {
+            let delay = i64::from(world.dice.below(40));
+            world
+                .gmail
+                .late
+                .push((now + TimeDelta::seconds(delay), octets));
+            Outcome::Uncertain("the connection broke".to_owned())
+        } else if world.dice.chance(faults.cut_after) {
+            world.gmail.store(octets, now);
+            Outcome::Uncertain("the connection broke".to_owned())
+        } else if world.gmail.refuses.contains(&octets) {
+            Outcome::Refused("BAD Invalid Arguments: Unable to parse message".to_owned())
+        } else if world.dice.chance(faults.refusal) {
+            Outcome::Parked("NO Unable to append message to folder (Failure)".to_owned())
+        } else {
+            world.gmail.store(octets, now);
+            let answered = AppendUid {
+                uid_validity: UidValidity::new(1).unwrap(),
+                uid: Uid::new(world.gmail.uid_next).unwrap(),
+            };
+            // The answer may be the moment of death.
+            world.step()?;
+            Outcome::Appended(answered)
+        };
+        world.gmail.settled.push((uid, outcome));
+        Ok(())
+    }
+}
+
+impl Target for Gmail1 {
+    fn terms(&mut self) -> Result<Terms> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        Self::gone(&world)?;
+        let mark = Mark {
+            uid_validity: UidValidity::new(1).unwrap(),
+            uid_next: Uid::new(world.gmail.uid_next).unwrap(),
+        };
+        Ok(Terms {
+            append_limit: world.gmail.append_limit,
+            mark: Some(mark),
+        })
+    }
+
+    fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        Self::gone(&world)?;
+        let indexed = world.now - TimeDelta::seconds(world.gmail.index_delay);
+        let holding = |question: &Question| {
+            let mut holding = Holding::Absent;
+            for there in &world.gmail.messages {
+                let is_reached = match there.place {
+                    Place::Inbox | Place::Archive => true,
+                    Place::Trash => question.reach == Reach::Everywhere,
+                    Place::Gone => false,
+                };
+                let identity = Identity::of_header(&there.octets);
+                let is_found = question.identity.id.is_some()
+                    && identity.id == question.identity.id
+                    && there.stored_at <= indexed;
+                let mark = question.sent.as_ref().and_then(|sent| sent.mark);
+                let is_above = mark.is_some_and(|mark| there.uid >= mark.uid_next.get())
+                    && there.place != Place::Trash
+                    && identity.id == question.identity.id;
+                if !is_reached || !(is_found || is_above) {
+                    continue;
+                }
+                let is_same_body = question
+                    .sent
+                    .as_ref()
+                    .is_none_or(|sent| BodyDigest::of_message(&there.octets) == sent.body);
+                if identity.header == question.identity.header && is_same_body {
+                    return Holding::Held;
+                }
+                holding = Holding::Other;
+            }
+            holding
+        };
+        Ok(questions.iter().map(holding).collect())
+    }
+
+    fn submit(&mut self, message: Message) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        Self::gone(&world)?;
+        world.gmail.in_flight.push(message);
+        if world.gmail.in_flight.len() > 3 {
+            Self::settle_one(&mut world)?;
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self) -> Option<(Uid, Outcome)> {
+        let mut world = self.0.borrow_mut();
+        if world.dead {
+            None
+        } else {
+            world.gmail.settled.pop()
+        }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        while !world.gmail.in_flight.is_empty() {
+            Self::settle_one(&mut world)?;
+        }
+        if world.dead {
+            Err(died())
+        } else {
+            Self::gone(&world)
+        }
+    }
+}
+
+/// A disk as the state sees it.
+pub struct Disk1(pub Shared);
+
+impl DiskModel {
+    fn lose_power(&mut self) {
+        self.names = self.durable_names.clone();
+        for (content, synced) in self.files.values_mut() {
+            content.clone_from(synced);
+        }
+    }
+
+    pub fn content(&self, name: &Name) -> Option<Vec<u8>> {
+        self.names
+            .get(name)
+            .map(|inode| self.files[inode].0.clone())
+    }
+
+    /// Writes a file as somebody else would, for good.
+    pub fn plant(&mut self, name: Name, octets: Vec<u8>) {
+        self.next += 1;
+        self.files.insert(self.next, (octets.clone(), octets));
+        self.names.insert(name.clone(), self.next);
+        self.durable_names.insert(name, self.next);
+    }
+}
+
+impl Disk1 {
+    fn step(&self) -> io::Result<()> {
+        self.0
+            .borrow_mut()
+            .step()
+            .map_err(|_| io::Error::other("died"))
+    }
+}
+
+impl Disk for Disk1 {
+    fn read(&mut self, name: &Name) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.borrow().disk.content(name))
+    }
+
+    fn modified(&mut self, _: &Name) -> io::Result<DateTime<Utc>> {
+        let world = self.0.borrow();
+        Ok(world.disk.written.unwrap_or(world.now))
+    }
+
+    fn create(&mut self, name: &Name) -> io::Result<()> {
+        self.step()?;
+        let disk = &mut self.0.borrow_mut().disk;
+        if let Some(inode) = disk.names.get(name) {
+            disk.files.get_mut(inode).unwrap().0.clear();
+        } else {
+            disk.next += 1;
+            disk.files.insert(disk.next, (Vec::new(), Vec::new()));
+            disk.names.insert(name.clone(), disk.next);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, name: &Name, octets: &[u8]) -> io::Result<()> {
+        // A write may be cut in the middle.
+        let was_dead = self.0.borrow().dead;
+        let died = self.step();
+        let world = &mut *self.0.borrow_mut();
+        let inode = world.disk.names[name];
+        let file = &mut world.disk.files.get_mut(&inode).unwrap().0;
+        match died {
+            Ok(()) => file.extend_from_slice(octets),
+            Err(_) if !was_dead => {
+                let torn = world.dice.below(u32::try_from(octets.len() + 1).unwrap()) as usize;
+                file.extend_from_slice(&octets[..torn]);
+            }
+            Err(_) => {}
+        }
+        died
+    }
+
+    fn sync(&mut self, name: &Name) -> io::Result<()> {
+        self.step()?;
+        let disk = &mut self.0.borrow_mut().disk;
+        let inode = disk.names[name];
+        let file = disk.files.get_mut(&inode).unwrap();
+        file.1.clone_from(&file.0);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Name, to: &Name) -> io::Result<()> {
+        self.step()?;
+        let world = &mut *self.0.borrow_mut();
+        let inode = world.disk.names.remove(from).unwrap();
+        world.disk.names.insert(to.clone(), inode);
+        world.disk.written = Some(world.now);
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        self.step()?;
+        let disk = &mut self.0.borrow_mut().disk;
+        disk.durable_names = disk.names.clone();
+        Ok(())
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        PathBuf::from(format!("{name:?}"))
+    }
+}

@@ -1,0 +1,296 @@
+//! The target at Gmail's double: lost answers, late indexes, tokens that die.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may stop at what it does not expect"
+)]
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
+use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
+use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::error::{Consequence, Kind, Rest};
+use imap_to_gmail_sync::gmail::{Gmail, Settings};
+use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
+use imap_to_gmail_sync::sync::{Holding, Mark, Outcome, Question, Reach, Sent, Target};
+use tempfile::TempDir;
+
+/// A Gmail account with its token endpoint and token file.
+struct Account {
+    gmail: double::Gmail,
+    endpoint: TokenEndpoint,
+    folder: TempDir,
+}
+
+impl Account {
+    fn open(options: GmailOptions) -> Account {
+        let gmail = double::Gmail::start(options);
+        let endpoint = TokenEndpoint::start(&gmail);
+        let folder = TempDir::new().unwrap();
+        let token = endpoint.token_json(&gmail.user());
+        fs::write(folder.path().join("token.json"), token).unwrap();
+        fs::write(folder.path().join("ca.pem"), gmail.ca_pem()).unwrap();
+        Account {
+            gmail,
+            endpoint,
+            folder,
+        }
+    }
+
+    fn target(&self, connections: usize) -> Gmail {
+        let clock = self.gmail.clock().clone();
+        Gmail::new(Settings {
+            config: TargetConfig {
+                server: Server {
+                    host: "127.0.0.1".to_owned(),
+                    port: self.gmail.port(),
+                    tls: Tls::Implicit,
+                    tls_name: "localhost".to_owned(),
+                    ca_file: Some(self.folder.path().join("ca.pem")),
+                },
+                user: self.gmail.user(),
+                token_file: self.folder.path().join("token.json"),
+                folder: "INBOX".to_owned(),
+                connections,
+            },
+            now: Arc::new(move || clock.now()),
+            patience: Patience::default(),
+            refused: None,
+            is_dry_run: false,
+        })
+    }
+}
+
+fn mail(id: &str, subject: &str, body: &str) -> Vec<u8> {
+    let id = match id {
+        "" => String::new(),
+        id => format!("Message-ID: {id}\r\n"),
+    };
+    format!("{id}Date: Mon, 3 Feb 2020 04:05:06 +0100\r\nSubject: {subject}\r\n\r\n{body}\r\n")
+        .into_bytes()
+}
+
+fn message(octets: &[u8]) -> Message {
+    Message {
+        uid: Uid::MIN,
+        id: MessageId::of_octets(octets),
+        internal_date: Some(date("2020-02-03T04:05:06+01:00")),
+        flags: Flags::default(),
+        octets: octets.to_vec(),
+    }
+}
+
+fn outcome(target: &mut Gmail, octets: &[u8]) -> Outcome {
+    target.submit(message(octets)).unwrap();
+    target.finish().unwrap();
+    let (_, outcome) = target.settled().unwrap();
+    assert!(target.settled().is_none());
+    outcome
+}
+
+fn question(octets: &[u8]) -> Question {
+    Question {
+        uid: Uid::MIN,
+        identity: Identity::of_header(octets),
+        reach: Reach::AllMail,
+        sent: None,
+    }
+}
+
+fn sent(octets: &[u8], mark: Option<Mark>) -> Question {
+    Question {
+        reach: Reach::Everywhere,
+        sent: Some(Sent {
+            at: date("2026-11-22T12:00:00Z").to_utc(),
+            mark,
+            body: BodyDigest::of_message(octets),
+        }),
+        ..question(octets)
+    }
+}
+
+fn holding(target: &mut Gmail, question: Question) -> Holding {
+    target.holds(&[question]).unwrap()[0]
+}
+
+#[test]
+fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
+    for (unfinished, expected) in [
+        (Unfinished::Stored, Holding::Held),
+        (Unfinished::Forgotten, Holding::Absent),
+    ] {
+        for id in ["<a@b>", "", "<odd{%}@b>"] {
+            let account = Account::open(GmailOptions {
+                unfinished,
+                index_delay: IndexDelay::For(Duration::from_hours(1)),
+                ..GmailOptions::default()
+            });
+            let octets = mail(id, "x", "body");
+            // Another of the same sender, older: found by id, and not the one.
+            account
+                .gmail
+                .deliver(&mail(id, "x", "other"), date("2020-01-01T00:00:00Z"), &[]);
+            let mut target = account.target(1);
+            let mark = target.terms().unwrap().mark;
+            account
+                .gmail
+                .faults()
+                .once(double::Event::is_literal, Fault::Eof);
+            let outcome = outcome(&mut target, &octets);
+            assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
+            let found = holding(&mut target, sent(&octets, mark));
+            assert_eq!(
+                found == Holding::Held,
+                expected == Holding::Held,
+                "{id}: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
+    let account = Account::open(GmailOptions::default());
+    let octets = mail("<a@b>", "x", "body");
+    let uid = account
+        .gmail
+        .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
+    account.gmail.trash(uid);
+    let mut target = account.target(1);
+    assert_eq!(holding(&mut target, sent(&octets, None)), Holding::Held);
+    assert_eq!(holding(&mut target, question(&octets)), Holding::Absent);
+    let everywhere = Question {
+        reach: Reach::Everywhere,
+        ..question(&octets)
+    };
+    assert_eq!(holding(&mut target, everywhere), Holding::Held);
+}
+
+#[test]
+fn one_id_on_different_messages_is_no_proof() {
+    let account = Account::open(GmailOptions::default());
+    let printed = mail("<printer@b>", "page 1", "body");
+    account
+        .gmail
+        .deliver(&printed, date("2020-01-01T00:00:00Z"), &[]);
+    let mut target = account.target(1);
+    assert_eq!(holding(&mut target, question(&printed)), Holding::Held);
+    let other = mail("<printer@b>", "page 2", "body");
+    assert_eq!(holding(&mut target, question(&other)), Holding::Other);
+    let part = mail("<r@b>", "page 1", "body");
+    assert_eq!(holding(&mut target, question(&part)), Holding::Absent);
+}
+
+#[test]
+fn a_new_pass_sees_mail_that_came_meanwhile() {
+    let account = Account::open(GmailOptions::default());
+    let mut target = account.target(1);
+    let before = target.terms().unwrap().mark.unwrap();
+    let octets = mail("<a@b>", "x", "body");
+    account
+        .gmail
+        .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
+    target.begin_pass(0);
+    assert_eq!(holding(&mut target, question(&octets)), Holding::Held);
+    let after = target.terms().unwrap().mark.unwrap();
+    assert_eq!(after.uid_next.get(), before.uid_next.get() + 1);
+    assert_eq!(account.gmail.logins(), 1);
+}
+
+#[test]
+fn sessions_end_with_their_token_and_nobody_notices() {
+    let account = Account::open(GmailOptions::default());
+    let mut target = account.target(1);
+    for number in 0..3 {
+        let octets = mail(&format!("<{number}@b>"), "x", "body");
+        assert_eq!(holding(&mut target, question(&octets)), Holding::Absent);
+        let outcome = outcome(&mut target, &octets);
+        assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
+        account.gmail.clock().advance(Duration::from_mins(59));
+    }
+    assert_eq!(account.gmail.messages("INBOX").len(), 3);
+    assert_eq!(account.endpoint.requests().len(), 3);
+}
+
+#[test]
+fn a_session_that_ends_in_the_middle_of_a_pass_is_opened_anew() {
+    let account = Account::open(GmailOptions::default());
+    let mut target = account.target(1);
+    let first = mail("<1@b>", "x", "body");
+    assert_eq!(holding(&mut target, question(&first)), Holding::Absent);
+    assert!(matches!(outcome(&mut target, &first), Outcome::Appended(_)));
+    account.gmail.disconnect();
+    assert_eq!(holding(&mut target, question(&first)), Holding::Held);
+    let second = mail("<2@b>", "x", "body");
+    assert!(matches!(
+        outcome(&mut target, &second),
+        Outcome::Appended(_)
+    ));
+    assert_eq!(account.gmail.logins(), 4);
+}
+
+#[test]
+fn a_revoked_token_needs_a_person() {
+    let account = Account::open(GmailOptions::default());
+    account.endpoint.change(|options| {
+        let body =
+            r#"{"error":"invalid_grant","error_description":"Token has been expired or revoked."}"#;
+        options.refusal = Some((400, body.to_owned()));
+    });
+    let error = account.target(1).terms().unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(matches!(
+        error.consequence(),
+        Some(Consequence::TokenRefused { .. })
+    ));
+    assert_eq!(account.gmail.connections(), 0);
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_said_before() {
+    let account = Account::open(GmailOptions {
+        append_limit: 1_000,
+        ..GmailOptions::default()
+    });
+    let mut target = account.target(1);
+    assert_eq!(target.terms().unwrap().append_limit, Some(1_000));
+    let outcome = outcome(&mut target, &mail("<a@b>", "x", &"y".repeat(1_000)));
+    assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+}
+
+#[test]
+fn an_account_that_has_no_place_left_rests() {
+    let account = Account::open(GmailOptions {
+        most_sessions: 2,
+        ..GmailOptions::default()
+    });
+    let mut target = account.target(4);
+    target.begin_pass(1_000);
+    target.terms().unwrap();
+    for number in 1..50 {
+        let octets = mail(&format!("<{number}@b>"), "x", "body");
+        let uid = Uid::new(number).unwrap();
+        target
+            .submit(Message {
+                uid,
+                ..message(&octets)
+            })
+            .unwrap();
+    }
+    target.finish().unwrap();
+    assert_eq!(account.gmail.messages("INBOX").len(), 49);
+
+    account.gmail.change(|options| options.most_sessions = 0);
+    let error = account.target(1).terms().unwrap_err();
+    assert_eq!(error.kind(), Kind::Resting);
+    assert_eq!(
+        error.consequence(),
+        Some(&Consequence::Rest(Rest::Connections))
+    );
+}

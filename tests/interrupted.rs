@@ -1,0 +1,213 @@
+//! The real program, cut at every event of a run on either side, and killed at any moment: nothing
+//! is lost, nothing arrives twice.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod program;
+
+use std::collections::BTreeMap;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use double::{GmailOptions, IndexDelay, SourceOptions, Unfinished};
+use program::Home;
+use serde_json::json;
+
+/// Twelve messages: two without Message-ID, one that Gmail refuses, an id used twice, identical
+/// twins, NULs, bare LFs, dates of several days.
+fn twelve() -> Vec<Vec<u8>> {
+    let mut messages: Vec<Vec<u8>> = (0..5)
+        .map(|number| {
+            format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n")
+                .into_bytes()
+        })
+        .collect();
+    messages.push(b"Subject: no id\r\n\r\none\r\n".to_vec());
+    messages.push(b"Subject: no id\r\n\r\ntwo\r\n".to_vec());
+    messages.push(b"4".to_vec());
+    messages.push(b"Message-ID: <printer@x>\r\nSubject: scan 1\r\n\r\npage one\r\n".to_vec());
+    messages.push(b"Message-ID: <printer@x>\r\nSubject: scan 2\r\n\r\npage two\r\n".to_vec());
+    messages.push(b"Message-ID: <twin@x>\r\nSubject: t\r\n\r\ntwins\r\n".to_vec());
+    messages.push(b"Message-ID: <twin@x>\r\nSubject: t\r\n\r\ntwins\r\n".to_vec());
+    messages
+}
+
+fn home(gmail: GmailOptions) -> Home {
+    let home = Home::with(SourceOptions::default(), gmail);
+    let now = chrono::Utc::now();
+    for (hours, octets) in (0..).zip(twelve()) {
+        let date = now - chrono::TimeDelta::hours(hours);
+        home.source
+            .deliver(&octets, date.fixed_offset(), &["\\Seen"]);
+    }
+    home
+}
+
+/// What must be there in the end: each message once, but the one that is refused.
+fn expected() -> BTreeMap<String, usize> {
+    let arrives = twelve().into_iter().filter(|octets| octets != b"4");
+    arrives
+        .map(|octets| (octets.escape_ascii().to_string(), 1))
+        .collect()
+}
+
+fn delivered(home: &Home) -> BTreeMap<String, usize> {
+    home.delivered()
+        .into_iter()
+        .map(|(octets, copies)| (octets, copies.len()))
+        .collect()
+}
+
+/// Runs with the servers in good health until nothing is left to do but what Gmail refuses.
+fn run_to_the_end(home: &Home) {
+    home.source.faults().clear();
+    home.gmail.faults().clear();
+    for _ in 0..8 {
+        home.let_pass(24 * 60);
+        let ran = home.run();
+        let parked = home.state()["parked"]
+            .as_object()
+            .map_or(0, serde_json::Map::len);
+        if ran.status == Some(0) && parked <= 1 && home.state()["date_pass"].is_null() {
+            // The refused message is tried for days; it must not hide that others wait.
+            let why = home.state()["parked"].to_string();
+            if parked == 0 || why.contains("Unable to parse message") {
+                return;
+            }
+        }
+    }
+    panic!(
+        "it does not come to an end: {}",
+        home.read("sync_state.json")
+    );
+}
+
+/// How many events an uncut run has, on the side that is counted.
+fn events_of(options: &GmailOptions, side: fn(&Home) -> &double::Server) -> usize {
+    let home = home(options.clone());
+    home.run_well();
+    side(&home).events().len()
+}
+
+fn cut_everywhere(options: &GmailOptions, side: fn(&Home) -> &double::Server) {
+    let events = events_of(options, side);
+    assert!(events > 12, "{events}");
+    for event in 1..=events {
+        let home = home(options.clone());
+        side(&home).faults().cut_at(event);
+        let ran = home.run();
+        assert!(
+            matches!(ran.status, Some(0 | 69)),
+            "cut at {event}: {ran:?}"
+        );
+        run_to_the_end(&home);
+        assert_eq!(
+            delivered(&home),
+            expected(),
+            "cut at event {event} of {events}"
+        );
+    }
+}
+
+fn without_de_duplication(unfinished: Unfinished) -> GmailOptions {
+    GmailOptions {
+        deduplicates: false,
+        unfinished,
+        ..GmailOptions::default()
+    }
+}
+
+#[test]
+fn the_source_may_be_cut_at_every_event() {
+    cut_everywhere(&without_de_duplication(Unfinished::Forgotten), |home| {
+        &home.source
+    });
+}
+
+#[test]
+fn gmail_may_be_cut_at_every_event_and_forget_what_was_unfinished() {
+    cut_everywhere(&without_de_duplication(Unfinished::Forgotten), |home| {
+        &home.gmail
+    });
+}
+
+#[test]
+fn gmail_may_be_cut_at_every_event_and_store_what_was_unfinished() {
+    cut_everywhere(&without_de_duplication(Unfinished::Stored), |home| {
+        &home.gmail
+    });
+}
+
+#[test]
+fn gmail_may_be_cut_at_every_event_and_store_late_with_a_late_index() {
+    // The double's clock stands still: only runs after `let_pass` find what was stored at once,
+    // and what is stored late is stored when its clock has moved.
+    let options = GmailOptions {
+        index_delay: IndexDelay::Searches(2),
+        ..without_de_duplication(Unfinished::Stored)
+    };
+    cut_everywhere(&options, |home| &home.gmail);
+}
+
+/// Waits until a run has come so far, or to its end.
+fn wait_for(home: &Home, events: usize, run: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while home.source.events().len() + home.gmail.events().len() < events {
+        if run.try_wait().unwrap().is_some() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the run does not go on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_run_may_be_killed_at_any_moment() {
+    let options = without_de_duplication(Unfinished::Stored);
+    let whole = home(options.clone());
+    whole.run_well();
+    let events = whole.source.events().len() + whole.gmail.events().len();
+    let seed = std::env::var("SEED").map_or(1, |seed| seed.parse::<usize>().unwrap());
+    for moment in 0..100 {
+        let home = home(options.clone());
+        // Twice: a run that cleans up after a killed one is killed as well.
+        for kill in 0..2 {
+            let at = (seed * 7919 + moment * 104_729 + kill * 1_299_709) % (events + 5);
+            let before = home.source.events().len() + home.gmail.events().len();
+            let mut run = home.start();
+            wait_for(&home, before + at, &mut run);
+            run.kill().unwrap();
+            run.wait().unwrap();
+            if kill == 1 {
+                home.let_pass(2);
+            }
+        }
+        run_to_the_end(&home);
+        assert_eq!(delivered(&home), expected(), "seed {seed}, moment {moment}");
+    }
+}
+
+#[test]
+fn two_runs_at_the_same_moment_are_one_and_a_line() {
+    let home = home(GmailOptions::default());
+    home.gmail
+        .faults()
+        .once(double::Event::is_literal, double::Fault::Stall);
+    let mut first = home.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !home.gmail.events().iter().any(double::Event::is_literal) {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    let second = home.run();
+    assert_eq!(second.status, Some(0));
+    let line = format!("another run holds the lock (process {})", first.id());
+    assert!(second.stdout.contains(&line), "{second:?}");
+    assert!(second.stdout.contains("sync_state.json.lock"), "{second:?}");
+    home.gmail.faults().clear();
+    home.gmail.faults().release();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(delivered(&home), expected());
+    assert_eq!(home.state()["refused"], json!({}));
+}

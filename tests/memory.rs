@@ -1,0 +1,68 @@
+//! What a large message costs in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may stop at what it does not expect"
+)]
+
+mod script;
+
+use imap_to_gmail_sync::config::SourceConfig;
+use imap_to_gmail_sync::message::Uid;
+use imap_to_gmail_sync::secret::{Password, Secret};
+use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::sync::{Fetched, Source};
+use script::{Script, steps};
+
+const SIZE: usize = 25_000_000;
+
+/// The most memory that this process ever had, in octets.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
+    let kilobytes = line.split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_message_is_in_memory_twice_at_most() {
+    let script = Script::play(vec![steps(&[
+        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 1 EXISTS",
+        "S: * OK [UIDVALIDITY 7] x",
+        "S: * OK [UIDNEXT 2] x",
+        "S: $tag OK",
+        "C: UID FETCH 1 (UID BODY.PEEK[])",
+        &format!("S: * 1 FETCH (UID 1 BODY[] {{{SIZE}}}"),
+        &format!("Z: {SIZE}"),
+        "S: )",
+        "S: $tag OK",
+        "silence",
+    ])]);
+    let password = Secret::new("secret".to_owned());
+    let config = SourceConfig {
+        server: script.server(),
+        user: "alice".to_owned(),
+        password: Password::Given(password.clone()),
+        folder: "INBOX".to_owned(),
+    };
+    let (mut source, _) = ImapSource::open(&config, password).unwrap();
+    let before = peak();
+    let fetched = source.fetch(&[Uid::MIN]).unwrap();
+    let cost = peak() - before;
+    assert!(matches!(&fetched[0], Fetched::Octets(octets) if octets.len() == SIZE));
+    assert!(
+        cost < SIZE * 22 / 10,
+        "{cost} octets for a message of {SIZE}"
+    );
+    drop(source);
+}

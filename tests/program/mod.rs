@@ -1,0 +1,211 @@
+//! The real program in a folder of its own, between doubles.
+
+// Each test uses its own part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use double::{Gmail, GmailOptions, Source, SourceOptions, Stored, TokenEndpoint};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a configuration, a token, and the two servers that they name.
+pub struct Home {
+    pub source: Source,
+    pub gmail: Gmail,
+    pub endpoint: TokenEndpoint,
+    folder: TempDir,
+}
+
+/// How a run ended and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Home {
+    pub fn new() -> Home {
+        Home::with(SourceOptions::default(), GmailOptions::default())
+    }
+
+    pub fn with(source: SourceOptions, gmail: GmailOptions) -> Home {
+        let source = Source::start(source);
+        let gmail = Gmail::start(gmail);
+        let endpoint = TokenEndpoint::start(&gmail);
+        let home = Home {
+            source,
+            gmail,
+            endpoint,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        home.write("source.pem", home.source.ca_pem());
+        home.write("gmail.pem", home.gmail.ca_pem());
+        home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
+        home.write("config.json", &home.config().to_string());
+        home
+    }
+
+    /// The configuration that a new home has.
+    pub fn config(&self) -> Value {
+        json!({
+            "source_server": "localhost",
+            "source_port": self.source.port(),
+            "source_user": "user",
+            "source_pass": "secret",
+            "source_ca_file": "source.pem",
+            "target_server": "localhost",
+            "target_port": self.gmail.port(),
+            "target_user": self.gmail.user(),
+            "target_token_file": "token.json",
+            "target_ca_file": "gmail.pem",
+        })
+    }
+
+    /// Changes fields of the configuration; null takes one out.
+    pub fn configure(&self, fields: &Value) {
+        let mut config: Value = serde_json::from_str(&self.read("config.json")).unwrap();
+        for (name, value) in fields.as_object().unwrap() {
+            match value {
+                Value::Null => config.as_object_mut().unwrap().remove(name),
+                value => config
+                    .as_object_mut()
+                    .unwrap()
+                    .insert(name.clone(), value.clone()),
+            };
+        }
+        self.write("config.json", &config.to_string());
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file that only its owner can read.
+    pub fn write(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The command line of a run in this folder.
+    pub fn command(&self) -> Command {
+        let mut command = program(self.folder.path());
+        command.args(["--config", "config.json"]);
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self) -> Ran {
+        self.run_with(&[])
+    }
+
+    pub fn run_with(&self, options: &[&str]) -> Ran {
+        self.command().args(options).output().unwrap().into()
+    }
+
+    /// Runs it, and demands that all went well.
+    pub fn run_well(&self) -> Ran {
+        let ran = self.run();
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        ran
+    }
+
+    /// Starts the program and does not wait.
+    pub fn start(&self) -> Child {
+        self.command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn state(&self) -> Value {
+        serde_json::from_str(&self.read("sync_state.json")).unwrap()
+    }
+
+    /// Lets so many minutes pass for what the state remembers: every time in it at which something
+    /// was sent, or may be tried again, moves back.
+    pub fn let_pass(&self, minutes: i64) {
+        for name in ["sync_state.json", "sync_state.json.journal"] {
+            let Ok(text) = fs::read_to_string(self.path(name)) else {
+                continue;
+            };
+            let aged: Vec<String> = match serde_json::from_str::<Value>(&text) {
+                Ok(whole) => vec![aged(whole, minutes).to_string()],
+                Err(_) => text.lines().map(|line| aged_line(line, minutes)).collect(),
+            };
+            self.write(name, &(aged.join("\n") + "\n"));
+        }
+    }
+
+    /// What Gmail holds in its inbox, by octets.
+    pub fn delivered(&self) -> BTreeMap<String, Vec<Stored>> {
+        let mut delivered: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+        for stored in self.gmail.messages("INBOX") {
+            delivered
+                .entry(stored.octets.escape_ascii().to_string())
+                .or_default()
+                .push(stored);
+        }
+        delivered
+    }
+}
+
+fn aged_line(line: &str, minutes: i64) -> String {
+    serde_json::from_str(line).map_or_else(
+        |_| line.to_owned(),
+        |value| aged(value, minutes).to_string(),
+    )
+}
+
+fn aged(value: Value, minutes: i64) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| match value.as_str() {
+                    Some(time) if ["at", "retry_after"].contains(&name.as_str()) => {
+                        let time: chrono::DateTime<chrono::Utc> = time.parse().unwrap();
+                        (name, json!(time - chrono::TimeDelta::minutes(minutes)))
+                    }
+                    _ => (name, aged(value, minutes)),
+                })
+                .collect(),
+        ),
+        Value::Array(values) => values
+            .into_iter()
+            .map(|value| aged(value, minutes))
+            .collect(),
+        other => other,
+    }
+}
+
+/// The program, in a folder and with nothing of this process's environment that matters to it.
+pub fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imap-to-gmail-sync"));
+    command.current_dir(folder).stdin(Stdio::null());
+    for name in ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
