@@ -4,7 +4,7 @@ use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::mailbox::ListMailbox;
 use imap_codec::imap_types::status::StatusDataItemName;
 
-use crate::grammar::{self, name};
+use crate::grammar::{self, Request, name};
 use crate::odd::Oddity;
 use crate::select::is_shown;
 use crate::session::Session;
@@ -13,9 +13,9 @@ use crate::strings::quoted;
 use crate::wire::Result;
 
 /// LIST, XLIST (GMAIL.md 1.5). What RETURN asks for is not given, but not refused either.
-pub(crate) fn list(session: &mut Session, arguments: &[u8]) -> Result<()> {
+pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
     let is_gmail = session.shared.gmail().is_some();
-    let arguments = String::from_utf8_lossy(arguments).into_owned();
+    let arguments = String::from_utf8_lossy(&request.arguments).into_owned();
     let plain = match arguments.split_once(" RETURN (") {
         Some((plain, _)) if is_gmail => plain.to_owned(),
         _ => arguments,
@@ -32,16 +32,16 @@ pub(crate) fn list(session: &mut Session, arguments: &[u8]) -> Result<()> {
         ListMailbox::Token(token) => String::from_utf8_lossy(token.as_ref()).into_owned(),
         ListMailbox::String(text) => String::from_utf8_lossy(text.as_ref()).into_owned(),
     };
-    for line in lines(session, &name(&reference), &pattern) {
+    for line in lines(session, &request.name, &name(&reference), &pattern) {
         session.wire.line(line)?;
     }
     let text = session.words.list;
     session.wire.answer(text)
 }
 
-fn lines(session: &Session, reference: &str, pattern: &str) -> Vec<String> {
+fn lines(session: &Session, name: &str, reference: &str, pattern: &str) -> Vec<String> {
     if pattern.is_empty() {
-        return vec!["* LIST (\\Noselect) \"/\" \"/\"".to_owned()];
+        return vec![format!("* {name} (\\Noselect) \"/\" \"/\"")];
     }
     let pattern = format!("{reference}{pattern}");
     let store = session.shared.store();
@@ -52,7 +52,7 @@ fn lines(session: &Session, reference: &str, pattern: &str) -> Vec<String> {
     let matching = listed.filter(|folder| matches(&pattern, &folder.name));
     let line = |folder: &Folder| {
         let attributes = folder.attributes.join(" ");
-        format!("* LIST ({attributes}) \"/\" {}", quoted(&folder.name))
+        format!("* {name} ({attributes}) \"/\" {}", quoted(&folder.name))
     };
     matching.map(line).collect()
 }

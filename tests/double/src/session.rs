@@ -184,7 +184,7 @@ impl Session {
         match request.name.as_str() {
             "AUTHENTICATE" => login::authenticate(self, &request.arguments),
             "LOGIN" => login::login(self, &request.arguments),
-            "LIST" | "XLIST" => listing::list(self, &request.arguments),
+            "LIST" | "XLIST" => listing::list(self, request),
             "SELECT" | "EXAMINE" => select::select(self, request),
             "SEARCH" | "UID SEARCH" => search::search(self, request),
             "FETCH" | "UID FETCH" => fetch::fetch(self, request),

@@ -71,6 +71,7 @@ fn a_refused_token_is_challenged_and_the_connection_stays_open() {
         "https://www.googleapis.com/auth/gmail.send",
     );
     let revoked = tokens.issue("user@gmail.com", HOUR);
+    let stranger = tokens.issue("other@gmail.com", HOUR);
     tokens.revoke(&revoked);
     let mut talk = connected(&gmail);
     for (user, token) in [
@@ -79,6 +80,7 @@ fn a_refused_token_is_challenged_and_the_connection_stays_open() {
         ("user@gmail.com", &narrow),
         ("user@gmail.com", &revoked),
         ("other@gmail.com", &good),
+        ("other@gmail.com", &stranger),
     ] {
         talk.say(&format!("a AUTHENTICATE XOAUTH2 {}", bearer(user, token)));
         talk.play("S: + eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==");
@@ -368,7 +370,12 @@ fn what_comes_twice_is_kept_once() {
         gmail.messages("INBOX")[0].internal_date,
         date("2019-07-17T09:40:08Z")
     );
-    // Other content, or no id: kept.
+    // Other content, another date, or no id: kept.
+    append(
+        &mut talk,
+        "INBOX",
+        LETTER.replace("Date: x", "Date: y").as_bytes(),
+    );
     append(
         &mut talk,
         "INBOX",
@@ -376,11 +383,11 @@ fn what_comes_twice_is_kept_once() {
     );
     append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
     append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
-    assert_eq!(gmail.all_mail().len(), 4);
+    assert_eq!(gmail.all_mail().len(), 5);
     // Switched off: kept.
     gmail.change(|options| options.deduplicates = false);
     append(&mut talk, "INBOX", LETTER.as_bytes());
-    assert_eq!(gmail.all_mail().len(), 5);
+    assert_eq!(gmail.all_mail().len(), 6);
 }
 
 #[test]
@@ -519,4 +526,42 @@ fn a_literal_that_comes_unasked_is_an_offence() {
     talk.write(format!("a APPEND INBOX {{{}+}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
     talk.play("S: a OK <*>");
     assert_eq!(gmail.take_offences(), Vec::<String>::new());
+}
+
+#[test]
+fn idle_is_spoken_in_gmails_words() {
+    let gmail = start();
+    let mut talk = examined(&gmail, "INBOX");
+    talk.play("C: a IDLE\nS: + idling");
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    talk.play("S: * 1 EXISTS\nC: DONE\nS: a OK IDLE terminated (Success)");
+    talk.play("C: b IDLE\nS: + idling\nC: x\nS: b BAD Could not parse command");
+    gmail.clock().advance(HOUR);
+    assert_eq!(
+        talk.hear_after("c IDLE"),
+        "* BYE Session expired, please login again."
+    );
+}
+
+#[test]
+fn what_the_double_cannot_answer_is_refused() {
+    let gmail = start();
+    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut talk = examined(&gmail, "INBOX");
+    for command in [
+        "UID FETCH 1 BODYSTRUCTURE",
+        "UID FETCH 1 (BODY.PEEK[1.2])",
+        "UID FETCH 1 (UID  FLAGS)",
+        "UID FETCH x (UID)",
+        "UID SEARCH RETURN (ALL) ALL",
+        "COMPRESS DEFLATE",
+    ] {
+        assert_eq!(
+            talk.hear_after(&format!("a {command}")),
+            "a BAD Could not parse command"
+        );
+    }
+    talk.play(
+        "C: b XLIST \"\" INBOX\nS: * XLIST (\\HasNoChildren) \"/\" \"INBOX\"\nS: b OK Success",
+    );
 }

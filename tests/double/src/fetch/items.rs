@@ -2,7 +2,7 @@
 
 use imap_codec::imap_types::IntoStatic;
 use imap_codec::imap_types::command::CommandBody;
-use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName};
+use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName, Section};
 
 use crate::grammar;
 
@@ -94,8 +94,29 @@ pub(crate) fn read(text: &[u8], is_gmail: bool) -> Option<Vec<Item>> {
         MacroOrMessageDataItemNames::Macro(all) => all.expand().into_static(),
         MacroOrMessageDataItemNames::MessageDataItemNames(names) => names,
     };
+    if !names.iter().all(is_answered) {
+        return None;
+    }
     let known = names.into_iter().map(Item::Known);
     Some(known.chain(items).collect())
+}
+
+/// Says whether the double knows the answer: it does not take messages apart.
+fn is_answered(item: &MessageDataItemName<'_>) -> bool {
+    match item {
+        MessageDataItemName::BodyExt { section, .. } => match section {
+            None | Some(Section::Header(None) | Section::Text(None)) => true,
+            Some(Section::HeaderFields(part, _) | Section::HeaderFieldsNot(part, _)) => {
+                part.is_none()
+            }
+            Some(_) => false,
+        },
+        MessageDataItemName::Body
+        | MessageDataItemName::BodyStructure
+        | MessageDataItemName::Binary { .. }
+        | MessageDataItemName::BinarySize { .. } => false,
+        _ => true,
+    }
 }
 
 /// Splits at the blanks that stand outside brackets.

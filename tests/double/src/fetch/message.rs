@@ -85,7 +85,7 @@ impl Asked<'_> {
             MessageDataItemName::BodyExt {
                 section, partial, ..
             } => self.section(section.as_ref(), *partial),
-            other => format!("{} NIL", format!("{other:?}").to_ascii_uppercase()).into_bytes(),
+            other => unreachable!("{other:?} is refused when it is read"),
         }
     }
 
@@ -198,8 +198,7 @@ impl Asked<'_> {
                     Some(self.fields(is_wanted)),
                 )
             }
-            // The double does not take messages apart.
-            Some(_) => ("1".to_owned(), None),
+            Some(other) => unreachable!("{other:?} is refused when it is read"),
         }
     }
 }

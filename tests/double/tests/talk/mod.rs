@@ -103,6 +103,12 @@ impl Talk {
         self.write(format!("{line}\r\n").as_bytes());
     }
 
+    /// Says a line; gives the next one.
+    pub fn hear_after(&mut self, line: &str) -> String {
+        self.say(line);
+        self.hear()
+    }
+
     /// Says octets.
     pub fn write(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).unwrap();
