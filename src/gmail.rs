@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, FixedOffset};
+
 use crate::error::{Kind, Result};
 use crate::message::{Message, Uid};
 use crate::sync::{Holding, Outcome, Question, Target, Terms};
@@ -14,6 +16,7 @@ mod answers;
 mod append;
 mod candidate;
 mod lanes;
+mod listing;
 mod lookup;
 mod mend;
 mod search;
@@ -21,6 +24,7 @@ mod search;
 use self::account::Account;
 pub use self::account::{Clock, Settings};
 use self::lanes::Lanes;
+use self::listing::Listing;
 use self::lookup::{Lookup, Trouble};
 
 /// A connection more is worth its log-in for so many messages.
@@ -36,6 +40,12 @@ pub struct Gmail {
     submitted: usize,
     /// Asked once a pass: what is appended later has at least the UID that was next then.
     terms: Option<Terms>,
+    /// What it holds of the time that a long pass is about, once that is known.
+    listing: Listing,
+    /// The search for what is to be listed before the next question.
+    to_list: Option<String>,
+    /// A pass has one listing.
+    is_listed: bool,
 }
 
 impl Gmail {
@@ -50,6 +60,9 @@ impl Gmail {
             backlog: 0,
             submitted: 0,
             terms: None,
+            listing: Listing::default(),
+            to_list: None,
+            is_listed: false,
         }
     }
 
@@ -60,6 +73,9 @@ impl Gmail {
         self.backlog = backlog;
         self.submitted = 0;
         self.terms = None;
+        self.listing = Listing::default();
+        self.to_list = None;
+        self.is_listed = false;
         self.lookup = self.lookup.take().and_then(Lookup::for_another_pass);
     }
 
@@ -109,6 +125,15 @@ impl Gmail {
         }
     }
 
+    /// Lists what a long pass may be about, before its first question.
+    fn list(&mut self) -> Result<()> {
+        if let Some(program) = self.to_list.take() {
+            self.is_listed = true;
+            self.listing = self.look(|lookup, account| lookup.list(&program, account))?;
+        }
+        Ok(())
+    }
+
     fn is_alive(&self, lookup: &Lookup) -> bool {
         lookup.is_usable() && !self.account.has_outlived(lookup.logged_in())
     }
@@ -124,8 +149,36 @@ impl Target for Gmail {
         Ok(terms)
     }
 
+    fn expects(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
+        self.backlog = self.backlog.max(backlog);
+        if !self.is_listed && self.to_list.is_none() {
+            self.to_list = listing::program(backlog, oldest);
+        }
+    }
+
     fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>> {
-        self.look(|lookup, account| lookup.holds(questions, account))
+        self.list()?;
+        let is_there: Vec<bool> = questions.iter().map(|it| self.listing.proves(it)).collect();
+        let open: Vec<Question> = questions
+            .iter()
+            .zip(&is_there)
+            .filter(|(_, is_there)| !**is_there)
+            .map(|(question, _)| question.clone())
+            .collect();
+        let mut answers = if open.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            self.look(|lookup, account| lookup.holds(&open, account))?
+                .into_iter()
+        };
+        let answer = |is_there| {
+            if is_there {
+                Holding::Held
+            } else {
+                answers.next().unwrap_or(Holding::Absent)
+            }
+        };
+        Ok(is_there.into_iter().map(answer).collect())
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {

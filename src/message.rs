@@ -192,7 +192,7 @@ impl TryFrom<String> for Digest {
 }
 
 /// What the fields of a message say about who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Its Message-ID, if it brings one.
     pub id: Option<MessageId>,

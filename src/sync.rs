@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 
 use crate::error::Result;
 use crate::message::{BodyDigest, Identity, Listed, Mailbox, Message, Uid, UidSet, UidValidity};
@@ -81,6 +81,10 @@ pub trait Target {
     /// # Errors
     /// The server is unavailable, refuses the log-in, or the account must rest.
     fn terms(&mut self) -> Result<Terms>;
+
+    /// Says what the pass is about to bring: so many messages, of which the oldest listed so far
+    /// is of this date. A hint: the target may prepare itself, and nothing rests on it.
+    fn expects(&mut self, _backlog: usize, _oldest: Option<DateTime<FixedOffset>>) {}
 
     /// Which of these messages the target has already; one answer for each question, in order.
     ///

@@ -294,3 +294,46 @@ fn an_account_that_has_no_place_left_rests() {
         Some(&Consequence::Rest(Rest::Connections))
     );
 }
+
+#[test]
+fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
+    let account = Account::open(GmailOptions::default());
+    let held: Vec<Vec<u8>> = (0..600)
+        .map(|number| mail(&format!("<{number}@b>"), "x", "body"))
+        .collect();
+    for octets in &held {
+        account
+            .gmail
+            .deliver(octets, date("2026-11-20T00:00:00Z"), &[]);
+    }
+    let mut target = account.target(1);
+    target.expects(700, Some(date("2026-11-20T12:00:00Z")));
+    target.expects(200, Some(date("2026-11-21T12:00:00Z")));
+    let asked: Vec<Question> = held.iter().map(|octets| question(octets)).collect();
+    for group in asked.chunks(10) {
+        let holdings = target.holds(group).unwrap();
+        assert!(holdings.iter().all(|holding| *holding == Holding::Held));
+    }
+    let searches = || {
+        let commands = account.gmail.commands();
+        let searches = commands.iter().filter(|line| line.contains("SEARCH"));
+        searches.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(searches(), ["UID SEARCH SINCE 18-Nov-2026"]);
+
+    // A listing proves nothing of what is not in it, of another header, and of a lost append.
+    let old = mail("<old@b>", "x", "body");
+    account
+        .gmail
+        .deliver(&old, date("2020-01-01T00:00:00Z"), &[]);
+    target.begin_pass(0);
+    target.expects(201, Some(date("2026-11-20T12:00:00Z")));
+    let others = [
+        question(&old),
+        question(&mail("<1@b>", "another subject", "body")),
+        question(&mail("<2@b>", "x", "body")),
+        sent(&mail("<3@b>", "x", "another body"), None),
+    ];
+    let expected = [Holding::Held, Holding::Other, Holding::Held, Holding::Other];
+    assert_eq!(target.holds(&others).unwrap(), expected);
+}

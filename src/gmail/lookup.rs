@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::account::{Account, LoggedIn};
 use super::answers::is_answer_about_the_question;
 use super::candidate::{Candidate, holding_of, holding_of_others, whole};
+use super::listing::Listing;
 use super::search::{self, Program};
 use crate::error::{Error, Result};
 use crate::message::{BodyDigest, Mailbox, MessageId, Uid, UidSet};
@@ -122,6 +123,18 @@ impl Lookup {
             append_limit: self.append_limit,
             mark,
         })
+    }
+
+    /// Lists what a search finds in All Mail; of too much, the newest.
+    pub(super) fn list(&mut self, program: &str, account: &Account) -> Result<Listing, Trouble> {
+        let Some(all) = self.folders.all.clone() else {
+            return Ok(Listing::default());
+        };
+        self.open_if_needed(&all, account)?;
+        let mut uids = self.search(program, account)?.unwrap_or_default();
+        uids.sort_unstable();
+        uids.drain(..uids.len().saturating_sub(MOST_COMPARED));
+        Ok(Listing::of(self.fetch_identities(uids, account)?))
     }
 
     /// Answers each question, in order.

@@ -193,7 +193,7 @@ impl<'a> Engine<'a> {
         for page in todo.chunks(PAGE) {
             let listed = self.list(page)?;
             left -= page.len();
-            self.progress.backlog(left + listed.len());
+            self.announce(left, &listed);
             self.copy(listed, Manner::New)?;
         }
         Ok(())
@@ -233,10 +233,18 @@ impl<'a> Engine<'a> {
             listed
                 .retain(|listed| since.contains(listed.uid) && plan::is_late_enough(pass, listed));
             left -= page.len();
-            self.progress.backlog(left + listed.len());
+            self.announce(left, &listed);
             self.copy(listed, Manner::ByDate)?;
         }
         Ok(())
+    }
+
+    /// Tells who looks on, and the target, how much is to come.
+    fn announce(&mut self, left: usize, listed: &[Listed]) {
+        let backlog = left + listed.len();
+        let oldest = listed.iter().filter_map(|listed| listed.internal_date);
+        self.progress.backlog(backlog);
+        self.target.expects(backlog, oldest.min());
     }
 
     fn search_below(&mut self, search: &Search, pass: &DatePass) -> Result<UidSet> {
