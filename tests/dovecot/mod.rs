@@ -22,6 +22,7 @@ pub mod client;
 pub mod introspection;
 
 pub use certificate::Certificate;
+#[allow(unused_imports)] // Not every test holds a connection.
 pub use client::{Client, Held};
 pub use introspection::Introspection;
 
