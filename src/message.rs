@@ -135,7 +135,7 @@ impl BodyDigest {
 ///
 /// As text: the parts in 16 hexadecimal digits each with a colon between, `hhhh…:bbbb…` or `hhhh…:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "String", try_from = "std::borrow::Cow<'_, str>")]
 pub struct Digest {
     /// Over Date, From and Subject.
     pub header: HeaderDigest,
@@ -183,10 +183,10 @@ impl From<Digest> for String {
     }
 }
 
-impl TryFrom<String> for Digest {
+impl TryFrom<std::borrow::Cow<'_, str>> for Digest {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Digest, String> {
+    fn try_from(text: std::borrow::Cow<'_, str>) -> Result<Digest, String> {
         text.parse()
     }
 }
@@ -348,6 +348,12 @@ fn head_length(octets: &[u8]) -> usize {
 /// Servers fold lines anew and turn tabs into blanks; what they leave is compared. NUL octets are
 /// left out, because Gmail never gets them.
 fn unfold(value: &str) -> String {
+    if !value
+        .bytes()
+        .any(|octet| octet.is_ascii_whitespace() || octet == 0)
+    {
+        return value.to_owned();
+    }
     let value: String = value
         .chars()
         .filter(|character| *character != '\0')
