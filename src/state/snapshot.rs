@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
         struct AnyForm;
 
-        impl<'de> Visitor<'de> for AnyForm {
+        impl Visitor<'_> for AnyForm {
             type Value = Time;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
