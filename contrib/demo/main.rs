@@ -51,7 +51,7 @@ fn demonstrate(keep: bool) -> ExitCode {
     for stored in &first {
         println!("{}", line(stored));
     }
-    println!("\nThe program runs for the second time:\n");
+    println!("\nThe program runs for the second time, and has nothing to say:\n");
     if !run(folder.path()) {
         return ExitCode::FAILURE;
     }

@@ -82,7 +82,7 @@ impl Engine<'_> {
             }
             Outcome::Refused(why) => self.refuse(uid, Some(id), why),
             Outcome::Parked(why) => {
-                self.parked_in_a_row += 1;
+                self.count_parked(&intent);
                 if self.is_hopeless(&intent, now) {
                     return self.refuse(uid, Some(id), why);
                 }
@@ -97,10 +97,18 @@ impl Engine<'_> {
                 )
             }
             Outcome::Uncertain(why) => {
-                self.parked_in_a_row += 1;
+                self.count_parked(&intent);
                 self.park(uid, Parked { why, ..intent }, now)
             }
             Outcome::Returned => self.store.record(Event::Returned { uid, before }),
+        }
+    }
+
+    /// Counts a message that Gmail has just seen for the first time and not taken. One that was
+    /// parked before says nothing new of Gmail.
+    fn count_parked(&mut self, intent: &Parked) {
+        if intent.tries == 1 {
+            self.parked_in_a_row += 1;
         }
     }
 

@@ -8,6 +8,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, FixedOffset};
+
+/// A message as a server gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub uid: u32,
+    pub internal_date: DateTime<FixedOffset>,
+    /// Sorted.
+    pub flags: Vec<String>,
+    pub octets: Vec<u8>,
+}
 
 /// A session in plain text on loopback.
 pub struct Client {
@@ -75,6 +86,25 @@ impl Client {
         self.command("UNSELECT");
     }
 
+    /// All messages of a folder, by UID.
+    pub fn messages(&mut self, folder: &str) -> Vec<Held> {
+        self.command(&format!("EXAMINE \"{folder}\""));
+        let answer = self.command("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])");
+        self.command("UNSELECT");
+        let mut rest = answer.as_slice();
+        let mut held = Vec::new();
+        while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
+            let (line, after) = rest.split_at(end + 1);
+            rest = after;
+            if let Some(size) = announced(line) {
+                let (octets, after) = rest.split_at(size);
+                rest = after;
+                held.push(held_message(&String::from_utf8_lossy(line), octets));
+            }
+        }
+        held
+    }
+
     fn try_command(&mut self, command: &[u8], literal: &[u8]) -> (Vec<u8>, bool) {
         self.tag += 1;
         let tag = format!("t{} ", self.tag);
@@ -103,6 +133,27 @@ impl Client {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).ok()?;
         (!line.is_empty()).then_some(line)
+    }
+}
+
+fn held_message(line: &str, octets: &[u8]) -> Held {
+    let between = |before: &str, after: char| {
+        let (_, rest) = line.split_once(before).unwrap();
+        rest.split(after).next().unwrap().to_owned()
+    };
+    let date = between("INTERNALDATE \"", '"');
+    let flags = between("FLAGS (", ')');
+    let mut flags: Vec<String> = flags
+        .split_whitespace()
+        .filter(|flag| *flag != "\\Recent")
+        .map(str::to_owned)
+        .collect();
+    flags.sort();
+    Held {
+        uid: between("UID ", ' ').parse().unwrap(),
+        internal_date: DateTime::parse_from_str(date.trim(), "%d-%b-%Y %H:%M:%S %z").unwrap(),
+        flags,
+        octets: octets.to_vec(),
     }
 }
 

@@ -1,0 +1,306 @@
+//! The main job on real servers: the program between Dovecot as the source and Dovecot as the
+//! target, which has every bearer token checked; and what a group of ten costs either side.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod dovecot;
+mod program;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use dovecot::{Dovecot, Held, Introspection, PASSWORD};
+use program::{Home, Ran, program};
+use serde_json::json;
+use tempfile::TempDir;
+
+const SOURCE_USER: &str = "alice";
+const TARGET_USER: &str = "bob@example.com";
+
+/// Where the target takes mail and finds it again: at Gmail the inbox is a part of All Mail, at
+/// Dovecot folders are apart.
+const ALL_MAIL: &str = "[Gmail]/Alle Nachrichten";
+
+/// Two Dovecots, and a folder with the program's files.
+struct Pair {
+    source: Dovecot,
+    target: Dovecot,
+    introspection: Introspection,
+    folder: TempDir,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        let introspection = Introspection::start();
+        introspection.issue("good", TARGET_USER);
+        let pair = Pair {
+            source: Dovecot::start(),
+            target: Dovecot::start_target(&introspection),
+            introspection,
+            folder: TempDir::new().unwrap(),
+        };
+        pair.write("token.json", r#"{"token": "good"}"#);
+        pair.write("config.json", &pair.config());
+        pair
+    }
+
+    fn config(&self) -> String {
+        let (source, target) = (self.source.server(), self.target.server());
+        json!({
+            "source_server": "localhost",
+            "source_port": source.port,
+            "source_user": SOURCE_USER,
+            "source_pass": PASSWORD,
+            "source_ca_file": source.ca_file,
+            "target_server": "localhost",
+            "target_port": target.port,
+            "target_user": TARGET_USER,
+            "target_token_file": "token.json",
+            "target_ca_file": target.ca_file,
+            "target_folder": ALL_MAIL,
+        })
+        .to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Runs the program, and demands that all goes well.
+    fn run_well(&self) -> Ran {
+        let mut command = program(self.folder.path());
+        let output = command
+            .args(["--config", "config.json", "--debug"])
+            .output();
+        let ran = Ran::from(output.unwrap());
+        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+        ran
+    }
+
+    fn source(&self) -> Vec<Held> {
+        self.source.client(SOURCE_USER).messages("INBOX")
+    }
+
+    fn target(&self) -> Vec<Held> {
+        self.target.client(TARGET_USER).messages(ALL_MAIL)
+    }
+
+    /// How often somebody logged in at the target by a token.
+    fn target_log_ins(&self) -> usize {
+        let log = self.target.log();
+        log.lines()
+            .filter(|line| line.contains("Login:") && line.contains("method=XOAUTH2"))
+            .count()
+    }
+}
+
+/// What goes on at both servers: mail that differs in all that mail can differ in.
+struct Mail {
+    flags: &'static str,
+    date: DateTime<Utc>,
+    octets: Vec<u8>,
+}
+
+const FLAGS: [&str; 6] = [
+    "",
+    "\\Seen",
+    "\\Flagged",
+    "\\Seen \\Answered",
+    "\\Seen \\Flagged \\Answered",
+    "\\Seen \\Draft $Forwarded",
+];
+
+/// Message number so-and-so, of which each is different.
+fn mail(number: usize) -> Mail {
+    let now = Utc::now().with_nanosecond(0).unwrap();
+    // Every hundredth is large; the others go from a line to some pages.
+    let lines = match number {
+        _ if number % 100 == 99 => 4_000,
+        _ => (number * 37) % 150,
+    };
+    let line_end = if number % 7 == 3 { "\n" } else { "\r\n" };
+    let mut octets = Vec::new();
+    let mut add = |line: &[u8]| octets.extend_from_slice(&[line, line_end.as_bytes()].concat());
+    if number % 9 != 4 {
+        add(format!("Message-ID: <{number}.{}@example.com>", number * 31).as_bytes());
+    }
+    add(b"Date: Tue, 3 Feb 2015 04:05:06 +0100");
+    add(format!("From: \"sender {}\" <s@example.com>", number % 50).as_bytes());
+    match number % 5 {
+        1 => add("Subject: Grüße, unverschlüsselt".as_bytes()),
+        2 => add(b"Subject: Gr\xfc\xdfe in Latin-1"),
+        3 => add(b"Subject: folded over\r\n\ttwo lines"),
+        _ => add(format!("Subject: number {number}").as_bytes()),
+    }
+    add(b"");
+    for line in 0..lines {
+        add(format!(
+            "{number}/{line}: \u{fe}ñ\u{1f4e7} . \u{a0}{}",
+            "x".repeat(line % 70)
+        )
+        .as_bytes());
+    }
+    if number % 11 == 5 {
+        octets.extend_from_slice(b"a last line without an end, 8-bit: \x80\xff");
+    }
+    Mail {
+        flags: FLAGS[number % FLAGS.len()],
+        date: now - TimeDelta::minutes(i64::try_from(number * 8_600 / 1_000).unwrap()),
+        octets,
+    }
+}
+
+fn deliver(pair: &Pair, numbers: std::ops::Range<usize>) {
+    let mut alice = pair.source.client(SOURCE_USER);
+    for number in numbers {
+        let Mail {
+            flags,
+            date,
+            octets,
+        } = mail(number);
+        let date = date.format("%d-%b-%Y %H:%M:%S +0000").to_string();
+        alice.append("INBOX", flags, &date, &octets);
+    }
+}
+
+/// What must be equal at both: the octets as each server gives them back, date and copied flags;
+/// with the number of times that they are there.
+fn compared(held: Vec<Held>) -> BTreeMap<(String, i64, String), usize> {
+    let mut counted = BTreeMap::new();
+    for held in held {
+        let copied = ["\\Answered", "\\Flagged", "\\Seen"];
+        let flags: Vec<String> = held
+            .flags
+            .into_iter()
+            .filter(|flag| copied.contains(&flag.as_str()))
+            .collect();
+        let key = (
+            held.octets.escape_ascii().to_string(),
+            held.internal_date.timestamp(),
+            flags.join(" "),
+        );
+        *counted.entry(key).or_default() += 1;
+    }
+    counted
+}
+
+fn assert_equal(pair: &Pair, messages: usize) {
+    let (source, target) = (compared(pair.source()), compared(pair.target()));
+    assert_eq!(source.len(), messages, "the source's messages all differ");
+    let lost: Vec<_> = source
+        .keys()
+        .filter(|key| !target.contains_key(*key))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} lost or changed: {:.300?}",
+        lost.len(),
+        lost
+    );
+    let odd: Vec<_> = target
+        .iter()
+        .filter(|(key, count)| **count != 1 || !source.contains_key(*key))
+        .collect();
+    assert!(
+        odd.is_empty(),
+        "{} doubled or changed: {:.300?}",
+        odd.len(),
+        odd
+    );
+}
+
+/// The commands that the program gave a server, as its log says; without the tags.
+fn commands_to(ran: &Ran, port: u16) -> Vec<String> {
+    let mark = format!("localhost:{port}: C: ");
+    ran.stdout
+        .lines()
+        .filter_map(|line| line.split_once(&mark))
+        .filter_map(|(_, command)| command.split_once(' '))
+        .map(|(_, command)| command.to_owned())
+        .collect()
+}
+
+#[test]
+fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone() {
+    let pair = Pair::start();
+    deliver(&pair, 0..1_000);
+    let first = pair.run_well();
+    assert!(first.stdout.contains("1000 appended"), "{}", first.stderr);
+    assert_equal(&pair, 1_000);
+
+    let source_port = pair.source.server().port;
+    let commands = commands_to(&first, source_port);
+    let fetches = commands
+        .iter()
+        .filter(|line| line.ends_with("(UID BODY.PEEK[])"));
+    assert!(
+        (100..=104).contains(&fetches.count()),
+        "a fetch for each group of ten, and one more where the octets are too many: {commands:#?}"
+    );
+
+    let asked = pair.introspection.questions();
+    let log_ins = pair.target_log_ins();
+    assert!(asked > 0 && log_ins > 0);
+    let second = pair.run_well();
+    assert_eq!(pair.introspection.questions(), asked);
+    assert_eq!(pair.target_log_ins(), log_ins);
+    assert!(commands_to(&second, pair.target.server().port).is_empty());
+    assert!(
+        commands_to(&second, source_port).len() <= 4,
+        "{}",
+        second.stdout
+    );
+
+    // What comes later arrives as well, and alone.
+    deliver(&pair, 1_000..1_010);
+    let third = pair.run_well();
+    assert!(third.stdout.contains("10 appended"), "{}", third.stdout);
+    assert_equal(&pair, 1_010);
+}
+
+#[test]
+fn where_the_state_is_lost_what_has_an_id_is_found_at_the_target() {
+    let pair = Pair::start();
+    deliver(&pair, 0..300);
+    pair.run_well();
+    fs::remove_file(pair.folder.path().join("sync_state.json")).unwrap();
+    let again = pair.run_well();
+    // Without an id there is nothing to ask for; Gmail itself would keep one copy of those.
+    let without_id = (0..300).filter(|number| number % 9 == 4).count();
+    let report = format!("{without_id} appended, {} already there", 300 - without_id);
+    assert!(again.stdout.contains(&report), "{}", again.stdout);
+}
+
+#[test]
+fn a_group_of_ten_costs_each_side_one_question() {
+    let home = Home::new();
+    let deliver = |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let octets = format!("Message-ID: <{number}@x>\r\n\r\nbody {number}\r\n");
+            let date = (Utc::now() - TimeDelta::hours(1)).fixed_offset();
+            home.source.deliver(octets.as_bytes(), date, &[]);
+        }
+    };
+    let count = |commands: &[String], part: &str| {
+        commands.iter().filter(|line| line.contains(part)).count()
+    };
+    // Up to a first cursor.
+    deliver(0..1);
+    home.run_well();
+    let (at_source, at_gmail) = (home.source.commands().len(), home.gmail.commands().len());
+
+    deliver(1..41);
+    home.run_well();
+    let source = home.source.commands().split_off(at_source);
+    let gmail = home.gmail.commands().split_off(at_gmail);
+    assert_eq!(count(&source, "RFC822.SIZE"), 1, "{source:#?}");
+    assert_eq!(count(&source, "(UID BODY.PEEK[])"), 4, "{source:#?}");
+    assert_eq!(count(&source, "UID SEARCH"), 0, "{source:#?}");
+    assert_eq!(count(&gmail, "UID SEARCH"), 4, "{gmail:#?}");
+    assert_eq!(count(&gmail, "APPEND"), 40, "{gmail:#?}");
+}
