@@ -1,5 +1,6 @@
 //! What one invocation does: take the lock, load the state, one pass, fold.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -201,7 +202,8 @@ fn rehearse(config: &Config, store: &mut Store) -> Result<()> {
         now: &Utc::now,
     }
     .rehearse(&mailbox, can_ask, &mut |listed, what| {
-        println!("{}", told(listed, what));
+        // A reader that has gone away has seen enough.
+        let _ = writeln!(io::stdout(), "{}", told(listed, what));
     });
     gmail.close();
     source.logout();
