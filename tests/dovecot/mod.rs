@@ -22,7 +22,7 @@ pub mod client;
 pub mod introspection;
 
 pub use certificate::Certificate;
-pub use client::{Client, Held};
+pub use client::Client;
 pub use introspection::Introspection;
 
 /// The password of every user; what must be quoted or encoded on its way is in it.
