@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use dovecot::{Dovecot, Held, Introspection, PASSWORD};
+use dovecot::client::Held;
+use dovecot::{Dovecot, Introspection, PASSWORD};
 use program::{Home, Ran, program};
 use serde_json::json;
 use tempfile::TempDir;
