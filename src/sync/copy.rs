@@ -124,12 +124,16 @@ impl Engine<'_> {
             listed.uid
         );
         let before = self.store.state().parked.get(&listed.uid);
-        // What was itself sent must keep its mark: it is looked up for its own sake.
+        // What was itself sent must keep its mark and its body's digest: it is looked up for its
+        // own sake.
         let sent = before.and_then(|before| before.sent);
+        let read = before
+            .and_then(|before| before.digest)
+            .filter(|digest| digest.body.is_some());
         let parked = Parked {
             id: Some(id),
             date: listed.internal_date,
-            digest: Some(digest),
+            digest: read.or(Some(digest)),
             since: before.map_or(now, |before| before.since),
             tries: before.map_or(0, |before| before.tries),
             retry_after,
