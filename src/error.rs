@@ -110,6 +110,18 @@ impl Error {
         self
     }
 
+    /// Says what becomes of failures of its kind, if nobody said what the person can do.
+    #[must_use]
+    pub fn or_usual_remedy(self) -> Self {
+        match (self.0.kind, &self.0.consequence) {
+            (Kind::Unavailable, _) => self.remedy("later runs try again"),
+            (Kind::Resting, Some(Consequence::Rest(_))) => {
+                self.remedy("Gmail is left alone for a while")
+            }
+            _ => self,
+        }
+    }
+
     /// Adds what later runs must know.
     #[must_use]
     pub fn with_consequence(mut self, consequence: Consequence) -> Self {

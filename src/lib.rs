@@ -77,6 +77,7 @@ fn run_logged(args: &Args, environment: &Environment) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = error.or_usual_remedy();
             tell(&error, args.log);
             ExitCode::from(&error)
         }

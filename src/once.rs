@@ -127,10 +127,16 @@ fn open_source(
         return Err(Error::new(
             Kind::Refused,
             place(&config.source.server),
-            format!("the last {} log-ins were refused", before.refused_logins),
+            match before.refused_logins {
+                0 | 1 => "the last log-in was refused".to_owned(),
+                several => format!("the last {several} log-ins were refused"),
+            },
         )
         .during("waiting to log in")
-        .remedy(format!("correct the password or the user; the next try is at {until}, or at once when the configuration changes")));
+        .remedy(format_args!(
+            "correct source_user or the password: the next try is at {until}, or at once when the \
+             configuration changes"
+        )));
     }
     let opened = config
         .source

@@ -59,8 +59,13 @@ impl Session {
         let needs_greeting = !connection.greeting_is_read();
         let mut client = imap::Client::new(connection);
         let unreachable = |doing: &str, failure: Failure| {
+            let is_lost = matches!(failure, Failure::Lost(_));
             let error = Error::new(Kind::Unavailable, &place, failure).during(doing);
-            Unopened::Unreachable(error)
+            Unopened::Unreachable(if is_lost {
+                error.remedy("if it stays so, check the port")
+            } else {
+                error
+            })
         };
         if needs_greeting {
             read_greeting(&mut client, &witness)

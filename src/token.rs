@@ -22,7 +22,8 @@ const EARLY: TimeDelta = TimeDelta::minutes(4);
 /// How long a refusal is believed within one run; the state knows the steps between runs.
 const BELIEVED: TimeDelta = TimeDelta::minutes(1);
 
-const LOG_IN_AGAIN: &str = "run `imap-to-gmail-sync auth` to log in again";
+/// What a person does about a token that nothing can be done with.
+pub(crate) const MAKE_ANOTHER: &str = "make a new token file (README, \"The token\")";
 
 /// A refusal of Google's that is remembered from an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +161,7 @@ impl Token {
                 let until = moment(refusal.retry_after);
                 let what =
                     format!("Google refused this token, and is not asked again before {until}");
-                Err(self.file.failure(Kind::Refused, what).remedy(LOG_IN_AGAIN))
+                Err(self.file.failure(Kind::Refused, what).remedy(MAKE_ANOTHER))
             }
         }
     }
@@ -171,7 +172,7 @@ impl Token {
             return Err(self
                 .file
                 .failure(Kind::Refused, what)
-                .remedy(LOG_IN_AGAIN)
+                .remedy(MAKE_ANOTHER)
                 .with_consequence(self.refusal()));
         };
         if self.is_read_only {
@@ -180,7 +181,7 @@ impl Token {
         }
         let Some(client_id) = self.file.client_id().map(str::to_owned) else {
             let what = "has no client_id, so that the access token cannot be renewed";
-            return Err(self.file.failure(Kind::Config, what).remedy(LOG_IN_AGAIN));
+            return Err(self.file.failure(Kind::Config, what).remedy(MAKE_ANOTHER));
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
@@ -193,7 +194,11 @@ impl Token {
         let grant = match answer {
             Ok(grant) => grant,
             Err(Failure::Refused(complaint)) => return Err(self.refused(&complaint, now)),
-            Err(Failure::Unavailable(why)) => return Err(self.at_endpoint(Kind::Unavailable, why)),
+            Err(Failure::Unavailable(why)) => {
+                return Err(self
+                    .at_endpoint(Kind::Unavailable, why)
+                    .remedy("later runs try again (if it stays so, check token_uri)"));
+            }
             Err(Failure::Unproven(why)) => {
                 return Err(self
                     .at_endpoint(Kind::Unavailable, why)
@@ -297,31 +302,31 @@ fn is_near(moment: DateTime<Utc>, near: TimeDelta, now: DateTime<Utc>) -> bool {
 fn remedy(complaint: &Complaint) -> String {
     match complaint.code() {
         "invalid_grant" if complaint.is_session_control() => format!(
-            "the Workspace's session control asks for a new log-in from time to time: {LOG_IN_AGAIN}"
+            "the Workspace's session control asks for a new log-in from time to time: {MAKE_ANOTHER}"
         ),
         "invalid_grant" => format!(
-            "likely causes: the app is in \"Testing\", where a token lives 7 days (publish it: \"In \
-             production\"); the account's password was changed; access was revoked; the token was \
-             unused for 6 months. Then {LOG_IN_AGAIN}"
+            "the app is in \"Testing\", where a token lives 7 days (publish it), or the account's \
+             password was changed, or access was revoked, or the token was unused for 6 months: \
+             {MAKE_ANOTHER}"
         ),
         "invalid_client" => format!(
             "client_id or client_secret in the token file is not known to Google: download \
-             client_secret.json anew and {LOG_IN_AGAIN}"
+             client_secret.json anew and {MAKE_ANOTHER}"
         ),
         "deleted_client" => format!(
             "the OAuth client was deleted (Google deletes one that is unused for 6 months): create \
-             a new one, download its client_secret.json and {LOG_IN_AGAIN}"
+             a new one, download its client_secret.json and {MAKE_ANOTHER}"
         ),
         "invalid_request" if complaint.description().contains("client_secret") => format!(
             "the token file needs the client_secret of the OAuth client: download \
-             client_secret.json and {LOG_IN_AGAIN}"
+             client_secret.json and {MAKE_ANOTHER}"
         ),
         "admin_policy_enforced" | "access_denied" | "org_internal" => {
             "the administrator of the account's Workspace must allow the app".to_owned()
         }
         _ => format!(
             "check that the OAuth client is of type \"Desktop app\", download its \
-             client_secret.json and {LOG_IN_AGAIN}"
+             client_secret.json and {MAKE_ANOTHER}"
         ),
     }
 }

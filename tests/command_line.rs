@@ -63,26 +63,6 @@ impl Folder {
     }
 }
 
-impl Ran {
-    /// Demands that a mistake was told by this line alone: on standard error, and in the log.
-    fn told(&self, status: i32, line: &str) {
-        assert_eq!(self.status, Some(status), "{self:?}");
-        assert_eq!(self.stderr, format!("{line}\n"));
-        assert_eq!(self.logged("error"), [line], "{self:?}");
-    }
-
-    /// The lines of a level in the log on standard output, without their time.
-    fn logged(&self, level: &str) -> Vec<&str> {
-        self.stdout
-            .lines()
-            .filter_map(|line| line.get("2026-11-22 20:15:00 ".len()..))
-            .filter_map(|line| line.split_once(' '))
-            .filter(|(of, _)| *of == level)
-            .map(|(_, line)| line.trim_start())
-            .collect()
-    }
-}
-
 #[test]
 fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
     let folder = Folder::new();

@@ -32,7 +32,9 @@ impl Socket {
                 Err(error) => refusals.push(format!("{}: {}", address.ip(), reason(&error))),
             }
         }
-        Err(Error::new(Kind::Unavailable, place, refusals.join(", ")).during("connecting"))
+        Err(Error::new(Kind::Unavailable, place, refusals.join(", "))
+            .during("connecting")
+            .remedy("check that the server runs, and that its name and port are right"))
     }
 
     fn new(tcp: TcpStream, patience: Patience) -> Socket {
@@ -87,7 +89,9 @@ fn resolve(server: &Server, place: &str) -> Result<Vec<SocketAddr>> {
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
         .to_socket_addrs()
         .map_err(|error| {
-            Error::new(Kind::Unavailable, place, error).during("looking its address up")
+            Error::new(Kind::Unavailable, place, error)
+                .during("looking its address up")
+                .remedy("check the name, and this host's network")
         })?
         .collect();
     if addresses.is_empty() {

@@ -18,15 +18,15 @@ impl Connection {
         let failed = |what: String| {
             Error::new(Kind::Unavailable, place, what).during("starting TLS (STARTTLS)")
         };
-        let lost = |error: io::Error| failed(socket::reason(&error));
+        let lost = |error: io::Error| {
+            failed(socket::reason(&error)).remedy("if it stays so, check the port")
+        };
         self.next_line().map_err(lost)?;
         // In its own words: the gate makes a harmless line of PREAUTH.
         let greeting = self.witness.last_line();
         if !greeting.to_ascii_uppercase().starts_with(b"* OK") {
-            return Err(failed(format!(
-                "it greets with {:?}",
-                Foreign::new(&greeting)
-            )));
+            let what = format!("it greets with {:?}", Foreign::new(&greeting));
+            return Err(failed(what).remedy("check the port"));
         }
         self.ask_in_the_clear(b"s1 CAPABILITY\r\n").map_err(lost)?;
         let offered = self.witness.capabilities().unwrap_or_default();

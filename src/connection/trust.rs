@@ -240,7 +240,10 @@ pub(super) fn explain(error: &io::Error, name: &str) -> (String, Option<&'static
             Some("check the port, and whether it wants \"starttls\""),
         ),
         Some(other) => (other.to_string(), None),
-        None => (super::socket::reason(error), None),
+        None => (
+            super::socket::reason(error),
+            Some("if it stays so, check the port"),
+        ),
     }
 }
 
@@ -248,7 +251,7 @@ fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Optio
     match invalid {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
             "its certificate has expired".to_owned(),
-            Some("the certificate must be renewed; check this host's clock, too"),
+            Some("the certificate must be renewed, or this host's clock is wrong"),
         ),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
             "its certificate is not valid yet".to_owned(),
@@ -256,7 +259,7 @@ fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Optio
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("its certificate is not for {name}"),
-            Some("set the name that the certificate has (source_tls_name)"),
+            Some("give the name that the certificate has (source_tls_name, target_server)"),
         ),
         CertificateError::UnknownIssuer => (
             "its certificate is signed by nobody that is trusted here".to_owned(),

@@ -11,7 +11,7 @@ use crate::error::{Consequence, Error, Kind, Rest, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
 use crate::session::{Failure, Login, Session, Unopened};
-use crate::token::{Refusal, Token};
+use crate::token::{MAKE_ANOTHER, Refusal, Token};
 
 /// Before its token dies, a session is left: long enough for most messages to be sent whole.
 const TO_FINISH: TimeDelta = TimeDelta::minutes(1);
@@ -176,26 +176,22 @@ impl Account {
         let Unopened::LogIn { failure, .. } = unopened else {
             return unopened.into();
         };
+        let doing = format!("logging in as {}", Foreign::new(&self.config().user));
         let refused = |remedy: &str| {
             self.error(Kind::Refused, &failure)
-                .during(format_args!(
-                    "logging in as {}",
-                    Foreign::new(&self.config().user)
-                ))
+                .during(&doing)
                 .remedy(remedy)
         };
         match login_refusal(&failure) {
-            LoginRefusal::Credentials => refused(
-                "check that target_user is the account that the token was made for; run \
-                 `imap-to-gmail-sync auth` to log in again",
-            )
+            LoginRefusal::Credentials => refused(&format!(
+                "check that target_user is the account that the token was made for, or {MAKE_ANOTHER}"
+            ))
             .with_consequence(token.refusal()),
             LoginRefusal::Person(remedy) => refused(remedy),
-            LoginRefusal::OverQuota | LoginRefusal::TooManyConnections => self.failure(&failure),
-            LoginRefusal::Passing => self.error(Kind::Unavailable, &failure).during(format_args!(
-                "logging in as {}",
-                Foreign::new(&self.config().user)
-            )),
+            LoginRefusal::OverQuota | LoginRefusal::TooManyConnections => {
+                self.failure(&failure).during(doing)
+            }
+            LoginRefusal::Passing => self.error(Kind::Unavailable, &failure).during(doing),
         }
     }
 }

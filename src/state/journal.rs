@@ -340,7 +340,7 @@ fn replay(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
 fn failed(disk: &dyn Disk, name: &Name, error: &io::Error) -> Error {
     Error::new(Kind::Disk, disk.path(name).display(), error)
         .during("keeping the state")
-        .remedy("the state must be readable and writable, with space left; run again then")
+        .remedy("make it readable and writable, with space left on the disk")
 }
 
 /// Hides every way of writing.

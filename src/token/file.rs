@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
@@ -10,6 +10,7 @@ use oauth2::TokenUrl;
 use oauth2::url::Host;
 use serde_json::{Map, Value};
 
+use super::MAKE_ANOTHER;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
@@ -33,17 +34,17 @@ impl TokenFile {
     pub(super) fn read(path: &Path) -> Result<TokenFile> {
         let octets = read_bounded(path).map_err(|error| {
             wrong(path, format_args!("cannot be read: {error}"))
-                .remedy("create it with `imap-to-gmail-sync auth`, or correct target_token_file")
+                .remedy(format_args!("correct target_token_file, or {MAKE_ANOTHER}"))
         })?;
-        warn_of_readers(path);
         TokenFile::parse(path, octets)
     }
 
     /// Says what the octets of a token file mean.
     fn parse(path: &Path, octets: Vec<u8>) -> Result<TokenFile> {
         // serde_json says where a mistake is, and never repeats what stands there.
-        let fields: Map<String, Value> = serde_json::from_slice(&octets)
-            .map_err(|error| wrong(path, format_args!("is not a JSON object: {error}")))?;
+        let fields: Map<String, Value> = serde_json::from_slice(&octets).map_err(|error| {
+            wrong(path, format_args!("is not a JSON object: {error}")).remedy(MAKE_ANOTHER)
+        })?;
         for name in [
             "token",
             "refresh_token",
@@ -53,7 +54,10 @@ impl TokenFile {
         ] {
             match fields.get(name) {
                 None | Some(Value::Null | Value::String(_)) => {}
-                Some(_) => return Err(wrong(path, format_args!("{name} must be a string"))),
+                Some(_) => {
+                    let what = format_args!("{name} must be a string");
+                    return Err(wrong(path, what).remedy(MAKE_ANOTHER));
+                }
             }
         }
         let token_uri = text(&fields, "token_uri").unwrap_or(GOOGLE);
@@ -72,7 +76,7 @@ impl TokenFile {
         };
         if file.access().is_none() && file.refresh().is_none() {
             let what = "holds neither token nor refresh_token";
-            return Err(wrong(path, what).remedy("create it with `imap-to-gmail-sync auth`"));
+            return Err(wrong(path, what).remedy(MAKE_ANOTHER));
         }
         Ok(file)
     }
@@ -192,14 +196,6 @@ fn parse_expiry(text: &str) -> Option<DateTime<Utc>> {
     with_zone.ok().or_else(naive)
 }
 
-/// Whoever reads the file can read the mail.
-fn warn_of_readers(path: &Path) {
-    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o077 != 0 {
-        log::warn!("{}: others can read it; run `chmod 600` on it", shown(path));
-    }
-}
-
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     File::open(path)?.take(LARGEST).read_to_end(&mut octets)?;
@@ -252,6 +248,8 @@ pub(super) fn moment(time: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn parse(text: &str) -> Result<TokenFile> {

@@ -161,6 +161,26 @@ impl Home {
     }
 }
 
+impl Ran {
+    /// Demands that a mistake was told by this line alone: on standard error, and in the log.
+    pub fn told(&self, status: i32, line: &str) {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        assert_eq!(self.stderr, format!("{line}\n"));
+        assert_eq!(self.logged("error"), [line], "{self:?}");
+    }
+
+    /// The lines of a level in the log on standard output, without their time.
+    pub fn logged(&self, level: &str) -> Vec<&str> {
+        self.stdout
+            .lines()
+            .filter_map(|line| line.get("2026-11-22 20:15:00 ".len()..))
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(of, _)| *of == level)
+            .map(|(_, line)| line.trim_start())
+            .collect()
+    }
+}
+
 fn aged_line(line: &str, minutes: i64) -> String {
     serde_json::from_str(line).map_or_else(
         |_| line.to_owned(),

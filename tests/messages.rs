@@ -1,0 +1,914 @@
+//! What the program says when something is wrong, and how it ends: the line that a person reads.
+//!
+//! A line is place, what was being done, what happened, the remedy. Mistakes in the command line and
+//! in `config.json` itself are in `command_line.rs`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod program;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use chrono::Utc;
+use double::{Certificate, GmailOptions, SourceOptions, Trouble, refused_logins, token_refusals};
+use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
+use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::lock::{Lock, Taken};
+use imap_to_gmail_sync::secret::{Password, Secret};
+use imap_to_gmail_sync::source::ImapSource;
+use program::{Home, Ran};
+use serde_json::{Value, json};
+
+/// No line may show it.
+const PASSWORD: &str = "Wachtw00rd!";
+
+/// A home whose source holds a message, so that a run goes on to Gmail.
+fn home_with(source: SourceOptions, gmail: GmailOptions) -> Home {
+    let source = SourceOptions {
+        password: PASSWORD.to_owned(),
+        ..source
+    };
+    let home = Home::with(source, gmail);
+    home.configure(&json!({ "source_pass": PASSWORD }));
+    let octets = b"Message-ID: <a@x>\r\nSubject: a\r\n\r\na\r\n";
+    home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
+    home
+}
+
+fn home() -> Home {
+    home_with(SourceOptions::default(), GmailOptions::default())
+}
+
+/// The exit status of a run and its last line, with `SOURCE`, `GMAIL` and `HOME` for what differs
+/// from run to run.
+fn told(home: &Home) -> (i32, String) {
+    let ran = home.run();
+    let line = last_line(&ran);
+    for secret in secrets(home) {
+        assert!(!format!("{ran:?}").contains(&secret), "{secret}: {ran:?}");
+    }
+    let line = line
+        .replace(&format!(":{}:", home.source.port()), ":SOURCE:")
+        .replace(&format!(":{}:", home.gmail.port()), ":GMAIL:")
+        .replace(home.path("").to_str().unwrap(), "HOME/");
+    (ran.status.unwrap(), without_times(&line))
+}
+
+/// The line with `DATE` and `TIME` for all that look so.
+fn without_times(line: &str) -> String {
+    let shape = |word: &str| -> String {
+        let shape = |c: char| if c.is_ascii_digit() { '9' } else { c };
+        word.chars().map(shape).collect()
+    };
+    let words = line.split(' ').map(|word| match shape(word).as_str() {
+        "9999-99-99T99:99:99Z;" => "DATE;",
+        "9999-99-99" => "DATE",
+        "99:99" => "TIME",
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The one line: in the log, and on standard error if the run failed.
+fn last_line(ran: &Ran) -> String {
+    let (level, stderr) = match ran.status {
+        Some(0) => ("info", ""),
+        _ => ("error", ran.stderr.as_str()),
+    };
+    let logged = ran.logged(level);
+    let line = logged.last().copied().unwrap_or_default().to_owned();
+    let expected = if stderr.is_empty() {
+        ""
+    } else {
+        &format!("{line}\n")
+    };
+    assert_eq!(ran.stderr, expected, "{ran:?}");
+    assert!(ran.status == Some(0) || logged.len() == 1, "{ran:?}");
+    line
+}
+
+fn secrets(home: &Home) -> Vec<String> {
+    let token: Value = serde_json::from_str(&home.read("token.json")).unwrap_or_default();
+    ["token", "refresh_token", "client_secret"]
+        .iter()
+        .filter_map(|name| token[name].as_str())
+        .map(str::to_owned)
+        .chain([PASSWORD.to_owned()])
+        .collect()
+}
+
+/// Changes fields of the token file; null takes one out.
+fn change_token(home: &Home, fields: &Value) {
+    let mut token: Value = serde_json::from_str(&home.read("token.json")).unwrap();
+    token
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    home.write("token.json", &token.to_string());
+}
+
+/// A token that must be renewed before it can be used.
+fn expire_token(home: &Home) {
+    change_token(home, &json!({ "expiry": "2026-01-01T00:00:00.000000Z" }));
+}
+
+/// Demands these lines with these exit statuses, and shows all that differ at once.
+fn compare(told: &[(i32, String)], expected: &[(i32, &str)]) {
+    let told: Vec<String> = told
+        .iter()
+        .map(|(status, line)| format!("{status} {line}"))
+        .collect();
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|(status, line)| format!("{status} {line}"))
+        .collect();
+    assert_eq!(told, expected, "\n{}\n", told.join("\n"));
+}
+
+/// What is told of each case, all cases being tried at the same time.
+fn at_once<Case: Send>(
+    cases: Vec<Case>,
+    tell: impl Fn(Case) -> (i32, String) + Sync,
+) -> Vec<(i32, String)> {
+    std::thread::scope(|scope| {
+        let tell = &tell;
+        let tried: Vec<_> = cases
+            .into_iter()
+            .map(|case| scope.spawn(move || tell(case)))
+            .collect();
+        tried.into_iter().map(|told| told.join().unwrap()).collect()
+    })
+}
+
+fn wrong_certificates() -> [Certificate; 5] {
+    [
+        Certificate::For(vec!["mail.example.com".to_owned()]),
+        Certificate::UnknownAuthority,
+        Certificate::SelfSigned,
+        Certificate::Expired,
+        Certificate::NotYetValid,
+    ]
+}
+
+#[test]
+fn a_server_that_cannot_prove_who_it_is() {
+    let at_source = wrong_certificates().map(|certificate| {
+        let is_self_signed = certificate == Certificate::SelfSigned;
+        let options = SourceOptions {
+            certificate,
+            ..SourceOptions::default()
+        };
+        let home = home_with(options, GmailOptions::default());
+        if is_self_signed {
+            home.configure(&json!({ "source_ca_file": "gmail.pem" }));
+        }
+        told(&home)
+    });
+    compare(
+        &at_source,
+        &[
+            (
+                69,
+                "localhost:SOURCE: starting TLS: its certificate is not for localhost; give the \
+             name that the certificate has (source_tls_name, target_server)",
+            ),
+            (
+                69,
+                "localhost:SOURCE: starting TLS: its certificate is signed by nobody that is \
+             trusted here; if it is a private one, name the file that holds it \
+             (source_ca_file, target_ca_file)",
+            ),
+            (
+                69,
+                "localhost:SOURCE: starting TLS: its certificate is one of an authority, not of a \
+             server; if it is its own, name the file that holds it (source_ca_file, \
+             target_ca_file)",
+            ),
+            (
+                69,
+                "localhost:SOURCE: starting TLS: its certificate has expired; the certificate \
+             must be renewed, or this host's clock is wrong",
+            ),
+            (
+                69,
+                "localhost:SOURCE: starting TLS: its certificate is not valid yet; check this \
+             host's clock",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn gmail_cannot_prove_who_it_is() {
+    let at_gmail = wrong_certificates().map(|certificate| {
+        let is_self_signed = certificate == Certificate::SelfSigned;
+        let options = GmailOptions {
+            certificate,
+            ..GmailOptions::default()
+        };
+        let home = home_with(SourceOptions::default(), options);
+        if is_self_signed {
+            home.configure(&json!({ "target_ca_file": "source.pem" }));
+        }
+        told(&home)
+    });
+    compare(
+        &at_gmail,
+        &[
+            (
+                69,
+                "localhost:GMAIL: starting TLS: its certificate is not for localhost; give the \
+             name that the certificate has (source_tls_name, target_server)",
+            ),
+            (
+                69,
+                "localhost:GMAIL: starting TLS: its certificate is signed by nobody that is \
+             trusted here; if it is a private one, name the file that holds it \
+             (source_ca_file, target_ca_file)",
+            ),
+            (
+                69,
+                "localhost:GMAIL: starting TLS: its certificate is one of an authority, not of a \
+             server; if it is its own, name the file that holds it (source_ca_file, \
+             target_ca_file)",
+            ),
+            (
+                69,
+                "localhost:GMAIL: starting TLS: its certificate has expired; the certificate must \
+             be renewed, or this host's clock is wrong",
+            ),
+            (
+                69,
+                "localhost:GMAIL: starting TLS: its certificate is not valid yet; check this \
+             host's clock",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_read() {
+    let home = home();
+    home.write("empty.pem", "no certificate\n");
+    let told = ["missing.pem", "empty.pem"].map(|file| {
+        home.configure(&json!({ "source_ca_file": file }));
+        told(&home)
+    });
+    home.configure(&json!({ "source_ca_file": "source.pem", "target_ca_file": "missing.pem" }));
+    let [missing, empty] = told;
+    compare(
+        &[missing, empty, self::told(&home)],
+        &[
+            (
+                78,
+                "missing.pem: reading certificates: No such file or directory (os error 2); name \
+             a PEM file that holds the certificates to trust",
+            ),
+            (
+                78,
+                "empty.pem: reading certificates: it holds no certificate; name a PEM file that \
+             holds the certificates to trust",
+            ),
+            (
+                78,
+                "missing.pem: reading certificates: No such file or directory (os error 2); name \
+             a PEM file that holds the certificates to trust",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_source_refuses_the_log_in() {
+    let home = home();
+    home.configure(&json!({ "source_pass": "another" }));
+    compare(
+        &[told(&home), told(&home)],
+        &[
+            (
+                77,
+                "localhost:SOURCE: logging in as user: the server says NO [AUTHENTICATIONFAILED] \
+             Authentication failed.; correct source_user or source_pass",
+            ),
+            (
+                77,
+                "localhost:SOURCE: waiting to log in: the last log-in was refused; correct \
+             source_user or the password: the next try is at DATE TIME UTC, or at once when \
+             the configuration changes",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn gmail_refuses_the_log_in() {
+    let told: Vec<_> = refused_logins()
+        .into_iter()
+        .map(|answer| {
+            let gmail = GmailOptions {
+                login_answer: Some(answer),
+                ..GmailOptions::default()
+            };
+            told(&home_with(SourceOptions::default(), gmail))
+        })
+        .collect();
+    compare(
+        &told,
+        &[
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO \
+             [AUTHENTICATIONFAILED] Invalid credentials (Failure); check that target_user is \
+             the account that the token was made for, or make a new token file (README, \"The \
+             token\")",
+            ),
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
+             Invalid credentials (Failure); check that target_user is the account that the \
+             token was made for, or make a new token file (README, \"The token\")",
+            ),
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO Lookup failed \
+             cf29mb85450632edb; check target_user, and that Gmail is turned on for this \
+             account or its domain",
+            ),
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] IMAP \
+             access is disabled for your domain. Please contact your domain administrator for \
+             questions about this feature. (Failure); the administrator of the account's \
+             Workspace must allow IMAP",
+            ),
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Your \
+             account is not enabled for IMAP use. Please visit your Gmail settings page and \
+             enable your account for IMAP access. (Failure); turn IMAP on in the settings of \
+             the Gmail account",
+            ),
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
+             Application-specific password required: \
+             https://support.google.com/accounts/answer/185833 (Failure); Gmail asks for a \
+             password where a token was sent: check target_user and target_server",
+            ),
+            (
+                0,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Too \
+             many simultaneous connections. (Failure); Gmail is left alone for a while",
+            ),
+            (
+                0,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
+             Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
+             a while",
+            ),
+            (
+                69,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [UNAVAILABLE] \
+             Temporary System Problem. Try again later. (Failure); later runs try again",
+            ),
+            (
+                69,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [UNAVAILABLE] \
+             Temporary System Error; later runs try again",
+            ),
+            (
+                69,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [UNAVAILABLE] \
+             Temporary System Problem (Failure); later runs try again",
+            ),
+            (
+                69,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
+             Lockdown in sector 4 (Failure); later runs try again",
+            ),
+            (
+                77,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Please \
+             log in via your web browser: \
+             https://support.google.com/mail/accounts/answer/78754 (Failure); sign in to \
+             Gmail in a web browser once and confirm that it was you",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn gmail_wants_to_be_left_alone() {
+    let answer = refused_logins()
+        .into_iter()
+        .find(|lines| lines[0].contains("bandwidth"));
+    let gmail = GmailOptions {
+        login_answer: answer,
+        ..GmailOptions::default()
+    };
+    let home = home_with(SourceOptions::default(), gmail);
+    compare(
+        &[told(&home), told(&home)],
+        &[
+            (
+                0,
+                "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
+             Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
+             a while",
+            ),
+            (0, "gmail rests until DATE TIME UTC; nothing is done before"),
+        ],
+    );
+}
+
+/// The answers that a person must act on; the others may pass.
+fn lasting_refusals() -> Vec<(u16, String)> {
+    token_refusals()
+        .into_iter()
+        .filter(|(status, _)| *status < 402)
+        .collect()
+}
+
+fn renewing_is_answered(answer: (u16, String)) -> (i32, String) {
+    let home = home();
+    expire_token(&home);
+    home.endpoint
+        .change(|options| options.refusal = Some(answer));
+    told(&home)
+}
+
+#[test]
+fn a_renewal_is_refused() {
+    let told = at_once(lasting_refusals(), renewing_is_answered);
+    compare(
+        &told,
+        &[
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_grant (Token has been expired or revoked.); the app is in \"Testing\", \
+             where a token lives 7 days (publish it), or the account's password was changed, \
+             or access was revoked, or the token was unused for 6 months: make a new token \
+             file (README, \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_grant (Bad Request); the app is in \"Testing\", where a token lives 7 \
+             days (publish it), or the account's password was changed, or access was revoked, \
+             or the token was unused for 6 months: make a new token file (README, \"The \
+             token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_grant (Malformed auth code.); the app is in \"Testing\", where a token \
+             lives 7 days (publish it), or the account's password was changed, or access was \
+             revoked, or the token was unused for 6 months: make a new token file (README, \
+             \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_grant (reauth related error (invalid_rapt)); the Workspace's session \
+             control asks for a new log-in from time to time: make a new token file (README, \
+             \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_client (The OAuth client was not found.); client_id or client_secret in \
+             the token file is not known to Google: download client_secret.json anew and make \
+             a new token file (README, \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_client (Unauthorized); client_id or client_secret in the token file is \
+             not known to Google: download client_secret.json anew and make a new token file \
+             (README, \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             redirect_uri_mismatch (Bad Request); check that the OAuth client is of type \
+             \"Desktop app\", download its client_secret.json and make a new token file \
+             (README, \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             unsupported_grant_type (Invalid grant_type: x); check that the OAuth client is \
+             of type \"Desktop app\", download its client_secret.json and make a new token \
+             file (README, \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             invalid_request (client_secret is missing.); the token file needs the \
+             client_secret of the OAuth client: download client_secret.json and make a new \
+             token file (README, \"The token\")",
+            ),
+            (
+                77,
+                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+             deleted_client (The OAuth client was deleted.); the OAuth client was deleted \
+             (Google deletes one that is unused for 6 months): create a new one, download its \
+             client_secret.json and make a new token file (README, \"The token\")",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_renewal_fails_for_now() {
+    let lasting = lasting_refusals();
+    let mut passing = token_refusals();
+    passing.retain(|refusal| !lasting.contains(refusal));
+    let expected: Vec<String> = passing
+        .iter()
+        .map(|(status, _)| {
+            format!(
+                "127.0.0.1: renewing the access token: answers with HTTP status {status}; later \
+                 runs try again (if it stays so, check token_uri)"
+            )
+        })
+        .collect();
+    let expected: Vec<_> = expected.iter().map(|line| (69, line.as_str())).collect();
+    assert_eq!(expected.len(), 8);
+    compare(&at_once(passing, renewing_is_answered), &expected);
+}
+
+#[test]
+fn a_refused_token_is_remembered() {
+    let home = home();
+    expire_token(&home);
+    home.endpoint
+        .change(|options| options.refusal = Some(token_refusals().remove(0)));
+    told(&home);
+    compare(
+        &[told(&home)],
+        &[(
+            77,
+            "token.json: Google refused this token, and is not asked again before DATE; make \
+             a new token file (README, \"The token\")",
+        )],
+    );
+}
+
+#[test]
+fn the_token_endpoint_is_in_trouble() {
+    // An endpoint that says nothing at all is given a minute; that is not waited for here.
+    let troubles = vec![
+        Some(Trouble::Cut),
+        Some(Trouble::Redirect("https://example.com/".to_owned())),
+        None,
+    ];
+    let told = at_once(troubles, |trouble| {
+        let home = home();
+        expire_token(&home);
+        match trouble {
+            Some(trouble) => home.endpoint.change(|options| options.trouble = trouble),
+            None => change_token(&home, &json!({ "token_uri": "http://127.0.0.1:1/token" })),
+        }
+        told(&home)
+    });
+    compare(
+        &told,
+        &[
+            (
+                69,
+                "127.0.0.1: renewing the access token: it closed the connection; later runs try \
+             again (if it stays so, check token_uri)",
+            ),
+            (
+                69,
+                "127.0.0.1: renewing the access token: answers with a redirection (HTTP status \
+             302), which is not followed; later runs try again (if it stays so, check \
+             token_uri)",
+            ),
+            (
+                69,
+                "127.0.0.1: renewing the access token: it refuses connections; later runs try \
+             again (if it stays so, check token_uri)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_token_file_is_wrong() {
+    let home = home();
+    let whole: Value = serde_json::from_str(&home.read("token.json")).unwrap();
+    let mut lines = Vec::new();
+    home.configure(&json!({ "target_token_file": "none.json" }));
+    lines.push(told(&home));
+    home.configure(&json!({ "target_token_file": "token.json" }));
+    for fields in [
+        json!({ "token": 5 }),
+        json!({ "token": null, "refresh_token": null }),
+        json!({ "token_uri": "http://example.com/token" }),
+        json!({ "client_id": null, "token": null }),
+        json!({ "refresh_token": null, "token": "worthless" }),
+    ] {
+        home.write("token.json", &whole.to_string());
+        change_token(&home, &fields);
+        lines.push(told(&home));
+    }
+    home.write("token.json", "{\n  \"token\": \"a\nb\"\n}");
+    lines.push(told(&home));
+    compare(
+        &lines,
+        &[
+            (
+                78,
+                "none.json: cannot be read: No such file or directory (os error 2); correct \
+             target_token_file, or make a new token file (README, \"The token\")",
+            ),
+            (
+                78,
+                "token.json: token must be a string; make a new token file (README, \"The \
+             token\")",
+            ),
+            (
+                78,
+                "token.json: holds neither token nor refresh_token; make a new token file \
+             (README, \"The token\")",
+            ),
+            (
+                78,
+                "token.json: token_uri must begin with https:// (http:// only to this host \
+             itself)",
+            ),
+            (
+                78,
+                "token.json: has no client_id, so that the access token cannot be renewed; make a \
+             new token file (README, \"The token\")",
+            ),
+            (
+                77,
+                "token.json: Gmail refuses the access token, and there is no refresh_token to \
+             renew it; make a new token file (README, \"The token\")",
+            ),
+            (
+                78,
+                "token.json: is not a JSON object: control character (\\u0000-\\u001F) found \
+             while parsing a string at line 3 column 0; make a new token file (README, \"The \
+             token\")",
+            ),
+        ],
+    );
+}
+
+/// What the system says of a name differs between hosts with and without a network.
+fn without_resolvers_words((status, line): (i32, String)) -> (i32, String) {
+    let begin = line.find("information: ").unwrap() + "information: ".len();
+    let end = line.rfind(';').unwrap();
+    (status, format!("{}WHY{}", &line[..begin], &line[end..]))
+}
+
+#[test]
+fn nobody_is_there() {
+    let home = home();
+    let mut lines = Vec::new();
+    home.configure(&json!({ "source_server": "127.0.0.1", "source_port": 1 }));
+    lines.push(told(&home));
+    home.configure(&json!({ "source_server": "nowhere.invalid", "source_port": 993 }));
+    lines.push(without_resolvers_words(told(&home)));
+    home.configure(&json!({ "source_server": "localhost", "source_port": home.source.port(), "target_server": "127.0.0.1", "target_port": 1 }));
+    lines.push(told(&home));
+    compare(
+        &lines,
+        &[
+            (
+                69,
+                "127.0.0.1:1: connecting: 127.0.0.1: it refuses connections; check that the \
+             server runs, and that its name and port are right",
+            ),
+            (
+                69,
+                "nowhere.invalid:993: looking its address up: failed to lookup address \
+             information: WHY; check the name, and this host's network",
+            ),
+            (
+                69,
+                "127.0.0.1:1: connecting: 127.0.0.1: it refuses connections; check that the \
+             server runs, and that its name and port are right",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_folder_that_does_not_exist() {
+    let home = home();
+    home.source.mailboxes().create("Archive");
+    let lines = ["Archiv", "Lists/rust"].map(|folder| {
+        home.configure(&json!({ "source_folder": folder }));
+        home.write("sync_state.json", "{}");
+        told(&home)
+    });
+    compare(
+        &lines,
+        &[
+            (
+                78,
+                "localhost:SOURCE: opening the folder \"Archiv\": the server says NO \
+             [NONEXISTENT] Mailbox doesn't exist: Archiv (0.001 + 0.000 secs).; did you mean \
+             \"Archive\"?",
+            ),
+            (
+                78,
+                "localhost:SOURCE: opening the folder \"Lists/rust\": the server says NO \
+             [NONEXISTENT] Mailbox doesn't exist: Lists/rust (0.001 + 0.000 secs).; the \
+             folders there are \"Archive\", \"INBOX\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_state_is_not_ours() {
+    let home = home();
+    let mut lines = Vec::new();
+    for state in [
+        json!({ "version": 2, "serial": 1, "account": { "source": "bob/INBOX", "target": "bob@gmail.com/INBOX" } }),
+        json!({ "version": 3 }),
+    ] {
+        home.write("sync_state.json", &state.to_string());
+        lines.push(told(&home));
+    }
+    fs::remove_file(home.path("sync_state.json")).unwrap();
+    fs::create_dir(home.path("sync_state.json")).unwrap();
+    lines.push(told(&home));
+    compare(
+        &lines,
+        &[
+            (
+                78,
+                "sync_state.json: this state is of bob/INBOX to bob@gmail.com/INBOX, and the \
+             configuration says user/INBOX to user@gmail.com/INBOX; give each account its own \
+             --state-file",
+            ),
+            (
+                78,
+                "HOME/sync_state.json: this state is of version 3, written by a later release; \
+             use that release, or another --state-file",
+            ),
+            (
+                74,
+                "HOME/sync_state.json: keeping the state: Is a directory (os error 21); make it \
+             readable and writable, with space left on the disk",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn another_run_holds_the_lock() {
+    let home = home();
+    let mut lock = Lock::take(&home.path("sync_state.json")).unwrap();
+    if let Taken::Ours(lock) = &mut lock {
+        lock.sign(4711).unwrap();
+    }
+    let ran = home.run();
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    compare(
+        &[told(&home)],
+        &[(
+            0,
+            "sync_state.json.lock: another run holds the lock (process 4711)",
+        )],
+    );
+}
+
+#[test]
+fn the_source_says_nothing() {
+    // The program waits a minute for an answer; a test can tell it to wait less.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = |tls| SourceConfig {
+        server: Server {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls,
+            tls_name: "127.0.0.1".to_owned(),
+            ca_file: None,
+        },
+        user: "user".to_owned(),
+        password: Password::Given(Secret::new(PASSWORD.to_owned())),
+        folder: "INBOX".to_owned(),
+    };
+    let patience = Patience {
+        answer: Duration::from_millis(100),
+        ..Patience::default()
+    };
+    let told = [Tls::None, Tls::Implicit, Tls::StartTls].map(|tls| {
+        let password = Secret::new(PASSWORD.to_owned());
+        let error = ImapSource::open_with(&config(tls), password, patience)
+            .err()
+            .unwrap()
+            .or_usual_remedy();
+        let line = error.to_string().replace(&port.to_string(), "SOURCE");
+        (i32::from(error.kind().exit_status()), line)
+    });
+    compare(
+        &told,
+        &[
+            (
+                69,
+                "127.0.0.1:SOURCE: reading its greeting: no answer in time; if it stays so, check \
+             the port",
+            ),
+            (
+                69,
+                "127.0.0.1:SOURCE: starting TLS: no answer in time; if it stays so, check the \
+             port",
+            ),
+            (
+                69,
+                "127.0.0.1:SOURCE: starting TLS (STARTTLS): no answer in time; if it stays so, \
+             check the port",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_server_is_no_imap_server() {
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.unwrap().write_all(b"SSH-2.0-OpenSSH_9.6\r\n");
+        }
+    });
+    home.configure(&json!({ "source_server": "127.0.0.1", "source_port": port }));
+    let lines = ["none", "implicit", "starttls"].map(|tls| {
+        home.configure(&json!({ "source_tls": tls }));
+        let (status, line) = told(&home);
+        (status, line.replace(&port.to_string(), "SOURCE"))
+    });
+    compare(
+        &lines,
+        &[
+            (
+                69,
+                "127.0.0.1:SOURCE: reading its greeting: this is no IMAP server: it greets with \
+             \"SSH-2.0-OpenSSH_9.6\"; if it stays so, check the port",
+            ),
+            (
+                69,
+                "127.0.0.1:SOURCE: starting TLS: it does not speak TLS on this port; check the \
+             port, and whether it wants \"starttls\"",
+            ),
+            (
+                69,
+                "127.0.0.1:SOURCE: starting TLS (STARTTLS): it greets with \
+             \"SSH-2.0-OpenSSH_9.6\"; check the port",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
+    let home = home();
+    home.write("sync_state.json", "{ \"version\": 2, \"cursor\": 7 }");
+    let ran = home.run_well();
+    let errors: Vec<_> = ran
+        .logged("error")
+        .iter()
+        .map(|line| {
+            let aside = line.find("unreadable-").unwrap() + "unreadable-".len();
+            let end = aside + "20261122T201500Z".len();
+            let line = format!("{}TIME{}", &line[..aside], &line[end..]);
+            (0, line.replace(home.path("").to_str().unwrap(), "HOME/"))
+        })
+        .collect();
+    compare(
+        &errors,
+        &[(
+            0,
+            "HOME/sync_state.json: cannot be read as a state (invalid type: integer `7`, \
+             expected struct Cursor at line 1 column 27); moved to \
+             HOME/sync_state.json.unreadable-TIME; what arrived in the last days is looked up \
+             at Gmail",
+        )],
+    );
+    assert_eq!(home.gmail.messages("INBOX").len(), 1);
+}
+
+#[test]
+fn a_token_file_that_others_can_read_is_warned_of_once() {
+    let home = home();
+    let mode = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(home.path("token.json"), mode).unwrap();
+    let ran = home.run_well();
+    let line = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
+    assert_eq!(ran.logged("warn"), [line]);
+}
