@@ -186,7 +186,11 @@ impl Engine<'_> {
         for (ready, (uid, ..)) in ready.into_iter().zip(intents) {
             if failed.is_none() {
                 match self.target.submit(ready.message) {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        // What has settled meanwhile may say that no more should be sent.
+                        failed = self.drain().err();
+                        continue;
+                    }
                     Err(error) => failed = Some(error),
                 }
             }
