@@ -84,6 +84,10 @@ pub struct DatePass {
     pub source: String,
     /// Messages received at or after this moment are considered.
     pub since: DateTime<Utc>,
+    /// When it began, in whole seconds, as the times of deliveries are written: what was delivered
+    /// since is a message of its own, and not this mailbox's mail of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<DateTime<Utc>>,
     /// The value under which its UIDs hold.
     pub uid_validity: UidValidity,
     /// Only messages below this UID are considered; what comes later is above the new cursor.
@@ -208,6 +212,14 @@ impl State {
             Some(known) if known.digests.is_empty() => Knowledge::IdOnly,
             Some(known) => Knowledge::Digests(&known.digests),
         }
+    }
+
+    /// Says whether a message under this id was delivered in the pass by date that goes on.
+    #[must_use]
+    pub fn delivered_in_this_pass(&self, id: &MessageId) -> bool {
+        let began = self.date_pass.as_ref().and_then(|pass| pass.began);
+        let at = self.known.get(id).map(|known| known.at);
+        began.zip(at).is_some_and(|(began, at)| at >= began)
     }
 
     /// How many ids are remembered.

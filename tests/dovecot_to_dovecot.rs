@@ -2,7 +2,12 @@
 //! target, which has every bearer token checked; and what a group of ten costs either side.
 
 // A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 mod dovecot;
 mod program;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
 use super::{Holding, Reach};
 use crate::message::{Digest, Listed, Mailbox, Uid};
@@ -118,6 +118,7 @@ fn begin(
     DatePass {
         source: source.to_owned(),
         since: since.min(unfinished),
+        began: Some(now.trunc_subsecs(0)),
         uid_validity: mailbox.uid_validity,
         uid_next: mailbox.uid_next,
         strays: Vec::new(),
@@ -194,9 +195,12 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
                 .iter()
                 .filter(|digest| digest.header == listed.identity.header)
                 .collect();
+            // In a pass by date it has another UID than it had, and is the same all the same; unless
+            // this very pass has delivered one like it.
+            let moved = manner == Manner::ByDate && !state.delivered_in_this_pass(id);
             if same.is_empty() {
                 ask
-            } else if manner == Manner::ByDate || same.iter().any(|digest| digest.body.is_none()) {
+            } else if moved || same.iter().any(|digest| digest.body.is_none()) {
                 Verdict::Known
             } else {
                 Verdict::ReadToDecide

@@ -46,7 +46,7 @@ impl Courier {
                     return;
                 }
                 let (program, home) = (program.clone(), home.clone());
-                thread::spawn(move || serve(&program, &home, stream.unwrap()));
+                thread::spawn(move || serve(&program, &home, &stream.unwrap()));
             }
         });
         Courier {
@@ -123,7 +123,7 @@ impl Program {
 }
 
 /// One connection: the log-in, then Courier.
-fn serve(program: &Program, home: &Path, stream: TcpStream) -> io::Result<()> {
+fn serve(program: &Program, home: &Path, stream: &TcpStream) -> io::Result<()> {
     let mut client = BufReader::new(stream.try_clone()?);
     let mut answers = stream.try_clone()?;
     answers.write_all(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] Courier-IMAP ready.\r\n")?;

@@ -59,7 +59,7 @@ const USER: &str = "bob@example.com";
 
 /// Dovecot, which asks whether a token is good.
 pub struct Dovecot {
-    dovecot: dovecot::Dovecot,
+    server: dovecot::Dovecot,
     files: TempDir,
     _introspection: Introspection,
 }
@@ -69,7 +69,7 @@ impl Dovecot {
         let introspection = Introspection::start();
         introspection.issue("good", USER);
         Dovecot {
-            dovecot: dovecot::Dovecot::start_target(&introspection),
+            server: dovecot::Dovecot::start_target(&introspection),
             files: TempDir::new().unwrap(),
             _introspection: introspection,
         }
@@ -78,7 +78,7 @@ impl Dovecot {
 
 impl Account for Dovecot {
     fn server(&self) -> Server {
-        self.dovecot.server()
+        self.server.server()
     }
 
     fn user(&self) -> String {
@@ -98,7 +98,7 @@ impl Account for Dovecot {
     }
 
     fn messages(&self) -> Vec<(u32, Mail)> {
-        let held = self.dovecot.client(USER).messages(self.folder());
+        let held = self.server.client(USER).messages(self.folder());
         held.into_iter()
             .map(|held| {
                 let mail = Mail {
@@ -112,17 +112,17 @@ impl Account for Dovecot {
     }
 
     fn trash(&self, uid: u32) {
-        let mut client = self.dovecot.client(USER);
+        let mut client = self.server.client(USER);
         client.command(&format!("SELECT \"{}\"", self.folder()));
         client.command(&format!("UID MOVE {uid} \"[Gmail]/Papierkorb\""));
     }
 
     fn count(&self, folder: &str) -> usize {
-        self.dovecot.client(USER).messages(folder).len()
+        self.server.client(USER).messages(folder).len()
     }
 
     fn kick(&self) {
-        self.dovecot.kick(USER);
+        self.server.kick(USER);
     }
 }
 
