@@ -524,6 +524,32 @@ fn a_renewal_is_refused() {
 }
 
 #[test]
+fn a_refusal_that_repeats_a_secret_is_not_shown() {
+    let home = home();
+    let secrets = secrets(&home);
+    expire_token(&home);
+    // The last of them, the source's password, is nothing that Google could know.
+    let [known_to_google @ .., _] = secrets.as_slice() else {
+        unreachable!()
+    };
+    let told = known_to_google.iter().map(|secret| {
+        let answer = json!({ "error": "invalid_client", "error_description": secret });
+        let answer = Some((401, answer.to_string()));
+        home.endpoint.change(|options| options.refusal = answer);
+        told(&home)
+    });
+    let told: Vec<_> = told.collect();
+    let line = (
+        77,
+        "127.0.0.1: renewing the access token: Google refuses to renew the token: an error that is \
+         not shown, because it repeats a secret; client_id or client_secret in the token file is \
+         not known to Google: download client_secret.json anew and make a new token file (README, \
+         \"The token\")",
+    );
+    compare(&told, &[line; 2]);
+}
+
+#[test]
 fn a_renewal_fails_for_now() {
     let lasting = lasting_refusals();
     let mut passing = token_refusals();
