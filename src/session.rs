@@ -75,9 +75,12 @@ impl Session {
             .map_err(|failure| unreachable("asking what it can do", failure))?;
         let way = Way::choose(login, &capabilities);
         let way = way.filter(|_| login.mistake().is_none()).ok_or_else(|| {
-            let offers_none = "the server offers no log-in with a password on this connection";
-            let what = login.mistake().unwrap_or(offers_none);
-            Unopened::Unreachable(Error::new(Kind::Config, &place, what).during("logging in"))
+            let wrong = |what: &str| Error::new(Kind::Config, &place, what).during("logging in");
+            Unopened::Unreachable(match login.mistake() {
+                Some(mistake) => wrong(mistake),
+                None => wrong("the server offers no log-in with a password on this connection")
+                    .remedy("encrypt it (source_tls), or use another server"),
+            })
         })?;
 
         witness.forget_capabilities();

@@ -13,7 +13,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use chrono::Utc;
-use double::{Certificate, GmailOptions, SourceOptions, Trouble, refused_logins, token_refusals};
+use double::{
+    Certificate, Event, Fault, GmailOptions, Security, SourceOptions, Trouble, What,
+    refused_logins, token_refusals,
+};
 use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
 use imap_to_gmail_sync::connection::Patience;
 use imap_to_gmail_sync::lock::{Lock, Taken};
@@ -304,6 +307,102 @@ fn the_source_refuses_the_log_in() {
 }
 
 #[test]
+fn the_source_lets_nobody_in_now() {
+    let answers = [
+        "<T> NO [UNAVAILABLE] Temporary authentication failure.",
+        "<T> NO [ALERT] Too many failed log-ins, wait.",
+        "<T> NO [INUSE] Mailbox is locked.",
+        "<T> BAD Error in IMAP command.",
+        "* BYE [UNAVAILABLE] Maximum number of connections exceeded.",
+    ];
+    let told = answers.map(|answer| {
+        let home = home();
+        let is_log_in = |event: &Event| matches!(event.what, What::LoggedIn(_));
+        let fault = Fault::Instead(answer.to_owned());
+        home.source.faults().once(is_log_in, fault);
+        told(&home)
+    });
+    compare(
+        &told,
+        &[
+            (
+                69,
+                "localhost:SOURCE: logging in as user: the server says NO [UNAVAILABLE] Temporary \
+             authentication failure.; later runs try again",
+            ),
+            (
+                69,
+                "localhost:SOURCE: logging in as user: the server says NO [ALERT] Too many failed \
+             log-ins, wait.; later runs try again",
+            ),
+            (
+                69,
+                "localhost:SOURCE: logging in as user: the server says NO [INUSE] Mailbox is \
+             locked.; later runs try again",
+            ),
+            (
+                69,
+                "localhost:SOURCE: logging in as user: the server says BAD Error in IMAP \
+             command.; later runs try again",
+            ),
+            (
+                69,
+                "localhost:SOURCE: logging in as user: the server hung up: [UNAVAILABLE] Maximum \
+             number of connections exceeded.; later runs try again",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_source_protects_connections_another_way() {
+    let cases = [
+        (Security::Plain, "starttls"),
+        (Security::Plain, "implicit"),
+        (Security::StartTls, "none"),
+        (Security::StartTls, "implicit"),
+    ];
+    let told = cases.map(|(security, tls)| {
+        let source = SourceOptions {
+            security,
+            ..SourceOptions::default()
+        };
+        let home = home_with(source, GmailOptions::default());
+        let ca_file = (tls != "none").then_some("source.pem");
+        home.configure(&json!({ "source_tls": tls, "source_ca_file": ca_file }));
+        let told = told(&home);
+        // A handshake in place of a command is what some of these are about.
+        home.source.take_offences();
+        told
+    });
+    compare(
+        &told,
+        &[
+            (
+                69,
+                "localhost:SOURCE: starting TLS (STARTTLS): the server does not offer it; use \
+             \"implicit\" TLS, or another server: nothing is sent unencrypted",
+            ),
+            (
+                69,
+                "localhost:SOURCE: starting TLS: it does not speak TLS on this port; check the \
+             port, and whether it wants \"starttls\"",
+            ),
+            (
+                78,
+                "localhost:SOURCE: logging in: the server offers no log-in with a password on \
+             this connection; encrypt it (source_tls), or use another server",
+            ),
+            (
+                69,
+                "localhost:SOURCE: starting TLS: it does not speak TLS on this port; check the \
+             port, and whether it wants \"starttls\"",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn gmail_refuses_the_log_in() {
     let told: Vec<_> = refused_logins()
         .into_iter()
@@ -521,6 +620,32 @@ fn a_renewal_is_refused() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_refusal_that_repeats_a_secret_is_not_shown() {
+    let home = home();
+    let secrets = secrets(&home);
+    expire_token(&home);
+    // The last of them, the source's password, is nothing that Google could know.
+    let [known_to_google @ .., _] = secrets.as_slice() else {
+        unreachable!()
+    };
+    let told = known_to_google.iter().map(|secret| {
+        let answer = json!({ "error": "invalid_client", "error_description": secret });
+        let answer = Some((401, answer.to_string()));
+        home.endpoint.change(|options| options.refusal = answer);
+        told(&home)
+    });
+    let told: Vec<_> = told.collect();
+    let line = (
+        77,
+        "127.0.0.1: renewing the access token: Google refuses to renew the token: an error that is \
+         not shown, because it repeats a secret; client_id or client_secret in the token file is \
+         not known to Google: download client_secret.json anew and make a new token file (README, \
+         \"The token\")",
+    );
+    compare(&told, &[line; 2]);
 }
 
 #[test]

@@ -226,8 +226,12 @@ impl Response {
             .split_at_checked(end.unwrap_or(line.len()))
             .unwrap_or((line, b""));
         self.count(atom.len())?;
-        // A server that does not know the date: the parser panics on NIL, and reads no date in "".
-        if self.after_internal_date && atom.eq_ignore_ascii_case(b"NIL") {
+        // A server that does not know the date: the parser panics on NIL, whatever stands right
+        // after it, and reads no date in "".
+        let begins_with_nil = atom
+            .get(..3)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(b"NIL"));
+        if self.after_internal_date && begins_with_nil {
             safe.extend_from_slice(b"\"\"");
         } else if self.kind == Kind::List && atom.eq_ignore_ascii_case(b"NIL") {
             self.strings += 1;
@@ -405,6 +409,10 @@ mod tests {
         assert_eq!(
             admit(&[b"* 1 FETCH (internaldate nil UID 1)\r\n"]).unwrap(),
             "* 1 FETCH (internaldate \"\" UID 1)\r\n"
+        );
+        assert_eq!(
+            admit(&[b"* 1 FETCH (INTERNALDATE NILETCH UID 1)\r\n"]).unwrap(),
+            "* 1 FETCH (INTERNALDATE \"\" UID 1)\r\n"
         );
         assert_eq!(
             admit(&[b"* 1 FETCH (BODY[] NIL)\r\n"]).unwrap(),

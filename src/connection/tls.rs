@@ -35,7 +35,7 @@ impl Connection {
             .any(|word| word.eq_ignore_ascii_case("STARTTLS"));
         if !offers_it {
             return Err(failed("the server does not offer it".to_owned())
-                .remedy("use \"implicit\" TLS, or another server; nothing is sent unencrypted"));
+                .remedy("use \"implicit\" TLS, or another server: nothing is sent unencrypted"));
         }
         let answer = self.ask_in_the_clear(b"s2 STARTTLS\r\n").map_err(lost)?;
         if !answer.to_ascii_uppercase().starts_with(b"S2 OK") {

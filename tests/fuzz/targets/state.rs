@@ -1,0 +1,151 @@
+//! The files of the state.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use imap_to_gmail_sync::state::disk::{Disk, Name};
+use imap_to_gmail_sync::state::journal::Store;
+use imap_to_gmail_sync::state::{Event, State};
+
+use super::must_be_harmless;
+
+/// The first line of a journal that follows [`SNAPSHOT`].
+const HEAD: &[u8] = b"{\"serial\":1}\n";
+const SNAPSHOT: &[u8] = br#"{"version":2,"serial":1,"synced_message_ids":{}}"#;
+
+/// Any snapshot gives a state or an error, and a state that is written is read back.
+pub fn snapshot(octets: &[u8]) {
+    load_and_keep(&Files::with(&[(Name::Snapshot, octets)]));
+}
+
+/// The same of any journal, with and without a first line that makes it count.
+pub fn journal(octets: &[u8]) {
+    load_and_keep(&Files::with(&[
+        (Name::Snapshot, SNAPSHOT),
+        (Name::Journal, octets),
+    ]));
+    let counts = [HEAD, octets].concat();
+    load_and_keep(&Files::with(&[
+        (Name::Snapshot, SNAPSHOT),
+        (Name::Journal, &counts),
+    ]));
+    load_and_keep(&Files::with(&[(Name::Journal, &counts)]));
+}
+
+fn load_and_keep(files: &Files) {
+    let untouched = files.contents();
+    let rehearsed = Store::rehearse(files.boxed(), now());
+    assert_eq!(files.contents(), untouched, "a rehearsal writes nothing");
+    if let Err(error) = rehearsed {
+        must_be_harmless(&error.to_string());
+        return;
+    }
+    let written = load_and_write(files);
+    let read = load_and_write(files);
+    assert_eq!(exact_parts(&written), exact_parts(&read));
+    // Some times are written in whole seconds: from the second writing on nothing changes any more.
+    assert_eq!(read, load_and_write(files));
+}
+
+/// The state as it is loaded and written anew.
+fn load_and_write(files: &Files) -> State {
+    let mut store = Store::load(files.boxed(), now()).unwrap();
+    // An event that changes nothing, so that there is something to write.
+    let event = Event::Source(store.state().source.clone());
+    store.record(event).unwrap();
+    store.fold(now()).unwrap();
+    store.state().clone()
+}
+
+/// The parts whose times are written to the last digit.
+fn exact_parts(state: &State) -> [String; 10] {
+    [
+        format!("{:?}", state.account),
+        format!("{:?}", state.cursor),
+        format!("{:?}", state.last_source_uid),
+        format!("{:?}", state.settled),
+        format!("{:?}", state.date_pass),
+        format!("{:?}", state.parked),
+        format!("{:?}", state.refused),
+        format!("{:?}", state.source),
+        format!("{:?}", state.gmail),
+        format!("{:?}", state.ids_known()),
+    ]
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 0).unwrap()
+}
+
+/// A disk in memory that never fails; clones are the same disk.
+#[derive(Clone, Default)]
+struct Files(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
+
+impl Files {
+    fn with(files: &[(Name, &[u8])]) -> Files {
+        let disk = Files::default();
+        for (name, octets) in files {
+            disk.0
+                .lock()
+                .unwrap()
+                .insert(disk.path(name), octets.to_vec());
+        }
+        disk
+    }
+
+    fn boxed(&self) -> Box<dyn Disk> {
+        Box::new(self.clone())
+    }
+
+    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Disk for Files {
+    fn read(&mut self, name: &Name) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().get(&self.path(name)).cloned())
+    }
+
+    fn modified(&mut self, _: &Name) -> io::Result<DateTime<Utc>> {
+        Ok(now())
+    }
+
+    fn create(&mut self, name: &Name) -> io::Result<()> {
+        self.0.lock().unwrap().insert(self.path(name), Vec::new());
+        Ok(())
+    }
+
+    fn append(&mut self, name: &Name, octets: &[u8]) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        files
+            .entry(self.path(name))
+            .or_default()
+            .extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn sync(&mut self, _: &Name) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Name, to: &Name) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        let octets = files
+            .remove(&self.path(from))
+            .ok_or(io::ErrorKind::NotFound)?;
+        files.insert(self.path(to), octets);
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        PathBuf::from(format!("{name:?}"))
+    }
+}
