@@ -161,6 +161,8 @@ pub enum Holding {
     Other,
     /// It was not found; for a server whose index is late, no proof.
     Absent,
+    /// Of a message that was sent: it may have it, and does not show what would tell.
+    Unclear,
 }
 
 /// What became of a message that was submitted.

@@ -204,7 +204,7 @@ impl Engine<'_> {
         } = listed;
         match holding {
             Holding::Held => self.report.found += 1,
-            Holding::Other | Holding::Absent => self.report.known += 1,
+            Holding::Other | Holding::Absent | Holding::Unclear => self.report.known += 1,
         }
         self.progress.settled(0);
         let Some(id) = id else {

@@ -213,7 +213,7 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
 pub(super) fn must_deliver(holding: Holding, if_absent: IfAbsent) -> bool {
     match (holding, if_absent) {
         (Holding::Held, _) | (Holding::Absent, IfAbsent::Leave) => false,
-        (Holding::Other, _) | (Holding::Absent, IfAbsent::Deliver) => true,
+        (Holding::Other | Holding::Unclear, _) | (Holding::Absent, IfAbsent::Deliver) => true,
     }
 }
 

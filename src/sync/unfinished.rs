@@ -57,17 +57,22 @@ impl Engine<'_> {
                 appended: false,
             });
         }
-        if was_long_ago(sent, now) {
+        let is_unclear = holding == Holding::Unclear;
+        if was_long_ago(sent, now) && !is_unclear {
             self.not_stored.insert(uid);
             return Ok(());
+        }
+        if is_unclear {
+            log::warn!("{id} (uid {uid}): gmail does not show whether it stored it");
         }
         // Too early to tell; or a clock was set back, and the minute begins anew.
         let sent = SentMark {
             at: sent.at.min(now),
             ..sent
         };
+        let since = if is_unclear { now } else { sent.at };
         let parked = Parked {
-            retry_after: sent.at + STORING,
+            retry_after: since + STORING,
             sent: Some(sent),
             ..parked.clone()
         };
