@@ -212,7 +212,10 @@ impl Engine<'_> {
                 uids: UidSet::from_iter([uid]),
             });
         };
-        log::info!("{id} (uid {uid}) was delivered another way");
+        match holding {
+            Holding::Held => log::info!("{id} (uid {uid}) is at gmail already"),
+            _ => log::info!("{id} (uid {uid}) was delivered before, and is gone at gmail"),
+        }
         let digest = Digest { header, body: None };
         self.store.record(Event::Done {
             uid,

@@ -135,8 +135,15 @@ pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a Parked>) -> BTreeSet<N
     let days = strays
         .filter_map(|stray| stray.date)
         .map(|date| date.date_naive());
-    days.flat_map(|day| [day - Days::new(1), day, day + Days::new(1)])
-        .collect()
+    days.flat_map(|day| {
+        [
+            day.checked_sub_days(Days::new(1)),
+            Some(day),
+            day.checked_add_days(Days::new(1)),
+        ]
+    })
+    .flatten()
+    .collect()
 }
 
 /// Says whether a message was received late enough for this pass by date; one without a readable
