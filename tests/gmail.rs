@@ -256,7 +256,7 @@ fn a_missing_folder_is_created_once() {
         is_it.then_some(Does::Says(missing))
     });
     let (outcomes, _) = send(&mut played.gmail(1), &[MAIL]);
-    assert!(matches!(outcomes[0].1, Outcome::Unsent(_)));
+    assert!(matches!(outcomes[0].1, Outcome::Parked(_)));
     assert_eq!(played.heard("CREATE").len(), 1);
 }
 
