@@ -65,20 +65,28 @@ impl Lock {
         }
     }
 
-    /// Writes down which process holds it, for a person who wonders.
+    /// Writes down which process holds it, for a person who wonders. The time stamp stays as it is:
+    /// it tells of runs that came to their end, and this one has just begun.
     ///
     /// # Errors
     /// [`Kind::Disk`] if the lock file cannot be written.
     pub fn sign(&mut self, pid: u32) -> Result<()> {
+        self.write(pid).map_err(|error| self.failed(&error))
+    }
+
+    fn write(&mut self, pid: u32) -> io::Result<()> {
+        let before = self.file.metadata()?;
+        // A lock file that has just been made tells of no run at all.
+        let ended = if before.len() == 0 {
+            SystemTime::UNIX_EPOCH
+        } else {
+            before.modified()?
+        };
         let text = format!("{pid}\n");
-        if holder(&mut self.file) == Some(pid) {
-            return Ok(());
-        }
-        self.file
-            .rewind()
-            .and_then(|()| self.file.write_all(text.as_bytes()))
-            .and_then(|()| self.file.set_len(text.len() as u64))
-            .map_err(|error| self.failed(&error))
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())?;
+        self.file.set_len(text.len() as u64)?;
+        self.file.set_modified(ended)
     }
 
     /// Notes by its time stamp that a run came to its end.
@@ -167,6 +175,29 @@ mod tests {
         let path = folder.path().join("state.lock");
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), then);
         assert_eq!(fs::read_to_string(&path).unwrap(), "7\n");
+    }
+
+    #[test]
+    fn signing_it_leaves_its_time_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let modified = || {
+            fs::metadata(folder.path().join("state.lock"))
+                .unwrap()
+                .modified()
+                .unwrap()
+        };
+        let mut lock = ours(&state);
+        lock.sign(7).unwrap();
+        assert_eq!(
+            modified(),
+            SystemTime::UNIX_EPOCH,
+            "no run came to its end yet"
+        );
+        let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        lock.touch(then).unwrap();
+        lock.sign(8).unwrap();
+        assert_eq!(modified(), then);
     }
 
     #[test]

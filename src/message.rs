@@ -135,7 +135,7 @@ impl BodyDigest {
 ///
 /// As text: the parts in 16 hexadecimal digits each with a colon between, `hhhh…:bbbb…` or `hhhh…:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "String", try_from = "std::borrow::Cow<'_, str>")]
 pub struct Digest {
     /// Over Date, From and Subject.
     pub header: HeaderDigest,
@@ -183,10 +183,10 @@ impl From<Digest> for String {
     }
 }
 
-impl TryFrom<String> for Digest {
+impl TryFrom<std::borrow::Cow<'_, str>> for Digest {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Digest, String> {
+    fn try_from(text: std::borrow::Cow<'_, str>) -> Result<Digest, String> {
         text.parse()
     }
 }
@@ -228,7 +228,9 @@ impl Identity {
             hash.update(b"\n");
         }
         Identity {
-            id: MessageId::from_field(&first(HeaderName::MessageId)),
+            // What looks like an id of ours is a stranger's joke, and no id.
+            id: MessageId::from_field(&first(HeaderName::MessageId))
+                .filter(MessageId::is_from_field),
             header: HeaderDigest(first_64_bits(hash)),
         }
     }
@@ -348,6 +350,12 @@ fn head_length(octets: &[u8]) -> usize {
 /// Servers fold lines anew and turn tabs into blanks; what they leave is compared. NUL octets are
 /// left out, because Gmail never gets them.
 fn unfold(value: &str) -> String {
+    if !value
+        .bytes()
+        .any(|octet| octet.is_ascii_whitespace() || octet == 0)
+    {
+        return value.to_owned();
+    }
     let value: String = value
         .chars()
         .filter(|character| *character != '\0')
@@ -402,7 +410,7 @@ mod tests {
 
     #[test]
     fn the_id_is_the_first_fields_value_unfolded_and_trimmed() {
-        let cases: [(&[u8], Option<&str>); 12] = [
+        let cases: [(&[u8], Option<&str>); 13] = [
             (b"Message-ID: <a@b>\r\n\r\nbody", Some("<a@b>")),
             (b"message-id:<a@b>  \n\n", Some("<a@b>")),
             (b"Message-ID:\r\n <a@b>\r\n\r\n", Some("<a@b>")),
@@ -414,6 +422,7 @@ mod tests {
             (b"Message-ID: no brackets\r\n\r\n", Some("no brackets")),
             (b"Message-ID: <>\r\n\r\n", None),
             (b"Message-ID:\r\n\r\n", None),
+            (b"Message-ID: sha256:0123456789abcdef\r\n\r\n", None),
             (b"Subject: x\r\n\r\nMessage-ID: <in@body>\r\n", None),
             (b"Message-ID: <no-end@b>", Some("<no-end@b>")),
             (b"", None),

@@ -65,9 +65,11 @@ impl Progress for Bar<'_> {
             return;
         }
         let bar = self.drawn.get_or_insert_with(|| {
-            self.screen
-                .0
-                .add(ProgressBar::no_length().with_style(style()))
+            self.screen.0.add(
+                ProgressBar::no_length()
+                    .with_style(style())
+                    .with_message("0 B"),
+            )
         });
         bar.set_length((self.done + messages) as u64);
     }

@@ -10,7 +10,7 @@ use log::{debug, warn};
 use crate::config::{Server, SourceConfig};
 use crate::connection::{Patience, Trust};
 use crate::error::{Error, Kind, Result};
-use crate::message::{Listed, Mailbox, Uid, UidSet, UidValidity};
+use crate::message::{Identity, Listed, Mailbox, Uid, UidSet, UidValidity};
 use crate::secret::{Password, Secret};
 use crate::session::{Failure, Login, Session, Unopened};
 use crate::sync::{Fetched, Search, Source};
@@ -42,8 +42,14 @@ pub struct ImapSource {
     access: Access,
     session: Option<Session>,
     uid_validity: UidValidity,
-    /// Sizes from the last listing, to bound what a fetch may cost.
-    sizes: BTreeMap<Uid, u64>,
+    /// What the last listing said, to bound what a fetch may cost and to know again what it gives.
+    listed: BTreeMap<Uid, Expected>,
+}
+
+/// What a listing said of a message.
+struct Expected {
+    size: u64,
+    identity: Identity,
 }
 
 /// All that is needed to open it again.
@@ -90,7 +96,7 @@ impl ImapSource {
             access,
             session: Some(session),
             uid_validity: mailbox.uid_validity,
-            sizes: BTreeMap::new(),
+            listed: BTreeMap::new(),
         };
         Ok((source, mailbox))
     }
@@ -188,8 +194,11 @@ impl ImapSource {
 
     /// What the response to a fetch of these messages may cost.
     fn allowance(&self, uids: &[Uid]) -> u64 {
-        let known = uids.iter().filter_map(|uid| self.sizes.get(uid));
-        let octets = known.fold(0, |sum: u64, size| sum.saturating_add(*size));
+        let known = uids
+            .iter()
+            .filter_map(|uid| self.listed.get(uid))
+            .map(|expected| expected.size);
+        let octets = known.fold(0, |sum: u64, size| sum.saturating_add(size));
         // Sizes may be off by the line ends, and flags and the like come on top.
         octets.saturating_mul(2).max(SMALLEST_ALLOWANCE)
     }
@@ -237,9 +246,9 @@ impl Source for ImapSource {
             self.list_some(some, &mut breaks, &mut listed)?;
         }
         listed.sort_by_key(|listed| listed.uid);
-        self.sizes = listed
+        self.listed = listed
             .iter()
-            .map(|listed| (listed.uid, listed.size))
+            .map(|listed| (listed.uid, Expected::from(listed)))
             .collect();
         Ok(listed)
     }
@@ -267,9 +276,11 @@ impl Source for ImapSource {
         Ok(uids
             .iter()
             .map(|uid| {
-                let size = self.sizes.get(uid).copied().unwrap_or(0);
                 let fetched = bodies.remove(uid).unwrap_or(Fetched::Missing);
-                distrust_nothing(fetched, size)
+                match self.listed.get(uid) {
+                    Some(expected) => expected.check(*uid, fetched),
+                    None => fetched,
+                }
             })
             .collect())
     }
@@ -324,19 +335,63 @@ fn set_of(ranges: &[(Uid, Uid)]) -> UidSet {
     set
 }
 
-/// Some servers give an empty text for a message that they cannot read.
-fn distrust_nothing(fetched: Fetched, size: u64) -> Fetched {
-    match fetched {
-        Fetched::Octets(octets) if octets.is_empty() && size > 0 => {
-            Fetched::Unreadable(format!("the server gives nothing for its {size} octets"))
+impl From<&Listed> for Expected {
+    fn from(listed: &Listed) -> Expected {
+        Expected {
+            size: listed.size,
+            identity: listed.identity.clone(),
         }
-        other => other,
+    }
+}
+
+impl Expected {
+    /// Takes nothing for the message but the message.
+    fn check(&self, uid: Uid, fetched: Fetched) -> Fetched {
+        match fetched {
+            Fetched::Octets(octets) if octets.is_empty() && self.size > 0 => {
+                let size = self.size;
+                Fetched::Unreadable(format!("the server gives nothing for its {size} octets"))
+            }
+            Fetched::Octets(octets) if self.is_another(&octets) => {
+                warn!("uid {uid}: the server gives another message than the one that it listed");
+                Fetched::Missing
+            }
+            other => other,
+        }
+    }
+
+    /// Courier gives a text of its own, "This message is no longer available", for a message that
+    /// another session has removed. Told by everything that can be told, because there are servers
+    /// whose sizes are wrong, and some whose listings show a header in another form.
+    fn is_another(&self, octets: &[u8]) -> bool {
+        let found = Identity::of_header(octets);
+        self.identity.id.is_some()
+            && self.identity.id != found.id
+            && self.identity.header != found.header
+            && self.size != octets.len() as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_the_servers_own_is_not_taken_for_the_message() {
+        let message = b"Message-ID: <a@b>\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
+        let expected = Expected {
+            size: message.len() as u64,
+            identity: Identity::of_header(message),
+        };
+        let check = |octets: &[u8]| expected.check(Uid::MIN, Fetched::Octets(octets.to_vec()));
+        assert_eq!(check(message), Fetched::Octets(message.to_vec()));
+        let text = b"From: System Administrator <root@localhost>\r\n\
+                     Subject: message unavailable\r\n\r\nNo longer available.\r\n";
+        assert_eq!(check(text), Fetched::Missing);
+        // A size that is wrong, or a header in another form, alone proves nothing.
+        let longer = [message.as_slice(), b"more\r\n"].concat();
+        assert_eq!(check(&longer), Fetched::Octets(longer.clone()));
+    }
 
     #[test]
     fn days_are_written_as_search_wants_them() {

@@ -2,7 +2,12 @@
 //! target, which has every bearer token checked; and what a group of ten costs either side.
 
 // A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 mod dovecot;
 mod program;
@@ -11,7 +16,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use dovecot::{Dovecot, Held, Introspection, PASSWORD};
+use dovecot::client::Held;
+use dovecot::{Dovecot, Introspection, PASSWORD};
 use program::{Home, Ran, program};
 use serde_json::json;
 use tempfile::TempDir;

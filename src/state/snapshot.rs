@@ -1,9 +1,11 @@
 //! The snapshot: `sync_state.json`, ours and every form that the Python original wrote.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Account, Cursor, DatePass, GmailMemory, Known, Parked, Refused, SourceMemory, State};
@@ -78,18 +80,88 @@ struct Found {
     foreign: Map<String, Value>,
 }
 
-/// The ids in the forms that the original ever wrote.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Ids {
-    List(Vec<String>),
-    Map(HashMap<String, Value>),
-    Nothing(()),
+/// The ids in the forms that the original ever wrote: a list, or a map to a time or null.
+#[derive(Default)]
+struct Ids(Vec<(String, Time)>);
+
+/// A time in a form that the original ever wrote; `None` for anything else.
+struct Time(Option<DateTime<Utc>>);
+
+// Read by hand: derived code would build every id twice, and a run with nothing new does little
+// else than read the state.
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ids, D::Error> {
+        struct Forms;
+
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Ids;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of ids, or a map from id to time")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Ids, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(id) = list.next_element()? {
+                    ids.push((id, Time(None)));
+                }
+                Ok(Ids(ids))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ids, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    ids.push(entry);
+                }
+                Ok(Ids(ids))
+            }
+
+            fn visit_unit<E>(self) -> Result<Ids, E> {
+                Ok(Ids::default())
+            }
+        }
+
+        deserializer.deserialize_any(Forms)
+    }
 }
 
-impl Default for Ids {
-    fn default() -> Self {
-        Ids::Nothing(())
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        struct AnyForm;
+
+        impl Visitor<'_> for AnyForm {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Time, E> {
+                Ok(Time(parse_time(text)))
+            }
+
+            fn visit_unit<E>(self) -> Result<Time, E> {
+                Ok(Time(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Time, E> {
+                Ok(Time(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Time, E> {
+                Ok(Time(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Time, E> {
+                Ok(Time(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Time, E> {
+                Ok(Time(None))
+            }
+        }
+
+        deserializer.deserialize_any(AnyForm)
     }
 }
 
@@ -126,18 +198,13 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
 
 /// Reads a snapshot: the state and its serial number. Ids without a time count from `now`.
 pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Unreadable> {
-    // The version first: a later one may have other shapes.
-    #[derive(Deserialize)]
-    struct Version {
-        #[serde(default)]
-        version: Option<u64>,
-    }
-    let garbage = |error: serde_json::Error| Unreadable::Garbage(error.to_string());
-    let Version { version } = serde_json::from_slice(octets).map_err(garbage)?;
-    if let Some(newer) = version.filter(|version| *version > VERSION) {
+    let found: Found = match serde_json::from_slice(octets) {
+        Ok(found) => found,
+        Err(error) => return Err(newer(octets).unwrap_or(Unreadable::Garbage(error.to_string()))),
+    };
+    if let Some(newer) = found.version.filter(|version| *version > VERSION) {
         return Err(Unreadable::Newer(newer));
     }
-    let found: Found = serde_json::from_slice(octets).map_err(garbage)?;
     let original_mark = found.last_source_uid.as_ref().and_then(Value::as_u64);
     let state = State {
         account: found.account,
@@ -159,27 +226,30 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Un
     Ok((state, found.serial))
 }
 
+/// What cannot be read may be of a later version, which may have other shapes.
+fn newer(octets: &[u8]) -> Option<Unreadable> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u64,
+    }
+    let Version { version } = serde_json::from_slice(octets).ok()?;
+    (version > VERSION).then_some(Unreadable::Newer(version))
+}
+
 fn known(
-    ids: Ids,
+    Ids(ids): Ids,
     mut digests: HashMap<String, Vec<Digest>>,
     now: DateTime<Utc>,
 ) -> HashMap<MessageId, Known> {
-    let timed: Vec<(String, Value)> = match ids {
-        Ids::List(ids) => ids.into_iter().map(|id| (id, Value::Null)).collect(),
-        Ids::Map(ids) => ids.into_iter().collect(),
-        Ids::Nothing(()) => Vec::new(),
-    };
-    timed
-        .into_iter()
-        .filter_map(|(text, at)| {
-            let digests = digests.remove(&text).unwrap_or_default();
-            let at = at
-                .as_str()
-                .and_then(parse_time)
-                .map_or(now, |at| at.min(now));
-            MessageId::from_field(&text).map(|id| (id, Known { at, digests }))
-        })
-        .collect()
+    let mut known = HashMap::with_capacity(ids.len());
+    for (text, Time(at)) in ids {
+        let digests = digests.remove(&text).unwrap_or_default();
+        let at = at.map_or(now, |at| at.min(now));
+        if let Some(id) = MessageId::from_field(&text) {
+            known.insert(id, Known { at, digests });
+        }
+    }
+    known
 }
 
 /// Reads a time as the original and we wrote it; one without a zone is in UTC.

@@ -124,12 +124,16 @@ impl Engine<'_> {
             listed.uid
         );
         let before = self.store.state().parked.get(&listed.uid);
-        // What was itself sent must keep its mark: it is looked up for its own sake.
+        // What was itself sent must keep its mark and its body's digest: it is looked up for its
+        // own sake.
         let sent = before.and_then(|before| before.sent);
+        let read = before
+            .and_then(|before| before.digest)
+            .filter(|digest| digest.body.is_some());
         let parked = Parked {
             id: Some(id),
             date: listed.internal_date,
-            digest: Some(digest),
+            digest: read.or(Some(digest)),
             since: before.map_or(now, |before| before.since),
             tries: before.map_or(0, |before| before.tries),
             retry_after,
@@ -200,7 +204,7 @@ impl Engine<'_> {
         } = listed;
         match holding {
             Holding::Held => self.report.found += 1,
-            Holding::Other | Holding::Absent => self.report.known += 1,
+            Holding::Other | Holding::Absent | Holding::Unclear => self.report.known += 1,
         }
         self.progress.settled(0);
         let Some(id) = id else {
@@ -208,7 +212,10 @@ impl Engine<'_> {
                 uids: UidSet::from_iter([uid]),
             });
         };
-        log::info!("{id} (uid {uid}) was delivered another way");
+        match holding {
+            Holding::Held => log::info!("{id} (uid {uid}) is at gmail already"),
+            _ => log::info!("{id} (uid {uid}) was delivered before, and is gone at gmail"),
+        }
         let digest = Digest { header, body: None };
         self.store.record(Event::Done {
             uid,

@@ -109,12 +109,10 @@ impl<'a> Engine<'a> {
     fn pass(&mut self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<()> {
         // A pass by date that was cut short considers what was there when it began; what came
         // later is above the cursor that it leaves.
-        let last = loop {
-            match self.round(mailbox)? {
-                Round::ByDate => {}
-                last => break last,
-            }
-        };
+        let mut last = self.round(mailbox)?;
+        if last == Round::ByDate {
+            last = self.round(mailbox)?;
+        }
         let age = self.store.state().last_sync.map(|last| started - last);
         if last == Round::Unfinished {
             return Ok(());
@@ -315,6 +313,7 @@ impl<'a> Engine<'a> {
             parked: Parked {
                 tries,
                 retry_after: now + retry_step(tries),
+                why: why.to_owned(),
                 ..parked
             },
         })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
 use super::{Holding, Reach};
 use crate::message::{Digest, Listed, Mailbox, Uid};
@@ -118,6 +118,7 @@ fn begin(
     DatePass {
         source: source.to_owned(),
         since: since.min(unfinished),
+        began: Some(now.trunc_subsecs(0)),
         uid_validity: mailbox.uid_validity,
         uid_next: mailbox.uid_next,
         strays: Vec::new(),
@@ -134,8 +135,15 @@ pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a Parked>) -> BTreeSet<N
     let days = strays
         .filter_map(|stray| stray.date)
         .map(|date| date.date_naive());
-    days.flat_map(|day| [day - Days::new(1), day, day + Days::new(1)])
-        .collect()
+    days.flat_map(|day| {
+        [
+            day.checked_sub_days(Days::new(1)),
+            Some(day),
+            day.checked_add_days(Days::new(1)),
+        ]
+    })
+    .flatten()
+    .collect()
 }
 
 /// Says whether a message was received late enough for this pass by date; one without a readable
@@ -194,9 +202,12 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
                 .iter()
                 .filter(|digest| digest.header == listed.identity.header)
                 .collect();
+            // In a pass by date it has another UID than it had, and is the same all the same; unless
+            // this very pass has delivered one like it.
+            let moved = manner == Manner::ByDate && !state.delivered_in_this_pass(id);
             if same.is_empty() {
                 ask
-            } else if manner == Manner::ByDate || same.iter().any(|digest| digest.body.is_none()) {
+            } else if moved || same.iter().any(|digest| digest.body.is_none()) {
                 Verdict::Known
             } else {
                 Verdict::ReadToDecide
@@ -209,6 +220,265 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
 pub(super) fn must_deliver(holding: Holding, if_absent: IfAbsent) -> bool {
     match (holding, if_absent) {
         (Holding::Held, _) | (Holding::Absent, IfAbsent::Leave) => false,
-        (Holding::Other, _) | (Holding::Absent, IfAbsent::Deliver) => true,
+        (Holding::Other | Holding::Unclear, _) | (Holding::Absent, IfAbsent::Deliver) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{BodyDigest, Flags, Identity, UidValidity};
+    use crate::state::Event;
+
+    const SOURCE: &str = "alice@mail.example.com/INBOX";
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn now() -> DateTime<Utc> {
+        at("2026-11-22T12:00:00Z")
+    }
+
+    fn uid(number: u32) -> Uid {
+        Uid::new(number).unwrap()
+    }
+
+    fn mailbox(uid_validity: u32, uid_next: u32) -> Mailbox {
+        let uid_validity = UidValidity::new(uid_validity).unwrap();
+        Mailbox {
+            uid_validity,
+            uid_next: uid(uid_next),
+            exists: 1,
+        }
+    }
+
+    fn state(events: impl IntoIterator<Item = Event>) -> State {
+        let mut state = State::default();
+        events.into_iter().for_each(|event| state.apply(event));
+        state
+    }
+
+    fn cursor(uid: u32) -> Event {
+        let uid_validity = UidValidity::new(7).unwrap();
+        Event::Cursor(Cursor {
+            source: SOURCE.to_owned(),
+            uid_validity,
+            uid,
+        })
+    }
+
+    fn parked(minutes: i64) -> Parked {
+        Parked {
+            id: None,
+            date: None,
+            digest: None,
+            since: now(),
+            tries: 1,
+            retry_after: now() + TimeDelta::minutes(minutes),
+            why: String::new(),
+            sent: None,
+        }
+    }
+
+    fn due_in(state: &State, mailbox: &Mailbox) -> Due {
+        due(state, mailbox, SOURCE, 7, now()).due
+    }
+
+    fn since(due: &Due) -> DateTime<Utc> {
+        match due {
+            Due::ByDate(pass, Begun::Now) => pass.since,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn above_the_cursor_everything_is_due() {
+        let state = state([cursor(40)]);
+        assert_eq!(due_in(&state, &mailbox(7, 41)), Due::Nothing);
+        assert_eq!(
+            due_in(&state, &mailbox(7, 44)),
+            Due::Between(uid(41), uid(43))
+        );
+    }
+
+    #[test]
+    fn a_first_run_goes_by_date_and_exactly_so_many_days_back() {
+        let due = due_in(&State::default(), &mailbox(7, 44));
+        assert_eq!(since(&due), at("2026-11-15T12:00:00Z"));
+        let Due::ByDate(pass, _) = due else { panic!() };
+        assert_eq!(ask_since(&pass).to_string(), "2026-11-14");
+        assert_eq!(pass.uid_next, uid(44));
+    }
+
+    #[test]
+    fn days_without_end_reach_back_to_the_first_mail() {
+        let plan = super::due(&State::default(), &mailbox(7, 44), SOURCE, u32::MAX, now());
+        assert_eq!(since(&plan.due), DateTime::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_cursor_that_does_not_hold_makes_the_pass_go_by_date() {
+        let synced = Event::Synced {
+            at: at("2026-11-22T10:00:00Z"),
+        };
+        let holding = state([cursor(40), synced]);
+        let mut moved_by_the_original = holding.clone();
+        moved_by_the_original.last_source_uid = 39;
+        let mut higher = holding.clone();
+        higher.apply(Event::Parked {
+            uid: uid(50),
+            parked: parked(0),
+        });
+        let cases = [
+            (&holding, mailbox(8, 44), "another UIDVALIDITY"),
+            (&holding, mailbox(7, 40), "UIDNEXT at the cursor"),
+            (&higher, mailbox(7, 50), "UIDNEXT at a parked message"),
+            (
+                &moved_by_the_original,
+                mailbox(7, 44),
+                "another hand moved the mark",
+            ),
+        ];
+        for (state, mailbox, why) in cases {
+            assert_eq!(
+                since(&due_in(state, &mailbox)),
+                at("2026-11-20T10:00:00Z"),
+                "{why}"
+            );
+        }
+        let elsewhere = super::due(&holding, &mailbox(7, 44), "alice@other/INBOX", 7, now());
+        assert_eq!(
+            since(&elsewhere.due),
+            at("2026-11-20T10:00:00Z"),
+            "another mailbox"
+        );
+    }
+
+    #[test]
+    fn a_last_sync_to_come_does_not_shorten_a_pass_by_date() {
+        let ahead = state([Event::Synced {
+            at: at("2027-01-01T00:00:00Z"),
+        }]);
+        assert_eq!(since(&due_in(&ahead, &mailbox(7, 44))), now() - MARGIN);
+    }
+
+    #[test]
+    fn a_pass_by_date_that_was_cut_short_goes_on_with_the_same_day() {
+        let Due::ByDate(pass, _) = due_in(&State::default(), &mailbox(7, 44)) else {
+            panic!()
+        };
+        let begun = state([Event::DatePass(pass.clone())]);
+        let later = now() + TimeDelta::days(3);
+        let plan = super::due(&begun, &mailbox(7, 60), SOURCE, 7, later);
+        assert_eq!(plan.due, Due::ByDate(pass.clone(), Begun::Before));
+        // In another mailbox it begins anew, and reaches back as far as it was to.
+        let anew = super::due(&begun, &mailbox(8, 60), SOURCE, 7, later);
+        assert_eq!(since(&anew.due), pass.since);
+    }
+
+    #[test]
+    fn parked_messages_are_due_when_their_time_has_come_or_cannot_be_meant() {
+        let mut state = state([cursor(40)]);
+        for (number, minutes) in [(5, -1), (6, 0), (7, 1), (8, 24 * 60), (9, 24 * 60 + 1)] {
+            state.apply(Event::Parked {
+                uid: uid(number),
+                parked: parked(minutes),
+            });
+        }
+        let plan = due(&state, &mailbox(7, 41), SOURCE, 7, now());
+        assert_eq!(plan.parked, [uid(5), uid(6), uid(9)]);
+        let renewed = due(&state, &mailbox(8, 41), SOURCE, 7, now());
+        assert_eq!(renewed.parked, [], "their UIDs count no longer");
+    }
+
+    fn listed(message: &str) -> Listed {
+        Listed {
+            uid: uid(1),
+            size: 1,
+            internal_date: None,
+            flags: Flags::default(),
+            identity: Identity::of_header(message.as_bytes()),
+        }
+    }
+
+    fn done(message: &str, with_body: bool) -> Event {
+        let Identity { id, header } = Identity::of_header(message.as_bytes());
+        let body = with_body.then(|| BodyDigest::of_message(message.as_bytes()));
+        let digest = Digest { header, body };
+        Event::Done {
+            uid: uid(1),
+            id: id.unwrap(),
+            digest,
+            at: now(),
+            appended: true,
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_an_identity_decides() {
+        const SCAN: &str = "Message-ID: <a@b>\r\nSubject: scan\r\n\r\nbody\r\n";
+        const OTHER: &str = "Message-ID: <a@b>\r\nSubject: other\r\n\r\nbody\r\n";
+        const NAMELESS: &str = "Subject: scan\r\n\r\nbody\r\n";
+        let nothing = State::default();
+        let delivered = state([done(SCAN, true)]);
+        let held = state([done(SCAN, false)]);
+        let ask = |reach| Verdict::Ask(reach, IfAbsent::Deliver);
+        let (all_mail, everywhere) = (ask(Reach::AllMail), ask(Reach::Everywhere));
+        let cases = [
+            (&nothing, SCAN, Manner::New, all_mail),
+            (&nothing, SCAN, Manner::ByDate, everywhere),
+            (&delivered, SCAN, Manner::New, Verdict::ReadToDecide),
+            (&delivered, SCAN, Manner::ByDate, Verdict::Known),
+            (&delivered, OTHER, Manner::New, all_mail),
+            (&delivered, OTHER, Manner::ByDate, everywhere),
+            (&held, SCAN, Manner::New, Verdict::Known),
+            (&held, OTHER, Manner::New, all_mail),
+            (&delivered, NAMELESS, Manner::New, all_mail),
+        ];
+        for (state, message, manner, expected) in cases {
+            assert_eq!(
+                verdict(state, &listed(message), manner),
+                expected,
+                "{message} {manner:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn gmails_answer_decides_what_is_delivered() {
+        use Holding::{Absent, Held, Other};
+        use IfAbsent::{Deliver, Leave};
+        for (holding, if_absent, delivers) in [
+            (Held, Deliver, false),
+            (Held, Leave, false),
+            (Other, Deliver, true),
+            (Other, Leave, true),
+            (Absent, Deliver, true),
+            (Absent, Leave, false),
+        ] {
+            assert_eq!(
+                must_deliver(holding, if_absent),
+                delivers,
+                "{holding:?} {if_absent:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stray_is_asked_for_on_its_day_and_the_days_beside_it() {
+        let date = DateTime::parse_from_rfc3339("2026-11-01T00:30:00+02:00").unwrap();
+        let strays = [
+            Parked {
+                date: Some(date),
+                ..parked(0)
+            },
+            parked(0),
+        ];
+        let days: Vec<String> = ask_on(strays.iter())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(days, ["2026-10-31", "2026-11-01", "2026-11-02"]);
     }
 }

@@ -183,10 +183,14 @@ impl Engine<'_> {
 
     fn hand_over(&mut self, ready: Vec<Ready>, intents: Vec<(Uid, Parked, u64)>) -> Result<()> {
         let mut failed = None;
-        for (ready, (uid, ..)) in ready.into_iter().zip(intents) {
+        for (ready, (uid, _, unsent)) in ready.into_iter().zip(intents) {
             if failed.is_none() {
                 match self.target.submit(ready.message) {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        // What has settled meanwhile may say that no more should be sent.
+                        failed = self.drain().err();
+                        continue;
+                    }
                     Err(error) => failed = Some(error),
                 }
             }
@@ -195,7 +199,11 @@ impl Engine<'_> {
                 .in_flight
                 .remove(&uid)
                 .and_then(|message| message.before);
-            self.store.record(Event::Returned { uid, before })?;
+            self.store.record(Event::Returned {
+                uid,
+                before,
+                unsent,
+            })?;
         }
         failed.map_or(Ok(()), Err)
     }

@@ -90,7 +90,7 @@ impl Client {
     pub fn messages(&mut self, folder: &str) -> Vec<Held> {
         self.command(&format!("EXAMINE \"{folder}\""));
         let answer = self.command("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])");
-        self.command("UNSELECT");
+        self.command("CLOSE");
         let mut rest = answer.as_slice();
         let mut held = Vec::new();
         while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {

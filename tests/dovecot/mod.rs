@@ -22,8 +22,7 @@ pub mod client;
 pub mod introspection;
 
 pub use certificate::Certificate;
-#[allow(unused_imports)] // Not every test holds a connection.
-pub use client::{Client, Held};
+pub use client::Client;
 pub use introspection::Introspection;
 
 /// The password of every user; what must be quoted or encoded on its way is in it.

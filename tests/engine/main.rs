@@ -6,6 +6,7 @@
 mod cut;
 mod dice;
 mod disk;
+mod rules;
 mod run;
 mod schedules;
 mod world;

@@ -136,7 +136,12 @@ impl Home {
     /// Lets so many minutes pass for what the state remembers: every time in it at which something
     /// was sent, or may be tried again, moves back.
     pub fn let_pass(&self, minutes: i64) {
-        for name in ["sync_state.json", "sync_state.json.journal"] {
+        self.let_pass_for("sync_state.json", minutes);
+    }
+
+    /// The same for a state file of another name.
+    pub fn let_pass_for(&self, state: &str, minutes: i64) {
+        for name in [state, &format!("{state}.journal")] {
             let Ok(text) = fs::read_to_string(self.path(name)) else {
                 continue;
             };

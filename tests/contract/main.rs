@@ -1,0 +1,63 @@
+//! What `Source` and `Target` promise, against every server that the tests have: one list of tests,
+//! run on real servers and on the doubles, so that the doubles cannot drift from what is real.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod courier;
+#[path = "../dovecot/mod.rs"]
+mod dovecot;
+mod source;
+mod sources;
+mod target;
+mod targets;
+
+use chrono::{DateTime, FixedOffset};
+
+/// A message to be put into a mailbox, or as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mail {
+    octets: Vec<u8>,
+    date: DateTime<FixedOffset>,
+    /// As APPEND lists them, sorted.
+    flags: String,
+}
+
+/// A date, for tests that know what they write.
+fn date(text: &str) -> DateTime<FixedOffset> {
+    DateTime::parse_from_rfc3339(text).unwrap()
+}
+
+/// Mail of the third of February 2026, at noon so that it is that day nearly everywhere.
+fn mail(octets: impl AsRef<[u8]>) -> Mail {
+    Mail {
+        octets: octets.as_ref().to_vec(),
+        date: date("2026-02-03T12:00:00Z"),
+        flags: String::new(),
+    }
+}
+
+/// Mail under an id.
+fn with_id(id: &str, subject: &str, body: &str) -> Vec<u8> {
+    format!(
+        "Message-ID: {id}\r\nDate: Mon, 3 Feb 2020 04:05:06 +0100\r\nFrom: a@example.com\r\n\
+         Subject: {subject}\r\n\r\n{body}\r\n"
+    )
+    .into_bytes()
+}
+
+/// The copied flags among these, in order.
+fn copied(flags: &[String]) -> String {
+    let copied = ["\\Seen", "\\Flagged", "\\Answered"];
+    let is_set = |flag: &&str| flags.iter().any(|set| set.eq_ignore_ascii_case(flag));
+    copied
+        .into_iter()
+        .filter(is_set)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

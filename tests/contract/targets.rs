@@ -1,0 +1,201 @@
+//! The servers that mail goes to.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use double::GmailOptions;
+use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
+use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::gmail::{Gmail, Settings};
+use tempfile::TempDir;
+
+use crate::dovecot::{self, Introspection};
+use crate::{Mail, copied};
+
+/// An account that takes mail, with a folder that a test can look at.
+pub trait Account {
+    fn server(&self) -> Server;
+    fn user(&self) -> String;
+    /// A token that the server takes.
+    fn token(&self) -> String;
+    fn files(&self) -> &TempDir;
+    /// The folder that mail goes to: whatever is there is found in All Mail, too.
+    fn folder(&self) -> &'static str;
+    /// What is in it, with the UIDs.
+    fn messages(&self) -> Vec<(u32, Mail)>;
+    /// The reader throws a message away.
+    fn trash(&self, uid: u32);
+    /// How many messages a folder has, by its name on the wire.
+    fn count(&self, folder: &str) -> usize;
+    /// Every connection ends.
+    fn kick(&self);
+
+    fn target(&self) -> Gmail {
+        self.target_with(&self.token(), self.folder())
+    }
+
+    fn target_with(&self, token: &str, folder: &str) -> Gmail {
+        let token_file = self.files().path().join("token.json");
+        fs::write(&token_file, format!(r#"{{"token":"{token}"}}"#)).unwrap();
+        Gmail::new(Settings {
+            config: TargetConfig {
+                server: self.server(),
+                user: self.user(),
+                token_file,
+                folder: folder.to_owned(),
+                connections: 3,
+            },
+            now: Arc::new(Utc::now),
+            patience: Patience::default(),
+            refused: None,
+            is_dry_run: false,
+        })
+    }
+}
+
+const USER: &str = "bob@example.com";
+
+/// Dovecot, which asks whether a token is good.
+pub struct Dovecot {
+    server: dovecot::Dovecot,
+    files: TempDir,
+    _introspection: Introspection,
+}
+
+impl Dovecot {
+    pub fn start() -> Dovecot {
+        let introspection = Introspection::start();
+        introspection.issue("good", USER);
+        Dovecot {
+            server: dovecot::Dovecot::start_target(&introspection),
+            files: TempDir::new().unwrap(),
+            _introspection: introspection,
+        }
+    }
+}
+
+impl Account for Dovecot {
+    fn server(&self) -> Server {
+        self.server.server()
+    }
+
+    fn user(&self) -> String {
+        USER.to_owned()
+    }
+
+    fn token(&self) -> String {
+        "good".to_owned()
+    }
+
+    fn files(&self) -> &TempDir {
+        &self.files
+    }
+
+    fn folder(&self) -> &'static str {
+        "[Gmail]/Alle Nachrichten"
+    }
+
+    fn messages(&self) -> Vec<(u32, Mail)> {
+        let held = self.server.client(USER).messages(self.folder());
+        held.into_iter()
+            .map(|held| {
+                let mail = Mail {
+                    octets: held.octets,
+                    date: held.internal_date,
+                    flags: copied(&held.flags),
+                };
+                (held.uid, mail)
+            })
+            .collect()
+    }
+
+    fn trash(&self, uid: u32) {
+        let mut client = self.server.client(USER);
+        client.command(&format!("SELECT \"{}\"", self.folder()));
+        client.command(&format!("UID MOVE {uid} \"[Gmail]/Papierkorb\""));
+    }
+
+    fn count(&self, folder: &str) -> usize {
+        self.server.client(USER).messages(folder).len()
+    }
+
+    fn kick(&self) {
+        self.server.kick(USER);
+    }
+}
+
+/// The double of Gmail.
+pub struct Double {
+    gmail: double::Gmail,
+    files: TempDir,
+}
+
+impl Double {
+    pub fn start() -> Double {
+        Double {
+            gmail: double::Gmail::start(GmailOptions::default()),
+            files: TempDir::new().unwrap(),
+        }
+    }
+}
+
+impl Account for Double {
+    fn server(&self) -> Server {
+        let ca_file = self.files.path().join("ca.pem");
+        fs::write(&ca_file, self.gmail.ca_pem()).unwrap();
+        Server {
+            host: "127.0.0.1".to_owned(),
+            port: self.gmail.port(),
+            tls: Tls::Implicit,
+            tls_name: "localhost".to_owned(),
+            ca_file: Some(ca_file),
+        }
+    }
+
+    fn user(&self) -> String {
+        self.gmail.user()
+    }
+
+    fn token(&self) -> String {
+        self.gmail
+            .tokens()
+            .issue(&self.user(), Duration::from_hours(1))
+    }
+
+    fn files(&self) -> &TempDir {
+        &self.files
+    }
+
+    fn folder(&self) -> &'static str {
+        "INBOX"
+    }
+
+    fn messages(&self) -> Vec<(u32, Mail)> {
+        let stored = self.gmail.messages("INBOX");
+        stored
+            .into_iter()
+            .map(|stored| {
+                let mail = Mail {
+                    octets: stored.octets,
+                    date: stored.internal_date,
+                    flags: copied(&stored.flags),
+                };
+                (stored.uid, mail)
+            })
+            .collect()
+    }
+
+    fn trash(&self, uid: u32) {
+        self.gmail.trash(uid);
+    }
+
+    fn count(&self, folder: &str) -> usize {
+        self.gmail.messages(&folder.replace('\\', "")).len()
+    }
+
+    fn kick(&self) {
+        self.gmail.disconnect();
+    }
+}

@@ -1,0 +1,432 @@
+//! A disk that is full, cannot be written, or gives back something else than was written: a clear
+//! line, the exit status that says so, and nothing lost or sent twice afterwards.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod program;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{TimeDelta, Utc};
+use double::{Event, Fault, GmailOptions, SourceOptions, Unfinished};
+use program::{Home, Ran};
+use serde_json::json;
+
+const MESSAGES: usize = 15;
+
+/// A home with mail waiting. Gmail keeps what comes twice, and what was cut.
+fn home() -> Home {
+    let home = Home::with(
+        SourceOptions::default(),
+        GmailOptions {
+            deduplicates: false,
+            unfinished: Unfinished::Stored,
+            ..GmailOptions::default()
+        },
+    );
+    for number in 0..MESSAGES {
+        deliver(&home, number, TimeDelta::hours(1));
+    }
+    home
+}
+
+fn mail(number: usize) -> Vec<u8> {
+    format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n").into()
+}
+
+fn deliver(home: &Home, number: usize, age: TimeDelta) {
+    let date = (Utc::now() - age).fixed_offset();
+    home.source.deliver(&mail(number), date, &[]);
+}
+
+/// Each of the first so many messages is at Gmail once.
+#[track_caller]
+fn assert_arrived(home: &Home, messages: usize) {
+    let arrived: BTreeMap<String, usize> = home
+        .delivered()
+        .into_iter()
+        .map(|(octets, copies)| (octets, copies.len()))
+        .collect();
+    let expected: BTreeMap<String, usize> = (0..messages)
+        .map(|number| (mail(number).escape_ascii().to_string(), 1))
+        .collect();
+    assert_eq!(arrived, expected);
+}
+
+/// It ended with the status that says that the disk is at fault, and one line that names the file.
+#[track_caller]
+fn assert_blames_the_disk(ran: &Ran, file: &str) {
+    assert_eq!(ran.status, Some(74), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains(file), "{ran:?}");
+}
+
+/// Once the disk is well again: until nothing is left to be done.
+#[track_caller]
+fn recover(home: &Home, state: &str) {
+    for _ in 0..3 {
+        home.let_pass_for(state, 10);
+        let ran = home.run_with(&["--state-file", state]);
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+    }
+    assert_arrived(home, MESSAGES);
+}
+
+// A full disk.
+
+/// A small file system of its own, in memory; gone with the value.
+struct FileSystem {
+    folder: PathBuf,
+}
+
+impl FileSystem {
+    fn mount(folder: PathBuf, size: &str) -> FileSystem {
+        fs::create_dir(&folder).unwrap();
+        let is_mounted = mount(&["-t", "tmpfs", "-o", size, "tmpfs"], &folder);
+        assert!(is_mounted, "nobody but root may mount");
+        FileSystem { folder }
+    }
+
+    /// Makes it read-only, or no longer.
+    fn remount(&self, how: &str) {
+        assert!(mount(&["-o", &format!("remount,{how}")], &self.folder));
+    }
+}
+
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.folder).status();
+    }
+}
+
+fn mount(options: &[&str], folder: &Path) -> bool {
+    let mounted = Command::new("mount")
+        .args(options)
+        .arg(folder)
+        .stderr(Stdio::null())
+        .status();
+    mounted.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn files_that_may_not_grow_stop_the_run_and_nothing_is_lost_or_doubled() {
+    // As a full disk: a write is cut short or refused. It needs no rights, and meets every file
+    // after each number of half kilobytes.
+    let mut blamed = 0;
+    for blocks in 1..30 {
+        let home = home();
+        let mut command = Command::new("sh");
+        let whole = home.command();
+        command
+            .args([
+                "-c",
+                "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"",
+                "sh",
+            ])
+            .arg(blocks.to_string())
+            .arg(whole.get_program())
+            .args(whole.get_args())
+            .current_dir(home.path(""));
+        let ran = Ran::from(command.output().unwrap());
+        if ran.status != Some(0) {
+            assert_blames_the_disk(&ran, "sync_state.json");
+            blamed += 1;
+        }
+        recover(&home, "sync_state.json");
+    }
+    assert!((5..29).contains(&blamed), "{blamed}");
+}
+
+#[test]
+#[ignore = "it mounts a file system; contrib/test runs it where that is permitted"]
+fn a_full_file_system_stops_the_run_and_nothing_is_lost_or_doubled() {
+    let mut blamed = 0;
+    for free_pages in 0..8 {
+        let home = home();
+        let state = "full/sync_state.json";
+
+        let _mounted = FileSystem::mount(home.path("full"), "size=44k");
+        let ballast = home.path("full/ballast");
+        fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+        let filled = fs::metadata(&ballast).unwrap().len();
+        let left = filled.saturating_sub(4_096 * free_pages);
+        fs::File::options()
+            .write(true)
+            .open(&ballast)
+            .and_then(|file| file.set_len(left))
+            .unwrap();
+        let ran = home.run_with(&["--state-file", state]);
+        if ran.status != Some(0) {
+            assert_blames_the_disk(&ran, state);
+            assert!(ran.stderr.contains("No space left on device"), "{ran:?}");
+            blamed += 1;
+        }
+        fs::remove_file(&ballast).unwrap();
+        recover(&home, state);
+    }
+    assert!((2..8).contains(&blamed), "{blamed}");
+}
+
+// A folder that cannot be written.
+
+/// Neither server has heard of us.
+#[track_caller]
+fn assert_nobody_was_asked(home: &Home) {
+    assert_eq!(home.source.connections(), 0);
+    assert_eq!(home.gmail.connections(), 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_ends_the_run_before_anybody_is_asked() {
+    let home = home();
+    home.write("file", "");
+    for state in ["nowhere/sync_state.json", "file/sync_state.json"] {
+        let ran = home.run_with(&["--state-file", state]);
+        assert_blames_the_disk(&ran, state);
+        assert!(ran.stderr.contains("must be writable"), "{ran:?}");
+    }
+    // Where another file should be lies a folder.
+    fs::create_dir(home.path("sync_state.json")).unwrap();
+    assert_blames_the_disk(&home.run(), "sync_state.json");
+    assert_nobody_was_asked(&home);
+    fs::remove_dir(home.path("sync_state.json")).unwrap();
+    recover(&home, "sync_state.json");
+}
+
+#[test]
+#[ignore = "it mounts a file system; contrib/test runs it where that is permitted"]
+fn a_read_only_folder_ends_the_run_and_nothing_is_lost_or_doubled() {
+    let home = home();
+    let state = "read-only/sync_state.json";
+    let folder = home.path("read-only");
+    // Mounted, because root may write wherever modes forbid it.
+    let mounted = FileSystem::mount(folder.clone(), "size=1m");
+    let make = |is_read_only: bool| mounted.remount(if is_read_only { "ro" } else { "rw" });
+    make(true);
+    assert!(
+        fs::write(folder.join("probe"), "").is_err(),
+        "it can be written"
+    );
+    assert_blames_the_disk(&home.run_with(&["--state-file", state]), state);
+    assert_nobody_was_asked(&home);
+    make(false);
+    recover(&home, state);
+    // A run that finds a state there, and cannot write it.
+    deliver(&home, MESSAGES, TimeDelta::minutes(1));
+    make(true);
+    assert_blames_the_disk(&home.run_with(&["--state-file", state]), state);
+    assert_arrived(&home, MESSAGES);
+    make(false);
+    assert_eq!(home.run_with(&["--state-file", state]).status, Some(0));
+    assert_arrived(&home, MESSAGES + 1);
+}
+
+// A snapshot that is not what was written.
+
+/// What `sync_state.json` was moved aside to.
+fn put_aside(home: &Home) -> Vec<Vec<u8>> {
+    fs::read_dir(home.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains(".unreadable-"))
+        .map(|path| fs::read(path).unwrap())
+        .collect()
+}
+
+/// A home that has copied all its mail, and then lost what it knew to this; one more comes.
+fn assert_survives(garbage: &[u8]) {
+    let home = home();
+    home.run_well();
+    fs::write(home.path("sync_state.json"), garbage).unwrap();
+    deliver(&home, MESSAGES, TimeDelta::minutes(1));
+    let ran = home.run_well();
+    let said = ran.stdout.lines().find(|line| line.contains(" error "));
+    let said = said.unwrap_or_else(|| panic!("nothing is said: {ran:?}"));
+    assert!(said.contains("sync_state.json"), "{said}");
+    assert_eq!(put_aside(&home), [garbage], "{said}");
+    assert_arrived(&home, MESSAGES + 1);
+    home.run_well();
+    assert_arrived(&home, MESSAGES + 1);
+    assert_eq!(put_aside(&home).len(), 1);
+}
+
+#[test]
+fn a_truncated_snapshot_is_moved_aside_and_everything_is_looked_up() {
+    let home = home();
+    home.run_well();
+    let whole = fs::read(home.path("sync_state.json")).unwrap();
+    for length in [0, 1, whole.len() / 3, whole.len() / 2, whole.len() - 3] {
+        assert_survives(&whole[..length]);
+    }
+}
+
+#[test]
+fn a_snapshot_of_garbage_is_moved_aside_and_everything_is_looked_up() {
+    for garbage in [
+        b"\0\0\0\0\0\0\0\0".as_slice(),
+        b"\xff\xfe not even text",
+        b"null",
+        b"[]",
+        b"{\"version\": 2, \"cursor\": \"x\"}",
+        b"{\"synced_message_ids\": 5}",
+        b"{\"version\": 2}{\"version\": 2}",
+    ] {
+        assert_survives(garbage);
+    }
+}
+
+#[test]
+fn a_snapshot_that_was_old_when_it_broke_is_followed_by_a_longer_look_back() {
+    let home = home();
+    home.run_well();
+    let file = home.path("sync_state.json");
+    fs::write(&file, "garbage").unwrap();
+    let then = SystemTime::now() - Duration::from_hours(20 * 24);
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .and_then(|file| file.set_modified(then))
+        .unwrap();
+    deliver(&home, MESSAGES, TimeDelta::days(15));
+    home.run_well();
+    assert_arrived(&home, MESSAGES + 1);
+}
+
+#[test]
+fn a_state_that_is_taken_away_is_a_first_run() {
+    let home = home();
+    home.run_well();
+    fs::remove_file(home.path("sync_state.json")).unwrap();
+    deliver(&home, MESSAGES, TimeDelta::minutes(1));
+    let ran = home.run_well();
+    assert!(!ran.stdout.contains(" error "), "{ran:?}");
+    assert_arrived(&home, MESSAGES + 1);
+    assert!(put_aside(&home).is_empty());
+}
+
+// A journal that is not what was written.
+
+/// A home whose run was killed while Gmail had read its third message of the second group.
+fn killed_home() -> Home {
+    let home = home();
+    let mut literals = 0;
+    home.gmail.faults().once(
+        move |event| {
+            literals += usize::from(Event::is_literal(event));
+            literals == 13
+        },
+        Fault::Stall,
+    );
+    let mut run = home.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let literals = |home: &Home| {
+        let events = home.gmail.events();
+        events.iter().filter(|event| event.is_literal()).count()
+    };
+    while literals(&home) < 13 {
+        assert!(Instant::now() < deadline, "the run does not go on");
+        std::thread::yield_now();
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    home.gmail.faults().release();
+    home
+}
+
+#[test]
+fn a_torn_journal_is_read_as_far_as_it_is_whole() {
+    let journal = "sync_state.json.journal";
+    let length = fs::read(killed_home().path(journal)).unwrap().len();
+    assert!(length > 2_000, "{length}");
+    for torn in [1, 2, 30, 100, 300, 700, length / 2, length - 10, length] {
+        let home = killed_home();
+        let whole = fs::read(home.path(journal)).unwrap();
+        fs::write(
+            home.path(journal),
+            &whole[..whole.len().saturating_sub(torn)],
+        )
+        .unwrap();
+        recover(&home, "sync_state.json");
+    }
+}
+
+#[test]
+fn garbage_in_the_journal_hides_nothing_that_was_written_before_it() {
+    let journal = "sync_state.json.journal";
+    for garbage in [
+        b"\0\0\0\0\0\0".as_slice(),
+        b"{\"cursor\":",
+        b"\xff\xfe\n{}\n",
+        b"{}\n",
+    ] {
+        let home = killed_home();
+        let mut whole = fs::read(home.path(journal)).unwrap();
+        whole.extend_from_slice(garbage);
+        fs::write(home.path(journal), whole).unwrap();
+        recover(&home, "sync_state.json");
+    }
+}
+
+// A state that is not ours to write.
+
+#[test]
+fn a_state_of_a_later_version_is_refused_and_left_alone() {
+    let home = home();
+    home.run_well();
+    let connections = (home.source.connections(), home.gmail.connections());
+    let mut state = home.state();
+    state["version"] = json!(3);
+    state["cursor"] = json!({ "some other": "shape" });
+    let newer = state.to_string();
+    home.write("sync_state.json", &newer);
+    let ran = home.run();
+    assert_eq!(ran.status, Some(78), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains("version 3"), "{ran:?}");
+    assert_eq!(home.read("sync_state.json"), newer);
+    assert!(put_aside(&home).is_empty());
+    assert_eq!(
+        (home.source.connections(), home.gmail.connections()),
+        connections
+    );
+}
+
+#[test]
+fn a_state_of_another_account_is_refused_and_left_alone() {
+    for other in [
+        json!({ "source_user": "another" }),
+        json!({ "source_folder": "Archive" }),
+        json!({ "target_user": "another@gmail.com" }),
+        json!({ "target_folder": "Archive" }),
+    ] {
+        let home = home();
+        home.run_well();
+        let connections = (home.source.connections(), home.gmail.connections());
+        let (state, config) = (home.read("sync_state.json"), home.read("config.json"));
+        home.configure(&other);
+        let ran = home.run();
+        assert_eq!(ran.status, Some(78), "{ran:?}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+        assert!(ran.stderr.contains("--state-file"), "{ran:?}");
+        assert_eq!(home.read("sync_state.json"), state);
+        assert_eq!(
+            (home.source.connections(), home.gmail.connections()),
+            connections
+        );
+        // The configuration corrected, it goes on.
+        home.write("config.json", &config);
+        deliver(&home, MESSAGES, TimeDelta::minutes(1));
+        home.run_well();
+        assert_arrived(&home, MESSAGES + 1);
+    }
+}

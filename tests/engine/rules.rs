@@ -1,0 +1,339 @@
+//! Rules that random schedules reach too seldom, each in a schedule of its own.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use chrono::TimeDelta;
+use imap_to_gmail_sync::state::disk::Name;
+use serde_json::{Value, json};
+
+use crate::run::{Ended, run, state};
+use crate::world::{Faults, Place, Shared, World};
+
+fn message(number: u32) -> Vec<u8> {
+    format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n").into_bytes()
+}
+
+/// A world in which a first run is over.
+fn world() -> Shared {
+    let world = Rc::new(RefCell::new(World::new(1)));
+    deliver(&world, 1, 0);
+    assert!(matches!(run(&world), Ended::Done(_)));
+    wait(&world, 1);
+    world
+}
+
+fn deliver(world: &Shared, number: u32, days: i64) {
+    let mut world = world.borrow_mut();
+    let date = world.now - TimeDelta::days(days);
+    world.source.deliver(message(number), date);
+}
+
+fn wait(world: &Shared, minutes: i64) {
+    world.borrow_mut().now += TimeDelta::minutes(minutes);
+    world.borrow_mut().store_late();
+}
+
+fn run_with(world: &Shared, faults: Faults) {
+    world.borrow_mut().faults = faults;
+    run(world);
+}
+
+/// The mailbox gets another UIDVALIDITY, with the same mail under other UIDs.
+fn renew(world: &Shared) {
+    let source = &mut world.borrow_mut().source;
+    let messages = std::mem::take(&mut source.messages);
+    source.uid_validity += 1;
+    source.uid_next = 1;
+    for message in messages.into_iter().rev() {
+        source.deliver(message.octets, message.date);
+    }
+}
+
+fn copies(world: &Shared, number: u32) -> usize {
+    let octets = message(number);
+    world
+        .borrow()
+        .gmail
+        .messages
+        .iter()
+        .filter(|there| there.octets == octets)
+        .count()
+}
+
+fn refused(world: &Shared) -> usize {
+    state(world).refused.len()
+}
+
+const REFUSES: Faults = faults().refusing();
+const STORES_LATE: Faults = faults().storing_late();
+
+const fn faults() -> Faults {
+    Faults {
+        hole: 0,
+        unreadable: 0,
+        cut_before: 0,
+        cut_after: 0,
+        stored_late: 0,
+        refusal: 0,
+        gmail_gone: 0,
+        arrival: 0,
+    }
+}
+
+impl Faults {
+    const fn refusing(self) -> Faults {
+        Faults {
+            refusal: 1000,
+            ..self
+        }
+    }
+
+    const fn storing_late(self) -> Faults {
+        Faults {
+            stored_late: 1000,
+            ..self
+        }
+    }
+}
+
+#[test]
+fn an_old_mail_that_is_parked_is_found_again_after_the_mailbox_was_renewed() {
+    let world = world();
+    deliver(&world, 2, 200);
+    run_with(&world, REFUSES);
+    assert_eq!(state(&world).parked.len(), 1);
+    renew(&world);
+    for minutes in [1, 10, 30] {
+        wait(&world, minutes);
+        run(&world);
+    }
+    assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
+}
+
+#[test]
+fn a_parked_mail_that_left_the_source_is_told_of() {
+    let world = world();
+    deliver(&world, 2, 0);
+    run_with(&world, REFUSES);
+    world
+        .borrow_mut()
+        .source
+        .messages
+        .retain(|there| there.octets != message(2));
+    wait(&world, 10);
+    run(&world);
+    let state = state(&world);
+    let why: Vec<&str> = state
+        .refused
+        .values()
+        .map(|refused| refused.why.as_str())
+        .collect();
+    assert_eq!(why, ["it left the source before Gmail took it"]);
+    assert!(state.parked.is_empty());
+}
+
+#[test]
+fn a_parked_mail_that_left_the_source_and_is_at_gmail_is_no_loss() {
+    let world = world();
+    deliver(&world, 2, 0);
+    run_with(&world, REFUSES);
+    world
+        .borrow_mut()
+        .source
+        .messages
+        .retain(|there| there.octets != message(2));
+    let now = world.borrow().now;
+    world.borrow_mut().gmail.put(message(2), now, false);
+    wait(&world, 10);
+    run(&world);
+    assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
+    assert!(state(&world).parked.is_empty());
+}
+
+#[test]
+fn what_the_original_delivered_in_between_does_not_come_back_from_the_trash() {
+    let world = world();
+    deliver(&world, 2, 0);
+    // The original delivers it, and moves its mark; the reader deletes it for good.
+    let snapshot = world.borrow().disk.content(&Name::Snapshot).unwrap();
+    let mut snapshot: Value = serde_json::from_slice(&snapshot).unwrap();
+    snapshot["last_source_uid"] = json!(2);
+    snapshot["synced_message_ids"]["<2@x>"] = Value::Null;
+    world
+        .borrow_mut()
+        .disk
+        .plant(Name::Snapshot, snapshot.to_string().into_bytes());
+    let now = world.borrow().now;
+    world.borrow_mut().gmail.put(message(2), now, false);
+    world.borrow_mut().gmail.messages.last_mut().unwrap().place = Place::Gone;
+    wait(&world, 5);
+    deliver(&world, 3, 0);
+    run(&world);
+    assert_eq!(copies(&world, 2), 1, "the one that was deleted");
+    assert_eq!(copies(&world, 3), 1);
+}
+
+#[test]
+fn a_lost_append_of_a_moment_ago_is_not_given_up_when_the_mailbox_is_renewed() {
+    let world = world();
+    deliver(&world, 2, 0);
+    run_with(&world, STORES_LATE);
+    // Before Gmail has stored it, everything is gone at the source.
+    world.borrow_mut().source.messages.clear();
+    renew(&world);
+    run(&world);
+    assert_eq!(refused(&world), 0, "it is too early to tell");
+    wait(&world, 2);
+    run(&world);
+    assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
+    assert!(state(&world).date_pass.is_none());
+}
+
+#[test]
+fn three_bad_mails_make_gmail_rest_and_hold_up_the_others_no_longer() {
+    let world = world();
+    for number in 2..=8 {
+        deliver(&world, number, 0);
+    }
+    run_with(&world, REFUSES);
+    let remembered = state(&world);
+    assert!(remembered.gmail.retry_after.is_some(), "the account rests");
+    let parked = remembered.parked.len();
+    assert!((3..7).contains(&parked), "{parked} were tried");
+    assert_eq!(run(&world), Ended::Rests);
+    wait(&world, 20);
+    assert!(matches!(run(&world), Ended::Done(_)));
+    assert!((2..=8).all(|number| copies(&world, number) == 1));
+}
+
+#[test]
+fn a_message_is_refused_for_good_only_after_days_and_only_if_others_were_taken() {
+    let world = world();
+    deliver(&world, 2, 0);
+    let refuse_for_days = |with_others: bool| {
+        for round in 0..14_u32 {
+            run_with(&world, REFUSES);
+            wait(&world, 24 * 60);
+            if with_others {
+                // Another mail goes through, between its tries.
+                deliver(&world, 100 + round, 0);
+                let later = state(&world)
+                    .parked
+                    .values()
+                    .next()
+                    .map(|parked| parked.retry_after);
+                let now = world.borrow().now;
+                if later.is_some() {
+                    world.borrow_mut().now = now - TimeDelta::hours(12);
+                    run(&world);
+                    world.borrow_mut().now = now;
+                }
+            }
+        }
+    };
+    refuse_for_days(false);
+    assert_eq!(refused(&world), 0, "perhaps it was Gmail all the time");
+    refuse_for_days(true);
+    assert_eq!((refused(&world), copies(&world, 2)), (1, 0));
+}
+
+#[test]
+fn a_checkpoint_does_not_pass_what_comes_back_unsent() {
+    for seed in 0..60 {
+        let world = world();
+        world.borrow_mut().dice = crate::dice::Dice::new(seed);
+        for number in 2..=40 {
+            deliver(&world, number, 0);
+        }
+        run_with(
+            &world,
+            Faults {
+                gmail_gone: 40,
+                ..faults()
+            },
+        );
+        for minutes in [2, 10] {
+            wait(&world, minutes);
+            run(&world);
+        }
+        let lost: Vec<u32> = (2..=40)
+            .filter(|number| copies(&world, *number) != 1)
+            .collect();
+        assert!(lost.is_empty(), "seed {seed}: {lost:?}");
+    }
+}
+
+#[test]
+fn a_lost_append_that_a_wrong_clock_dated_is_given_up_in_the_end() {
+    let world = world();
+    deliver(&world, 2, 0);
+    world.borrow_mut().now += TimeDelta::days(400);
+    run_with(
+        &world,
+        Faults {
+            cut_before: 1000,
+            ..faults()
+        },
+    );
+    world.borrow_mut().now -= TimeDelta::days(400);
+    world.borrow_mut().source.messages.clear();
+    renew(&world);
+    deliver(&world, 3, 0);
+    for _ in 0..3 {
+        wait(&world, 2);
+        run(&world);
+    }
+    assert!(state(&world).date_pass.is_none());
+    assert_eq!((copies(&world, 3), refused(&world)), (1, 1));
+}
+
+#[test]
+fn a_strangers_mail_under_an_id_like_ours_is_parked_like_any_other() {
+    let world = world();
+    let octets = b"Message-ID: sha256:0123456789abcdef\r\nSubject: x\r\n\r\nbody\r\n".to_vec();
+    let now = world.borrow().now;
+    world.borrow_mut().source.deliver(octets.clone(), now);
+    for _ in 0..4 {
+        run_with(&world, REFUSES);
+        wait(&world, 60);
+    }
+    let remembered = state(&world);
+    assert_eq!((remembered.parked.len(), remembered.refused.len()), (1, 0));
+    assert!(remembered.parked.values().all(|parked| parked.tries > 2));
+    wait(&world, 24 * 60);
+    run(&world);
+    assert_eq!(
+        world
+            .borrow()
+            .gmail
+            .messages
+            .iter()
+            .filter(|there| there.octets == octets)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn above_the_cursor_the_body_tells_messages_of_one_id_and_header_apart() {
+    let world = world();
+    let page = |number: u32| {
+        format!("Message-ID: <fax@x>\r\nSubject: fax\r\n\r\npage {number}\r\n").into_bytes()
+    };
+    for number in [1, 2, 2, 3] {
+        let now = world.borrow().now;
+        world.borrow_mut().source.deliver(page(number), now);
+        run(&world);
+        wait(&world, 1);
+    }
+    let world = world.borrow();
+    for number in 1..=3 {
+        let copies = world
+            .gmail
+            .messages
+            .iter()
+            .filter(|there| there.octets == page(number));
+        assert_eq!(copies.count(), 1, "page {number}");
+    }
+}

@@ -1,0 +1,107 @@
+//! A run with nothing new costs next to nothing, and touches nobody but the source.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod program;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::SystemTime;
+
+use double::SourceOptions;
+use program::Home;
+
+fn home(source: SourceOptions) -> Home {
+    let home = Home::with(source, double::GmailOptions::default());
+    for number in 0..5 {
+        let message = format!("Message-ID: <{number}@x>\r\n\r\nbody\r\n");
+        home.source
+            .deliver(message.as_bytes(), chrono::Utc::now().fixed_offset(), &[]);
+    }
+    home.run_well();
+    assert_eq!(home.gmail.messages("INBOX").len(), 5);
+    home
+}
+
+/// Every file in the folder of a home: its content and its time stamp.
+fn files(home: &Home) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+    fs::read_dir(home.path("."))
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let modified = fs::metadata(&path).unwrap().modified().unwrap();
+            (name, (fs::read(&path).unwrap(), modified))
+        })
+        .collect()
+}
+
+#[test]
+fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
+    let home = home(SourceOptions::default());
+    let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
+    let mut before = files(&home);
+    let ran = home.run_well();
+    assert_eq!(ran.stdout + &ran.stderr, "", "it has nothing to say");
+    assert_eq!(home.gmail.connections(), connections);
+    assert_eq!(home.endpoint.requests().len(), requests);
+    let mut after = files(&home);
+    let lock_before = before.remove("sync_state.json.lock").unwrap();
+    let lock_after = after.remove("sync_state.json.lock").unwrap();
+    assert!(
+        lock_after.1 > lock_before.1,
+        "the time stamp tells that a run came to its end"
+    );
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_time_stamp_of_the_lock_alone() {
+    let home = home(SourceOptions::default());
+    let before = fs::metadata(home.path("sync_state.json.lock"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    home.source
+        .change(|source| source.password = "another".to_owned());
+    assert_eq!(home.run().status, Some(77));
+    let after = fs::metadata(home.path("sync_state.json.lock"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(after, before);
+    assert_eq!(home.state()["source"]["refused_logins"], 1);
+}
+
+#[test]
+fn it_takes_at_most_four_round_trips_after_tls() {
+    for volunteers_capabilities in [true, false] {
+        let home = home(SourceOptions {
+            volunteers_capabilities,
+            ..SourceOptions::default()
+        });
+        let before = home.source.commands().len();
+        home.run_well();
+        let commands = home.source.commands().split_off(before);
+        assert!(commands.len() <= 4, "{commands:?}");
+    }
+}
+
+#[test]
+fn mail_that_came_and_went_is_passed_once_and_for_all() {
+    let home = home(SourceOptions::default());
+    let uid = home.source.deliver(
+        b"Message-ID: <gone@x>\r\n\r\n",
+        chrono::Utc::now().fixed_offset(),
+        &[],
+    );
+    home.source.expunge(uid);
+    home.run_well();
+    assert_eq!(home.state()["cursor"]["uid"], uid);
+    let before = files(&home);
+    let commands = home.source.commands().len();
+    home.run_well();
+    assert!(home.source.commands().len() - commands <= 4);
+    assert_eq!(files(&home)["sync_state.json"], before["sync_state.json"]);
+}

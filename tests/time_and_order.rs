@@ -1,0 +1,443 @@
+//! Mail that comes at odd times, in an odd order, or again: on the doubles, with Gmail's own
+//! de-duplication off, so that what arrives twice is seen.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod program;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use double::{Event, Fault, GmailOptions, Mailboxes, SourceOptions};
+use program::Home;
+use serde_json::json;
+
+fn home() -> Home {
+    home_with(SourceOptions::default())
+}
+
+fn home_with(source: SourceOptions) -> Home {
+    let gmail = GmailOptions {
+        deduplicates: false,
+        ..GmailOptions::default()
+    };
+    Home::with(source, gmail)
+}
+
+fn ago(time: TimeDelta) -> DateTime<FixedOffset> {
+    (Utc::now() - time).fixed_offset()
+}
+
+fn an_hour_ago() -> DateTime<FixedOffset> {
+    ago(TimeDelta::hours(1))
+}
+
+/// A message that is known by its subject.
+fn mail(subject: &str) -> Vec<u8> {
+    format!("Message-ID: <{subject}@x>\r\nSubject: {subject}\r\n\r\nbody of {subject}\r\n").into()
+}
+
+/// One without Message-ID.
+fn mail_without_id(subject: &str) -> Vec<u8> {
+    format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n").into()
+}
+
+/// One of a device that gives all its mail the same id.
+fn mail_of_a_printer(subject: &str, body: &str) -> Vec<u8> {
+    format!("Message-ID: <printer@x>\r\nSubject: {subject}\r\n\r\n{body}\r\n").into()
+}
+
+fn deliver(home: &Home, octets: &[u8]) -> u32 {
+    home.source.deliver(octets, an_hour_ago(), &[])
+}
+
+/// How often each message is in Gmail's inbox, by its subject.
+fn arrived(home: &Home) -> BTreeMap<String, usize> {
+    let mut arrived = BTreeMap::new();
+    for (octets, copies) in home.delivered() {
+        let (_, rest) = octets.split_once("Subject: ").unwrap();
+        let subject = rest.split("\\r\\n").next().unwrap();
+        *arrived.entry(subject.to_owned()).or_default() += copies.len();
+    }
+    arrived
+}
+
+/// Each of these is there once, and nothing else is.
+#[track_caller]
+fn assert_arrived(home: &Home, subjects: &[&str]) {
+    let expected: BTreeMap<String, usize> = subjects
+        .iter()
+        .map(|subject| ((*subject).to_owned(), 1))
+        .collect();
+    assert_eq!(arrived(home), expected);
+}
+
+fn appends(home: &Home) -> usize {
+    let commands = home.gmail.commands();
+    commands
+        .iter()
+        .filter(|command| command.starts_with("APPEND"))
+        .count()
+}
+
+// Mail that comes while a pass goes on.
+
+fn arrives(mailboxes: &Mailboxes) {
+    mailboxes.deliver("INBOX", &mail("late"), an_hour_ago(), &[]);
+}
+
+/// Runs with mail arriving at every event of a run in turn, on a mailbox that was prepared.
+fn arrive_at_every_event(prepare: fn(&Home)) {
+    let whole = home();
+    prepare(&whole);
+    let before = whole.source.events().len();
+    whole.run_well();
+    let events = whole.source.events().len() - before;
+    assert!(events > 10, "{events}");
+    for event in 1..=events {
+        let home = home();
+        prepare(&home);
+        let at = home.source.events().len() + event;
+        home.source.faults().at(at, Fault::run(arrives));
+        home.run_well();
+        home.run_well();
+        let late = arrived(&home);
+        assert_eq!(late.get("late"), Some(&1), "at event {event}: {late:?}");
+        assert!(late.values().all(|copies| *copies == 1), "{late:?}");
+        assert!(late.contains_key("new"), "at event {event}: {late:?}");
+    }
+}
+
+#[test]
+fn mail_may_arrive_at_any_event_of_a_first_run() {
+    arrive_at_every_event(|home| {
+        deliver(home, &mail("new"));
+    });
+}
+
+#[test]
+fn mail_may_arrive_at_any_event_of_a_later_run() {
+    arrive_at_every_event(|home| {
+        deliver(home, &mail("first"));
+        home.run_well();
+        deliver(home, &mail("new"));
+    });
+}
+
+#[test]
+fn mail_that_arrives_while_gmail_takes_another_is_not_passed_over() {
+    let home = home();
+    deliver(&home, &mail("new"));
+    let source = home.source.mailboxes();
+    home.gmail.faults().once(
+        Event::is_literal,
+        Fault::run(move |_| {
+            source.deliver("INBOX", &mail("late"), an_hour_ago(), &[]);
+        }),
+    );
+    home.run_well();
+    home.run_well();
+    assert_arrived(&home, &["late", "new"]);
+}
+
+// Dates that say nothing.
+
+#[test]
+fn the_senders_date_decides_nothing() {
+    let home = home();
+    home.run_well();
+    for year in [1970, 1999, 2099] {
+        let octets = format!(
+            "Message-ID: <{year}@x>\r\nDate: Fri, 1 Jan {year} 00:00:00 +0000\r\n\
+             Subject: {year}\r\n\r\nbody\r\n"
+        );
+        deliver(&home, octets.as_bytes());
+    }
+    home.run_well();
+    assert_arrived(&home, &["1970", "1999", "2099"]);
+}
+
+#[test]
+fn mail_with_an_old_arrival_date_that_is_put_in_between_two_runs_is_copied() {
+    let home = home();
+    deliver(&home, &mail("first"));
+    home.run_well();
+    let years_ago = ago(TimeDelta::days(5_000));
+    home.source.deliver(&mail("old"), years_ago, &["\\Seen"]);
+    home.run_well();
+    assert_arrived(&home, &["first", "old"]);
+    let stored = home.gmail.messages("INBOX");
+    let old = stored.iter().find(|stored| stored.octets == mail("old"));
+    assert_eq!(
+        old.unwrap().internal_date.timestamp(),
+        years_ago.timestamp()
+    );
+}
+
+#[test]
+fn a_first_run_copies_what_is_at_most_so_many_days_old_and_nothing_older() {
+    let minute = TimeDelta::minutes(1);
+    for zone in [0, 14, -12] {
+        for days in [7, 1, 30] {
+            let home = home_with(SourceOptions {
+                zone: FixedOffset::east_opt(zone * 3_600).unwrap(),
+                ..SourceOptions::default()
+            });
+            home.configure(&json!({ "first_run_days": days }));
+            let edge = TimeDelta::hours(days * 24);
+            for (subject, age) in [
+                ("a moment ago", minute),
+                ("just inside", edge - minute),
+                ("just outside", edge + minute),
+                ("a day outside", edge + TimeDelta::days(1)),
+                ("long ago", TimeDelta::days(900)),
+            ] {
+                home.source.deliver(&mail(subject), ago(age), &[]);
+            }
+            home.run_well();
+            assert_arrived(&home, &["a moment ago", "just inside"]);
+            home.run_well();
+            assert_arrived(&home, &["a moment ago", "just inside"]);
+        }
+    }
+}
+
+#[test]
+fn a_first_run_of_no_days_copies_what_comes_after_it() {
+    let home = home();
+    home.configure(&json!({ "first_run_days": 0 }));
+    deliver(&home, &mail("before"));
+    home.run_well();
+    deliver(&home, &mail("after"));
+    home.run_well();
+    assert_arrived(&home, &["after"]);
+}
+
+#[test]
+fn a_mailbox_that_a_migration_tool_has_filled_is_not_flooded() {
+    let home = home();
+    deliver(&home, &mail("new"));
+    for year in 1..=5 {
+        let date = ago(TimeDelta::days(365 * year));
+        home.source
+            .deliver(&mail(&format!("old {year}")), date, &[]);
+    }
+    deliver(&home, &mail("newer"));
+    home.source
+        .deliver(&mail("oldest"), ago(TimeDelta::days(9_000)), &[]);
+    for _ in 0..3 {
+        home.run_well();
+        assert_arrived(&home, &["new", "newer"]);
+    }
+    deliver(&home, &mail("newest"));
+    home.run_well();
+    assert_arrived(&home, &["new", "newer", "newest"]);
+}
+
+// UIDs that count anew.
+
+/// A home whose source has three messages, one without id, that are copied.
+fn home_with_three() -> Home {
+    let home = home();
+    for octets in [mail("one"), mail_without_id("two"), mail("three")] {
+        deliver(&home, &octets);
+    }
+    home.run_well();
+    assert_arrived(&home, &["one", "three", "two"]);
+    home
+}
+
+fn empty(home: &Home) {
+    for stored in home.source.messages("INBOX") {
+        home.source.expunge(stored.uid);
+    }
+}
+
+#[test]
+fn the_same_mail_under_another_uid_validity_is_not_sent_again() {
+    let home = home_with_three();
+    home.source.set_uid_validity(7);
+    home.run_well();
+    home.run_well();
+    assert_eq!(appends(&home), 3);
+    assert_eq!(home.state()["cursor"]["uid_validity"], 7);
+    deliver(&home, &mail("four"));
+    home.run_well();
+    assert_arrived(&home, &["four", "one", "three", "two"]);
+}
+
+#[test]
+fn other_mail_under_another_uid_validity_is_copied() {
+    let home = home_with_three();
+    empty(&home);
+    home.source.set_uid_validity(7);
+    for octets in [mail("four"), mail("one"), mail_without_id("five")] {
+        deliver(&home, &octets);
+    }
+    home.run_well();
+    assert_arrived(&home, &["five", "four", "one", "three", "two"]);
+    assert_eq!(appends(&home), 5);
+}
+
+#[test]
+fn old_mail_under_another_uid_validity_floods_nothing() {
+    let home = home_with_three();
+    for year in 1..=5 {
+        let date = ago(TimeDelta::days(365 * year));
+        home.source
+            .deliver(&mail(&format!("old {year}")), date, &[]);
+    }
+    home.source.set_uid_validity(7);
+    home.run_well();
+    home.run_well();
+    assert_arrived(&home, &["one", "three", "two"]);
+}
+
+#[test]
+fn an_empty_mailbox_under_another_uid_validity_is_nothing_new() {
+    let home = home_with_three();
+    empty(&home);
+    home.source.set_uid_validity(7);
+    home.run_well();
+    assert_eq!(home.state()["cursor"]["uid_validity"], 7);
+    assert_eq!(home.state()["cursor"]["uid"], 0);
+    home.run_well();
+    // What was there comes back, and something new with it.
+    for octets in [mail("one"), mail("new"), mail_without_id("two")] {
+        deliver(&home, &octets);
+    }
+    home.run_well();
+    assert_arrived(&home, &["new", "one", "three", "two"]);
+}
+
+#[test]
+fn a_restored_backup_under_the_same_uid_validity_is_noticed() {
+    let home = home_with_three();
+    home.source.expunge(3);
+    home.source.mailboxes().set_uid_next("INBOX", 3);
+    home.run_well();
+    assert_eq!(appends(&home), 3);
+    deliver(&home, &mail("under a uid that was"));
+    home.run_well();
+    assert_arrived(&home, &["one", "three", "two", "under a uid that was"]);
+}
+
+// Mail that comes again.
+
+#[test]
+fn a_message_that_is_moved_out_and_back_is_not_sent_again() {
+    let home = home_with_three();
+    let source = home.source.mailboxes();
+    source.create("Archive");
+    for uid in 1..=3 {
+        source.move_to("INBOX", uid, "Archive");
+    }
+    home.run_well();
+    for stored in source.messages("Archive") {
+        source.move_to("Archive", stored.uid, "INBOX");
+    }
+    assert_eq!(source.messages("INBOX").len(), 3);
+    home.run_well();
+    home.run_well();
+    assert_eq!(appends(&home), 3);
+}
+
+#[test]
+fn different_messages_under_one_id_all_arrive() {
+    let printed = [
+        ("scan 1", "page"),
+        ("scan 2", "page"),
+        ("scan 2", "another"),
+    ];
+    // In one run, and in a run each.
+    for runs_between in [false, true] {
+        let home = home();
+        for (subject, body) in printed {
+            deliver(&home, &mail_of_a_printer(subject, body));
+            if runs_between {
+                home.run_well();
+            }
+        }
+        home.run_well();
+        let expected = [("scan 1".to_owned(), 1), ("scan 2".to_owned(), 2)];
+        assert_eq!(arrived(&home), BTreeMap::from(expected));
+        assert_eq!(home.delivered().len(), 3, "each once");
+    }
+}
+
+#[test]
+fn a_message_that_gmail_got_another_way_is_not_sent_and_another_under_its_id_is() {
+    let home = home();
+    let there = mail_of_a_printer("scan 1", "page one");
+    home.gmail.deliver(&there, an_hour_ago(), &[]);
+    deliver(&home, &there);
+    deliver(&home, &mail_of_a_printer("scan 2", "page two"));
+    home.run_well();
+    assert_arrived(&home, &["scan 1", "scan 2"]);
+    assert_eq!(appends(&home), 1);
+    // Later, too, when the id is known already.
+    let there = mail_of_a_printer("scan 3", "page three");
+    home.gmail.deliver(&there, an_hour_ago(), &[]);
+    deliver(&home, &there);
+    deliver(&home, &mail_of_a_printer("scan 4", "page four"));
+    home.run_well();
+    assert_arrived(&home, &["scan 1", "scan 2", "scan 3", "scan 4"]);
+    assert_eq!(appends(&home), 2);
+}
+
+#[test]
+fn an_old_copy_at_gmail_under_a_reused_id_does_not_hide_new_mail() {
+    let home = home();
+    let old = mail_of_a_printer("scan of last year", "old");
+    home.gmail.deliver(&old, ago(TimeDelta::days(365)), &[]);
+    deliver(&home, &mail_of_a_printer("scan of today", "new"));
+    home.run_well();
+    assert_arrived(&home, &["scan of last year", "scan of today"]);
+}
+
+#[test]
+fn what_gmails_reader_threw_away_or_archived_does_not_come_back() {
+    let home = home_with_three();
+    let inbox = home.gmail.messages("INBOX");
+    home.gmail.trash(inbox[0].uid);
+    home.gmail.archive(inbox[2].uid);
+    assert_eq!(home.gmail.trashed().len(), 1);
+    home.run_well();
+    // UIDs count anew.
+    home.source.set_uid_validity(7);
+    home.run_well();
+    assert_eq!(appends(&home), 3);
+    // They are moved out and back.
+    let source = home.source.mailboxes();
+    source.create("Archive");
+    for stored in source.messages("INBOX") {
+        source.move_to("INBOX", stored.uid, "Archive");
+    }
+    for stored in source.messages("Archive") {
+        source.move_to("Archive", stored.uid, "INBOX");
+    }
+    home.run_well();
+    assert_eq!(appends(&home), 3);
+}
+
+#[test]
+fn what_gmails_reader_threw_away_does_not_come_back_where_the_state_is_lost() {
+    let home = home();
+    for subject in ["thrown away", "archived", "in the inbox"] {
+        deliver(&home, &mail(subject));
+    }
+    home.run_well();
+    let inbox = home.gmail.messages("INBOX");
+    home.gmail.trash(inbox[0].uid);
+    home.gmail.archive(inbox[1].uid);
+    std::fs::remove_file(home.path("sync_state.json")).unwrap();
+    home.run_well();
+    assert_arrived(&home, &["in the inbox"]);
+    assert_eq!(appends(&home), 3);
+}
