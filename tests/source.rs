@@ -390,6 +390,10 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
         "C: STATUS \"INBOX\" (UIDNEXT)",
         "S: * STATUS \"INBOX\" (UIDNEXT 77)",
         "S: $tag OK done",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 0 EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: $tag OK [READ-ONLY] done",
         "silence",
     ])]);
     let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
@@ -418,6 +422,40 @@ fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
     ])]);
     let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
     assert_eq!(mailbox.uid_next.get(), 42);
+}
+
+#[test]
+fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
+    let examined = |count: u32, uid_validity: u32| {
+        [
+            "C: EXAMINE \"INBOX\"".to_owned(),
+            format!("S: * {count} EXISTS"),
+            format!("S: * OK [UIDVALIDITY {uid_validity}] x"),
+            "S: $tag OK done".to_owned(),
+        ]
+    };
+    let dialogue = |uid_validity: u32, end: &[&str]| {
+        [
+            steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "S: $tag OK in"]),
+            examined(0, 5).to_vec(),
+            steps(&[
+                "C: STATUS \"INBOX\" (UIDNEXT)",
+                "S: * STATUS \"INBOX\" (UIDNEXT 43)",
+                "S: $tag OK done",
+            ]),
+            examined(1, uid_validity).to_vec(),
+            steps(end),
+        ]
+        .concat()
+    };
+    let script = Script::play(vec![dialogue(5, &["silence"])]);
+    let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
+    assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
+
+    // A UID of another life of the folder says nothing of this one.
+    let script = Script::play(vec![dialogue(6, &["C: LOGOUT", "S: $tag OK"])]);
+    let error = open(script.server(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
 
 #[test]
