@@ -475,6 +475,24 @@ fn a_folder_without_uidvalidity_is_an_error() {
 }
 
 #[test]
+fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
+    let script = Script::play(vec![steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 2  EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: * OK [UIDNEXT 9] x",
+        "S: $tag OK done",
+        "C: LOGOUT",
+        "S: $tag OK done",
+    ])]);
+    let error = open(script.server(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("how many messages"), "{error}");
+}
+
+#[test]
 fn a_range_that_is_answered_with_the_last_message_finds_nothing() {
     let (_script, mut source) = play(&[
         "C: UID SEARCH UID 42:4294967295",

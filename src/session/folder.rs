@@ -35,7 +35,8 @@ impl Session {
     /// Opens a folder for reading only (RFC 3501 6.3.2).
     ///
     /// # Errors
-    /// The folder does not exist, cannot be opened, or has no UIDVALIDITY; or the connection broke.
+    /// The folder does not exist, cannot be opened, or the server does not tell its UIDVALIDITY and
+    /// how many messages it holds; or the connection broke.
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
         let doing = format!("opening the folder {:?}", Foreign::new(folder));
         let name = wire::folder(folder).ok_or_else(|| {
@@ -59,10 +60,14 @@ impl Session {
             )
             .during(&doing)
         })?;
+        let exists = opened.exists.ok_or_else(|| {
+            let what = "the server does not tell how many messages it holds";
+            Error::new(Kind::Unavailable, &self.place, what).during(&doing)
+        })?;
         let (uid_next, exists) = match opened.uid_next {
-            Some(uid_next) => (uid_next, opened.exists),
+            Some(uid_next) => (uid_next, exists),
             None => self
-                .ask_uid_next(&name, uid_validity, opened.exists)
+                .ask_uid_next(&name, uid_validity, exists)
                 .map_err(|failure| self.error(&failure).during(&doing))?,
         };
         Ok(Mailbox {
@@ -111,7 +116,11 @@ impl Session {
                 let what = "the folder got another UIDVALIDITY meanwhile";
                 return Err(Failure::Lost(what.to_owned()));
             }
-            return Ok((uid_next, opened.exists));
+            let exists = opened.exists.ok_or_else(|| {
+                let what = "the server does not tell how many messages the folder holds";
+                Failure::Lost(what.to_owned())
+            })?;
+            return Ok((uid_next, exists));
         }
         if exists == 0 {
             return Ok((Uid::MIN, exists));
@@ -175,7 +184,7 @@ impl Session {
 struct Opened {
     uid_validity: Option<UidValidity>,
     uid_next: Option<Uid>,
-    exists: u32,
+    exists: Option<u32>,
 }
 
 impl Opened {
@@ -194,7 +203,9 @@ impl Opened {
                     ResponseCode::UidNext(uid) => opened.uid_next = Uid::new(uid),
                     _ => {}
                 },
-                Response::MailboxData(MailboxDatum::Exists(count)) => opened.exists = count,
+                Response::MailboxData(MailboxDatum::Exists(count)) => {
+                    opened.exists = Some(count);
+                }
                 _ => {}
             }
         }
