@@ -9,6 +9,7 @@
 )]
 
 mod dovecot;
+mod played;
 mod script;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
 use imap_to_gmail_sync::secret::{Password, Secret};
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Search, Source};
+use played::{Does, Played};
 use script::{Script, steps};
 
 const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
@@ -536,6 +538,40 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
     let listed = source.list(&set("1:4")).unwrap();
     let listed: Vec<u32> = listed.iter().map(|listed| listed.uid.get()).collect();
     assert_eq!(listed, [1, 2, 4]);
+}
+
+/// A server that hangs up whenever it is to list one of these; of the others it says nothing.
+fn breaking_at(breakers: &[u32]) -> Played {
+    let breakers = uids(breakers);
+    Played::by(move |said| {
+        if said.line == "CAPABILITY" {
+            let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n{tag} OK\r\n";
+            return Some(Does::Says(words));
+        }
+        let (asked, _) = said.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
+        let asked = set(asked);
+        Some(if breakers.iter().any(|uid| asked.contains(*uid)) {
+            Does::SaysAndCloses("")
+        } else {
+            Does::Says("{tag} OK\r\n")
+        })
+    })
+}
+
+#[test]
+fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
+    let page = UidSet::from_iter((1..=500).filter_map(Uid::new));
+    let few = breaking_at(&[7, 130, 260, 499]);
+    let (mut source, _) = open(few.server(), "INBOX").unwrap();
+    assert_eq!(source.list(&page).unwrap(), []);
+
+    let all: Vec<u32> = (1..=500).collect();
+    let hostile = breaking_at(&all);
+    let (mut source, _) = open(hostile.server(), "INBOX").unwrap();
+    let error = source.list(&page).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let log_ins = hostile.heard("AUTHENTICATE").len();
+    assert!(log_ins < 100, "{log_ins}");
 }
 
 #[test]
