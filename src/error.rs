@@ -141,14 +141,17 @@ impl Error {
         self.0.consequence.as_ref()
     }
 
-    /// Of two failures of one run, the one to exit with: the one that needs a person.
+    /// Of two failures of one run, the one to exit with: the one that needs a person. What later
+    /// runs must know of the other is not lost, unless it has something of its own.
     #[must_use]
     pub fn worse(self, other: Error) -> Error {
-        if other.0.kind > self.0.kind {
-            other
+        let (mut worse, lesser) = if other.0.kind > self.0.kind {
+            (other, self)
         } else {
-            self
-        }
+            (self, other)
+        };
+        worse.0.consequence = worse.0.consequence.or(lesser.0.consequence);
+        worse
     }
 }
 
@@ -207,5 +210,24 @@ mod tests {
         let login = Error::new(Kind::Refused, "b", "y");
         assert_eq!(network.clone().worse(login.clone()).kind(), Kind::Refused);
         assert_eq!(login.worse(network).kind(), Kind::Refused);
+    }
+
+    #[test]
+    fn what_must_be_remembered_of_the_lesser_failure_is_not_lost() {
+        let rest = |rest| Error::new(Kind::Resting, "a", "x").with_consequence(rest);
+        let quota = Consequence::Rest(Rest::Quota);
+        let login = Error::new(Kind::Refused, "b", "y");
+        for worse in [
+            rest(quota.clone()).worse(login.clone()),
+            login.clone().worse(rest(quota.clone())),
+        ] {
+            assert_eq!(worse.kind(), Kind::Refused);
+            assert_eq!(worse.consequence(), Some(&quota));
+        }
+        let token = Consequence::TokenRefused {
+            refresh_token: "digest".to_owned(),
+        };
+        let worse = rest(quota).worse(login.with_consequence(token.clone()));
+        assert_eq!(worse.consequence(), Some(&token));
     }
 }

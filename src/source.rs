@@ -34,8 +34,9 @@ const LISTING: &str = "(UID RFC822.SIZE INTERNALDATE FLAGS \
 /// takes, because some servers give sizes that are wrong.
 const SMALLEST_ALLOWANCE: u64 = 48 * 1024 * 1024;
 
-/// Broken connections that one listing puts up with while it looks for the message to blame.
-const BREAKS_BORNE: u32 = 24;
+/// Messages of one listing that each break the connection, as far as it is put up with: more, and
+/// it is the server. Each costs some ten log-ins until it is found.
+const BREAKERS_BORNE: u32 = 10;
 
 /// The mailbox mail comes from, on its server.
 pub struct ImapSource {
@@ -151,7 +152,12 @@ impl ImapSource {
     }
 
     /// Lists these messages; a failure is narrowed down to the message to blame, which is left out.
-    fn list_some(&mut self, uids: &[Uid], breaks: &mut u32, into: &mut Vec<Listed>) -> Result<()> {
+    fn list_some(
+        &mut self,
+        uids: &[Uid],
+        breakers: &mut u32,
+        into: &mut Vec<Listed>,
+    ) -> Result<()> {
         let set: UidSet = uids.iter().copied().collect();
         let mut failure = match self
             .session()?
@@ -163,17 +169,10 @@ impl ImapSource {
             }
             Err(failure) => failure,
         };
-        if !failure.leaves_session_usable() {
-            *breaks += 1;
-        }
-        if *breaks > BREAKS_BORNE {
-            let place = crate::connection::place(&self.access.server);
-            return Err(Error::new(Kind::Unavailable, place, failure).during("listing messages"));
-        }
         let (first, second) = uids.split_at(uids.len() / 2);
         if !first.is_empty() {
-            self.list_some(first, breaks, into)?;
-            return self.list_some(second, breaks, into);
+            self.list_some(first, breakers, into)?;
+            return self.list_some(second, breakers, into);
         }
         // One message alone; a connection may break by chance.
         if !failure.leaves_session_usable() {
@@ -187,6 +186,13 @@ impl ImapSource {
                 }
                 Err(again) => failure = again,
             }
+        }
+        if !failure.leaves_session_usable() {
+            *breakers += 1;
+        }
+        if *breakers > BREAKERS_BORNE {
+            let place = crate::connection::place(&self.access.server);
+            return Err(Error::new(Kind::Unavailable, place, failure).during("listing messages"));
         }
         warn!("the source cannot list message UID {set}: {failure}");
         Ok(())
@@ -241,9 +247,9 @@ impl Source for ImapSource {
             uids.iter().collect()
         };
         let mut listed = Vec::with_capacity(uids.len());
-        let mut breaks = 0;
+        let mut breakers = 0;
         for some in uids.chunks(LISTED_AT_ONCE) {
-            self.list_some(some, &mut breaks, &mut listed)?;
+            self.list_some(some, &mut breakers, &mut listed)?;
         }
         listed.sort_by_key(|listed| listed.uid);
         self.listed = listed

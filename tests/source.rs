@@ -9,6 +9,7 @@
 )]
 
 mod dovecot;
+mod played;
 mod script;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
 use imap_to_gmail_sync::secret::{Password, Secret};
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Search, Source};
+use played::{Does, Played};
 use script::{Script, steps};
 
 const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
@@ -390,6 +392,10 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
         "C: STATUS \"INBOX\" (UIDNEXT)",
         "S: * STATUS \"INBOX\" (UIDNEXT 77)",
         "S: $tag OK done",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 0 EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: $tag OK [READ-ONLY] done",
         "silence",
     ])]);
     let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
@@ -421,6 +427,40 @@ fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
 }
 
 #[test]
+fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
+    let examined = |count: u32, uid_validity: u32| {
+        [
+            "C: EXAMINE \"INBOX\"".to_owned(),
+            format!("S: * {count} EXISTS"),
+            format!("S: * OK [UIDVALIDITY {uid_validity}] x"),
+            "S: $tag OK done".to_owned(),
+        ]
+    };
+    let dialogue = |uid_validity: u32, end: &[&str]| {
+        [
+            steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "S: $tag OK in"]),
+            examined(0, 5).to_vec(),
+            steps(&[
+                "C: STATUS \"INBOX\" (UIDNEXT)",
+                "S: * STATUS \"INBOX\" (UIDNEXT 43)",
+                "S: $tag OK done",
+            ]),
+            examined(1, uid_validity).to_vec(),
+            steps(end),
+        ]
+        .concat()
+    };
+    let script = Script::play(vec![dialogue(5, &["silence"])]);
+    let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
+    assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
+
+    // A UID of another life of the folder says nothing of this one.
+    let script = Script::play(vec![dialogue(6, &["C: LOGOUT", "S: $tag OK"])]);
+    let error = open(script.server(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+}
+
+#[test]
 fn a_folder_without_uidvalidity_is_an_error() {
     let script = Script::play(vec![steps(&[
         GREETING,
@@ -434,6 +474,24 @@ fn a_folder_without_uidvalidity_is_an_error() {
     ])]);
     let error = open(script.server(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+}
+
+#[test]
+fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
+    let script = Script::play(vec![steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 2  EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: * OK [UIDNEXT 9] x",
+        "S: $tag OK done",
+        "C: LOGOUT",
+        "S: $tag OK done",
+    ])]);
+    let error = open(script.server(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("how many messages"), "{error}");
 }
 
 #[test]
@@ -480,6 +538,40 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
     let listed = source.list(&set("1:4")).unwrap();
     let listed: Vec<u32> = listed.iter().map(|listed| listed.uid.get()).collect();
     assert_eq!(listed, [1, 2, 4]);
+}
+
+/// A server that hangs up whenever it is to list one of these; of the others it says nothing.
+fn breaking_at(breakers: &[u32]) -> Played {
+    let breakers = uids(breakers);
+    Played::by(move |said| {
+        if said.line == "CAPABILITY" {
+            let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n{tag} OK\r\n";
+            return Some(Does::Says(words));
+        }
+        let (asked, _) = said.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
+        let asked = set(asked);
+        Some(if breakers.iter().any(|uid| asked.contains(*uid)) {
+            Does::SaysAndCloses("")
+        } else {
+            Does::Says("{tag} OK\r\n")
+        })
+    })
+}
+
+#[test]
+fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
+    let page = UidSet::from_iter((1..=500).filter_map(Uid::new));
+    let few = breaking_at(&[7, 130, 260, 499]);
+    let (mut source, _) = open(few.server(), "INBOX").unwrap();
+    assert_eq!(source.list(&page).unwrap(), []);
+
+    let all: Vec<u32> = (1..=500).collect();
+    let hostile = breaking_at(&all);
+    let (mut source, _) = open(hostile.server(), "INBOX").unwrap();
+    let error = source.list(&page).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let log_ins = hostile.heard("AUTHENTICATE").len();
+    assert!(log_ins < 100, "{log_ins}");
 }
 
 #[test]

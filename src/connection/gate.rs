@@ -88,6 +88,10 @@ impl Gate {
     }
 
     fn begin(&mut self, line: &[u8]) -> Result<Admitted, Nonsense> {
+        // Some servers write more blanks than one; the parser knows one.
+        if let Some(data) = line.strip_prefix(b"*  ") {
+            return self.begin(&[b"* ".as_slice(), data.trim_ascii_start()].concat());
+        }
         let Some(data) = line.strip_prefix(b"* ") else {
             return Ok(Admitted::whole(plain(line)));
         };
@@ -440,6 +444,17 @@ mod tests {
     fn lines_may_end_as_they_like() {
         assert_eq!(admit(&[b"* 5 EXISTS\n"]).unwrap(), "* 5 EXISTS\r\n");
         assert_eq!(admit(&[b"a1 OK\n"]).unwrap(), "a1 OK\r\n");
+    }
+
+    #[test]
+    fn blanks_before_a_response_are_one() {
+        for (line, expected) in [
+            ("*  5 EXISTS\r\n", "* 5 EXISTS\r\n"),
+            ("*    5 FETCH (UID 7)\r\n", "* 5 FETCH (UID 7)\r\n"),
+            ("*   \r\n", "* OK\r\n"),
+        ] {
+            assert_eq!(admit(&[line.as_bytes()]).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Session {
     /// Opens a folder for reading only (RFC 3501 6.3.2).
     ///
     /// # Errors
-    /// The folder does not exist, cannot be opened, or has no UIDVALIDITY; or the connection broke.
+    /// The folder does not exist, cannot be opened, or the server does not tell its UIDVALIDITY and
+    /// how many messages it holds; or the connection broke.
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
         let doing = format!("opening the folder {:?}", Foreign::new(folder));
         let name = wire::folder(folder).ok_or_else(|| {
@@ -59,16 +60,20 @@ impl Session {
             )
             .during(&doing)
         })?;
-        let uid_next = match opened.uid_next {
-            Some(uid_next) => uid_next,
+        let exists = opened.exists.ok_or_else(|| {
+            let what = "the server does not tell how many messages it holds";
+            Error::new(Kind::Unavailable, &self.place, what).during(&doing)
+        })?;
+        let (uid_next, exists) = match opened.uid_next {
+            Some(uid_next) => (uid_next, exists),
             None => self
-                .ask_uid_next(&name, opened.exists)
+                .ask_uid_next(&name, uid_validity, exists)
                 .map_err(|failure| self.error(&failure).during(&doing))?,
         };
         Ok(Mailbox {
             uid_validity,
             uid_next,
-            exists: opened.exists,
+            exists,
         })
     }
 
@@ -95,35 +100,56 @@ impl Session {
         Ok(folders)
     }
 
-    /// What the next message will get at least, where EXAMINE did not tell.
-    fn ask_uid_next(&mut self, name: &str, exists: u32) -> Result<Uid, Failure> {
-        match self.command(&format!("STATUS {name} (UIDNEXT)")) {
-            Ok(answer) => {
-                let told = responses(&answer).find_map(|response| match response {
-                    Response::MailboxData(MailboxDatum::Status { status, .. }) => {
-                        status.iter().find_map(|value| match value {
-                            StatusAttribute::UidNext(uid) => Uid::new(*uid),
-                            _ => None,
-                        })
-                    }
-                    _ => None,
-                });
-                if let Some(uid_next) = told {
-                    return Ok(uid_next);
-                }
+    /// What the next message will get at least, where EXAMINE did not tell; and how many messages
+    /// there are in the view that is open then. The view is never older than the next UID: a
+    /// message between the two would be taken for one that is gone.
+    fn ask_uid_next(
+        &mut self,
+        name: &str,
+        uid_validity: UidValidity,
+        exists: u32,
+    ) -> Result<(Uid, u32), Failure> {
+        if let Some(uid_next) = self.ask_status_for_uid_next(name)? {
+            let answer = self.command(&format!("EXAMINE {name}"))?;
+            let opened = Opened::read(&answer);
+            if opened.uid_validity != Some(uid_validity) {
+                let what = "the folder got another UIDVALIDITY meanwhile";
+                return Err(Failure::Lost(what.to_owned()));
             }
-            Err(failure) if !failure.leaves_session_usable() => return Err(failure),
-            Err(_) => {}
+            let exists = opened.exists.ok_or_else(|| {
+                let what = "the server does not tell how many messages the folder holds";
+                Failure::Lost(what.to_owned())
+            })?;
+            return Ok((uid_next, exists));
         }
         if exists == 0 {
-            return Ok(Uid::MIN);
+            return Ok((Uid::MIN, exists));
         }
         let answer = self.command("UID FETCH * (UID)")?;
         let highest = fetched(&answer)
             .filter_map(|attributes| uid(&attributes))
             .max();
         let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
-        next.ok_or_else(|| Failure::Lost("the server does not tell the next UID".to_owned()))
+        next.map(|uid_next| (uid_next, exists))
+            .ok_or_else(|| Failure::Lost("the server does not tell the next UID".to_owned()))
+    }
+
+    /// What STATUS says of the next UID; none if the server does not answer it, as some do not for
+    /// the folder that is open.
+    fn ask_status_for_uid_next(&mut self, name: &str) -> Result<Option<Uid>, Failure> {
+        let answer = match self.command(&format!("STATUS {name} (UIDNEXT)")) {
+            Err(failure) if failure.leaves_session_usable() => return Ok(None),
+            answer => answer?,
+        };
+        Ok(responses(&answer).find_map(|response| match response {
+            Response::MailboxData(MailboxDatum::Status { status, .. }) => {
+                status.iter().find_map(|value| match value {
+                    StatusAttribute::UidNext(uid) => Uid::new(*uid),
+                    _ => None,
+                })
+            }
+            _ => None,
+        }))
     }
 
     /// Why a folder could not be opened; a name that does not exist is a mistake in the
@@ -158,7 +184,7 @@ impl Session {
 struct Opened {
     uid_validity: Option<UidValidity>,
     uid_next: Option<Uid>,
-    exists: u32,
+    exists: Option<u32>,
 }
 
 impl Opened {
@@ -177,7 +203,9 @@ impl Opened {
                     ResponseCode::UidNext(uid) => opened.uid_next = Uid::new(uid),
                     _ => {}
                 },
-                Response::MailboxData(MailboxDatum::Exists(count)) => opened.exists = count,
+                Response::MailboxData(MailboxDatum::Exists(count)) => {
+                    opened.exists = Some(count);
+                }
                 _ => {}
             }
         }

@@ -1,8 +1,9 @@
 //! What the source answers to a FETCH, however it writes it: pure.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 use imap_proto::{AttributeValue, MessageSection, SectionPath};
 
 use crate::message::{Flags, Identity, InternalDate, Listed, Uid, UidSet};
@@ -61,9 +62,13 @@ impl Entry {
     }
 }
 
+/// Years that a message may be of; sums with dates at the end of time overflow.
+const YEARS: RangeInclusive<i32> = 1900..=9999;
+
 /// A date as servers write it, ` 1-Feb-2026 09:08:07 +0100` (RFC 3501, `date-time`).
 fn internal_date(text: &str) -> InternalDate {
-    DateTime::parse_from_str(text.trim(), "%d-%b-%Y %H:%M:%S %z").ok()
+    let date = DateTime::parse_from_str(text.trim(), "%d-%b-%Y %H:%M:%S %z").ok();
+    date.filter(|date| YEARS.contains(&date.year()))
 }
 
 fn flags<'a>(names: impl Iterator<Item = &'a str>) -> Flags {
@@ -122,6 +127,9 @@ mod tests {
                 Some("2026-02-01T09:08:07+00:00"),
             ),
             ("32-Jan-2026 00:00:00 +0000", None),
+            ("31-Dec-+262142 23:59:59 -1200", None),
+            ("01-Jan--262143 00:00:00 +1200", None),
+            ("31-Dec-1899 23:59:59 +0000", None),
             ("yesterday", None),
             ("", None),
         ];

@@ -89,17 +89,22 @@ impl Played {
         self.folder.path().join("token.json")
     }
 
+    /// Where it is, in plain text.
+    pub fn server(&self) -> Server {
+        Server {
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            tls: Tls::None,
+            tls_name: "localhost".to_owned(),
+            ca_file: None,
+        }
+    }
+
     /// The account on this server, with so many append connections.
     pub fn gmail(&self, connections: usize) -> Gmail {
         Gmail::new(Settings {
             config: TargetConfig {
-                server: Server {
-                    host: "127.0.0.1".to_owned(),
-                    port: self.port,
-                    tls: Tls::None,
-                    tls_name: "localhost".to_owned(),
-                    ca_file: None,
-                },
+                server: self.server(),
                 user: "alice@gmail.com".to_owned(),
                 token_file: self.token_file(),
                 folder: "Arrived".to_owned(),
