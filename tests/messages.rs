@@ -1016,7 +1016,7 @@ fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
         &[(
             0,
             "HOME/sync_state.json: cannot be read as a state (invalid type: integer `7`, \
-            expected struct Cursor at line 1 column 27); moved to \
+            expected struct Cursor at line 1 column 27); kept as \
             HOME/sync_state.json.unreadable-TIME; what arrived in the last days is looked up \
             at Gmail",
         )],
