@@ -288,11 +288,16 @@ fn the_original_can_read_the_state_that_is_left() {
 
 #[test]
 fn where_the_original_ran_in_between_nothing_is_copied_twice_and_nothing_is_missed() {
-    for (form, state) in forms() {
+    for (number, (form, state)) in forms().into_iter().enumerate() {
         let home = home(&state);
         home.run_well();
-        // The original loads it, copies one more message, and writes it back: its own keys only.
-        let mut state = loaded_by_the_original(&home);
+        // The original loads it, copies one more message, and writes it back: its own keys only, or
+        // beside those that it does not know.
+        let mut state = if number % 2 == 0 {
+            loaded_by_the_original(&home)
+        } else {
+            home.state()
+        };
         arrives(&home, "by the original");
         home.gmail
             .deliver(&mail("by the original"), Utc::now().fixed_offset(), &[]);

@@ -97,8 +97,9 @@ impl Program {
     /// The installed one, or the one that `contrib/test` has unpacked: to install the package would
     /// bring a mail server along that starts at once.
     fn find() -> Program {
-        let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/courier");
-        let root = [Path::new("/"), &unpacked]
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let unpacked = target.join("courier");
+        let root = [Path::new("/"), unpacked.as_path()]
             .into_iter()
             .find(|root| root.join("usr/lib/courier/imapd").exists())
             .expect("these tests need Courier: contrib/test unpacks it, or install courier-imap");
