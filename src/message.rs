@@ -228,7 +228,9 @@ impl Identity {
             hash.update(b"\n");
         }
         Identity {
-            id: MessageId::from_field(&first(HeaderName::MessageId)),
+            // What looks like an id of ours is a stranger's joke, and no id.
+            id: MessageId::from_field(&first(HeaderName::MessageId))
+                .filter(MessageId::is_from_field),
             header: HeaderDigest(first_64_bits(hash)),
         }
     }
@@ -408,7 +410,7 @@ mod tests {
 
     #[test]
     fn the_id_is_the_first_fields_value_unfolded_and_trimmed() {
-        let cases: [(&[u8], Option<&str>); 12] = [
+        let cases: [(&[u8], Option<&str>); 13] = [
             (b"Message-ID: <a@b>\r\n\r\nbody", Some("<a@b>")),
             (b"message-id:<a@b>  \n\n", Some("<a@b>")),
             (b"Message-ID:\r\n <a@b>\r\n\r\n", Some("<a@b>")),
@@ -420,6 +422,7 @@ mod tests {
             (b"Message-ID: no brackets\r\n\r\n", Some("no brackets")),
             (b"Message-ID: <>\r\n\r\n", None),
             (b"Message-ID:\r\n\r\n", None),
+            (b"Message-ID: sha256:0123456789abcdef\r\n\r\n", None),
             (b"Subject: x\r\n\r\nMessage-ID: <in@body>\r\n", None),
             (b"Message-ID: <no-end@b>", Some("<no-end@b>")),
             (b"", None),

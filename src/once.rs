@@ -45,8 +45,7 @@ pub fn run(args: &Args, config: &Config, state: &Path, screen: &Screen) -> Resul
         return rehearse(config, &mut store);
     }
     let done = copy(config, &mut store, screen);
-    store.fold(Utc::now())?;
-    done?;
+    both(done, store.fold(Utc::now()))?;
     lock.touch(std::time::SystemTime::now())
 }
 
@@ -156,10 +155,27 @@ fn open_source(
         }
         Err(_) => before.clone(),
     };
-    if after != before {
-        store.record(Event::Source(after))?;
+    let remembered = if after == before {
+        Ok(())
+    } else {
+        store.record(Event::Source(after))
+    };
+    match (opened, remembered) {
+        (Ok(opened), remembered) => remembered.map(|()| opened),
+        (Err(error), remembered) => both(Err(error), remembered),
     }
-    opened
+}
+
+/// The one failure of two that needs a person most; the other is logged.
+fn both<T>(done: Result<T>, remembered: Result<()>) -> Result<T> {
+    match (done, remembered) {
+        (Err(one), Err(other)) => {
+            log::error!("{other}");
+            Err(one.worse(other))
+        }
+        (Ok(done), Ok(())) => Ok(done),
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
+    }
 }
 
 fn must_wait(source: &SourceMemory, stamp: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -184,10 +200,14 @@ fn gmail_settings(config: &Config, state: &State, is_dry_run: bool) -> gmail::Se
         config: config.target.clone(),
         now: Arc::new(Utc::now),
         patience: Patience::default(),
-        refused: token_refused.as_ref().map(|refused| Refusal {
-            refresh_token: refused.refresh_token.clone(),
-            retry_after: refused.retry_after,
-        }),
+        // A time further off than the longest step was written by a clock that was wrong.
+        refused: token_refused
+            .as_ref()
+            .filter(|refused| refused.retry_after <= Utc::now() + TimeDelta::hours(1))
+            .map(|refused| Refusal {
+                refresh_token: refused.refresh_token.clone(),
+                retry_after: refused.retry_after,
+            }),
         is_dry_run,
     }
 }

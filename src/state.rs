@@ -25,6 +25,9 @@ pub use event::Event;
 /// Ids are remembered this long after delivery, as the original does.
 const ID_KEPT: TimeDelta = TimeDelta::days(31);
 
+/// Of the messages of one id, so many are told apart: a device may use one id for ever.
+const MOST_DIGESTS: usize = 100;
+
 /// The report of refused messages keeps a year.
 const REFUSED_KEPT: TimeDelta = TimeDelta::days(366);
 
@@ -262,9 +265,24 @@ impl State {
             .map(|(uid, parked)| (*uid, parked))
     }
 
-    /// Forgets what is too old to matter.
+    /// Takes back what events say of UIDs, because the snapshot that they followed is lost: how far
+    /// the mailbox was copied must be found out by date, as far back as `reach` at least.
+    fn doubt_uids(&mut self, reach: Option<DateTime<Utc>>) {
+        self.cursor = None;
+        self.settled = UidSet::default();
+        self.last_sync = self.last_sync.min(reach).or(reach);
+        if let Some(pass) = &mut self.date_pass {
+            // Another takes over what is parked, and its day.
+            pass.source.clear();
+        }
+    }
+
+    /// Forgets what is too old to matter. Ids stay while a pass by date goes on: it may reach back
+    /// further than they are kept.
     fn prune(&mut self, now: DateTime<Utc>) {
-        self.known.retain(|_, known| now - known.at <= ID_KEPT);
+        if self.date_pass.is_none() {
+            self.known.retain(|_, known| now - known.at <= ID_KEPT);
+        }
         self.refused
             .retain(|_, refused| now - refused.when <= REFUSED_KEPT);
         budget::prune(&mut self.gmail.uploaded, now);
@@ -279,6 +297,9 @@ impl State {
         if !known.digests.contains(&digest) {
             known.digests.push(digest);
         }
+        // Gmail is asked for what is forgotten here.
+        let excess = known.digests.len().saturating_sub(MOST_DIGESTS);
+        known.digests.drain(..excess);
     }
 
     fn report(&mut self, key: &str, refused: Refused) {

@@ -161,6 +161,8 @@ pub enum Holding {
     Other,
     /// It was not found; for a server whose index is late, no proof.
     Absent,
+    /// Of a message that was sent: it may have it, and does not show what would tell.
+    Unclear,
 }
 
 /// What became of a message that was submitted.
@@ -172,6 +174,9 @@ pub enum Outcome {
     Parked(String),
     /// The target will never take it: why. It was not stored.
     Refused(String),
+    /// It could not be sent to its last octet, and so was not stored: why. Nothing is known of it
+    /// that was not known before.
+    Unsent(String),
     /// The answer was lost: it may be stored or not. Why.
     Uncertain(String),
     /// Nothing is wrong with it and it was not stored: the pass ended before.

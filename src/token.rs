@@ -314,8 +314,8 @@ fn remedy(complaint: &Complaint) -> String {
              client_secret.json anew and {MAKE_ANOTHER}"
         ),
         "deleted_client" => format!(
-            "the OAuth client was deleted (Google deletes one that is unused for 6 months): create \
-             a new one, download its client_secret.json and {MAKE_ANOTHER}"
+            "Google deletes one that is unused for 6 months: create a new one, download its \
+             client_secret.json and {MAKE_ANOTHER}"
         ),
         "invalid_request" if complaint.description().contains("client_secret") => format!(
             "the token file needs the client_secret of the OAuth client: download \

@@ -163,7 +163,7 @@ fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
     let (outcomes, result) = send(&mut played.gmail(1), &[&large, MAIL]);
     assert_eq!(result, Ok(()));
     let shown = format!("{:?}", outcomes[0].1);
-    assert!(shown.starts_with("Parked(\"not stored"), "{shown}");
+    assert!(shown.starts_with("Unsent(\"not stored"), "{shown}");
     assert_eq!(outcomes[1], (2, stored()));
 }
 
@@ -183,7 +183,7 @@ fn a_connection_that_died_while_it_was_quiet_is_not_the_messages_fault() {
     });
     let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
     assert_eq!(result, Ok(()));
-    assert!(matches!(outcomes[0].1, Outcome::Parked(_)), "{outcomes:?}");
+    assert!(matches!(outcomes[0].1, Outcome::Unsent(_)), "{outcomes:?}");
     assert_eq!(played.heard("APPEND").len(), 2);
 }
 

@@ -155,6 +155,29 @@ fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
 }
 
 #[test]
+fn a_refused_question_about_a_lost_append_proves_nothing() {
+    for refused in ["BODY.PEEK[]", "UID SEARCH UID"] {
+        let account = Account::open(GmailOptions::default());
+        let octets = mail("", "x", "body");
+        let mut target = account.target(1);
+        let mark = target.terms().unwrap().mark;
+        account
+            .gmail
+            .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
+        let is_it = move |event: &double::Event| match &event.what {
+            double::What::Command { line, .. } => line.contains(refused),
+            _ => false,
+        };
+        let no = Fault::Instead("<T> NO not now".to_owned());
+        account.gmail.faults().always(is_it, no);
+        let asked = sent(&octets, mark);
+        assert_eq!(holding(&mut target, asked.clone()), Holding::Unclear);
+        account.gmail.faults().clear();
+        assert_eq!(holding(&mut target, asked), Holding::Held);
+    }
+}
+
+#[test]
 fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
     let account = Account::open(GmailOptions::default());
     let octets = mail("<a@b>", "x", "body");

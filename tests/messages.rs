@@ -77,19 +77,15 @@ fn without_times(line: &str) -> String {
 
 /// The one line: in the log, and on standard error if the run failed.
 fn last_line(ran: &Ran) -> String {
-    let (level, stderr) = match ran.status {
-        Some(0) => ("info", ""),
-        _ => ("error", ran.stderr.as_str()),
-    };
-    let logged = ran.logged(level);
+    let ended_well = ran.status == Some(0);
+    let logged = ran.logged(if ended_well { "info" } else { "error" });
     let line = logged.last().copied().unwrap_or_default().to_owned();
-    let expected = if stderr.is_empty() {
-        ""
+    if ended_well {
+        assert_eq!(ran.stderr, "", "{ran:?}");
     } else {
-        &format!("{line}\n")
-    };
-    assert_eq!(ran.stderr, expected, "{ran:?}");
-    assert!(ran.status == Some(0) || logged.len() == 1, "{ran:?}");
+        assert_eq!(logged.len(), 1, "{ran:?}");
+        assert_eq!(ran.stderr, format!("{line}\n"), "{ran:?}");
+    }
     line
 }
 
@@ -176,29 +172,29 @@ fn a_server_that_cannot_prove_who_it_is() {
             (
                 69,
                 "localhost:SOURCE: starting TLS: its certificate is not for localhost; give the \
-             name that the certificate has (source_tls_name, target_server)",
+                name that the certificate has (source_tls_name, target_server)",
             ),
             (
                 69,
                 "localhost:SOURCE: starting TLS: its certificate is signed by nobody that is \
-             trusted here; if it is a private one, name the file that holds it \
-             (source_ca_file, target_ca_file)",
+                trusted here; if it is a private one, name the file that holds it \
+                (source_ca_file, target_ca_file)",
             ),
             (
                 69,
                 "localhost:SOURCE: starting TLS: its certificate is one of an authority, not of a \
-             server; if it is its own, name the file that holds it (source_ca_file, \
-             target_ca_file)",
+                server; if it is its own, name the file that holds it (source_ca_file, \
+                target_ca_file)",
             ),
             (
                 69,
                 "localhost:SOURCE: starting TLS: its certificate has expired; the certificate \
-             must be renewed, or this host's clock is wrong",
+                must be renewed, or this host's clock is wrong",
             ),
             (
                 69,
                 "localhost:SOURCE: starting TLS: its certificate is not valid yet; check this \
-             host's clock",
+                host's clock",
             ),
         ],
     );
@@ -224,29 +220,29 @@ fn gmail_cannot_prove_who_it_is() {
             (
                 69,
                 "localhost:GMAIL: starting TLS: its certificate is not for localhost; give the \
-             name that the certificate has (source_tls_name, target_server)",
+                name that the certificate has (source_tls_name, target_server)",
             ),
             (
                 69,
                 "localhost:GMAIL: starting TLS: its certificate is signed by nobody that is \
-             trusted here; if it is a private one, name the file that holds it \
-             (source_ca_file, target_ca_file)",
+                trusted here; if it is a private one, name the file that holds it \
+                (source_ca_file, target_ca_file)",
             ),
             (
                 69,
                 "localhost:GMAIL: starting TLS: its certificate is one of an authority, not of a \
-             server; if it is its own, name the file that holds it (source_ca_file, \
-             target_ca_file)",
+                server; if it is its own, name the file that holds it (source_ca_file, \
+                target_ca_file)",
             ),
             (
                 69,
                 "localhost:GMAIL: starting TLS: its certificate has expired; the certificate must \
-             be renewed, or this host's clock is wrong",
+                be renewed, or this host's clock is wrong",
             ),
             (
                 69,
                 "localhost:GMAIL: starting TLS: its certificate is not valid yet; check this \
-             host's clock",
+                host's clock",
             ),
         ],
     );
@@ -268,17 +264,17 @@ fn certificates_that_cannot_be_read() {
             (
                 78,
                 "missing.pem: reading certificates: No such file or directory (os error 2); name \
-             a PEM file that holds the certificates to trust",
+                a PEM file that holds the certificates to trust",
             ),
             (
                 78,
                 "empty.pem: reading certificates: it holds no certificate; name a PEM file that \
-             holds the certificates to trust",
+                holds the certificates to trust",
             ),
             (
                 78,
                 "missing.pem: reading certificates: No such file or directory (os error 2); name \
-             a PEM file that holds the certificates to trust",
+                a PEM file that holds the certificates to trust",
             ),
         ],
     );
@@ -294,13 +290,13 @@ fn the_source_refuses_the_log_in() {
             (
                 77,
                 "localhost:SOURCE: logging in as user: the server says NO [AUTHENTICATIONFAILED] \
-             Authentication failed.; correct source_user or source_pass",
+                Authentication failed.; correct source_user or source_pass",
             ),
             (
                 77,
                 "localhost:SOURCE: waiting to log in: the last log-in was refused; correct \
-             source_user or the password: the next try is at DATE TIME UTC, or at once when \
-             the configuration changes",
+                source_user or the password: the next try is at DATE TIME UTC, or at once when \
+                the configuration changes",
             ),
         ],
     );
@@ -328,27 +324,27 @@ fn the_source_lets_nobody_in_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [UNAVAILABLE] Temporary \
-             authentication failure.; later runs try again",
+                authentication failure.; later runs try again",
             ),
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [ALERT] Too many failed \
-             log-ins, wait.; later runs try again",
+                log-ins, wait.; later runs try again",
             ),
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [INUSE] Mailbox is \
-             locked.; later runs try again",
+                locked.; later runs try again",
             ),
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says BAD Error in IMAP \
-             command.; later runs try again",
+                command.; later runs try again",
             ),
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server hung up: [UNAVAILABLE] Maximum \
-             number of connections exceeded.; later runs try again",
+                number of connections exceeded.; later runs try again",
             ),
         ],
     );
@@ -381,22 +377,22 @@ fn the_source_protects_connections_another_way() {
             (
                 69,
                 "localhost:SOURCE: starting TLS (STARTTLS): the server does not offer it; use \
-             \"implicit\" TLS, or another server: nothing is sent unencrypted",
+                \"implicit\" TLS, or another server: nothing is sent unencrypted",
             ),
             (
                 69,
                 "localhost:SOURCE: starting TLS: it does not speak TLS on this port; check the \
-             port, and whether it wants \"starttls\"",
+                port, and whether it wants \"starttls\"",
             ),
             (
                 78,
                 "localhost:SOURCE: logging in: the server offers no log-in with a password on \
-             this connection; encrypt it (source_tls), or use another server",
+                this connection; encrypt it (source_tls), or use another server",
             ),
             (
                 69,
                 "localhost:SOURCE: starting TLS: it does not speak TLS on this port; check the \
-             port, and whether it wants \"starttls\"",
+                port, and whether it wants \"starttls\"",
             ),
         ],
     );
@@ -420,80 +416,80 @@ fn gmail_refuses_the_log_in() {
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO \
-             [AUTHENTICATIONFAILED] Invalid credentials (Failure); check that target_user is \
-             the account that the token was made for, or make a new token file (README, \"The \
-             token\")",
+                [AUTHENTICATIONFAILED] Invalid credentials (Failure); check that target_user is \
+                the account that the token was made for, or make a new token file (README, \"The \
+                token\")",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-             Invalid credentials (Failure); check that target_user is the account that the \
-             token was made for, or make a new token file (README, \"The token\")",
+                Invalid credentials (Failure); check that target_user is the account that the \
+                token was made for, or make a new token file (README, \"The token\")",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO Lookup failed \
-             cf29mb85450632edb; check target_user, and that Gmail is turned on for this \
-             account or its domain",
+                cf29mb85450632edb; check target_user, and that Gmail is turned on for this \
+                account or its domain",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] IMAP \
-             access is disabled for your domain. Please contact your domain administrator for \
-             questions about this feature. (Failure); the administrator of the account's \
-             Workspace must allow IMAP",
+                access is disabled for your domain. Please contact your domain administrator for \
+                questions about this feature. (Failure); the administrator of the account's \
+                Workspace must allow IMAP",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Your \
-             account is not enabled for IMAP use. Please visit your Gmail settings page and \
-             enable your account for IMAP access. (Failure); turn IMAP on in the settings of \
-             the Gmail account",
+                account is not enabled for IMAP use. Please visit your Gmail settings page and \
+                enable your account for IMAP access. (Failure); turn IMAP on in the settings of \
+                the Gmail account",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-             Application-specific password required: \
-             https://support.google.com/accounts/answer/185833 (Failure); Gmail asks for a \
-             password where a token was sent: check target_user and target_server",
+                Application-specific password required: \
+                https://support.google.com/accounts/answer/185833 (Failure); Gmail asks for a \
+                password where a token was sent: check target_user and target_server",
             ),
             (
                 0,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Too \
-             many simultaneous connections. (Failure); Gmail is left alone for a while",
+                many simultaneous connections. (Failure); Gmail is left alone for a while",
             ),
             (
                 0,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-             Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
-             a while",
+                Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
+                a while",
             ),
             (
                 69,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [UNAVAILABLE] \
-             Temporary System Problem. Try again later. (Failure); later runs try again",
+                Temporary System Problem. Try again later. (Failure); later runs try again",
             ),
             (
                 69,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [UNAVAILABLE] \
-             Temporary System Error; later runs try again",
+                Temporary System Error; later runs try again",
             ),
             (
                 69,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [UNAVAILABLE] \
-             Temporary System Problem (Failure); later runs try again",
+                Temporary System Problem (Failure); later runs try again",
             ),
             (
                 69,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-             Lockdown in sector 4 (Failure); later runs try again",
+                Lockdown in sector 4 (Failure); later runs try again",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Please \
-             log in via your web browser: \
-             https://support.google.com/mail/accounts/answer/78754 (Failure); sign in to \
-             Gmail in a web browser once and confirm that it was you",
+                log in via your web browser: \
+                https://support.google.com/mail/accounts/answer/78754 (Failure); sign in to \
+                Gmail in a web browser once and confirm that it was you",
             ),
         ],
     );
@@ -515,8 +511,8 @@ fn gmail_wants_to_be_left_alone() {
             (
                 0,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-             Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
-             a while",
+                Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
+                a while",
             ),
             (0, "gmail rests until DATE TIME UTC; nothing is done before"),
         ],
@@ -548,75 +544,75 @@ fn a_renewal_is_refused() {
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_grant (Token has been expired or revoked.); the app is in \"Testing\", \
-             where a token lives 7 days (publish it), or the account's password was changed, \
-             or access was revoked, or the token was unused for 6 months: make a new token \
-             file (README, \"The token\")",
+                invalid_grant (Token has been expired or revoked.); the app is in \"Testing\", \
+                where a token lives 7 days (publish it), or the account's password was changed, \
+                or access was revoked, or the token was unused for 6 months: make a new token \
+                file (README, \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_grant (Bad Request); the app is in \"Testing\", where a token lives 7 \
-             days (publish it), or the account's password was changed, or access was revoked, \
-             or the token was unused for 6 months: make a new token file (README, \"The \
-             token\")",
+                invalid_grant (Bad Request); the app is in \"Testing\", where a token lives 7 \
+                days (publish it), or the account's password was changed, or access was revoked, \
+                or the token was unused for 6 months: make a new token file (README, \"The \
+                token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_grant (Malformed auth code.); the app is in \"Testing\", where a token \
-             lives 7 days (publish it), or the account's password was changed, or access was \
-             revoked, or the token was unused for 6 months: make a new token file (README, \
-             \"The token\")",
+                invalid_grant (Malformed auth code.); the app is in \"Testing\", where a token \
+                lives 7 days (publish it), or the account's password was changed, or access was \
+                revoked, or the token was unused for 6 months: make a new token file (README, \
+                \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_grant (reauth related error (invalid_rapt)); the Workspace's session \
-             control asks for a new log-in from time to time: make a new token file (README, \
-             \"The token\")",
+                invalid_grant (reauth related error (invalid_rapt)); the Workspace's session \
+                control asks for a new log-in from time to time: make a new token file (README, \
+                \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_client (The OAuth client was not found.); client_id or client_secret in \
-             the token file is not known to Google: download client_secret.json anew and make \
-             a new token file (README, \"The token\")",
+                invalid_client (The OAuth client was not found.); client_id or client_secret in \
+                the token file is not known to Google: download client_secret.json anew and make \
+                a new token file (README, \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_client (Unauthorized); client_id or client_secret in the token file is \
-             not known to Google: download client_secret.json anew and make a new token file \
-             (README, \"The token\")",
+                invalid_client (Unauthorized); client_id or client_secret in the token file is \
+                not known to Google: download client_secret.json anew and make a new token file \
+                (README, \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             redirect_uri_mismatch (Bad Request); check that the OAuth client is of type \
-             \"Desktop app\", download its client_secret.json and make a new token file \
-             (README, \"The token\")",
+                redirect_uri_mismatch (Bad Request); check that the OAuth client is of type \
+                \"Desktop app\", download its client_secret.json and make a new token file \
+                (README, \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             unsupported_grant_type (Invalid grant_type: x); check that the OAuth client is \
-             of type \"Desktop app\", download its client_secret.json and make a new token \
-             file (README, \"The token\")",
+                unsupported_grant_type (Invalid grant_type: x); check that the OAuth client is \
+                of type \"Desktop app\", download its client_secret.json and make a new token \
+                file (README, \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             invalid_request (client_secret is missing.); the token file needs the \
-             client_secret of the OAuth client: download client_secret.json and make a new \
-             token file (README, \"The token\")",
+                invalid_request (client_secret is missing.); the token file needs the \
+                client_secret of the OAuth client: download client_secret.json and make a new \
+                token file (README, \"The token\")",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-             deleted_client (The OAuth client was deleted.); the OAuth client was deleted \
-             (Google deletes one that is unused for 6 months): create a new one, download its \
-             client_secret.json and make a new token file (README, \"The token\")",
+                deleted_client (The OAuth client was deleted.); Google deletes one that is unused \
+                for 6 months: create a new one, download its client_secret.json and make a new \
+                token file (README, \"The token\")",
             ),
         ],
     );
@@ -641,9 +637,9 @@ fn a_refusal_that_repeats_a_secret_is_not_shown() {
     let line = (
         77,
         "127.0.0.1: renewing the access token: Google refuses to renew the token: an error that is \
-         not shown, because it repeats a secret; client_id or client_secret in the token file is \
-         not known to Google: download client_secret.json anew and make a new token file (README, \
-         \"The token\")",
+        not shown, because it repeats a secret; client_id or client_secret in the token file is \
+        not known to Google: download client_secret.json anew and make a new token file (README, \
+        \"The token\")",
     );
     compare(&told, &[line; 2]);
 }
@@ -658,7 +654,7 @@ fn a_renewal_fails_for_now() {
         .map(|(status, _)| {
             format!(
                 "127.0.0.1: renewing the access token: answers with HTTP status {status}; later \
-                 runs try again (if it stays so, check token_uri)"
+                runs try again (if it stays so, check token_uri)"
             )
         })
         .collect();
@@ -679,7 +675,7 @@ fn a_refused_token_is_remembered() {
         &[(
             77,
             "token.json: Google refused this token, and is not asked again before DATE; make \
-             a new token file (README, \"The token\")",
+            a new token file (README, \"The token\")",
         )],
     );
 }
@@ -707,18 +703,18 @@ fn the_token_endpoint_is_in_trouble() {
             (
                 69,
                 "127.0.0.1: renewing the access token: it closed the connection; later runs try \
-             again (if it stays so, check token_uri)",
+                again (if it stays so, check token_uri)",
             ),
             (
                 69,
                 "127.0.0.1: renewing the access token: answers with a redirection (HTTP status \
-             302), which is not followed; later runs try again (if it stays so, check \
-             token_uri)",
+                302), which is not followed; later runs try again (if it stays so, check \
+                token_uri)",
             ),
             (
                 69,
                 "127.0.0.1: renewing the access token: it refuses connections; later runs try \
-             again (if it stays so, check token_uri)",
+                again (if it stays so, check token_uri)",
             ),
         ],
     );
@@ -751,38 +747,38 @@ fn the_token_file_is_wrong() {
             (
                 78,
                 "none.json: cannot be read: No such file or directory (os error 2); correct \
-             target_token_file, or make a new token file (README, \"The token\")",
+                target_token_file, or make a new token file (README, \"The token\")",
             ),
             (
                 78,
                 "token.json: token must be a string; make a new token file (README, \"The \
-             token\")",
+                token\")",
             ),
             (
                 78,
                 "token.json: holds neither token nor refresh_token; make a new token file \
-             (README, \"The token\")",
+                (README, \"The token\")",
             ),
             (
                 78,
                 "token.json: token_uri must begin with https:// (http:// only to this host \
-             itself)",
+                itself)",
             ),
             (
                 78,
                 "token.json: has no client_id, so that the access token cannot be renewed; make a \
-             new token file (README, \"The token\")",
+                new token file (README, \"The token\")",
             ),
             (
                 77,
                 "token.json: Gmail refuses the access token, and there is no refresh_token to \
-             renew it; make a new token file (README, \"The token\")",
+                renew it; make a new token file (README, \"The token\")",
             ),
             (
                 78,
                 "token.json: is not a JSON object: control character (\\u0000-\\u001F) found \
-             while parsing a string at line 3 column 0; make a new token file (README, \"The \
-             token\")",
+                while parsing a string at line 3 column 0; make a new token file (README, \"The \
+                token\")",
             ),
         ],
     );
@@ -811,17 +807,17 @@ fn nobody_is_there() {
             (
                 69,
                 "127.0.0.1:1: connecting: 127.0.0.1: it refuses connections; check that the \
-             server runs, and that its name and port are right",
+                server runs, and that its name and port are right",
             ),
             (
                 69,
                 "nowhere.invalid:993: looking its address up: failed to lookup address \
-             information: WHY; check the name, and this host's network",
+                information: WHY; check the name, and this host's network",
             ),
             (
                 69,
                 "127.0.0.1:1: connecting: 127.0.0.1: it refuses connections; check that the \
-             server runs, and that its name and port are right",
+                server runs, and that its name and port are right",
             ),
         ],
     );
@@ -842,14 +838,14 @@ fn a_folder_that_does_not_exist() {
             (
                 78,
                 "localhost:SOURCE: opening the folder \"Archiv\": the server says NO \
-             [NONEXISTENT] Mailbox doesn't exist: Archiv (0.001 + 0.000 secs).; did you mean \
-             \"Archive\"?",
+                [NONEXISTENT] Mailbox doesn't exist: Archiv (0.001 + 0.000 secs).; did you mean \
+                \"Archive\"?",
             ),
             (
                 78,
                 "localhost:SOURCE: opening the folder \"Lists/rust\": the server says NO \
-             [NONEXISTENT] Mailbox doesn't exist: Lists/rust (0.001 + 0.000 secs).; the \
-             folders there are \"Archive\", \"INBOX\"",
+                [NONEXISTENT] Mailbox doesn't exist: Lists/rust (0.001 + 0.000 secs).; the \
+                folders there are \"Archive\", \"INBOX\"",
             ),
         ],
     );
@@ -875,18 +871,18 @@ fn the_state_is_not_ours() {
             (
                 78,
                 "sync_state.json: this state is of bob/INBOX to bob@gmail.com/INBOX, and the \
-             configuration says user/INBOX to user@gmail.com/INBOX; give each account its own \
-             --state-file",
+                configuration says user/INBOX to user@gmail.com/INBOX; give each account its own \
+                --state-file",
             ),
             (
                 78,
                 "HOME/sync_state.json: this state is of version 3, written by a later release; \
-             use that release, or another --state-file",
+                use that release, or another --state-file",
             ),
             (
                 74,
                 "HOME/sync_state.json: keeping the state: Is a directory (os error 21); make it \
-             readable and writable, with space left on the disk",
+                readable and writable, with space left on the disk",
             ),
         ],
     );
@@ -946,17 +942,17 @@ fn the_source_says_nothing() {
             (
                 69,
                 "127.0.0.1:SOURCE: reading its greeting: no answer in time; if it stays so, check \
-             the port",
+                the port",
             ),
             (
                 69,
                 "127.0.0.1:SOURCE: starting TLS: no answer in time; if it stays so, check the \
-             port",
+                port",
             ),
             (
                 69,
                 "127.0.0.1:SOURCE: starting TLS (STARTTLS): no answer in time; if it stays so, \
-             check the port",
+                check the port",
             ),
         ],
     );
@@ -984,17 +980,17 @@ fn the_server_is_no_imap_server() {
             (
                 69,
                 "127.0.0.1:SOURCE: reading its greeting: this is no IMAP server: it greets with \
-             \"SSH-2.0-OpenSSH_9.6\"; if it stays so, check the port",
+                \"SSH-2.0-OpenSSH_9.6\"; if it stays so, check the port",
             ),
             (
                 69,
                 "127.0.0.1:SOURCE: starting TLS: it does not speak TLS on this port; check the \
-             port, and whether it wants \"starttls\"",
+                port, and whether it wants \"starttls\"",
             ),
             (
                 69,
                 "127.0.0.1:SOURCE: starting TLS (STARTTLS): it greets with \
-             \"SSH-2.0-OpenSSH_9.6\"; check the port",
+                \"SSH-2.0-OpenSSH_9.6\"; check the port",
             ),
         ],
     );
@@ -1020,9 +1016,9 @@ fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
         &[(
             0,
             "HOME/sync_state.json: cannot be read as a state (invalid type: integer `7`, \
-             expected struct Cursor at line 1 column 27); moved to \
-             HOME/sync_state.json.unreadable-TIME; what arrived in the last days is looked up \
-             at Gmail",
+            expected struct Cursor at line 1 column 27); moved to \
+            HOME/sync_state.json.unreadable-TIME; what arrived in the last days is looked up \
+            at Gmail",
         )],
     );
     assert_eq!(home.gmail.messages("INBOX").len(), 1);

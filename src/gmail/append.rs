@@ -366,5 +366,5 @@ fn why(answer: &Result<Reply, Failure>) -> String {
 }
 
 fn not_stored(answer: &Result<Reply, Failure>) -> Outcome {
-    Outcome::Parked(format!("not stored: {}", why(answer)))
+    Outcome::Unsent(format!("not stored: {}", why(answer)))
 }

@@ -181,8 +181,12 @@ impl Lookup {
         let mailbox = self.open_if_needed(folder, account)?;
         let asked: Vec<&Question> = open.iter().map(|(question, _)| *question).collect();
         let mut uids = self.search_by_id(&asked, account)?;
+        let mut misses_are_clear = true;
         if is_all_mail {
-            uids.extend(self.search_above_marks(&asked, mailbox, account)?);
+            match self.search_above_marks(&asked, mailbox, account)? {
+                Some(found) => uids.extend(found),
+                None => misses_are_clear = false,
+            }
         }
         let candidates = self.fetch_identities(uids, account)?;
         let mut bodies = Bodies::default();
@@ -193,6 +197,12 @@ impl Lookup {
                     self.holding_of_sent(question, sent, &candidates, &mut bodies, account)?
                 }
             };
+            let is_clear = found == Holding::Held || question.sent.is_none() || misses_are_clear;
+            let found = if is_clear { found } else { Holding::Unclear };
+            // What another folder does not hold makes nothing clear.
+            if *holding == Holding::Unclear && found != Holding::Held {
+                continue;
+            }
             if found != Holding::Absent {
                 *holding = found;
             }
@@ -243,27 +253,29 @@ impl Lookup {
     }
 
     /// What arrived since the lowest mark that still means something, whatever a search by id says:
-    /// an index may be late, and a message may have no id.
+    /// an index may be late, and a message may have no id. None if the server refuses to say.
     fn search_above_marks(
         &mut self,
         questions: &[&Question],
         mailbox: Mailbox,
         account: &Account,
-    ) -> Result<Vec<Uid>, Trouble> {
+    ) -> Result<Option<Vec<Uid>>, Trouble> {
         let marks = questions
             .iter()
             .filter_map(|question| question.sent.as_ref()?.mark)
             .filter(|mark| mark.uid_validity == mailbox.uid_validity);
         let Some(lowest) = marks.map(|mark| mark.uid_next).min() else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         let program = format!("UID {lowest}:*");
-        let mut uids = self.search(&program, account)?.unwrap_or_default();
+        let Some(mut uids) = self.search(&program, account)? else {
+            return Ok(None);
+        };
         // `n:*` finds the last message even if its UID is lower (RFC 3501 6.4.8).
         uids.retain(|uid| *uid >= lowest);
         // The oldest are the likeliest: sent right after the mark was taken.
         uids.truncate(MOST_COMPARED);
-        Ok(uids)
+        Ok(Some(uids))
     }
 
     /// The messages that match; none if the server refuses this very question.
@@ -295,14 +307,15 @@ impl Lookup {
         Ok(candidates)
     }
 
-    /// One unreadable message spoils a whole FETCH; the one that is refused alone is left out.
+    /// One unreadable message spoils a whole FETCH; the one that is refused alone, and again, is
+    /// left out.
     fn fetch_one_by_one(
         &mut self,
         page: &[Uid],
         account: &Account,
     ) -> Result<Vec<Candidate>, Trouble> {
         let mut candidates = Vec::new();
-        for uid in page.chunks(1).filter(|_| page.len() > 1) {
+        for uid in page.chunks(1) {
             candidates.extend(self.fetch_page(uid, account)?.unwrap_or_default());
         }
         Ok(candidates)
@@ -327,7 +340,8 @@ impl Lookup {
         }))
     }
 
-    /// A message that was sent and is looked for: its body must be the same as well.
+    /// A message that was sent and is looked for: its body must be the same as well. A candidate
+    /// whose body the server does not show may be it: to send it again could double it.
     fn holding_of_sent(
         &mut self,
         question: &Question,
@@ -337,9 +351,10 @@ impl Lookup {
         account: &Account,
     ) -> Result<Holding, Trouble> {
         let wanted = &question.identity;
+        let mut is_unclear = false;
         for candidate in candidates
             .iter()
-            .filter(|candidate| candidate.may_be(wanted))
+            .filter(|candidate| candidate.may_be(wanted) && candidate.size <= LARGEST)
         {
             let body = if let Some(body) = bodies.0.get(&candidate.uid) {
                 *body
@@ -351,6 +366,10 @@ impl Lookup {
             if body == Some(sent.body) {
                 return Ok(Holding::Held);
             }
+            is_unclear |= body.is_none();
+        }
+        if is_unclear {
+            return Ok(Holding::Unclear);
         }
         Ok(holding_of_others(wanted, candidates))
     }
@@ -361,9 +380,6 @@ impl Lookup {
         candidate: &Candidate,
         account: &Account,
     ) -> Result<Option<BodyDigest>, Trouble> {
-        if candidate.size > LARGEST {
-            return Ok(None);
-        }
         let witness = self.logged_in.session.witness().clone();
         witness.allow(candidate.size.saturating_mul(2));
         let command = format!("UID FETCH {} (UID BODY.PEEK[])", candidate.uid);

@@ -38,10 +38,15 @@ pub fn sent_in_a_day(uploaded: &BTreeMap<String, u64>, now: DateTime<Utc>) -> u6
 
 /// Counts octets that are about to be sent.
 pub(super) fn count(uploaded: &mut BTreeMap<String, u64>, octets: u64, at: DateTime<Utc>) {
-    let hour = uploaded
-        .entry(at.format("%Y-%m-%dT%H").to_string())
-        .or_default();
+    let hour = uploaded.entry(hour(at)).or_default();
     *hour = hour.saturating_add(octets);
+}
+
+/// Takes back octets that were counted then and never sent.
+pub(super) fn take_back(uploaded: &mut BTreeMap<String, u64>, octets: u64, at: DateTime<Utc>) {
+    if let Some(hour) = uploaded.get_mut(&hour(at)) {
+        *hour = hour.saturating_sub(octets);
+    }
 }
 
 /// Forgets the hours that count no longer, those to come (a clock was wrong) among them.
@@ -84,6 +89,11 @@ pub fn after(gmail: &GmailMemory, consequence: &Consequence, now: DateTime<Utc>)
     gmail
 }
 
+/// The hour of a moment, as it is written.
+fn hour(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H").to_string()
+}
+
 fn is_of_last_day(hour: &str, now: DateTime<Utc>) -> bool {
     let begin = NaiveDateTime::parse_from_str(&format!("{hour}:00:00"), "%Y-%m-%dT%H:%M:%S");
     // An hour counts until its last minute is a day old.
@@ -107,6 +117,9 @@ mod tests {
         count(&mut uploaded, 100, at("2026-11-22T20:30:00Z"));
         count(&mut uploaded, 1000, at("2026-11-22T21:00:00Z"));
         uploaded.insert("nonsense".to_owned(), 7);
+        count(&mut uploaded, 5, at("2026-11-22T20:35:00Z"));
+        take_back(&mut uploaded, 5, at("2026-11-22T20:36:00Z"));
+        take_back(&mut uploaded, 5, at("2026-11-20T20:36:00Z"));
         let now = at("2026-11-22T20:40:00Z");
         assert_eq!(sent_in_a_day(&uploaded, now), 210);
         prune(&mut uploaded, now);

@@ -73,6 +73,9 @@ pub enum Event {
         uid: Uid,
         /// How it stood, if it was parked.
         before: Option<Parked>,
+        /// So many octets were counted as sent and never were.
+        #[serde(default)]
+        unsent: u64,
     },
     /// A message will never arrive.
     Refused {
@@ -147,8 +150,15 @@ impl State {
             Event::Parked { uid, parked } => {
                 self.parked.insert(uid, parked);
             }
-            Event::Returned { uid, before } => {
-                self.parked.remove(&uid);
+            Event::Returned {
+                uid,
+                before,
+                unsent,
+            } => {
+                let intent = self.parked.remove(&uid).and_then(|intent| intent.sent);
+                if let Some(intent) = intent {
+                    budget::take_back(&mut self.gmail.uploaded, unsent, intent.at);
+                }
                 self.parked.extend(before.map(|before| (uid, before)));
             }
             Event::Refused { uid, refused } => {

@@ -256,10 +256,14 @@ impl Loaded {
             disk.create(&Name::Journal)
                 .map_err(|error| failed(disk, &Name::Journal, &error))?;
         }
+        let reach = state.last_sync;
         let mut replayed = 0;
         for event in events.filter(|_| follows) {
             state.apply(event);
             replayed += 1;
+        }
+        if found == Found::Unreadable {
+            state.doubt_uids(reach);
         }
         Ok(Loaded {
             state,
@@ -309,7 +313,7 @@ fn start_anew(
     disk.append(&aside, octets)?;
     disk.sync(&aside)?;
     log::error!(
-        "{}: cannot be read as a state ({}); moved to {}; what arrived in the last days is looked up at Gmail",
+        "{}: cannot be read as a state ({}); kept as {}; what arrived in the last days is looked up at Gmail",
         disk.path(&Name::Snapshot).display(),
         Foreign::new(why),
         disk.path(&aside).display(),

@@ -204,7 +204,7 @@ impl Engine<'_> {
         } = listed;
         match holding {
             Holding::Held => self.report.found += 1,
-            Holding::Other | Holding::Absent => self.report.known += 1,
+            Holding::Other | Holding::Absent | Holding::Unclear => self.report.known += 1,
         }
         self.progress.settled(0);
         let Some(id) = id else {
@@ -212,7 +212,10 @@ impl Engine<'_> {
                 uids: UidSet::from_iter([uid]),
             });
         };
-        log::info!("{id} (uid {uid}) was delivered another way");
+        match holding {
+            Holding::Held => log::info!("{id} (uid {uid}) is at gmail already"),
+            _ => log::info!("{id} (uid {uid}) was delivered before, and is gone at gmail"),
+        }
         let digest = Digest { header, body: None };
         self.store.record(Event::Done {
             uid,

@@ -313,6 +313,7 @@ impl<'a> Engine<'a> {
             parked: Parked {
                 tries,
                 retry_after: now + retry_step(tries),
+                why: why.to_owned(),
                 ..parked
             },
         })

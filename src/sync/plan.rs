@@ -135,8 +135,15 @@ pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a Parked>) -> BTreeSet<N
     let days = strays
         .filter_map(|stray| stray.date)
         .map(|date| date.date_naive());
-    days.flat_map(|day| [day - Days::new(1), day, day + Days::new(1)])
-        .collect()
+    days.flat_map(|day| {
+        [
+            day.checked_sub_days(Days::new(1)),
+            Some(day),
+            day.checked_add_days(Days::new(1)),
+        ]
+    })
+    .flatten()
+    .collect()
 }
 
 /// Says whether a message was received late enough for this pass by date; one without a readable
@@ -213,7 +220,7 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
 pub(super) fn must_deliver(holding: Holding, if_absent: IfAbsent) -> bool {
     match (holding, if_absent) {
         (Holding::Held, _) | (Holding::Absent, IfAbsent::Leave) => false,
-        (Holding::Other, _) | (Holding::Absent, IfAbsent::Deliver) => true,
+        (Holding::Other | Holding::Unclear, _) | (Holding::Absent, IfAbsent::Deliver) => true,
     }
 }
 

@@ -61,7 +61,8 @@ impl Engine<'_> {
                 if begun == Begun::Now {
                     self.store.record(Event::DatePass(pass.clone()))?;
                 }
-                (found.into_iter().collect(), Some(pass))
+                let below = found.into_iter().filter(|uid| *uid < pass.uid_next);
+                (below.collect(), Some(pass))
             }
         };
         let parked: Vec<Uid> = self.store.state().parked.keys().copied().collect();

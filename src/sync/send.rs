@@ -183,7 +183,7 @@ impl Engine<'_> {
 
     fn hand_over(&mut self, ready: Vec<Ready>, intents: Vec<(Uid, Parked, u64)>) -> Result<()> {
         let mut failed = None;
-        for (ready, (uid, ..)) in ready.into_iter().zip(intents) {
+        for (ready, (uid, _, unsent)) in ready.into_iter().zip(intents) {
             if failed.is_none() {
                 match self.target.submit(ready.message) {
                     Ok(()) => {
@@ -199,7 +199,11 @@ impl Engine<'_> {
                 .in_flight
                 .remove(&uid)
                 .and_then(|message| message.before);
-            self.store.record(Event::Returned { uid, before })?;
+            self.store.record(Event::Returned {
+                uid,
+                before,
+                unsent,
+            })?;
         }
         failed.map_or(Ok(()), Err)
     }

@@ -23,7 +23,10 @@ impl Engine<'_> {
     pub fn finish(&mut self) -> Result<()> {
         let finished = self.target.finish();
         let drained = self.drain();
-        finished.and(drained)
+        match (finished, drained) {
+            (Err(one), Err(other)) => Err(one.worse(other)),
+            (one, other) => one.and(other),
+        }
     }
 
     /// Records the outcomes that have come.
@@ -96,11 +99,28 @@ impl Engine<'_> {
                     now,
                 )
             }
+            Outcome::Unsent(why) => {
+                self.count_parked(&intent);
+                let sent = before.and_then(|before| before.sent);
+                self.park(
+                    uid,
+                    Parked {
+                        sent,
+                        why,
+                        ..intent
+                    },
+                    now,
+                )
+            }
             Outcome::Uncertain(why) => {
                 self.count_parked(&intent);
                 self.park(uid, Parked { why, ..intent }, now)
             }
-            Outcome::Returned => self.store.record(Event::Returned { uid, before }),
+            Outcome::Returned => self.store.record(Event::Returned {
+                uid,
+                before,
+                unsent: 0,
+            }),
         }
     }
 

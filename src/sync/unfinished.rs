@@ -57,17 +57,22 @@ impl Engine<'_> {
                 appended: false,
             });
         }
-        if was_long_ago(sent, now) {
+        let is_unclear = holding == Holding::Unclear;
+        if was_long_ago(sent, now) && !is_unclear {
             self.not_stored.insert(uid);
             return Ok(());
+        }
+        if is_unclear {
+            log::warn!("{id} (uid {uid}): gmail does not show whether it stored it");
         }
         // Too early to tell; or a clock was set back, and the minute begins anew.
         let sent = SentMark {
             at: sent.at.min(now),
             ..sent
         };
+        let since = if is_unclear { now } else { sent.at };
         let parked = Parked {
-            retry_after: sent.at + STORING,
+            retry_after: since + STORING,
             sent: Some(sent),
             ..parked.clone()
         };
@@ -114,7 +119,7 @@ impl Engine<'_> {
             let is_there = listed
                 .iter()
                 .any(|listed| listed.uid == *uid && parked.is(listed));
-            let is_silent = parked.retry_after > (self.now)();
+            let is_silent = !parked.is_due((self.now)());
             if !is_there && !is_silent {
                 self.leave(*uid, &parked)?;
             }
@@ -184,9 +189,9 @@ impl Engine<'_> {
         let mut stray = 0;
         while let Some(parked) = self.strays().get(stray).cloned() {
             let is_found = self.is_at_gmail(Uid::MIN, &parked)?;
-            let is_early = parked
-                .sent
-                .is_some_and(|sent| !was_long_ago(sent, (self.now)()));
+            // A moment to come was written by a clock that was wrong.
+            let age = parked.sent.map(|sent| ((self.now)() - sent.at).abs());
+            let is_early = age.is_some_and(|age| age < STORING);
             if is_early && !is_found {
                 stray += 1;
                 continue;

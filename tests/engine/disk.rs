@@ -326,3 +326,71 @@ fn settled_uids_are_kept_as_ranges_and_passed_by_the_cursor() {
     assert_eq!(snapshot(folder.path())["settled"], "5,7:9");
     assert_eq!(load(folder.path()).state().highest_uid(), 9);
 }
+
+#[test]
+fn a_cursor_in_the_journal_of_a_lost_snapshot_is_not_trusted() {
+    let folder = folder_with(r#"{"synced_message_ids": []}"#);
+    let mut store = load(folder.path());
+    store.record(done(5, "<c@d>")).unwrap();
+    let uid_validity = imap_to_gmail_sync::message::UidValidity::new(1).unwrap();
+    store
+        .record(Event::Cursor(imap_to_gmail_sync::state::Cursor {
+            source: "a@b/INBOX".to_owned(),
+            uid_validity,
+            uid: 5,
+        }))
+        .unwrap();
+    store.record(Event::Synced { at: now() }).unwrap();
+    drop(store);
+    fs::write(folder.path().join("state"), "garbage").unwrap();
+    let store = load(folder.path());
+    // What was parked below it stood in the snapshot alone.
+    assert_eq!(store.state().cursor, None);
+    assert_eq!(store.state().last_sync, Some(now() - TimeDelta::days(5)));
+}
+
+#[test]
+fn ids_are_kept_while_a_pass_by_date_goes_on() {
+    let folder = folder_with(r#"{"synced_message_ids": {"<old@x>": "2026-10-01T00:00:00+00:00"}}"#);
+    let mut store = load(folder.path());
+    store
+        .record(Event::DatePass(imap_to_gmail_sync::state::DatePass {
+            source: "a@b/INBOX".to_owned(),
+            since: now() - TimeDelta::days(60),
+            began: None,
+            uid_validity: imap_to_gmail_sync::message::UidValidity::new(1).unwrap(),
+            uid_next: Uid::new(9).unwrap(),
+            strays: Vec::new(),
+        }))
+        .unwrap();
+    store.fold(now()).unwrap();
+    assert_eq!(
+        load(folder.path()).state().knows(&id("<old@x>")),
+        Knowledge::IdOnly
+    );
+}
+
+#[test]
+fn of_a_device_that_uses_one_id_for_ever_the_last_messages_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = load(folder.path());
+    for number in 1..=300 {
+        let block = format!("Message-ID: <device@x>\r\nSubject: {number}\r\n\r\n");
+        let header = Identity::of_header(block.as_bytes()).header;
+        let digest = Digest { header, body: None };
+        let (uid, id) = (Uid::new(number).unwrap(), id("<device@x>"));
+        store
+            .record(Event::Done {
+                uid,
+                id,
+                digest,
+                at: now(),
+                appended: true,
+            })
+            .unwrap();
+    }
+    let Knowledge::Digests(digests) = store.state().knows(&id("<device@x>")) else {
+        panic!()
+    };
+    assert_eq!(digests.len(), 100);
+}

@@ -263,3 +263,77 @@ fn a_checkpoint_does_not_pass_what_comes_back_unsent() {
         assert!(lost.is_empty(), "seed {seed}: {lost:?}");
     }
 }
+
+#[test]
+fn a_lost_append_that_a_wrong_clock_dated_is_given_up_in_the_end() {
+    let world = world();
+    deliver(&world, 2, 0);
+    world.borrow_mut().now += TimeDelta::days(400);
+    run_with(
+        &world,
+        Faults {
+            cut_before: 1000,
+            ..faults()
+        },
+    );
+    world.borrow_mut().now -= TimeDelta::days(400);
+    world.borrow_mut().source.messages.clear();
+    renew(&world);
+    deliver(&world, 3, 0);
+    for _ in 0..3 {
+        wait(&world, 2);
+        run(&world);
+    }
+    assert!(state(&world).date_pass.is_none());
+    assert_eq!((copies(&world, 3), refused(&world)), (1, 1));
+}
+
+#[test]
+fn a_strangers_mail_under_an_id_like_ours_is_parked_like_any_other() {
+    let world = world();
+    let octets = b"Message-ID: sha256:0123456789abcdef\r\nSubject: x\r\n\r\nbody\r\n".to_vec();
+    let now = world.borrow().now;
+    world.borrow_mut().source.deliver(octets.clone(), now);
+    for _ in 0..4 {
+        run_with(&world, REFUSES);
+        wait(&world, 60);
+    }
+    let remembered = state(&world);
+    assert_eq!((remembered.parked.len(), remembered.refused.len()), (1, 0));
+    assert!(remembered.parked.values().all(|parked| parked.tries > 2));
+    wait(&world, 24 * 60);
+    run(&world);
+    assert_eq!(
+        world
+            .borrow()
+            .gmail
+            .messages
+            .iter()
+            .filter(|there| there.octets == octets)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn above_the_cursor_the_body_tells_messages_of_one_id_and_header_apart() {
+    let world = world();
+    let page = |number: u32| {
+        format!("Message-ID: <fax@x>\r\nSubject: fax\r\n\r\npage {number}\r\n").into_bytes()
+    };
+    for number in [1, 2, 2, 3] {
+        let now = world.borrow().now;
+        world.borrow_mut().source.deliver(page(number), now);
+        run(&world);
+        wait(&world, 1);
+    }
+    let world = world.borrow();
+    for number in 1..=3 {
+        let copies = world
+            .gmail
+            .messages
+            .iter()
+            .filter(|there| there.octets == page(number));
+        assert_eq!(copies.count(), 1, "page {number}");
+    }
+}

@@ -1,0 +1,584 @@
+//! A run that meets every kind of work, and a server that fails it in every way at every event:
+//! after two runs in good health nothing is lost, nothing is there twice, and nobody was pressed.
+//!
+//! `EVERY=1` tries each fault at each event; else each event gets some of them, and `SHIFT` which.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod program;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use double::{Event, Fault, GmailOptions, Server, SourceOptions, Unfinished, What};
+use imap_to_gmail_sync::config::{Config, Environment};
+use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::gmail::{self, Gmail};
+use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::state::disk::Folder;
+use imap_to_gmail_sync::state::journal::Store;
+use imap_to_gmail_sync::sync::{self, Pass};
+use program::Home;
+use serde_json::json;
+
+fn mail(id: &str, subject: &str, body: &str) -> Vec<u8> {
+    format!("Message-ID: <{id}@x>\r\nSubject: {subject}\r\n\r\n{body}\r\n").into_bytes()
+}
+
+/// What is there before the run: delivered, refused, and appended without an answer.
+fn before() -> Vec<Vec<u8>> {
+    vec![
+        b"4".to_vec(),
+        mail("old", "delivered", "long ago"),
+        mail("lost", "its answer is lost", "stored all the same"),
+        b"Subject: no id, and its answer is lost\r\n\r\nstored\r\n".to_vec(),
+    ]
+}
+
+/// What is new in the run.
+fn new() -> Vec<Vec<u8>> {
+    let mut new: Vec<Vec<u8>> = (0..3)
+        .map(|number| mail(&format!("new-{number}"), "new", &format!("body {number}")))
+        .collect();
+    new.push(mail("held-1", "there already", "the first"));
+    new.push(mail("held-2", "there already", "the second"));
+    new.push(b"Subject: no id\r\n\r\none\r\n".to_vec());
+    new.push(b"Subject: no id\r\n\r\ntwo\r\n".to_vec());
+    new.push(mail("printer", "scan 1", "page one"));
+    new.push(mail("printer", "scan 2", "page two"));
+    new.push(mail("twin", "twins", "the same"));
+    new.push(mail("twin", "twins", "the same"));
+    new.push(mail("old", "delivered", "long ago"));
+    new.push(mail("old", "another under an old id", "another body"));
+    new
+}
+
+/// A source and a Gmail between two runs: the one to come has all kinds of work.
+fn mixed(unfinished: Unfinished) -> Home {
+    let gmail = GmailOptions {
+        deduplicates: false,
+        unfinished: Unfinished::Stored,
+        ..GmailOptions::default()
+    };
+    let home = Home::with(SourceOptions::default(), gmail);
+    home.configure(&json!({ "target_connections": 1 }));
+    deliver(&home, before());
+    for part in ["lost", "no id"] {
+        let size = before()
+            .iter()
+            .find(|octets| contains(octets, part))
+            .unwrap()
+            .len();
+        home.gmail
+            .faults()
+            .once(move |event| event.what == What::Literal(size), Fault::Eof);
+    }
+    home.run();
+    home.run();
+    home.gmail.faults().clear();
+    for octets in new() {
+        if contains(&octets, "there already") {
+            home.gmail.deliver(&octets, Utc::now().fixed_offset(), &[]);
+        }
+    }
+    deliver(&home, new());
+    let gone = home
+        .source
+        .deliver(b"Subject: gone\r\n\r\n", Utc::now().fixed_offset(), &[]);
+    home.source.expunge(gone);
+    home.gmail.change(|options| options.unfinished = unfinished);
+    home.let_pass(2);
+    home
+}
+
+fn contains(octets: &[u8], part: &str) -> bool {
+    String::from_utf8_lossy(octets).contains(part)
+}
+
+fn deliver(home: &Home, mails: Vec<Vec<u8>>) {
+    for (octets, hours) in mails.into_iter().zip(1..) {
+        let date = Utc::now() - TimeDelta::hours(hours);
+        home.source
+            .deliver(&octets, date.fixed_offset(), &["\\Seen"]);
+    }
+}
+
+/// What must be there in the end: each once, but what Gmail does not take.
+fn expected() -> BTreeMap<String, usize> {
+    let all = before().into_iter().chain(new());
+    all.filter(|octets| octets != b"4")
+        .map(|octets| (octets.escape_ascii().to_string(), 1))
+        .collect()
+}
+
+fn delivered(home: &Home) -> BTreeMap<String, usize> {
+    let delivered = home.delivered().into_iter();
+    delivered
+        .map(|(octets, copies)| (octets, copies.len()))
+        .collect()
+}
+
+/// What is lost, or there more than once.
+fn difference(home: &Home) -> Vec<String> {
+    let (expected, delivered) = (expected(), delivered(home));
+    let all: BTreeSet<&String> = expected.keys().chain(delivered.keys()).collect();
+    let counts = all
+        .into_iter()
+        .map(|octets| (octets, delivered.get(octets), expected.get(octets)));
+    let wrong = counts.filter(|(_, there, wanted)| there != wanted);
+    wrong
+        .map(|(octets, there, _)| format!("{} times {octets}", there.unwrap_or(&0)))
+        .collect()
+}
+
+type Side = fn(&Home) -> &Server;
+
+fn source(home: &Home) -> &Server {
+    &home.source
+}
+
+fn gmail(home: &Home) -> &Server {
+    &home.gmail
+}
+
+/// What happens in the run when nothing goes wrong, with the number of each event.
+fn events(side: Side) -> Vec<Event> {
+    let home = mixed(Unfinished::Forgotten);
+    let before = side(&home).events().len();
+    home.run_well();
+    assert_eq!(delivered(&home), expected());
+    side(&home).events().split_off(before)
+}
+
+/// The ways to fail, all but the one that takes time.
+fn faults() -> Vec<(&'static str, Fault)> {
+    let instead = |line: &str| Fault::Instead(line.to_owned());
+    vec![
+        ("EOF", Fault::Eof),
+        ("RST", Fault::Reset),
+        ("half a line", Fault::HalfThenEof),
+        ("garbage", instead("\u{1b}[2J?%&{99999999999999999999}")),
+        ("garbage before", Fault::Before("?%& \"( {5".to_owned())),
+        (
+            "an odd response before",
+            Fault::Before("* X-ODD (\"a\" {3}\r\nabc NIL)".to_owned()),
+        ),
+        ("NO", instead("<T> NO not now")),
+        ("BAD", instead("<T> BAD what?")),
+        (
+            "NO of the server's",
+            instead("<T> NO [UNAVAILABLE] Temporary System Problem."),
+        ),
+        ("BYE", instead("* BYE going down")),
+        (
+            "BYE of a quota",
+            instead("* BYE [OVERQUOTA] Account exceeded command or bandwidth limits."),
+        ),
+    ]
+}
+
+/// A server that stores a message and says that it has not is not to be helped.
+fn is_a_lie(event: &Event, fault: &str) -> bool {
+    event.is_line("OK [APPENDUID") && ["NO", "BAD", "NO of the server's"].contains(&fault)
+}
+
+/// A double whose `+` is replaced takes what comes next for the literal, and waits for the rest.
+fn is_deaf(event: &Event, fault: &str) -> bool {
+    matches!(&event.what, What::Line(line) if line.starts_with('+'))
+        && fault.starts_with(['N', 'B'])
+}
+
+/// The faults for the event of this index, by their place in the table.
+fn is_tried(event: usize, fault: usize) -> bool {
+    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let shift: usize = variable("SHIFT").unwrap_or(0);
+    variable("EVERY").unwrap_or(0) == 1 || (event + fault + shift).is_multiple_of(12)
+}
+
+fn fail_everywhere(side: Side, unfinished: Unfinished) {
+    let events = events(side);
+    assert!(events.len() > 20, "{events:#?}");
+    let mut failed = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        for (number, (name, fault)) in faults().into_iter().enumerate() {
+            if !is_tried(index, number) || is_a_lie(event, name) || is_deaf(event, name) {
+                continue;
+            }
+            let what = format!("{name} at {event:?}");
+            let home = mixed(unfinished);
+            // All of them are tried, so that one run tells all that is wrong.
+            let tried = catch_unwind(AssertUnwindSafe(|| {
+                fail_once(&home, side, event, fault, &events, &what);
+            }));
+            if tried.is_err() {
+                failed.push(what);
+                home.source.take_offences();
+                home.gmail.take_offences();
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn fail_once(home: &Home, side: Side, event: &Event, fault: Fault, events: &[Event], what: &str) {
+    let before = side(home).commands().len();
+    side(home).faults().at(event.number, fault);
+    let ran = home.run();
+    assert!(matches!(ran.status, Some(0 | 69 | 77)), "{what}: {ran:?}");
+    assert!(
+        ran.status != Some(77) || is_of_log_in(event),
+        "{what}: {ran:?}"
+    );
+    let asked = side(home).commands().len() - before;
+    assert!(asked <= 3 * events.len(), "{what}: {asked} commands");
+    recover(home, what);
+}
+
+/// A refused log-in needs a person, whoever is at fault.
+fn is_of_log_in(event: &Event) -> bool {
+    matches!(
+        event.what,
+        What::Reply(_) | What::LoggedIn(_) | What::Line(_)
+    ) || event.is_command("AUTHENTICATE")
+}
+
+/// Two runs in good health, when all resting times are over.
+fn recover(home: &Home, what: &str) {
+    home.source.faults().clear();
+    home.gmail.faults().clear();
+    rest(home, what);
+    home.gmail.clock().advance(Duration::from_secs(10));
+    // Time for the resting times of Gmail and of messages, and for an append to be stored.
+    for _ in 0..2 {
+        home.let_pass(60);
+        let ran = home.run();
+        assert_eq!(ran.status, Some(0), "{what}: {ran:?}");
+    }
+    let difference = difference(home);
+    assert!(difference.is_empty(), "{what}: {difference:?}");
+    let state = home.state();
+    assert_eq!(
+        state["parked"].as_object().unwrap().len(),
+        1,
+        "{what}: {state}"
+    );
+    assert_eq!(state["refused"], json!({}), "{what}");
+}
+
+/// At once after the run, what rests is left alone.
+fn rest(home: &Home, what: &str) {
+    let until = |value: &serde_json::Value| -> Option<chrono::DateTime<Utc>> {
+        value.as_str().and_then(|time| time.parse().ok())
+    };
+    let state = home.state();
+    let soon = Utc::now() + TimeDelta::seconds(10);
+    let rests = |value| until(value).is_some_and(|time| time > soon);
+    let (log_ins, connections) = (home.source.connections(), home.gmail.connections());
+    let appended = home.gmail.commands().len();
+    let ran = home.run();
+    if rests(&state["gmail"]["retry_after"]) {
+        assert_eq!(home.gmail.connections(), connections, "{what}: {ran:?}");
+    }
+    if rests(&state["source"]["retry_after"]) {
+        assert_eq!(home.source.connections(), log_ins, "{what}: {ran:?}");
+        assert_eq!(ran.status, Some(77), "{what}");
+    }
+    let sizes: Vec<String> = home.gmail.commands()[appended..]
+        .iter()
+        .filter_map(|line| Some(line.strip_prefix("APPEND")?.rsplit_once('{')?.1.to_owned()))
+        .collect();
+    for parked in state["parked"].as_object().unwrap().iter() {
+        let (uid, parked) = parked;
+        if !rests(&parked["retry_after"]) {
+            continue;
+        }
+        let all: Vec<Vec<u8>> = before().into_iter().chain(new()).collect();
+        let octets = &all[uid.parse::<usize>().unwrap() - 1];
+        let has_size_of_its_own = all
+            .iter()
+            .filter(|other| other.len() == octets.len())
+            .count()
+            == 1;
+        let is_sent = sizes.contains(&format!("{}}}", octets.len()));
+        assert!(
+            !(has_size_of_its_own && is_sent),
+            "{what}: uid {uid} is sent again at once"
+        );
+    }
+}
+
+#[test]
+fn the_source_may_fail_in_every_way_at_every_event() {
+    fail_everywhere(source, Unfinished::Forgotten);
+}
+
+#[test]
+fn gmail_may_fail_in_every_way_at_every_event_and_forget() {
+    fail_everywhere(gmail, Unfinished::Forgotten);
+}
+
+#[test]
+fn gmail_may_fail_in_every_way_at_every_event_and_store() {
+    fail_everywhere(gmail, Unfinished::Stored);
+}
+
+#[test]
+fn gmail_may_fail_in_every_way_at_every_event_and_store_five_seconds_later() {
+    fail_everywhere(gmail, Unfinished::StoredAfter(Duration::from_secs(5)));
+}
+
+/// A run with little patience, as the program does it.
+fn run_impatiently(home: &Home) {
+    let patience = Patience {
+        answer: Duration::from_millis(400),
+        command: Duration::from_secs(4),
+        ..Patience::default()
+    };
+    // Relative paths are the program's own folder's; this process has another.
+    for (field, file) in [
+        ("source_ca_file", "source.pem"),
+        ("target_ca_file", "gmail.pem"),
+        ("target_token_file", "token.json"),
+    ] {
+        home.configure(&json!({ field: home.path(file) }));
+    }
+    let config = Config::load(&home.path("config.json"), &Environment::of_this_process()).unwrap();
+    let disk = Box::new(Folder::of(&home.path("sync_state.json")));
+    let mut store = Store::load(disk, Utc::now()).unwrap();
+    let started = Utc::now();
+    let password = config.source.password.read().unwrap();
+    let Ok((mut source, mailbox)) = ImapSource::open_with(&config.source, password, patience)
+    else {
+        return;
+    };
+    let mut gmail = Gmail::new(gmail::Settings {
+        config: config.target.clone(),
+        now: Arc::new(Utc::now),
+        patience,
+        refused: None,
+        is_dry_run: false,
+    });
+    let settings = sync::Settings {
+        source: config.source_name(),
+        first_run_days: config.first_run_days,
+        copy_flags: config.copy_flags,
+        daily_upload_limit: config.daily_upload_limit,
+    };
+    let pass = Pass {
+        source: &mut source,
+        target: &mut gmail,
+        store: &mut store,
+        settings: &settings,
+        progress: &mut (),
+        now: &Utc::now,
+    };
+    let _ = pass.run(&mailbox, started);
+    gmail.close();
+    source.logout();
+    store.fold(Utc::now()).unwrap();
+}
+
+/// A stall costs time: one event in nine.
+fn stall_everywhere(side: Side) {
+    let events = events(side);
+    for event in events.iter().step_by(9) {
+        let what = format!("stall at {event:?}");
+        let home = mixed(Unfinished::Stored);
+        side(&home).faults().at(event.number, Fault::Stall);
+        let begun = Instant::now();
+        run_impatiently(&home);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        // What was waiting for the server to go on happens now, or never.
+        side(&home).faults().release();
+        recover(&home, &what);
+    }
+}
+
+#[test]
+fn the_source_may_stall() {
+    stall_everywhere(source);
+}
+
+#[test]
+fn gmail_may_stall() {
+    stall_everywhere(gmail);
+}
+
+/// A server that fails in the same way for ever, and how a run ends then.
+#[test]
+fn whatever_fails_for_ever_is_not_asked_again_and_again() {
+    let no = |text: &str| Fault::Instead(format!("<T> {text}"));
+    let command = |name: &'static str| move |event: &Event| event.is_command(name);
+    type Condition = Box<dyn Fn(&Event) -> bool + Send>;
+    let cases: Vec<(&str, Side, Condition, Fault)> = vec![
+        (
+            "no greeting",
+            source,
+            Box::new(|event| event.what == What::Connected),
+            Fault::Reset,
+        ),
+        (
+            "no EXAMINE",
+            source,
+            Box::new(command("EXAMINE")),
+            Fault::Eof,
+        ),
+        (
+            "no FETCH",
+            source,
+            Box::new(command("UID FETCH")),
+            Fault::Eof,
+        ),
+        (
+            "FETCH is refused",
+            source,
+            Box::new(command("UID FETCH")),
+            no("NO not that"),
+        ),
+        (
+            "no greeting",
+            gmail,
+            Box::new(|event| event.what == What::Connected),
+            Fault::Reset,
+        ),
+        (
+            "no log-in",
+            gmail,
+            Box::new(command("AUTHENTICATE")),
+            no("NO [UNAVAILABLE] Temporary System Problem."),
+        ),
+        (
+            "no SEARCH",
+            gmail,
+            Box::new(command("UID SEARCH")),
+            Fault::Eof,
+        ),
+        ("no APPEND", gmail, Box::new(command("APPEND")), Fault::Eof),
+        (
+            "APPEND is refused",
+            gmail,
+            Box::new(Event::is_literal),
+            no("NO Unable to append"),
+        ),
+        (
+            "APPEND is lost",
+            gmail,
+            Box::new(Event::is_literal),
+            Fault::Eof,
+        ),
+        (
+            "too much",
+            gmail,
+            Box::new(Event::is_literal),
+            Fault::Instead(
+                "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.".to_owned(),
+            ),
+        ),
+    ];
+    for (what, side, condition, fault) in cases {
+        let home = mixed(Unfinished::Stored);
+        side(&home).faults().always(condition, fault);
+        for run in 0..4 {
+            let count = || {
+                let (source, gmail) = (source(&home), gmail(&home));
+                (
+                    source.connections() + gmail.connections(),
+                    source.commands().len() + gmail.commands().len(),
+                )
+            };
+            let before = count();
+            let ran = home.run();
+            assert!(matches!(ran.status, Some(0 | 69)), "{what}: {ran:?}");
+            let (connections, commands) = (count().0 - before.0, count().1 - before.1);
+            // A listing that breaks is narrowed down to the message to blame, in 24 connections;
+            // what is new is listed, and what is tried again.
+            assert!(
+                connections <= 60,
+                "{what}, run {run}: {connections} connections"
+            );
+            assert!(commands <= 150, "{what}, run {run}: {commands} commands");
+        }
+        recover(&home, what);
+    }
+}
+
+/// The most memory that a run had before it ended, in KiB, and whether it ended by itself.
+fn peak_of_a_run(home: &Home) -> u64 {
+    let mut run = home
+        .command()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while run.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", run.id()));
+        let line = status.ok().and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        });
+        peak = peak.max(line.unwrap_or(0));
+        assert!(Instant::now() < deadline, "the run does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    peak
+}
+
+/// What a run may have in memory whatever a server says to it, in KiB: the 32 MiB that a response
+/// may cost ordinarily, and the program itself. Each server here says more than that.
+const MOST_MEMORY: u64 = 56 * 1024;
+
+#[test]
+fn a_hostile_server_cannot_have_more_memory_than_is_allowed() {
+    let line = "x".repeat(64 << 20);
+    let exists = "* 1000000 EXISTS\r\n".repeat(4_000_000);
+    let fetches = "* 1 FETCH (FLAGS (\\Seen))\r\n".repeat(2_500_000);
+    let cases = [
+        ("an endless line", format!("* OK {line}")),
+        (
+            "an endless search",
+            format!("* SEARCH{}", " 123456".repeat(9 << 20)),
+        ),
+        (
+            "an endless literal",
+            format!("* 1 FETCH (UID 5 BODY[] {{4000000000}}\r\n{line}"),
+        ),
+        (
+            "an endless literal that nobody asked for",
+            format!("* X {{4000000000}}\r\n{line}"),
+        ),
+        ("millions of EXISTS", exists),
+        ("millions of FETCH", fetches),
+        (
+            "endless structure",
+            format!("* 1 FETCH {}", "(".repeat(64 << 20)),
+        ),
+    ];
+    for (what, said) in &cases {
+        for (side, name) in [
+            (source as Side, "UID FETCH"),
+            (gmail, "UID SEARCH"),
+            (source, "AUTHENTICATE"),
+        ] {
+            if name == "AUTHENTICATE" && *what != "an endless line" {
+                continue;
+            }
+            let home = mixed(Unfinished::Forgotten);
+            let is_it = move |event: &Event| event.is_command(name);
+            side(&home)
+                .faults()
+                .once(is_it, Fault::Before(said.clone()));
+            let peak = peak_of_a_run(&home);
+            assert!(
+                peak > 1_000 && peak < MOST_MEMORY,
+                "{what} at {name}: {peak} KiB"
+            );
+        }
+    }
+}

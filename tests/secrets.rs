@@ -1,0 +1,405 @@
+//! Nothing that is secret is ever shown: not in a log line, not in an error, not to those who list
+//! processes, not to others who read the disk.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod program;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use double::{Event, Fault, GmailOptions, SourceOptions, Trouble, refused_logins, token_refusals};
+use program::{Home, Ran};
+use serde_json::{Value, json};
+
+/// A password that no other text holds by chance, with what shells and quoting trip over.
+const PASSWORD: &str = "Pa55\"w\\ord $HOME'%s";
+
+/// A home with that password and a message on its way.
+fn home() -> Home {
+    let home = Home::with(
+        SourceOptions {
+            password: PASSWORD.to_owned(),
+            ..SourceOptions::default()
+        },
+        GmailOptions::default(),
+    );
+    home.configure(&json!({ "source_pass": PASSWORD }));
+    let mut token = token(&home);
+    let life = Duration::from_hours(1);
+    token["token"] = json!(home.gmail.tokens().issue(&home.gmail.user(), life));
+    token["expiry"] = json!(Utc::now() + TimeDelta::minutes(59));
+    home.write("token.json", &token.to_string());
+    home.source.deliver(
+        b"Message-ID: <a@x>\r\n\r\nbody\r\n",
+        Utc::now().fixed_offset(),
+        &[],
+    );
+    home
+}
+
+/// Base64 as it is written on the wire; the double's own library is not at hand here.
+fn base64(octets: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in octets.chunks(3) {
+        let mut bits = 0;
+        for index in 0..3 {
+            bits = bits << 8 | usize::from(chunk.get(index).copied().unwrap_or(0));
+        }
+        for index in 0..=chunk.len() {
+            text.push(char::from(LETTERS[bits >> (18 - 6 * index) & 63]));
+        }
+    }
+    text
+}
+
+/// What must not be seen of a secret: itself, as it is escaped, and what base64 makes of it
+/// wherever it begins in a longer text.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![
+        secret.to_owned(),
+        secret.escape_debug().to_string(),
+        secret.escape_default().to_string(),
+        json!(secret).to_string().trim_matches('"').to_owned(),
+        secret
+            .bytes()
+            .map(|octet| format!("%{octet:02X}"))
+            .collect(),
+    ];
+    for before in 0..3 {
+        let shifted = [vec![b'x'; before], secret.as_bytes().to_vec()].concat();
+        let encoded = base64(&shifted);
+        // The letters at both ends hold bits of the neighbours.
+        let begin = [0, 2, 3][before];
+        let end = shifted.len() / 3 * 4;
+        forms.push(encoded[begin..end].to_owned());
+    }
+    forms
+}
+
+/// The secrets of a home, by name: those in its files now, and those that it had before.
+fn secrets(home: &Home, before: &Value) -> Vec<(String, String)> {
+    let now: Value = serde_json::from_str(&home.read("token.json")).unwrap_or_default();
+    let user = home.gmail.user();
+    let mut secrets = vec![
+        ("password".to_owned(), PASSWORD.to_owned()),
+        ("SASL PLAIN".to_owned(), format!("\0user\0{PASSWORD}")),
+    ];
+    for token in [before, &now] {
+        for field in ["token", "refresh_token", "client_secret"] {
+            if let Some(secret) = token[field].as_str() {
+                assert!(secret.len() > 5, "{secret} is no secret to search for");
+                secrets.push((field.to_owned(), secret.to_owned()));
+            }
+        }
+        if let Some(access) = token["token"].as_str() {
+            let says = format!("user={user}\x01auth=Bearer {access}\x01\x01");
+            secrets.push(("SASL XOAUTH2".to_owned(), says));
+        }
+    }
+    secrets
+}
+
+fn token(home: &Home) -> Value {
+    serde_json::from_str(&home.read("token.json")).unwrap()
+}
+
+/// Runs with all that can be said, and searches it.
+fn run_and_search(home: &Home, what: &str) -> Ran {
+    let before = token(home);
+    let ran = home.run_with(&["--debug"]);
+    search(home, &before, &ran, what);
+    ran
+}
+
+fn search(home: &Home, before: &Value, ran: &Ran, what: &str) {
+    for (name, secret) in secrets(home, before) {
+        for form in forms(&secret) {
+            assert!(
+                !ran.stdout.contains(&form) && !ran.stderr.contains(&form),
+                "{what}: the {name} is shown as {form:?}: {ran:?}"
+            );
+        }
+    }
+    // Lines of other crates would show what we do not see.
+    for line in ran.stdout.lines() {
+        for foreign in [
+            "ureq",
+            "rustls",
+            "oauth2",
+            "POST /",
+            "Authorization",
+            "hyper",
+        ] {
+            assert!(!line.contains(foreign), "{what}: {line}");
+        }
+    }
+}
+
+/// Lets the access token expire, so that a run must renew it.
+fn expire(home: &Home) {
+    let mut token = token(home);
+    token["expiry"] = json!("2020-01-01T00:00:00Z");
+    home.write("token.json", &token.to_string());
+}
+
+#[test]
+fn the_search_finds_a_secret_in_any_form() {
+    assert_eq!(base64(b"\0user\0secret"), "AHVzZXIAc2VjcmV0");
+    assert_eq!(
+        base64(b"any carnal pleas"),
+        "YW55IGNhcm5hbCBwbGVhcw".to_owned()
+    );
+    for before in ["", "\0user\0", "ab", "user=alice\x01auth=Bearer "] {
+        for after in ["", "\x01\x01", "."] {
+            let encoded = base64(format!("{before}{PASSWORD}{after}").as_bytes());
+            let is_found = forms(PASSWORD).iter().any(|form| encoded.contains(form));
+            assert!(is_found, "{before:?} {after:?}: {encoded}");
+        }
+    }
+}
+
+#[test]
+fn a_run_shows_no_secret() {
+    let home = home();
+    let ran = run_and_search(&home, "with a valid token");
+    assert_eq!(ran.status, Some(0));
+    assert!(home.endpoint.requests().is_empty());
+    assert!(ran.stdout.contains("AUTHENTICATE …"), "{}", ran.stdout);
+
+    home.source.deliver(
+        b"Message-ID: <b@x>\r\n\r\nbody\r\n",
+        Utc::now().fixed_offset(),
+        &[],
+    );
+    expire(&home);
+    let before = token(&home);
+    let ran = run_and_search(&home, "with a renewed token");
+    assert_eq!(ran.status, Some(0));
+    assert_ne!(token(&home)["token"], before["token"]);
+    assert_eq!(home.gmail.messages("INBOX").len(), 2);
+
+    // A rotated refresh token is a secret, too.
+    home.endpoint.change(|options| options.rotates = true);
+    home.source.deliver(
+        b"Message-ID: <c@x>\r\n\r\nbody\r\n",
+        Utc::now().fixed_offset(),
+        &[],
+    );
+    expire(&home);
+    let before = token(&home);
+    run_and_search(&home, "with a rotated token");
+    assert_ne!(token(&home)["refresh_token"], before["refresh_token"]);
+}
+
+#[test]
+fn every_way_to_log_in_keeps_the_password() {
+    for without in [
+        &["SASL-IR"][..],
+        &["AUTH=PLAIN"],
+        &["AUTH=PLAIN", "SASL-IR"],
+    ] {
+        let home = home();
+        home.source.change(|options| {
+            options.without = without.iter().map(|&word| word.to_owned()).collect();
+        });
+        home.gmail
+            .change(|options| options.without = vec!["SASL-IR".to_owned()]);
+        let ran = run_and_search(&home, &format!("{without:?}"));
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_refused_log_in_shows_no_secret() {
+    let refused = home();
+    refused
+        .source
+        .change(|options| options.password = "another".to_owned());
+    assert_eq!(run_and_search(&refused, "at the source").status, Some(77));
+
+    for answer in refused_logins() {
+        let home = home();
+        home.gmail
+            .change(|options| options.login_answer = Some(answer.clone()));
+        let ran = run_and_search(&home, &format!("{answer:?}"));
+        assert_ne!(ran.status, Some(70), "{ran:?}");
+    }
+
+    let home = home();
+    home.gmail.tokens().revoke_all(&home.gmail.user());
+    run_and_search(&home, "with a token that Gmail refuses");
+}
+
+#[test]
+fn a_failing_token_endpoint_shows_no_secret() {
+    // What may pass is asked three times, in seconds: one of those is enough.
+    let refusals = token_refusals();
+    let passing = refusals.iter().find(|(status, _)| *status >= 500);
+    let lasting = refusals.iter().filter(|(status, _)| *status < 500);
+    for refusal in lasting.chain(passing) {
+        let home = home();
+        expire(&home);
+        home.endpoint
+            .change(|options| options.refusal = Some(refusal.clone()));
+        run_and_search(&home, &format!("{refusal:?}"));
+    }
+    for trouble in [
+        Trouble::Cut,
+        Trouble::AnswerLost,
+        Trouble::Redirect("http://127.0.0.1:1/elsewhere".to_owned()),
+    ] {
+        let home = home();
+        expire(&home);
+        home.endpoint
+            .change(|options| options.trouble = trouble.clone());
+        let ran = run_and_search(&home, &format!("{trouble:?}"));
+        assert_ne!(ran.status, Some(0));
+    }
+}
+
+#[test]
+fn a_mistaken_file_shows_no_secret() {
+    for config in [
+        json!({ "source_pass": PASSWORD, "source_pass_file": "x" }),
+        json!({ "source_pass": [PASSWORD] }),
+        json!({ "source_pass": { "is": PASSWORD } }),
+        json!({ "source_pass": null, "source_password": PASSWORD }),
+        json!({ "source_pass": null, "source_pass_command": format!("echo \"{PASSWORD}\" >&2; false") }),
+        json!({ "source_port": "many", "target_server": 5 }),
+    ] {
+        let home = home();
+        home.configure(&config);
+        let before = token(&home);
+        let ran = home.run_with(&["--debug"]);
+        // What a command of the user's says on standard error is shown: it is no output of ours.
+        if config.get("source_pass_command").is_none() {
+            search(&home, &before, &ran, &config.to_string());
+        }
+        assert_ne!(ran.status, Some(0), "{config}: {ran:?}");
+    }
+    // Files that are no JSON, cut where the secret stands.
+    for (name, field) in [
+        ("config.json", "source_pass"),
+        ("token.json", "refresh_token"),
+        ("token.json", "\"token\""),
+    ] {
+        let home = home();
+        let before = token(&home);
+        let text = home.read(name);
+        let end = text.find(field).unwrap() + field.len() + 12;
+        home.write(name, &text[..end]);
+        let ran = home.run_with(&["--debug"]);
+        assert_ne!(ran.status, Some(0), "{name}: {ran:?}");
+        search(&home, &before, &ran, name);
+        // Nor the part of it that is left.
+        let part = &text[end - 8..end];
+        assert!(
+            !ran.stdout.contains(part) && !ran.stderr.contains(part),
+            "{part}: {ran:?}"
+        );
+    }
+    let home = home();
+    let mut wrong = token(&home);
+    let before = wrong.clone();
+    for field in ["client_secret", "refresh_token"] {
+        wrong[field] = json!([before[field]]);
+    }
+    home.write("token.json", &wrong.to_string());
+    let ran = home.run_with(&["--debug"]);
+    search(&home, &before, &ran, "a token file of wrong types");
+}
+
+#[test]
+fn every_file_that_is_written_is_its_owners_alone() {
+    let home = home();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(home.path(""), open).unwrap();
+    expire(&home);
+    home.run_well();
+    let mut seen = Vec::new();
+    for entry in fs::read_dir(home.path("")).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let name = entry.file_name().into_string().unwrap();
+        assert_eq!(mode, 0o600, "{name}");
+        seen.push(name);
+    }
+    for name in [
+        "sync_state.json",
+        "sync_state.json.journal",
+        "sync_state.json.lock",
+        "token.json",
+    ] {
+        assert!(seen.iter().any(|seen| seen == name), "{name} in {seen:?}");
+    }
+    // The state holds no secret either.
+    let before = token(&home);
+    for (name, secret) in secrets(&home, &before) {
+        for file in seen.iter().filter(|file| file.starts_with("sync_state")) {
+            let text = String::from_utf8_lossy(&fs::read(home.path(file)).unwrap()).into_owned();
+            assert!(
+                forms(&secret).iter().all(|form| !text.contains(form)),
+                "{name} in {file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() {
+    let home = home();
+    home.run_well();
+    for name in ["sync_state.json", "token.json"] {
+        fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    home.source.deliver(
+        b"Message-ID: <b@x>\r\n\r\nbody\r\n",
+        Utc::now().fixed_offset(),
+        &[],
+    );
+    expire(&home);
+    home.run_well();
+    for name in ["sync_state.json", "token.json"] {
+        let mode = fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn those_who_list_processes_see_no_secret() {
+    let home = home();
+    let file = home.path("password");
+    home.write("password", PASSWORD);
+    home.configure(&json!({
+        "source_pass": null,
+        "source_pass_command": format!("cat {}", file.display()),
+    }));
+    home.gmail.faults().once(Event::is_literal, Fault::Stall);
+    let before = token(&home);
+    let mut run = home.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !home.gmail.events().iter().any(Event::is_literal) {
+        assert!(Instant::now() < deadline, "the run does not come so far");
+        std::thread::yield_now();
+    }
+    let listed = |what: &str| {
+        let octets = fs::read(format!("/proc/{}/{what}", run.id())).unwrap();
+        String::from_utf8_lossy(&octets).into_owned()
+    };
+    let (arguments, environment, name) = (listed("cmdline"), listed("environ"), listed("comm"));
+    assert!(arguments.contains("--config"), "{arguments}");
+    for (secret_name, secret) in secrets(&home, &before) {
+        for form in forms(&secret) {
+            for shown in [&arguments, &environment, &name] {
+                assert!(!shown.contains(&form), "{secret_name} in {shown:?}");
+            }
+        }
+    }
+    home.gmail.faults().release();
+    assert!(run.wait().unwrap().success());
+}
