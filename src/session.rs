@@ -23,7 +23,7 @@ mod login;
 pub mod wire;
 
 pub use capabilities::Capabilities;
-pub use failure::{Failure, Unopened};
+pub use failure::{Failure, Unexamined, Unopened};
 pub use folder::Folder;
 pub use login::Login;
 pub use wire::Reply;

@@ -437,6 +437,32 @@ fn terms_are_the_limit_and_where_new_mail_will_appear() {
     assert_eq!(played.heard("AUTHENTICATE").len(), 1);
 }
 
+#[test]
+fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
+    for (answer, rest) in [
+        ("{tag} NO [OVERQUOTA] full\r\n", Rest::Quota),
+        (
+            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            Rest::Quota,
+        ),
+        (
+            "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
+            Rest::Connections,
+        ),
+    ] {
+        let refuses = Does::Says(answer);
+        let played = Played::by(move |said| {
+            let is_it = said.line.starts_with("EXAMINE");
+            is_it.then(|| refuses.clone())
+        });
+        let error = played.gmail(1).terms().unwrap_err();
+        let expected = Consequence::Rest(rest);
+        assert_eq!(error.consequence(), Some(&expected), "{answer}");
+        assert_eq!(error.kind(), Kind::Resting, "{answer}");
+        assert_eq!(played.heard("EXAMINE").len(), 1, "{answer}");
+    }
+}
+
 fn mark() -> Mark {
     Mark {
         uid_validity: UidValidity::new(7).unwrap(),
