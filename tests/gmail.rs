@@ -640,6 +640,36 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
 }
 
 #[test]
+fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
+    let header = "* 1 FETCH (UID 70 RFC822.SIZE 38 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
+         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n{tag} OK Success\r\n";
+    for no_body in [
+        "{tag} NO Some messages could not be FETCHed (Failure)\r\n",
+        "* 1 FETCH (UID 70 BODY[] NIL)\r\n{tag} OK Success\r\n",
+        "{tag} OK Success\r\n",
+    ] {
+        let played = Played::by(move |said| match said.line.as_str() {
+            "UID FETCH 70 (UID BODY.PEEK[])" => Some(Does::Says(no_body)),
+            line if line.starts_with("UID SEARCH") => {
+                Some(Does::Says("* SEARCH 70\r\n{tag} OK done\r\n"))
+            }
+            line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+            _ => None,
+        });
+        let asked = Question {
+            sent: Some(Sent {
+                at: now(),
+                mark: Some(mark()),
+                body: BodyDigest::of_message(MAIL),
+            }),
+            ..question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
+        };
+        let holdings = played.gmail(1).holds(&[asked]).unwrap();
+        assert_eq!(holdings, [Holding::Unclear], "{no_body}");
+    }
+}
+
+#[test]
 fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     let lists = |begin: &'static str| {
         move |said: &Said| said.line.starts_with("LIST").then_some(Does::Says(begin))
