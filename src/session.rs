@@ -23,7 +23,7 @@ mod login;
 pub mod wire;
 
 pub use capabilities::Capabilities;
-pub use failure::{Failure, Unopened};
+pub use failure::{Failure, Unexamined, Unopened};
 pub use folder::Folder;
 pub use login::Login;
 pub use wire::Reply;
@@ -253,10 +253,9 @@ impl Session {
 
     /// What the server said with its tagged OK to all that was sent, if that was its last line.
     fn tagged_ok(&self) -> Option<Reply> {
-        let last = self.witness.last_line();
-        let is_answer = !last.starts_with(b"*") && self.witness.literal_was_sent();
-        match wire::status(&last) {
-            Some((Status::Ok, reply)) if is_answer => Some(reply),
+        let response = self.witness.tagged_response();
+        match wire::status(&response.filter(|_| self.witness.literal_was_sent())?) {
+            Some((Status::Ok, reply)) => Some(reply),
             _ => None,
         }
     }

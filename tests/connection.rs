@@ -403,7 +403,7 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
         "S: $tag OK",
     ];
     let append = "C: APPEND \"a \\\"b\" (\\Seen) {5}";
-    let cases: [(&[&str], &str, bool, bool); 7] = [
+    let cases: [(&[&str], &str, bool, bool); 9] = [
         (
             &["S: + go", "C: hello", "S: a2 OK [APPENDUID 1 5](Success)"],
             "ok APPENDUID 1 5",
@@ -441,6 +441,14 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
             true,
         ),
         (&["S: + go", "C: hello"], "lost", false, true),
+        // Dovecot asks for the literal so; it is no answer to it.
+        (&["S: + OK", "C: hello"], "lost", false, true),
+        (
+            &["S: + go", "C: hello", "S: a1 OK of another"],
+            "lost",
+            false,
+            true,
+        ),
         (&[], "lost", false, false),
     ];
     for (answers, expected, goes_on, was_sent) in cases {

@@ -437,6 +437,32 @@ fn terms_are_the_limit_and_where_new_mail_will_appear() {
     assert_eq!(played.heard("AUTHENTICATE").len(), 1);
 }
 
+#[test]
+fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
+    for (answer, rest) in [
+        ("{tag} NO [OVERQUOTA] full\r\n", Rest::Quota),
+        (
+            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            Rest::Quota,
+        ),
+        (
+            "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
+            Rest::Connections,
+        ),
+    ] {
+        let refuses = Does::Says(answer);
+        let played = Played::by(move |said| {
+            let is_it = said.line.starts_with("EXAMINE");
+            is_it.then(|| refuses.clone())
+        });
+        let error = played.gmail(1).terms().unwrap_err();
+        let expected = Consequence::Rest(rest);
+        assert_eq!(error.consequence(), Some(&expected), "{answer}");
+        assert_eq!(error.kind(), Kind::Resting, "{answer}");
+        assert_eq!(played.heard("EXAMINE").len(), 1, "{answer}");
+    }
+}
+
 fn mark() -> Mark {
     Mark {
         uid_validity: UidValidity::new(7).unwrap(),
@@ -611,6 +637,36 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         played.heard("EXAMINE \"[Gmail]/Alle Nachrichten\"").len(),
         3
     );
+}
+
+#[test]
+fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
+    let header = "* 1 FETCH (UID 70 RFC822.SIZE 38 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
+         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n{tag} OK Success\r\n";
+    for no_body in [
+        "{tag} NO Some messages could not be FETCHed (Failure)\r\n",
+        "* 1 FETCH (UID 70 BODY[] NIL)\r\n{tag} OK Success\r\n",
+        "{tag} OK Success\r\n",
+    ] {
+        let played = Played::by(move |said| match said.line.as_str() {
+            "UID FETCH 70 (UID BODY.PEEK[])" => Some(Does::Says(no_body)),
+            line if line.starts_with("UID SEARCH") => {
+                Some(Does::Says("* SEARCH 70\r\n{tag} OK done\r\n"))
+            }
+            line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+            _ => None,
+        });
+        let asked = Question {
+            sent: Some(Sent {
+                at: now(),
+                mark: Some(mark()),
+                body: BodyDigest::of_message(MAIL),
+            }),
+            ..question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
+        };
+        let holdings = played.gmail(1).holds(&[asked]).unwrap();
+        assert_eq!(holdings, [Holding::Unclear], "{no_body}");
+    }
 }
 
 #[test]

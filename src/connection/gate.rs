@@ -35,8 +35,6 @@ pub(super) struct Admitted {
     pub literal: u64,
     /// The literal belongs to a response that nobody asked for.
     pub skip_literal: bool,
-    /// Whether a response ends with this line.
-    pub is_whole: bool,
 }
 
 /// What a server does that no client has to bear.
@@ -124,7 +122,6 @@ impl Gate {
             line: if is_unknown { Vec::new() } else { line },
             literal: literal.unwrap_or(0),
             skip_literal: is_unknown,
-            is_whole: literal.is_none(),
         };
         if literal.is_some() {
             self.open = Some(response);
@@ -137,7 +134,6 @@ impl Admitted {
     fn whole(line: Vec<u8>) -> Admitted {
         Admitted {
             line,
-            is_whole: true,
             ..Admitted::default()
         }
     }

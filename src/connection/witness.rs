@@ -39,6 +39,8 @@ struct Dialogue {
 #[derive(Debug, Default)]
 struct Outgoing {
     line: Vec<u8>,
+    /// The tag of the last command that was begun.
+    tag: Option<Vec<u8>>,
     /// What is left of a literal.
     literal: u64,
     literal_was_sent: bool,
@@ -87,7 +89,18 @@ impl Witness {
     pub fn begin(&self) {
         let mut dialogue = self.dialogue();
         dialogue.lines.clear();
+        dialogue.outgoing.tag = None;
         dialogue.outgoing.literal_was_sent = false;
+    }
+
+    /// The last line that the server sent, if it has the tag of the command that was
+    /// [begun](Witness::begin).
+    #[must_use]
+    pub fn tagged_response(&self) -> Option<Vec<u8>> {
+        let dialogue = self.dialogue();
+        let last = dialogue.lines.back()?;
+        let after = last.strip_prefix(dialogue.outgoing.tag.as_deref()?)?;
+        after.starts_with(b" ").then(|| last.clone())
     }
 
     /// What the server said when it ended the connection (`* BYE …`), without the word BYE.
@@ -198,7 +211,10 @@ impl Outgoing {
         if log_enabled!(log::Level::Debug) {
             debug!("{place}: C: {}", self.redact(line));
         }
-        let mut words = line.split(|octet| *octet == b' ').skip(1);
+        let mut words = line.split(|octet| *octet == b' ');
+        let tag = words.next().unwrap_or_default();
+        // A command may have more lines, after its literals; the tag is in the first.
+        self.tag.get_or_insert_with(|| tag.to_vec());
         let command = words.next().unwrap_or_default();
         self.authenticating |= command.eq_ignore_ascii_case(b"AUTHENTICATE");
         let literal = announced(line);

@@ -9,7 +9,7 @@ use super::listing::Listing;
 use super::search::{self, Program};
 use crate::error::{Error, Result};
 use crate::message::{BodyDigest, Mailbox, MessageId, Uid, UidSet};
-use crate::session::{self, Failure};
+use crate::session::{self, Failure, Unexamined};
 use crate::sync::{Holding, Mark, Question, Reach, Sent, Terms};
 
 /// One FETCH asks for the header fields of so many messages.
@@ -410,18 +410,10 @@ impl Lookup {
 
     fn open_anew(&mut self, folder: &str, account: &Account) -> Result<Mailbox, Trouble> {
         self.open = None;
-        let session = &mut self.logged_in.session;
-        let mailbox = session.examine(folder).map_err(|error| {
-            if session.is_usable() {
-                Trouble::Final(error)
-            } else {
-                let bye = session.witness().bye();
-                let failure = bye.map_or_else(
-                    || Failure::Lost(error.to_string()),
-                    |text| Failure::Bye(session::Reply::of_text(&text)),
-                );
-                Trouble::of(failure, account)
-            }
+        let examined = self.logged_in.session.examine_unexplained(folder);
+        let mailbox = examined.map_err(|unexamined| match unexamined {
+            Unexamined::Failed(failure) => Trouble::of(failure, account),
+            Unexamined::Unfit(error) => Trouble::Final(error),
         })?;
         self.open = Some((folder.to_owned(), mailbox));
         Ok(mailbox)

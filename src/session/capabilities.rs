@@ -23,12 +23,6 @@ impl Capabilities {
         self.0.iter().any(|known| known == name)
     }
 
-    /// Says whether it takes literals that are not waited for, up to 4,096 octets (RFC 7888).
-    #[must_use]
-    pub fn knows_literals(&self) -> bool {
-        self.has("LITERAL+") || self.has("LITERAL-")
-    }
-
     /// The largest message it takes by APPEND (RFC 7889), if it says.
     #[must_use]
     pub fn append_limit(&self) -> Option<u64> {

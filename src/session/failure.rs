@@ -71,6 +71,21 @@ impl From<Unopened> for Error {
     }
 }
 
+/// Why a folder is not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unexamined {
+    /// A command failed.
+    Failed(Failure),
+    /// The server did not refuse it, but nobody can work with it so.
+    Unfit(Error),
+}
+
+impl From<Failure> for Unexamined {
+    fn from(failure: Failure) -> Unexamined {
+        Unexamined::Failed(failure)
+    }
+}
+
 /// The library's error, read together with what the server said last: the library loses reasons
 /// and codes.
 pub(super) fn failure(error: imap::Error, witness: &Witness) -> Failure {

@@ -3,7 +3,7 @@
 use imap_proto::{MailboxDatum, NameAttribute, Response, ResponseCode};
 use imap_proto::{Status as ProtoStatus, StatusAttribute};
 
-use super::{Failure, Session, fetched, responses, uid, wire};
+use super::{Failure, Session, Unexamined, fetched, responses, uid, wire};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::message::{Mailbox, Uid, UidValidity};
@@ -38,43 +38,47 @@ impl Session {
     /// The folder does not exist, cannot be opened, or the server does not tell its UIDVALIDITY and
     /// how many messages it holds; or the connection broke.
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
-        let doing = format!("opening the folder {:?}", Foreign::new(folder));
+        match self.examine_unexplained(folder) {
+            Ok(mailbox) => Ok(mailbox),
+            Err(Unexamined::Failed(failure)) => {
+                let error = self.explain_unopened(folder, &failure);
+                Err(error.during(opening(folder)))
+            }
+            Err(Unexamined::Unfit(error)) => Err(error),
+        }
+    }
+
+    /// The same, for those to whom the server's words mean more than to a person.
+    ///
+    /// # Errors
+    /// As for [`examine`](Session::examine).
+    pub fn examine_unexplained(&mut self, folder: &str) -> Result<Mailbox, Unexamined> {
         let name = wire::folder(folder).ok_or_else(|| {
-            Error::new(
-                Kind::Config,
-                &self.place,
-                "its name holds a line end or a NUL",
-            )
-            .during(&doing)
+            self.unfit(folder, Kind::Config, "its name holds a line end or a NUL")
         })?;
-        let answer = match self.command(&format!("EXAMINE {name}")) {
-            Ok(answer) => answer,
-            Err(failure) => return Err(self.explain_unopened(folder, &failure).during(doing)),
-        };
+        let answer = self.command(&format!("EXAMINE {name}"))?;
         let opened = Opened::read(&answer);
         let uid_validity = opened.uid_validity.ok_or_else(|| {
-            Error::new(
-                Kind::Unavailable,
-                &self.place,
-                "the server gives it no UIDVALIDITY, so its messages cannot be told apart",
-            )
-            .during(&doing)
+            let what = "the server gives it no UIDVALIDITY, so its messages cannot be told apart";
+            self.unfit(folder, Kind::Unavailable, what)
         })?;
         let exists = opened.exists.ok_or_else(|| {
             let what = "the server does not tell how many messages it holds";
-            Error::new(Kind::Unavailable, &self.place, what).during(&doing)
+            self.unfit(folder, Kind::Unavailable, what)
         })?;
         let (uid_next, exists) = match opened.uid_next {
             Some(uid_next) => (uid_next, exists),
-            None => self
-                .ask_uid_next(&name, uid_validity, exists)
-                .map_err(|failure| self.error(&failure).during(&doing))?,
+            None => self.ask_uid_next(&name, uid_validity, exists)?,
         };
         Ok(Mailbox {
             uid_validity,
             uid_next,
             exists,
         })
+    }
+
+    fn unfit(&self, folder: &str, kind: Kind, what: &str) -> Unexamined {
+        Unexamined::Unfit(Error::new(kind, &self.place, what).during(opening(folder)))
     }
 
     /// All folders, by their names as a person writes them.
@@ -177,6 +181,10 @@ impl Session {
             .collect();
         error.remedy(format!("the folders there are {}", shown.join(", ")))
     }
+}
+
+fn opening(folder: &str) -> String {
+    format!("opening the folder {:?}", Foreign::new(folder))
 }
 
 /// What EXAMINE tells of a folder.

@@ -4,35 +4,9 @@ use base64::Engine as _;
 use base64::alphabet::Alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
-/// A text as a quoted string (RFC 3501 4.3); none if it holds CR, LF or NUL, which would end the
-/// command and begin another.
-///
-/// Octets beyond ASCII go as they are: RFC 9051 allows UTF-8, and older servers take or refuse it.
-#[must_use]
-pub fn quoted(text: &str) -> Option<String> {
-    if text.contains(['\r', '\n', '\0']) {
-        return None;
-    }
-    Some(format!("\"{}\"", escaped(text)))
-}
-
-/// A text as it stands between the quotes of a quoted string.
+/// A text as it stands between the quotes of a quoted string (RFC 3501 4.3).
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
-}
-
-/// A text as an `astring`: quoted where it is ASCII, else as a literal that is not waited for
-/// (RFC 7888); none if it holds CR, LF or NUL, or the server knows no such literal.
-#[must_use]
-pub fn astring(text: &str, knows_literals: bool) -> Option<String> {
-    let is_short = text.len() <= 4096;
-    if text.is_ascii() {
-        quoted(text)
-    } else if knows_literals && is_short && !text.contains(['\r', '\n', '\0']) {
-        Some(format!("{{{}+}}\r\n{text}", text.len()))
-    } else {
-        None
-    }
 }
 
 /// A folder's name, as a person writes it, in quotes and modified UTF-7; none if it holds
@@ -204,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_quoted_and_never_end_the_command() {
+    fn names_are_quoted_and_never_end_the_command() {
         let cases = [
             ("", Some("\"\"")),
             ("a b", Some("\"a b\"")),
@@ -213,19 +187,9 @@ mod tests {
             ("a\nb", None),
             ("a\0b", None),
         ];
-        for (text, expected) in cases {
-            assert_eq!(quoted(text).as_deref(), expected, "{text:?}");
-            assert_eq!(astring(text, true).as_deref(), expected, "{text:?}");
-            assert_eq!(folder(text).as_deref(), expected, "{text:?}");
+        for (name, expected) in cases {
+            assert_eq!(folder(name).as_deref(), expected, "{name:?}");
         }
-    }
-
-    #[test]
-    fn what_is_not_ascii_is_a_literal_where_the_server_knows_it() {
-        assert_eq!(astring("ä", true).as_deref(), Some("{2+}\r\nä"));
-        assert_eq!(astring("ä", false), None);
-        assert_eq!(astring("ä\r\n", true), None);
-        assert_eq!(astring(&"ä".repeat(2_049), true), None);
     }
 
     #[test]
