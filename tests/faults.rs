@@ -292,7 +292,7 @@ fn rest(home: &Home, what: &str) {
         .iter()
         .filter_map(|line| Some(line.strip_prefix("APPEND")?.rsplit_once('{')?.1.to_owned()))
         .collect();
-    for parked in state["parked"].as_object().unwrap().iter() {
+    for parked in state["parked"].as_object().unwrap() {
         let (uid, parked) = parked;
         if !rests(&parked["retry_after"]) {
             continue;
@@ -409,12 +409,14 @@ fn gmail_may_stall() {
     stall_everywhere(gmail);
 }
 
+/// Which event it is that something happens at.
+type Condition = Box<dyn Fn(&Event) -> bool + Send>;
+
 /// A server that fails in the same way for ever, and how a run ends then.
 #[test]
 fn whatever_fails_for_ever_is_not_asked_again_and_again() {
     let no = |text: &str| Fault::Instead(format!("<T> {text}"));
     let command = |name: &'static str| move |event: &Event| event.is_command(name);
-    type Condition = Box<dyn Fn(&Event) -> bool + Send>;
     let cases: Vec<(&str, Side, Condition, Fault)> = vec![
         (
             "no greeting",
