@@ -304,7 +304,7 @@ fn check_commands(home: &Home) {
                 let rest = line.strip_prefix(*name);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
             };
-            assert!(allowed.iter().any(|name| is_ours(name)), "{line:?}");
+            assert!(allowed.iter().any(is_ours), "{line:?}");
             let is_plain = line.bytes().all(|octet| matches!(octet, b' '..=b'~'));
             assert!(is_plain, "{line:?}");
             if line.starts_with("UID SEARCH") || line.starts_with("APPEND") {

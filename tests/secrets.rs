@@ -6,6 +6,7 @@
 
 mod program;
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -57,6 +58,13 @@ fn base64(octets: &[u8]) -> String {
     text
 }
 
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, octet| {
+        write!(encoded, "%{octet:02X}").unwrap();
+        encoded
+    })
+}
+
 /// What must not be seen of a secret: itself, as it is escaped, and what base64 makes of it
 /// wherever it begins in a longer text.
 fn forms(secret: &str) -> Vec<String> {
@@ -65,10 +73,7 @@ fn forms(secret: &str) -> Vec<String> {
         secret.escape_debug().to_string(),
         secret.escape_default().to_string(),
         json!(secret).to_string().trim_matches('"').to_owned(),
-        secret
-            .bytes()
-            .map(|octet| format!("%{octet:02X}"))
-            .collect(),
+        percent_encoded(secret),
     ];
     for before in 0..3 {
         let shifted = [vec![b'x'; before], secret.as_bytes().to_vec()].concat();

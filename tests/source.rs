@@ -560,7 +560,7 @@ fn breaking_at(breakers: &[u32]) -> Played {
 
 #[test]
 fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
-    let page = UidSet::from_iter((1..=500).filter_map(Uid::new));
+    let page: UidSet = (1..=500).filter_map(Uid::new).collect();
     let few = breaking_at(&[7, 130, 260, 499]);
     let (mut source, _) = open(few.server(), "INBOX").unwrap();
     assert_eq!(source.list(&page).unwrap(), []);

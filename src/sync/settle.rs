@@ -105,8 +105,8 @@ impl Engine<'_> {
                 self.park(
                     uid,
                     Parked {
-                        sent,
                         why,
+                        sent,
                         ..intent
                     },
                     now,
