@@ -253,7 +253,8 @@ fn a_checkpoint_does_not_pass_what_comes_back_unsent() {
                 ..faults()
             },
         );
-        for minutes in [2, 10] {
+        // The account may rest after three that were lost.
+        for minutes in [20, 40, 80] {
             wait(&world, minutes);
             run(&world);
         }
