@@ -70,20 +70,36 @@ impl Dovecot {
     }
 
     /// Starts one and waits until it greets.
+    ///
+    /// Between the moment that a port is found free and the moment that Dovecot listens on it, a
+    /// test that runs beside this one may take it: then others are tried.
     pub fn start_with(settings: Settings) -> Dovecot {
-        let folder = TempDir::with_prefix("dovecot-").unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let certificate = settings
             .certificate
             .unwrap_or_else(|| Certificate::of_its_own(&["localhost", "127.0.0.1"]));
+        let mut complaints = String::new();
+        for _ in 0..5 {
+            let introspection = settings.introspection.as_deref();
+            let mut dovecot = Dovecot::spawn(certificate.clone(), introspection, &settings.more);
+            match dovecot.wait_until_it_greets() {
+                Ok(()) => return dovecot,
+                Err(why) => complaints = why,
+            }
+        }
+        panic!("dovecot does not start: {complaints}");
+    }
+
+    fn spawn(certificate: Certificate, introspection: Option<&str>, more: &str) -> Dovecot {
+        let folder = TempDir::with_prefix("dovecot-").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.path().join("cert.pem"), &certificate.chain).unwrap();
         fs::write(folder.path().join("key.pem"), &certificate.key).unwrap();
-        let ports = [free_port(), free_port()];
+        let ports = free_ports();
         let configuration = Configuration {
             folder: folder.path(),
             ports,
-            introspection: settings.introspection.as_deref(),
-            more: &settings.more,
+            introspection,
+            more,
         };
         let file = configuration.write();
         let process = Command::new(program())
@@ -95,15 +111,13 @@ impl Dovecot {
             .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
             .spawn()
             .expect("dovecot can be started");
-        let mut dovecot = Dovecot {
+        Dovecot {
             process,
             folder,
             plain_port: ports[0],
             tls_port: ports[1],
             certificate,
-        };
-        dovecot.wait_until_it_greets();
-        dovecot
+        }
     }
 
     /// The server over TLS, trusted by its own certificate or the authority that signed it.
@@ -167,21 +181,22 @@ impl Dovecot {
         assert!(status.is_ok());
     }
 
-    fn wait_until_it_greets(&mut self) {
+    /// Waits until it greets; says why it ended, if it did.
+    fn wait_until_it_greets(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_UP;
         while Instant::now() < deadline {
             if let Some(status) = self.process.try_wait().unwrap() {
-                panic!("dovecot ended with {status}: {}", self.complaints());
+                return Err(format!("it ended with {status}: {}", self.complaints()));
             }
             let is_up = [self.plain_port, self.tls_port]
                 .iter()
                 .all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok());
             if is_up && Client::try_connect(self.plain_port).is_some() {
-                return;
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        panic!("dovecot did not start: {}", self.complaints());
+        Err(format!("it does not greet: {}", self.complaints()))
     }
 
     fn signal(arguments: &[&str]) {
@@ -391,7 +406,8 @@ fn output(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// Two ports that are free: both are held until both are known, lest they be the same.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
