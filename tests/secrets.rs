@@ -408,3 +408,30 @@ fn those_who_list_processes_see_no_secret() {
     home.gmail.faults().release();
     assert!(run.wait().unwrap().success());
 }
+
+#[test]
+fn what_a_panic_could_print_holds_no_secret() {
+    use imap_to_gmail_sync::config::{Config, Environment};
+    use imap_to_gmail_sync::session::Login;
+    use imap_to_gmail_sync::token::Token;
+
+    // A panic prints values only by `Debug`, as `expect` and `assert_eq` do.
+    let home = home();
+    home.run_well();
+    let config = Config::load(&home.path("config.json"), &Environment::default()).unwrap();
+    let password = config.source.password.read().unwrap();
+    let login = Login::Password {
+        user: "user".to_owned(),
+        password: password.clone(),
+    };
+    let mut token = Token::load(&home.path("token.json"), None, None).unwrap();
+    let access = token.access(chrono::Utc::now()).unwrap();
+    let to_gmail = Login::Xoauth2 {
+        user: home.gmail.user(),
+        token: access.clone(),
+    };
+    let shown = format!("{config:#?} {password:?} {login:?} {access:?} {to_gmail:?}");
+    for secret in [password.expose(), access.expose()] {
+        assert!(secret.len() > 3 && !shown.contains(secret), "{shown}");
+    }
+}
