@@ -356,12 +356,15 @@ impl Schedule {
             .messages
             .iter()
             .any(|other| other.octets == message.octets);
+        let has_died = self.died;
         let fate = self.fate(&message.octets);
         fate.was_due |= fate.due;
         if !is_elsewhere || fate.has_old_copy {
             fate.due = false;
         }
-        fate.must_be_told |= is_parked;
+        // What a run that died wrote down and did not sync may be gone with the power: then it was
+        // never sent, and is as good as never seen.
+        fate.must_be_told |= is_parked && !has_died;
     }
 
     fn event(&mut self) {
@@ -531,6 +534,10 @@ impl Schedule {
         let is_found_in_trash = identity.id.is_some() && place == Place::Trash && is_indexed;
         if place != Place::Archive && (is_uncertain || self.died) && !is_found_in_trash {
             // Uncertain, and deleted before we could look: a stated limit.
+            self.fate(&octets).may_be_doubled = true;
+        }
+        if place == Place::Gone && self.had_original && self.fate(&octets).foreign {
+            // The original delivered it, and only its id is known: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
         let is_known = identity.id.clone().is_some_and(|id| {
