@@ -97,8 +97,14 @@ impl Engine<'_> {
             .filter(|uid| self.may_be_sent(*uid))
             .collect();
         for page in ready.chunks(PAGE) {
-            let listed = self.list(page)?;
-            let again = self.sort_out(page, listed)?;
+            let mut listed = self.list(page)?;
+            let there: Vec<Uid> = listed.iter().map(|listed| listed.uid).collect();
+            // What could not be listed before may be one that was parked before this pass by date.
+            self.find_strays(&mut listed)?;
+            let is_stray =
+                |uid: &Uid| there.contains(uid) && !listed.iter().any(|listed| listed.uid == *uid);
+            let page: Vec<Uid> = page.iter().copied().filter(|uid| !is_stray(uid)).collect();
+            let again = self.sort_out(&page, listed)?;
             self.copy(again, Manner::New)?;
         }
         Ok(())
