@@ -603,7 +603,8 @@ impl Schedule {
         }
         self.note(|| format!("run: {ended:?}"));
         self.died = ended == Ended::Died;
-        self.restored &= self.died;
+        // Only a run that looked at the mailbox has seen that it fell back.
+        self.restored &= self.died || ended == Ended::Rests;
         if self.trace {
             let world = self.world.borrow();
             let journal = world.disk.content(&Name::Journal).unwrap_or_default();
