@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::plan::{self, Manner, Verdict};
 use super::{Fetched, Holding, Question, Reach, Terms};
 use crate::error::Result;
-use crate::message::{Digest, Identity, Listed, MessageId, Uid, UidSet};
+use crate::message::{Digest, HeaderDigest, Identity, Listed, MessageId, Uid, UidSet};
 use crate::state::{Event, Parked};
 
 /// A group has at most this many messages…
@@ -84,11 +84,15 @@ impl Engine<'_> {
     }
 
     fn is_twin_of_one_in_flight(&self, listed: &Listed) -> bool {
-        listed.identity.id.as_ref().is_some_and(|id| {
-            self.in_flight
-                .values()
-                .any(|message| message.id == *id && message.digest.header == listed.identity.header)
-        })
+        let Identity { id, header } = &listed.identity;
+        id.as_ref()
+            .is_some_and(|id| self.has_in_flight(id, *header))
+    }
+
+    /// Says whether a message of this id and header is on its way.
+    pub fn has_in_flight(&self, id: &MessageId, header: HeaderDigest) -> bool {
+        let mut messages = self.in_flight.values();
+        messages.any(|message| message.id == *id && message.digest.header == header)
     }
 
     /// Parks a message along with its twin that may be at Gmail already: until that one is found,

@@ -60,16 +60,10 @@ impl Engine<'_> {
     }
 
     fn has_content_twin(&self, ready: &Ready, batch: &[Ready]) -> bool {
-        let is_same = |id: &MessageId, digest: Digest| {
-            *id == ready.message.id && digest.header == ready.digest.header
-        };
-        batch
-            .iter()
-            .any(|other| is_same(&other.message.id, other.digest))
-            || self
-                .in_flight
-                .values()
-                .any(|other| is_same(&other.id, other.digest))
+        let (id, header) = (&ready.message.id, ready.digest.header);
+        let mut others = batch.iter();
+        others.any(|other| other.message.id == *id && other.digest.header == header)
+            || self.has_in_flight(id, header)
     }
 
     /// What is left to be sent once the octets are known.

@@ -7,7 +7,7 @@ use super::engine::{Engine, PAGE};
 use super::plan::Manner;
 use super::{Holding, Question, Reach, Sent};
 use crate::error::Result;
-use crate::message::{Identity, Listed, MessageId, Uid};
+use crate::message::{Identity, Listed, MessageId, Uid, UidSet};
 use crate::state::{Event, Parked, Refused, SentMark};
 
 /// A message that is not found counts as not stored only so long after it was sent: a server may
@@ -98,12 +98,13 @@ impl Engine<'_> {
             .collect();
         for page in ready.chunks(PAGE) {
             let mut listed = self.list(page)?;
-            let there: Vec<Uid> = listed.iter().map(|listed| listed.uid).collect();
             // What could not be listed before may be one that was parked before this pass by date.
-            self.find_strays(&mut listed)?;
-            let is_stray =
-                |uid: &Uid| there.contains(uid) && !listed.iter().any(|listed| listed.uid == *uid);
-            let page: Vec<Uid> = page.iter().copied().filter(|uid| !is_stray(uid)).collect();
+            let strays = self.find_strays(&mut listed)?;
+            let page: Vec<Uid> = page
+                .iter()
+                .copied()
+                .filter(|uid| !strays.contains(*uid))
+                .collect();
             let again = self.sort_out(&page, listed)?;
             self.copy(again, Manner::New)?;
         }
@@ -172,21 +173,23 @@ impl Engine<'_> {
     }
 
     /// Takes those out of a listing that were parked before this pass by date; they are parked
-    /// under their new UIDs, with what is known of them.
-    pub fn find_strays(&mut self, listed: &mut Vec<Listed>) -> Result<()> {
+    /// under their new UIDs, with what is known of them. Gives these UIDs.
+    pub fn find_strays(&mut self, listed: &mut Vec<Listed>) -> Result<UidSet> {
+        let mut found = UidSet::default();
         let mut others = Vec::new();
         for message in std::mem::take(listed) {
             let is_it = |stray: &Parked| stray.digest.is_some() && stray.is(&message);
             match self.strays().iter().position(is_it) {
-                Some(stray) => self.store.record(Event::Found {
-                    uid: message.uid,
-                    stray,
-                })?,
+                Some(stray) => {
+                    let uid = message.uid;
+                    self.store.record(Event::Found { uid, stray })?;
+                    found.insert(uid);
+                }
                 None => others.push(message),
             }
         }
         *listed = others;
-        Ok(())
+        Ok(found)
     }
 
     /// Gives up the strays that this pass by date did not find. One that was sent a moment ago

@@ -338,3 +338,44 @@ fn above_the_cursor_the_body_tells_messages_of_one_id_and_header_apart() {
         assert_eq!(copies.count(), 1, "page {number}");
     }
 }
+
+#[test]
+fn a_lost_append_that_cannot_be_listed_after_the_mailbox_was_renewed_is_not_sent_again() {
+    let world = world();
+    let octets = b"Subject: no id\r\n\r\nbody\r\n".to_vec();
+    let now = world.borrow().now;
+    world.borrow_mut().source.deliver(octets.clone(), now);
+    run_with(
+        &world,
+        Faults {
+            cut_after: 1000,
+            ..faults()
+        },
+    );
+    renew(&world);
+    wait(&world, 5);
+    // Gmail cannot be reached either, so that the pass by date stays open.
+    world.borrow_mut().gmail.gone = true;
+    run_with(
+        &world,
+        Faults {
+            hole: 1000,
+            ..faults()
+        },
+    );
+    assert_eq!(
+        state(&world).date_pass.map(|pass| pass.strays.len()),
+        Some(1)
+    );
+    for minutes in [5, 20, 60] {
+        wait(&world, minutes);
+        run(&world);
+    }
+    let world = world.borrow();
+    let copies = world
+        .gmail
+        .messages
+        .iter()
+        .filter(|there| there.octets == octets);
+    assert_eq!(copies.count(), 1);
+}
