@@ -56,6 +56,8 @@ pub struct TargetConfig {
     pub folder: String,
     /// The most append connections at a time, 1 to 10.
     pub connections: usize,
+    /// The command that makes the token file anew, as a person types it.
+    pub auth_command: String,
 }
 
 /// A server, and how its identity is proved.
@@ -127,6 +129,7 @@ impl Config {
         // Taken before the password is read: a change in between is noticed by the next run.
         config.credentials_stamp = places::stamp(&octets, password_file);
         config.warnings = config.readable_by_others(path, environment);
+        config.target.auth_command = places.auth_command(path, &config.target.token_file);
         Ok(config)
     }
 

@@ -7,23 +7,25 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use self::endpoint::{Complaint, Endpoint, Failure};
 use self::file::{TokenFile, moment};
 use crate::error::{Consequence, Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
 
+mod complaint;
 mod endpoint;
 mod file;
+mod health;
+
+pub(crate) use self::complaint::Complaint;
+pub(crate) use self::endpoint::{Application, Endpoint, Failure, Grant, MAIL_SCOPE, Proof};
+pub use self::health::Health;
 
 /// Renewed this long before it expires: a log-in on the way must not meet a dead token.
 const EARLY: TimeDelta = TimeDelta::minutes(4);
 
 /// How long a refusal is believed within one run; the state knows the steps between runs.
 const BELIEVED: TimeDelta = TimeDelta::minutes(1);
-
-/// What a person does about a token that nothing can be done with.
-pub(crate) const MAKE_ANOTHER: &str = "make a new token file (README, \"The token\")";
 
 /// A refusal of Google's that is remembered from an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +50,19 @@ pub struct Token {
 
 impl Token {
     /// Reads the token file; `ca_file` is trusted at the token endpoint, else the system's roots.
+    /// `auth_command` is what a person types to get another token.
     ///
     /// # Errors
     /// The file cannot be read, or is not google-auth's form ([`Kind::Config`]).
-    pub fn load(path: &Path, ca_file: Option<&Path>, refused: Option<Refusal>) -> Result<Token> {
+    pub fn load(
+        path: &Path,
+        ca_file: Option<&Path>,
+        auth_command: &str,
+        refused: Option<Refusal>,
+    ) -> Result<Token> {
+        let make_another = format!("make a new token by \"{auth_command}\"");
         Ok(Token {
-            file: TokenFile::read(path)?,
+            file: TokenFile::read(path, &make_another)?,
             ca_file: ca_file.map(Path::to_owned),
             endpoint: None,
             refused,
@@ -113,6 +122,18 @@ impl Token {
         self.file.expiry().filter(|_| self.file.refresh().is_some())
     }
 
+    /// How the refresh token is: its age, and when it dies if that is known.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.file.health()
+    }
+
+    /// What a person does about a token that nothing can be done with.
+    #[must_use]
+    pub fn make_another(&self) -> &str {
+        self.file.make_another()
+    }
+
     /// How the state remembers which refresh token was refused; of a file that has none, which
     /// access token.
     #[must_use]
@@ -161,7 +182,10 @@ impl Token {
                 let until = moment(refusal.retry_after);
                 let what =
                     format!("Google refused this token, and is not asked again before {until}");
-                Err(self.file.failure(Kind::Refused, what).remedy(MAKE_ANOTHER))
+                Err(self
+                    .file
+                    .failure(Kind::Refused, what)
+                    .remedy(self.make_another()))
             }
         }
     }
@@ -172,25 +196,28 @@ impl Token {
             return Err(self
                 .file
                 .failure(Kind::Refused, what)
-                .remedy(MAKE_ANOTHER)
+                .remedy(self.make_another())
                 .with_consequence(self.refusal()));
         };
         if self.is_read_only {
             let what = "the access token has expired, and a dry run does not renew it";
             return Err(self.file.failure(Kind::Unavailable, what));
         }
-        let Some(client_id) = self.file.client_id().map(str::to_owned) else {
+        let Some(application) = self.file.application() else {
             let what = "has no client_id, so that the access token cannot be renewed";
-            return Err(self.file.failure(Kind::Config, what).remedy(MAKE_ANOTHER));
+            return Err(self
+                .file
+                .failure(Kind::Config, what)
+                .remedy(self.make_another()));
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(self.file.token_uri(), self.ca_file.as_deref())?,
+            None => Endpoint::new(&application.token_uri, self.ca_file.as_deref())?,
         };
         let answer = self
             .endpoint
             .insert(endpoint)
-            .renew(&self.file, &client_id, &refresh);
+            .ask(&application, Proof::Refresh(&refresh));
         let grant = match answer {
             Ok(grant) => grant,
             Err(Failure::Refused(complaint)) => return Err(self.refused(&complaint, now)),
@@ -205,16 +232,37 @@ impl Token {
                     .remedy("check token_uri, target_ca_file and this host's clock"));
             }
         };
-        let rotated = grant.refresh.filter(|token| *token != refresh);
-        let life = TimeDelta::from_std(grant.life).unwrap_or(TimeDelta::hours(1));
-        let until = now.checked_add_signed(life).unwrap_or(now);
-        self.file.renewed(&grant.access, rotated.as_ref(), until);
-        log::debug!(
-            "the access token was renewed, and lives until {}",
-            moment(until)
-        );
-        self.save(rotated.is_some())?;
+        self.take(&grant, &refresh, now)?;
         Ok(grant.access)
+    }
+
+    /// Takes what a renewal by `refresh` gave, and saves it.
+    fn take(&mut self, grant: &Grant, refresh: &Secret, now: DateTime<Utc>) -> Result<()> {
+        if !grant.has_mail_scope {
+            log::warn!(
+                "{}",
+                self.at_endpoint(
+                    Kind::Refused,
+                    "the token gives no access to mail: the box for it was not ticked",
+                )
+                .remedy(self.make_another())
+            );
+        }
+        // A person made another one while Google was asked: what they made stands.
+        if let Some(theirs) = self.file.changed()
+            && theirs.refresh().as_ref() != Some(refresh)
+        {
+            log::debug!("the token file was replaced meanwhile; it stays as it is");
+            self.file = theirs;
+            return Ok(());
+        }
+        let is_rotated = grant.refresh.as_ref().is_some_and(|new| new != refresh);
+        self.file.renewed(grant, now);
+        log::debug!(
+            "the access token was renewed, and lives {} minutes",
+            grant.life.as_secs() / 60
+        );
+        self.save(is_rotated)
     }
 
     /// Saves a renewed token; that it cannot be is an error only if the next run would need it.
@@ -248,13 +296,16 @@ impl Token {
 
     /// Puts Google's refusal into words, and remembers it for the rest of the run.
     fn refused(&mut self, complaint: &Complaint, now: DateTime<Utc>) -> Error {
-        let what = format!(
-            "Google refuses to renew the token: {}",
-            self.quoted(complaint)
-        );
+        let secrets = [
+            self.file.access(),
+            self.file.refresh(),
+            self.file.application().and_then(|app| app.client_secret),
+        ];
+        let said = complaint.quoted(secrets.iter().flatten());
+        let what = format!("Google refuses to renew the token: {said}");
         let error = self
             .at_endpoint(Kind::Refused, what)
-            .remedy(remedy(complaint));
+            .remedy(self.remedy(complaint, now));
         if complaint.code() != "invalid_grant" {
             // It is the client that is refused: corrected, the same refresh token works again.
             return error;
@@ -266,24 +317,21 @@ impl Token {
         error.with_consequence(self.refusal())
     }
 
-    /// Google's code and explanation, unless they repeat a secret.
-    fn quoted(&self, complaint: &Complaint) -> String {
-        let said = format!("{} {}", complaint.code(), complaint.description());
-        let secrets = [
-            self.file.access(),
-            self.file.refresh(),
-            self.file.client_secret(),
-        ];
-        if secrets
-            .iter()
-            .flatten()
-            .any(|secret| said.contains(secret.expose()))
-        {
-            return "an error that is not shown, because it repeats a secret".to_owned();
+    /// The likely causes of a refusal, and what a person does about them.
+    fn remedy(&self, complaint: &Complaint, now: DateTime<Utc>) -> String {
+        let make_another = self.make_another();
+        if complaint.is_of_the_administrator() {
+            return "the administrator of the account's Workspace must allow the app".to_owned();
         }
-        match complaint.description() {
-            "" => complaint.to_string(),
-            description => format!("{complaint} ({})", Foreign::new(description)),
+        if complaint.code() == "invalid_grant" && complaint.is_session_control() {
+            return format!(
+                "the Workspace's session control asks for a new log-in from time to time: \
+                 {make_another}"
+            );
+        }
+        match complaint.about_the_application("the token file") {
+            Some(mend) => format!("{mend} and {make_another}"),
+            None => format!("{}: {make_another}", self.health().causes(now)),
         }
     }
 
@@ -296,39 +344,6 @@ impl Token {
 /// Says whether a moment is past or nearer than that, however absurd it is.
 fn is_near(moment: DateTime<Utc>, near: TimeDelta, now: DateTime<Utc>) -> bool {
     moment.signed_duration_since(now) <= near
-}
-
-/// The likely causes of a refusal, and what a person does about them.
-fn remedy(complaint: &Complaint) -> String {
-    match complaint.code() {
-        "invalid_grant" if complaint.is_session_control() => format!(
-            "the Workspace's session control asks for a new log-in from time to time: {MAKE_ANOTHER}"
-        ),
-        "invalid_grant" => format!(
-            "the app is in \"Testing\", where a token lives 7 days (publish it), or the account's \
-             password was changed, or access was revoked, or the token was unused for 6 months: \
-             {MAKE_ANOTHER}"
-        ),
-        "invalid_client" => format!(
-            "client_id or client_secret in the token file is not known to Google: download \
-             client_secret.json anew and {MAKE_ANOTHER}"
-        ),
-        "deleted_client" => format!(
-            "Google deletes one that is unused for 6 months: create a new one, download its \
-             client_secret.json and {MAKE_ANOTHER}"
-        ),
-        "invalid_request" if complaint.description().contains("client_secret") => format!(
-            "the token file needs the client_secret of the OAuth client: download \
-             client_secret.json and {MAKE_ANOTHER}"
-        ),
-        "admin_policy_enforced" | "access_denied" | "org_internal" => {
-            "the administrator of the account's Workspace must allow the app".to_owned()
-        }
-        _ => format!(
-            "check that the OAuth client is of type \"Desktop app\", download its \
-             client_secret.json and {MAKE_ANOTHER}"
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -351,6 +366,11 @@ mod tests {
 
     impl Google {
         fn answering(answers: &[&str]) -> Google {
+            Google::answering_after(answers, || {})
+        }
+
+        /// The same, and does something before each answer.
+        fn answering_after(answers: &[&str], before: impl Fn() + Send + 'static) -> Google {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let uri = format!("http://{}/token", listener.local_addr().unwrap());
             let (tell, asked) = channel();
@@ -374,6 +394,7 @@ mod tests {
                     let mut body = vec![0; length];
                     reader.read_exact(&mut body).unwrap();
                     tell.send(String::from_utf8(body).unwrap()).unwrap();
+                    before();
                     reader.into_inner().write_all(answer.as_bytes()).unwrap();
                 }
             });
@@ -434,7 +455,7 @@ mod tests {
         }
 
         fn load(&self) -> Token {
-            Token::load(&self.path(), None, None).unwrap()
+            Token::load(&self.path(), None, "auth", None).unwrap()
         }
     }
 
@@ -463,6 +484,7 @@ mod tests {
         }
         let expected = json!({
             "token": "NEW", "refresh_token": "REFRESH", "client_id": "ID",
+            "refresh_token_first_used": "2026-11-22T12:00:01.000000Z",
             "client_secret": "SECRET", "token_uri": google.uri, "account": "",
             "expiry": "2026-11-22T13:00:00.000000Z",
         });
@@ -650,7 +672,7 @@ mod tests {
             refresh_token: remembered,
             retry_after: noon() + TimeDelta::minutes(5),
         };
-        let mut token = Token::load(&files.path(), None, Some(refusal)).unwrap();
+        let mut token = Token::load(&files.path(), None, "auth", Some(refusal)).unwrap();
         let error = token.access(noon()).unwrap_err();
         assert_eq!((error.kind(), error.consequence()), (Kind::Refused, None));
         assert_eq!(google.asked(), 1);
@@ -684,6 +706,26 @@ mod tests {
         assert_eq!(token.access(later).unwrap().expose(), "NEW");
         assert_eq!(files.read()["refresh_token"], "ROTATED");
         assert_eq!(google.asked(), 2);
+    }
+
+    #[test]
+    fn a_token_file_that_is_replaced_during_a_renewal_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.json");
+        let another = json!({
+            "token": "THEIRS", "refresh_token": "ANOTHER", "expiry": "2026-11-22T13:00:00Z",
+        });
+        let another = another.to_string();
+        let (to, text) = (path.clone(), another.clone());
+        let google = Google::answering_after(&[&grant("")], move || {
+            fs::write(&to, &text).unwrap();
+        });
+        let old = json!({ "refresh_token": "REFRESH", "client_id": "ID", "token_uri": google.uri });
+        fs::write(&path, old.to_string()).unwrap();
+        let mut token = Token::load(&path, None, "auth", None).unwrap();
+        assert_eq!(access(&mut token), "NEW");
+        assert_eq!(fs::read_to_string(&path).unwrap(), another);
+        assert_eq!(access(&mut token), "THEIRS");
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Account {
                 token_file: self.folder.path().join("token.json"),
                 folder: "INBOX".to_owned(),
                 connections,
+                auth_command: "auth".to_owned(),
             },
             now: Arc::new(move || clock.now()),
             patience: Patience::default(),

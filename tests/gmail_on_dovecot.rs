@@ -104,6 +104,7 @@ impl Account {
                 token_file: self.token_file(token),
                 folder: folder.to_owned(),
                 connections,
+                auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
             patience: Patience::default(),

@@ -28,6 +28,10 @@ use serde_json::{Value, json};
 /// No line may show it.
 const PASSWORD: &str = "Wachtw00rd!";
 
+/// What a person types to get another token; `AUTH` in the lines below.
+const AUTH: &str = "\"imap-to-gmail-sync auth --credentials client_secret.json --config \
+                    HOME/config.json --force\"";
+
 /// A home whose source holds a message, so that a run goes on to Gmail.
 fn home_with(source: SourceOptions, gmail: GmailOptions) -> Home {
     let source = SourceOptions {
@@ -56,7 +60,8 @@ fn told(home: &Home) -> (i32, String) {
     let line = line
         .replace(&format!(":{}:", home.source.port()), ":SOURCE:")
         .replace(&format!(":{}:", home.gmail.port()), ":GMAIL:")
-        .replace(home.path("").to_str().unwrap(), "HOME/");
+        .replace(home.path("").to_str().unwrap(), "HOME/")
+        .replace(AUTH, "AUTH");
     (ran.status.unwrap(), without_times(&line))
 }
 
@@ -417,14 +422,13 @@ fn gmail_refuses_the_log_in() {
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO \
                 [AUTHENTICATIONFAILED] Invalid credentials (Failure); check that target_user is \
-                the account that the token was made for, or make a new token file (README, \"The \
-                token\")",
+                the account that the token was made for, or make a new token by AUTH",
             ),
             (
                 77,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
                 Invalid credentials (Failure); check that target_user is the account that the \
-                token was made for, or make a new token file (README, \"The token\")",
+                token was made for, or make a new token by AUTH",
             ),
             (
                 77,
@@ -546,73 +550,68 @@ fn a_renewal_is_refused() {
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_grant (Token has been expired or revoked.); the app is in \"Testing\", \
                 where a token lives 7 days (publish it), or the account's password was changed, \
-                or access was revoked, or the token was unused for 6 months: make a new token \
-                file (README, \"The token\")",
+                or access was revoked, or the token was unused for 6 months: \
+                make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_grant (Bad Request); the app is in \"Testing\", where a token lives 7 \
                 days (publish it), or the account's password was changed, or access was revoked, \
-                or the token was unused for 6 months: make a new token file (README, \"The \
-                token\")",
+                or the token was unused for 6 months: make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_grant (Malformed auth code.); the app is in \"Testing\", where a token \
                 lives 7 days (publish it), or the account's password was changed, or access was \
-                revoked, or the token was unused for 6 months: make a new token file (README, \
-                \"The token\")",
+                revoked, or the token was unused for 6 months: make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_grant (reauth related error (invalid_rapt)); the Workspace's session \
-                control asks for a new log-in from time to time: make a new token file (README, \
-                \"The token\")",
+                control asks for a new log-in from time to time: make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_client (The OAuth client was not found.); client_id or client_secret in \
-                the token file is not known to Google: download client_secret.json anew and make \
-                a new token file (README, \"The token\")",
+                the token file is not known to Google: download client_secret.json anew and \
+                make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_client (Unauthorized); client_id or client_secret in the token file is \
-                not known to Google: download client_secret.json anew and make a new token file \
-                (README, \"The token\")",
+                not known to Google: download client_secret.json anew and make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 redirect_uri_mismatch (Bad Request); check that the OAuth client is of type \
-                \"Desktop app\", download its client_secret.json and make a new token file \
-                (README, \"The token\")",
+                \"Desktop app\", download its client_secret.json and make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 unsupported_grant_type (Invalid grant_type: x); check that the OAuth client is \
-                of type \"Desktop app\", download its client_secret.json and make a new token \
-                file (README, \"The token\")",
+                of type \"Desktop app\", download its client_secret.json and \
+                make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 invalid_request (client_secret is missing.); the token file needs the \
-                client_secret of the OAuth client: download client_secret.json and make a new \
-                token file (README, \"The token\")",
+                client_secret of the OAuth client: download client_secret.json anew and \
+                make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google refuses to renew the token: \
                 deleted_client (The OAuth client was deleted.); Google deletes one that is unused \
-                for 6 months: create a new one, download its client_secret.json and make a new \
-                token file (README, \"The token\")",
+                for 6 months: create a new one, download its client_secret.json and \
+                make a new token by AUTH",
             ),
         ],
     );
@@ -638,8 +637,7 @@ fn a_refusal_that_repeats_a_secret_is_not_shown() {
         77,
         "127.0.0.1: renewing the access token: Google refuses to renew the token: an error that is \
         not shown, because it repeats a secret; client_id or client_secret in the token file is \
-        not known to Google: download client_secret.json anew and make a new token file (README, \
-        \"The token\")",
+        not known to Google: download client_secret.json anew and make a new token by AUTH",
     );
     compare(&told, &[line; 2]);
 }
@@ -674,8 +672,8 @@ fn a_refused_token_is_remembered() {
         &[told(&home)],
         &[(
             77,
-            "token.json: Google refused this token, and is not asked again before DATE; make \
-            a new token file (README, \"The token\")",
+            "token.json: Google refused this token, and is not asked again before DATE; \
+            make a new token by AUTH",
         )],
     );
 }
@@ -747,17 +745,15 @@ fn the_token_file_is_wrong() {
             (
                 78,
                 "none.json: cannot be read: No such file or directory (os error 2); correct \
-                target_token_file, or make a new token file (README, \"The token\")",
+                target_token_file, or make a new token by AUTH",
             ),
             (
                 78,
-                "token.json: token must be a string; make a new token file (README, \"The \
-                token\")",
+                "token.json: token must be a string; make a new token by AUTH",
             ),
             (
                 78,
-                "token.json: holds neither token nor refresh_token; make a new token file \
-                (README, \"The token\")",
+                "token.json: holds neither token nor refresh_token; make a new token by AUTH",
             ),
             (
                 78,
@@ -766,19 +762,18 @@ fn the_token_file_is_wrong() {
             ),
             (
                 78,
-                "token.json: has no client_id, so that the access token cannot be renewed; make a \
-                new token file (README, \"The token\")",
+                "token.json: has no client_id, so that the access token cannot be renewed; \
+                make a new token by AUTH",
             ),
             (
                 77,
                 "token.json: Gmail refuses the access token, and there is no refresh_token to \
-                renew it; make a new token file (README, \"The token\")",
+                renew it; make a new token by AUTH",
             ),
             (
                 78,
                 "token.json: is not a JSON object: control character (\\u0000-\\u001F) found \
-                while parsing a string at line 3 column 0; make a new token file (README, \"The \
-                token\")",
+                while parsing a string at line 3 column 0; make a new token by AUTH",
             ),
         ],
     );

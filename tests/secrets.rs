@@ -424,7 +424,7 @@ fn what_a_panic_could_print_holds_no_secret() {
         user: "user".to_owned(),
         password: password.clone(),
     };
-    let mut token = Token::load(&home.path("token.json"), None, None).unwrap();
+    let mut token = Token::load(&home.path("token.json"), None, "auth", None).unwrap();
     let access = token.access(chrono::Utc::now()).unwrap();
     let to_gmail = Login::Xoauth2 {
         user: home.gmail.user(),

@@ -81,7 +81,7 @@ fn renew(uri: &str, trusted: &Certificate) -> Result<Secret> {
     fs::write(&file, fields).unwrap();
     let ca_file = folder.path().join("ca.pem");
     fs::write(&ca_file, &trusted.authority).unwrap();
-    Token::load(&file, Some(&ca_file), None)
+    Token::load(&file, Some(&ca_file), "auth", None)
         .unwrap()
         .access(Utc::now())
 }

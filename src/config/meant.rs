@@ -100,6 +100,7 @@ fn target(written: &mut Written, places: &Places<'_>) -> Checked<TargetConfig> {
         token_file: places.of_file(&token_file?),
         folder: folder?,
         connections: connections?.unwrap_or(USUAL_CONNECTIONS),
+        auth_command: String::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -45,6 +45,24 @@ impl<'a> Places<'a> {
             .map(|folder| folder.join(name))
             .filter(|file| is_there(file))
             .unwrap_or_else(|| self.of_file(name))
+    }
+
+    /// The command that makes the token file of this configuration anew, from any folder.
+    pub(super) fn auth_command(&self, config: &Path, token_file: &Path) -> String {
+        let typed = |file: &Path| {
+            as_typed_in_a_shell(&path::absolute(file).unwrap_or_else(|_| file.to_owned()))
+        };
+        // One in the current folder would not be found from another.
+        let is_elsewhere = token_file.is_relative() && !token_file.starts_with(self.beside_config);
+        let token = if is_elsewhere {
+            format!(" --token {}", typed(token_file))
+        } else {
+            String::new()
+        };
+        format!(
+            "imap-to-gmail-sync auth --credentials client_secret.json --config {}{token} --force",
+            typed(config)
+        )
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Consequence, Error, Kind, Rest, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
 use crate::session::{Failure, Login, Session, Unopened};
-use crate::token::{MAKE_ANOTHER, Refusal, Token};
+use crate::token::{Refusal, Token};
 
 /// Before its token dies, a session is left: long enough for most messages to be sent whole.
 const TO_FINISH: TimeDelta = TimeDelta::minutes(1);
@@ -142,8 +142,10 @@ impl Account {
             let token = Token::load(
                 file,
                 server.ca_file.as_deref(),
+                &self.config().auth_command,
                 self.settings.refused.clone(),
             )?;
+            self.tell_health(&token);
             *credentials = Some(Credentials {
                 trust: Trust::for_server(server)?,
                 token: if self.settings.is_dry_run {
@@ -154,6 +156,18 @@ impl Account {
             });
         }
         Ok(credentials)
+    }
+
+    /// How the token is, and what should be done before it dies.
+    fn tell_health(&self, token: &Token) {
+        let health = token.health();
+        log::debug!("the refresh token: {health}");
+        if let Some(warning) = health.warning(self.now()) {
+            log::warn!(
+                "{warning}; publish the app (README, \"The token\"), then {}",
+                token.make_another()
+            );
+        }
     }
 
     fn open(&self, trust: &Trust, access: Secret) -> Result<Session, Unopened> {
@@ -184,7 +198,8 @@ impl Account {
         };
         match login_refusal(&failure) {
             LoginRefusal::Credentials => refused(&format!(
-                "check that target_user is the account that the token was made for, or {MAKE_ANOTHER}"
+                "check that target_user is the account that the token was made for, or {}",
+                token.make_another()
             ))
             .with_consequence(token.refusal()),
             LoginRefusal::Person(remedy) => refused(remedy),

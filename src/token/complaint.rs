@@ -76,9 +76,11 @@ impl Complaint {
                 "client_id or client_secret in {where_from} is not known to Google: download \
                  client_secret.json anew"
             ),
-            "deleted_client" => "Google deletes one that is unused for 6 months: create a new one, \
+            "deleted_client" => {
+                "Google deletes one that is unused for 6 months: create a new one, \
                                  download its client_secret.json"
-                .to_owned(),
+                    .to_owned()
+            }
             "invalid_request" if self.description().contains("client_secret") => format!(
                 "{where_from} needs the client_secret of the OAuth client: download \
                  client_secret.json anew"

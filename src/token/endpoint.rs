@@ -1,24 +1,25 @@
-//! The token endpoint: how a refresh token becomes an access token (RFC 6749 6).
+//! The token endpoint: how a person's consent or a refresh token becomes an access token
+//! (RFC 6749 4.1.3 and 6).
 
 use std::cell::Cell;
-use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oauth2::basic::{
-    BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenResponse,
+    BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AuthType, Client, ClientId, ClientSecret, ErrorResponse, HttpRequest, HttpResponse,
-    RefreshToken, RequestTokenError, StandardRevocableToken, TokenResponse, TokenUrl,
+    AuthType, AuthorizationCode, Client, ClientId, ClientSecret, ExtraTokenFields, HttpRequest,
+    HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
+    StandardRevocableToken, StandardTokenResponse, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use super::file::TokenFile;
+use super::complaint::Complaint;
 use crate::connection::{Trust, crypto_provider, reason};
 use crate::error::Result;
 use crate::foreign::Foreign;
@@ -26,8 +27,8 @@ use crate::secret::Secret;
 
 const TO_CONNECT: Duration = Duration::from_secs(20);
 
-/// For one renewal, all tries together.
-const TO_RENEW: Duration = Duration::from_mins(1);
+/// For one request, all tries together.
+const TO_ANSWER: Duration = Duration::from_mins(1);
 
 /// Between the three tries; google-auth waits as long.
 const PAUSES: [Duration; 2] = if cfg!(test) {
@@ -43,20 +44,53 @@ const LARGEST_ANSWER: u64 = 64 * 1024;
 const USUAL_LIFE: Duration = Duration::from_hours(1);
 
 /// The one scope that opens IMAP.
-const MAIL_SCOPE: &str = "https://mail.google.com/";
+pub(crate) const MAIL_SCOPE: &str = "https://mail.google.com/";
 
-/// What Google gives for a refresh token.
-pub(super) struct Grant {
+/// The program that the person allows in, as Google knows it (RFC 6749 2.3).
+#[derive(Debug, Clone)]
+pub(crate) struct Application {
+    /// Its public name.
+    pub(crate) client_id: String,
+    /// Its password. Google wants it from desktop apps, too, although everybody can read it there.
+    pub(crate) client_secret: Option<Secret>,
+    /// Where it gets its tokens.
+    pub(crate) token_uri: TokenUrl,
+}
+
+/// For what an access token is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Proof<'a> {
+    /// For a refresh token.
+    Refresh(&'a Secret),
+    /// For a person's consent, which is good for one exchange (RFC 6749 4.1.3, RFC 7636).
+    Consent {
+        /// The authorization code.
+        code: &'a Secret,
+        /// The secret whose digest the person's browser took along.
+        verifier: &'a Secret,
+        /// Where the browser was sent back to.
+        redirect_uri: &'a RedirectUrl,
+    },
+}
+
+/// What Google gives.
+#[derive(Debug)]
+pub(crate) struct Grant {
     /// The access token.
-    pub(super) access: Secret,
+    pub(crate) access: Secret,
     /// A new refresh token, which replaces the old one.
-    pub(super) refresh: Option<Secret>,
+    pub(crate) refresh: Option<Secret>,
     /// How long the access token lives from now.
-    pub(super) life: Duration,
+    pub(crate) life: Duration,
+    /// How long the refresh token lives from now; said only of an app in "Testing".
+    pub(crate) refresh_life: Option<Duration>,
+    /// Whether it gives access to mail; a person may consent to less than was asked for.
+    pub(crate) has_mail_scope: bool,
 }
 
 /// Why there is no new access token.
-pub(super) enum Failure {
+#[derive(Debug)]
+pub(crate) enum Failure {
     /// Google says no, and will say so again until a person acts.
     Refused(Complaint),
     /// Nobody could be asked, three times: why, for a person.
@@ -65,77 +99,47 @@ pub(super) enum Failure {
     Unproven(String),
 }
 
-/// An error as the token endpoint words it (RFC 6749 5.2).
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Complaint {
-    error: String,
-    error_description: Option<String>,
-    error_subtype: Option<String>,
-}
-
-impl ErrorResponse for Complaint {}
-
-impl fmt::Display for Complaint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Foreign::new(&self.error).fmt(f)
-    }
-}
-
-impl Complaint {
-    /// The error's code.
-    pub(super) fn code(&self) -> &str {
-        &self.error
-    }
-
-    /// Google's explanation, if it gives one.
-    pub(super) fn description(&self) -> &str {
-        self.error_description.as_deref().unwrap_or_default()
-    }
-
-    /// Says whether a Workspace's session control asks for a new log-in.
-    pub(super) fn is_session_control(&self) -> bool {
-        let subtype = self.error_subtype.as_deref().unwrap_or_default();
-        subtype.contains("rapt") || self.description().contains("rapt")
-    }
-
-    /// Says whether this is Google's trouble and not about us; the texts are google-auth's.
-    fn is_transient(&self) -> bool {
-        let transient = |text: &str| {
-            matches!(
-                text,
-                "internal_failure" | "server_error" | "temporarily_unavailable"
-            )
-        };
-        transient(&self.error) || transient(self.description())
-    }
-}
-
 /// The way to a token endpoint.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     agent: Agent,
 }
 
 type OAuthClient = Client<
     Complaint,
-    BasicTokenResponse,
+    Granted,
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
 >;
 
+type Granted = StandardTokenResponse<GoogleFields, BasicTokenType>;
+
+/// What Google adds to an answer.
+#[derive(Debug, Serialize, Deserialize)]
+struct GoogleFields {
+    /// In seconds. Any value is let in: what cannot be read must not cost the token.
+    #[serde(default)]
+    refresh_token_expires_in: serde_json::Value,
+}
+
+impl ExtraTokenFields for GoogleFields {}
+
 /// What came of one try.
 enum Answer {
     Granted(Grant),
     Refused(Complaint),
-    /// It may go better the next time.
-    Failed(String),
+    /// It may go better the next time: why, and whether the endpoint answered at all.
+    Failed {
+        why: String,
+        was_answered: bool,
+    },
     /// The server could not prove who it is, and will not the next moment.
     Unproven(String),
 }
 
 impl Endpoint {
     /// Opens nothing yet; trusts the certificates of `ca_file`, or the system's.
-    pub(super) fn new(uri: &TokenUrl, ca_file: Option<&Path>) -> Result<Endpoint> {
+    pub(crate) fn new(uri: &TokenUrl, ca_file: Option<&Path>) -> Result<Endpoint> {
         let is_encrypted = uri.url().scheme() == "https";
         let tls = is_encrypted.then(|| tls(ca_file)).transpose()?;
         let config = Agent::config_builder()
@@ -154,21 +158,32 @@ impl Endpoint {
         })
     }
 
-    /// Asks for a new access token.
-    pub(super) fn renew(
-        &self,
-        file: &TokenFile,
-        client_id: &str,
-        refresh: &Secret,
-    ) -> Result<Grant, Failure> {
-        let deadline = Instant::now() + TO_RENEW;
+    /// Asks for an access token, three times if need be.
+    pub(crate) fn ask(&self, who: &Application, proof: Proof<'_>) -> Result<Grant, Failure> {
+        let deadline = Instant::now() + TO_ANSWER;
         let mut pauses = PAUSES.iter();
+        let mut lost = None;
         loop {
-            let why = match self.ask(file, client_id, refresh, deadline) {
+            let why = match self.ask_once(who, proof, deadline) {
                 Answer::Granted(grant) => return Ok(grant),
-                Answer::Refused(complaint) => return Err(Failure::Refused(complaint)),
+                Answer::Refused(complaint) => {
+                    // An answer that never came may have been the one that used the code up.
+                    return Err(
+                        match lost.filter(|_| matches!(proof, Proof::Consent { .. })) {
+                            Some(why) if complaint.code() == "invalid_grant" => {
+                                Failure::Unavailable(why)
+                            }
+                            _ => Failure::Refused(complaint),
+                        },
+                    );
+                }
                 Answer::Unproven(why) => return Err(Failure::Unproven(why)),
-                Answer::Failed(why) => why,
+                Answer::Failed { why, was_answered } => {
+                    if !was_answered {
+                        lost.get_or_insert_with(|| why.clone());
+                    }
+                    why
+                }
             };
             match pauses.next() {
                 Some(pause) if Instant::now() + *pause < deadline => thread::sleep(*pause),
@@ -177,17 +192,11 @@ impl Endpoint {
         }
     }
 
-    fn ask(
-        &self,
-        file: &TokenFile,
-        client_id: &str,
-        refresh: &Secret,
-        deadline: Instant,
-    ) -> Answer {
-        let mut client = OAuthClient::new(ClientId::new(client_id.to_owned()))
-            .set_token_uri(file.token_uri().clone())
+    fn ask_once(&self, who: &Application, proof: Proof<'_>, deadline: Instant) -> Answer {
+        let mut client = OAuthClient::new(ClientId::new(who.client_id.clone()))
+            .set_token_uri(who.token_uri.clone())
             .set_auth_type(AuthType::RequestBody);
-        if let Some(secret) = file.client_secret() {
+        if let Some(secret) = &who.client_secret {
             client = client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
         }
         let status = Cell::new(None);
@@ -196,12 +205,29 @@ impl Endpoint {
             status.set(Some(response.status().as_u16()));
             Ok::<HttpResponse, ureq::Error>(response)
         };
-        let refresh = RefreshToken::new(refresh.expose().to_owned());
-        match client.exchange_refresh_token(&refresh).request(&post) {
+        let answer = match proof {
+            Proof::Refresh(token) => client
+                .exchange_refresh_token(&RefreshToken::new(token.expose().to_owned()))
+                .request(&post),
+            Proof::Consent {
+                code,
+                verifier,
+                redirect_uri,
+            } => client
+                .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
+                .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()))
+                .set_redirect_uri(std::borrow::Cow::Borrowed(redirect_uri))
+                .request(&post),
+        };
+        let failed = |why| Answer::Failed {
+            why,
+            was_answered: status.get().is_some(),
+        };
+        match answer {
             Ok(response) => Answer::Granted(granted(&response)),
             Err(RequestTokenError::ServerResponse(complaint)) => {
                 if complaint.is_transient() || status.get().is_some_and(is_transient) {
-                    Answer::Failed(answered(status.get()))
+                    failed(answered(status.get()))
                 } else {
                     Answer::Refused(complaint)
                 }
@@ -209,10 +235,10 @@ impl Endpoint {
             Err(RequestTokenError::Request(error)) if is_about_identity(&error) => {
                 Answer::Unproven(describe(&error))
             }
-            Err(RequestTokenError::Request(error)) => Answer::Failed(describe(&error)),
+            Err(RequestTokenError::Request(error)) => failed(describe(&error)),
             // What the answer says instead is not shown: it may hold a token.
             Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
-                Answer::Failed(answered(status.get()))
+                failed(answered(status.get()))
             }
         }
     }
@@ -243,19 +269,20 @@ fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
         .build())
 }
 
-fn granted(response: &BasicTokenResponse) -> Grant {
+fn granted(response: &Granted) -> Grant {
+    // None told: as was asked for (RFC 6749 5.1).
     let scopes = response.scopes().filter(|scopes| !scopes.is_empty());
-    if scopes.is_some_and(|scopes| scopes.iter().all(|scope| scope.as_str() != MAIL_SCOPE)) {
-        log::warn!(
-            "the renewed token does not give access to mail: the scope {MAIL_SCOPE} is missing"
-        );
-    }
+    let refresh_life = &response.extra_fields().refresh_token_expires_in;
     Grant {
         access: Secret::new(response.access_token().secret().clone()),
         refresh: response
             .refresh_token()
+            .filter(|token| !token.secret().is_empty())
             .map(|token| Secret::new(token.secret().clone())),
         life: response.expires_in().unwrap_or(USUAL_LIFE),
+        refresh_life: refresh_life.as_u64().map(Duration::from_secs),
+        has_mail_scope: scopes
+            .is_none_or(|scopes| scopes.iter().any(|scope| scope.as_str() == MAIL_SCOPE)),
     }
 }
 

@@ -4,13 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use oauth2::TokenUrl;
 use oauth2::url::Host;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::MAKE_ANOTHER;
+use super::endpoint::{Application, Grant, MAIL_SCOPE};
+use super::health::Health;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
@@ -21,29 +23,78 @@ const GOOGLE: &str = "https://oauth2.googleapis.com/token";
 /// A larger file is no token.
 const LARGEST: u64 = 1 << 20;
 
+/// When Google gave the refresh token. This key and the next two are ours; google-auth ignores
+/// what it does not know.
+const ISSUED: &str = "refresh_token_issued";
+
+/// When this program first used a refresh token that another program got.
+const FIRST_USED: &str = "refresh_token_first_used";
+
+/// When a refresh token dies whose end Google told.
+const DIES: &str = "refresh_token_expires";
+
+/// An access token's life, as google-auth and Google have it.
+const HOUR: TimeDelta = TimeDelta::hours(1);
+
 /// What `token.json` says; keys that are not ours are kept.
 pub(super) struct TokenFile {
     path: PathBuf,
     fields: Map<String, Value>,
     octets: Vec<u8>,
     token_uri: TokenUrl,
+    make_another: String,
 }
 
 impl TokenFile {
-    /// Reads the file and checks all of it that will be used.
-    pub(super) fn read(path: &Path) -> Result<TokenFile> {
+    /// Reads the file and checks all of it that will be used. `make_another` is what a person does
+    /// about one that is worth nothing.
+    pub(super) fn read(path: &Path, make_another: &str) -> Result<TokenFile> {
         let octets = read_bounded(path).map_err(|error| {
             wrong(path, format_args!("cannot be read: {error}"))
-                .remedy(format_args!("correct target_token_file, or {MAKE_ANOTHER}"))
+                .remedy(format_args!("correct target_token_file, or {make_another}"))
         })?;
-        TokenFile::parse(path, octets)
+        TokenFile::parse(path, octets, make_another)
+    }
+
+    /// The file of a token that a person has just consented to; not on disk yet.
+    pub(super) fn of_consent(
+        path: &Path,
+        application: &Application,
+        grant: &Grant,
+        refresh: &Secret,
+        now: DateTime<Utc>,
+    ) -> TokenFile {
+        let mut fields = Map::new();
+        let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+        set("token", json!(grant.access.expose()));
+        set("refresh_token", json!(refresh.expose()));
+        set("token_uri", json!(application.token_uri.as_str()));
+        set("client_id", json!(application.client_id));
+        if let Some(secret) = &application.client_secret {
+            set("client_secret", json!(secret.expose()));
+        }
+        set("scopes", json!([MAIL_SCOPE]));
+        set("universe_domain", json!("googleapis.com"));
+        set("account", json!(""));
+        set("expiry", json!(written(later(now, grant.life))));
+        set(ISSUED, json!(written(now)));
+        if let Some(life) = grant.refresh_life {
+            set(DIES, json!(written(later(now, life))));
+        }
+        TokenFile {
+            path: path.to_owned(),
+            fields,
+            octets: Vec::new(),
+            token_uri: application.token_uri.clone(),
+            make_another: String::new(),
+        }
     }
 
     /// Says what the octets of a token file mean.
-    fn parse(path: &Path, octets: Vec<u8>) -> Result<TokenFile> {
+    fn parse(path: &Path, octets: Vec<u8>, make_another: &str) -> Result<TokenFile> {
         // serde_json says where a mistake is, and never repeats what stands there.
         let fields: Map<String, Value> = serde_json::from_slice(&octets).map_err(|error| {
-            wrong(path, format_args!("is not a JSON object: {error}")).remedy(MAKE_ANOTHER)
+            wrong(path, format_args!("is not a JSON object: {error}")).remedy(make_another)
         })?;
         for name in [
             "token",
@@ -56,7 +107,7 @@ impl TokenFile {
                 None | Some(Value::Null | Value::String(_)) => {}
                 Some(_) => {
                     let what = format_args!("{name} must be a string");
-                    return Err(wrong(path, what).remedy(MAKE_ANOTHER));
+                    return Err(wrong(path, what).remedy(make_another));
                 }
             }
         }
@@ -73,10 +124,11 @@ impl TokenFile {
             fields,
             octets,
             token_uri,
+            make_another: make_another.to_owned(),
         };
         if file.access().is_none() && file.refresh().is_none() {
             let what = "holds neither token nor refresh_token";
-            return Err(wrong(path, what).remedy(MAKE_ANOTHER));
+            return Err(wrong(path, what).remedy(make_another));
         }
         Ok(file)
     }
@@ -91,14 +143,13 @@ impl TokenFile {
         self.secret("refresh_token")
     }
 
-    /// Which program the person allowed in.
-    pub(super) fn client_id(&self) -> Option<&str> {
-        text(&self.fields, "client_id")
-    }
-
-    /// That program's password, which is none for a program that everybody has.
-    pub(super) fn client_secret(&self) -> Option<Secret> {
-        self.secret("client_secret")
+    /// The program that the person allowed in, if the file names it.
+    pub(super) fn application(&self) -> Option<Application> {
+        Some(Application {
+            client_id: text(&self.fields, "client_id")?.to_owned(),
+            client_secret: self.secret("client_secret"),
+            token_uri: self.token_uri.clone(),
+        })
     }
 
     /// Where access tokens are renewed.
@@ -108,7 +159,24 @@ impl TokenFile {
 
     /// When the access token expires, if the file says so in a form that can be read.
     pub(super) fn expiry(&self) -> Option<DateTime<Utc>> {
-        text(&self.fields, "expiry").and_then(parse_expiry)
+        self.moment("expiry")
+    }
+
+    /// What the file tells of the refresh token's life.
+    pub(super) fn health(&self) -> Health {
+        let expires = self.expiry();
+        Health {
+            issued: self.moment(ISSUED),
+            first_used: self.moment(FIRST_USED),
+            dies: self.moment(DIES),
+            last_used: expires.and_then(|expires| expires.checked_sub_signed(HOUR)),
+            expires,
+        }
+    }
+
+    /// What a person does about a file that is worth nothing.
+    pub(super) fn make_another(&self) -> &str {
+        &self.make_another
     }
 
     /// The file as it is on disk now, if it is another one than was read or written last.
@@ -117,25 +185,32 @@ impl TokenFile {
         if octets == self.octets {
             return None;
         }
-        TokenFile::parse(&self.path, octets).ok()
+        TokenFile::parse(&self.path, octets, &self.make_another).ok()
     }
 
-    /// Takes a renewed token; a refresh token only when a new one came.
-    pub(super) fn renewed(
-        &mut self,
-        access: &Secret,
-        refresh: Option<&Secret>,
-        until: DateTime<Utc>,
-    ) {
+    /// Takes what a renewal gave, and notes how old the refresh token is at least.
+    pub(super) fn renewed(&mut self, grant: &Grant, now: DateTime<Utc>) {
+        let rotated = grant
+            .refresh
+            .as_ref()
+            .filter(|token| self.refresh().as_ref() != Some(*token));
+        let knows_age = self.fields.contains_key(ISSUED) || self.fields.contains_key(FIRST_USED);
         let mut set = |name: &str, value: String| {
             self.fields.insert(name.to_owned(), Value::String(value));
         };
-        set("token", access.expose().to_owned());
-        // google-auth of Python cannot read an offset; it wants this form.
-        let expiry = until.naive_utc().format("%Y-%m-%dT%H:%M:%S%.6fZ");
-        set("expiry", expiry.to_string());
-        if let Some(refresh) = refresh {
+        set("token", grant.access.expose().to_owned());
+        set("expiry", written(later(now, grant.life)));
+        if let Some(refresh) = rotated {
             set("refresh_token", refresh.expose().to_owned());
+            set(ISSUED, written(now));
+            self.fields.remove(FIRST_USED);
+            self.fields.remove(DIES);
+        } else if !knows_age {
+            set(FIRST_USED, written(now));
+        }
+        if let Some(life) = grant.refresh_life {
+            let dies = written(later(now, life));
+            self.fields.insert(DIES.to_owned(), Value::String(dies));
         }
     }
 
@@ -156,6 +231,10 @@ impl TokenFile {
         Error::new(kind, shown(&self.path), what)
     }
 
+    fn moment(&self, name: &str) -> Option<DateTime<Utc>> {
+        text(&self.fields, name).and_then(parse_expiry)
+    }
+
     fn secret(&self, name: &str) -> Option<Secret> {
         text(&self.fields, name).map(|value| Secret::new(value.to_owned()))
     }
@@ -168,7 +247,7 @@ fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 /// Says whether secrets may go there: by https, or to this very host.
-fn is_protected(uri: &TokenUrl) -> bool {
+pub(super) fn is_protected(uri: &TokenUrl) -> bool {
     let is_loopback = match uri.url().host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -180,6 +259,17 @@ fn is_protected(uri: &TokenUrl) -> bool {
         "http" => is_loopback,
         _ => false,
     }
+}
+
+/// A moment as google-auth of Python reads it: it cannot read an offset.
+fn written(moment: DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// So long after a moment; an absurd time counts as an hour.
+fn later(moment: DateTime<Utc>, life: Duration) -> DateTime<Utc> {
+    let life = TimeDelta::from_std(life).unwrap_or(HOUR);
+    moment.checked_add_signed(life).unwrap_or(moment)
 }
 
 /// The moment that an `expiry` of any program means: with `Z`, an offset or nothing (UTC), with a
@@ -253,7 +343,40 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<TokenFile> {
-        TokenFile::parse(Path::new("dir/token.json"), text.as_bytes().to_vec())
+        TokenFile::parse(
+            Path::new("dir/token.json"),
+            text.as_bytes().to_vec(),
+            "make another",
+        )
+    }
+
+    fn granted(access: &str, refresh: Option<&str>) -> Grant {
+        Grant {
+            access: Secret::new(access.to_owned()),
+            refresh: refresh.map(|token| Secret::new(token.to_owned())),
+            life: Duration::from_hours(1),
+            refresh_life: None,
+            has_mail_scope: true,
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_refresh_token_is_kept_until_another_takes_its_place() {
+        let at = |text: &str| parse_expiry(text).unwrap();
+        let (first, second) = (at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
+        let mut file = parse(r#"{"refresh_token":"r"}"#).unwrap();
+        assert_eq!(file.health(), Health::default());
+        file.renewed(&granted("a", None), first);
+        file.renewed(&granted("b", Some("r")), second);
+        let health = file.health();
+        assert_eq!((health.issued, health.first_used), (None, Some(first)));
+        assert_eq!(health.last_used, Some(second));
+        file.fields
+            .insert(DIES.to_owned(), json!("2026-01-09T00:00:00Z"));
+        file.renewed(&granted("c", Some("r2")), second);
+        let health = file.health();
+        assert_eq!((health.issued, health.first_used), (Some(second), None));
+        assert_eq!(health.dies, None);
     }
 
     #[test]
@@ -347,9 +470,9 @@ mod tests {
         let link = folder.path().join("link.json");
         std::os::unix::fs::symlink(&path, &link).unwrap();
 
-        let mut file = TokenFile::read(&link).unwrap();
-        let until = parse_expiry("2026-01-02T03:04:05.678901Z").unwrap();
-        file.renewed(&Secret::new("t2".to_owned()), None, until);
+        let mut file = TokenFile::read(&link, "").unwrap();
+        let now = parse_expiry("2026-01-02T02:04:05.678901Z").unwrap();
+        file.renewed(&granted("t2", None), now);
         file.save().unwrap();
         assert!(file.changed().is_none());
 
@@ -360,6 +483,7 @@ mod tests {
         let expected = serde_json::json!({
             "token": "t2", "refresh_token": "r", "scopes": ["s"], "rapt_token": {"a": 1},
             "expiry": "2026-01-02T03:04:05.678901Z",
+            "refresh_token_first_used": "2026-01-02T02:04:05.678901Z",
         });
         assert_eq!(fields, expected);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);

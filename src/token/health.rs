@@ -57,10 +57,7 @@ impl Health {
         if self.may_be_in_testing(now) {
             causes.push("the app is in \"Testing\", where a token lives 7 days (publish it)");
         }
-        causes.extend([
-            "the account's password was changed",
-            "access was revoked",
-        ]);
+        causes.extend(["the account's password was changed", "access was revoked"]);
         if self.may_have_been_unused(now) {
             causes.push("the token was unused for 6 months");
         }
@@ -74,9 +71,9 @@ impl Health {
         let worked_longer = first.zip(self.last_used).is_some_and(|(first, last)| {
             last.signed_duration_since(first) > IN_TESTING + MORE_OR_LESS
         });
-        let is_younger = self.issued.is_some_and(|issued| {
-            now.signed_duration_since(issued) < IN_TESTING - MORE_OR_LESS
-        });
+        let is_younger = self
+            .issued
+            .is_some_and(|issued| now.signed_duration_since(issued) < IN_TESTING - MORE_OR_LESS);
         !worked_longer && !is_younger
     }
 

@@ -46,6 +46,7 @@ pub trait Account {
                 token_file,
                 folder: folder.to_owned(),
                 connections: 3,
+                auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
             patience: Patience::default(),

@@ -109,6 +109,7 @@ impl Played {
                 token_file: self.token_file(),
                 folder: "Arrived".to_owned(),
                 connections,
+                auth_command: "auth".to_owned(),
             },
             now: Arc::new(now),
             patience: Patience {

@@ -33,7 +33,7 @@ pub fn config(octets: &[u8]) {
 /// Any token.json gives a token or one line, and neither shows what is in it.
 pub fn token(octets: &[u8]) {
     let file = Written::of(octets);
-    match Token::load(&file.path, None, None) {
+    match Token::load(&file.path, None, "auth", None) {
         Ok(token) => {
             let digest = token.refresh_token_digest();
             assert!(digest.len() == 16 && digest.bytes().all(|octet| octet.is_ascii_hexdigit()));
