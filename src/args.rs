@@ -4,12 +4,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use argh::{ArgsInfo, FlagInfoKind, FromArgs};
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::logging::Stream;
 use crate::nearest::nearest;
+
+mod auth;
+
+pub use auth::AuthArgs;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
@@ -22,7 +26,16 @@ const OPTIONS_TO_COME: [&str; 4] = [
 ];
 
 /// The subcommands that a later version will have.
-const SUBCOMMANDS_TO_COME: [&str; 3] = ["auth", "check", "status"];
+const SUBCOMMANDS_TO_COME: [&str; 2] = ["check", "status"];
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A run.
+    Run(Args),
+    /// The first token.
+    Authorize(AuthArgs),
+}
 
 /// The options of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,19 +73,32 @@ impl From<Error> for Early {
 ///
 /// # Errors
 /// Help or version was asked for, or a word is not understood or not UTF-8.
-pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Args, Early> {
-    let words = words.map(text).collect::<Result<Vec<_>>>()?;
-    let words = expand(words)?;
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Early> {
+    let mut words = words.map(text).collect::<Result<Vec<_>>>()?;
+    if words.first().is_some_and(|word| word == auth::NAME) {
+        words.remove(0);
+        let options: auth::Options = options(&[PROGRAM, auth::NAME], words)?;
+        return Ok(Command::Authorize(options.meant()?));
+    }
+    let options: Options = options(&[PROGRAM], words)?;
+    Ok(Command::Run(options.meant()?))
+}
+
+/// Reads the options of a command, which is named as it is typed.
+fn options<T: FromArgs + ArgsInfo>(command: &[&str], words: Vec<String>) -> Result<T, Early> {
+    let words = expand(words, T::get_args_info().flags)?;
+    let is_typed = |word| words.iter().any(|typed: &Typed| typed.word == word);
     // Whoever asks for help gets it, whatever else is typed.
-    for (word, answer) in [("--help", help as fn() -> String), ("--version", version)] {
-        if words.iter().any(|typed| typed.word == word) {
-            return Err(Early::Print(answer()));
-        }
+    if is_typed("--help") {
+        return Err(Early::Print(help::<T>(command)));
+    }
+    if is_typed("--version") {
+        return Err(Early::Print(version()));
     }
     let words: Vec<&str> = words.iter().flat_map(Typed::words).collect();
-    let options = Options::from_args(&[PROGRAM], &words)
+    let options = T::from_args(command, &words)
         .map_err(|refusal| usage(Foreign::new(refusal.output.trim())))?;
-    Ok(options.meant()?)
+    Ok(options)
 }
 
 /// The options as argh reads them; hidden ones are for command lines of the Python original.
@@ -80,7 +106,8 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Args, Early> {
 #[argh(
     help_triggers("--help"),
     description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits.",
-    note = "-h is short for --help, -V for --version; --option=VALUE is understood, too.\n\n\
+    note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\n\
+            -h is short for --help, -V for --version; --option=VALUE is understood, too.\n\n\
             Exit status: 0 done, nothing new, or another run is at work; 64 usage;\n\
             69 a server is unavailable; 70 internal error; 74 state, token or log cannot be\n\
             written; 77 credentials refused; 78 configuration."
@@ -195,8 +222,7 @@ impl Typed {
 /// Separates `--option=value`, writes `-h` and `-V` out, and refuses what is no option.
 ///
 /// A value is never looked into: a file may be called `a=b`.
-fn expand(words: Vec<String>) -> Result<Vec<Typed>> {
-    let known = Options::get_args_info().flags;
+fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<Typed>> {
     let mut words = words.into_iter().peekable();
     let mut expanded = Vec::new();
     while let Some(word) = words.next() {
@@ -238,6 +264,9 @@ fn unknown<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
         return not_yet(word);
     }
     let shown = Foreign::new(word);
+    if word == auth::NAME {
+        return usage("auth must be the first word");
+    }
     if !word.starts_with('-') {
         return usage(format_args!("unexpected argument {shown:?}"));
     }
@@ -266,8 +295,8 @@ fn usage(what: impl fmt::Display) -> Error {
     Error::new(Kind::Usage, PROGRAM, what)
 }
 
-fn help() -> String {
-    match Options::from_args(&[PROGRAM], &["--help"]) {
+fn help<T: FromArgs>(command: &[&str]) -> String {
+    match T::from_args(command, &["--help"]) {
         Err(answer) => answer.output,
         Ok(_) => String::new(),
     }
@@ -283,8 +312,15 @@ mod tests {
 
     use super::*;
 
-    fn read(words: &[&str]) -> Result<Args, Early> {
+    fn command(words: &[&str]) -> Result<Command, Early> {
         parse(words.iter().map(OsString::from))
+    }
+
+    fn read(words: &[&str]) -> Result<Args, Early> {
+        command(words).map(|command| match command {
+            Command::Run(args) => args,
+            Command::Authorize(args) => panic!("{words:?}: {args:?}"),
+        })
     }
 
     fn told(words: &[&str]) -> String {
@@ -350,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_line_that_names_it() {
-        let cases: [(&[&str], &str); 18] = [
+        let cases: [(&[&str], &str); 23] = [
             (&[], "--config FILE is missing; see --help"),
             (&["--config"], "--config wants a value"),
             (&["--config", "--debug"], "--config wants a value"),
@@ -374,7 +410,24 @@ mod tests {
                 &["--config", "a", "--poll-interval", "often"],
                 "--poll-interval wants a number of seconds",
             ),
-            (&["auth"], "auth is not in this version yet"),
+            (&["auth"], "--credentials FILE is missing; see auth --help"),
+            (&["--debug", "auth"], "auth must be the first word"),
+            (
+                &["auth", "--credentials", "c", "--watch"],
+                "--watch is not in this version yet",
+            ),
+            (
+                &["auth", "--credentials", "c", "--prot", "1"],
+                "unknown option --prot (did you mean --port?)",
+            ),
+            (
+                &["auth", "--credentials", "c", "--port", "0"],
+                "--port wants a number from 1 to 65535",
+            ),
+            (
+                &["auth", "--credentials=c", "--token="],
+                "--token wants a file",
+            ),
             (
                 &["check", "--config", "a"],
                 "check is not in this version yet",
@@ -431,12 +484,49 @@ mod tests {
                 "--log",
                 "--version",
                 "--help",
+                "auth --help",
             ] {
                 assert!(help.contains(offered), "{offered} in {help}");
             }
-            for hidden in ["--no-idle", "--poll-interval", "--watch", "--log-", "auth"] {
+            for hidden in [
+                "--no-idle",
+                "--poll-interval",
+                "--watch",
+                "--log-",
+                "--port",
+            ] {
                 assert!(!help.contains(hidden), "{hidden} in {help}");
             }
+        }
+    }
+
+    #[test]
+    fn auth_has_options_of_its_own() {
+        let all = AuthArgs {
+            credentials: "c.json".into(),
+            token: Some("t.json".into()),
+            config: Some("config.json".into()),
+            port: Some(8080),
+            no_browser: true,
+            force: true,
+        };
+        let typed = "auth --credentials c.json --token=t.json --config config.json --port 8080 \
+                     --no-browser --force";
+        let words: Vec<&str> = typed.split_whitespace().collect();
+        assert_eq!(command(&words), Ok(Command::Authorize(all)));
+        for words in [&["auth", "--help"][..], &["auth", "-h"]] {
+            let Err(Early::Print(help)) = command(words) else {
+                panic!("{words:?}");
+            };
+            for offered in [
+                "--credentials",
+                "--port",
+                "--no-browser",
+                "client_secret.json",
+            ] {
+                assert!(help.contains(offered), "{offered} in {help}");
+            }
+            assert!(!help.contains("--state-file"), "{help}");
         }
     }
 

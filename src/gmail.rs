@@ -22,6 +22,7 @@ mod mend;
 mod search;
 
 use self::account::Account;
+pub(crate) use self::account::try_log_in;
 pub use self::account::{Clock, Settings};
 use self::lanes::Lanes;
 use self::listing::Listing;

@@ -2,6 +2,8 @@
 
 /// The command line, as typed.
 pub mod args;
+/// The first token, with a person at a browser.
+pub mod authorize;
 /// `config.json`, as written and as meant.
 pub mod config;
 /// A TCP or TLS stream with deadlines and last words.
@@ -44,7 +46,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::args::{Args, Early};
+use crate::args::{Args, Command, Early};
 use crate::config::{Config, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::logging::Stream;
@@ -53,7 +55,16 @@ use crate::progress::Screen;
 /// What the program does with its command line, from the first word to the exit status.
 pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
     match args::parse(words) {
-        Ok(args) => run_logged(&args, environment),
+        Ok(Command::Run(args)) => run_logged(&args, environment),
+        Ok(Command::Authorize(args)) => {
+            match authorize::run(&args, environment, authorize::TO_CONSENT) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    print(io::stderr(), &error);
+                    ExitCode::from(&error)
+                }
+            }
+        }
         Err(Early::Print(text)) => {
             print(io::stdout(), text.trim_end());
             ExitCode::SUCCESS

@@ -2,6 +2,7 @@
 //!
 //! Tokens, the client's secret and what the token endpoint answers are never shown.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,6 +20,7 @@ mod health;
 
 pub(crate) use self::complaint::Complaint;
 pub(crate) use self::endpoint::{Application, Endpoint, Failure, Grant, MAIL_SCOPE, Proof};
+pub(crate) use self::file::{can_be_saved, is_protected};
 pub use self::health::Health;
 
 /// Renewed this long before it expires: a log-in on the way must not meet a dead token.
@@ -339,6 +341,19 @@ impl Token {
         let host = self.file.token_uri().url().host_str().unwrap_or_default();
         Error::new(kind, Foreign::new(host), what).during("renewing the access token")
     }
+}
+
+/// Saves a token that a person has just consented to, and gives what is known of its life.
+pub(crate) fn save_consent(
+    path: &Path,
+    application: &Application,
+    grant: &Grant,
+    refresh: &Secret,
+    now: DateTime<Utc>,
+) -> io::Result<Health> {
+    let mut file = TokenFile::of_consent(path, application, grant, refresh, now);
+    file.save()?;
+    Ok(file.health())
 }
 
 /// Says whether a moment is past or nearer than that, however absurd it is.

@@ -80,8 +80,8 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
             "--watch is not in this version yet",
         ),
         (
-            &["auth", "--credentials", "client_secret.json"],
-            "auth is not in this version yet",
+            &["auth", "--config", "config.json"],
+            "--credentials FILE is missing; see auth --help",
         ),
         (
             &["--config", "config.json", "--log", "sync.log"],

@@ -91,7 +91,19 @@ impl Account {
             }
             opened => opened,
         };
-        let session = opened.map_err(|unopened| self.explain(unopened, token))?;
+        let session = opened.map_err(|unopened| {
+            let is_about_the_token = is_about_the_token(&unopened);
+            let remedy = format!(
+                "check that target_user is the account that the token was made for, or {}",
+                token.make_another()
+            );
+            let error = explain(self.config(), unopened, &remedy);
+            if is_about_the_token {
+                error.with_consequence(token.refusal())
+            } else {
+                error
+            }
+        })?;
         let expires = token.expires();
         drop(credentials);
         self.introduce(session)
@@ -171,11 +183,7 @@ impl Account {
     }
 
     fn open(&self, trust: &Trust, access: Secret) -> Result<Session, Unopened> {
-        let login = Login::Xoauth2 {
-            user: self.config().user.clone(),
-            token: access,
-        };
-        Session::open(&self.config().server, trust, self.settings.patience, &login)
+        open(self.config(), trust, self.settings.patience, access)
     }
 
     /// Google asks clients to say who they are; that a server does not care is no failure.
@@ -185,30 +193,73 @@ impl Account {
             _ => Ok(session),
         }
     }
+}
 
-    fn explain(&self, unopened: Unopened, token: &Token) -> Error {
-        let Unopened::LogIn { failure, .. } = unopened else {
-            return unopened.into();
-        };
-        let doing = format!("logging in as {}", Foreign::new(&self.config().user));
-        let refused = |remedy: &str| {
-            self.error(Kind::Refused, &failure)
-                .during(&doing)
-                .remedy(remedy)
-        };
-        match login_refusal(&failure) {
-            LoginRefusal::Credentials => refused(&format!(
-                "check that target_user is the account that the token was made for, or {}",
-                token.make_another()
-            ))
-            .with_consequence(token.refusal()),
-            LoginRefusal::Person(remedy) => refused(remedy),
-            LoginRefusal::OverQuota | LoginRefusal::TooManyConnections => {
-                self.failure(&failure).during(doing)
+/// Logs in with an access token and takes leave again: proves that it opens the account's mail.
+///
+/// # Errors
+/// The server is unavailable, or does not take the token for this account ([`Kind::Refused`]).
+pub(crate) fn try_log_in(config: &TargetConfig, access: &Secret) -> Result<()> {
+    let trust = Trust::for_server(&config.server)?;
+    let remedy = format!(
+        "you probably signed in to another account: sign in as {}, or correct target_user; nothing \
+         was saved",
+        Foreign::new(&config.user)
+    );
+    open(config, &trust, Patience::default(), access.clone())
+        .map(Session::logout)
+        .map_err(|unopened| match &unopened {
+            // Nothing rests here: no run is on.
+            Unopened::LogIn { failure, .. } if is_to_rest(failure) => {
+                not_logged_in(config, Kind::Unavailable, failure)
             }
-            LoginRefusal::Passing => self.error(Kind::Unavailable, &failure).during(doing),
-        }
+            _ => explain(config, unopened, &remedy),
+        })
+}
+
+fn is_to_rest(failure: &Failure) -> bool {
+    matches!(
+        login_refusal(failure),
+        LoginRefusal::OverQuota | LoginRefusal::TooManyConnections
+    )
+}
+
+fn not_logged_in(config: &TargetConfig, kind: Kind, failure: &Failure) -> Error {
+    Error::new(kind, place(&config.server), failure)
+        .during(format_args!("logging in as {}", Foreign::new(&config.user)))
+}
+
+fn open(
+    config: &TargetConfig,
+    trust: &Trust,
+    patience: Patience,
+    access: Secret,
+) -> Result<Session, Unopened> {
+    let login = Login::Xoauth2 {
+        user: config.user.clone(),
+        token: access,
+    };
+    Session::open(&config.server, trust, patience, &login)
+}
+
+/// A log-in that failed as a failure of the pass; `when_refused` is the remedy if Gmail does not
+/// take the token.
+fn explain(config: &TargetConfig, unopened: Unopened, when_refused: &str) -> Error {
+    let Unopened::LogIn { failure, .. } = unopened else {
+        return unopened.into();
+    };
+    let error = |kind| not_logged_in(config, kind, &failure);
+    match login_refusal(&failure) {
+        LoginRefusal::Credentials => error(Kind::Refused).remedy(when_refused),
+        LoginRefusal::Person(remedy) => error(Kind::Refused).remedy(remedy),
+        LoginRefusal::OverQuota => resting(error(Kind::Resting), Rest::Quota),
+        LoginRefusal::TooManyConnections => resting(error(Kind::Resting), Rest::Connections),
+        LoginRefusal::Passing => error(Kind::Unavailable),
     }
+}
+
+fn resting(error: Error, rest: Rest) -> Error {
+    error.with_consequence(Consequence::Rest(rest))
 }
 
 fn is_about_the_token(unopened: &Unopened) -> bool {

@@ -85,8 +85,9 @@ impl Complaint {
                 "{where_from} needs the client_secret of the OAuth client: download \
                  client_secret.json anew"
             ),
-            "admin_policy_enforced" | "access_denied" | "org_internal" => return None,
-            "invalid_grant" => return None,
+            "admin_policy_enforced" | "access_denied" | "org_internal" | "invalid_grant" => {
+                return None;
+            }
             _ => "check that the OAuth client is of type \"Desktop app\", download its \
                   client_secret.json"
                 .to_owned(),

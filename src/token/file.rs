@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use oauth2::TokenUrl;
-use oauth2::url::Host;
+use oauth2::url::{Host, Url};
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Application, Grant, MAIL_SCOPE};
@@ -114,7 +114,7 @@ impl TokenFile {
         let token_uri = text(&fields, "token_uri").unwrap_or(GOOGLE);
         let token_uri = TokenUrl::new(token_uri.to_owned())
             .ok()
-            .filter(is_protected)
+            .filter(|uri| is_protected(uri.url()))
             .ok_or_else(|| {
                 let what = "token_uri must begin with https:// (http:// only to this host itself)";
                 wrong(path, what)
@@ -219,9 +219,7 @@ impl TokenFile {
     pub(super) fn save(&mut self) -> io::Result<()> {
         let mut octets = serde_json::to_vec_pretty(&self.fields)?;
         octets.push(b'\n');
-        // A link stays a link; the file that it names is replaced.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        write_whole(&path, &octets)?;
+        write_whole(&target(&self.path), &octets)?;
         self.octets = octets;
         Ok(())
     }
@@ -247,14 +245,14 @@ fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 /// Says whether secrets may go there: by https, or to this very host.
-pub(super) fn is_protected(uri: &TokenUrl) -> bool {
-    let is_loopback = match uri.url().host() {
+pub(crate) fn is_protected(url: &Url) -> bool {
+    let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => return false,
     };
-    match uri.url().scheme() {
+    match url.scheme() {
         "https" => true,
         "http" => is_loopback,
         _ => false,
@@ -292,11 +290,31 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
+/// Makes sure that a file can be written there, and leaves nothing.
+pub(crate) fn can_be_saved(path: &Path) -> io::Result<()> {
+    let new = beside(&target(path));
+    write_new(&new, b"")?;
+    fs::remove_file(&new)
+}
+
+/// A link stays a link; the file that it names is replaced.
+fn target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The name under which a file is written before it takes the place of another.
+fn beside(path: &Path) -> PathBuf {
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".new-{}", std::process::id()));
-    let new = PathBuf::from(new);
-    let written = write_new(&new, octets).and_then(|()| fs::rename(&new, path));
+    PathBuf::from(new)
+}
+
+fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let new = beside(path);
+    let written = write_new(&new, octets).and_then(|()| {
+        keep_owner(&new, path);
+        fs::rename(&new, path)
+    });
     if written.is_err() {
         // Nothing of a secret is left lying about; the first error is the one to tell.
         let _ = fs::remove_file(&new);
@@ -306,6 +324,14 @@ fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Root may make a token anew for a service that runs as another user: the file stays theirs.
+/// Anybody else cannot give files away, and need not.
+fn keep_owner(new: &Path, old: &Path) {
+    if let Ok(known) = fs::metadata(old) {
+        let _ = std::os::unix::fs::chown(new, Some(known.uid()), Some(known.gid()));
+    }
 }
 
 fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
