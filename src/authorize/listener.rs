@@ -74,7 +74,8 @@ impl Listener {
                 }
                 _ => error.to_string(),
             };
-            Error::new(Kind::Unavailable, wanted, what)
+            let place = format!("127.0.0.1:{}", wanted.port());
+            Error::new(Kind::Unavailable, place, what)
                 .during("waiting for the browser")
                 .remedy("give another --port, or none for any that is free")
         })

@@ -219,7 +219,16 @@ fn aged(value: Value, minutes: i64) -> Value {
 pub fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imap-to-gmail-sync"));
     command.current_dir(folder).stdin(Stdio::null());
-    for name in ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM"] {
+    for name in [
+        "STATE_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+        "JOURNAL_STREAM",
+        "BROWSER",
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "SSH_CONNECTION",
+        "container",
+    ] {
         command.env_remove(name);
     }
     command
