@@ -1,18 +1,23 @@
 //! Google's OAuth endpoints, over HTTP on loopback (GMAIL.md 7).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use rustls::ServerConfig;
 use serde_json::json;
 
+use self::http::{Delivery, Response};
+use crate::clock::Clock;
 use crate::gmail::Gmail;
 use crate::tokens::{MAIL_SCOPE, Tokens};
 
+/// The page on which a person consents, and what follows from it.
+mod consent;
 /// Requests and responses.
 mod http;
 /// What is answered to which request.
@@ -20,7 +25,8 @@ mod rules;
 
 pub use rules::token_refusals;
 
-/// What the endpoint does instead of its work.
+/// What the token endpoint does instead of its work. The consent page is never in trouble, so that
+/// one can get as far as the token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Trouble {
     /// Nothing: it works.
@@ -30,16 +36,24 @@ pub enum Trouble {
     Redirect(String),
     /// It works, so much later.
     Slow(Duration),
+    /// It works, but the body comes octet by octet, with this pause before each.
+    Trickle(Duration),
     /// It closes the connection without an answer.
     Cut,
     /// It works, but closes the connection without an answer.
     AnswerLost,
+    /// It works, but closes the connection in the middle of the answer.
+    HalfAnswer,
+    /// It works, but the answer bears so many octets more, in a field that nobody knows.
+    Huge(usize),
+    /// It works, but calls its JSON this `Content-Type`.
+    ContentType(String),
 }
 
 /// What the person at the browser does, and Google with it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Consent {
-    /// Consents to everything.
+    /// Consents to everything, unasked: the browser is sent back at once.
     #[default]
     Given,
     /// Says no: `error=access_denied`.
@@ -48,6 +62,9 @@ pub enum Consent {
     WrongState,
     /// Consents to this scope only.
     Only(String),
+    /// Gets a page and decides there: `#account` is who signs in, `#mail` whether mail is permitted,
+    /// `#allow` and `#cancel` end it.
+    Asked,
 }
 
 /// How the OAuth endpoints are today.
@@ -66,12 +83,18 @@ pub struct TokenOptions {
     pub trouble: Trouble,
     /// Each renewal brings another refresh token; the one before is worthless then.
     pub rotates: bool,
-    /// The `refresh_token_expires_in` of an app in "Testing".
+    /// The `refresh_token_expires_in` of an app in "Testing", which is 604799 seconds.
     pub refresh_expires_in: Option<Duration>,
     /// Answers bear fields that nobody knows.
     pub has_extra_fields: bool,
     /// What the person at the browser does.
     pub consent: Consent,
+    /// Who signs in where no account is typed; by default the user of that Gmail.
+    pub account: Option<String>,
+    /// A code brings no refresh token, whatever was asked.
+    pub omits_refresh_token: bool,
+    /// How long a code can be turned into tokens.
+    pub code_lifetime: Duration,
 }
 
 impl Default for TokenOptions {
@@ -86,6 +109,9 @@ impl Default for TokenOptions {
             refresh_expires_in: None,
             has_extra_fields: false,
             consent: Consent::Given,
+            account: None,
+            omits_refresh_token: false,
+            code_lifetime: Duration::from_mins(10),
         }
     }
 }
@@ -102,20 +128,27 @@ struct Grant {
 /// An authorization code that was not used yet.
 #[derive(Debug, Clone)]
 struct Code {
+    client_id: String,
     redirect_uri: String,
     challenge: String,
+    user: String,
     scope: String,
+    /// Whether `access_type=offline` and `prompt=consent` were asked.
+    is_for_long: bool,
+    expires: DateTime<Utc>,
 }
 
 struct State {
     options: TokenOptions,
     user: String,
     tokens: Tokens,
+    clock: Clock,
     /// By refresh token.
     grants: BTreeMap<String, Grant>,
     codes: BTreeMap<String, Code>,
     counted: usize,
     requests: Vec<BTreeMap<String, String>>,
+    authorizations: Vec<BTreeMap<String, String>>,
     visits: Vec<String>,
 }
 
@@ -125,10 +158,12 @@ impl State {
             options: TokenOptions::default(),
             user: gmail.user(),
             tokens: gmail.tokens().clone(),
+            clock: gmail.clock().clone(),
             grants: BTreeMap::new(),
             codes: BTreeMap::new(),
             counted: 0,
             requests: Vec::new(),
+            authorizations: Vec::new(),
             visits: Vec::new(),
         }
     }
@@ -163,6 +198,14 @@ impl State {
 pub struct TokenEndpoint {
     state: Arc<Mutex<State>>,
     stopping: Arc<AtomicBool>,
+    /// For programs.
+    door: Door,
+    /// For browsers, which do not trust the certificate.
+    plain_door: Option<Door>,
+}
+
+/// A port that is listened at.
+struct Door {
     port: u16,
     is_secure: bool,
     listener: Option<JoinHandle<()>>,
@@ -175,55 +218,42 @@ impl TokenEndpoint {
         TokenEndpoint::listen(gmail, None)
     }
 
-    /// As `start`, in TLS, with the certificate of that Gmail.
+    /// As `start`, in TLS, with the certificate of that Gmail; only the consent page is in plain
+    /// text.
     #[must_use]
     pub fn start_secure(gmail: &Gmail) -> TokenEndpoint {
         TokenEndpoint::listen(gmail, Some(gmail.tls()))
     }
 
     fn listen(gmail: &Gmail, tls: Option<Arc<ServerConfig>>) -> TokenEndpoint {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::new(gmail)));
         let stopping = Arc::new(AtomicBool::new(false));
-        let is_secure = tls.is_some();
-        let (for_thread, is_stopping) = (state.clone(), stopping.clone());
-        let listener =
-            thread::spawn(move || accept(&listener, &for_thread, &is_stopping, tls.as_ref()));
+        let plain_door = tls.is_some().then(|| Door::open(&state, &stopping, None));
         TokenEndpoint {
+            door: Door::open(&state, &stopping, tls),
+            plain_door,
             state,
             stopping,
-            port,
-            is_secure,
-            listener: Some(listener),
         }
     }
 
     /// The `token_uri`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}/token", self.root())
+        format!("{}/token", self.door.root())
     }
 
-    /// The `auth_uri`, for a browser.
+    /// The `auth_uri`, for a browser: always in plain text.
     #[must_use]
     pub fn auth_url(&self) -> String {
-        format!("{}/o/oauth2/auth", self.root())
+        let door = self.plain_door.as_ref().unwrap_or(&self.door);
+        format!("{}/o/oauth2/auth", door.root())
     }
 
     /// Where tokens are given back.
     #[must_use]
     pub fn revoke_url(&self) -> String {
-        format!("{}/revoke", self.root())
-    }
-
-    fn root(&self) -> String {
-        let (scheme, host) = if self.is_secure {
-            ("https", "localhost")
-        } else {
-            ("http", "127.0.0.1")
-        };
-        format!("{scheme}://{host}:{}", self.port)
+        format!("{}/revoke", self.door.root())
     }
 
     /// Changes the options from now on.
@@ -253,6 +283,13 @@ impl TokenEndpoint {
     #[must_use]
     pub fn requests(&self) -> Vec<BTreeMap<String, String>> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// What was asked of the authorization endpoint so far, by browsers that came anew: all
+    /// parameters, also of a question that was refused.
+    #[must_use]
+    pub fn authorizations(&self) -> Vec<BTreeMap<String, String>> {
+        self.state.lock().unwrap().authorizations.clone()
     }
 
     /// The request lines so far: `POST /token`.
@@ -298,11 +335,52 @@ impl TokenEndpoint {
 impl Drop for TokenEndpoint {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.door.close();
+        if let Some(door) = &mut self.plain_door {
+            door.close();
+        }
+    }
+}
+
+impl Door {
+    fn open(
+        state: &Arc<Mutex<State>>,
+        stopping: &Arc<AtomicBool>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Door {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_secure = tls.is_some();
+        let (state, stopping) = (state.clone(), stopping.clone());
+        let listener = thread::spawn(move || accept(&listener, &state, &stopping, tls.as_ref()));
+        Door {
+            port,
+            is_secure,
+            listener: Some(listener),
+        }
+    }
+
+    fn root(&self) -> String {
+        let (scheme, host) = if self.is_secure {
+            ("https", "localhost")
+        } else {
+            ("http", "127.0.0.1")
+        };
+        format!("{scheme}://{host}:{}", self.port)
+    }
+
+    fn close(&mut self) {
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
         }
     }
+}
+
+/// A connection that is being served.
+struct Visit {
+    socket: TcpStream,
+    served: JoinHandle<()>,
 }
 
 fn accept(
@@ -311,19 +389,30 @@ fn accept(
     stopping: &Arc<AtomicBool>,
     tls: Option<&Arc<ServerConfig>>,
 ) {
-    let mut visits = Vec::new();
+    let mut visits: Vec<Visit> = Vec::new();
     while let Ok((socket, _)) = listener.accept() {
         if stopping.load(Ordering::SeqCst) {
             break;
         }
+        visits.retain(|visit| !visit.served.is_finished());
+        let Ok(theirs) = socket.try_clone() else {
+            continue;
+        };
         let (state, stopping, tls) = (state.clone(), stopping.clone(), tls.cloned());
-        visits.push(thread::spawn(move || {
+        let served = thread::spawn(move || {
+            let Ok(closing) = theirs.try_clone() else {
+                return;
+            };
             // A client that goes away disturbs nobody.
-            let _ = receive(socket, tls.as_ref(), &state, &stopping);
-        }));
+            let _ = receive(theirs, tls.as_ref(), &state, &stopping);
+            let _ = closing.shutdown(Shutdown::Both);
+        });
+        visits.push(Visit { socket, served });
     }
     for visit in visits {
-        let _ = visit.join();
+        // Browsers open connections in advance, over which nothing ever comes.
+        let _ = visit.socket.shutdown(Shutdown::Read);
+        let _ = visit.served.join();
     }
 }
 
@@ -340,22 +429,49 @@ fn receive(
         state
             .visits
             .push(format!("{} {}", request.method, request.path));
-        state.options.trouble.clone()
+        if rules::is_for_browsers(&request) {
+            Trouble::None
+        } else {
+            state.options.trouble.clone()
+        }
     };
+    let answer = || rules::answer(&request, &mut state.lock().unwrap());
+    let mut delivery = Delivery::Whole;
     let response = match trouble {
         Trouble::Cut => return Ok(()),
-        Trouble::Redirect(to) => http::Response::redirect(&to),
+        Trouble::Redirect(to) => Response::redirect(&to),
         Trouble::AnswerLost => {
-            rules::answer(&request, &mut state.lock().unwrap());
+            answer();
             return Ok(());
         }
         Trouble::Slow(time) => {
             wait(time, stopping);
-            rules::answer(&request, &mut state.lock().unwrap())
+            answer()
         }
-        Trouble::None => rules::answer(&request, &mut state.lock().unwrap()),
+        Trouble::Trickle(pause) => {
+            delivery = Delivery::Trickle(pause);
+            answer()
+        }
+        Trouble::HalfAnswer => {
+            delivery = Delivery::Half;
+            answer()
+        }
+        Trouble::Huge(octets) => padded(answer(), octets),
+        Trouble::ContentType(kind) => Response { kind, ..answer() },
+        Trouble::None => answer(),
     };
-    http::write(&mut stream, &response)
+    http::write(&mut stream, &response, delivery, || {
+        !stopping.load(Ordering::SeqCst)
+    })
+}
+
+/// The same JSON with a field of so many octets.
+fn padded(response: Response, octets: usize) -> Response {
+    let padding = format!("{{\"padding\":\"{}\",", "x".repeat(octets));
+    Response {
+        body: response.body.replacen('{', &padding, 1),
+        ..response
+    }
 }
 
 /// Waits so long, but not beyond the end of the server.

@@ -73,22 +73,45 @@ fn refresh(refresh_token: &str) -> String {
 
 /// Goes to the consent page as a browser; gives the address it is sent to, or the page's status.
 fn consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
-    let query = change(format!(
-        "client_id=123-abc.apps.googleusercontent.com&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080&response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=s%201&code_challenge={challenge}&code_challenge_method=S256"
-    ));
-    let url = endpoint.auth_url();
-    let answer = send(
-        &url,
-        &format!("GET /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\n\r\n"),
-    );
+    let answer = ask(endpoint, change);
+    sent_to(&answer).unwrap_or_else(|| answer.split(' ').nth(1).unwrap().to_owned())
+}
+
+/// Where a response sends the browser.
+fn sent_to(answer: &str) -> Option<String> {
     let location = answer
         .lines()
         .find_map(|line| line.strip_prefix("Location: "));
-    location.map_or_else(
-        || answer.split(' ').nth(1).unwrap().to_owned(),
-        str::to_owned,
+    location.map(str::to_owned)
+}
+
+/// What the consent page is asked, as a query.
+fn question() -> String {
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
+    format!(
+        "client_id=123-abc.apps.googleusercontent.com&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080&response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=s%201&code_challenge={challenge}&code_challenge_method=S256&access_type=offline&prompt=consent"
     )
+}
+
+/// Asks for consent; gives the whole answer.
+fn ask(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
+    let query = change(question());
+    send(
+        &endpoint.auth_url(),
+        &format!("GET /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\n\r\n"),
+    )
+}
+
+/// Presses a button of the page that this query got; gives where that leads.
+fn press(endpoint: &TokenEndpoint, query: &str, form: &str) -> String {
+    let answer = send(
+        &endpoint.auth_url(),
+        &format!(
+            "POST /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        ),
+    );
+    sent_to(&answer).unwrap()
 }
 
 fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
@@ -306,7 +329,11 @@ fn a_wrong_question_gets_a_page_and_no_code() {
         ("S256", "plain"),
         ("response_type=code", "response_type=token"),
         ("mail.google", "www.google"),
+        ("127.0.0.1%3A8080", "127.0.0.1%3A8080%40evil.example"),
         ("state=s%201", "state="),
+        ("code_challenge=", "challenge="),
+        ("=offline", "=always"),
+        ("prompt=consent", "prompt=force"),
     ] {
         assert_eq!(
             consent(&endpoint, |query| query.replace(right, wrong)),
@@ -331,6 +358,124 @@ fn a_person_says_no_or_little() {
     let (_, body) = exchange(&endpoint, &consent(&endpoint, |query| query));
     assert_eq!(body["scope"], "openid");
     assert!(!admits(&gmail, &body["access_token"]));
+}
+
+#[test]
+fn a_mistake_is_told_to_the_person_and_recorded() {
+    let (_gmail, endpoint) = endpoint();
+    let page = ask(&endpoint, |query| query.replace("S256", "plain"));
+    assert!(page.starts_with("HTTP/1.1 400 ") && page.contains("Error 400: invalid_request"));
+    assert_eq!(sent_to(&page), None);
+    assert_eq!(
+        endpoint.authorizations()[0]["code_challenge_method"],
+        "plain"
+    );
+}
+
+#[test]
+fn a_page_asks_who_it_is_and_what_is_permitted() {
+    let (gmail, endpoint) = endpoint();
+    endpoint.change(|options| {
+        options.consent = Consent::Asked;
+        options.account = Some("other@gmail.com".to_owned());
+    });
+    let query = question() + "&login_hint=%22%3Ca%40gmail.com";
+    let page = ask(&endpoint, |_| query.clone());
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title>Sign in</title>"));
+    assert!(page.contains("id=\"account\" name=\"account\" value=\"&quot;&lt;a@gmail.com\""));
+    assert_eq!(endpoint.authorizations()[0]["login_hint"], "\"<a@gmail.com");
+
+    let typed = press(
+        &endpoint,
+        &query,
+        "account=user%40gmail.com&mail=on&answer=allow",
+    );
+    let (_, body) = exchange(&endpoint, &typed);
+    assert!(admits(&gmail, &body["access_token"]));
+    let untyped = press(&endpoint, &query, "account=&mail=on&answer=allow");
+    let (status, body) = exchange(&endpoint, &untyped);
+    assert_eq!(
+        (status, admits(&gmail, &body["access_token"])),
+        (200, false)
+    );
+
+    let without_mail = press(&endpoint, &query, "account=user%40gmail.com&answer=allow");
+    assert!(without_mail.contains("&scope=openid&"), "{without_mail}");
+    let (_, body) = exchange(&endpoint, &without_mail);
+    assert_eq!(body["scope"], "openid");
+    assert!(!admits(&gmail, &body["access_token"]));
+    assert_eq!(
+        press(&endpoint, &query, "account=&mail=on&answer=cancel"),
+        "http://127.0.0.1:8080?error=access_denied&state=s%201"
+    );
+    assert_eq!(endpoint.authorizations().len(), 1);
+}
+
+#[test]
+fn a_refresh_token_has_to_be_asked_for_and_may_be_left_out() {
+    let (_gmail, endpoint) = endpoint();
+    for word in ["&access_type=offline", "&prompt=consent"] {
+        let address = consent(&endpoint, |query| query.replace(word, ""));
+        let (status, body) = exchange(&endpoint, &address);
+        assert_eq!((status, body.get("refresh_token")), (200, None), "{word}");
+    }
+    endpoint.change(|options| {
+        options.omits_refresh_token = true;
+        options.refresh_expires_in = Some(Duration::from_secs(604_799));
+    });
+    let (status, body) = exchange(&endpoint, &consent(&endpoint, |query| query));
+    assert_eq!((status, body.get("refresh_token")), (200, None));
+    assert_eq!(body["refresh_token_expires_in"], 604_799);
+}
+
+#[test]
+fn a_code_is_good_for_its_client_its_address_and_its_time() {
+    let (gmail, endpoint) = endpoint();
+    let refused = |address: &str| exchange(&endpoint, address).1["error"].clone();
+    let late = consent(&endpoint, |query| query);
+    gmail.clock().advance(Duration::from_mins(10));
+    assert_eq!(refused(&late), "invalid_grant");
+    let elsewhere = consent(&endpoint, |query| query.replace("8080", "8081"));
+    assert_eq!(refused(&elsewhere), "redirect_uri_mismatch");
+    endpoint.change(|options| options.client_id = "9-abc.apps.googleusercontent.com".to_owned());
+    let of_another = consent(&endpoint, |query| query.replace("123-", "9-"));
+    endpoint.change(|options| options.client_id = "123-abc.apps.googleusercontent.com".to_owned());
+    assert_eq!(refused(&of_another), "invalid_grant");
+}
+
+#[test]
+fn answers_are_odd_if_they_are_told_to() {
+    let (_gmail, endpoint) = endpoint();
+    let good = refresh(&endpoint.grant(USER));
+    let order = |trouble: Trouble| endpoint.change(|options| options.trouble = trouble);
+    order(Trouble::Huge(1 << 20));
+    let (status, body) = post(&endpoint.url(), &good);
+    assert!(status == 200 && body.len() > 1 << 20);
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["token_type"], "Bearer");
+    order(Trouble::HalfAnswer);
+    let (status, body) = post(&endpoint.url(), &good);
+    assert!(status == 200 && body.starts_with('{') && !body.ends_with('}'));
+    order(Trouble::Trickle(Duration::from_micros(1)));
+    assert_eq!(post_json(&endpoint.url(), &good).0, 200);
+    order(Trouble::ContentType("text/plain".to_owned()));
+    let request = format!(
+        "POST /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{good}",
+        good.len()
+    );
+    let answer = send(&endpoint.url(), &request);
+    assert!(answer.contains("\r\nContent-Type: text/plain\r\n"));
+    // One gets as far as the token.
+    order(Trouble::Cut);
+    assert!(consent(&endpoint, |query| query).starts_with("http://127.0.0.1:8080?"));
+}
+
+#[test]
+fn the_consent_page_needs_no_certificate() {
+    let gmail = start();
+    let endpoint = TokenEndpoint::start_secure(&gmail);
+    assert!(endpoint.url().starts_with("https://localhost:"));
+    assert!(consent(&endpoint, |query| query).starts_with("http://127.0.0.1:8080?"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -31,25 +32,33 @@ pub(crate) struct Request {
 pub(crate) struct Response {
     pub status: u16,
     pub location: Option<String>,
+    /// The `Content-Type`.
+    pub kind: String,
     pub body: String,
 }
 
 impl Response {
     /// An answer with a body; one that begins with `<` is HTML, others are JSON.
     pub fn new(status: u16, body: impl Into<String>) -> Response {
+        let body = body.into();
+        let kind = if body.starts_with('<') {
+            "text/html; charset=UTF-8"
+        } else {
+            "application/json; charset=UTF-8"
+        };
         Response {
             status,
             location: None,
-            body: body.into(),
+            kind: kind.to_owned(),
+            body,
         }
     }
 
     /// Sends the client elsewhere.
     pub fn redirect(to: &str) -> Response {
         Response {
-            status: 302,
             location: Some(to.to_owned()),
-            body: "<html>Moved</html>".to_owned(),
+            ..Response::new(302, "<html>Moved</html>")
         }
     }
 }
@@ -101,26 +110,51 @@ pub(crate) fn read(stream: &mut Box<dyn Stream>) -> Result<Request> {
     })
 }
 
-/// Writes a response and ends the connection.
-pub(crate) fn write(stream: &mut Box<dyn Stream>, response: &Response) -> Result<()> {
-    let kind = if response.body.starts_with('<') {
-        "text/html"
-    } else {
-        "application/json"
-    };
+/// How a response goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// Whole and at once.
+    Whole,
+    /// The first half of the body, as if the rest were to come.
+    Half,
+    /// The body octet by octet, with a pause before each.
+    Trickle(Duration),
+}
+
+/// Writes a response; says `false` from `goes_on` to stop a trickle.
+pub(crate) fn write(
+    stream: &mut Box<dyn Stream>,
+    response: &Response,
+    delivery: Delivery,
+    goes_on: impl Fn() -> bool,
+) -> Result<()> {
     let location = response
         .location
         .as_ref()
         .map(|to| format!("Location: {to}\r\n"));
-    write!(
-        stream,
-        "HTTP/1.1 {} {}\r\nContent-Type: {kind}; charset=UTF-8\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n{}",
+    let head = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
         response.status,
         reason(response.status),
+        response.kind,
         response.body.len(),
         location.unwrap_or_default(),
-        response.body
-    )?;
+    );
+    let body = response.body.as_bytes();
+    match delivery {
+        Delivery::Whole => stream.write_all(&[head.as_bytes(), body].concat())?,
+        Delivery::Half => {
+            stream.write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat())?;
+        }
+        Delivery::Trickle(pause) => {
+            stream.write_all(head.as_bytes())?;
+            for octet in body.chunks(1).take_while(|_| goes_on()) {
+                thread::sleep(pause);
+                stream.write_all(octet)?;
+                stream.flush()?;
+            }
+        }
+    }
     stream.flush()
 }
 
@@ -131,6 +165,7 @@ fn reason(status: u16) -> &'static str {
         400 => "Bad Request",
         401 => "Unauthorized",
         404 => "Not Found",
+        405 => "Method Not Allowed",
         408 => "Request Timeout",
         429 => "Too Many Requests",
         500 => "Internal Server Error",

@@ -7,16 +7,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::http::{Request, Response, escape};
-use super::{Code, Consent, State};
-use crate::tokens::MAIL_SCOPE;
+use super::http::{Request, Response};
+use super::{State, consent};
 
-type Form = BTreeMap<String, String>;
+pub(super) type Form = BTreeMap<String, String>;
 
 /// The answer, and what it changes.
 pub(crate) fn answer(request: &Request, state: &mut State) -> Response {
     match (request.method.as_str(), request.path.as_str()) {
-        ("GET", "/o/oauth2/auth" | "/o/oauth2/v2/auth") => authorize(&request.query, state),
+        (method, _) if is_for_browsers(request) => match (method, &request.form) {
+            ("GET", _) => consent::asked(&request.query, state),
+            ("POST", Some(form)) => consent::decided(&request.query, form, state),
+            _ => Response::new(405, "<html>Method Not Allowed</html>"),
+        },
         ("POST", "/token") => token(request.form.as_ref(), state),
         ("POST", "/revoke") => revoke(request, state),
         _ => Response::new(404, "<html>Not Found</html>"),
@@ -79,79 +82,18 @@ pub fn token_refusals() -> Vec<(u16, String)> {
     ]
 }
 
-fn of<'a>(form: &'a Form, name: &str) -> &'a str {
+/// Whether this is the authorization endpoint. `client_secret.json` names the first (GMAIL.md 7.1).
+pub(crate) fn is_for_browsers(request: &Request) -> bool {
+    ["/o/oauth2/auth", "/o/oauth2/v2/auth"].contains(&request.path.as_str())
+}
+
+pub(super) fn of<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", String::as_str)
 }
 
 fn error(status: u16, error: &str, description: &str) -> Response {
     let body = json!({ "error": error, "error_description": description });
     Response::new(status, body.to_string())
-}
-
-/// The page that Google shows instead of going back to the client.
-fn page(error: &str) -> Response {
-    Response::new(
-        400,
-        format!("<html>Access blocked. Error 400: {error}</html>"),
-    )
-}
-
-/// The person's browser comes, consents, and is sent back.
-fn authorize(query: &Form, state: &mut State) -> Response {
-    let redirect_uri = of(query, "redirect_uri");
-    if of(query, "client_id") != state.options.client_id {
-        return page("invalid_client");
-    }
-    if !is_loopback(redirect_uri) {
-        return page("redirect_uri_mismatch");
-    }
-    let asks_for_mail = of(query, "scope")
-        .split(' ')
-        .any(|scope| scope == MAIL_SCOPE);
-    let challenge = of(query, "code_challenge");
-    let has_challenge = of(query, "code_challenge_method") == "S256" && challenge.len() == 43;
-    if of(query, "response_type") != "code"
-        || !asks_for_mail
-        || !has_challenge
-        || of(query, "state").is_empty()
-    {
-        return page("invalid_request");
-    }
-    let mut back = of(query, "state").to_owned();
-    let mut scope = MAIL_SCOPE.to_owned();
-    match state.options.consent.clone() {
-        Consent::Given => {}
-        Consent::Denied => {
-            let back = escape(&back);
-            return Response::redirect(&format!("{redirect_uri}?error=access_denied&state={back}"));
-        }
-        Consent::WrongState => "another".clone_into(&mut back),
-        Consent::Only(only) => scope = only,
-    }
-    let code = format!("4/0Adouble-{:04}", state.count());
-    let promise = Code {
-        redirect_uri: redirect_uri.to_owned(),
-        challenge: challenge.to_owned(),
-        scope: scope.clone(),
-    };
-    state.codes.insert(code.clone(), promise);
-    Response::redirect(&format!(
-        "{redirect_uri}?state={}&iss={}&code={}&scope={}&authuser=0&prompt=consent",
-        escape(&back),
-        escape("https://accounts.google.com"),
-        escape(&code),
-        escape(&scope)
-    ))
-}
-
-/// A desktop app may be sent back to any port of its own host.
-fn is_loopback(uri: &str) -> bool {
-    let rest = uri.strip_prefix("http://").unwrap_or_default();
-    let hosts = ["127.0.0.1", "[::1]", "localhost"];
-    hosts.iter().any(|host| {
-        let port = rest.strip_prefix(host);
-        port.is_some_and(|port| port.is_empty() || port.starts_with([':', '/']))
-    })
 }
 
 fn token(form: Option<&Form>, state: &mut State) -> Response {
@@ -209,6 +151,9 @@ fn exchange(form: &Form, state: &mut State) -> Response {
     let Some(promise) = state.codes.remove(code) else {
         return error(400, "invalid_grant", "Bad Request");
     };
+    if promise.expires <= state.clock.now() || of(form, "client_id") != promise.client_id {
+        return error(400, "invalid_grant", "Bad Request");
+    }
     if of(form, "redirect_uri") != promise.redirect_uri {
         return error(400, "redirect_uri_mismatch", "Bad Request");
     }
@@ -217,10 +162,13 @@ fn exchange(form: &Form, state: &mut State) -> Response {
     if !is_verifier(verifier) || proof != promise.challenge {
         return error(400, "invalid_grant", "Invalid code verifier.");
     }
-    let user = state.user.clone();
-    let refresh_token = state.grant(&user, &promise.scope);
+    let refresh_token = state.grant(&promise.user, &promise.scope);
     let mut body = issue(&refresh_token, state);
-    body["refresh_token"] = json!(refresh_token);
+    // Installed apps are always given one, Google writes; but every tool asks for it, and here it is
+    // only had by asking, so that a client which forgets to is noticed (GMAIL.md 7.1).
+    if promise.is_for_long && !state.options.omits_refresh_token {
+        body["refresh_token"] = json!(refresh_token);
+    }
     Response::new(200, body.to_string())
 }
 
