@@ -367,6 +367,31 @@ mod tests {
     }
 
     #[test]
+    fn the_command_for_another_token_works_from_any_folder() {
+        let environment = Environment::default();
+        let command = |config: &str, token: &str| {
+            let places = Places::new(Path::new(config), &environment);
+            places.auth_command(Path::new(config), Path::new(token))
+        };
+        let begin = "imap-to-gmail-sync auth --credentials client_secret.json --config";
+        let here = std::env::current_dir().unwrap();
+        let here = places::as_typed_in_a_shell(&here);
+        assert_eq!(
+            command("/etc/mail/a.json", "/etc/mail/token.json"),
+            format!("{begin} /etc/mail/a.json --force")
+        );
+        assert_eq!(
+            command("a.json", "token.json"),
+            format!("{begin} {here}/a.json --force")
+        );
+        // Found in the current folder, and not beside the configuration.
+        assert_eq!(
+            command("/etc/mail/a.json", "token.json"),
+            format!("{begin} /etc/mail/a.json --token {here}/token.json --force")
+        );
+    }
+
+    #[test]
     fn nothing_shows_a_secret() {
         let files = Files::new();
         for field in ["source_pass", "source_pass_command"] {

@@ -285,6 +285,24 @@ fn a_consent_without_the_mail_scope_is_not_saved() {
 }
 
 #[test]
+fn a_consent_without_a_refresh_token_is_not_saved() {
+    let home = home();
+    home.endpoint
+        .change(|options| options.omits_refresh_token = true);
+    let running = Authorizing::start(&mut auth(&home));
+    let page = consent(&running.address());
+    assert_eq!(page.title(), "The token was not saved");
+    ended(
+        &running.end(),
+        77,
+        "127.0.0.1: getting the token: Google gave no refresh token, without which access ends in \
+         an hour; nothing was saved; take the app's access away at \
+         https://myaccount.google.com/permissions, and run this again",
+    );
+    assert!(!home.path("token.json").exists());
+}
+
+#[test]
 fn a_token_of_another_account_is_not_saved() {
     let home = home();
     home.configure(&json!({ "target_user": "somebody@gmail.com" }));
@@ -525,6 +543,15 @@ fn a_token_endpoint_in_trouble_costs_nothing_but_the_consent() {
             Trouble::Redirect("http://127.0.0.1:1/".to_owned()),
             "which is not followed",
         ),
+        (
+            Trouble::Huge(2 << 20),
+            "the response body is larger than request limit",
+        ),
+        (Trouble::HalfAnswer, "it closed the connection"),
+        (
+            Trouble::ContentType("text/html".to_owned()),
+            "gives an answer that cannot be read",
+        ),
         // The answer that got lost was the one that used the code up.
         (Trouble::AnswerLost, "it closed the connection"),
     ];
@@ -546,12 +573,16 @@ fn a_token_endpoint_in_trouble_costs_nothing_but_the_consent() {
 
 #[test]
 fn a_slow_token_endpoint_is_waited_for() {
-    let home = home();
-    home.endpoint
-        .change(|options| options.trouble = Trouble::Slow(Duration::from_secs(2)));
-    let running = Authorizing::start(&mut auth(&home));
-    assert_eq!(consent(&running.address()).status, 200);
-    assert_eq!(running.end().status, Some(0));
+    for trouble in [
+        Trouble::Slow(Duration::from_secs(2)),
+        Trouble::Trickle(Duration::from_millis(2)),
+    ] {
+        let home = home();
+        home.endpoint.change(|options| options.trouble = trouble);
+        let running = Authorizing::start(&mut auth(&home));
+        assert_eq!(consent(&running.address()).status, 200);
+        assert_eq!(running.end().status, Some(0));
+    }
 }
 
 #[test]

@@ -128,10 +128,10 @@ impl ExtraTokenFields for GoogleFields {}
 enum Answer {
     Granted(Grant),
     Refused(Complaint),
-    /// It may go better the next time: why, and whether the endpoint answered at all.
+    /// It may go better the next time: why, and whether the endpoint may have done its work.
     Failed {
         why: String,
-        was_answered: bool,
+        may_have_worked: bool,
     },
     /// The server could not prove who it is, and will not the next moment.
     Unproven(String),
@@ -167,7 +167,7 @@ impl Endpoint {
             let why = match self.ask_once(who, proof, deadline) {
                 Answer::Granted(grant) => return Ok(grant),
                 Answer::Refused(complaint) => {
-                    // An answer that never came may have been the one that used the code up.
+                    // An answer that could not be had may have been the one that used the code up.
                     return Err(
                         match lost.filter(|_| matches!(proof, Proof::Consent { .. })) {
                             Some(why) if complaint.code() == "invalid_grant" => {
@@ -178,8 +178,11 @@ impl Endpoint {
                     );
                 }
                 Answer::Unproven(why) => return Err(Failure::Unproven(why)),
-                Answer::Failed { why, was_answered } => {
-                    if !was_answered {
+                Answer::Failed {
+                    why,
+                    may_have_worked,
+                } => {
+                    if may_have_worked {
                         lost.get_or_insert_with(|| why.clone());
                     }
                     why
@@ -221,7 +224,7 @@ impl Endpoint {
         };
         let failed = |why| Answer::Failed {
             why,
-            was_answered: status.get().is_some(),
+            may_have_worked: status.get().is_none_or(|status| status < 300),
         };
         match answer {
             Ok(response) => Answer::Granted(granted(&response)),
