@@ -83,8 +83,7 @@ impl Page {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
              <h1 class=\"{class}\">{title}</h1>\n<p>{text}</p>\n\
-             <footer>imap-to-gmail-sync on your own computer showed this page; nothing was sent \
-             anywhere else.</footer>\n</main>\n</body>\n</html>\n"
+             <footer>This page comes from the imap-to-gmail-sync that you started.</footer>\n</main>\n</body>\n</html>\n"
         )
     }
 
@@ -112,7 +111,7 @@ impl Page {
             Page::WrongState => (
                 false,
                 "This page belongs to another attempt".to_owned(),
-                "Its address does not fit to the command that is waiting now, and was ignored. Open \
+                "It does not belong to the command that is waiting now, and was ignored. Open \
                  the address that the terminal shows, and close this window.",
             ),
             Page::Expired => (
