@@ -8,6 +8,7 @@ mod browser;
 mod program;
 
 use std::path::Path;
+use std::time::Duration;
 
 use authorizing::{Authorizing, auth, home};
 use browser::{Browser, Colours};
@@ -173,7 +174,7 @@ fn a_consent_that_comes_too_late_has_expired() {
     let running = Authorizing::start(&mut auth(&home));
     browser.open(&running.address());
     change(&home, |options| {
-        options.code_lifetime = std::time::Duration::ZERO
+        options.code_lifetime = Duration::ZERO;
     });
     browser.click("#allow");
     browser.wait_for_title("This consent has expired");
@@ -187,9 +188,9 @@ fn a_consent_that_comes_too_late_has_expired() {
 fn of_two_tabs_the_first_one_counts() {
     let home = home_that_asks();
     // The second tab comes while Google is asked for the first one's token.
-    let slow = std::time::Duration::from_secs(3);
+    let slow = Duration::from_secs(3);
     change(&home, |options| {
-        options.trouble = double::Trouble::Slow(slow)
+        options.trouble = double::Trouble::Slow(slow);
     });
     let browser = Browser::start();
     let running = Authorizing::start(&mut auth(&home));
