@@ -55,6 +55,12 @@ fn field<'a>(address: &'a str, name: &str) -> &'a str {
     value.unwrap()
 }
 
+/// The port to which Google is to send the browser back.
+fn port_in(address: &str) -> &str {
+    let back = field(address, "redirect_uri");
+    back.rsplit_once("%3A").unwrap().1.trim_end_matches("%2F")
+}
+
 #[test]
 fn a_consent_becomes_a_token_that_works() {
     let home = home();
@@ -650,11 +656,7 @@ fn a_code_that_was_used_up_is_no_consent() {
     // Into another attempt, by the address that fits to that one.
     let running = Authorizing::start(auth(&home).arg("--force"));
     let address = running.address();
-    let port = field(&address, "redirect_uri")
-        .rsplit_once("%3A")
-        .unwrap()
-        .1;
-    let port = port.trim_end_matches("%2F");
+    let port = port_in(&address);
     let page = get(&format!(
         "http://127.0.0.1:{port}/?code={code}&state={}",
         field(&address, "state")
@@ -721,11 +723,7 @@ fn over_ssh_the_command_for_the_persons_own_computer_is_shown() {
         .env("USER", "alice");
     let running = Authorizing::start(&mut command);
     let address = running.address();
-    let port = field(&address, "redirect_uri")
-        .rsplit_once("%3A")
-        .unwrap()
-        .1;
-    let port = port.trim_end_matches("%2F");
+    let port = port_in(&address);
     let expected = format!("\n  ssh -N -L {port}:127.0.0.1:{port} -p 2222 alice@192.0.2.1\n");
     assert!(running.wait_for("This waits").contains(&expected));
 }
