@@ -14,12 +14,14 @@ use crate::error::Result;
 
 mod gate;
 mod socket;
+mod tether;
 mod tls;
 mod trust;
 mod validity;
 mod witness;
 
 pub use socket::reason;
+pub use tether::{Tether, Woken};
 pub use trust::{Trust, crypto_provider};
 pub use witness::Witness;
 
@@ -47,6 +49,9 @@ pub struct Patience {
     /// For a command as a whole, however often the server says that it is still busy; as much
     /// again as `answer` for each part of a long response.
     pub command: Duration,
+    /// How long a peer may give no sign of life, also while nothing is expected of it, as in an
+    /// IDLE; asked for by TCP keep-alive from half of it on.
+    pub silence: Duration,
 }
 
 impl Default for Patience {
@@ -55,6 +60,25 @@ impl Default for Patience {
             connect: Duration::from_secs(20),
             answer: Duration::from_mins(1),
             command: Duration::from_mins(10),
+            silence: Duration::from_mins(2),
+        }
+    }
+}
+
+/// What ends waits on a connection: time, and whoever holds the tether's other end.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// How long to wait for what.
+    pub patience: Patience,
+    /// What ends waits before their time.
+    pub tether: Tether,
+}
+
+impl From<Patience> for Bounds {
+    fn from(patience: Patience) -> Bounds {
+        Bounds {
+            patience,
+            tether: Tether::default(),
         }
     }
 }
@@ -95,10 +119,10 @@ impl Connection {
     /// # Errors
     /// No address answers, the server cannot prove who it is, it does not offer STARTTLS, or it
     /// sends something in the clear that might be taken for encrypted.
-    pub fn open(server: &Server, trust: &Trust, patience: Patience) -> Result<Connection> {
+    pub fn open(server: &Server, trust: &Trust, bounds: &Bounds) -> Result<Connection> {
         let place = place(server);
-        let socket = Socket::connect(server, &place, patience)?;
-        let mut connection = Connection::over(socket, &place, patience);
+        let socket = Socket::connect(server, &place, bounds)?;
+        let mut connection = Connection::over(socket, &place, bounds.patience);
         if server.tls == Tls::StartTls {
             connection.start_tls(&place)?;
         }

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::args::Args;
 use crate::config::{Config, Environment};
-use crate::connection::{Patience, place};
+use crate::connection::{Bounds, place};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::gmail::{self, Gmail};
@@ -199,7 +199,7 @@ fn gmail_settings(config: &Config, state: &State, is_dry_run: bool) -> gmail::Se
     gmail::Settings {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
-        patience: Patience::default(),
+        bounds: Bounds::default(),
         // A time further off than the longest step was written by a clock that was wrong.
         refused: token_refused
             .as_ref()

@@ -10,7 +10,7 @@ use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
 
 use crate::config::Server;
-use crate::connection::{Connection, Patience, Trust, Witness, place};
+use crate::connection::{Bounds, Connection, Trust, Witness, place};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::message::{Flags, InternalDate, Uid};
@@ -49,12 +49,11 @@ impl Session {
     pub fn open(
         server: &Server,
         trust: &Trust,
-        patience: Patience,
+        bounds: &Bounds,
         login: &Login,
     ) -> Result<Session, Unopened> {
         let place = place(server);
-        let connection =
-            Connection::open(server, trust, patience).map_err(Unopened::Unreachable)?;
+        let connection = Connection::open(server, trust, bounds).map_err(Unopened::Unreachable)?;
         let witness = connection.witness();
         let needs_greeting = !connection.greeting_is_read();
         let mut client = imap::Client::new(connection);

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use log::{debug, warn};
 
 use crate::config::{Server, SourceConfig};
-use crate::connection::{Patience, Trust};
+use crate::connection::{Bounds, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::message::{Identity, Listed, Mailbox, Uid, UidSet, UidValidity};
 use crate::secret::{Password, Secret};
@@ -60,7 +60,7 @@ struct Access {
     login: Login,
     password: Password,
     trust: Trust,
-    patience: Patience,
+    bounds: Bounds,
 }
 
 impl ImapSource {
@@ -69,17 +69,17 @@ impl ImapSource {
     /// # Errors
     /// The server is unavailable or refuses the log-in, or the folder cannot be opened.
     pub fn open(config: &SourceConfig, password: Secret) -> Result<(ImapSource, Mailbox)> {
-        ImapSource::open_with(config, password, Patience::default())
+        ImapSource::open_with(config, password, Bounds::default())
     }
 
-    /// The same with another patience.
+    /// The same with other bounds: another patience, a tether.
     ///
     /// # Errors
     /// As for [`open`](ImapSource::open).
     pub fn open_with(
         config: &SourceConfig,
         password: Secret,
-        patience: Patience,
+        bounds: impl Into<Bounds>,
     ) -> Result<(ImapSource, Mailbox)> {
         let access = Access {
             server: config.server.clone(),
@@ -90,7 +90,7 @@ impl ImapSource {
             },
             password: config.password.clone(),
             trust: Trust::for_server(&config.server)?,
-            patience,
+            bounds: bounds.into(),
         };
         let (session, mailbox) = access.open()?;
         let source = ImapSource {
@@ -302,7 +302,7 @@ impl std::fmt::Debug for ImapSource {
 
 impl Access {
     fn open(&self) -> Result<(Session, Mailbox)> {
-        let mut session = Session::open(&self.server, &self.trust, self.patience, &self.login)
+        let mut session = Session::open(&self.server, &self.trust, &self.bounds, &self.login)
             .map_err(|unopened| self.explain(unopened))?;
         match session.examine(&self.folder) {
             Ok(mailbox) => Ok((session, mailbox)),

@@ -14,7 +14,7 @@ mod script;
 
 use dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
 use imap_to_gmail_sync::config::{Server, Tls};
-use imap_to_gmail_sync::connection::{Patience, Trust};
+use imap_to_gmail_sync::connection::{Bounds, Trust};
 use imap_to_gmail_sync::error::{Error, Kind};
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::session::{Failure, Login, Session, Unopened};
@@ -39,7 +39,7 @@ fn open(server: &Server) -> Result<Session, Unopened> {
         password: Secret::new(PASSWORD.to_owned()),
     };
     let trust = Trust::for_server(server).unwrap();
-    Session::open(server, &trust, Patience::default(), &login)
+    Session::open(server, &trust, &Bounds::default(), &login)
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
             user: "alice@example.com".to_owned(),
             token: Secret::new(token.to_owned()),
         };
-        Session::open(&server, &trust, Patience::default(), &login)
+        Session::open(&server, &trust, &Bounds::default(), &login)
     };
 
     let mut session = open("ya29.good/token+1").unwrap();
@@ -372,7 +372,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
     };
     let server = script.server();
     let trust = Trust::for_server(&server).unwrap();
-    let unopened = Session::open(&server, &trust, Patience::default(), &login).unwrap_err();
+    let unopened = Session::open(&server, &trust, &Bounds::default(), &login).unwrap_err();
     let Unopened::LogIn { failure, .. } = unopened else {
         panic!("{unopened:?}");
     };

@@ -361,7 +361,7 @@ fn run_impatiently(home: &Home) {
     let mut gmail = Gmail::new(gmail::Settings {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
-        patience,
+        bounds: patience.into(),
         refused: None,
         is_dry_run: false,
     });

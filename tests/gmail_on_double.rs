@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
 use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
-use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::connection::Bounds;
 use imap_to_gmail_sync::error::{Consequence, Kind, Rest};
 use imap_to_gmail_sync::gmail::{Gmail, Settings};
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
@@ -61,7 +61,7 @@ impl Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(move || clock.now()),
-            patience: Patience::default(),
+            bounds: Bounds::default(),
             refused: None,
             is_dry_run: false,
         })

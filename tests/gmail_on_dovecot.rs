@@ -20,7 +20,7 @@ use std::thread;
 use chrono::{DateTime, Utc};
 use dovecot::{Dovecot, Settings};
 use imap_to_gmail_sync::config::TargetConfig;
-use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::connection::Bounds;
 use imap_to_gmail_sync::error::{Consequence, Kind};
 use imap_to_gmail_sync::gmail::{self, Gmail};
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
@@ -107,7 +107,7 @@ impl Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
-            patience: Patience::default(),
+            bounds: Bounds::default(),
             refused: None,
             is_dry_run: false,
         })

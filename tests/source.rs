@@ -46,6 +46,7 @@ fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
         connect: Duration::from_secs(5),
         answer: Duration::from_millis(200),
         command: Duration::from_millis(600),
+        ..Patience::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
     ImapSource::open_with(&config(server, "INBOX"), password, patience)

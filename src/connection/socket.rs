@@ -2,12 +2,19 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+
+use super::tether::{Hears, Stir, Tether};
+use super::{Bounds, Patience};
 use crate::config::{Server, Tls};
 use crate::error::{Error, Kind, Result};
 
-use super::Patience;
+/// How often a silent peer is asked for a sign of life before it counts as gone.
+const PROBES: u32 = 6;
 
 /// A TCP stream whose every read and write ends at the deadline, however slowly the peer drips.
 ///
@@ -15,6 +22,7 @@ use super::Patience;
 #[derive(Debug)]
 pub(super) struct Socket {
     tcp: TcpStream,
+    tether: Tether,
     deadline: Instant,
 }
 
@@ -23,12 +31,12 @@ impl Socket {
     ///
     /// # Errors
     /// The name is unknown or no address answers; plain text is asked for to another host.
-    pub(super) fn connect(server: &Server, place: &str, patience: Patience) -> Result<Socket> {
-        let addresses = resolve(server, place)?;
+    pub(super) fn connect(server: &Server, place: &str, bounds: &Bounds) -> Result<Socket> {
+        let addresses = resolve(server, place, &bounds.tether)?;
         let mut refusals = Vec::new();
         for address in addresses {
-            match TcpStream::connect_timeout(&address, patience.connect) {
-                Ok(tcp) => return Ok(Socket::new(tcp, patience)),
+            match connect(&address, bounds) {
+                Ok(tcp) => return Ok(Socket::new(tcp, bounds)),
                 Err(error) => refusals.push(format!("{}: {}", address.ip(), reason(&error))),
             }
         }
@@ -37,12 +45,14 @@ impl Socket {
             .remedy("check that the server runs, and that its name and port are right"))
     }
 
-    fn new(tcp: TcpStream, patience: Patience) -> Socket {
-        // Commands are small and each is waited for. A socket that refuses the option still works.
+    fn new(tcp: TcpStream, bounds: &Bounds) -> Socket {
+        // Commands are small and each is waited for. A socket that refuses an option still works.
         let _ = tcp.set_nodelay(true);
+        let _ = notice_silence(&tcp, bounds.patience);
         Socket {
             tcp,
-            deadline: Instant::now() + patience.answer,
+            tether: bounds.tether.clone(),
+            deadline: Instant::now() + bounds.patience.answer,
         }
     }
 
@@ -51,23 +61,37 @@ impl Socket {
         self.deadline = deadline;
     }
 
-    /// The time that is left, never zero: a socket takes zero for "for ever".
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left < Duration::from_millis(1) {
+    /// Waits until the socket can be used, and not past the deadline.
+    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+        let socket = Some((self.tcp.as_fd(), flags));
+        match self.tether.wait(socket, self.deadline, Hears::Limits)? {
+            Stir::Ready => Ok(()),
+            Stir::Over => Err(told_to_end()),
+            Stir::Time | Stir::Jump | Stir::Called => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn check_time(&self) -> io::Result<()> {
+        if self.tether.is_over() {
+            return Err(told_to_end());
+        }
+        if self.deadline <= Instant::now() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        Ok(left)
+        Ok(())
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.tcp.set_read_timeout(Some(self.left()?))?;
+            self.check_time()?;
             match self.tcp.read(into) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(timed_out),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(PollFlags::IN)?;
+                }
+                result => return result,
             }
         }
     }
@@ -75,8 +99,16 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.tcp.set_write_timeout(Some(self.left()?))?;
-        self.tcp.write(octets).map_err(timed_out)
+        loop {
+            self.check_time()?;
+            match self.tcp.write(octets) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(PollFlags::OUT)?;
+                }
+                result => return result,
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,15 +116,59 @@ impl Write for Socket {
     }
 }
 
+/// Connects without blocking, so that it can be ended.
+fn connect(address: &SocketAddr, bounds: &Bounds) -> io::Result<TcpStream> {
+    use rustix::io::Errno;
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    match rustix::net::connect(&socket, address) {
+        Ok(()) => return Ok(socket.into()),
+        Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let until = Instant::now() + bounds.patience.connect;
+    let waited_for = Some((socket.as_fd(), PollFlags::OUT));
+    match bounds.tether.wait(waited_for, until, Hears::Limits)? {
+        Stir::Ready => {
+            sockopt::socket_error(&socket)??;
+            Ok(socket.into())
+        }
+        Stir::Over => Err(told_to_end()),
+        Stir::Time | Stir::Jump | Stir::Called => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Makes the system notice a peer that vanished without a word, as behind a router that forgot the
+/// connection: TCP keep-alive for a connection that says nothing (RFC 9293 3.8.4), and a user
+/// time-out for one that does (RFC 5482).
+fn notice_silence(tcp: &TcpStream, patience: Patience) -> io::Result<()> {
+    let half = patience.silence / 2;
+    let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    sockopt::set_tcp_keepidle(tcp, whole_seconds(half))?;
+    sockopt::set_tcp_keepintvl(tcp, whole_seconds(half / PROBES))?;
+    sockopt::set_tcp_keepcnt(tcp, PROBES)?;
+    sockopt::set_socket_keepalive(tcp, true)?;
+    let milliseconds = u32::try_from(patience.silence.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(tcp, milliseconds)?;
+    Ok(())
+}
+
 /// All addresses of the server; only loopback ones for plain text.
-fn resolve(server: &Server, place: &str) -> Result<Vec<SocketAddr>> {
+fn resolve(server: &Server, place: &str, tether: &Tether) -> Result<Vec<SocketAddr>> {
+    let unknown = |error: io::Error| {
+        Error::new(Kind::Unavailable, place, reason(&error)).during("looking its address up")
+    };
+    if tether.is_over() {
+        return Err(unknown(told_to_end()));
+    }
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
         .to_socket_addrs()
-        .map_err(|error| {
-            Error::new(Kind::Unavailable, place, error)
-                .during("looking its address up")
-                .remedy("check the name, and this host's network")
-        })?
+        .map_err(|error| unknown(error).remedy("check the name, and this host's network"))?
         .collect();
     if addresses.is_empty() {
         return Err(Error::new(
@@ -111,12 +187,9 @@ fn resolve(server: &Server, place: &str) -> Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// A socket says `WouldBlock` when its time-out passes.
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
-    }
+/// The tether's limit has passed. No kind of error that anybody tries again after.
+fn told_to_end() -> io::Error {
+    io::Error::other("this program was told to end")
 }
 
 /// What happened to a socket, in words for a person.
@@ -130,5 +203,97 @@ pub fn reason(error: &io::Error) -> String {
         }
         io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Far longer than a test lasts: what ends before was ended.
+    const LONG: Duration = Duration::from_mins(5);
+
+    fn bounds(patience: Duration) -> Bounds {
+        Bounds {
+            patience: Patience {
+                connect: patience,
+                answer: patience,
+                ..Patience::default()
+            },
+            tether: Tether::new().unwrap(),
+        }
+    }
+
+    /// A server that lets nobody in any more: its queue is full.
+    fn full() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let soon = bounds(Duration::from_millis(200));
+        let queued = std::iter::from_fn(|| connect(&address, &soon).ok()).collect();
+        (listener, address, queued)
+    }
+
+    #[test]
+    fn connecting_ends_in_time_and_by_the_tether() {
+        let (_listener, address, _queued) = full();
+        let soon = bounds(Duration::from_millis(20));
+        let late = connect(&address, &soon).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+
+        let long = bounds(LONG);
+        let tether = long.tether.clone();
+        let connecting = thread::spawn(move || connect(&address, &long).unwrap_err());
+        tether.end_by(Instant::now() + Duration::from_millis(20));
+        let error = connecting.join().unwrap();
+        assert_eq!(reason(&error), "this program was told to end");
+    }
+
+    #[test]
+    fn a_port_that_nobody_listens_at_refuses() {
+        let address = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let error = connect(&address, &bounds(LONG)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn reading_and_writing_end_by_the_tether_however_long_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let long = bounds(LONG);
+        let open = || Socket::new(connect(&address, &long).unwrap(), &long);
+        let (mut one, mut other) = (open(), open());
+        let reading = thread::spawn(move || one.read(&mut [0; 10]).unwrap_err());
+        let writing = thread::spawn(move || {
+            // Nobody reads it: it ends when all buffers are full.
+            std::iter::repeat_with(|| other.write(&[0; 10_000]))
+                .find_map(io::Result::err)
+                .unwrap()
+        });
+        long.tether
+            .end_by(Instant::now() + Duration::from_millis(100));
+        for error in [reading.join().unwrap(), writing.join().unwrap()] {
+            assert_eq!(reason(&error), "this program was told to end");
+        }
+    }
+
+    #[test]
+    fn silence_is_watched_on_every_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = Bounds::default();
+        let socket = Socket::new(connect(&address, &bounds).unwrap(), &bounds);
+        assert!(sockopt::socket_keepalive(&socket.tcp).unwrap());
+        let idle = sockopt::tcp_keepidle(&socket.tcp).unwrap();
+        let interval = sockopt::tcp_keepintvl(&socket.tcp).unwrap();
+        assert_eq!((idle.as_secs(), interval.as_secs()), (60, 10));
+        assert_eq!(sockopt::tcp_keepcnt(&socket.tcp).unwrap(), 6);
+        assert_eq!(sockopt::tcp_user_timeout(&socket.tcp).unwrap(), 120_000);
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answers::{LoginRefusal, is_over_quota, is_too_many_connections, login_refusal};
 use crate::config::TargetConfig;
-use crate::connection::{Patience, Trust, place};
+use crate::connection::{Bounds, Trust, place};
 use crate::error::{Consequence, Error, Kind, Rest, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
@@ -25,8 +25,8 @@ pub struct Settings {
     pub config: TargetConfig,
     /// What tells the time.
     pub now: Clock,
-    /// How long to wait for the server.
-    pub patience: Patience,
+    /// What ends waits for the server.
+    pub bounds: Bounds,
     /// A refused token that an earlier run remembered.
     pub refused: Option<Refusal>,
     /// Whether the token is used only as long as it is valid, and nothing is written.
@@ -183,7 +183,7 @@ impl Account {
     }
 
     fn open(&self, trust: &Trust, access: Secret) -> Result<Session, Unopened> {
-        open(self.config(), trust, self.settings.patience, access)
+        open(self.config(), trust, &self.settings.bounds, access)
     }
 
     /// Google asks clients to say who they are; that a server does not care is no failure.
@@ -206,7 +206,7 @@ pub(crate) fn try_log_in(config: &TargetConfig, access: &Secret) -> Result<()> {
          was saved",
         Foreign::new(&config.user)
     );
-    open(config, &trust, Patience::default(), access.clone())
+    open(config, &trust, &Bounds::default(), access.clone())
         .map(Session::logout)
         .map_err(|unopened| match &unopened {
             // Nothing rests here: no run is on.
@@ -232,14 +232,14 @@ fn not_logged_in(config: &TargetConfig, kind: Kind, failure: &Failure) -> Error 
 fn open(
     config: &TargetConfig,
     trust: &Trust,
-    patience: Patience,
+    bounds: &Bounds,
     access: Secret,
 ) -> Result<Session, Unopened> {
     let login = Login::Xoauth2 {
         user: config.user.clone(),
         token: access,
     };
-    Session::open(&config.server, trust, patience, &login)
+    Session::open(&config.server, trust, bounds, &login)
 }
 
 /// A log-in that failed as a failure of the pass; `when_refused` is the remedy if Gmail does not

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use double::GmailOptions;
 use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
-use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::connection::Bounds;
 use imap_to_gmail_sync::gmail::{Gmail, Settings};
 use tempfile::TempDir;
 
@@ -49,7 +49,7 @@ pub trait Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
-            patience: Patience::default(),
+            bounds: Bounds::default(),
             refused: None,
             is_dry_run: false,
         })

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
-use imap_to_gmail_sync::connection::Patience;
+use imap_to_gmail_sync::connection::{Bounds, Patience};
 use imap_to_gmail_sync::gmail::{Gmail, Settings};
 use imap_to_gmail_sync::message::{Flags, Message, MessageId, Uid};
 use tempfile::TempDir;
@@ -112,10 +112,10 @@ impl Played {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(now),
-            patience: Patience {
+            bounds: Bounds::from(Patience {
                 answer: Duration::from_secs(2),
                 ..Patience::default()
-            },
+            }),
             refused: None,
             is_dry_run: false,
         })

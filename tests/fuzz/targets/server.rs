@@ -32,7 +32,7 @@ pub fn lines(octets: &[u8]) {
         },
         |server| {
             let trust = Trust::for_server(server).unwrap();
-            let mut connection = Connection::open(server, &trust, patience()).unwrap();
+            let mut connection = Connection::open(server, &trust, &patience().into()).unwrap();
             let mut admitted = Vec::new();
             if let Err(error) = connection.read_to_end(&mut admitted) {
                 let _ = imap_to_gmail_sync::connection::reason(&error);
@@ -56,7 +56,7 @@ pub fn session(octets: &[u8]) {
             user: "user".to_owned(),
             password: Secret::new("secret".to_owned()),
         };
-        let mut session = match Session::open(server, &trust, patience(), &login) {
+        let mut session = match Session::open(server, &trust, &patience().into(), &login) {
             Ok(session) => session,
             Err(unopened) => return must_be_harmless(&Error::from(unopened).to_string()),
         };
@@ -113,6 +113,7 @@ fn patience() -> Patience {
         connect: Duration::from_secs(5),
         answer: Duration::from_millis(20),
         command: Duration::from_millis(100),
+        ..Patience::default()
     }
 }
 
