@@ -13,16 +13,22 @@ use crate::config::{Server, Tls};
 use crate::error::Result;
 
 mod gate;
+mod hearing;
+mod shared;
 mod socket;
 mod tether;
 mod tls;
 mod trust;
 mod validity;
+mod view;
 mod witness;
 
+pub use hearing::Heard;
+pub use shared::Shared;
 pub use socket::reason;
 pub use tether::{Tether, Woken};
 pub use trust::{Trust, crypto_provider};
+pub use view::View;
 pub use witness::Witness;
 
 use gate::Gate;
@@ -52,6 +58,11 @@ pub struct Patience {
     /// How long a peer may give no sign of life, also while nothing is expected of it, as in an
     /// IDLE; asked for by TCP keep-alive from half of it on.
     pub silence: Duration,
+    /// For the server to take an IDLE up, and to end it when it is told to.
+    pub prompt: Duration,
+    /// The longest IDLE. Servers may end one after 30 minutes (RFC 2177), routers forget a quiet
+    /// connection earlier, and a server may forget to tell of new mail: each is followed by a look.
+    pub idle: Duration,
 }
 
 impl Default for Patience {
@@ -61,6 +72,8 @@ impl Default for Patience {
             answer: Duration::from_mins(1),
             command: Duration::from_mins(10),
             silence: Duration::from_mins(2),
+            prompt: Duration::from_secs(15),
+            idle: Duration::from_mins(9),
         }
     }
 }
@@ -103,8 +116,8 @@ pub struct Connection {
     /// Octets received since the last command, and when they must have ended.
     response: u64,
     command_begun: Instant,
-    /// Until when an IDLE waits.
-    idle_until: Option<Instant>,
+    /// When the next responses must have come, if that is earlier than by the rules.
+    due: Option<Instant>,
     greeting_is_read: bool,
 }
 
@@ -144,11 +157,9 @@ impl Connection {
         self.greeting_is_read
     }
 
-    /// Makes reads end after this time, counted from now, as an IDLE needs it; `None`: as ordinary
-    /// commands end.
-    pub fn wait_at_most(&mut self, limit: Option<Duration>) {
-        self.idle_until = limit.map(|limit| Instant::now() + limit);
-        self.command_begun = Instant::now();
+    /// Makes reads end by this moment at the latest; `None`: as those of ordinary commands end.
+    pub fn answer_by(&mut self, due: Option<Instant>) {
+        self.due = due;
     }
 
     fn over(socket: Socket, place: &str, patience: Patience) -> Connection {
@@ -166,20 +177,18 @@ impl Connection {
             skips_literal: false,
             response: 0,
             command_begun: Instant::now(),
-            idle_until: None,
+            due: None,
             greeting_is_read: false,
         }
     }
 
     /// The moment by which the next piece must be there.
     fn next_deadline(&self) -> Instant {
-        if let Some(until) = self.idle_until {
-            return until;
-        }
         let parts = u32::try_from(self.response / PROGRESS).unwrap_or(u32::MAX);
         let earned = self.patience.answer.saturating_mul(parts);
         let limit = self.patience.command.saturating_add(earned);
-        (self.command_begun + limit).min(Instant::now() + self.patience.answer)
+        let ordinary = (self.command_begun + limit).min(Instant::now() + self.patience.answer);
+        self.due.map_or(ordinary, |due| due.min(ordinary))
     }
 
     /// Reads the next line, or a piece of a literal, into `ready`; it may stay empty.
@@ -194,8 +203,7 @@ impl Connection {
     }
 
     fn witness_line(&mut self, line: &[u8]) -> io::Result<()> {
-        let awaited = self.witness.awaited();
-        let awaits_continuation = awaited != Awaited::Responses;
+        let awaits_continuation = self.witness.awaited() == Awaited::Continuation;
         self.witness.received(line);
         let mut admitted = self
             .gate
@@ -204,16 +212,13 @@ impl Connection {
         self.literal = admitted.literal;
         self.skips_literal = admitted.skip_literal;
         if awaits_continuation && line.starts_with(b"*") {
-            // The library takes the first line after IDLE or a literal's announcement for the
-            // answer to it, and waits for ever if it was something else.
+            // The library takes the first line after a literal's announcement for the answer to it,
+            // and waits for ever if it was something else.
             if admitted.literal == 0 {
                 self.held_back.append(&mut admitted.line);
                 return Ok(());
             }
         } else if awaits_continuation {
-            if awaited == Awaited::Idling && !line.starts_with(b"+") {
-                admitted.line = refused(&admitted.line);
-            }
             admitted.line.append(&mut self.held_back);
         }
         self.ready = admitted.line;
@@ -267,11 +272,15 @@ impl Connection {
 
     /// Reads more from the stream.
     fn fill(&mut self, deadline: Instant) -> io::Result<()> {
+        self.stream.socket().set_deadline(deadline);
+        self.take_in()
+    }
+
+    fn take_in(&mut self) -> io::Result<()> {
         if self.taken > 0 {
             self.incoming.drain(..self.taken);
             self.taken = 0;
         }
-        self.stream.socket().set_deadline(deadline);
         let mut piece = [0; PIECE];
         let length = match &mut self.stream {
             Stream::Plain(socket) => socket.read(&mut piece)?,
@@ -363,13 +372,4 @@ pub fn place(server: &Server) -> String {
     } else {
         format!("{}:{}", server.host, server.port)
     }
-}
-
-/// A tagged OK to IDLE that comes without `+`, which the library takes for impossible.
-fn refused(line: &[u8]) -> Vec<u8> {
-    let tag = line
-        .split(|octet| *octet == b' ')
-        .next()
-        .unwrap_or_default();
-    [tag, b" BAD the server does not idle\r\n"].concat()
 }

@@ -10,7 +10,7 @@ use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
 
 use crate::config::Server;
-use crate::connection::{Bounds, Connection, Trust, Witness, place};
+use crate::connection::{Bounds, Connection, Patience, Shared, Trust, Witness, place};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::message::{Flags, InternalDate, Uid};
@@ -18,27 +18,41 @@ use crate::message::{Flags, InternalDate, Uid};
 mod capabilities;
 mod failure;
 mod folder;
+mod idle;
 mod login;
+mod together;
 /// How words are written on the wire.
 pub mod wire;
 
 pub use capabilities::Capabilities;
 pub use failure::{Failure, Unexamined, Unopened};
 pub use folder::Folder;
+pub use idle::{Begun, Waited};
 pub use login::Login;
+pub use together::Answer;
 pub use wire::Reply;
 
 use failure::{failure, log_in_error};
+use idle::Idling;
 use login::Way;
 use wire::Status;
 
 /// A session in which somebody is logged in.
 pub struct Session {
-    imap: imap::Session<Connection>,
+    imap: imap::Session<Shared>,
     witness: Witness,
     place: String,
     capabilities: Option<Capabilities>,
     is_usable: bool,
+    /// The library's connection, for what the library cannot do.
+    connection: Shared,
+    patience: Patience,
+    own_commands: u32,
+    idling: Option<Idling>,
+    /// The server announces IDLE and does not know it.
+    refuses_idle: bool,
+    /// The server loses commands that come in one packet with others.
+    swallows_commands: bool,
 }
 
 impl Session {
@@ -56,7 +70,8 @@ impl Session {
         let connection = Connection::open(server, trust, bounds).map_err(Unopened::Unreachable)?;
         let witness = connection.witness();
         let needs_greeting = !connection.greeting_is_read();
-        let mut client = imap::Client::new(connection);
+        let connection = Shared::new(connection);
+        let mut client = imap::Client::new(connection.clone());
         let unreachable = |doing: &str, failure: Failure| {
             let is_lost = matches!(failure, Failure::Lost(_));
             let error = Error::new(Kind::Unavailable, &place, failure).during(doing);
@@ -91,6 +106,12 @@ impl Session {
                 witness,
                 place,
                 is_usable: true,
+                connection,
+                patience: bounds.patience,
+                own_commands: 0,
+                idling: None,
+                refuses_idle: false,
+                swallows_commands: false,
             }),
             Err(error) => {
                 let failure = failure(error, &witness);
@@ -127,12 +148,12 @@ impl Session {
     /// As for [`command`](Session::command).
     pub fn attempt<T>(
         &mut self,
-        action: impl FnOnce(&mut imap::Session<Connection>) -> imap::Result<T>,
+        action: impl FnOnce(&mut imap::Session<Shared>) -> imap::Result<T>,
     ) -> Result<T, Failure> {
-        self.witness.begin();
-        if !self.is_usable {
-            return Err(Failure::Lost("the connection is closed".to_owned()));
+        if self.is_usable {
+            self.end_idle()?;
         }
+        self.begin()?;
         let result = action(&mut self.imap).map_err(|error| failure(error, &self.witness));
         // Nobody here reads what the library puts aside.
         drop(self.imap.take_all_unsolicited());
@@ -148,15 +169,7 @@ impl Session {
     /// As for [`command`](Session::command).
     pub fn search(&mut self, criteria: &str) -> Result<Vec<Uid>, Failure> {
         let answer = self.command(&format!("UID SEARCH {criteria}"))?;
-        let mut found: Vec<Uid> = Vec::new();
-        for response in responses(&answer) {
-            if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
-                found.extend(uids.into_iter().filter_map(Uid::new));
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
+        Ok(found(&answer))
     }
 
     /// Says who we are (RFC 2971); Google asks clients to. What the server says of itself is logged.
@@ -218,7 +231,11 @@ impl Session {
 
     /// Takes leave; whatever happens then, the session is over.
     pub fn logout(mut self) {
-        if self.is_usable
+        if self.idling.is_some() {
+            if let Err(failure) = self.together(&["LOGOUT"]) {
+                debug!("{}: logging out: {failure}", self.place);
+            }
+        } else if self.is_usable
             && let Err(error) = self.imap.logout()
         {
             let failure = failure(error, &self.witness);
@@ -230,6 +247,17 @@ impl Session {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.is_usable
+    }
+
+    /// Says whether the server was seen to lose commands that come in one packet with others.
+    #[must_use]
+    pub fn swallows_commands(&self) -> bool {
+        self.swallows_commands
+    }
+
+    /// Gives each command a packet of its own.
+    pub fn give_one_by_one(&mut self) {
+        self.swallows_commands = true;
     }
 
     /// What was said last.
@@ -268,14 +296,6 @@ impl fmt::Debug for Session {
     }
 }
 
-impl imap::extensions::idle::SetReadTimeout for Connection {
-    /// `None` is the library's "no time-out", which here means the ordinary one.
-    fn set_read_timeout(&mut self, timeout: Option<std::time::Duration>) -> imap::Result<()> {
-        self.wait_at_most(timeout);
-        Ok(())
-    }
-}
-
 /// The responses in what a command gave.
 pub fn responses(answer: &[u8]) -> impl Iterator<Item = Response<'_>> {
     let mut rest = answer;
@@ -284,6 +304,20 @@ pub fn responses(answer: &[u8]) -> impl Iterator<Item = Response<'_>> {
         rest = after;
         Some(response)
     })
+}
+
+/// The UIDs in what a UID SEARCH gave, ascending and without doubles.
+#[must_use]
+pub fn found(answer: &[u8]) -> Vec<Uid> {
+    let mut found: Vec<Uid> = Vec::new();
+    for response in responses(answer) {
+        if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
+            found.extend(uids.into_iter().filter_map(Uid::new));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// The attributes of each FETCH response in what a command gave.
@@ -303,7 +337,7 @@ pub fn uid(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
     })
 }
 
-fn read_greeting(client: &mut imap::Client<Connection>, witness: &Witness) -> Result<(), Failure> {
+fn read_greeting(client: &mut imap::Client<Shared>, witness: &Witness) -> Result<(), Failure> {
     let greeting = client
         .read_greeting()
         .map_err(|error| failure(error, witness))?;
@@ -321,7 +355,7 @@ fn read_greeting(client: &mut imap::Client<Connection>, witness: &Witness) -> Re
 }
 
 fn capabilities_before_log_in(
-    client: &mut imap::Client<Connection>,
+    client: &mut imap::Client<Shared>,
     witness: &Witness,
 ) -> Result<Capabilities, Failure> {
     if let Some(told) = Capabilities::told(witness) {

@@ -474,49 +474,6 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
 }
 
 #[test]
-fn idle_is_begun_and_ended_whatever_the_server_says_first() {
-    use imap::extensions::idle::{WaitOutcome, stop_on_any};
-    use std::time::Duration;
-    let opened = [
-        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] x",
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK",
-        "C: IDLE",
-    ];
-    let cases: [(&[&str], Option<WaitOutcome>); 4] = [
-        (
-            &["S: * 5 EXISTS", "S: + idling", "C: DONE", "S: a2 OK"],
-            Some(WaitOutcome::MailboxChanged),
-        ),
-        (
-            &["S: + idling", "S: * 5 EXISTS", "C: DONE", "S: a2 OK"],
-            Some(WaitOutcome::MailboxChanged),
-        ),
-        (
-            &["S: + idling", "C: DONE", "S: a2 OK"],
-            Some(WaitOutcome::TimedOut),
-        ),
-        // The library says DONE all the same.
-        (
-            &["S: a2 OK I do not idle", "C: DONE", "S: DONE BAD what?"],
-            None,
-        ),
-    ];
-    for (answers, expected) in cases {
-        let noop = ["C: NOOP", "S: $tag OK"].as_slice();
-        let script = Script::play(vec![steps(&[&opened, answers, noop].concat())]);
-        let mut session = open(&script.server()).unwrap();
-        let outcome = session.attempt(|imap| {
-            let mut idle = imap.idle();
-            idle.timeout(Duration::from_millis(300)).keepalive(false);
-            idle.wait_while(stop_on_any)
-        });
-        assert_eq!(outcome.ok(), expected, "{answers:?}");
-        session.command("NOOP").unwrap();
-    }
-}
-
-#[test]
 fn a_response_that_has_no_end_is_cut_off() {
     let line = format!("* SEARCH{}\r\n", " 1".repeat(500_000));
     let script = Script::play(vec![steps(&[

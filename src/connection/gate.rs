@@ -85,6 +85,11 @@ impl Gate {
         }
     }
 
+    /// Says whether a response goes on after a literal.
+    pub(super) fn is_within_response(&self) -> bool {
+        self.open.is_some()
+    }
+
     fn begin(&mut self, line: &[u8]) -> Result<Admitted, Nonsense> {
         // Some servers write more blanks than one; the parser knows one.
         if let Some(data) = line.strip_prefix(b"*  ") {

@@ -24,6 +24,7 @@ pub(super) struct Socket {
     tcp: TcpStream,
     tether: Tether,
     deadline: Instant,
+    waits: bool,
 }
 
 impl Socket {
@@ -53,12 +54,26 @@ impl Socket {
             tcp,
             tether: bounds.tether.clone(),
             deadline: Instant::now() + bounds.patience.answer,
+            waits: true,
         }
     }
 
     /// Sets the moment after which no read or write succeeds.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
+        self.waits = true;
+    }
+
+    /// Makes reads end with [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read,
+    /// until a deadline is set.
+    pub(super) fn wait_no_more(&mut self) {
+        self.waits = false;
+    }
+
+    /// Waits for something to read, as for news: not past this moment.
+    pub(super) fn wait_for_news(&self, until: Instant) -> io::Result<Stir> {
+        let socket = Some((self.tcp.as_fd(), PollFlags::IN));
+        self.tether.wait(socket, until, Hears::Calls)
     }
 
     /// Waits until the socket can be used, and not past the deadline.
@@ -75,7 +90,7 @@ impl Socket {
         if self.tether.is_over() {
             return Err(told_to_end());
         }
-        if self.deadline <= Instant::now() {
+        if self.waits && self.deadline <= Instant::now() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
@@ -88,7 +103,7 @@ impl Read for Socket {
             self.check_time()?;
             match self.tcp.read(into) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.waits => {
                     self.wait(PollFlags::IN)?;
                 }
                 result => return result,

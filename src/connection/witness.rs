@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use log::{debug, log_enabled, warn};
 
 use super::gate::announced;
+use super::view::View;
 use crate::foreign::Foreign;
 
 /// Enough for what a server says about one command.
@@ -33,6 +34,7 @@ struct Dialogue {
     capabilities: Option<String>,
     allowance: u64,
     outgoing: Outgoing,
+    view: View,
 }
 
 /// Where in what we send the connection is.
@@ -57,8 +59,6 @@ pub(super) enum Awaited {
     Responses,
     /// A `+`, or a refusal of the literal.
     Continuation,
-    /// A `+`, or a refusal to IDLE.
-    Idling,
 }
 
 impl Witness {
@@ -70,6 +70,7 @@ impl Witness {
             capabilities: None,
             allowance: ORDINARY_ALLOWANCE,
             outgoing: Outgoing::default(),
+            view: View::default(),
         })))
     }
 
@@ -113,6 +114,27 @@ impl Witness {
     #[must_use]
     pub fn capabilities(&self) -> Option<String> {
         self.dialogue().capabilities.clone()
+    }
+
+    /// How many messages there are, as the server told in passing.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.dialogue().view
+    }
+
+    /// From now on only what comes counts as new.
+    pub fn has_looked(&self) {
+        self.dialogue().view.has_looked();
+    }
+
+    /// What was told without a message more counts no longer.
+    pub fn forget_told(&self) {
+        self.dialogue().view.was_told = false;
+    }
+
+    /// Another folder is about to be opened: nothing is known of it.
+    pub fn forget_view(&self) {
+        self.dialogue().view = View::default();
     }
 
     /// Forgets the capabilities: those before a log-in or STARTTLS are not those after it.
@@ -163,7 +185,9 @@ impl Witness {
                 Foreign::new(line)
             );
         }
-        if !line.starts_with(b"*") {
+        if line.starts_with(b"*") {
+            dialogue.view.hear(line);
+        } else {
             dialogue.outgoing.answered(line);
         }
         if dialogue.lines.len() == LINES_KEPT {
@@ -221,9 +245,7 @@ impl Outgoing {
         self.literal = literal.unwrap_or(0);
         self.literal_was_sent |= literal == Some(0);
         // A literal of the form {n+} (RFC 7888) is not waited for.
-        self.awaited = if command.eq_ignore_ascii_case(b"IDLE") {
-            Awaited::Idling
-        } else if literal.is_some() && !line.ends_with(b"+}") {
+        self.awaited = if literal.is_some() && !line.ends_with(b"+}") {
             Awaited::Continuation
         } else {
             Awaited::Responses
@@ -345,7 +367,7 @@ mod tests {
     fn it_is_known_what_the_server_owes() {
         let cases = [
             ("a1 NOOP\r\n", Awaited::Responses),
-            ("a1 idle\r\n", Awaited::Idling),
+            ("a1 idle\r\n", Awaited::Responses),
             ("DONE\r\n", Awaited::Responses),
             ("a1 APPEND x {5}\r\n", Awaited::Continuation),
             ("a1 SEARCH {5+}\r\n", Awaited::Responses),

@@ -56,6 +56,7 @@ impl Session {
         let name = wire::folder(folder).ok_or_else(|| {
             self.unfit(folder, Kind::Config, "its name holds a line end or a NUL")
         })?;
+        self.witness.forget_view();
         let answer = self.command(&format!("EXAMINE {name}"))?;
         let opened = Opened::read(&answer);
         let uid_validity = opened.uid_validity.ok_or_else(|| {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use imap::{Authenticator, Client};
 
 use super::{Capabilities, Failure};
-use crate::connection::Connection;
+use crate::connection::Shared;
 use crate::secret::Secret;
 
 /// Who logs in, and how it is proved.
@@ -89,11 +89,11 @@ impl Way {
 
 /// Logs in; the error is the library's, to be read together with the last words.
 pub(super) fn log_in(
-    client: Client<Connection>,
+    client: Client<Shared>,
     login: &Login,
     way: Way,
     sends_at_once: bool,
-) -> Result<imap::Session<Connection>, imap::Error> {
+) -> Result<imap::Session<Shared>, imap::Error> {
     let result = match way {
         Way::LoginCommand => match login {
             Login::Password { user, password } => client.login(user, password.expose()),

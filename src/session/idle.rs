@@ -1,0 +1,184 @@
+//! IDLE (RFC 2177), and waiting without it.
+//!
+//! The library's own IDLE cannot be used: it waits for ever or panics at what servers say before
+//! or instead of the `+`, and it cannot be woken.
+
+use std::io;
+use std::time::Instant;
+
+use super::together::tag;
+use super::wire::{self, Reply, Status};
+use super::{Failure, Session};
+use crate::connection::Heard;
+
+/// A burst of announcements is drained so far, and then looked into.
+const LONGEST_BURST: u32 = 1_000;
+
+/// An IDLE that is on.
+#[derive(Debug)]
+pub(super) struct Idling {
+    pub(super) tag: String,
+    began: Instant,
+}
+
+/// What came of asking for an IDLE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// The server tells of news from now on.
+    Idling,
+    /// It does not idle, whatever it says of its capabilities.
+    Refused,
+    /// It does not answer: the session is over.
+    Silent,
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// The server tells that something is new.
+    Mail,
+    /// The time has come.
+    Time,
+    /// Somebody pulled the tether.
+    Called,
+    /// The server has ended the IDLE.
+    IdleEnded,
+}
+
+impl Session {
+    /// Says whether the server offers IDLE and has not refused it since.
+    ///
+    /// # Errors
+    /// Asking for its capabilities failed.
+    pub fn offers_idle(&mut self) -> Result<bool, Failure> {
+        Ok(!self.refuses_idle && self.capabilities()?.has("IDLE"))
+    }
+
+    /// Says whether an IDLE is on.
+    #[must_use]
+    pub fn is_idling(&self) -> bool {
+        self.idling.is_some()
+    }
+
+    /// Says whether the server told of new messages since the last look.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let view = self.witness.view();
+        view.fresh > 0 || (self.is_idling() && view.was_told)
+    }
+
+    /// Asks for an IDLE. A NOOP before it makes the server tell what came since the last command:
+    /// some tell only what comes while they idle.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn begin_idle(&mut self) -> Result<Begun, Failure> {
+        if self.swallows_commands {
+            self.command("NOOP")?;
+        }
+        self.begin()?;
+        let noop = if self.swallows_commands {
+            String::new()
+        } else {
+            format!("{} NOOP\r\n", self.next_tag())
+        };
+        let tag = self.next_tag();
+        let text = format!("{noop}{tag} IDLE\r\n");
+        let due = Instant::now() + self.patience.prompt;
+        let answered = self.write(&text).and_then(|()| {
+            self.connection.connection().answer_by(Some(due));
+            self.read_begin_of_idle(&tag)
+        });
+        self.connection.connection().answer_by(None);
+        match answered {
+            Ok(Begun::Idling) => {
+                self.witness.forget_told();
+                let began = Instant::now();
+                self.idling = Some(Idling { tag, began });
+                Ok(Begun::Idling)
+            }
+            Ok(begun) => {
+                self.refuses_idle = true;
+                Ok(begun)
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.is_usable = false;
+                Ok(Begun::Silent)
+            }
+            Err(error) => Err(self.lost(&error)),
+        }
+    }
+
+    /// Reads up to the `+`; what comes before it is noted in passing, whatever it is.
+    fn read_begin_of_idle(&mut self, awaited: &str) -> io::Result<Begun> {
+        loop {
+            let response = self.connection.connection().next_response()?;
+            if response.starts_with(b"+") {
+                return Ok(Begun::Idling);
+            }
+            if tag(&response) == Some(awaited) {
+                return Ok(Begun::Refused);
+            }
+        }
+    }
+
+    /// Waits, idling or not, until the server tells of news, and not past this moment. An IDLE
+    /// ends in its own time before that. A burst of news is heard to its end.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn await_news(&mut self, until: Instant) -> Result<Waited, Failure> {
+        self.begin()?;
+        let until = match &self.idling {
+            Some(idling) => until.min(idling.began + self.patience.idle),
+            None => until,
+        };
+        for _ in 0..LONGEST_BURST {
+            let has_news = self.has_news();
+            let limit = if has_news { Instant::now() } else { until };
+            let heard = self.connection.connection().hear(limit);
+            match heard.map_err(|error| self.lost(&error))? {
+                Heard::Time if has_news => return Ok(Waited::Mail),
+                Heard::Time => return Ok(Waited::Time),
+                Heard::Called => return Ok(Waited::Called),
+                Heard::Response(response) => {
+                    if let Some(end) = self.end_by(&response)? {
+                        return Ok(end);
+                    }
+                }
+            }
+        }
+        Ok(if self.has_news() {
+            Waited::Mail
+        } else {
+            Waited::Time
+        })
+    }
+
+    /// What ends the wait although nobody told it to: a farewell, or the end of the IDLE.
+    fn end_by(&mut self, response: &[u8]) -> Result<Option<Waited>, Failure> {
+        if response.starts_with(b"*") {
+            return match wire::status(response) {
+                Some((Status::Bye, reply)) => Err(self.farewell(reply)),
+                _ => Ok(None),
+            };
+        }
+        let idle = self.idling.as_ref().map(|idling| idling.tag.as_str());
+        if idle.is_none() || tag(response) != idle {
+            return Ok(None);
+        }
+        let has_news = self.has_news();
+        self.idling = None;
+        Ok(Some(if has_news {
+            Waited::Mail
+        } else {
+            Waited::IdleEnded
+        }))
+    }
+
+    fn farewell(&mut self, reply: Reply) -> Failure {
+        self.is_usable = false;
+        self.idling = None;
+        Failure::Bye(reply)
+    }
+}
