@@ -7,17 +7,25 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use log::{debug, warn};
 
-use crate::config::{Server, SourceConfig};
+use crate::config::SourceConfig;
 use crate::connection::{Bounds, Trust};
 use crate::error::{Error, Kind, Result};
-use crate::message::{Identity, Listed, Mailbox, Uid, UidSet, UidValidity};
-use crate::secret::{Password, Secret};
-use crate::session::{Failure, Login, Session, Unopened};
+use crate::message::{Identity, Listed, Mailbox, Uid, UidSet};
+use crate::secret::Secret;
+use crate::session::{Failure, Login, Session};
 use crate::sync::{Fetched, Search, Source};
 
+mod access;
 mod answers;
+mod listing;
+mod wait;
 
-use answers::{read_bodies, read_listing};
+pub use wait::{News, Waiting};
+
+use access::Access;
+use answers::read_bodies;
+use listing::Ahead;
+use wait::Habits;
 
 /// Messages listed by one command: some 5,500 octets of UIDs at most, of the 8,000 that a command
 /// line may have (RFC 7162 4).
@@ -34,33 +42,24 @@ const LISTING: &str = "(UID RFC822.SIZE INTERNALDATE FLAGS \
 /// takes, because some servers give sizes that are wrong.
 const SMALLEST_ALLOWANCE: u64 = 48 * 1024 * 1024;
 
-/// Messages of one listing that each break the connection, as far as it is put up with: more, and
-/// it is the server. Each costs some ten log-ins until it is found.
-const BREAKERS_BORNE: u32 = 10;
-
 /// The mailbox mail comes from, on its server.
 pub struct ImapSource {
     access: Access,
     session: Option<Session>,
-    uid_validity: UidValidity,
+    /// The folder as it was when it was looked at last.
+    mailbox: Mailbox,
     /// What the last listing said, to bound what a fetch may cost and to know again what it gives.
     listed: BTreeMap<Uid, Expected>,
+    ahead: Ahead,
+    habits: Habits,
+    /// Mail came while there was no session to be told of it.
+    has_missed_news: bool,
 }
 
 /// What a listing said of a message.
 struct Expected {
     size: u64,
     identity: Identity,
-}
-
-/// All that is needed to open it again.
-struct Access {
-    server: Server,
-    folder: String,
-    login: Login,
-    password: Password,
-    trust: Trust,
-    bounds: Bounds,
 }
 
 impl ImapSource {
@@ -96,8 +95,11 @@ impl ImapSource {
         let source = ImapSource {
             access,
             session: Some(session),
-            uid_validity: mailbox.uid_validity,
+            mailbox,
             listed: BTreeMap::new(),
+            ahead: Ahead::default(),
+            habits: Habits::default(),
+            has_missed_news: false,
         };
         Ok((source, mailbox))
     }
@@ -119,10 +121,13 @@ impl ImapSource {
         Ok(self.session.insert(session))
     }
 
-    fn reopen(&self) -> Result<Session> {
+    fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
-        let (session, mailbox) = self.access.open()?;
-        if mailbox.uid_validity == self.uid_validity {
+        let (mut session, mailbox) = self.access.open()?;
+        if mailbox.uid_validity == self.mailbox.uid_validity {
+            self.habits.shape(&mut session);
+            // What came while there was no session, nobody tells any more.
+            self.has_missed_news |= mailbox.uid_next > self.mailbox.uid_next;
             return Ok(session);
         }
         let error = Error::new(
@@ -149,53 +154,6 @@ impl ImapSource {
             let place = crate::connection::place(&self.access.server);
             Error::new(Kind::Unavailable, place, failure).during(doing)
         })
-    }
-
-    /// Lists these messages; a failure is narrowed down to the message to blame, which is left out.
-    fn list_some(
-        &mut self,
-        uids: &[Uid],
-        breakers: &mut u32,
-        into: &mut Vec<Listed>,
-    ) -> Result<()> {
-        let set: UidSet = uids.iter().copied().collect();
-        let mut failure = match self
-            .session()?
-            .command(&format!("UID FETCH {set} {LISTING}"))
-        {
-            Ok(answer) => {
-                into.extend(read_listing(&answer, &set));
-                return Ok(());
-            }
-            Err(failure) => failure,
-        };
-        let (first, second) = uids.split_at(uids.len() / 2);
-        if !first.is_empty() {
-            self.list_some(first, breakers, into)?;
-            return self.list_some(second, breakers, into);
-        }
-        // One message alone; a connection may break by chance.
-        if !failure.leaves_session_usable() {
-            match self
-                .session()?
-                .command(&format!("UID FETCH {set} {LISTING}"))
-            {
-                Ok(answer) => {
-                    into.extend(read_listing(&answer, &set));
-                    return Ok(());
-                }
-                Err(again) => failure = again,
-            }
-        }
-        if !failure.leaves_session_usable() {
-            *breakers += 1;
-        }
-        if *breakers > BREAKERS_BORNE {
-            let place = crate::connection::place(&self.access.server);
-            return Err(Error::new(Kind::Unavailable, place, failure).during("listing messages"));
-        }
-        warn!("the source cannot list message UID {set}: {failure}");
-        Ok(())
     }
 
     /// What the response to a fetch of these messages may cost.
@@ -246,10 +204,12 @@ impl Source for ImapSource {
         } else {
             uids.iter().collect()
         };
-        let mut listed = Vec::with_capacity(uids.len());
-        let mut breakers = 0;
-        for some in uids.chunks(LISTED_AT_ONCE) {
-            self.list_some(some, &mut breakers, &mut listed)?;
+        let mut listed = self.ahead.take(&uids).unwrap_or_default();
+        if listed.is_empty() {
+            let mut breakers = 0;
+            for some in uids.chunks(LISTED_AT_ONCE) {
+                self.list_some(some, &mut breakers, &mut listed)?;
+            }
         }
         listed.sort_by_key(|listed| listed.uid);
         self.listed = listed
@@ -297,34 +257,6 @@ impl std::fmt::Debug for ImapSource {
         f.debug_struct("ImapSource")
             .field("folder", &self.access.folder)
             .finish_non_exhaustive()
-    }
-}
-
-impl Access {
-    fn open(&self) -> Result<(Session, Mailbox)> {
-        let mut session = Session::open(&self.server, &self.trust, &self.bounds, &self.login)
-            .map_err(|unopened| self.explain(unopened))?;
-        match session.examine(&self.folder) {
-            Ok(mailbox) => Ok((session, mailbox)),
-            Err(error) => {
-                session.logout();
-                Err(error)
-            }
-        }
-    }
-
-    /// Adds which field to look at when the log-in is refused.
-    fn explain(&self, unopened: Unopened) -> Error {
-        let error = Error::from(unopened);
-        if error.kind() != Kind::Refused {
-            return error;
-        }
-        let field = match &self.password {
-            Password::Given(_) => "source_pass",
-            Password::Command(_) => "the output of source_pass_command",
-            Password::File(_) => "the first line of source_pass_file",
-        };
-        error.remedy(format!("correct source_user or {field}"))
     }
 }
 

@@ -1,0 +1,47 @@
+//! How the mailbox is opened, and opened again.
+
+use crate::config::Server;
+use crate::connection::{Bounds, Trust};
+use crate::error::{Error, Kind, Result};
+use crate::message::Mailbox;
+use crate::secret::Password;
+use crate::session::{Login, Session, Unopened};
+
+/// All that is needed to open it again.
+pub(super) struct Access {
+    pub(super) server: Server,
+    pub(super) folder: String,
+    pub(super) login: Login,
+    pub(super) password: Password,
+    pub(super) trust: Trust,
+    pub(super) bounds: Bounds,
+}
+
+impl Access {
+    /// Logs in and opens the folder.
+    pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
+        let mut session = Session::open(&self.server, &self.trust, &self.bounds, &self.login)
+            .map_err(|unopened| self.explain(unopened))?;
+        match session.examine(&self.folder) {
+            Ok(mailbox) => Ok((session, mailbox)),
+            Err(error) => {
+                session.logout();
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds which field to look at when the log-in is refused.
+    fn explain(&self, unopened: Unopened) -> Error {
+        let error = Error::from(unopened);
+        if error.kind() != Kind::Refused {
+            return error;
+        }
+        let field = match &self.password {
+            Password::Given(_) => "source_pass",
+            Password::Command(_) => "the output of source_pass_command",
+            Password::File(_) => "the first line of source_pass_file",
+        };
+        error.remedy(format!("correct source_user or {field}"))
+    }
+}

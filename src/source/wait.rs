@@ -1,0 +1,231 @@
+//! Waiting for new mail on the open session, and looking what is new.
+
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+
+use super::answers::read_listing;
+use super::{Ahead, ImapSource, LISTING};
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::message::{Mailbox, Uid, UidSet};
+use crate::session::{Begun, Failure, Session, Waited, fetched, uid};
+
+/// More new messages than this are not listed by the look itself: the answer could be of any size.
+const LISTED_BY_LOOK: u32 = 200;
+
+/// A server that so often in a row does not answer to IDLE is polled from then on.
+const SILENCES_BORNE: u32 = 2;
+
+/// How to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whether IDLE may be used.
+    pub idles: bool,
+    /// How long to wait where IDLE is not used.
+    pub poll_interval: Duration,
+    /// When it ends at the latest.
+    pub until: Instant,
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The server told of new mail.
+    Mail,
+    /// The time is up; a server may forget to tell.
+    Time,
+    /// Somebody called by the tether.
+    Called,
+}
+
+/// What was learned of the server that its next session shows again.
+#[derive(Debug, Default)]
+pub(super) struct Habits {
+    /// So often in a row it did not answer to IDLE.
+    silences: u32,
+    swallows_commands: bool,
+    /// How it was said that the folder is watched.
+    told: Option<String>,
+}
+
+impl Habits {
+    /// Treats a new session as the ones before it had to be treated.
+    pub(super) fn shape(&self, session: &mut Session) {
+        if self.swallows_commands {
+            session.give_one_by_one();
+        }
+    }
+}
+
+impl ImapSource {
+    /// Waits for news: by IDLE where the server offers it and it may be used, else until the poll
+    /// interval has passed; never longer than an IDLE may last. It returns at once if the server
+    /// told of new mail since the last [`look`](ImapSource::look), and if the session broke since.
+    /// A pass must follow a look, and a look the wait, whatever ended it.
+    ///
+    /// # Errors
+    /// The connection broke. The next look opens another.
+    pub fn wait(&mut self, how: Waiting) -> Result<News> {
+        self.ahead = Ahead::default();
+        let waited = self.wait_on_session(how);
+        if let Some(session) = &self.session {
+            self.habits.swallows_commands |= session.swallows_commands();
+        }
+        waited.map_err(|failure| {
+            let place = crate::connection::place(&self.access.server);
+            Error::new(Kind::Unavailable, place, failure).during("waiting for new mail")
+        })
+    }
+
+    /// How the folder is watched, for a person: `IDLE`, or `polling every 60 s`.
+    #[must_use]
+    pub fn waits_by(&self, how: Waiting) -> String {
+        let idles = self.session.as_ref().is_some_and(Session::is_idling);
+        if idles {
+            return "IDLE".to_owned();
+        }
+        format!("polling every {} s", how.poll_interval.as_secs())
+    }
+
+    /// The folder as it is now, for the next pass: on the open session with one round trip, on a
+    /// new one if the old broke. Few new messages are listed at once, so that the pass need not.
+    ///
+    /// # Errors
+    /// As for [`open`](ImapSource::open).
+    pub fn look(&mut self) -> Result<Mailbox> {
+        self.ahead = Ahead::default();
+        let usable = self.session.take().filter(Session::is_usable);
+        if let Some(mut session) = usable {
+            match self.glance(&mut session) {
+                Ok(Some(mailbox)) => return Ok(self.keep(session, mailbox)),
+                Ok(None) => {
+                    let mailbox = session.examine(&self.access.folder)?;
+                    return Ok(self.keep(session, mailbox));
+                }
+                Err(failure) => {
+                    debug!("looking for new mail: {failure}");
+                    self.habits.swallows_commands |= session.swallows_commands();
+                }
+            }
+        }
+        let (mut session, mailbox) = self.access.open()?;
+        self.habits.shape(&mut session);
+        Ok(self.keep(session, mailbox))
+    }
+
+    fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {
+        self.session = Some(session);
+        self.mailbox = mailbox;
+        self.has_missed_news = false;
+        mailbox
+    }
+
+    fn wait_on_session(&mut self, how: Waiting) -> Result<News, Failure> {
+        let may_idle = how.idles && self.habits.silences < SILENCES_BORNE;
+        let Some(session) = self.session.as_mut().filter(|session| session.is_usable()) else {
+            return Ok(News::Time);
+        };
+        if self.has_missed_news || session.has_news() {
+            return Ok(News::Mail);
+        }
+        if may_idle && !session.is_idling() && session.offers_idle()? {
+            match session.begin_idle()? {
+                Begun::Idling => self.habits.silences = 0,
+                Begun::Refused => debug!("the source announces IDLE and does not idle"),
+                Begun::Silent => {
+                    self.habits.silences += 1;
+                    // Perhaps it lost what came in the same packet as the NOOP.
+                    self.habits.swallows_commands = true;
+                    warn!("the source announces IDLE and does not answer to it");
+                    return Ok(News::Time);
+                }
+            }
+        }
+        self.tell(how);
+        loop {
+            let Some(session) = self.session.as_mut() else {
+                return Ok(News::Time);
+            };
+            let until = if session.is_idling() {
+                how.until
+            } else {
+                how.until.min(Instant::now() + how.poll_interval)
+            };
+            match session.await_news(until)? {
+                Waited::Mail => return Ok(News::Mail),
+                Waited::Time => return Ok(News::Time),
+                Waited::Called => return Ok(News::Called),
+                Waited::IdleEnded => debug!("the source ended the IDLE; waiting without it"),
+            }
+        }
+    }
+
+    /// Says once that the wait has begun, and again when the manner changes.
+    fn tell(&mut self, how: Waiting) {
+        let manner = self.waits_by(how);
+        if self.habits.told.as_ref() != Some(&manner) {
+            info!("watching {} by {manner}", Foreign::new(&self.access.folder));
+            self.habits.told = Some(manner);
+        }
+    }
+
+    /// Asks what came, in one write. Within one session UIDVALIDITY cannot change (RFC 3501
+    /// 2.3.1.1), and UIDs only rise. None if the server refuses to say, or contradicts itself: it
+    /// told of mail that is not there, and perhaps the folder is another.
+    fn glance(&mut self, session: &mut Session) -> Result<Option<Mailbox>, Failure> {
+        let from = self.mailbox.uid_next;
+        let fresh = session.witness().view().fresh;
+        let found = if (1..=LISTED_BY_LOOK).contains(&fresh) {
+            let list = format!("UID FETCH {from}:* {LISTING}");
+            ask(session, &[&list])?.map(|answer| self.list_ahead(from, &answer))
+        } else {
+            // A session sees what it was told of: the NOOP makes the server tell.
+            let search = format!("UID SEARCH UID {from}:*");
+            ask(session, &["NOOP", &search])?.map(|answer| crate::session::found(&answer))
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        // `42:*` is answered with 41 where 41 is the last (RFC 3501 6.4.8).
+        let new: Vec<Uid> = found.into_iter().filter(|uid| *uid >= from).collect();
+        if new.is_empty() && fresh > 0 {
+            debug!("the source told of new mail, and there is none");
+            return Ok(None);
+        }
+        let highest = new.iter().max().copied();
+        let after = |uid: Uid| Uid::new(uid.get().saturating_add(1)).unwrap_or(uid);
+        let at_least = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        let told = session.witness().view().exists;
+        Ok(Some(Mailbox {
+            uid_validity: self.mailbox.uid_validity,
+            uid_next: highest.map_or(from, after),
+            exists: told.unwrap_or(self.mailbox.exists).max(at_least),
+        }))
+    }
+
+    /// Keeps what a look listed for the pass that follows, and gives the UIDs.
+    fn list_ahead(&mut self, from: Uid, answer: &[u8]) -> Vec<Uid> {
+        let uids: Vec<Uid> = fetched(answer)
+            .filter_map(|attributes| uid(&attributes))
+            .filter(|uid| *uid >= from)
+            .collect();
+        if let Some(last) = uids.iter().max() {
+            let asked: UidSet = uids.iter().copied().collect();
+            self.ahead = Ahead::of(from, *last, read_listing(answer, &asked));
+        }
+        uids
+    }
+}
+
+/// Gives commands in one write, and the answer to the last; none if it is refused.
+fn ask(session: &mut Session, commands: &[&str]) -> Result<Option<Vec<u8>>, Failure> {
+    let answers = session.together(commands)?;
+    match answers.into_iter().last() {
+        Some(Err(failure)) => {
+            debug!("the source refuses to say what is new: {failure}");
+            Ok(None)
+        }
+        answer => Ok(answer.and_then(Result::ok)),
+    }
+}
