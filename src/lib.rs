@@ -4,6 +4,8 @@
 pub mod args;
 /// The first token, with a person at a browser.
 pub mod authorize;
+/// How long to wait before the next try.
+pub mod backoff;
 /// `config.json`, as written and as meant.
 pub mod config;
 /// A TCP or TLS stream with deadlines and last words.
@@ -22,8 +24,12 @@ pub mod logging;
 pub mod message;
 /// The known name that was probably meant.
 pub mod nearest;
+/// What systemd is told.
+pub mod notify;
 /// What each invocation does.
 pub mod once;
+/// When a failure that lasts is told of.
+pub mod outage;
 /// The bar.
 pub mod progress;
 /// A value that cannot be printed; where a password comes from.
