@@ -80,6 +80,12 @@ impl Gmail {
         self.lookup = self.lookup.take().and_then(Lookup::for_another_pass);
     }
 
+    /// Ends a pass that came to its end: of the connections, one for appending and the one for
+    /// looking up stay, for messages that come soon.
+    pub fn end_pass(&mut self) {
+        self.lanes.narrow(1);
+    }
+
     /// Says whether Gmail can be asked without renewing the token.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ pub mod args;
 pub mod authorize;
 /// How long to wait before the next try.
 pub mod backoff;
+/// What a run and a resident process share.
+pub mod carrier;
 /// `config.json`, as written and as meant.
 pub mod config;
 /// A TCP or TLS stream with deadlines and last words.
@@ -26,19 +28,23 @@ pub mod message;
 pub mod nearest;
 /// What systemd is told.
 pub mod notify;
-/// What each invocation does.
+/// One run: one pass, and the end.
 pub mod once;
 /// When a failure that lasts is told of.
 pub mod outage;
+/// How long things may take.
+pub mod pace;
 /// The bar.
 pub mod progress;
 /// A value that cannot be printed; where a password comes from.
 pub mod secret;
 /// Greeting, capabilities, log-in, EXAMINE, LIST: what both sides say to a server.
 pub mod session;
+/// What the process is asked to do from outside.
+pub mod signals;
 /// Sizes as a person writes them: "10M".
 pub mod size;
-/// The mailbox mail comes from: list, fetch.
+/// The mailbox mail comes from: list, fetch, wait.
 pub mod source;
 /// What is remembered between runs.
 pub mod state;
@@ -46,6 +52,8 @@ pub mod state;
 pub mod sync;
 /// The access token: load, renew, save.
 pub mod token;
+/// Signs of life.
+pub mod vigil;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -53,36 +61,42 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::args::{Args, Command, Early};
+use crate::carrier::{Carrier, Purpose, Surroundings};
 use crate::config::{Config, Environment};
+use crate::connection::Tether;
 use crate::error::{Error, Kind, Result};
 use crate::logging::Stream;
+use crate::pace::Pace;
 use crate::progress::Screen;
+use crate::signals::Life;
+use crate::vigil::Vigil;
 
 /// What the program does with its command line, from the first word to the exit status.
 pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
-    match args::parse(words) {
-        Ok(Command::Run(args)) => run_logged(&args, environment),
-        Ok(Command::Authorize(args)) => {
-            match authorize::run(&args, environment, authorize::TO_CONSENT) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    print(io::stderr(), &error);
-                    ExitCode::from(&error)
-                }
-            }
-        }
+    ExitCode::from(run_at(words, environment, &Pace::default()))
+}
+
+/// The same at another pace, as tests want it; gives the exit status.
+pub fn run_at(words: impl Iterator<Item = OsString>, environment: &Environment, pace: &Pace) -> u8 {
+    let done = match args::parse(words) {
+        Ok(Command::Run(args)) => return run_logged(&args, environment, pace),
+        Ok(Command::Authorize(args)) => authorize::run(&args, environment, authorize::TO_CONSENT),
         Err(Early::Print(text)) => {
             print(io::stdout(), text.trim_end());
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Err(Early::Wrong(error)) => {
+        Err(Early::Wrong(error)) => Err(error),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
             print(io::stderr(), &error);
-            ExitCode::from(&error)
+            error.kind().exit_status()
         }
     }
 }
 
-fn run_logged(args: &Args, environment: &Environment) -> ExitCode {
+fn run_logged(args: &Args, environment: &Environment, pace: &Pace) -> u8 {
     let screen = Screen::new();
     let done = logging::begin(
         args.log,
@@ -90,18 +104,18 @@ fn run_logged(args: &Args, environment: &Environment) -> ExitCode {
         environment.journal_stream.as_deref(),
         &screen,
     )
-    .and_then(|()| run_once(args, environment, &screen));
+    .and_then(|()| carry(args, environment, pace, &screen));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             let error = error.or_usual_remedy();
             tell(&error, args.log);
-            ExitCode::from(&error)
+            error.kind().exit_status()
         }
     }
 }
 
-fn run_once(args: &Args, environment: &Environment, screen: &Screen) -> Result<()> {
+fn carry(args: &Args, environment: &Environment, pace: &Pace, screen: &Screen) -> Result<()> {
     for option in &args.ineffective {
         log::info!("{option} has no effect without --watch");
     }
@@ -109,8 +123,26 @@ fn run_once(args: &Args, environment: &Environment, screen: &Screen) -> Result<(
     for warning in config.warnings() {
         log::warn!("{warning}");
     }
+    let around = surroundings(pace, screen)?;
+    let purpose = if args.dry_run {
+        Purpose::Rehearse
+    } else {
+        Purpose::Carry
+    };
     let state = once::state_file(args, environment);
-    once::run(args, &config, &state, screen)
+    let carrier = Carrier::begin(config, &state, purpose, &around)?;
+    once::run(args, carrier, &around.orders)
+}
+
+fn surroundings<'a>(pace: &'a Pace, screen: &'a Screen) -> Result<Surroundings<'a>> {
+    let tether = Tether::new().map_err(|error| Error::new(Kind::Internal, "pipe", error))?;
+    Ok(Surroundings {
+        screen,
+        pace,
+        orders: signals::hear(Life::OnePass, tether.clone())?,
+        tether,
+        vigil: Vigil::default(),
+    })
 }
 
 /// Tells what ended a run: in the log, and on standard error unless that is the log.

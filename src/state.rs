@@ -246,6 +246,20 @@ impl State {
         self.settled.contains(uid) || self.parked.contains_key(&uid)
     }
 
+    /// When something is to be tried again, though nothing new came: parked messages, and a pass by
+    /// date that waits for some.
+    pub fn next_tries(&self, now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+        let waits = self.date_pass.as_ref().map(|_| now + TimeDelta::minutes(1));
+        let parked = self.parked.values().map(move |parked| {
+            if parked.is_due(now) {
+                now
+            } else {
+                parked.retry_after
+            }
+        });
+        parked.chain(waits)
+    }
+
     /// The parked messages of this id and header that were sent without an answer.
     pub fn twins_in_doubt<'a>(
         &'a self,

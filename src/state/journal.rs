@@ -22,8 +22,9 @@ pub struct Store {
     /// The serial number of the snapshot that lies on the disk.
     serial: u64,
     journal: Journal,
-    /// Events since the last fold.
+    /// Events since the last fold, and their octets in the journal.
     unfolded: usize,
+    unfolded_octets: u64,
 }
 
 /// How the journal file stands.
@@ -60,6 +61,7 @@ impl Store {
             serial: loaded.serial,
             journal: Journal::Untouched,
             unfolded: loaded.replayed,
+            unfolded_octets: 0,
         };
         if loaded.found == Found::Unreadable {
             store.unfolded += 1;
@@ -80,6 +82,7 @@ impl Store {
             serial: loaded.serial,
             journal: Journal::Rehearsed,
             unfolded: 0,
+            unfolded_octets: 0,
         })
     }
 
@@ -93,6 +96,12 @@ impl Store {
     #[must_use]
     pub fn has_news(&self) -> bool {
         self.unfolded > 0
+    }
+
+    /// How many octets were written to the journal since the last fold.
+    #[must_use]
+    pub fn unfolded_octets(&self) -> u64 {
+        self.unfolded_octets
     }
 
     /// Remembers an event: in memory, and as a journal line that outlasts this process.
@@ -119,6 +128,7 @@ impl Store {
         }
         self.append(&lines)?;
         self.unfolded += events.len();
+        self.unfolded_octets += lines.len() as u64;
         for event in events {
             self.state.apply(event);
         }
@@ -154,6 +164,7 @@ impl Store {
             .map_err(|error| failed(self.disk.as_ref(), &Name::Snapshot, &error))?;
         self.serial = serial;
         self.unfolded = 0;
+        self.unfolded_octets = 0;
         // From here on the journal's first line names an older snapshot: it counts no longer.
         if self.journal == Journal::Open || self.journal_has_something()? {
             self.disk

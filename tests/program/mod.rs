@@ -69,7 +69,12 @@ impl Home {
 
     /// Changes fields of the configuration; null takes one out.
     pub fn configure(&self, fields: &Value) {
-        let mut config: Value = serde_json::from_str(&self.read("config.json")).unwrap();
+        self.configure_text(&self.read("config.json"), fields);
+    }
+
+    /// Makes this the configuration, with fields of it changed.
+    pub fn configure_text(&self, config: &str, fields: &Value) {
+        let mut config: Value = serde_json::from_str(config).unwrap();
         for (name, value) in fields.as_object().unwrap() {
             match value {
                 Value::Null => config.as_object_mut().unwrap().remove(name),
@@ -139,15 +144,24 @@ impl Home {
         self.let_pass_for("sync_state.json", minutes);
     }
 
+    /// The same for seconds.
+    pub fn let_pass_seconds(&self, seconds: i64) {
+        self.let_pass_by("sync_state.json", chrono::TimeDelta::seconds(seconds));
+    }
+
     /// The same for a state file of another name.
     pub fn let_pass_for(&self, state: &str, minutes: i64) {
+        self.let_pass_by(state, chrono::TimeDelta::minutes(minutes));
+    }
+
+    fn let_pass_by(&self, state: &str, time: chrono::TimeDelta) {
         for name in [state, &format!("{state}.journal")] {
             let Ok(text) = fs::read_to_string(self.path(name)) else {
                 continue;
             };
             let aged: Vec<String> = match serde_json::from_str::<Value>(&text) {
-                Ok(whole) => vec![aged(whole, minutes).to_string()],
-                Err(_) => text.lines().map(|line| aged_line(line, minutes)).collect(),
+                Ok(whole) => vec![aged(whole, time).to_string()],
+                Err(_) => text.lines().map(|line| aged_line(line, time)).collect(),
             };
             self.write(name, &(aged.join("\n") + "\n"));
         }
@@ -186,31 +200,26 @@ impl Ran {
     }
 }
 
-fn aged_line(line: &str, minutes: i64) -> String {
-    serde_json::from_str(line).map_or_else(
-        |_| line.to_owned(),
-        |value| aged(value, minutes).to_string(),
-    )
+fn aged_line(line: &str, time: chrono::TimeDelta) -> String {
+    serde_json::from_str(line)
+        .map_or_else(|_| line.to_owned(), |value| aged(value, time).to_string())
 }
 
-fn aged(value: Value, minutes: i64) -> Value {
+fn aged(value: Value, time: chrono::TimeDelta) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields
                 .into_iter()
                 .map(|(name, value)| match value.as_str() {
-                    Some(time) if ["at", "retry_after"].contains(&name.as_str()) => {
-                        let time: chrono::DateTime<chrono::Utc> = time.parse().unwrap();
-                        (name, json!(time - chrono::TimeDelta::minutes(minutes)))
+                    Some(at) if ["at", "retry_after"].contains(&name.as_str()) => {
+                        let at: chrono::DateTime<chrono::Utc> = at.parse().unwrap();
+                        (name, json!(at - time))
                     }
-                    _ => (name, aged(value, minutes)),
+                    _ => (name, aged(value, time)),
                 })
                 .collect(),
         ),
-        Value::Array(values) => values
-            .into_iter()
-            .map(|value| aged(value, minutes))
-            .collect(),
+        Value::Array(values) => values.into_iter().map(|value| aged(value, time)).collect(),
         other => other,
     }
 }

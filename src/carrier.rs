@@ -1,0 +1,386 @@
+//! What a run and a resident process share: the lock and the state, both servers, and one pass.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use chrono::{DateTime, Utc};
+
+use crate::config::Config;
+use crate::connection::Tether;
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::gmail::Gmail;
+use crate::lock::{Lock, Taken};
+use crate::message::{Listed, Mailbox};
+use crate::pace::Pace;
+use crate::progress::{Bar, Screen};
+use crate::signals::Orders;
+use crate::source::{ImapSource, News, Waiting};
+use crate::state::disk::Folder;
+use crate::state::journal::Store;
+use crate::state::{Account, Event, State, budget};
+use crate::sync::{Nobody, Pass, Rehearsed, Report, Target};
+use crate::vigil::Vigil;
+
+mod login;
+mod oversight;
+mod settings;
+
+pub use oversight::{STEP, Side};
+
+use oversight::{OverseenSource, OverseenTarget, Oversight};
+use settings::{gmail_settings, settings_of};
+
+/// What a carrier needs of the process that it lives in.
+pub struct Surroundings<'a> {
+    /// The terminal.
+    pub screen: &'a Screen,
+    /// How long things may take.
+    pub pace: &'a Pace,
+    /// What ends waits on all connections.
+    pub tether: Tether,
+    /// What was asked for from outside.
+    pub orders: Arc<Orders>,
+    /// Who must hear that there is life.
+    pub vigil: Vigil,
+}
+
+/// Carries mail of one account, with the lock held.
+pub struct Carrier<'a> {
+    config: Config,
+    lock: Lock,
+    store: Store,
+    around: &'a Surroundings<'a>,
+    source: Option<ImapSource>,
+    gmail: Option<Gmail>,
+    /// When Gmail was last asked something.
+    gmail_used: Option<Instant>,
+    /// Since when there is something to fold.
+    unfolded_since: Option<DateTime<Utc>>,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// With the messages.
+    pub report: Report,
+    /// Whether Gmail was asked, and so works.
+    pub asked_gmail: bool,
+}
+
+/// What ended a pass before its end, and on which side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Who is to blame.
+    pub side: Side,
+    /// What happened.
+    pub error: Error,
+}
+
+/// Whether anything is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Mail is carried.
+    Carry,
+    /// It is only said what would be carried.
+    Rehearse,
+}
+
+impl<'a> Carrier<'a> {
+    /// Takes the lock and loads the state.
+    ///
+    /// # Errors
+    /// Another run holds the lock ([`Kind::Resting`]), or the state cannot be used or is another
+    /// account's.
+    pub fn begin(
+        config: Config,
+        state: &Path,
+        purpose: Purpose,
+        around: &'a Surroundings<'a>,
+    ) -> Result<Carrier<'a>> {
+        let lock = take_lock(state)?;
+        let now = around.pace.calendar.now();
+        let disk = Box::new(Folder::of(state));
+        let mut store = match purpose {
+            Purpose::Carry => Store::load(disk, now)?,
+            Purpose::Rehearse => Store::rehearse(disk, now)?,
+        };
+        adopt(&mut store, &config, state)?;
+        Ok(Carrier {
+            config,
+            lock,
+            store,
+            around,
+            source: None,
+            gmail: None,
+            gmail_used: None,
+            unfolded_since: None,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.store.state()
+    }
+
+    /// Until when Gmail rests, if it does.
+    #[must_use]
+    pub fn rests_until(&self) -> Option<DateTime<Utc>> {
+        budget::rests_until(&self.store.state().gmail, self.now())
+    }
+
+    /// How the source's mailbox is now, on the session that there is or a new one; and the time
+    /// just before it was looked at.
+    ///
+    /// # Errors
+    /// The source is unavailable or refuses the log-in, now or a moment ago.
+    pub fn look(&mut self) -> Result<(Mailbox, DateTime<Utc>)> {
+        self.around.vigil.vouch(oversight::STEP);
+        let started = self.now();
+        let Some(mut source) = self.source.take() else {
+            return Ok((self.open()?, started));
+        };
+        match source.look() {
+            Ok(mailbox) => {
+                self.source = Some(source);
+                Ok((mailbox, started))
+            }
+            Err(error) => Err(self.learn(error, started)),
+        }
+    }
+
+    /// One pass over the mailbox as it was just looked at, and what it teaches about both servers.
+    ///
+    /// # Errors
+    /// What ended the pass before its end; what settled before stands in the journal.
+    pub fn pass(&mut self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<Passed, Failed> {
+        let Some(source) = &mut self.source else {
+            return Err(Failed {
+                side: Side::Here,
+                error: not_open(),
+            });
+        };
+        let settings = gmail_settings(&self.config, self.store.state(), self.around, false);
+        let gmail = self.gmail.get_or_insert_with(|| Gmail::new(settings));
+        gmail.begin_pass(0);
+        let oversight = Oversight::new(&self.around.orders, &self.around.vigil);
+        let calendar = self.around.pace.calendar;
+        let done = Pass {
+            source: &mut OverseenSource::new(source, &oversight),
+            target: &mut OverseenTarget::new(gmail, &oversight),
+            store: &mut self.store,
+            settings: &settings_of(&self.config),
+            progress: &mut Bar::new(self.around.screen),
+            now: &|| calendar.now(),
+        }
+        .run(mailbox, started);
+        gmail.end_pass();
+        let asked_gmail = oversight.gmail_was_asked();
+        if self.store.has_news() {
+            self.unfolded_since.get_or_insert(started);
+        }
+        if asked_gmail {
+            self.gmail_used = Some(Instant::now());
+        }
+        match (done, oversight.failed()) {
+            (Ok(report), _) => {
+                tell(&report);
+                Ok(Passed {
+                    report,
+                    asked_gmail,
+                })
+            }
+            (Err(error), Side::Source) => Err(Failed {
+                side: Side::Source,
+                error: self.learn(error, started),
+            }),
+            (Err(error), side) => Err(Failed { side, error }),
+        }
+    }
+
+    /// Says for each message what a pass would do, and moves nothing.
+    ///
+    /// # Errors
+    /// As for [`look`](Carrier::look), and Gmail's.
+    pub fn rehearse(&mut self, tell: &mut dyn FnMut(&Listed, Rehearsed)) -> Result<()> {
+        let (mailbox, _) = self.look()?;
+        let Some(source) = &mut self.source else {
+            return Err(not_open());
+        };
+        let settings = gmail_settings(&self.config, self.store.state(), self.around, true);
+        let gmail = self.gmail.insert(Gmail::new(settings));
+        let can_ask = gmail.has_valid_token()?;
+        let oversight = Oversight::new(&self.around.orders, &self.around.vigil);
+        let target: &mut dyn Target = if can_ask { gmail } else { &mut Nobody };
+        let calendar = self.around.pace.calendar;
+        Pass {
+            source: &mut OverseenSource::new(source, &oversight),
+            target: &mut OverseenTarget::new(target, &oversight),
+            store: &mut self.store,
+            settings: &settings_of(&self.config),
+            progress: &mut (),
+            now: &|| calendar.now(),
+        }
+        .rehearse(&mailbox, can_ask, tell)
+    }
+
+    /// Waits for news of the source.
+    ///
+    /// # Errors
+    /// The source broke the connection, or does not answer.
+    pub fn wait(&mut self, waiting: Waiting) -> Result<News> {
+        match &mut self.source {
+            Some(source) => source.wait(waiting),
+            None => Err(not_open()),
+        }
+    }
+
+    /// Takes leave of Gmail; the next question connects anew, with the token as it is then.
+    pub fn leave_gmail(&mut self) {
+        self.gmail_used = None;
+        if let Some(mut gmail) = self.gmail.take() {
+            gmail.close();
+        }
+    }
+
+    /// Takes leave of the source.
+    pub fn leave_source(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.logout();
+        }
+    }
+
+    /// Since when Gmail was not asked anything, if connections to it are kept.
+    #[must_use]
+    pub fn gmail_rests_since(&self) -> Option<Instant> {
+        self.gmail_used
+    }
+
+    /// How much waits in the journal to be folded, in octets.
+    #[must_use]
+    pub fn unfolded(&self) -> u64 {
+        self.store.unfolded_octets()
+    }
+
+    /// Since when something waits to be folded.
+    #[must_use]
+    pub fn unfolded_since(&self) -> Option<DateTime<Utc>> {
+        self.unfolded_since
+    }
+
+    /// Folds the journal into the snapshot, if there is something in it.
+    ///
+    /// # Errors
+    /// [`Kind::Disk`]
+    pub fn fold(&mut self) -> Result<()> {
+        self.store.fold(self.now())?;
+        self.unfolded_since = None;
+        Ok(())
+    }
+
+    /// Notes that a pass came to its end.
+    ///
+    /// # Errors
+    /// [`Kind::Disk`]
+    pub fn touch(&self) -> Result<()> {
+        self.lock.touch(SystemTime::now())
+    }
+
+    /// Goes by another configuration of the same account from now on.
+    ///
+    /// # Errors
+    /// It is another account's ([`Kind::Config`]): the old one stays.
+    pub fn reconfigure(&mut self, config: Config) -> Result<()> {
+        if account_of(&config) != account_of(&self.config) {
+            let place = Foreign::new(&config.source_account()).to_string();
+            let what = "this is the configuration of another account";
+            return Err(Error::new(Kind::Config, place, what)
+                .remedy("start another process for it, with a --state-file of its own"));
+        }
+        self.leave_source();
+        self.leave_gmail();
+        self.config = config;
+        Ok(())
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.around.pace.calendar.now()
+    }
+}
+
+fn take_lock(state: &Path) -> Result<Lock> {
+    match Lock::take(state)? {
+        Taken::Ours(mut lock) => {
+            lock.sign(std::process::id())?;
+            Ok(lock)
+        }
+        Taken::Busy { path, holder } => {
+            let holder = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let what = format!("another run holds the lock{holder}");
+            Err(Error::new(Kind::Resting, path.display(), what))
+        }
+    }
+}
+
+/// Makes a state that is nobody's this account's, and refuses one that is another's.
+fn adopt(store: &mut Store, config: &Config, path: &Path) -> Result<()> {
+    let ours = account_of(config);
+    match &store.state().account {
+        Some(account) if *account == ours => Ok(()),
+        Some(account) => Err(Error::new(
+            Kind::Config,
+            path.display(),
+            format!(
+                "this state is of {} to {}, and the configuration says {} to {}",
+                Foreign::new(&account.source),
+                Foreign::new(&account.target),
+                Foreign::new(&ours.source),
+                Foreign::new(&ours.target),
+            ),
+        )
+        .remedy("give each account its own --state-file")),
+        None => store.record(Event::Account(ours)),
+    }
+}
+
+fn account_of(config: &Config) -> Account {
+    Account {
+        source: config.source_account(),
+        target: config.target_account(),
+    }
+}
+
+fn tell(report: &Report) {
+    if report.is_quiet() {
+        log::debug!("nothing new");
+    } else {
+        log::info!("{report}");
+    }
+}
+
+fn not_open() -> Error {
+    Error::new(Kind::Internal, "source", "there is no session")
+}
+
+/// The one failure of two that needs a person most; the other is logged.
+///
+/// # Errors
+/// One of the two failed.
+pub fn both<T>(done: Result<T>, remembered: Result<()>) -> Result<T> {
+    match (done, remembered) {
+        (Err(one), Err(other)) => {
+            log::error!("{other}");
+            Err(one.worse(other))
+        }
+        (Ok(done), Ok(())) => Ok(done),
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
+    }
+}

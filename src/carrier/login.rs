@@ -1,0 +1,85 @@
+//! Logging in to the source, and what its refusals teach.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::settings::bounds;
+use super::{Carrier, both};
+use crate::connection::place;
+use crate::error::{Error, Kind, Result};
+use crate::message::Mailbox;
+use crate::source::ImapSource;
+use crate::state::{Event, SourceMemory, login_step};
+
+impl Carrier<'_> {
+    /// Logs in to the source, unless it refused us a moment ago: a server that bans who comes too
+    /// often with a wrong password would lock out its own owner.
+    pub(super) fn open(&mut self) -> Result<Mailbox> {
+        let now = self.now();
+        let before = &self.store.state().source;
+        if let Some(until) = must_wait(before, &self.config.credentials_stamp(), now) {
+            return Err(self.waits(before, until));
+        }
+        let bounds = bounds(self.around);
+        let source = &self.config.source;
+        let opened = source
+            .password
+            .read()
+            .and_then(|password| ImapSource::open_with(source, password, bounds));
+        match opened {
+            Ok((source, mailbox)) => {
+                self.source = Some(source);
+                self.remember(SourceMemory::default())?;
+                Ok(mailbox)
+            }
+            Err(error) => Err(self.learn(error, now)),
+        }
+    }
+
+    fn waits(&self, before: &SourceMemory, until: DateTime<Utc>) -> Error {
+        let until = until.format("%Y-%m-%d %H:%M UTC");
+        Error::new(
+            Kind::Refused,
+            place(&self.config.source.server),
+            match before.refused_logins {
+                0 | 1 => "the last log-in was refused".to_owned(),
+                several => format!("the last {several} log-ins were refused"),
+            },
+        )
+        .during("waiting to log in")
+        .remedy(format_args!(
+            "correct source_user or the password: the next try is at {until}, or at once when the \
+             configuration changes"
+        ))
+    }
+
+    /// Remembers a refused log-in at the source; gives the error back.
+    pub(super) fn learn(&mut self, error: Error, now: DateTime<Utc>) -> Error {
+        if error.kind() != Kind::Refused {
+            return error;
+        }
+        let refused_logins = self.state().source.refused_logins.saturating_add(1);
+        let remembered = self.remember(SourceMemory {
+            retry_after: Some(now + login_step(refused_logins)),
+            refused_logins,
+            credentials: Some(self.config.credentials_stamp()),
+        });
+        match both::<()>(Err(error.clone()), remembered) {
+            Err(worse) => worse,
+            Ok(()) => error,
+        }
+    }
+
+    fn remember(&mut self, source: SourceMemory) -> Result<()> {
+        if self.store.state().source == source {
+            return Ok(());
+        }
+        self.store.record(Event::Source(source))
+    }
+}
+
+fn must_wait(source: &SourceMemory, stamp: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let is_unchanged = source.credentials.as_deref() == Some(stamp);
+    source
+        .retry_after
+        .filter(|until| is_unchanged && *until > now && *until <= now + TimeDelta::hours(1))
+}

@@ -1,0 +1,149 @@
+//! Both sides of a pass as the loop sees them: which one failed, whether Gmail was asked at all,
+//! that there is life; and no further step once the end was asked for.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::error::Result;
+use crate::message::{Listed, Message, Uid, UidSet};
+use crate::signals::Orders;
+use crate::sync::{Fetched, Holding, Outcome, Question, Search, Source, Target, Terms};
+use crate::vigil::Vigil;
+
+/// The longest that one step of a pass may take: 35 MB over a line of 40 kbit/s.
+pub const STEP: Duration = Duration::from_hours(2);
+
+/// Who is to blame for a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The mailbox mail comes from.
+    Source,
+    /// The mailbox mail goes to.
+    Gmail,
+    /// This host: the state cannot be kept.
+    Here,
+}
+
+/// What is known of a pass besides its report.
+pub(super) struct Oversight<'a> {
+    orders: &'a Orders,
+    vigil: &'a Vigil,
+    failed: Cell<Side>,
+    asked_gmail: Cell<bool>,
+}
+
+impl Oversight<'_> {
+    pub fn new<'a>(orders: &'a Orders, vigil: &'a Vigil) -> Oversight<'a> {
+        Oversight {
+            orders,
+            vigil,
+            failed: Cell::new(Side::Here),
+            asked_gmail: Cell::new(false),
+        }
+    }
+
+    /// Which side failed first.
+    pub fn failed(&self) -> Side {
+        self.failed.get()
+    }
+
+    /// Whether Gmail was asked anything, and so was reached if nothing failed.
+    pub fn gmail_was_asked(&self) -> bool {
+        self.asked_gmail.get()
+    }
+
+    /// Takes a step that is not taken any more once the end was asked for.
+    fn step<T>(&self, side: Side, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = if self.orders.end() {
+            Err(Orders::ended())
+        } else {
+            self.finish(side, step)
+        };
+        self.note(side, done)
+    }
+
+    /// Takes a step that belongs to the end.
+    fn finish<T>(&self, side: Side, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.vigil.vouch(STEP);
+        self.note(side, step())
+    }
+
+    fn note<T>(&self, side: Side, done: Result<T>) -> Result<T> {
+        if done.is_err() && self.failed.get() == Side::Here {
+            self.failed.set(side);
+        }
+        done
+    }
+}
+
+/// A source under oversight.
+pub(super) struct OverseenSource<'a> {
+    source: &'a mut dyn Source,
+    oversight: &'a Oversight<'a>,
+}
+
+impl<'a> OverseenSource<'a> {
+    pub fn new(source: &'a mut dyn Source, oversight: &'a Oversight<'a>) -> OverseenSource<'a> {
+        OverseenSource { source, oversight }
+    }
+}
+
+impl Source for OverseenSource<'_> {
+    fn search(&mut self, search: &Search) -> Result<Vec<Uid>> {
+        self.oversight
+            .step(Side::Source, || self.source.search(search))
+    }
+
+    fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
+        self.oversight.step(Side::Source, || self.source.list(uids))
+    }
+
+    fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
+        self.oversight
+            .step(Side::Source, || self.source.fetch(uids))
+    }
+}
+
+/// A target under oversight.
+pub(super) struct OverseenTarget<'a> {
+    target: &'a mut dyn Target,
+    oversight: &'a Oversight<'a>,
+}
+
+impl<'a> OverseenTarget<'a> {
+    pub fn new(target: &'a mut dyn Target, oversight: &'a Oversight<'a>) -> OverseenTarget<'a> {
+        OverseenTarget { target, oversight }
+    }
+}
+
+impl Target for OverseenTarget<'_> {
+    fn terms(&mut self) -> Result<Terms> {
+        self.oversight.asked_gmail.set(true);
+        self.oversight.step(Side::Gmail, || self.target.terms())
+    }
+
+    fn expects(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
+        self.target.expects(backlog, oldest);
+    }
+
+    fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>> {
+        self.oversight.asked_gmail.set(true);
+        self.oversight
+            .step(Side::Gmail, || self.target.holds(questions))
+    }
+
+    fn submit(&mut self, message: Message) -> Result<()> {
+        self.oversight
+            .step(Side::Gmail, || self.target.submit(message))
+    }
+
+    fn settled(&mut self) -> Option<(Uid, Outcome)> {
+        self.target.settled()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.oversight.finish(Side::Gmail, || self.target.finish())
+    }
+}

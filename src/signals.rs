@@ -1,0 +1,180 @@
+//! What the process is asked to do from outside: end, read its configuration again, look now.
+//!
+//! A thread hears the signals and leaves orders, which the loop finds where it can act on them. To
+//! end is urgent: whatever waits for a server then waits no longer than the grace that is left.
+
+use std::fs;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::connection::Tether;
+use crate::error::{Error, Kind, Result};
+
+/// What is on its way when the end is asked for may take so long yet.
+const GRACE: Duration = Duration::from_millis(2500);
+
+/// Then it ends, come what may: the journal is made for it. Service managers kill after ten
+/// seconds at the earliest.
+const LAST_MOMENT: Duration = Duration::from_millis(4500);
+
+/// What was asked for and not done yet.
+#[derive(Debug, Default)]
+pub struct Orders {
+    end: AtomicBool,
+    reload: AtomicBool,
+    look: AtomicBool,
+}
+
+impl Orders {
+    /// Says whether the process shall end.
+    #[must_use]
+    pub fn end(&self) -> bool {
+        self.end.load(Ordering::SeqCst)
+    }
+
+    /// Says whether the configuration shall be read again, and takes the order.
+    #[must_use]
+    pub fn take_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::SeqCst)
+    }
+
+    /// Says the same, and leaves the order.
+    #[must_use]
+    pub fn wants_reload(&self) -> bool {
+        self.reload.load(Ordering::SeqCst)
+    }
+
+    /// Says whether to look now, and takes the order.
+    #[must_use]
+    pub fn take_look(&self) -> bool {
+        self.look.swap(false, Ordering::SeqCst)
+    }
+
+    /// What ends a run that was asked to end.
+    #[must_use]
+    pub fn ended() -> Error {
+        let what = "ended by a signal; the next run goes on from here";
+        Error::new(Kind::Resting, env!("CARGO_PKG_NAME"), what)
+    }
+
+    /// The same in place of what failed because connections were ended; what the disk does not
+    /// take is worth its own words even then.
+    #[must_use]
+    pub fn instead_of(error: Error) -> Error {
+        match error.kind() {
+            Kind::Disk | Kind::Internal => error,
+            _ => Orders::ended(),
+        }
+    }
+}
+
+/// How long the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// For one pass: it can be ended.
+    OnePass,
+    /// Until it is ended: it can also be told to read its configuration, or to look.
+    Resident,
+}
+
+/// Hears signals from now on.
+///
+/// # Errors
+/// [`Kind::Internal`] if the system does not let us.
+pub fn hear(life: Life, tether: Tether) -> Result<Arc<Orders>> {
+    let heard: &[i32] = match life {
+        Life::OnePass => &[SIGTERM, SIGINT],
+        Life::Resident => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1],
+    };
+    let hangup = Hangup::of_this_process();
+    let signals = Signals::new(heard)
+        .map_err(|error| Error::new(Kind::Internal, "signals", error).during("asking for them"))?;
+    let orders = Arc::new(Orders::default());
+    let for_thread = Arc::clone(&orders);
+    thread::spawn(move || obey(signals, hangup, &for_thread, &tether));
+    Ok(orders)
+}
+
+fn obey(mut signals: Signals, hangup: Hangup, orders: &Orders, tether: &Tether) {
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP if hangup == Hangup::Reloads => orders.reload.store(true, Ordering::SeqCst),
+            SIGUSR1 => orders.look.store(true, Ordering::SeqCst),
+            _ => end(orders, tether),
+        }
+        tether.wake();
+    }
+}
+
+/// Asks the loop to end, and sees to it that it does. Whoever asks twice wants it at once: what is
+/// on its way stands in the journal, and the next run finds out what became of it.
+fn end(orders: &Orders, tether: &Tether) {
+    if orders.end.swap(true, Ordering::SeqCst) {
+        process::exit(0);
+    }
+    tether.end_by(Instant::now() + GRACE);
+    thread::spawn(|| {
+        thread::sleep(LAST_MOMENT);
+        process::exit(0);
+    });
+}
+
+/// What SIGHUP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hangup {
+    /// The terminal that we belong to is gone.
+    Ends,
+    /// A service manager, or a person, wants the files read again.
+    Reloads,
+}
+
+impl Hangup {
+    fn of_this_process() -> Hangup {
+        // Every process of a session with a terminal can open it by this name (tty(4)).
+        let has_terminal = fs::File::open("/dev/tty").is_ok();
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if has_terminal && !ignores_hangup(&status) {
+            Hangup::Ends
+        } else {
+            Hangup::Reloads
+        }
+    }
+}
+
+/// Says whether whoever started us wanted us to outlive the terminal (nohup(1)).
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nohup_is_recognized() {
+        assert!(ignores_hangup(
+            "Name:\tx\nSigBlk:\t0000\nSigIgn:\t0000000000001001\n"
+        ));
+        assert!(!ignores_hangup("SigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
+
+    #[test]
+    fn an_order_is_taken_once() {
+        let orders = Orders::default();
+        orders.look.store(true, Ordering::SeqCst);
+        assert!(orders.take_look());
+        assert!(!orders.take_look());
+        assert!(!orders.take_reload() && !orders.end());
+    }
+}

@@ -1,0 +1,132 @@
+//! A sign of life for systemd's watchdog, for as long as the loop vouches for itself.
+//!
+//! A server that keeps the loop waiting is no reason to be restarted, and one thread cannot wait and
+//! give signs. So a thread gives them on the loop's behalf, but only until the moment by which the
+//! loop has promised to be heard of again: a loop that hangs breaks its promise, and then there are
+//! no more signs.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::notify;
+
+/// The loop's promise, kept by a thread; by none where nobody wants signs of life.
+#[derive(Debug, Default)]
+pub struct Vigil(Option<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    promise: Arc<Promise>,
+    /// The thread ends when this is gone.
+    _thread: Sender<()>,
+}
+
+/// Until when the loop is believed to live.
+#[derive(Debug)]
+struct Promise(Mutex<Instant>);
+
+impl Vigil {
+    /// Begins to give signs of life if systemd wants them; the loop is believed to live so long.
+    #[must_use]
+    pub fn begin(first: Duration) -> Vigil {
+        Vigil::wanted(notify::watchdog_limit(), first, notify::watchdog)
+    }
+
+    fn wanted(limit: Option<Duration>, first: Duration, sign: impl Fn() + Send + 'static) -> Vigil {
+        let Some(limit) = limit else {
+            return Vigil::default();
+        };
+        let promise = Arc::new(Promise(Mutex::new(Instant::now() + first)));
+        let (thread, ended) = channel();
+        let for_thread = Arc::clone(&promise);
+        thread::spawn(move || keep(&for_thread, limit / 2, &ended, sign));
+        Vigil(Some(Kept {
+            promise,
+            _thread: thread,
+        }))
+    }
+
+    /// The loop lives, and will be heard of again within this time.
+    pub fn vouch(&self, time: Duration) {
+        if let Some(kept) = &self.0 {
+            kept.promise.renew(Instant::now() + time);
+        }
+    }
+}
+
+impl Promise {
+    fn renew(&self, until: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        now < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep(promise: &Promise, interval: Duration, ended: &Receiver<()>, sign: impl Fn()) {
+    loop {
+        if promise.holds(Instant::now()) {
+            sign();
+        }
+        match ended.recv_timeout(interval) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_promise_holds_until_its_time_and_no_longer() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let promise = Promise(Mutex::new(after(10)));
+        assert!(promise.holds(after(9)));
+        assert!(!promise.holds(after(10)), "the loop hangs");
+        promise.renew(after(20));
+        assert!(promise.holds(after(19)));
+    }
+
+    #[test]
+    fn signs_come_while_the_loop_vouches_and_end_when_it_hangs_or_is_gone() {
+        let signs = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&signs);
+        let limit = Some(Duration::from_millis(4));
+        let vigil = Vigil::wanted(limit, Duration::from_mins(1), move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let wait_for = |wanted: &dyn Fn() -> bool| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !wanted() {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait_for(&|| signs.load(Ordering::SeqCst) > 3);
+        vigil.vouch(Duration::ZERO);
+        // One that had begun may still come.
+        thread::sleep(Duration::from_millis(20));
+        let before = signs.load(Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(40));
+        assert_eq!(signs.load(Ordering::SeqCst), before);
+        vigil.vouch(Duration::from_mins(1));
+        wait_for(&|| signs.load(Ordering::SeqCst) > before);
+        drop(vigil);
+        wait_for(&|| Arc::strong_count(&signs) == 1);
+    }
+
+    #[test]
+    fn without_a_watchdog_nothing_is_kept() {
+        let vigil = Vigil::wanted(None, Duration::from_mins(1), || panic!("nobody asked"));
+        vigil.vouch(Duration::from_mins(1));
+        assert!(vigil.0.is_none());
+    }
+}
