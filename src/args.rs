@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 
@@ -18,12 +19,10 @@ pub use auth::AuthArgs;
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The options that a later version will have.
-const OPTIONS_TO_COME: [&str; 4] = [
-    "--watch",
-    "--log-max-size",
-    "--log-max-files",
-    "--log-format",
-];
+const OPTIONS_TO_COME: [&str; 3] = ["--log-max-size", "--log-max-files", "--log-format"];
+
+/// Between polls, unless the command line says otherwise.
+const POLL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The subcommands that a later version will have.
 const SUBCOMMANDS_TO_COME: [&str; 2] = ["check", "status"];
@@ -50,8 +49,19 @@ pub struct Args {
     pub debug: bool,
     /// Where log lines go.
     pub log: Stream,
+    /// Whether to stay and wait for more mail, and how.
+    pub watch: Option<Watch>,
     /// The options typed that have no effect without `--watch`.
     pub ineffective: Vec<&'static str>,
+}
+
+/// How to wait for more mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// Whether the server may tell (IDLE), where it offers to.
+    pub idles: bool,
+    /// Between looks, where it may not.
+    pub poll_interval: Duration,
 }
 
 /// Why there is nothing to run.
@@ -101,14 +111,15 @@ fn options<T: FromArgs + ArgsInfo>(command: &[&str], words: Vec<String>) -> Resu
     Ok(options)
 }
 
-/// The options as argh reads them; hidden ones are for command lines of the Python original.
+/// The options as argh reads them.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("--help"),
-    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits.",
+    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits; with\n\
+                   --watch it stays, and copies what comes as soon as it comes.",
     note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\n\
             -h is short for --help, -V for --version; --option=VALUE is understood, too.\n\n\
-            Exit status: 0 done, nothing new, or another run is at work; 64 usage;\n\
+            Exit status: 0 done, nothing new, ended by SIGTERM, or another run is at work; 64 usage;\n\
             69 a server is unavailable; 70 internal error; 74 state, token or log cannot be\n\
             written; 77 credentials refused; 78 configuration."
 )]
@@ -124,6 +135,18 @@ struct Options {
         description = "the state; default: sync_state.json in $STATE_DIRECTORY, else in the current folder"
     )]
     state_file: Option<String>,
+
+    /// stay, and copy what comes as soon as it comes
+    #[argh(switch)]
+    watch: bool,
+
+    /// with --watch: seconds between looks where the server does not tell; default: 60
+    #[argh(option, arg_name = "seconds")]
+    poll_interval: Option<String>,
+
+    /// with --watch: poll, even where the server offers IDLE
+    #[argh(switch)]
+    no_idle: bool,
 
     /// say what would be copied, a line a message, and copy nothing
     #[argh(switch)]
@@ -144,21 +167,21 @@ struct Options {
         reason = "looked for before argh reads; stands here for the help"
     )]
     version: bool,
-
-    /// poll, even where the server offers IDLE
-    #[argh(switch, hidden_help)]
-    no_idle: bool,
-
-    /// seconds between polls
-    #[argh(option, hidden_help)]
-    poll_interval: Option<String>,
 }
 
 impl Options {
     /// What the options mean together.
     fn meant(self) -> Result<Args> {
-        let ineffective = self.ineffective()?;
+        let poll_interval = self.poll_interval()?;
+        if self.watch && self.dry_run {
+            return Err(usage("--dry-run and --watch exclude each other"));
+        }
         Ok(Args {
+            watch: self.watch.then(|| Watch {
+                idles: !self.no_idle,
+                poll_interval: poll_interval.unwrap_or(POLL_INTERVAL),
+            }),
+            ineffective: self.ineffective(),
             config: self
                 .config
                 .map(|file| path("--config", file))
@@ -171,22 +194,29 @@ impl Options {
             dry_run: self.dry_run,
             debug: self.debug,
             log: self.log.as_deref().map_or(Ok(Stream::Stdout), log)?,
-            ineffective,
         })
     }
 
-    fn ineffective(&self) -> Result<Vec<&'static str>> {
-        let mut typed = Vec::new();
-        if self.no_idle {
-            typed.push("--no-idle");
+    fn poll_interval(&self) -> Result<Option<Duration>> {
+        let Some(typed) = &self.poll_interval else {
+            return Ok(None);
+        };
+        match typed.parse::<u32>() {
+            Ok(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds.into()))),
+            _ => Err(usage("--poll-interval wants a number of seconds")),
         }
-        if let Some(seconds) = &self.poll_interval {
-            if !seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) {
-                return Err(usage("--poll-interval wants a number of seconds"));
-            }
-            typed.push("--poll-interval");
-        }
-        Ok(typed)
+    }
+
+    /// The polling options without `--watch`: command lines of the Python original have them.
+    fn ineffective(&self) -> Vec<&'static str> {
+        [
+            ("--no-idle", self.no_idle),
+            ("--poll-interval", self.poll_interval.is_some()),
+        ]
+        .into_iter()
+        .filter(|(_, is_typed)| *is_typed && !self.watch)
+        .map(|(option, _)| option)
+        .collect()
     }
 }
 
@@ -340,6 +370,7 @@ mod tests {
             dry_run: false,
             debug: false,
             log: Stream::Stdout,
+            watch: None,
             ineffective: Vec::new(),
         }
     }
@@ -381,6 +412,29 @@ mod tests {
                 ineffective: vec!["--no-idle", "--poll-interval"],
                 ..plain()
             })
+        );
+    }
+
+    #[test]
+    fn watching_is_by_idle_and_else_each_minute_unless_told_otherwise() {
+        let watch = |words: &[&str]| {
+            let args = read(&[&["--config", "c.json", "--watch"], words].concat()).unwrap();
+            assert!(args.ineffective.is_empty());
+            args.watch.unwrap()
+        };
+        assert_eq!(
+            watch(&[]),
+            Watch {
+                idles: true,
+                poll_interval: Duration::from_mins(1)
+            }
+        );
+        assert_eq!(
+            watch(&["--no-idle", "--poll-interval=7"]),
+            Watch {
+                idles: false,
+                poll_interval: Duration::from_secs(7)
+            }
         );
     }
 
@@ -433,8 +487,8 @@ mod tests {
                 "check is not in this version yet",
             ),
             (
-                &["--config", "a", "--watch"],
-                "--watch is not in this version yet",
+                &["--config", "a", "--watch", "--dry-run"],
+                "--dry-run and --watch exclude each other",
             ),
             (
                 &["--log-max-size=10M"],
@@ -482,19 +536,16 @@ mod tests {
                 "--dry-run",
                 "--debug",
                 "--log",
+                "--watch",
+                "--no-idle",
+                "--poll-interval",
                 "--version",
                 "--help",
                 "auth --help",
             ] {
                 assert!(help.contains(offered), "{offered} in {help}");
             }
-            for hidden in [
-                "--no-idle",
-                "--poll-interval",
-                "--watch",
-                "--log-",
-                "--port",
-            ] {
+            for hidden in ["--log-", "--port"] {
                 assert!(!help.contains(hidden), "{hidden} in {help}");
             }
         }

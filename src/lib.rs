@@ -54,6 +54,8 @@ pub mod sync;
 pub mod token;
 /// Signs of life.
 pub mod vigil;
+/// The resident process: pass, wait, pass.
+pub mod watch;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -123,7 +125,7 @@ fn carry(args: &Args, environment: &Environment, pace: &Pace, screen: &Screen) -
     for warning in config.warnings() {
         log::warn!("{warning}");
     }
-    let around = surroundings(pace, screen)?;
+    let around = surroundings(args, pace, screen)?;
     let purpose = if args.dry_run {
         Purpose::Rehearse
     } else {
@@ -131,17 +133,24 @@ fn carry(args: &Args, environment: &Environment, pace: &Pace, screen: &Screen) -
     };
     let state = once::state_file(args, environment);
     let carrier = Carrier::begin(config, &state, purpose, &around)?;
-    once::run(args, carrier, &around.orders)
+    match args.watch {
+        Some(watch) => watch::run(args, watch, environment, carrier, &around),
+        None => once::run(args, carrier, &around.orders),
+    }
 }
 
-fn surroundings<'a>(pace: &'a Pace, screen: &'a Screen) -> Result<Surroundings<'a>> {
+fn surroundings<'a>(args: &Args, pace: &'a Pace, screen: &'a Screen) -> Result<Surroundings<'a>> {
     let tether = Tether::new().map_err(|error| Error::new(Kind::Internal, "pipe", error))?;
+    let (life, vigil) = match args.watch {
+        Some(_) => (Life::Resident, Vigil::begin(carrier::STEP)),
+        None => (Life::OnePass, Vigil::default()),
+    };
     Ok(Surroundings {
         screen,
         pace,
-        orders: signals::hear(Life::OnePass, tether.clone())?,
+        orders: signals::hear(life, tether.clone())?,
         tether,
-        vigil: Vigil::default(),
+        vigil,
     })
 }
 

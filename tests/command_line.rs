@@ -76,8 +76,8 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
         (&["config.json"], "unexpected argument \"config.json\""),
         (&["--debug=1"], "--debug takes no value"),
         (
-            &["--config", "config.json", "--watch"],
-            "--watch is not in this version yet",
+            &["--config", "config.json", "--log-format", "json"],
+            "--log-format is not in this version yet",
         ),
         (
             &["auth", "--config", "config.json"],

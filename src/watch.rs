@@ -1,0 +1,381 @@
+//! The resident process: pass, wait, pass; and what becomes of it when a server fails.
+//!
+//! The two sides fail independently. Without the source there is nothing to do but to try it again;
+//! without Gmail the source is watched all the same, and what came is carried when Gmail is back.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::args::{Args, Watch};
+use crate::carrier::{Carrier, Failed, Side, Surroundings, both};
+use crate::config::{Config, Environment};
+use crate::error::{Error, Kind, Result};
+use crate::foreign::Foreign;
+use crate::notify;
+use crate::signals::Orders;
+use crate::source::{News, Waiting};
+
+mod health;
+mod until;
+
+use health::Health;
+use until::Appointments;
+
+/// Log-ins that the source refuses in a row before a person must act; they are minutes apart.
+const REFUSALS_BORNE: u32 = 3;
+
+/// The journal is folded when it is larger, or older.
+const LARGE: u64 = 1024 * 1024;
+const OLD: TimeDelta = TimeDelta::minutes(5);
+
+/// While log-ins are refused the files are looked at so often: corrected, they count at once.
+const CORRECTED: TimeDelta = TimeDelta::seconds(20);
+
+/// A wait that ends sooner and without any reason was none: the server ended the connection.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// What a wait may take longer than it was told to: the server is spoken to before and after.
+const AROUND_A_WAIT: Duration = Duration::from_mins(25);
+
+/// Stays, and carries what comes until it is asked to end.
+///
+/// # Errors
+/// What needs a person: refused credentials, a state that cannot be kept, a configuration that
+/// never worked.
+pub fn run(
+    args: &Args,
+    watch: Watch,
+    environment: &Environment,
+    carrier: Carrier<'_>,
+    around: &Surroundings<'_>,
+) -> Result<()> {
+    notify::status("logging in");
+    let mut watcher = Watcher {
+        args,
+        watch,
+        environment,
+        around,
+        source: Health::new("the source", around.pace),
+        gmail: Health::new("Gmail", around.pace),
+        carrier,
+        open_since: None,
+        gmail_not_before: None,
+        appended: 0,
+    };
+    let done = watcher.run();
+    notify::stopping();
+    watcher.end(done)
+}
+
+struct Watcher<'a> {
+    args: &'a Args,
+    watch: Watch,
+    environment: &'a Environment,
+    around: &'a Surroundings<'a>,
+    carrier: Carrier<'a>,
+    source: Health,
+    gmail: Health,
+    /// Since when there is a session with the source.
+    open_since: Option<Instant>,
+    /// Gmail failed, and is tried again then.
+    gmail_not_before: Option<Instant>,
+    appended: u64,
+}
+
+impl Watcher<'_> {
+    fn run(&mut self) -> Result<()> {
+        while !self.around.orders.end() {
+            self.heed_orders();
+            let turned = self.turn();
+            if self.around.orders.end() {
+                return turned.or_else(only_ours);
+            }
+            turned?;
+        }
+        Ok(())
+    }
+
+    /// Looks, carries what is there, and waits for more.
+    fn turn(&mut self) -> Result<()> {
+        let (mailbox, started) = match self.carrier.look() {
+            Ok(looked) => looked,
+            Err(error) => return self.source_fails(error),
+        };
+        self.source_is_open();
+        if !self.gmail_must_wait() {
+            match self.carrier.pass(&mailbox, started) {
+                Ok(passed) => {
+                    self.appended += passed.report.appended;
+                    self.passed(passed.asked_gmail)?;
+                }
+                Err(Failed { side, error }) => match side {
+                    Side::Source => return self.source_fails(error),
+                    Side::Gmail => self.gmail_fails(error, started)?,
+                    Side::Here => return Err(error),
+                },
+            }
+        }
+        if self.around.orders.end() {
+            return Ok(());
+        }
+        self.wait()
+    }
+
+    /// The first log-in is what a service manager waits for.
+    fn source_is_open(&mut self) {
+        if self.open_since.is_none() {
+            self.open_since = Some(Instant::now());
+            if !self.source.has_worked() {
+                notify::ready();
+            }
+        }
+        self.source.works();
+    }
+
+    fn passed(&mut self, asked_gmail: bool) -> Result<()> {
+        if asked_gmail {
+            self.gmail.works();
+            self.gmail.progresses();
+        }
+        self.gmail_not_before = None;
+        self.fold_if_due()?;
+        self.carrier.touch()
+    }
+
+    fn fold_if_due(&mut self) -> Result<()> {
+        let is_old = self
+            .carrier
+            .unfolded_since()
+            .is_some_and(|since| self.now() - since >= OLD);
+        if self.carrier.unfolded() >= LARGE || is_old {
+            self.carrier.fold()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for news, but not past the next thing that is to be done.
+    fn wait(&mut self) -> Result<()> {
+        let until = self.appointments().next();
+        notify::status(&self.status());
+        self.vouch_until(until);
+        let begun = Instant::now();
+        let waited = self.carrier.wait(Waiting {
+            idles: self.watch.idles,
+            poll_interval: self.watch.poll_interval,
+            until,
+        });
+        match waited {
+            Ok(News::Time) if Instant::now() < until && begun.elapsed() < AT_ONCE => {
+                self.wait_fails("the wait ended at once");
+            }
+            Ok(news) => {
+                self.source.progresses();
+                if news == News::Mail && self.gmail_must_wait() {
+                    // Nothing can be done about it yet: it must not keep us busy.
+                    let pause = Instant::now() + self.around.pace.first_pause;
+                    let _ = self.around.tether.sleep(pause);
+                }
+            }
+            Err(error) => self.wait_fails(error),
+        }
+        self.leave_gmail_if_cold();
+        self.fold_if_due()
+    }
+
+    fn appointments(&self) -> Appointments {
+        let pace = self.around.pace;
+        let now = self.now();
+        let mut next = Appointments::within(pace.longest_wait);
+        let state = self.carrier.state();
+        for retry in state.next_tries(now) {
+            next.not_after_date(retry, &pace.calendar);
+        }
+        if let Some(since) = self.carrier.unfolded_since() {
+            next.not_after_date(since + OLD, &pace.calendar);
+        }
+        if let Some(until) = self.carrier.rests_until() {
+            next.not_after_date(until, &pace.calendar);
+        }
+        if let Some(at) = self.gmail_not_before {
+            next.not_after(at);
+        }
+        if let Some(since) = self.carrier.gmail_rests_since() {
+            next.not_after(since + pace.warm);
+        }
+        next
+    }
+
+    fn gmail_must_wait(&self) -> bool {
+        let now = Instant::now();
+        self.gmail_not_before.is_some_and(|at| at > now) || self.carrier.rests_until().is_some()
+    }
+
+    fn leave_gmail_if_cold(&mut self) {
+        let since = self.carrier.gmail_rests_since();
+        if since.is_some_and(|since| since.elapsed() >= self.around.pace.warm) {
+            log::debug!("no mail for a while; leaving Gmail");
+            self.carrier.leave_gmail();
+        }
+    }
+
+    /// The connection to the source broke while nothing was asked of it: servers restart, and some
+    /// end what is quiet. It is no outage unless the next log-in fails.
+    fn wait_fails(&mut self, why: impl fmt::Display) {
+        let lived = self.open_since.take().map(|since| since.elapsed());
+        if lived.is_some_and(|lived| lived >= self.around.pace.good_session) {
+            self.source.progresses();
+        }
+        log::debug!("{why}; looking again");
+        let pause = self.source.pause();
+        self.sleep(pause, "connecting to the source again");
+    }
+
+    fn source_fails(&mut self, error: Error) -> Result<()> {
+        let lived = self.open_since.take().map(|since| since.elapsed());
+        if self.around.orders.end() {
+            return Err(error);
+        }
+        match error.kind() {
+            Kind::Refused => return self.source_refuses(error),
+            Kind::Disk | Kind::Internal => return Err(error),
+            Kind::Config | Kind::Usage if !self.source.has_worked() => return Err(error),
+            _ => {}
+        }
+        if lived.is_some_and(|lived| lived >= self.around.pace.good_session) {
+            self.source.progresses();
+        }
+        let pause = self.source.fails(&error);
+        self.sleep(pause, &format!("the source is not available: {error}"));
+        Ok(())
+    }
+
+    /// Waits until a log-in may be tried again, or something was corrected.
+    fn source_refuses(&mut self, error: Error) -> Result<()> {
+        let memory = &self.carrier.state().source;
+        let Some(again) = memory
+            .retry_after
+            .filter(|_| memory.refused_logins < REFUSALS_BORNE)
+        else {
+            return Err(error);
+        };
+        self.source.is_told(&error);
+        let stamp = self.carrier.config().credentials_stamp();
+        while self.now() < again && !self.around.orders.end() {
+            let pause = (again - self.now()).min(CORRECTED);
+            let pause = self.around.pace.calendar.until(self.now() + pause);
+            self.sleep(pause, &format!("the source refuses us: {error}"));
+            let corrected = Config::load(&self.args.config, self.environment)
+                .is_ok_and(|config| config.credentials_stamp() != stamp);
+            if corrected || self.around.orders.wants_reload() {
+                self.reload();
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn gmail_fails(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
+        if self.around.orders.end() {
+            return Err(error);
+        }
+        match error.kind() {
+            Kind::Refused | Kind::Disk | Kind::Internal => return Err(error),
+            Kind::Config if !self.gmail.has_worked() => return Err(error),
+            _ => {}
+        }
+        self.carrier.leave_gmail();
+        let taken_at = self.carrier.state().gmail.taken_at;
+        if taken_at.is_some_and(|at| at >= started) {
+            self.gmail.progresses();
+        }
+        let pause = self.gmail.fails(&error);
+        self.gmail_not_before = Some(Instant::now() + pause);
+        self.fold_if_due()
+    }
+
+    /// Does what was asked for from outside.
+    fn heed_orders(&mut self) {
+        if self.around.orders.take_reload() {
+            self.reload();
+        }
+        if self.around.orders.take_look() {
+            log::info!("looking now, as asked");
+            self.gmail_not_before = None;
+        }
+    }
+
+    /// Reads the configuration again; one that is wrong changes nothing.
+    fn reload(&mut self) {
+        let _ = self.around.orders.take_reload();
+        let loaded = Config::load(&self.args.config, self.environment);
+        match loaded.and_then(|config| self.carrier.reconfigure(config)) {
+            Ok(()) => {
+                log::info!("the configuration was read again");
+                for warning in self.carrier.config().warnings() {
+                    log::warn!("{warning}");
+                }
+                self.open_since = None;
+                self.gmail_not_before = None;
+                self.source.progresses();
+                self.gmail.progresses();
+            }
+            Err(error) => log::error!("{error}; going on with the configuration of before"),
+        }
+    }
+
+    /// Sleeps; a call from outside ends it.
+    fn sleep(&mut self, pause: Duration, status: &str) {
+        let until = Instant::now() + pause;
+        self.vouch_until(until);
+        notify::status(status);
+        let _ = self.around.tether.sleep(until);
+        self.leave_gmail_if_cold();
+    }
+
+    fn vouch_until(&self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        self.around.vigil.vouch(left + AROUND_A_WAIT);
+    }
+
+    /// What it does, for a person.
+    fn status(&self) -> String {
+        let folder = Foreign::new(&self.carrier.config().source.folder);
+        let appended = self.appended;
+        let watching = format!("watching {folder}; {appended} copied since the start");
+        if let Some(until) = self.carrier.rests_until() {
+            format!(
+                "{watching}; Gmail rests until {}",
+                until.format("%H:%M UTC")
+            )
+        } else if self.gmail.fails_now() {
+            format!("{watching}; Gmail is not available")
+        } else {
+            watching
+        }
+    }
+
+    /// Takes leave; the state first, for the connections may be gone.
+    fn end(&mut self, done: Result<()>) -> Result<()> {
+        let folded = self.carrier.fold();
+        self.carrier.leave_gmail();
+        self.carrier.leave_source();
+        if self.around.orders.end() {
+            log::info!("ended by a signal");
+        }
+        both(done, folded)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.around.pace.calendar.now()
+    }
+}
+
+/// When the end was asked for, only what went wrong on this host is a failure.
+fn only_ours(error: Error) -> Result<()> {
+    match Orders::instead_of(error) {
+        error if error.kind() == Kind::Resting => Ok(()),
+        error => Err(error),
+    }
+}
