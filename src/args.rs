@@ -468,7 +468,7 @@ mod tests {
             (&["--debug", "auth"], "auth must be the first word"),
             (
                 &["auth", "--credentials", "c", "--watch"],
-                "--watch is not in this version yet",
+                "unknown option --watch; see --help",
             ),
             (
                 &["auth", "--credentials", "c", "--prot", "1"],
