@@ -1,5 +1,6 @@
 //! The account at Gmail: who it is, and how to log in to it with a token that is alive.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,6 +39,8 @@ pub(super) struct Account {
     settings: Settings,
     /// Loaded when the first connection is opened: a run with nothing to do reads no token.
     credentials: Mutex<Option<Credentials>>,
+    /// The server loses commands that come in one packet with others.
+    swallows_commands: AtomicBool,
 }
 
 struct Credentials {
@@ -56,6 +59,7 @@ impl Account {
         Account {
             settings,
             credentials: Mutex::new(None),
+            swallows_commands: AtomicBool::new(false),
         }
     }
 
@@ -108,6 +112,12 @@ impl Account {
         drop(credentials);
         self.introduce(session)
             .map(|session| LoggedIn { session, expires })
+    }
+
+    /// Remembers whether the server was seen to lose commands, for the sessions to come.
+    pub(super) fn note_swallowed(&self, session: &Session) {
+        let is_seen = session.swallows_commands();
+        self.swallows_commands.fetch_or(is_seen, Ordering::Relaxed);
     }
 
     /// Says whether the server may end the session soon, because its token dies.
@@ -188,6 +198,9 @@ impl Account {
 
     /// Google asks clients to say who they are; that a server does not care is no failure.
     fn introduce(&self, mut session: Session) -> Result<Session> {
+        if self.swallows_commands.load(Ordering::Relaxed) {
+            session.give_one_by_one();
+        }
         match session.id() {
             Err(failure) if !failure.leaves_session_usable() => Err(self.failure(&failure)),
             _ => Ok(session),

@@ -9,7 +9,7 @@ use super::listing::Listing;
 use super::search::{self, Program};
 use crate::error::{Error, Result};
 use crate::message::{BodyDigest, Mailbox, MessageId, Uid, UidSet};
-use crate::session::{self, Failure, Unexamined};
+use crate::session::{self, Answer, Failure, Unexamined};
 use crate::sync::{Holding, Mark, Question, Reach, Sent, Terms};
 
 /// One FETCH asks for the header fields of so many messages.
@@ -38,6 +38,8 @@ pub(super) struct Lookup {
     open: Option<(String, Mailbox)>,
     append_limit: Option<u64>,
     knows_gmails_search: bool,
+    /// A search that was made with opening the folder, and what it found.
+    ahead: Option<(String, Answer)>,
 }
 
 /// Where mail can be.
@@ -78,6 +80,7 @@ impl Lookup {
             open: None,
             append_limit: capabilities.append_limit(),
             knows_gmails_search: capabilities.has("X-GM-EXT-1"),
+            ahead: None,
         })
     }
 
@@ -95,6 +98,7 @@ impl Lookup {
     /// opened. None if there was no folder to look in, for there may be one now.
     pub(super) fn for_another_pass(mut self) -> Option<Lookup> {
         self.open = None;
+        self.ahead = None;
         if self.folders.all.is_some() {
             return Some(self);
         }
@@ -112,7 +116,7 @@ impl Lookup {
         let mark = match self.folders.all.clone() {
             None => None,
             Some(all) => {
-                let mailbox = self.open_anew(&all, account)?;
+                let mailbox = self.open_if_needed(&all, account)?;
                 Some(Mark {
                     uid_validity: mailbox.uid_validity,
                     uid_next: mailbox.uid_next,
@@ -147,7 +151,7 @@ impl Lookup {
         if let Some(all) = self.folders.all.clone() {
             // A session sees what was there when it opened the folder; a lost append came later.
             if questions.iter().any(|question| question.sent.is_some()) {
-                self.open_anew(&all, account)?;
+                self.open = None;
             }
             self.look_in(&all, true, questions, &mut holdings, account)?;
         }
@@ -178,8 +182,8 @@ impl Lookup {
         if !open.iter().any(|(question, _)| asks_something(question)) {
             return Ok(());
         }
-        let mailbox = self.open_if_needed(folder, account)?;
         let asked: Vec<&Question> = open.iter().map(|(question, _)| *question).collect();
+        let mailbox = self.open_to_search(folder, &asked, account)?;
         let mut uids = self.search_by_id(&asked, account)?;
         let mut misses_are_clear = true;
         if is_all_mail {
@@ -216,10 +220,7 @@ impl Lookup {
         questions: &[&Question],
         account: &Account,
     ) -> Result<Vec<Uid>, Trouble> {
-        let ids: Vec<&MessageId> = questions
-            .iter()
-            .filter_map(|question| question.identity.id.as_ref())
-            .collect();
+        let ids = ids_of(questions);
         let mut found = Vec::new();
         for program in search::by_ids(&ids) {
             match self.search(&program.text, account)? {
@@ -280,7 +281,12 @@ impl Lookup {
 
     /// The messages that match; none if the server refuses this very question.
     fn search(&mut self, program: &str, account: &Account) -> Result<Option<Vec<Uid>>, Trouble> {
-        match self.logged_in.session.search(program) {
+        let ahead = self.ahead.take().filter(|(made, _)| made == program);
+        let found = match ahead {
+            Some((_, answer)) => answer.map(|answer| session::found(&answer)),
+            None => self.logged_in.session.search(program),
+        };
+        match found {
             Ok(uids) => Ok(Some(uids)),
             Err(failure) if is_answer_about_the_question(&failure) => {
                 log::debug!("a search is refused, and finds nothing: {failure}");
@@ -408,13 +414,33 @@ impl Lookup {
         }
     }
 
+    /// Opens a folder if it is not open, and makes the first search for these ids in the same
+    /// write: it costs no round trip of its own.
+    fn open_to_search(
+        &mut self,
+        folder: &str,
+        questions: &[&Question],
+        account: &Account,
+    ) -> Result<Mailbox, Trouble> {
+        let is_open = self.open.as_ref().is_some_and(|(name, _)| name == folder);
+        let programs = search::by_ids(&ids_of(questions));
+        let Some(first) = programs.into_iter().next().filter(|_| !is_open) else {
+            return self.open_if_needed(folder, account);
+        };
+        self.open = None;
+        let search = format!("UID SEARCH {}", first.text);
+        let examined = self.logged_in.session.examine_with(folder, &search);
+        account.note_swallowed(&self.logged_in.session);
+        let (mailbox, answer) = examined.map_err(|error| Trouble::of_opening(error, account))?;
+        self.ahead = answer.map(|answer| (first.text, answer));
+        self.open = Some((folder.to_owned(), mailbox));
+        Ok(mailbox)
+    }
+
     fn open_anew(&mut self, folder: &str, account: &Account) -> Result<Mailbox, Trouble> {
         self.open = None;
         let examined = self.logged_in.session.examine_unexplained(folder);
-        let mailbox = examined.map_err(|unexamined| match unexamined {
-            Unexamined::Failed(failure) => Trouble::of(failure, account),
-            Unexamined::Unfit(error) => Trouble::Final(error),
-        })?;
+        let mailbox = examined.map_err(|error| Trouble::of_opening(error, account))?;
         self.open = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }
@@ -424,7 +450,20 @@ impl Lookup {
 #[derive(Default)]
 struct Bodies(HashMap<Uid, Option<BodyDigest>>);
 
+fn ids_of<'a>(questions: &[&'a Question]) -> Vec<&'a MessageId> {
+    let ids = questions.iter();
+    ids.filter_map(|question| question.identity.id.as_ref())
+        .collect()
+}
+
 impl Trouble {
+    fn of_opening(unexamined: Unexamined, account: &Account) -> Trouble {
+        match unexamined {
+            Unexamined::Failed(failure) => Trouble::of(failure, account),
+            Unexamined::Unfit(error) => Trouble::Final(error),
+        }
+    }
+
     fn of(failure: Failure, account: &Account) -> Trouble {
         let error = account.failure(&failure);
         // What Gmail says of the whole account holds for the next connection, too.

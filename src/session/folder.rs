@@ -3,7 +3,7 @@
 use imap_proto::{MailboxDatum, NameAttribute, Response, ResponseCode};
 use imap_proto::{Status as ProtoStatus, StatusAttribute};
 
-use super::{Failure, Session, Unexamined, fetched, responses, uid, wire};
+use super::{Answer, Failure, Session, Unexamined, fetched, responses, uid, wire};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::message::{Mailbox, Uid, UidValidity};
@@ -53,12 +53,41 @@ impl Session {
     /// # Errors
     /// As for [`examine`](Session::examine).
     pub fn examine_unexplained(&mut self, folder: &str) -> Result<Mailbox, Unexamined> {
-        let name = wire::folder(folder).ok_or_else(|| {
-            self.unfit(folder, Kind::Config, "its name holds a line end or a NUL")
-        })?;
+        let name = self.quoted(folder)?;
         self.witness.forget_view();
         let answer = self.command(&format!("EXAMINE {name}"))?;
-        let opened = Opened::read(&answer);
+        self.opened(folder, &name, &answer)
+    }
+
+    /// The same with a command for the open folder in the same write, and what came of that: none
+    /// if the folder had to be asked for more, so that the answer is older than what is told of it.
+    ///
+    /// # Errors
+    /// As for [`examine`](Session::examine).
+    pub fn examine_with(
+        &mut self,
+        folder: &str,
+        command: &str,
+    ) -> Result<(Mailbox, Option<Answer>), Unexamined> {
+        let name = self.quoted(folder)?;
+        self.witness.forget_view();
+        let mut answers = self
+            .together(&[&format!("EXAMINE {name}"), command])?
+            .into_iter();
+        let answer = answers.next().unwrap_or(Ok(Vec::new()))?;
+        let is_complete = Opened::read(&answer).uid_next.is_some();
+        let mailbox = self.opened(folder, &name, &answer)?;
+        Ok((mailbox, answers.next().filter(|_| is_complete)))
+    }
+
+    fn quoted(&self, folder: &str) -> Result<String, Unexamined> {
+        wire::folder(folder)
+            .ok_or_else(|| self.unfit(folder, Kind::Config, "its name holds a line end or a NUL"))
+    }
+
+    /// What the answer to EXAMINE tells of a folder, and what must be asked for besides.
+    fn opened(&mut self, folder: &str, name: &str, answer: &[u8]) -> Result<Mailbox, Unexamined> {
+        let opened = Opened::read(answer);
         let uid_validity = opened.uid_validity.ok_or_else(|| {
             let what = "the server gives it no UIDVALIDITY, so its messages cannot be told apart";
             self.unfit(folder, Kind::Unavailable, what)
@@ -69,7 +98,7 @@ impl Session {
         })?;
         let (uid_next, exists) = match opened.uid_next {
             Some(uid_next) => (uid_next, exists),
-            None => self.ask_uid_next(&name, uid_validity, exists)?,
+            None => self.ask_uid_next(name, uid_validity, exists)?,
         };
         Ok(Mailbox {
             uid_validity,

@@ -18,6 +18,8 @@ struct Awaited {
     idle: Option<String>,
     /// The tags of the commands, and what came of each.
     commands: Vec<(String, Option<Answer>)>,
+    /// How many tagged responses came.
+    answered: usize,
     /// The untagged responses since the last tagged one.
     untagged: Vec<u8>,
 }
@@ -45,6 +47,7 @@ impl Session {
         let mut awaited = Awaited {
             idle: self.idling.take().map(|idling| idling.tag),
             commands: Vec::new(),
+            answered: 0,
             untagged: Vec::new(),
         };
         let mut lines: Vec<String> = Vec::new();
@@ -85,20 +88,19 @@ impl Session {
     }
 
     fn read_answers(&mut self, awaited: &mut Awaited) -> io::Result<()> {
-        let ends_idle = awaited.idle.is_some();
-        if ends_idle {
+        if awaited.idle.is_some() {
             let due = Instant::now() + self.patience.prompt;
             self.connection.connection().answer_by(Some(due));
         }
         while !awaited.is_complete() {
             let response = self.connection.connection().next_response();
-            self.swallows_commands |=
-                ends_idle && is_timed_out(&response) && awaited.has_nothing_but_end_of_idle();
+            self.swallows_commands |= is_timed_out(&response) && awaited.has_only_begun();
             match awaited.take(response?)? {
                 Taken::Untagged => continue,
                 Taken::EndOfIdle => self.connection.connection().answer_by(None),
                 Taken::Answer => {}
             }
+            awaited.answered += 1;
             if !awaited.is_complete() {
                 self.witness.has_looked();
             }
@@ -152,10 +154,9 @@ impl Awaited {
         self.idle.is_none() && self.commands.iter().all(|(_, answer)| answer.is_some())
     }
 
-    /// The server ended the IDLE and says nothing to the commands that came in the same packet.
-    fn has_nothing_but_end_of_idle(&self) -> bool {
-        let nothing = self.commands.iter().all(|(_, answer)| answer.is_none());
-        self.idle.is_none() && nothing && self.untagged.is_empty()
+    /// The server answered what came first, and says nothing to what came in the same packet.
+    fn has_only_begun(&self) -> bool {
+        self.answered > 0 && self.untagged.is_empty()
     }
 
     /// Takes a response. What has a tag that nobody awaits is an answer to what nobody asked, as

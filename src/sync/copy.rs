@@ -155,10 +155,14 @@ impl Engine<'_> {
         if group.is_empty() {
             return Ok(());
         }
-        // Connects even if there is nothing to ask: the limit must be known before the fetch.
-        let terms = self.target.terms()?;
-        let group = self.refuse_too_large(group, terms)?;
         let wanted = self.ask(group)?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        // After the question, with which the target can get them in one round trip; before the
+        // fetch, which must know the limit.
+        let terms = self.target.terms()?;
+        let wanted = self.refuse_too_large(wanted, terms)?;
         let read = self.read(wanted)?;
         self.send(read, terms)
     }
