@@ -75,7 +75,11 @@ pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> 
 
     ask_the_person(&attempt, config.as_ref(), &desk, port, to_consent);
     let (tell, events) = channel::<Event>();
-    listener.serve(attempt.state.clone(), tell.clone());
+    listener.serve(
+        attempt.state.clone(),
+        attempt.answered.clone(),
+        tell.clone(),
+    );
     listen_to_the_terminal(tell);
     if !args.no_browser && desk.has_browser() {
         open_browser(attempt.address.clone());
@@ -215,7 +219,6 @@ fn wait(
             Event::Line(line) => pasted(&line, attempt, exchange),
         };
         if let Some(done) = done {
-            dismiss_the_others(events, done.is_ok());
             return done;
         }
     }
@@ -244,14 +247,8 @@ fn visited(visit: Visit, attempt: &Attempt, exchange: &Exchange<'_>) -> Option<R
             visit.answer(&Page::Failed);
             Some(Err(error))
         }
-        Redirect::WrongState => {
-            visit.answer(&Page::WrongState);
-            say(format_args!(
-                "A browser came with the answer to another attempt; it is ignored.\n"
-            ));
-            None
-        }
-        Redirect::Other => {
+        // The listener answers these itself.
+        Redirect::WrongState | Redirect::Other => {
             visit.answer(&Page::NotFound);
             None
         }
@@ -280,16 +277,21 @@ fn pasted(line: &str, attempt: &Attempt, exchange: &Exchange<'_>) -> Option<Resu
         ),
         Pasted::Redirect(Redirect::Denied) => Some(Err(denied())),
         Pasted::Redirect(Redirect::Refused(code)) => Some(Err(refused(&code))),
+        // A browser was quicker.
+        Pasted::Redirect(Redirect::Code(_)) if !attempt.answered.is_first() => None,
         Pasted::Redirect(Redirect::Code(code)) => match exchange.token(attempt, &code) {
             Ok(saved) => {
                 say(format_args!("{saved}\n"));
                 Some(Ok(()))
             }
-            Err(failed) if failed.is_expired => again(&format!(
-                "Google does not take this code (each is good for one use and a few minutes). Open \
-                 the address above once more. It said: {}",
-                failed.error
-            )),
+            Err(failed) if failed.is_expired => {
+                attempt.answered.forget();
+                again(&format!(
+                    "Google does not take this code (each is good for one use and a few minutes). \
+                     Open the address above once more. It said: {}",
+                    failed.error
+                ))
+            }
             Err(failed) => Some(Err(failed.into_error())),
         },
     }
@@ -302,20 +304,6 @@ fn page_of(done: &Result<exchange::Saved, Failed>, exchange: &Exchange<'_>) -> P
         },
         Err(failed) if failed.is_expired => Page::Expired,
         Err(_) => Page::Failed,
-    }
-}
-
-/// Second tabs, whose codes are not needed.
-fn dismiss_the_others(events: &Receiver<Event>, is_done: bool) {
-    let page = if is_done {
-        Page::AlreadyDone
-    } else {
-        Page::Failed
-    };
-    while let Ok(event) = events.try_recv() {
-        if let Event::Visit(visit) = event {
-            visit.answer(&page);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use oauth2::CsrfToken;
 
+use super::attempt::Answered;
 use super::page::Page;
 use super::redirect::{self, Redirect};
 use crate::error::{Error, Kind, Result};
@@ -91,6 +92,7 @@ impl Listener {
     pub(super) fn serve<E: From<Visit> + Send + 'static>(
         self,
         state: CsrfToken,
+        answered: Answered,
         visits: Sender<E>,
     ) {
         let state = Arc::new(state);
@@ -108,8 +110,9 @@ impl Listener {
                 }
                 let (state, visits, place) =
                     (Arc::clone(&state), visits.clone(), Arc::clone(&places));
+                let answered = answered.clone();
                 thread::spawn(move || {
-                    if let Some(visit) = receive(stream, &state) {
+                    if let Some(visit) = receive(stream, &state, &answered) {
                         // Nobody waits any more: the program is ending.
                         let _ = visits.send(E::from(visit));
                     }
@@ -121,10 +124,16 @@ impl Listener {
 }
 
 /// Reads the request of a connection; answers it, or gives the visit to be answered.
-fn receive(mut stream: TcpStream, state: &CsrfToken) -> Option<Visit> {
+fn receive(mut stream: TcpStream, state: &CsrfToken, answered: &Answered) -> Option<Visit> {
     let page = match read_target(&mut stream, Instant::now() + TO_ASK) {
         Ok(Some(target)) => match redirect::of_request(&target, state) {
             Redirect::Other => Page::NotFound,
+            Redirect::WrongState => {
+                super::say("A browser came with the answer to another attempt; it is ignored.\n");
+                Page::WrongState
+            }
+            // A second tab.
+            _ if !answered.is_first() => Page::AlreadyDone,
             redirect => return Some(Visit { redirect, stream }),
         },
         Ok(None) => Page::BadRequest,

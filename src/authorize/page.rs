@@ -17,7 +17,7 @@ pub(super) enum Page {
     Expired,
     /// It came to nothing, and the terminal says why.
     Failed,
-    /// The program came to its end by another way, a second tab or the terminal.
+    /// The answer came already, from another tab or the terminal.
     AlreadyDone,
     /// There is no such page.
     NotFound,
@@ -127,8 +127,8 @@ impl Page {
             ),
             Page::AlreadyDone => (
                 true,
-                "This is done already".to_owned(),
-                "The command has its answer from another window. You can close this one.",
+                "Another window was quicker".to_owned(),
+                "The command has its answer from there. You can close this window.",
             ),
             Page::NotFound => (
                 false,

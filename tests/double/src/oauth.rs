@@ -36,6 +36,8 @@ pub enum Trouble {
     Redirect(String),
     /// It works, so much later.
     Slow(Duration),
+    /// It works, once it is in this trouble no more.
+    Held,
     /// It works, but the body comes octet by octet, with this pause before each.
     Trickle(Duration),
     /// It closes the connection without an answer.
@@ -446,6 +448,14 @@ fn receive(
         }
         Trouble::Slow(time) => {
             wait(time, stopping);
+            answer()
+        }
+        Trouble::Held => {
+            while state.lock().unwrap().options.trouble == Trouble::Held
+                && !stopping.load(Ordering::SeqCst)
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
             answer()
         }
         Trouble::Trickle(pause) => {
