@@ -11,7 +11,7 @@ use crate::connection::Tether;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::gmail::Gmail;
-use crate::lock::{Lock, Taken};
+use crate::lock::Lock;
 use crate::message::{Listed, Mailbox};
 use crate::pace::Pace;
 use crate::progress::{Bar, Screen};
@@ -19,16 +19,18 @@ use crate::signals::Orders;
 use crate::source::{ImapSource, News, Waiting};
 use crate::state::disk::Folder;
 use crate::state::journal::Store;
-use crate::state::{Account, Event, State, budget};
+use crate::state::{State, budget};
 use crate::sync::{Nobody, Pass, Rehearsed, Report, Target};
 use crate::vigil::Vigil;
 
+mod begin;
 mod login;
 mod oversight;
 mod settings;
 
 pub use oversight::{STEP, Side};
 
+use begin::{account_of, adopt, take_lock};
 use oversight::{OverseenSource, OverseenTarget, Oversight};
 use settings::{gmail_settings, settings_of};
 
@@ -202,6 +204,12 @@ impl<'a> Carrier<'a> {
                 side: Side::Source,
                 error: self.learn(error, started),
             }),
+            // What the engine says of itself is about Gmail, too: the daily limit is reached, or it
+            // refuses everything.
+            (Err(error), Side::Here) if !is_ours(&error) => Err(Failed {
+                side: Side::Gmail,
+                error,
+            }),
             (Err(error), side) => Err(Failed { side, error }),
         }
     }
@@ -248,6 +256,16 @@ impl<'a> Carrier<'a> {
         self.gmail_used = None;
         if let Some(mut gmail) = self.gmail.take() {
             gmail.close();
+        }
+    }
+
+    /// Gives up all connections without a farewell, which nobody may be there to hear.
+    pub fn forget_connections(&mut self) {
+        self.source = None;
+        self.gmail_used = None;
+        if let Some(gmail) = self.gmail.take() {
+            // Its own farewell may take a while.
+            std::thread::spawn(move || drop(gmail));
         }
     }
 
@@ -316,54 +334,16 @@ impl<'a> Carrier<'a> {
     }
 }
 
-fn take_lock(state: &Path) -> Result<Lock> {
-    match Lock::take(state)? {
-        Taken::Ours(mut lock) => {
-            lock.sign(std::process::id())?;
-            Ok(lock)
-        }
-        Taken::Busy { path, holder } => {
-            let holder = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            let what = format!("another run holds the lock{holder}");
-            Err(Error::new(Kind::Resting, path.display(), what))
-        }
-    }
-}
-
-/// Makes a state that is nobody's this account's, and refuses one that is another's.
-fn adopt(store: &mut Store, config: &Config, path: &Path) -> Result<()> {
-    let ours = account_of(config);
-    match &store.state().account {
-        Some(account) if *account == ours => Ok(()),
-        Some(account) => Err(Error::new(
-            Kind::Config,
-            path.display(),
-            format!(
-                "this state is of {} to {}, and the configuration says {} to {}",
-                Foreign::new(&account.source),
-                Foreign::new(&account.target),
-                Foreign::new(&ours.source),
-                Foreign::new(&ours.target),
-            ),
-        )
-        .remedy("give each account its own --state-file")),
-        None => store.record(Event::Account(ours)),
-    }
-}
-
-fn account_of(config: &Config) -> Account {
-    Account {
-        source: config.source_account(),
-        target: config.target_account(),
-    }
-}
-
 fn tell(report: &Report) {
     if report.is_quiet() {
         log::debug!("nothing new");
     } else {
         log::info!("{report}");
     }
+}
+
+fn is_ours(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Disk | Kind::Internal)
 }
 
 fn not_open() -> Error {

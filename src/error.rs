@@ -55,6 +55,11 @@ pub enum Consequence {
         /// A digest of the refused refresh token; never the token.
         refresh_token: String,
     },
+    /// Gmail refused a log-in with a fresh access token of this refresh token; that may pass.
+    LoginRefused {
+        /// A digest of the refresh token.
+        refresh_token: String,
+    },
 }
 
 /// Why Gmail must be left alone, and so for how long.

@@ -149,7 +149,14 @@ impl Token {
 
     /// What to tell later runs when Gmail refuses even a fresh token.
     #[must_use]
-    pub fn refusal(&self) -> Consequence {
+    pub fn login_refusal(&self) -> Consequence {
+        Consequence::LoginRefused {
+            refresh_token: self.refresh_token_digest(),
+        }
+    }
+
+    /// What to tell later runs when Google refuses to give another.
+    fn refusal(&self) -> Consequence {
         Consequence::TokenRefused {
             refresh_token: self.refresh_token_digest(),
         }

@@ -10,28 +10,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::args::{Args, Watch};
 use crate::carrier::{Carrier, Failed, Side, Surroundings, both};
-use crate::config::{Config, Environment};
-use crate::error::{Error, Kind, Result};
+use crate::config::Environment;
+use crate::error::{Consequence, Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::notify;
+use crate::outage::in_words;
 use crate::signals::Orders;
 use crate::source::{News, Waiting};
 
+mod clocks;
+mod correct;
 mod health;
 mod until;
 
+use clocks::Clocks;
 use health::Health;
 use until::Appointments;
 
-/// Log-ins that the source refuses in a row before a person must act; they are minutes apart.
+/// Log-ins that a server refuses in a row before a person must act; they are minutes apart.
 const REFUSALS_BORNE: u32 = 3;
+
+/// What may be done again from a moment on is done a little later: it must not be too early.
+const MOMENT: TimeDelta = TimeDelta::seconds(1);
 
 /// The journal is folded when it is larger, or older.
 const LARGE: u64 = 1024 * 1024;
 const OLD: TimeDelta = TimeDelta::minutes(5);
-
-/// While log-ins are refused the files are looked at so often: corrected, they count at once.
-const CORRECTED: TimeDelta = TimeDelta::seconds(20);
 
 /// A wait that ends sooner and without any reason was none: the server ended the connection.
 const AT_ONCE: Duration = Duration::from_millis(500);
@@ -62,6 +66,8 @@ pub fn run(
         carrier,
         open_since: None,
         gmail_not_before: None,
+        is_ready: false,
+        rejected: None,
         appended: 0,
     };
     let done = watcher.run();
@@ -81,6 +87,10 @@ struct Watcher<'a> {
     open_since: Option<Instant>,
     /// Gmail failed, and is tried again then.
     gmail_not_before: Option<Instant>,
+    /// Whether the service manager was told that it works.
+    is_ready: bool,
+    /// A configuration that was read again and not taken.
+    rejected: Option<String>,
     appended: u64,
 }
 
@@ -117,6 +127,7 @@ impl Watcher<'_> {
                 },
             }
         }
+        self.source.works();
         if self.around.orders.end() {
             return Ok(());
         }
@@ -125,13 +136,11 @@ impl Watcher<'_> {
 
     /// The first log-in is what a service manager waits for.
     fn source_is_open(&mut self) {
-        if self.open_since.is_none() {
-            self.open_since = Some(Instant::now());
-            if !self.source.has_worked() {
-                notify::ready();
-            }
+        self.open_since.get_or_insert_with(Instant::now);
+        if !self.is_ready {
+            self.is_ready = true;
+            notify::ready();
         }
-        self.source.works();
     }
 
     fn passed(&mut self, asked_gmail: bool) -> Result<()> {
@@ -160,14 +169,20 @@ impl Watcher<'_> {
         let until = self.appointments().next();
         notify::status(&self.status());
         self.vouch_until(until);
-        let begun = Instant::now();
+        let begun = Clocks::now();
         let waited = self.carrier.wait(Waiting {
             idles: self.watch.idles,
             poll_interval: self.watch.poll_interval,
             until,
         });
+        if let Some(slept) = begun.slept() {
+            log::info!("this host slept for {}; connecting anew", in_words(slept));
+            self.open_since = None;
+            self.carrier.forget_connections();
+            return Ok(());
+        }
         match waited {
-            Ok(News::Time) if Instant::now() < until && begun.elapsed() < AT_ONCE => {
+            Ok(News::Time) if Instant::now() < until && begun.passed() < AT_ONCE => {
                 self.wait_fails("the wait ended at once");
             }
             Ok(news) => {
@@ -188,9 +203,10 @@ impl Watcher<'_> {
         let pace = self.around.pace;
         let now = self.now();
         let mut next = Appointments::within(pace.longest_wait);
-        let state = self.carrier.state();
-        for retry in state.next_tries(now) {
-            next.not_after_date(retry, &pace.calendar);
+        if !self.gmail_must_wait() {
+            for retry in self.carrier.state().next_tries(now) {
+                next.not_after_date(retry, &pace.calendar);
+            }
         }
         if let Some(since) = self.carrier.unfolded_since() {
             next.not_after_date(since + OLD, &pace.calendar);
@@ -251,37 +267,14 @@ impl Watcher<'_> {
         Ok(())
     }
 
-    /// Waits until a log-in may be tried again, or something was corrected.
-    fn source_refuses(&mut self, error: Error) -> Result<()> {
-        let memory = &self.carrier.state().source;
-        let Some(again) = memory
-            .retry_after
-            .filter(|_| memory.refused_logins < REFUSALS_BORNE)
-        else {
-            return Err(error);
-        };
-        self.source.is_told(&error);
-        let stamp = self.carrier.config().credentials_stamp();
-        while self.now() < again && !self.around.orders.end() {
-            let pause = (again - self.now()).min(CORRECTED);
-            let pause = self.around.pace.calendar.until(self.now() + pause);
-            self.sleep(pause, &format!("the source refuses us: {error}"));
-            let corrected = Config::load(&self.args.config, self.environment)
-                .is_ok_and(|config| config.credentials_stamp() != stamp);
-            if corrected || self.around.orders.wants_reload() {
-                self.reload();
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
     fn gmail_fails(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
         if self.around.orders.end() {
             return Err(error);
         }
+        let again = self.log_in_again_at(&error);
         match error.kind() {
-            Kind::Refused | Kind::Disk | Kind::Internal => return Err(error),
+            Kind::Refused if again.is_none() => return Err(error),
+            Kind::Disk | Kind::Internal => return Err(error),
             Kind::Config if !self.gmail.has_worked() => return Err(error),
             _ => {}
         }
@@ -290,9 +283,26 @@ impl Watcher<'_> {
         if taken_at.is_some_and(|at| at >= started) {
             self.gmail.progresses();
         }
-        let pause = self.gmail.fails(&error);
+        let pause = self.gmail.fails(&error).max(again.unwrap_or_default());
         self.gmail_not_before = Some(Instant::now() + pause);
         self.fold_if_due()
+    }
+
+    /// When to log in to Gmail again after it refused even a fresh token: Google takes such back
+    /// now and then. None if a person must act.
+    fn log_in_again_at(&self, error: &Error) -> Option<Duration> {
+        let Some(Consequence::LoginRefused { .. }) = error.consequence() else {
+            return None;
+        };
+        let refused = self.carrier.state().gmail.token_refused.as_ref();
+        refused
+            .filter(|refused| refused.tries < REFUSALS_BORNE)
+            .map(|refused| {
+                self.around
+                    .pace
+                    .calendar
+                    .until(refused.retry_after + MOMENT)
+            })
     }
 
     /// Does what was asked for from outside.
@@ -303,25 +313,6 @@ impl Watcher<'_> {
         if self.around.orders.take_look() {
             log::info!("looking now, as asked");
             self.gmail_not_before = None;
-        }
-    }
-
-    /// Reads the configuration again; one that is wrong changes nothing.
-    fn reload(&mut self) {
-        let _ = self.around.orders.take_reload();
-        let loaded = Config::load(&self.args.config, self.environment);
-        match loaded.and_then(|config| self.carrier.reconfigure(config)) {
-            Ok(()) => {
-                log::info!("the configuration was read again");
-                for warning in self.carrier.config().warnings() {
-                    log::warn!("{warning}");
-                }
-                self.open_since = None;
-                self.gmail_not_before = None;
-                self.source.progresses();
-                self.gmail.progresses();
-            }
-            Err(error) => log::error!("{error}; going on with the configuration of before"),
         }
     }
 

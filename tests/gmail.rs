@@ -301,7 +301,7 @@ fn a_refused_token_is_renewed_once() {
     );
     assert!(matches!(
         error.consequence(),
-        Some(Consequence::TokenRefused { .. })
+        Some(Consequence::LoginRefused { .. })
     ));
     assert!(!error.to_string().contains("RENEWED") && !error.to_string().contains("FIRST"));
 }

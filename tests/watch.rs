@@ -198,6 +198,38 @@ fn a_gmail_that_rests_is_left_alone_and_the_source_is_not() {
 }
 
 #[test]
+fn a_daily_limit_that_is_reached_is_a_rest_and_no_end() {
+    let home = Home::new();
+    home.configure(&json!({ "daily_upload_limit": "100" }));
+    for number in 0..3 {
+        deliver(&home, number);
+    }
+    let watching = Watching::start(&home);
+    watching.wait_for("Gmail is not available");
+    watching.wait_for("watching INBOX");
+    let there = arrived(&home);
+    assert!((1..3).contains(&there), "{there}");
+    watching.end();
+    assert!(home.state()["gmail"]["retry_after"].is_string());
+}
+
+#[test]
+fn a_gmail_that_refuses_everything_is_left_alone_and_no_end() {
+    let home = Home::new();
+    home.gmail.change(|gmail| {
+        gmail.append_answer = AppendAnswer::Refusal("NO not today".to_owned());
+    });
+    for number in 0..5 {
+        deliver(&home, number);
+    }
+    let watching = Watching::start(&home);
+    watching.wait_for("Gmail is not available");
+    watching.wait_for("watching INBOX");
+    watching.end();
+    assert!(home.state()["gmail"]["retry_after"].is_string());
+}
+
+#[test]
 fn a_refused_token_ends_it_and_so_does_a_configuration_that_never_worked() {
     let home = Home::new();
     let token: serde_json::Value = serde_json::from_str(&home.read("token.json")).unwrap();
@@ -214,6 +246,29 @@ fn a_refused_token_ends_it_and_so_does_a_configuration_that_never_worked() {
     deliver(&home, 0);
     let ran = Watching::start(&home).ends();
     assert_eq!(ran.status, Some(78), "{ran:?}");
+}
+
+#[test]
+fn a_log_in_that_gmail_refuses_though_the_token_is_fresh_may_pass() {
+    let home = Home::new();
+    home.gmail.change(|gmail| {
+        let answer = "<T> NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
+        gmail.login_answer = Some(vec![answer.to_owned()]);
+    });
+    let watching = Watching::start(&home);
+    deliver(&home, 0);
+    watching.wait_for("Gmail is not available");
+    let connections = home.gmail.connections();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(home.gmail.connections(), connections, "not at once");
+    watching.end();
+    // The third in a row is no accident.
+    home.let_pass(60);
+    assert_eq!(home.run().status, Some(77));
+    home.let_pass(60);
+    let ran = Watching::start(&home).ends();
+    assert_eq!(ran.status, Some(77), "{ran:?}");
+    assert_eq!(home.state()["gmail"]["token_refused"]["tries"], 3);
 }
 
 #[test]

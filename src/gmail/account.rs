@@ -103,7 +103,7 @@ impl Account {
             );
             let error = explain(self.config(), unopened, &remedy);
             if is_about_the_token {
-                error.with_consequence(token.refusal())
+                error.with_consequence(token.login_refusal())
             } else {
                 error
             }

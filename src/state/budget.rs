@@ -70,7 +70,8 @@ pub fn after(gmail: &GmailMemory, consequence: &Consequence, now: DateTime<Utc>)
                 .clamp(shortest, longest);
             gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
         }
-        Consequence::TokenRefused { refresh_token } => {
+        Consequence::TokenRefused { refresh_token }
+        | Consequence::LoginRefused { refresh_token } => {
             let before = gmail
                 .token_refused
                 .filter(|before| before.refresh_token == *refresh_token);

@@ -47,7 +47,6 @@ impl Health {
 
     /// It got something done: what fails next fails for the first time.
     pub fn progresses(&mut self) {
-        self.has_worked = true;
         self.backoff.reset();
     }
 
