@@ -118,6 +118,53 @@ fn what_comes_between_a_pass_and_the_wait_is_not_missed() {
 }
 
 #[test]
+fn a_connection_to_gmail_that_died_meanwhile_is_found_out_before_a_message_is_trusted_to_it() {
+    let die: [fn(&Home); 3] = [
+        |home| home.gmail.disconnect(),
+        // Gmail ends sessions with the token that opened them.
+        |home| home.gmail.clock().advance(Duration::from_secs(3601)),
+        |home| home.gmail.tokens().revoke_all(&home.gmail.user()),
+    ];
+    let gmail = GmailOptions {
+        deduplicates: false,
+        ..GmailOptions::default()
+    };
+    let home = Home::with(SourceOptions::default(), gmail);
+    let watching = Watching::start_with(&home, &["--debug"]);
+    for (number, die) in (0..).zip(die) {
+        deliver(&home, 2 * number);
+        watching.wait_until("the message", || arrived(&home) == 2 * number + 1);
+        die(&home);
+        deliver(&home, 2 * number + 1);
+        watching.wait_until("the next", || arrived(&home) == 2 * number + 2);
+    }
+    let ran = watching.end();
+    assert_eq!(ran.logged("warn"), Vec::<&str>::new(), "{ran:?}");
+    each_once(&home, 6);
+}
+
+#[test]
+fn after_a_backlog_two_connections_to_gmail_stay() {
+    let home = Home::new();
+    for number in 0..60 {
+        deliver(&home, number);
+    }
+    let watching = Watching::start(&home);
+    watching.wait_for("watching INBOX");
+    let farewells = || {
+        let commands = home.gmail.commands();
+        commands.iter().filter(|it| *it == "LOGOUT").count()
+    };
+    let logins = home.gmail.logins();
+    assert!(logins > 2, "{logins}");
+    watching.wait_until("the farewells", || farewells() == logins - 2);
+    deliver(&home, 60);
+    watching.wait_until("the message", || arrived(&home) == 61);
+    assert_eq!(home.gmail.logins(), logins);
+    watching.end();
+}
+
+#[test]
 fn a_burst_takes_few_passes_and_its_last_is_there() {
     let home = Home::new();
     let watching = Watching::start(&home);

@@ -124,6 +124,8 @@ impl Watching {
         let ran = self.ends();
         assert_eq!(ran.status, Some(0), "{ran:?}");
         assert!(asked.elapsed() < Duration::from_secs(5), "{ran:?}");
+        // It came to its end itself: nothing had to end it at the last moment.
+        assert!(ran.stdout.contains("ended by a signal"), "{ran:?}");
         ran
     }
 }
