@@ -689,28 +689,30 @@ fn a_port_that_another_program_has_is_named() {
 }
 
 #[test]
-fn a_published_port_of_a_container_is_open_to_its_host() {
-    let reaches = |container: Option<&str>| {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+fn a_published_port_of_a_container_is_open_to_its_host_and_no_other_port_is() {
+    let reaches = |options: &[&str], container: Option<&str>| {
         let home = home();
         let mut command = auth(&home);
-        command.args(["--port", &port.to_string()]);
+        command.args(options);
         if let Some(container) = container {
             command.env("container", container);
         }
         let running = Authorizing::start(&mut command);
-        running.address();
+        let port: u16 = port_in(&running.address()).parse().unwrap();
         TcpStream::connect(("127.0.0.2", port)).is_ok()
     };
-    assert!(reaches(Some("podman")));
+    let published = free_port().to_string();
+    assert!(reaches(&["--port", &published], Some("podman")));
+    assert!(!reaches(&[], Some("podman")));
     let is_container = ["/.dockerenv", "/run/.containerenv"]
         .iter()
         .any(|mark| fs::exists(mark).unwrap());
-    assert_eq!(reaches(None), is_container);
+    assert_eq!(reaches(&["--port", &published], None), is_container);
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 #[test]
