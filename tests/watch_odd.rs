@@ -573,6 +573,58 @@ fn what_is_told_between_a_look_and_the_next_wait_is_not_missed() {
 }
 
 #[test]
+fn what_is_told_after_a_search_that_missed_it_is_not_lost() {
+    // As Dovecot does it: both answers are kept back until the mailbox is looked at anew.
+    let look = [
+        "C: NOOP",
+        "C: UID SEARCH UID 5:*",
+        "S: * SEARCH 4",
+        "S: * 5 EXISTS",
+        "S: w1 OK",
+        "S: w2 OK",
+        "C: UID FETCH 5:* *",
+        FIFTH,
+        "S: w3 OK",
+    ];
+    let script = Script::play(vec![dialogue(&[&OPENED, &look])]);
+    let mut source = open(script.server(), &bounds());
+    let how = Waiting {
+        idles: false,
+        ..by_polling()
+    };
+    assert_eq!(round(&mut source, how), (News::Time, vec![]));
+    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+}
+
+#[test]
+fn answers_that_stand_with_the_wrong_command_are_read() {
+    let look = [
+        "C: NOOP",
+        "C: UID SEARCH UID 5:*",
+        "S: * SEARCH 5",
+        "S: * 5 EXISTS",
+        "S: w2 OK",
+        "S: w1 OK",
+        "C: NOOP",
+        "S: $tag OK",
+        "C: UID SEARCH UID 6:*",
+        "S: $tag OK",
+    ];
+    let script = Script::play(vec![dialogue(&[&OPENED, &look])]);
+    let mut source = open(script.server(), &bounds());
+    let how = Waiting {
+        idles: false,
+        ..by_polling()
+    };
+    assert_eq!(round(&mut source, how), (News::Time, vec![5]));
+    assert_eq!(
+        round(&mut source, how),
+        (News::Time, vec![5]),
+        "it is told of once"
+    );
+}
+
+#[test]
 fn mail_that_came_while_a_pass_had_to_reconnect_is_not_missed() {
     let breaks = ["C: UID SEARCH UID 1"];
     let goes_on = [

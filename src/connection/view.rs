@@ -14,8 +14,12 @@ pub struct View {
 }
 
 impl View {
-    pub(super) fn has_looked(&mut self) {
-        self.fresh = 0;
+    /// A look found so many messages more, and began when so many had been told of. Those it had to
+    /// find, if they are still there. What was told meanwhile it may have missed: servers may
+    /// answer first, and tell afterwards, in whatever order the commands came.
+    pub(super) fn looked(&mut self, told_before: u32, found: u32) {
+        let meanwhile = self.fresh.saturating_sub(told_before);
+        self.fresh = self.fresh.saturating_sub(found).min(meanwhile);
         self.was_told = false;
     }
 
@@ -54,11 +58,34 @@ mod tests {
     fn heard(lines: &[&str]) -> View {
         let mut view = View::default();
         view.hear(b"* 5 EXISTS");
-        view.has_looked();
+        view.looked(0, 0);
         for line in lines {
             view.hear(line.as_bytes());
         }
         view
+    }
+
+    #[test]
+    fn a_look_answers_for_what_was_told_before_it_and_for_what_it_found() {
+        let cases = [
+            // Told, before it, found, still to be looked for.
+            (0, 0, 0, 0),
+            (3, 3, 3, 0),
+            (3, 3, 0, 0),
+            (3, 0, 3, 0),
+            (3, 0, 0, 3),
+            (3, 1, 1, 2),
+            (3, 1, 2, 1),
+            (3, 2, 9, 0),
+        ];
+        for (fresh, told_before, found, expected) in cases {
+            let mut view = View {
+                fresh,
+                ..View::default()
+            };
+            view.looked(told_before, found);
+            assert_eq!(view.fresh, expected, "{fresh} {told_before} {found}");
+        }
     }
 
     #[test]

@@ -122,9 +122,9 @@ impl Witness {
         self.dialogue().view
     }
 
-    /// From now on only what comes counts as new.
-    pub fn has_looked(&self) {
-        self.dialogue().view.has_looked();
+    /// A look found so many messages more, and began when so many had been told of.
+    pub fn looked(&self, told_before: u32, found: u32) {
+        self.dialogue().view.looked(told_before, found);
     }
 
     /// What was told without a message more counts no longer.

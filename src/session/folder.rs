@@ -77,7 +77,8 @@ impl Session {
         let answer = answers.next().unwrap_or(Ok(Vec::new()))?;
         let is_complete = Opened::read(&answer).uid_next.is_some();
         let mailbox = self.opened(folder, &name, &answer)?;
-        Ok((mailbox, answers.next().filter(|_| is_complete)))
+        let other = answers.next().filter(|_| is_complete);
+        Ok((mailbox, other.map(|other| Ok([answer, other?].concat()))))
     }
 
     fn quoted(&self, folder: &str) -> Result<String, Unexamined> {

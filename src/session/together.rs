@@ -25,17 +25,16 @@ struct Awaited {
 }
 
 /// What a response was.
+#[derive(PartialEq, Eq)]
 enum Taken {
-    Untagged,
     EndOfIdle,
-    Answer,
+    Other,
 }
 
 impl Session {
     /// Gives commands in one write, ending an IDLE first, and gives what came of each: the untagged
-    /// responses, or NO or BAD. What goes into the commands was quoted before ([`wire`]).
-    ///
-    /// What the server tells of new messages before the last command is obeyed counts as seen.
+    /// responses, or NO or BAD. Servers may keep tagged responses back, so that untagged ones stand
+    /// with another command than theirs. What goes into the commands was quoted before ([`wire`]).
     ///
     /// # Errors
     /// The connection broke, or the server does not answer; the session is over.
@@ -59,9 +58,6 @@ impl Session {
             lines.push(format!("{tag} {command}\r\n"));
             awaited.commands.push((tag, None));
         }
-        if !commands.is_empty() {
-            self.witness.has_looked();
-        }
         let given = self.write(&lines.concat());
         let answered = given.and_then(|()| self.read_answers(&mut awaited));
         self.connection.connection().answer_by(None);
@@ -77,7 +73,6 @@ impl Session {
         self.end_idle()?;
         let mut answers = Vec::new();
         for command in commands {
-            self.witness.has_looked();
             let answer = self.command(command);
             if !self.is_usable {
                 return answer.map(|answer| vec![Ok(answer)]);
@@ -95,14 +90,8 @@ impl Session {
         while !awaited.is_complete() {
             let response = self.connection.connection().next_response();
             self.swallows_commands |= is_timed_out(&response) && awaited.has_only_begun();
-            match awaited.take(response?)? {
-                Taken::Untagged => continue,
-                Taken::EndOfIdle => self.connection.connection().answer_by(None),
-                Taken::Answer => {}
-            }
-            awaited.answered += 1;
-            if !awaited.is_complete() {
-                self.witness.has_looked();
+            if awaited.take(response?)? == Taken::EndOfIdle {
+                self.connection.connection().answer_by(None);
             }
         }
         Ok(())
@@ -156,7 +145,7 @@ impl Awaited {
 
     /// The server answered what came first, and says nothing to what came in the same packet.
     fn has_only_begun(&self) -> bool {
-        self.answered > 0 && self.untagged.is_empty()
+        self.answered > 0
     }
 
     /// Takes a response. What has a tag that nobody awaits is an answer to what nobody asked, as
@@ -166,19 +155,20 @@ impl Awaited {
             if response.starts_with(b"*") {
                 self.untagged.append(&mut response);
             }
-            return Ok(Taken::Untagged);
+            return Ok(Taken::Other);
         };
         // Whatever it says to it, the IDLE is over.
         if self.idle.as_deref() == Some(answered) {
             self.idle = None;
-            self.untagged.clear();
+            self.answered += 1;
             return Ok(Taken::EndOfIdle);
         }
         let mut open = self.commands.iter_mut();
         let Some((_, answer)) = open.find(|(tag, answer)| tag == answered && answer.is_none())
         else {
-            return Ok(Taken::Untagged);
+            return Ok(Taken::Other);
         };
+        self.answered += 1;
         let untagged = std::mem::take(&mut self.untagged);
         *answer = Some(match wire::status(&response) {
             Some((Status::Ok, _)) => Ok(untagged),
@@ -186,7 +176,7 @@ impl Awaited {
             Some((Status::Bad, reply)) => Err(Failure::Bad(reply)),
             _ => return Err(nonsense(&response)),
         });
-        Ok(Taken::Answer)
+        Ok(Taken::Other)
     }
 }
 

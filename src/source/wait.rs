@@ -62,7 +62,7 @@ impl ImapSource {
     /// Waits for news: by IDLE where the server offers it and it may be used, else until the poll
     /// interval has passed; never longer than an IDLE may last. It returns at once if the server
     /// told of new mail since the last [`look`](ImapSource::look), and if the session broke since.
-    /// A pass must follow a look, and a look the wait, whatever ended it.
+    /// A look must follow the wait, whatever ended it, and a pass the look.
     ///
     /// # Errors
     /// The connection broke. The next look opens another.
@@ -71,6 +71,10 @@ impl ImapSource {
         let waited = self.wait_on_session(how);
         if let Some(session) = &self.session {
             self.habits.swallows_commands |= session.swallows_commands();
+        }
+        // Whatever broke then: it was told to end.
+        if self.access.bounds.tether.is_over() {
+            return Ok(News::Called);
         }
         waited.map_err(|failure| {
             let place = crate::connection::place(&self.access.server);
@@ -189,18 +193,19 @@ impl ImapSource {
         };
         // `42:*` is answered with 41 where 41 is the last (RFC 3501 6.4.8).
         let new: Vec<Uid> = found.into_iter().filter(|uid| *uid >= from).collect();
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        session.witness().looked(fresh, count);
         if new.is_empty() && fresh > 0 {
             debug!("the source told of new mail, and there is none");
             return Ok(None);
         }
         let highest = new.iter().max().copied();
         let after = |uid: Uid| Uid::new(uid.get().saturating_add(1)).unwrap_or(uid);
-        let at_least = u32::try_from(new.len()).unwrap_or(u32::MAX);
         let told = session.witness().view().exists;
         Ok(Some(Mailbox {
             uid_validity: self.mailbox.uid_validity,
             uid_next: highest.map_or(from, after),
-            exists: told.unwrap_or(self.mailbox.exists).max(at_least),
+            exists: told.unwrap_or(self.mailbox.exists).max(count),
         }))
     }
 
@@ -218,14 +223,14 @@ impl ImapSource {
     }
 }
 
-/// Gives commands in one write, and the answer to the last; none if it is refused.
+/// Gives commands in one write, and all that was answered; none if the last is refused.
 fn ask(session: &mut Session, commands: &[&str]) -> Result<Option<Vec<u8>>, Failure> {
     let answers = session.together(commands)?;
-    match answers.into_iter().last() {
-        Some(Err(failure)) => {
-            debug!("the source refuses to say what is new: {failure}");
-            Ok(None)
-        }
-        answer => Ok(answer.and_then(Result::ok)),
+    if let Some(Err(failure)) = answers.last() {
+        debug!("the source refuses to say what is new: {failure}");
+        return Ok(None);
     }
+    // Dovecot answers a NOOP after the search that came with it, and tells of new mail then.
+    let answers: Vec<Vec<u8>> = answers.into_iter().filter_map(Result::ok).collect();
+    Ok(Some(answers.concat()))
 }

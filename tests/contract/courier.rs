@@ -141,6 +141,8 @@ fn serve(program: &Program, home: &Path, stream: &TcpStream) -> io::Result<()> {
             "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE IDLE",
         )
         .env("IMAP_USELOCKS", "0")
+        // How often it looks for new mail while a client idles; as delivered, once a minute.
+        .env("IMAP_IDLE_TIMEOUT", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

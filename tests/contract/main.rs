@@ -16,6 +16,7 @@ mod source;
 mod sources;
 mod target;
 mod targets;
+mod waiting;
 
 use chrono::{DateTime, FixedOffset};
 

@@ -2,6 +2,7 @@
 
 use double::SourceOptions;
 use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
+use imap_to_gmail_sync::connection::Bounds;
 use imap_to_gmail_sync::error::Result;
 use imap_to_gmail_sync::message::Mailbox;
 use imap_to_gmail_sync::secret::{Password, Secret};
@@ -45,6 +46,17 @@ pub trait House {
             folder: folder.to_owned(),
         };
         ImapSource::open(&config, password)
+    }
+
+    fn open_within(&self, bounds: Bounds) -> (ImapSource, Mailbox) {
+        let password = Secret::new(self.password().to_owned());
+        let config = SourceConfig {
+            server: self.server(),
+            user: self.user().to_owned(),
+            password: Password::Given(password.clone()),
+            folder: "INBOX".to_owned(),
+        };
+        ImapSource::open_with(&config, password, bounds).unwrap()
     }
 
     fn open(&self, folder: &str) -> (ImapSource, Mailbox) {

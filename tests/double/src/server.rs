@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::events::{Event, What};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     offences: Mutex<Vec<String>>,
     stopping: AtomicBool,
     connections: AtomicUsize,
+    turns: AtomicUsize,
+    round_trip: Mutex<Duration>,
 }
 
 impl Shared {
@@ -51,6 +54,8 @@ impl Shared {
             offences: Mutex::default(),
             stopping: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            turns: AtomicUsize::new(0),
+            round_trip: Mutex::default(),
         })
     }
 
@@ -89,6 +94,16 @@ impl Shared {
 
     pub fn pace(&self) -> Pace {
         *self.pace.lock().unwrap()
+    }
+
+    /// How long a packet is on its way, either way.
+    pub fn way(&self) -> Duration {
+        *self.round_trip.lock().unwrap() / 2
+    }
+
+    /// Notes that the client spoke after it had heard what was said.
+    pub fn note_turn(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Notes that the client broke the protocol.
@@ -194,6 +209,16 @@ impl Server {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.shared.faults.record()
+    }
+
+    /// How often clients spoke after they had heard what was said: the round trips so far.
+    pub fn turns(&self) -> usize {
+        self.shared.turns.load(Ordering::SeqCst)
+    }
+
+    /// Lets a round trip take so long from now on, as on a long way.
+    pub fn set_round_trip(&self, time: Duration) {
+        *self.shared.round_trip.lock().unwrap() = time;
     }
 
     /// The commands received so far, without their tags: `NOOP`, `UID FETCH 1:* (UID)`.

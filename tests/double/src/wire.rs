@@ -83,6 +83,8 @@ pub(crate) struct Wire {
     shared: Arc<Shared>,
     connection: usize,
     ending: Ending,
+    /// Something was said since the client spoke last.
+    has_spoken: bool,
     /// The tag of the command that is being obeyed.
     pub tag: String,
 }
@@ -98,6 +100,7 @@ impl Wire {
             shared,
             connection,
             ending: Ending::Lost,
+            has_spoken: true,
             tag: "*".to_owned(),
         }
     }
@@ -219,6 +222,10 @@ impl Wire {
     /// Sends what was collected.
     pub fn flush(&mut self) -> Result<()> {
         let outgoing = std::mem::take(&mut self.outgoing);
+        if !outgoing.is_empty() {
+            self.has_spoken = true;
+            thread::sleep(self.shared.way());
+        }
         let packet = match self.shared.pace() {
             Pace::Together | Pace::Lines => outgoing.len().max(1),
             Pace::Octets => 1,
@@ -339,10 +346,19 @@ impl Wire {
         match self.read(&mut chunk) {
             Ok(0) | Err(_) => Err(Gone),
             Ok(count) => {
-                self.received.extend_from_slice(&chunk[..count]);
+                self.take_in(&chunk[..count]);
                 Ok(())
             }
         }
+    }
+
+    fn take_in(&mut self, octets: &[u8]) {
+        if self.has_spoken {
+            self.has_spoken = false;
+            self.shared.note_turn();
+            thread::sleep(self.shared.way());
+        }
+        self.received.extend_from_slice(octets);
     }
 
     /// Reads what has come, waiting no longer than this for it.
@@ -358,7 +374,7 @@ impl Wire {
         match outcome {
             Ok(0) => Err(Gone),
             Ok(count) => {
-                self.received.extend_from_slice(&chunk[..count]);
+                self.take_in(&chunk[..count]);
                 Ok(())
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {

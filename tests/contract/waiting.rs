@@ -1,0 +1,202 @@
+//! What waiting for mail promises, on each server that can play a source.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use imap_to_gmail_sync::connection::{Bounds, Tether};
+use imap_to_gmail_sync::message::{Mailbox, Uid};
+use imap_to_gmail_sync::source::{ImapSource, News, Waiting};
+use imap_to_gmail_sync::sync::Source;
+
+use crate::sources::House;
+use crate::{mail, with_id};
+
+/// Longer than any of these servers takes to tell of new mail.
+const LONG: Duration = Duration::from_secs(50);
+
+/// The list of tests, each run on each server.
+macro_rules! on_each_server {
+    ($($test:ident)*) => {
+        mod dovecot {
+            $(#[test]
+            fn $test() {
+                super::$test(&mut crate::dovecot::Dovecot::start());
+            })*
+        }
+        mod courier {
+            $(#[test]
+            fn $test() {
+                super::$test(&mut crate::courier::Courier::start());
+            })*
+        }
+        mod double {
+            $(#[test]
+            fn $test() {
+                super::$test(&mut crate::sources::Double::start());
+            })*
+        }
+    };
+}
+
+on_each_server! {
+    mail_that_comes_while_an_idle_is_on_is_told_of_and_listed
+    mail_that_comes_between_a_look_and_the_wait_is_told_of
+    mail_that_comes_to_an_empty_mailbox_is_told_of
+    a_burst_is_listed_to_its_end
+    polling_finds_mail_as_well
+    what_goes_meanwhile_does_not_hide_what_comes
+}
+
+/// A source that is being watched.
+struct Watched {
+    source: ImapSource,
+    mailbox: Mailbox,
+    tether: Tether,
+}
+
+impl Watched {
+    fn open(house: &dyn House) -> Watched {
+        let tether = Tether::new().unwrap();
+        let bounds = Bounds {
+            tether: tether.clone(),
+            ..Bounds::default()
+        };
+        let (source, mailbox) = house.open_within(bounds);
+        Watched {
+            source,
+            mailbox,
+            tether,
+        }
+    }
+
+    /// Begins a wait and leaves it at once: an IDLE is on then.
+    fn begin(&mut self) {
+        self.tether.wake();
+        let how = waiting(true);
+        assert_eq!(self.source.wait(how).unwrap(), News::Called);
+        assert_eq!(self.source.waits_by(how), "IDLE");
+    }
+
+    /// Waits while something happens to the mailbox.
+    fn wait_while(&mut self, act: impl FnOnce()) -> News {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| self.source.wait(waiting(true)).unwrap());
+            act();
+            waiting.join().unwrap()
+        })
+    }
+
+    /// The UIDs of what is new, listed.
+    fn new(&mut self) -> Vec<u32> {
+        let before = self.mailbox.uid_next.get();
+        self.mailbox = self.source.look().unwrap();
+        let new = (before..self.mailbox.uid_next.get()).filter_map(Uid::new);
+        let listed = self.source.list(&new.collect()).unwrap();
+        listed.iter().map(|listed| listed.uid.get()).collect()
+    }
+}
+
+fn waiting(idles: bool) -> Waiting {
+    Waiting {
+        idles,
+        poll_interval: if idles {
+            LONG
+        } else {
+            Duration::from_millis(100)
+        },
+        until: Instant::now() + LONG,
+    }
+}
+
+fn letter(number: u32) -> crate::Mail {
+    mail(with_id(&format!("<{number}@b>"), "s", "body"))
+}
+
+fn mail_that_comes_while_an_idle_is_on_is_told_of_and_listed(house: &mut dyn House) {
+    house.deliver("INBOX", &letter(1));
+    let mut watched = Watched::open(house);
+    for number in 2..4 {
+        watched.begin();
+        let mut uid = 0;
+        let news = watched.wait_while(|| uid = house.deliver("INBOX", &letter(number)));
+        assert_eq!((news, watched.new()), (News::Mail, vec![uid]));
+    }
+    watched.source.logout();
+}
+
+fn mail_that_comes_between_a_look_and_the_wait_is_told_of(house: &mut dyn House) {
+    house.deliver("INBOX", &letter(1));
+    let mut watched = Watched::open(house);
+    let uid = house.deliver("INBOX", &letter(2));
+    assert_eq!(watched.wait_while(|| ()), News::Mail);
+    assert_eq!(watched.new(), [uid]);
+    // Also on a session that has waited before.
+    let uid = house.deliver("INBOX", &letter(3));
+    assert_eq!(watched.wait_while(|| ()), News::Mail);
+    assert_eq!(watched.new(), [uid]);
+}
+
+fn mail_that_comes_to_an_empty_mailbox_is_told_of(house: &mut dyn House) {
+    let mut watched = Watched::open(house);
+    assert_eq!(watched.mailbox.exists, 0);
+    watched.begin();
+    let news = watched.wait_while(|| {
+        house.deliver("INBOX", &letter(1));
+    });
+    assert_eq!((news, watched.new()), (News::Mail, vec![1]));
+    assert_eq!(watched.mailbox.exists, 1);
+}
+
+fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
+    const BURST: u32 = 40;
+    let mut watched = Watched::open(house);
+    watched.begin();
+    watched.wait_while(|| {
+        for number in 0..BURST {
+            house.deliver("INBOX", &letter(number));
+        }
+    });
+    let mut listed = watched.new();
+    let begun = Instant::now();
+    while listed.len() < BURST as usize && begun.elapsed() < LONG {
+        watched.source.wait(waiting(true)).unwrap();
+        listed.extend(watched.new());
+    }
+    assert_eq!(listed, (1..=BURST).collect::<Vec<u32>>());
+}
+
+fn polling_finds_mail_as_well(house: &mut dyn House) {
+    let mut watched = Watched::open(house);
+    let how = || waiting(false);
+    assert_eq!(watched.source.wait(how()).unwrap(), News::Time);
+    assert!(watched.new().is_empty());
+    let uid = house.deliver("INBOX", &letter(1));
+    watched.source.wait(how()).unwrap();
+    let mut listed = watched.new();
+    if listed.is_empty() {
+        // Dovecot searches first and tells then: the next wait does not even begin.
+        assert_eq!(watched.source.wait(waiting(true)).unwrap(), News::Mail);
+        listed = watched.new();
+    }
+    assert_eq!(listed, [uid]);
+}
+
+fn what_goes_meanwhile_does_not_hide_what_comes(house: &mut dyn House) {
+    for number in 1..4 {
+        house.deliver("INBOX", &letter(number));
+    }
+    let mut watched = Watched::open(house);
+    watched.begin();
+    let mut uid = 0;
+    watched.wait_while(|| {
+        house.expunge("INBOX", 2);
+        uid = house.deliver("INBOX", &letter(4));
+    });
+    let mut listed = watched.new();
+    let begun = Instant::now();
+    while listed.is_empty() && begun.elapsed() < LONG {
+        watched.source.wait(waiting(true)).unwrap();
+        listed.extend(watched.new());
+    }
+    assert_eq!(listed, [uid]);
+}
