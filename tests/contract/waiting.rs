@@ -87,7 +87,7 @@ impl Watched {
     }
 
     /// The UIDs of what is new, listed.
-    fn new(&mut self) -> Vec<u32> {
+    fn look(&mut self) -> Vec<u32> {
         let before = self.mailbox.uid_next.get();
         self.mailbox = self.source.look().unwrap();
         let new = (before..self.mailbox.uid_next.get()).filter_map(Uid::new);
@@ -119,7 +119,7 @@ fn mail_that_comes_while_an_idle_is_on_is_told_of_and_listed(house: &mut dyn Hou
         watched.begin();
         let mut uid = 0;
         let news = watched.wait_while(|| uid = house.deliver("INBOX", &letter(number)));
-        assert_eq!((news, watched.new()), (News::Mail, vec![uid]));
+        assert_eq!((news, watched.look()), (News::Mail, vec![uid]));
     }
     watched.source.logout();
 }
@@ -129,11 +129,11 @@ fn mail_that_comes_between_a_look_and_the_wait_is_told_of(house: &mut dyn House)
     let mut watched = Watched::open(house);
     let uid = house.deliver("INBOX", &letter(2));
     assert_eq!(watched.wait_while(|| ()), News::Mail);
-    assert_eq!(watched.new(), [uid]);
+    assert_eq!(watched.look(), [uid]);
     // Also on a session that has waited before.
     let uid = house.deliver("INBOX", &letter(3));
     assert_eq!(watched.wait_while(|| ()), News::Mail);
-    assert_eq!(watched.new(), [uid]);
+    assert_eq!(watched.look(), [uid]);
 }
 
 fn mail_that_comes_to_an_empty_mailbox_is_told_of(house: &mut dyn House) {
@@ -143,7 +143,7 @@ fn mail_that_comes_to_an_empty_mailbox_is_told_of(house: &mut dyn House) {
     let news = watched.wait_while(|| {
         house.deliver("INBOX", &letter(1));
     });
-    assert_eq!((news, watched.new()), (News::Mail, vec![1]));
+    assert_eq!((news, watched.look()), (News::Mail, vec![1]));
     assert_eq!(watched.mailbox.exists, 1);
 }
 
@@ -156,11 +156,11 @@ fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
             house.deliver("INBOX", &letter(number));
         }
     });
-    let mut listed = watched.new();
+    let mut listed = watched.look();
     let begun = Instant::now();
     while listed.len() < BURST as usize && begun.elapsed() < LONG {
         watched.source.wait(waiting(true)).unwrap();
-        listed.extend(watched.new());
+        listed.extend(watched.look());
     }
     assert_eq!(listed, (1..=BURST).collect::<Vec<u32>>());
 }
@@ -169,14 +169,14 @@ fn polling_finds_mail_as_well(house: &mut dyn House) {
     let mut watched = Watched::open(house);
     let how = || waiting(false);
     assert_eq!(watched.source.wait(how()).unwrap(), News::Time);
-    assert!(watched.new().is_empty());
+    assert!(watched.look().is_empty());
     let uid = house.deliver("INBOX", &letter(1));
     watched.source.wait(how()).unwrap();
-    let mut listed = watched.new();
+    let mut listed = watched.look();
     if listed.is_empty() {
         // Dovecot searches first and tells then: the next wait does not even begin.
         assert_eq!(watched.source.wait(waiting(true)).unwrap(), News::Mail);
-        listed = watched.new();
+        listed = watched.look();
     }
     assert_eq!(listed, [uid]);
 }
@@ -192,11 +192,11 @@ fn what_goes_meanwhile_does_not_hide_what_comes(house: &mut dyn House) {
         house.expunge("INBOX", 2);
         uid = house.deliver("INBOX", &letter(4));
     });
-    let mut listed = watched.new();
+    let mut listed = watched.look();
     let begun = Instant::now();
     while listed.is_empty() && begun.elapsed() < LONG {
         watched.source.wait(waiting(true)).unwrap();
-        listed.extend(watched.new());
+        listed.extend(watched.look());
     }
     assert_eq!(listed, [uid]);
 }
