@@ -421,16 +421,23 @@ fn everything_arrives_once_whatever_happens_and_nothing_grows() {
     assert!(idle.cpu <= last.cpu + 10, "{last:?} {idle:?}");
 }
 
-/// What the process uses once it has left Gmail.
+/// What the process uses once it has left Gmail, between two looks at the source.
 fn cool(soak: &Soak) -> Usage {
-    let watching = soak.watching();
+    let pid = soak.watching().pid();
     let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let usage = Usage::of(watching.pid());
-        // The main thread and the one that hears signals, and the test harness's own.
-        if usage.threads <= 3 || Instant::now() > deadline {
-            return usage;
-        }
+    // The main thread and the one that hears signals, and the test harness's own. The lanes' end
+    // before the last connection is closed: the least of some moments counts.
+    while Usage::of(pid).threads > 3 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
+    let mut samples = (0..20).map(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        Usage::of(pid)
+    });
+    let first = samples.next().unwrap();
+    samples.fold(first, |least, usage| Usage {
+        descriptors: least.descriptors.min(usage.descriptors),
+        threads: least.threads.min(usage.threads),
+        ..usage
+    })
 }
