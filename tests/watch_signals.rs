@@ -7,11 +7,12 @@
 mod program;
 mod watched;
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use double::{Fault, GmailOptions, SourceOptions, What};
 use program::Home;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use watched::Watching;
 
@@ -212,6 +213,37 @@ fn a_configuration_is_read_again_and_a_wrong_one_changes_nothing() {
     assert!(!flags.contains(&"\\Seen".to_owned()), "{flags:?}");
     let ran = watching.end();
     assert_eq!(ran.logged("error").len(), 2, "{ran:?}");
+}
+
+/// Starts it in a terminal of its own, by script(1), and gives its process id.
+fn in_a_terminal(home: &Home, before: &str) -> (Watching, Pid) {
+    let program = env!("CARGO_BIN_EXE_imap-to-gmail-sync");
+    let line = format!("{before} {program} --config config.json --watch");
+    let mut command = Command::new("script");
+    command
+        .current_dir(home.path("."))
+        .args(["-qefc", &line, "/dev/null"])
+        .stdin(Stdio::null());
+    let watching = Watching::of(command);
+    watching.wait_for("watching INBOX");
+    let pid: i32 = home.read("sync_state.json.lock").trim().parse().unwrap();
+    (watching, Pid::from_raw(pid).unwrap())
+}
+
+#[test]
+fn it_ends_with_its_terminal_unless_it_was_told_to_outlive_it() {
+    let home = Home::new();
+    let (watching, pid) = in_a_terminal(&home, "exec");
+    kill_process(pid, Signal::HUP).unwrap();
+    let ran = watching.ends();
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("ended by a signal"), "{ran:?}");
+
+    let (watching, pid) = in_a_terminal(&home, "trap '' HUP; exec");
+    kill_process(pid, Signal::HUP).unwrap();
+    watching.wait_for("the configuration was read again");
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(watching.ends().status, Some(0));
 }
 
 #[test]
