@@ -3,18 +3,24 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::expect_used,
     missing_docs
 )]
 
+mod dovecot;
 mod in_process;
 mod program;
+mod watched;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use double::{GmailOptions, SourceOptions};
+use dovecot::{Dovecot, PASSWORD};
 use in_process::Watched;
 use program::Home;
+use serde_json::json;
+use watched::Watching;
 
 #[test]
 fn a_warm_connection_needs_five_round_trips_from_notice_to_delivery() {
@@ -59,36 +65,66 @@ fn a_burst_shares_its_round_trips() {
 #[ignore = "a measurement"]
 fn measure_delivery_to_visible() {
     for milliseconds in [0, 20, 50] {
-        let home = Home::with(SourceOptions::default(), GmailOptions::default());
-        let mut watched = Watched::open(&home);
-        watched.deliver_and_carry("<warm@x>");
+        let home = Home::new();
+        let watching = watch_warm(&home, || deliver_to_double(&home, 0));
         let way = Duration::from_millis(milliseconds);
         home.source.set_round_trip(way);
         home.gmail.set_round_trip(way);
-        let mut times: Vec<Duration> = (0..50)
-            .map(|number| {
-                watched.wait_for_idle();
-                time_of_delivery(&home, &mut watched, number)
-            })
-            .collect();
-        times.sort_unstable();
-        let (median, most) = (times[24], times[47]);
-        println!("round trip {milliseconds} ms: median {median:?}, 95 % within {most:?}");
+        let times = measure(&home, |number| deliver_to_double(&home, number));
+        tell(&format!("the double, round trip {milliseconds} ms"), times);
+        watching.end();
     }
+    let dovecot = Dovecot::start();
+    let home = Home::new();
+    let server = dovecot.server();
+    home.configure(&json!({
+        "source_server": server.host, "source_port": server.port, "source_user": "alice",
+        "source_pass": PASSWORD, "source_tls_name": server.tls_name, "source_ca_file": dovecot.ca_file(),
+    }));
+    let mut alice = dovecot.client("alice");
+    let mut deliver = |number: usize| alice.append("INBOX", "", "", &letter(number));
+    let watching = watch_warm(&home, || deliver(0));
+    let times = measure(&home, deliver);
+    tell("Dovecot, at loopback", times);
+    watching.end();
 }
 
-/// From the arrival at the source until Gmail shows it.
-fn time_of_delivery(home: &Home, watched: &mut Watched<'_>, number: u32) -> Duration {
-    let before = home.gmail.messages("INBOX").len();
-    thread::scope(|scope| {
-        let seen = scope.spawn(|| {
+fn letter(number: usize) -> Vec<u8> {
+    format!("Message-ID: <{number}@x>\r\nSubject: s\r\n\r\nbody\r\n").into_bytes()
+}
+
+fn deliver_to_double(home: &Home, number: usize) {
+    let now = chrono::Utc::now().fixed_offset();
+    home.source.deliver(&letter(number), now, &[]);
+}
+
+/// The program, watching and with connections to Gmail open.
+fn watch_warm(home: &Home, deliver: impl FnOnce()) -> Watching {
+    let watching = Watching::start(home);
+    watching.wait_for("watching INBOX");
+    deliver();
+    watching.wait_until("the first", || home.gmail.messages("INBOX").len() == 1);
+    watching
+}
+
+/// From the arrival of each of fifty messages at the source until Gmail shows it.
+fn measure(home: &Home, mut deliver: impl FnMut(usize)) -> Vec<Duration> {
+    (1..=50)
+        .map(|number| {
+            // Until it waits again, and at no moment that depends on the one before.
+            thread::sleep(Duration::from_millis(700 + (number as u64 * 37) % 100));
             let begun = Instant::now();
-            while home.gmail.messages("INBOX").len() == before {
+            deliver(number);
+            while home.gmail.messages("INBOX").len() <= number {
                 thread::sleep(Duration::from_micros(500));
             }
             begun.elapsed()
-        });
-        watched.deliver_and_carry(&format!("<{number}@x>"));
-        seen.join().unwrap()
-    })
+        })
+        .collect()
+}
+
+fn tell(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let [median, most] = [24, 47].map(|place| times[place].as_secs_f64() * 1000.0);
+    println!("{what}: median {median:.0} ms, 95 % within {most:.0} ms");
 }
