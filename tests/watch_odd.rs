@@ -410,6 +410,38 @@ fn a_server_that_never_pushes_costs_one_wait() {
 }
 
 #[test]
+fn a_number_that_is_told_with_every_idle_does_not_keep_us_busy() {
+    let told = ["S: + idling", "S: * 4 EXISTS", "S: * 1 RECENT"];
+    let look = [
+        "C: DONE",
+        "S: w2 OK",
+        "C: NOOP",
+        "S: w3 OK",
+        "C: UID SEARCH UID 5:*",
+        "S: w4 OK",
+    ];
+    let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &look])]);
+    let bounds = bounds();
+    let mut source = open(script.server(), &bounds);
+    let begun = Instant::now();
+    assert_eq!(round(&mut source, patiently()), (News::Time, vec![]));
+    assert!(begun.elapsed() >= bounds.patience.prompt);
+
+    // Nor does one who tells it and ends the IDLE.
+    let ended = ["R: + idling\r\n* 4 EXISTS\r\nw2 OK enough\r\n"];
+    let look = ["C: NOOP", "S: w3 OK", "C: UID SEARCH UID 5:*", "S: w4 OK"];
+    let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &ended, &look])]);
+    let mut source = open(script.server(), &bounds);
+    let how = Waiting {
+        poll_interval: Duration::from_millis(200),
+        ..patiently()
+    };
+    let begun = Instant::now();
+    assert_eq!(round(&mut source, how), (News::Time, vec![]));
+    assert!(begun.elapsed() >= how.poll_interval);
+}
+
+#[test]
 fn chatter_does_not_make_an_idle_longer() {
     // Fifty milliseconds apart, for ten seconds at most.
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &["S: + idling", "busy"]])]);

@@ -63,8 +63,7 @@ impl Session {
     /// Says whether the server told of new messages since the last look.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        let view = self.witness.view();
-        view.fresh > 0 || (self.is_idling() && view.was_told)
+        self.witness.view().fresh > 0
     }
 
     /// Asks for an IDLE. A NOOP before it makes the server tell what came since the last command:
@@ -129,13 +128,13 @@ impl Session {
     /// The connection broke.
     pub fn await_news(&mut self, until: Instant) -> Result<Waited, Failure> {
         self.begin()?;
-        let until = match &self.idling {
-            Some(idling) => until.min(idling.began + self.patience.idle),
-            None => until,
-        };
         for _ in 0..LONGEST_BURST {
             let has_news = self.has_news();
-            let limit = if has_news { Instant::now() } else { until };
+            let limit = if has_news {
+                Instant::now()
+            } else {
+                until.min(self.end_of_idle().unwrap_or(until))
+            };
             let heard = self.connection.connection().hear(limit);
             match heard.map_err(|error| self.lost(&error))? {
                 Heard::Time if has_news => return Ok(Waited::Mail),
@@ -152,6 +151,18 @@ impl Session {
             Waited::Mail
         } else {
             Waited::Time
+        })
+    }
+
+    /// When an IDLE has lasted long enough. A number that is told and is no larger may hide new mail
+    /// behind some that went, and is looked into; but there are servers that tell it with every
+    /// IDLE, so not at once.
+    fn end_of_idle(&self) -> Option<Instant> {
+        let idling = self.idling.as_ref()?;
+        Some(if self.witness.view().was_told {
+            idling.began + self.patience.prompt.min(self.patience.idle)
+        } else {
+            idling.began + self.patience.idle
         })
     }
 

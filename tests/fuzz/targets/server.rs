@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
 use imap_to_gmail_sync::connection::{Connection, Patience, Trust};
@@ -13,7 +13,7 @@ use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
 use imap_to_gmail_sync::secret::{Password, Secret};
 use imap_to_gmail_sync::session::{Login, Session, fetched, responses, uid};
-use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::source::{ImapSource, Waiting};
 use imap_to_gmail_sync::sync::Source as _;
 
 use super::must_be_harmless;
@@ -103,6 +103,17 @@ pub fn source(octets: &[u8]) {
         if let Err(error) = source.fetch(&[Uid::MIN]) {
             must_be_harmless(&error.to_string());
         }
+        let how = Waiting {
+            idles: true,
+            poll_interval: Duration::from_millis(5),
+            until: Instant::now() + Duration::from_millis(20),
+        };
+        if let Err(error) = source.wait(how) {
+            must_be_harmless(&error.to_string());
+        }
+        if let Err(error) = source.look() {
+            must_be_harmless(&error.to_string());
+        }
         source.logout();
     });
 }
@@ -113,6 +124,8 @@ fn patience() -> Patience {
         connect: Duration::from_secs(5),
         answer: Duration::from_millis(20),
         command: Duration::from_millis(100),
+        prompt: Duration::from_millis(20),
+        idle: Duration::from_millis(20),
         ..Patience::default()
     }
 }
