@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::args::AuthArgs;
 use crate::config::{Config, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
+use crate::token::Held;
 
 mod application;
 mod attempt;
@@ -36,6 +37,12 @@ pub const TO_CONSENT: Duration = Duration::from_mins(5);
 
 /// Where the token goes if nobody says.
 const TOKEN_FILE: &str = "token.json";
+
+/// No person pastes more lines.
+const MOST_LINES: usize = 100;
+
+/// What happens is dealt with one by one; who tells of more waits.
+const FEW: usize = 8;
 
 /// What happens while it waits.
 enum Event {
@@ -72,24 +79,16 @@ pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> 
     let listener = Listener::bind(args.port, args.port.is_some() && desk.is_in_container())?;
     let port = listener.port();
     let attempt = Attempt::new(&client, config.as_ref(), port)?;
+    let exchange = Exchange::prepare(&client, config.as_ref(), &file)?;
 
     ask_the_person(&attempt, config.as_ref(), &desk, port, to_consent);
-    let (tell, events) = channel::<Event>();
-    listener.serve(
-        attempt.state.clone(),
-        attempt.answered.clone(),
-        tell.clone(),
-    );
+    let (tell, events) = sync_channel::<Event>(FEW);
+    listener.serve(attempt.state.clone(), tell.clone());
     listen_to_the_terminal(tell);
     if !args.no_browser && desk.has_browser() {
         open_browser(attempt.address.clone());
     }
 
-    let exchange = Exchange {
-        client: &client,
-        config: config.as_ref(),
-        file: &file,
-    };
     wait(&attempt, &exchange, &events, Instant::now() + to_consent)
 }
 
@@ -109,14 +108,16 @@ fn may_be_written(file: &Path, is_forced: bool) -> Result<()> {
             .during("looking where the token goes")
             .remedy("name a file"));
     }
-    let exists = file.try_exists().unwrap_or(true) || file.is_symlink();
+    // One in a folder that may not be entered is told by the probe.
+    let exists = file.symlink_metadata().is_ok();
     if exists && !is_forced && !(io::stdin().is_terminal() && is_confirmed(&shown)?) {
         return Err(
             Error::new(Kind::Usage, shown, "exists already, and stays as it is")
                 .remedy("to replace it, add --force"),
         );
     }
-    crate::token::can_be_saved(file).map_err(|error| {
+    let probed = Held::of(file).and_then(|held| held.probe());
+    probed.map_err(|error| {
         Error::new(Kind::Disk, shown, error)
             .during("looking whether the token can be saved")
             .remedy("make the folder and make it writable, or give another --token")
@@ -150,8 +151,9 @@ fn ask_the_person(
     ));
     if let Some(tunnel) = desk.tunnel(port) {
         say(format_args!(
-            "You are logged in over SSH. So that your browser finds its way back here, first type \
-             on your own computer:\n\n  {tunnel}\n\n"
+            "If your browser is on another computer, it finds its way back here by this command, \
+             typed there first (with the name by which you reach this machine, if it is another):\
+             \n\n  {tunnel}\n\n"
         ));
     }
     say(format_args!(
@@ -181,16 +183,19 @@ fn open_browser(address: String) {
     });
 }
 
-/// Lines are read to the end of the program; there may be nobody who types any.
-fn listen_to_the_terminal(lines: Sender<Event>) {
+/// There may be nobody who types any lines, or a program that never ends to.
+fn listen_to_the_terminal(lines: SyncSender<Event>) {
     thread::spawn(move || {
         let mut input = io::stdin().lock();
-        while let Ok(Some(line)) = paste::line(&mut input) {
+        for _ in 0..MOST_LINES {
+            let Ok(Some(line)) = paste::line(&mut input) else {
+                return;
+            };
             if lines.send(Event::Line(line)).is_err() {
                 return;
             }
         }
-        // The sender goes with this thread; the listener has another.
+        say("Too many lines; no more are read. The browser is still awaited.\n");
     });
 }
 
@@ -203,6 +208,9 @@ fn wait(
 ) -> Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(time_is_up());
+        }
         let event = match events.recv_timeout(left) {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => return Err(time_is_up()),
@@ -219,6 +227,7 @@ fn wait(
             Event::Line(line) => pasted(&line, attempt, exchange),
         };
         if let Some(done) = done {
+            dismiss_the_browser(events);
             return done;
         }
     }
@@ -277,23 +286,27 @@ fn pasted(line: &str, attempt: &Attempt, exchange: &Exchange<'_>) -> Option<Resu
         ),
         Pasted::Redirect(Redirect::Denied) => Some(Err(denied())),
         Pasted::Redirect(Redirect::Refused(code)) => Some(Err(refused(&code))),
-        // A browser was quicker.
-        Pasted::Redirect(Redirect::Code(_)) if !attempt.answered.is_first() => None,
         Pasted::Redirect(Redirect::Code(code)) => match exchange.token(attempt, &code) {
             Ok(saved) => {
                 say(format_args!("{saved}\n"));
                 Some(Ok(()))
             }
-            Err(failed) if failed.is_expired => {
-                attempt.answered.forget();
-                again(&format!(
-                    "Google does not take this code (each is good for one use and a few minutes). \
-                     Open the address above once more. It said: {}",
-                    failed.error
-                ))
-            }
+            Err(failed) if failed.is_expired => again(&format!(
+                "Google does not take this code (each is good for one use and a few minutes). Open \
+                 the address above once more. It said: {}",
+                failed.error
+            )),
             Err(failed) => Some(Err(failed.into_error())),
         },
+    }
+}
+
+/// A browser that came while a pasted code was tried.
+fn dismiss_the_browser(events: &Receiver<Event>) {
+    while let Ok(event) = events.try_recv() {
+        if let Event::Visit(visit) = event {
+            visit.answer(&Page::AlreadyDone);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod written;
 use std::path::{Path, PathBuf};
 
 use places::Places;
+pub(crate) use places::read;
 use written::Written;
 
 use crate::error::{Error, Kind, Result};
@@ -136,7 +137,7 @@ impl Config {
     /// # Errors
     /// [`Kind::Config`]: it cannot be read, is not JSON, or fields are wrong.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
-        let octets = places::read(path).map_err(|error| {
+        let octets = read(path).map_err(|error| {
             wrong(path, format_args!("cannot be read: {error}")).remedy("correct --config")
         })?;
         let written = Written::parse(&octets).map_err(|mistake| wrong(path, mistake))?;
@@ -367,8 +368,11 @@ mod tests {
     }
 
     #[test]
-    fn the_command_for_another_token_works_from_any_folder() {
-        let environment = Environment::default();
+    fn the_command_for_another_token_names_its_files_in_full() {
+        let environment = Environment {
+            credentials_directory: Some("/run/credentials/a.service".into()),
+            ..Environment::default()
+        };
         let command = |config: &str, token: &str| {
             let places = Places::new(Path::new(config), &environment);
             places.auth_command(Path::new(config), Path::new(token))
@@ -388,6 +392,11 @@ mod tests {
         assert_eq!(
             command("/etc/mail/a.json", "token.json"),
             format!("{begin} /etc/mail/a.json --token {here}/token.json --force")
+        );
+        // The copy that systemd makes for the service is gone when a person reads this.
+        assert_eq!(
+            command("/run/credentials/a.service/a.json", "token.json"),
+            format!("{begin} CONFIG.json --token {here}/token.json --force")
         );
     }
 

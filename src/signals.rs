@@ -6,12 +6,13 @@
 use std::fs;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
 
 use crate::connection::Tether;
 use crate::error::{Error, Kind, Result};
@@ -99,6 +100,23 @@ pub fn hear(life: Life, tether: Tether) -> Result<Arc<Orders>> {
     let for_thread = Arc::clone(&orders);
     thread::spawn(move || obey(signals, hangup, &for_thread, &tether));
     Ok(orders)
+}
+
+/// Does something during which no signal ends the process: one that comes meanwhile does so after
+/// it. For the end of a command that hears no signals otherwise.
+pub fn after<T>(work: impl FnOnce() -> T) -> T {
+    let came = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM] {
+        // One that cannot be held back ends the process, as before.
+        if let Ok(number) = usize::try_from(signal) {
+            let _ = flag::register_usize(signal, Arc::clone(&came), number);
+        }
+    }
+    let done = work();
+    if let Ok(signal @ 1..) = i32::try_from(came.load(Ordering::SeqCst)) {
+        let _ = low_level::emulate_default_handler(signal);
+    }
+    done
 }
 
 fn obey(mut signals: Signals, hangup: Hangup, orders: &Orders, tether: &Tether) {

@@ -17,11 +17,13 @@ mod complaint;
 mod endpoint;
 mod file;
 mod health;
+mod whole;
 
 pub(crate) use self::complaint::Complaint;
 pub(crate) use self::endpoint::{Application, Endpoint, Failure, Grant, MAIL_SCOPE, Proof};
-pub(crate) use self::file::{can_be_saved, is_protected};
+pub(crate) use self::file::is_protected;
 pub use self::health::Health;
+pub(crate) use self::whole::Held;
 
 /// Renewed this long before it expires: a log-in on the way must not meet a dead token.
 const EARLY: TimeDelta = TimeDelta::minutes(4);
@@ -257,6 +259,7 @@ impl Token {
                 .remedy(self.make_another())
             );
         }
+        let held = self.file.hold();
         // A person made another one while Google was asked: what they made stands.
         if let Some(theirs) = self.file.changed()
             && theirs.refresh().as_ref() != Some(refresh)
@@ -271,13 +274,13 @@ impl Token {
             "the access token was renewed, and lives {} minutes",
             grant.life.as_secs() / 60
         );
-        self.save(is_rotated)
+        self.save(held, is_rotated)
     }
 
     /// Saves a renewed token; that it cannot be is an error only if the next run would need it.
-    fn save(&mut self, is_rotated: bool) -> Result<()> {
+    fn save(&mut self, held: io::Result<Held>, is_rotated: bool) -> Result<()> {
         self.rotation_unsaved |= is_rotated;
-        match self.file.save() {
+        match held.and_then(|held| self.file.save(&held)) {
             Ok(()) => self.rotation_unsaved = false,
             Err(error) if self.rotation_unsaved => {
                 let what = format!("the new refresh token cannot be saved: {error}");
@@ -298,7 +301,7 @@ impl Token {
 
     fn save_rotation(&mut self) -> Result<()> {
         if self.rotation_unsaved {
-            self.save(true)?;
+            self.save(self.file.hold(), true)?;
         }
         Ok(())
     }
@@ -359,7 +362,7 @@ pub(crate) fn save_consent(
     now: DateTime<Utc>,
 ) -> io::Result<Health> {
     let mut file = TokenFile::of_consent(path, application, grant, refresh, now);
-    file.save()?;
+    file.save(&Held::of(path)?)?;
     Ok(file.health())
 }
 
@@ -714,17 +717,17 @@ mod tests {
         let google = Google::answering(&[&grant(""), &grant(r#","refresh_token":"ROTATED""#)]);
         let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
         let mut token = files.load();
-        // A folder in the place of the new file: nobody can write it, root neither.
-        let mut obstacle = files.path().into_os_string();
-        obstacle.push(format!(".new-{}", std::process::id()));
-        fs::create_dir(&obstacle).unwrap();
+        // A folder in the place of the file: nobody can replace it, root neither.
+        let aside = files.folder.path().join("aside");
+        fs::rename(files.path(), &aside).unwrap();
+        fs::create_dir(files.path()).unwrap();
         assert_eq!(access(&mut token), "NEW");
-        assert_eq!(files.read()["token"], "OLD");
 
         let later = noon() + TimeDelta::hours(2);
         assert_eq!(token.access(later).unwrap_err().kind(), Kind::Disk);
         assert_eq!(token.access(later).unwrap_err().kind(), Kind::Disk);
-        fs::remove_dir(&obstacle).unwrap();
+        fs::remove_dir(files.path()).unwrap();
+        fs::rename(&aside, files.path()).unwrap();
         assert_eq!(token.access(later).unwrap().expose(), "NEW");
         assert_eq!(files.read()["refresh_token"], "ROTATED");
         assert_eq!(google.asked(), 2);

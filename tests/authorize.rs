@@ -8,12 +8,12 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -41,10 +41,22 @@ fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Demands an end with this status and line, and that no file came, went or changed.
+/// Demands an end with this status and this one line.
 fn ended(ran: &Ran, status: i32, line: &str) {
     assert_eq!(ran.status, Some(status), "{ran:?}");
     assert_eq!(ran.stderr, format!("{line}\n"), "{ran:?}");
+}
+
+/// Demands that a home without a token has none yet, nor anything that was to become one.
+fn nothing_saved(home: &Home) {
+    let names: Vec<String> = files(home).into_keys().collect();
+    let expected = [
+        "client_secret.json",
+        "config.json",
+        "gmail.pem",
+        "source.pem",
+    ];
+    assert_eq!(names, expected);
 }
 
 fn field<'a>(address: &'a str, name: &str) -> &'a str {
@@ -223,7 +235,6 @@ fn other_paths_do_not_end_the_wait() {
 #[test]
 fn a_denial_ends_it() {
     let home = home();
-    let before = files(&home);
     home.endpoint
         .change(|options| options.consent = Consent::Denied);
     let running = Authorizing::start(&mut auth(&home));
@@ -235,9 +246,7 @@ fn a_denial_ends_it() {
         "Google: asking for consent: access was not allowed in the browser; nothing was saved; run \
          this again and choose \"Continue\" or \"Allow\" there",
     );
-    let mut after = files(&home);
-    after.remove("client_secret.json");
-    assert_eq!(after, before);
+    nothing_saved(&home);
 }
 
 #[test]
@@ -287,7 +296,7 @@ fn a_consent_without_the_mail_scope_is_not_saved() {
          again and tick the box at \"Read, compose, send and permanently delete all your email from \
          Gmail\"",
     );
-    assert!(!home.path("token.json").exists());
+    nothing_saved(&home);
 }
 
 #[test]
@@ -305,7 +314,7 @@ fn a_consent_without_a_refresh_token_is_not_saved() {
          an hour; nothing was saved; take the app's access away at \
          https://myaccount.google.com/permissions, and run this again",
     );
-    assert!(!home.path("token.json").exists());
+    nothing_saved(&home);
 }
 
 #[test]
@@ -323,7 +332,7 @@ fn a_token_of_another_account_is_not_saved() {
         home.gmail.port()
     );
     ended(&ran, 77, &expected);
-    assert!(!home.path("token.json").exists());
+    nothing_saved(&home);
 }
 
 #[test]
@@ -400,7 +409,7 @@ fn at_a_terminal(home: &Home, answer: &str) -> String {
     let mut command = auth(home);
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
-        .map(|word| word.to_str().unwrap().to_owned())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
     command = Command::new("script");
     command
@@ -478,8 +487,7 @@ fn honoured(change: impl FnOnce(&mut double::TokenOptions)) -> (String, i32, Str
     home.endpoint.change(change);
     let page = get(&back);
     let ran = running.end();
-    assert!(!home.path("token.json").exists());
-    assert_eq!(files(&home).len(), 4, "{:?}", files(&home).keys());
+    nothing_saved(&home);
     assert!(!format!("{ran:?}").contains("GOCSPX-double"), "{ran:?}");
     (page.title().to_owned(), ran.status.unwrap(), ran.stderr)
 }
@@ -600,7 +608,7 @@ fn gmail_that_cannot_be_reached_leaves_nothing_behind() {
     assert_eq!(page.title(), "The token was not saved");
     let ran = running.end();
     assert_eq!(ran.status, Some(69), "{ran:?}");
-    assert!(!home.path("token.json").exists());
+    nothing_saved(&home);
 }
 
 #[test]
@@ -671,7 +679,7 @@ fn a_code_that_was_used_up_is_no_consent() {
 
 #[test]
 fn a_port_that_another_program_has_is_named() {
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = free_listener();
     let port = other.local_addr().unwrap().port();
     let home = home();
     let ran = Authorizing::start(auth(&home).args(["--port", &port.to_string()])).end();
@@ -710,9 +718,16 @@ fn a_published_port_of_a_container_is_open_to_its_host_and_no_other_port_is() {
     assert_eq!(reaches(&["--port", &published], None), is_container);
 }
 
+/// One that no other test is given by chance: those get theirs from 32768 on.
+fn free_listener() -> TcpListener {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (first..32_768)
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .unwrap()
+}
+
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    free_listener().local_addr().unwrap().port()
 }
 
 #[test]
@@ -743,17 +758,21 @@ fn browser(home: &Home) -> String {
     browser
 }
 
+fn wait_for(file: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !file.exists() {
+        assert!(Instant::now() < deadline, "{}", file.display());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn the_browser_is_opened_unless_that_is_not_wanted() {
     let home = home();
     let browser = browser(&home);
     let running = Authorizing::start(auth(&home).env("BROWSER", &browser));
     let address = running.address();
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while !home.path("opened").exists() {
-        assert!(std::time::Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&home.path("opened"));
     assert_eq!(home.read("opened"), address);
     fs::remove_file(home.path("opened")).unwrap();
     consent(&address);
@@ -778,7 +797,7 @@ fn ctrl_c_leaves_nothing_behind() {
     running.kill("-INT");
     assert_eq!(running.end().status, None);
     assert_eq!(files(&home), before);
-    assert!(!home.path("token.json").exists());
+    nothing_saved(&home);
 }
 
 #[test]
@@ -848,22 +867,43 @@ fn time_is_up_some_day() {
          saved; run this again (over SSH and in containers the address can be pasted)"
     );
     assert_eq!(authorize::TO_CONSENT, Duration::from_mins(5));
-    assert!(!home.path("token.json").exists());
+    nothing_saved(&home);
 }
 
 #[test]
 fn a_reader_that_goes_away_does_not_end_it() {
     let home = home();
+    let browser = browser(&home);
     let mut child = auth(&home)
-        .stdin(Stdio::piped())
+        .env("BROWSER", &browser)
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    writeln!(child.stdin.take().unwrap(), "nonsense").unwrap();
-    thread::sleep(Duration::from_millis(100));
-    assert!(child.try_wait().unwrap().is_none());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // Opened after everything was said to nobody.
+    wait_for(&home.path("opened"));
+    assert_eq!(consent(&home.read("opened")).status, 200);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn endless_input_is_not_read_and_the_browser_still_counts() {
+    let home = home();
+    let yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+    let running = Authorizing::start_with(&mut auth(&home), yes);
+    let address = running.address();
+    running.wait_for("Too many lines; no more are read.");
+    assert_eq!(consent(&address).status, 200);
+    assert_eq!(running.end().status, Some(0));
+}
+
+#[test]
+fn certificates_that_cannot_be_read_are_noticed_before_anybody_is_asked() {
+    let home = home();
+    home.configure(&json!({ "target_ca_file": "missing.pem" }));
+    let ran = Authorizing::start(&mut auth(&home)).end();
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(78), ""), "{ran:?}");
+    assert!(ran.stderr.starts_with("missing.pem: "), "{ran:?}");
 }

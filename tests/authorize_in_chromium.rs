@@ -188,19 +188,18 @@ fn a_consent_that_comes_too_late_has_expired() {
 fn of_two_tabs_the_first_one_counts() {
     let home = home_that_asks();
     change(&home, |options| options.trouble = Trouble::Held);
-    let browser = Browser::start();
+    let browser = Browser::start_impatient();
     let running = Authorizing::start(&mut auth(&home));
     let address = running.address();
     browser.open(&address);
     let first = browser.tab();
     let second = browser.open_tab();
     browser.open(&address);
-    // Neither click waits for the page that it leads to.
     browser.switch_to(&first);
-    click_and_go_on(&browser);
+    browser.click("#allow");
     running.wait_for("The browser is back");
     browser.switch_to(&second);
-    click_and_go_on(&browser);
+    browser.click("#allow");
     // Google is still being asked for the first one's token.
     browser.wait_for_title("Another window was quicker");
     looked_at(&browser, "another-window");
@@ -209,8 +208,4 @@ fn of_two_tabs_the_first_one_counts() {
     browser.wait_for_title("Mail can now be copied to user@gmail.com");
     assert_eq!(running.end().status, Some(0));
     assert_eq!(home.endpoint.requests().len(), 1);
-}
-
-fn click_and_go_on(browser: &Browser) {
-    browser.run_script("setTimeout(() => document.querySelector('#allow').click(), 0)");
 }

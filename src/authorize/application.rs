@@ -1,19 +1,15 @@
 //! `client_secret.json`: the program that the person allows in, as Google knows it.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use oauth2::{AuthUrl, TokenUrl};
 use serde_json::{Map, Value};
 
+use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
 use crate::token::{Application, is_protected};
-
-/// A larger file is none of Google's.
-const LARGEST: u64 = 1 << 20;
 
 /// What is needed instead of a file that is something else.
 const NEEDED: &str = "in the Google Cloud console create an OAuth client of type \"Desktop app\" and \
@@ -34,18 +30,12 @@ impl ClientSecret {
     /// # Errors
     /// [`Kind::Config`]: it cannot be read, or is something else, which is named.
     pub(super) fn read(path: &Path) -> Result<ClientSecret> {
-        let octets = read_bounded(path).map_err(|error| {
+        let octets = config::read(path).map_err(|error| {
             wrong(path, format_args!("cannot be read: {error}"))
                 .remedy("correct --credentials; it wants the client_secret.json of a \"Desktop app\" client")
         })?;
         parse(&octets).map_err(|mistake| wrong(path, mistake).remedy(NEEDED))
     }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    File::open(path)?.take(LARGEST).read_to_end(&mut octets)?;
-    Ok(octets)
 }
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {

@@ -1,8 +1,6 @@
 //! What a person is sent to Google with (RFC 6749 4.1.1, RFC 7636 4).
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use oauth2::basic::BasicClient;
 use oauth2::{ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
@@ -22,24 +20,6 @@ pub(super) struct Attempt {
     pub(super) redirect_uri: RedirectUrl,
     /// The address that the person opens.
     pub(super) address: String,
-    /// Whether the answer is there.
-    pub(super) answered: Answered,
-}
-
-/// Whether an answer to the attempt is there: the first one counts. Clones share it.
-#[derive(Clone, Default)]
-pub(super) struct Answered(Arc<AtomicBool>);
-
-impl Answered {
-    /// Notes an answer; says whether it is the first.
-    pub(super) fn is_first(&self) -> bool {
-        !self.0.swap(true, Ordering::SeqCst)
-    }
-
-    /// The answer was none: another one counts.
-    pub(super) fn forget(&self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
 }
 
 impl Attempt {
@@ -72,7 +52,6 @@ impl Attempt {
             verifier,
             redirect_uri,
             address: address.into(),
-            answered: Answered::default(),
         })
     }
 }

@@ -50,17 +50,21 @@ impl Desk {
         self.is_in_container
     }
 
-    /// What to type at the other end of the SSH connection, so that a browser there finds this
-    /// port.
+    /// What to type on the computer with the browser, so that it finds this port; none where the
+    /// browser is most probably on this one, or comes in by a published port.
     pub(super) fn tunnel(&self, port: u16) -> Option<String> {
-        let ssh = self.ssh.as_ref()?;
+        let forward = format!("ssh -N -L {port}:127.0.0.1:{port}");
+        let Some(ssh) = &self.ssh else {
+            let is_here = self.has_browser() || self.is_in_container;
+            return (!is_here).then(|| format!("{forward} USER@THIS-MACHINE"));
+        };
         let user = ssh.user.as_ref().map(|user| format!("{user}@"));
         let other_port = match ssh.port {
             22 => String::new(),
             other => format!(" -p {other}"),
         };
         Some(format!(
-            "ssh -N -L {port}:127.0.0.1:{port}{other_port} {}{}",
+            "{forward}{other_port} {}{}",
             user.unwrap_or_default(),
             ssh.host
         ))
@@ -115,10 +119,34 @@ mod tests {
             over("192.0.2.7 50000 192.0.2.1 22", Some("a; rm -r /")).unwrap(),
             "ssh -N -L 8080:127.0.0.1:8080 192.0.2.1"
         );
-        for nonsense in ["", "a b c d", "192.0.2.7 50000 192.0.2.1", "1 2 $(x) 22"] {
-            assert_eq!(over(nonsense, None), None, "{nonsense}");
+        for nonsense in ["a b c d", "192.0.2.7 50000 192.0.2.1", "1 2 $(x) 22"] {
+            assert_eq!(Ssh::of(nonsense, None), None, "{nonsense}");
         }
-        assert_eq!(desk(&Environment::default()).tunnel(8080), None);
+    }
+
+    #[test]
+    fn where_the_browser_may_be_anywhere_the_tunnel_is_shown_in_general() {
+        let nowhere = Desk {
+            has_desktop: false,
+            names_browser: false,
+            is_in_container: false,
+            ssh: None,
+        };
+        assert_eq!(
+            nowhere.tunnel(8080).unwrap(),
+            "ssh -N -L 8080:127.0.0.1:8080 USER@THIS-MACHINE"
+        );
+        let at_home = Desk {
+            has_desktop: true,
+            ..nowhere
+        };
+        assert_eq!(at_home.tunnel(8080), None);
+        let in_container = Desk {
+            has_desktop: false,
+            is_in_container: true,
+            ..at_home
+        };
+        assert_eq!(in_container.tunnel(8080), None);
     }
 
     #[test]

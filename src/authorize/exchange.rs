@@ -10,10 +10,12 @@ use chrono::{DateTime, Utc};
 use super::application::ClientSecret;
 use super::{Attempt, shown};
 use crate::config::{Config, TargetConfig};
+use crate::connection::Trust;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::gmail;
 use crate::secret::Secret;
+use crate::signals;
 use crate::token::{self, Complaint, Endpoint, Failure, Grant, Health, Proof};
 
 /// Between the tries to log in to Gmail: a consent is too dear to be lost to a broken connection.
@@ -27,6 +29,7 @@ pub(super) struct Exchange<'a> {
     pub(super) config: Option<&'a Config>,
     /// Where the token goes.
     pub(super) file: &'a Path,
+    endpoint: Endpoint,
 }
 
 /// A token that was saved, in words for the person.
@@ -61,6 +64,29 @@ impl From<Error> for Failed {
     }
 }
 
+impl<'a> Exchange<'a> {
+    /// Gets ready to ask; opens nothing yet.
+    ///
+    /// # Errors
+    /// The certificates to trust cannot be read ([`Kind::Config`]).
+    pub(super) fn prepare(
+        client: &'a ClientSecret,
+        config: Option<&'a Config>,
+        file: &'a Path,
+    ) -> Result<Exchange<'a>> {
+        let ca_file = config.and_then(|config| config.target.server.ca_file.as_deref());
+        if let Some(config) = config {
+            Trust::for_server(&config.target.server)?;
+        }
+        Ok(Exchange {
+            client,
+            config,
+            file,
+            endpoint: Endpoint::new(&client.application.token_uri, ca_file)?,
+        })
+    }
+}
+
 impl Exchange<'_> {
     /// Exchanges the code, proves what it gives, and saves it.
     pub(super) fn token(&self, attempt: &Attempt, code: &Secret) -> Result<Saved, Failed> {
@@ -80,16 +106,13 @@ impl Exchange<'_> {
     /// Asks Google.
     fn grant(&self, attempt: &Attempt, code: &Secret) -> Result<Grant, Failed> {
         let application = &self.client.application;
-        let ca_file = self
-            .config
-            .and_then(|config| config.target.server.ca_file.as_deref());
         let verifier = Secret::new(attempt.verifier.secret().clone());
         let proof = Proof::Consent {
             code,
             verifier: &verifier,
             redirect_uri: &attempt.redirect_uri,
         };
-        let answer = Endpoint::new(&application.token_uri, ca_file)?.ask(application, proof);
+        let answer = self.endpoint.ask(application, proof);
         answer.map_err(|failure| match failure {
             Failure::Refused(complaint) => self.refused(&complaint, code, &verifier),
             Failure::Unavailable(why) => self
@@ -147,13 +170,14 @@ impl Exchange<'_> {
     }
 
     fn save(&self, grant: &Grant, refresh: &Secret, now: DateTime<Utc>) -> Result<Health> {
-        token::save_consent(self.file, &self.client.application, grant, refresh, now).map_err(
-            |error| {
-                Error::new(Kind::Disk, shown(self.file), error)
-                    .during("saving the token")
-                    .remedy("make the file and its folder writable, and run this again")
-            },
-        )
+        let application = &self.client.application;
+        let saved =
+            signals::after(|| token::save_consent(self.file, application, grant, refresh, now));
+        saved.map_err(|error| {
+            Error::new(Kind::Disk, shown(self.file), error)
+                .during("saving the token")
+                .remedy("make the file and its folder writable, and run this again")
+        })
     }
 
     fn at_google(&self, kind: Kind, what: impl fmt::Display) -> Error {

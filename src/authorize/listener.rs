@@ -3,13 +3,13 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oauth2::CsrfToken;
 
-use super::attempt::Answered;
 use super::page::Page;
 use super::redirect::{self, Redirect};
 use crate::error::{Error, Kind, Result};
@@ -92,11 +92,11 @@ impl Listener {
     pub(super) fn serve<E: From<Visit> + Send + 'static>(
         self,
         state: CsrfToken,
-        answered: Answered,
-        visits: Sender<E>,
+        visits: SyncSender<E>,
     ) {
         let state = Arc::new(state);
         let places = Arc::new(());
+        let answered = Arc::new(AtomicBool::new(false));
         thread::spawn(move || {
             for stream in self.listener.incoming() {
                 let Ok(stream) = stream else {
@@ -110,7 +110,7 @@ impl Listener {
                 }
                 let (state, visits, place) =
                     (Arc::clone(&state), visits.clone(), Arc::clone(&places));
-                let answered = answered.clone();
+                let answered = Arc::clone(&answered);
                 thread::spawn(move || {
                     if let Some(visit) = receive(stream, &state, &answered) {
                         // Nobody waits any more: the program is ending.
@@ -124,7 +124,7 @@ impl Listener {
 }
 
 /// Reads the request of a connection; answers it, or gives the visit to be answered.
-fn receive(mut stream: TcpStream, state: &CsrfToken, answered: &Answered) -> Option<Visit> {
+fn receive(mut stream: TcpStream, state: &CsrfToken, answered: &AtomicBool) -> Option<Visit> {
     let page = match read_target(&mut stream, Instant::now() + TO_ASK) {
         Ok(Some(target)) => match redirect::of_request(&target, state) {
             Redirect::Other => Page::NotFound,
@@ -132,8 +132,8 @@ fn receive(mut stream: TcpStream, state: &CsrfToken, answered: &Answered) -> Opt
                 super::say("A browser came with the answer to another attempt; it is ignored.\n");
                 Page::WrongState
             }
-            // A second tab.
-            _ if !answered.is_first() => Page::AlreadyDone,
+            // A second tab: the first answer counts.
+            _ if answered.swap(true, Ordering::SeqCst) => Page::AlreadyDone,
             redirect => return Some(Visit { redirect, stream }),
         },
         Ok(None) => Page::BadRequest,

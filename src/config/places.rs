@@ -47,10 +47,16 @@ impl<'a> Places<'a> {
             .unwrap_or_else(|| self.of_file(name))
     }
 
-    /// The command that makes the token file of this configuration anew, from any folder.
+    /// The command that makes the token file of this configuration anew, in the folder with
+    /// Google's `client_secret.json`.
     pub(super) fn auth_command(&self, config: &Path, token_file: &Path) -> String {
         let typed = |file: &Path| {
             as_typed_in_a_shell(&path::absolute(file).unwrap_or_else(|_| file.to_owned()))
+        };
+        // systemd's copy is there only while the service runs; its original is not known here.
+        let config = match self.credentials {
+            Some(folder) if config.starts_with(folder) => "CONFIG.json".to_owned(),
+            _ => typed(config),
         };
         // One in the current folder would not be found from another.
         let is_elsewhere = token_file.is_relative() && !token_file.starts_with(self.beside_config);
@@ -60,8 +66,7 @@ impl<'a> Places<'a> {
             String::new()
         };
         format!(
-            "imap-to-gmail-sync auth --credentials client_secret.json --config {}{token} --force",
-            typed(config)
+            "imap-to-gmail-sync auth --credentials client_secret.json --config {config}{token} --force"
         )
     }
 }
@@ -72,7 +77,7 @@ fn is_there(file: &Path) -> bool {
 }
 
 /// Reads a file whole, if it is not absurdly large.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     File::open(path)?
         .take(LARGEST + 1)

@@ -1,8 +1,6 @@
 //! `token.json`, in the form that google-auth reads and writes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,15 +11,14 @@ use serde_json::{Map, Value, json};
 
 use super::endpoint::{Application, Grant, MAIL_SCOPE};
 use super::health::Health;
+use super::whole::Held;
+use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::secret::Secret;
 
 /// Where Google renews tokens; for files that do not say.
 const GOOGLE: &str = "https://oauth2.googleapis.com/token";
-
-/// A larger file is no token.
-const LARGEST: u64 = 1 << 20;
 
 /// When Google gave the refresh token. This key and the next two are ours; google-auth ignores
 /// what it does not know.
@@ -49,7 +46,7 @@ impl TokenFile {
     /// Reads the file and checks all of it that will be used. `make_another` is what a person does
     /// about one that is worth nothing.
     pub(super) fn read(path: &Path, make_another: &str) -> Result<TokenFile> {
-        let octets = read_bounded(path).map_err(|error| {
+        let octets = config::read(path).map_err(|error| {
             wrong(path, format_args!("cannot be read: {error}"))
                 .remedy(format_args!("correct target_token_file, or {make_another}"))
         })?;
@@ -181,7 +178,7 @@ impl TokenFile {
 
     /// The file as it is on disk now, if it is another one than was read or written last.
     pub(super) fn changed(&self) -> Option<TokenFile> {
-        let octets = read_bounded(&self.path).ok()?;
+        let octets = config::read(&self.path).ok()?;
         if octets == self.octets {
             return None;
         }
@@ -214,12 +211,16 @@ impl TokenFile {
         }
     }
 
-    /// Writes the file whole and for its owner only: a reader sees the old one or the new one, a
-    /// power cut leaves the old one or the new one.
-    pub(super) fn save(&mut self) -> io::Result<()> {
+    /// Keeps others from replacing the file.
+    pub(super) fn hold(&self) -> io::Result<Held> {
+        Held::of(&self.path)
+    }
+
+    /// Writes the file whole and for its owner only.
+    pub(super) fn save(&mut self, held: &Held) -> io::Result<()> {
         let mut octets = serde_json::to_vec_pretty(&self.fields)?;
         octets.push(b'\n');
-        write_whole(&target(&self.path), &octets)?;
+        held.write(&octets)?;
         self.octets = octets;
         Ok(())
     }
@@ -284,71 +285,6 @@ fn parse_expiry(text: &str) -> Option<DateTime<Utc>> {
     with_zone.ok().or_else(naive)
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    File::open(path)?.take(LARGEST).read_to_end(&mut octets)?;
-    Ok(octets)
-}
-
-/// Makes sure that a file can be written there, and leaves nothing.
-pub(crate) fn can_be_saved(path: &Path) -> io::Result<()> {
-    let new = beside(&target(path));
-    write_new(&new, b"")?;
-    fs::remove_file(&new)
-}
-
-/// A link stays a link; the file that it names is replaced.
-fn target(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The name under which a file is written before it takes the place of another.
-fn beside(path: &Path) -> PathBuf {
-    let mut new = path.as_os_str().to_owned();
-    new.push(format!(".new-{}", std::process::id()));
-    PathBuf::from(new)
-}
-
-fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let new = beside(path);
-    let written = write_new(&new, octets).and_then(|()| {
-        keep_owner(&new, path);
-        fs::rename(&new, path)
-    });
-    if written.is_err() {
-        // Nothing of a secret is left lying about; the first error is the one to tell.
-        let _ = fs::remove_file(&new);
-    }
-    written?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Root may make a token anew for a service that runs as another user: the file stays theirs.
-/// Anybody else cannot give files away, and need not.
-fn keep_owner(new: &Path, old: &Path) {
-    if let Ok(known) = fs::metadata(old) {
-        let _ = std::os::unix::fs::chown(new, Some(known.uid()), Some(known.gid()));
-    }
-}
-
-fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
-    // One that a killed run left behind may have other permissions: begin anew.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(octets)?;
-    file.sync_all()
-}
-
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::new(Kind::Config, shown(path), what)
 }
@@ -364,6 +300,7 @@ pub(super) fn moment(time: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -499,7 +436,7 @@ mod tests {
         let mut file = TokenFile::read(&link, "").unwrap();
         let now = parse_expiry("2026-01-02T02:04:05.678901Z").unwrap();
         file.renewed(&granted("t2", None), now);
-        file.save().unwrap();
+        file.save(&file.hold().unwrap()).unwrap();
         assert!(file.changed().is_none());
 
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

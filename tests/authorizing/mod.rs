@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub struct Authorizing {
     child: Child,
     stdin: Option<ChildStdin>,
+    feeder: Option<Child>,
     heard: Arc<Heard>,
     listener: Option<JoinHandle<()>>,
 }
@@ -62,8 +63,18 @@ pub fn home() -> Home {
 
 impl Authorizing {
     pub fn start(command: &mut Command) -> Authorizing {
+        Authorizing::begin(command, Stdio::piped(), None)
+    }
+
+    /// The same, fed by another program.
+    pub fn start_with(command: &mut Command, mut feeder: Child) -> Authorizing {
+        let fed = feeder.stdout.take().unwrap();
+        Authorizing::begin(command, fed.into(), Some(feeder))
+    }
+
+    fn begin(command: &mut Command, stdin: Stdio, feeder: Option<Child>) -> Authorizing {
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -74,6 +85,7 @@ impl Authorizing {
         Authorizing {
             stdin: child.stdin.take(),
             child,
+            feeder,
             heard,
             listener: Some(listener),
         }
@@ -128,8 +140,10 @@ impl Authorizing {
 
 impl Drop for Authorizing {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in std::iter::once(&mut self.child).chain(&mut self.feeder) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

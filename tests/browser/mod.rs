@@ -56,6 +56,16 @@ pub struct Logged {
 impl Browser {
     /// Starts Chromium on an empty page.
     pub fn start() -> Browser {
+        Browser::begin("normal")
+    }
+
+    /// The same, but nothing waits for a page to be loaded: for pages that let themselves be waited
+    /// for.
+    pub fn start_impatient() -> Browser {
+        Browser::begin("none")
+    }
+
+    fn begin(page_load_strategy: &str) -> Browser {
         need("chromium", "chromium");
         need("chromedriver", "chromium-driver");
         let profile = tempfile::tempdir().unwrap();
@@ -63,6 +73,7 @@ impl Browser {
         let folder = profile.path().join("profile");
         let capabilities = json!({ "alwaysMatch": {
             "browserName": "chrome",
+            "pageLoadStrategy": page_load_strategy,
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": { "args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
