@@ -260,12 +260,13 @@ impl State {
         parked.chain(waits)
     }
 
-    /// The parked messages of this id and header that were sent without an answer.
+    /// The messages of this id and header that were sent without an answer: those that are parked,
+    /// with their UIDs, and the strays of a pass by date, whose UIDs count no longer.
     pub fn twins_in_doubt<'a>(
         &'a self,
         id: &'a MessageId,
         digest: Digest,
-    ) -> impl Iterator<Item = (Uid, &'a Parked)> {
+    ) -> impl Iterator<Item = (Option<Uid>, &'a Parked)> {
         let is_twin = move |parked: &Parked| {
             parked.sent.is_some()
                 && parked.id.as_ref() == Some(id)
@@ -273,10 +274,12 @@ impl State {
                     .digest
                     .is_some_and(|parked| parked.header == digest.header)
         };
+        let strays = self.date_pass.iter().flat_map(|pass| &pass.strays);
         self.parked
             .iter()
+            .map(|(uid, parked)| (Some(*uid), parked))
+            .chain(strays.map(|stray| (None, stray)))
             .filter(move |(_, parked)| is_twin(parked))
-            .map(|(uid, parked)| (*uid, parked))
     }
 
     /// Takes back what events say of UIDs, because the snapshot that they followed is lost: how far

@@ -115,18 +115,16 @@ impl Engine<'_> {
         digest: Digest,
     ) -> Result<bool> {
         let in_doubt = self.store.state().twins_in_doubt(&id, digest);
+        let is_another = |uid: Uid| uid != listed.uid && !self.not_stored.contains(&uid);
         let twin = in_doubt
-            .filter(|(uid, _)| *uid != listed.uid && !self.not_stored.contains(uid))
-            .map(|(uid, parked)| (uid, parked.retry_after))
+            .filter(|(uid, _)| uid.is_none_or(is_another))
+            .map(|(uid, parked)| (name_of(uid), parked.retry_after))
             .next();
         let Some((twin, retry_after)) = twin else {
             return Ok(false);
         };
         let now = (self.now)();
-        log::debug!(
-            "uid {} waits for uid {twin}, which may be the same",
-            listed.uid
-        );
+        log::debug!("uid {} waits for {twin}, which may be the same", listed.uid);
         let before = self.store.state().parked.get(&listed.uid);
         // What was itself sent must keep its mark and its body's digest: it is looked up for its
         // own sake.
@@ -141,7 +139,7 @@ impl Engine<'_> {
             since: before.map_or(now, |before| before.since),
             tries: before.map_or(0, |before| before.tries),
             retry_after,
-            why: format!("waits for uid {twin}, which may be the same and at Gmail already"),
+            why: format!("waits for {twin}, which may be the same and at Gmail already"),
             sent,
         };
         self.store.record(Event::Parked {
@@ -341,6 +339,14 @@ fn question(listed: &Listed, reach: Reach) -> Question {
         identity: listed.identity.clone(),
         reach,
         sent: None,
+    }
+}
+
+/// What a person is told of a twin, whose UID may count no longer.
+fn name_of(twin: Option<Uid>) -> String {
+    match twin {
+        Some(uid) => format!("uid {uid}"),
+        None => "one that was sent under another uid".to_owned(),
     }
 }
 

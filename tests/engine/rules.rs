@@ -379,3 +379,36 @@ fn a_lost_append_that_cannot_be_listed_after_the_mailbox_was_renewed_is_not_sent
         .filter(|there| there.octets == octets);
     assert_eq!(copies.count(), 1);
 }
+
+#[test]
+fn a_twin_of_a_lost_append_is_not_sent_while_that_one_is_looked_for_in_a_renewed_mailbox() {
+    let world = world();
+    deliver(&world, 2, 0);
+    run_with(&world, REFUSES);
+    // An alias brings the same once more; Gmail stores it, and the answer is lost.
+    deliver(&world, 2, 1);
+    run_with(
+        &world,
+        Faults {
+            cut_after: 1000,
+            ..faults()
+        },
+    );
+    let sent = |world: &Shared| {
+        let parked = state(world).parked.into_values();
+        parked
+            .map(|parked| parked.sent.is_some())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sent(&world), [false, true]);
+    // The reader throws it away, and this copy leaves the source, too.
+    world.borrow_mut().gmail.messages.last_mut().unwrap().place = Place::Trash;
+    world.borrow_mut().source.messages.pop();
+    renew(&world);
+    for minutes in [5, 20, 60] {
+        wait(&world, minutes);
+        run(&world);
+    }
+    assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
+    assert!(state(&world).parked.is_empty());
+}
