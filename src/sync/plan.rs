@@ -206,7 +206,9 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
             // this very pass has delivered one like it.
             let moved = manner == Manner::ByDate && !state.delivered_in_this_pass(id);
             if same.is_empty() {
-                ask
+                // One like it may be what the original delivered under this id, of which the
+                // state tells no more once another was delivered: the reader may have deleted it.
+                Verdict::Ask(Reach::Everywhere, IfAbsent::Deliver)
             } else if moved || same.iter().any(|digest| digest.body.is_none()) {
                 Verdict::Known
             } else {
@@ -430,10 +432,10 @@ mod tests {
             (&nothing, SCAN, Manner::ByDate, everywhere),
             (&delivered, SCAN, Manner::New, Verdict::ReadToDecide),
             (&delivered, SCAN, Manner::ByDate, Verdict::Known),
-            (&delivered, OTHER, Manner::New, all_mail),
+            (&delivered, OTHER, Manner::New, everywhere),
             (&delivered, OTHER, Manner::ByDate, everywhere),
             (&held, SCAN, Manner::New, Verdict::Known),
-            (&held, OTHER, Manner::New, all_mail),
+            (&held, OTHER, Manner::New, everywhere),
             (&delivered, NAMELESS, Manner::New, all_mail),
         ];
         for (state, message, manner, expected) in cases {

@@ -412,3 +412,37 @@ fn a_twin_of_a_lost_append_is_not_sent_while_that_one_is_looked_for_in_a_renewed
     assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
     assert!(state(&world).parked.is_empty());
 }
+
+#[test]
+fn what_the_original_delivered_under_an_id_in_use_does_not_come_back_from_the_trash() {
+    let world = Rc::new(RefCell::new(World::new(1)));
+    let scan = |number: u32| {
+        format!("Message-ID: <printer@x>\r\nSubject: scan {number}\r\n\r\npage\r\n").into_bytes()
+    };
+    let now = world.borrow().now;
+    let long_ago = now - TimeDelta::days(200);
+    world.borrow_mut().source.deliver(scan(1), long_ago);
+    world.borrow_mut().gmail.put(scan(1), long_ago, false);
+    let original = json!({"synced_message_ids": ["<printer@x>"], "last_source_uid": 1,
+                          "last_sync": now.to_rfc3339()});
+    world
+        .borrow_mut()
+        .disk
+        .plant(Name::Snapshot, original.to_string().into_bytes());
+    world.borrow_mut().source.deliver(scan(2), now);
+    run(&world);
+    // The reader throws the old one away; at the source it is moved out of the folder and back.
+    world.borrow_mut().gmail.messages[0].place = Place::Trash;
+    world.borrow_mut().source.messages.remove(0);
+    world.borrow_mut().source.deliver(scan(1), long_ago);
+    wait(&world, 5);
+    run(&world);
+    let subjects: Vec<bool> = world
+        .borrow()
+        .gmail
+        .messages
+        .iter()
+        .map(|there| there.octets == scan(1))
+        .collect();
+    assert_eq!(subjects, [true, false], "scan 1 in the trash, and scan 2");
+}
