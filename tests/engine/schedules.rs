@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imap_to_gmail_sync::message::{Identity, MessageId};
-use imap_to_gmail_sync::state::State;
 use imap_to_gmail_sync::state::disk::Name;
+use imap_to_gmail_sync::state::{Knowledge, State};
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
@@ -540,14 +540,19 @@ impl Schedule {
             // The original delivered it, and only its id is known: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
-        let is_known = identity.id.clone().is_some_and(|id| {
-            !matches!(
-                remembered.knows(&id),
-                imap_to_gmail_sync::state::Knowledge::Unknown
-            )
-        });
+        let knowledge = identity.id.as_ref().map(|id| remembered.knows(id));
+        let is_known = match knowledge {
+            None | Some(Knowledge::Unknown) => false,
+            // Under an id in use the trash is asked, too; what is deleted for good can be known by
+            // its header alone.
+            Some(Knowledge::Digests(digests)) if place == Place::Gone => {
+                let mut headers = digests.iter().map(|digest| digest.header);
+                headers.any(|header| header == identity.header)
+            }
+            Some(Knowledge::IdOnly | Knowledge::Digests(_)) => true,
+        };
         if place != Place::Archive && !is_known && self.fate(&octets).foreign {
-            // Gmail got it another way and it is thrown away before we see it.
+            // Gmail got it another way and it is thrown away before we see it: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
     }
