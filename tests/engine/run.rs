@@ -29,6 +29,7 @@ pub fn settings() -> Settings {
 
 /// Runs once, as the program does; afterwards the world is ready for another run.
 pub fn run(world: &Shared) -> Ended {
+    world.borrow_mut().source.examined = None;
     let ended = match run_inside(world) {
         _ if world.borrow().dead => Ended::Died,
         Ok(Some(report)) => Ended::Done(report),
@@ -56,7 +57,7 @@ fn run_inside(world: &Shared) -> Result<Option<Report>> {
         store.record(Event::Account(account))?;
     }
     let started = clock();
-    let mailbox = world.borrow().source.mailbox();
+    let mailbox = world.borrow_mut().source.examine();
     let settings = settings();
     let pass = Pass {
         source: &mut Source1(world.clone()),

@@ -597,19 +597,31 @@ impl Schedule {
             .source
             .arrivals
             .clone_from(&arrivals);
-        let was_restored = self.restored;
+        let before = state(&self.world);
         let ended = run(&self.world);
         let left = std::mem::take(&mut self.world.borrow_mut().source.arrivals).len();
         for octets in arrivals.into_iter().skip(left) {
             self.note(|| format!("arrived during the run: {}", text(&octets)));
             self.fate(&octets).due = true;
-            // What fills a restored mailbox before it is looked at: a stated limit.
-            self.fate(&octets).may_be_lost |= octets.starts_with(FAX) || was_restored;
+            self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
         }
         self.note(|| format!("run: {ended:?}"));
         self.died = ended == Ended::Died;
+        // Mail also fills a restored mailbox while a run begins, before it looks…
+        let examined = self.world.borrow().source.examined;
+        if let Some(uid_next) = examined {
+            self.excuse_refill(&before, uid_next);
+        }
         // Only a run that looked at the mailbox has seen that it fell back.
         self.restored &= self.died || ended == Ended::Rests;
+        // …or after one that was killed before it had written down what it saw.
+        let remembered = state(&self.world);
+        let has_written =
+            remembered.cursor != before.cursor || remembered.date_pass != before.date_pass;
+        if !has_written {
+            let uid_next = self.world.borrow().source.uid_next;
+            self.excuse_refill(&remembered, uid_next);
+        }
         if self.trace {
             let world = self.world.borrow();
             let journal = world.disk.content(&Name::Journal).unwrap_or_default();
@@ -639,20 +651,26 @@ impl Schedule {
         self.watch_cursor();
     }
 
-    /// A restored backup that is refilled past what is remembered looks like the old mailbox.
+    /// A restored backup that is refilled past what is remembered by the time that a run looks at it
+    /// is taken for the old mailbox: a stated limit, for what lies below the UIDNEXT that it sees.
+    fn excuse_refill(&mut self, remembered: &State, uid_next: u32) {
+        if !self.restored || uid_next <= remembered.highest_uid() {
+            return;
+        }
+        let messages = self.world.borrow().source.messages.clone();
+        for message in messages.iter().filter(|message| message.uid < uid_next) {
+            let fate = self.fate(&message.octets);
+            fate.may_be_lost = true;
+            fate.may_be_doubled = true;
+        }
+    }
+
+    /// What is known of the mailbox before a run looks at it.
     fn note_refill(&mut self) {
         let remembered = state(&self.world);
-        let world = self.world.borrow();
-        let is_past = world.source.uid_next > remembered.highest_uid();
-        let messages = world.source.messages.clone();
-        drop(world);
-        if self.restored && is_past {
-            for message in messages {
-                let fate = self.fate(&message.octets);
-                fate.may_be_lost = true;
-                fate.may_be_doubled = true;
-            }
-        }
+        let uid_next = self.world.borrow().source.uid_next;
+        self.excuse_refill(&remembered, uid_next);
+        let is_past = uid_next > remembered.highest_uid();
         // What UIDs cannot tell, the date must: old dates are a stated limit then.
         let cursor_holds = remembered.cursor.as_ref().is_some_and(|cursor| {
             cursor.uid_validity.get() == self.world.borrow().source.uid_validity

@@ -80,6 +80,8 @@ pub struct SourceModel {
     pub messages: Vec<SourceMessage>,
     /// How arrivals in the middle of a run are made.
     pub arrivals: Vec<Octets>,
+    /// The UIDNEXT that the last run saw, if it came so far.
+    pub examined: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +232,8 @@ impl SourceModel {
         uid
     }
 
-    pub fn mailbox(&self) -> Mailbox {
+    pub fn examine(&mut self) -> Mailbox {
+        self.examined = Some(self.uid_next);
         Mailbox {
             uid_validity: UidValidity::new(self.uid_validity).unwrap(),
             uid_next: Uid::new(self.uid_next).unwrap(),
