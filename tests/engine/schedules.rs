@@ -54,6 +54,8 @@ struct Fate {
     must_be_told: bool,
     /// It was at Gmail another way before we saw it.
     foreign: bool,
+    /// A run that came to its end has settled it: from then on it must be known.
+    seen: bool,
 }
 
 #[allow(clippy::struct_excessive_bools)]
@@ -542,6 +544,7 @@ impl Schedule {
         }
         let knowledge = identity.id.as_ref().map(|id| remembered.knows(id));
         let is_known = match knowledge {
+            _ if self.fate(&octets).seen => true,
             None | Some(Knowledge::Unknown) => false,
             // Under an id in use the trash is asked, too; what is deleted for good can be known by
             // its header alone.
@@ -648,7 +651,7 @@ impl Schedule {
                 println!("  late {} {}", late.0, text(&late.1));
             }
         }
-        self.watch_cursor();
+        self.watch_cursor(matches!(ended, Ended::Done(_)));
     }
 
     /// A restored backup that is refilled past what is remembered by the time that a run looks at it
@@ -692,7 +695,7 @@ impl Schedule {
     }
 
     /// No message that must arrive lies below the cursor without being at Gmail, parked or told of.
-    fn watch_cursor(&mut self) {
+    fn watch_cursor(&mut self, is_done: bool) {
         let remembered = state(&self.world);
         let Some(cursor) = &remembered.cursor else {
             return;
@@ -727,6 +730,10 @@ impl Schedule {
             let is_printed = self.had_original && octets.starts_with(PRINTER);
             if fate.due && !fate.may_be_lost && !is_printed && !is_safe {
                 self.failures.insert(Failure::Cursor(text(&octets)));
+            }
+            // Whatever the state says of it: the exemptions must not rest on that alone.
+            if is_done && fate.due && !fate.may_be_lost && !is_parked {
+                self.fate(&octets).seen = true;
             }
         }
     }
