@@ -345,11 +345,16 @@ impl Schedule {
 
     /// A message is at the source no longer: it need not arrive, but what was parked is told of.
     fn left(&mut self, message: &SourceMessage, remembered: &State) {
+        let identity = Identity::of_header(&message.octets);
+        // Under its UID another may be parked, of before the mailbox was renewed: the header alone
+        // does not tell twins apart.
         let is_parked = remembered.parked.iter().any(|(uid, parked)| {
+            let id = parked.id.as_ref().filter(|id| id.is_from_field());
             uid.get() == message.uid
-                && parked.digest.is_some_and(|digest| {
-                    digest.header == Identity::of_header(&message.octets).header
-                })
+                && id == identity.id.as_ref()
+                && parked
+                    .digest
+                    .is_some_and(|digest| digest.header == identity.header)
         });
         let is_elsewhere = self
             .world
