@@ -265,8 +265,13 @@ fn a_done_that_is_never_answered_costs_the_session_and_no_mail() {
         dialogue(&[&OPENED, &IDLE, &told]),
         steps(&OPENED_AGAIN),
     ]);
-    let mut source = open(script.server(), &bounds());
+    let mut bounds = bounds();
+    bounds.patience.answer = LONG;
+    let mut source = open(script.server(), &bounds);
+    let begun = Instant::now();
     assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    // The player would hang up after twenty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
@@ -528,7 +533,11 @@ fn a_burst_is_one_look_however_many_lines_tell_of_it() {
 
 #[test]
 fn a_flood_is_searched_for_and_not_listed_at_once() {
-    let told = ["S: + x", "S: * 5000 EXISTS", "C: DONE", "C: NOOP"];
+    let told = [
+        "R: + x\r\n* 5 EXISTS\r\n* 5000 EXISTS\r\n",
+        "C: DONE",
+        "C: NOOP",
+    ];
     let found = [
         "C: UID SEARCH UID 5:*",
         "S: w2 OK",
