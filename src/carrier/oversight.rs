@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::message::{Listed, Message, Uid, UidSet};
 use crate::signals::Orders;
 use crate::sync::{Fetched, Holding, Outcome, Question, Search, Source, Target, Terms};
@@ -30,7 +30,8 @@ pub enum Side {
 pub(super) struct Oversight<'a> {
     orders: &'a Orders,
     vigil: &'a Vigil,
-    failed: Cell<Side>,
+    /// The kind of the worst failure, which is the one that a pass ends with, and its side.
+    failed: Cell<Option<(Kind, Side)>>,
     asked_gmail: Cell<bool>,
 }
 
@@ -39,14 +40,15 @@ impl Oversight<'_> {
         Oversight {
             orders,
             vigil,
-            failed: Cell::new(Side::Here),
+            failed: Cell::new(None),
             asked_gmail: Cell::new(false),
         }
     }
 
-    /// Which side failed first.
+    /// On which side the failure was that a pass ends with: the worst, and of several the first
+    /// ([`Error::worse`](crate::error::Error::worse)).
     pub fn failed(&self) -> Side {
-        self.failed.get()
+        self.failed.get().map_or(Side::Here, |(_, side)| side)
     }
 
     /// Whether Gmail was asked anything, and so was reached if nothing failed.
@@ -71,8 +73,13 @@ impl Oversight<'_> {
     }
 
     fn note<T>(&self, side: Side, done: Result<T>) -> Result<T> {
-        if done.is_err() && self.failed.get() == Side::Here {
-            self.failed.set(side);
+        if let Err(error) = &done
+            && self
+                .failed
+                .get()
+                .is_none_or(|(kind, _)| error.kind() > kind)
+        {
+            self.failed.set(Some((error.kind(), side)));
         }
         done
     }
@@ -145,5 +152,32 @@ impl Target for OverseenTarget<'_> {
 
     fn finish(&mut self) -> Result<()> {
         self.oversight.finish(Side::Gmail, || self.target.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn the_failure_that_a_pass_ends_with_says_whose_it_is() {
+        let ended_by = |failures: &[(Side, Kind)]| {
+            let (orders, vigil) = (Orders::default(), Vigil::default());
+            let oversight = Oversight::new(&orders, &vigil);
+            for (side, kind) in failures {
+                let failure = || Err::<(), _>(Error::new(*kind, "place", "what"));
+                assert!(oversight.finish(*side, failure).is_err());
+            }
+            oversight.failed()
+        };
+        use Kind::{Refused, Unavailable};
+        use Side::{Gmail, Here, Source};
+        assert_eq!(ended_by(&[]), Here);
+        assert_eq!(ended_by(&[(Source, Unavailable)]), Source);
+        assert_eq!(ended_by(&[(Source, Unavailable), (Gmail, Refused)]), Gmail);
+        assert_eq!(ended_by(&[(Gmail, Refused), (Source, Unavailable)]), Gmail);
+        let both = [(Source, Unavailable), (Gmail, Unavailable)];
+        assert_eq!(ended_by(&both), Source);
     }
 }
