@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use chrono::{DateTime, Utc};
 
 use crate::config::Config;
-use crate::connection::Tether;
+use crate::connection::{Alerts, Tether};
 use crate::error::{Error, Kind, Result};
 use crate::foreign::Foreign;
 use crate::gmail::Gmail;
@@ -42,6 +42,8 @@ pub struct Surroundings<'a> {
     pub pace: &'a Pace,
     /// What ends waits on all connections.
     pub tether: Tether,
+    /// What servers have told to a person.
+    pub alerts: Alerts,
     /// What was asked for from outside.
     pub orders: Arc<Orders>,
     /// Who must hear that there is life.

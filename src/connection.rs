@@ -12,6 +12,7 @@ use rustls_connector::TlsStream;
 use crate::config::{Server, Tls};
 use crate::error::Result;
 
+mod alerts;
 mod gate;
 mod hearing;
 mod shared;
@@ -23,6 +24,7 @@ mod validity;
 mod view;
 mod witness;
 
+pub use alerts::Alerts;
 pub use hearing::Heard;
 pub use shared::Shared;
 pub use socket::reason;
@@ -78,20 +80,22 @@ impl Default for Patience {
     }
 }
 
-/// What ends waits on a connection: time, and whoever holds the tether's other end.
+/// What bounds a connection: time, whoever holds the tether's other end, and how much it may say.
 #[derive(Debug, Clone, Default)]
 pub struct Bounds {
     /// How long to wait for what.
     pub patience: Patience,
     /// What ends waits before their time.
     pub tether: Tether,
+    /// What servers may have told to a person.
+    pub alerts: Alerts,
 }
 
 impl From<Patience> for Bounds {
     fn from(patience: Patience) -> Bounds {
         Bounds {
             patience,
-            tether: Tether::default(),
+            ..Bounds::default()
         }
     }
 }
@@ -135,7 +139,7 @@ impl Connection {
     pub fn open(server: &Server, trust: &Trust, bounds: &Bounds) -> Result<Connection> {
         let place = place(server);
         let socket = Socket::connect(server, &place, bounds)?;
-        let mut connection = Connection::over(socket, &place, bounds.patience);
+        let mut connection = Connection::over(socket, &place, bounds);
         if server.tls == Tls::StartTls {
             connection.start_tls(&place)?;
         }
@@ -162,11 +166,17 @@ impl Connection {
         self.due = due;
     }
 
-    fn over(socket: Socket, place: &str, patience: Patience) -> Connection {
+    /// Makes the server answer sooner than it must, from now on.
+    pub fn hurry(&mut self, answer: Duration) {
+        self.patience.answer = self.patience.answer.min(answer);
+        self.patience.command = self.patience.command.min(answer);
+    }
+
+    fn over(socket: Socket, place: &str, bounds: &Bounds) -> Connection {
         Connection {
             stream: Stream::Plain(socket),
-            patience,
-            witness: Witness::new(place),
+            patience: bounds.patience,
+            witness: Witness::new(place, bounds.alerts.clone()),
             gate: Gate::default(),
             incoming: Vec::new(),
             taken: 0,

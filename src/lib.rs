@@ -65,7 +65,7 @@ use std::process::ExitCode;
 use crate::args::{Args, Command, Early};
 use crate::carrier::{Carrier, Purpose, Surroundings};
 use crate::config::{Config, Environment};
-use crate::connection::Tether;
+use crate::connection::{Alerts, Tether};
 use crate::error::{Error, Kind, Result};
 use crate::logging::Stream;
 use crate::pace::Pace;
@@ -150,6 +150,7 @@ fn surroundings<'a>(args: &Args, pace: &'a Pace, screen: &'a Screen) -> Result<S
         pace,
         orders: signals::hear(life, tether.clone())?,
         tether,
+        alerts: Alerts::default(),
         vigil,
     })
 }

@@ -25,6 +25,7 @@ pub(super) fn bounds(around: &Surroundings<'_>) -> Bounds {
     Bounds {
         patience: around.pace.patience,
         tether: around.tether.clone(),
+        alerts: around.alerts.clone(),
     }
 }
 

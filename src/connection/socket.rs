@@ -239,6 +239,7 @@ mod tests {
                 ..Patience::default()
             },
             tether: Tether::new().unwrap(),
+            ..Bounds::default()
         }
     }
 

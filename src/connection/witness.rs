@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use log::{debug, log_enabled, warn};
 
+use super::alerts::Alerts;
 use super::gate::announced;
 use super::view::View;
 use crate::foreign::Foreign;
@@ -29,6 +31,7 @@ pub struct Witness(Arc<Mutex<Dialogue>>);
 #[derive(Debug)]
 struct Dialogue {
     place: String,
+    alerts: Alerts,
     lines: VecDeque<Vec<u8>>,
     bye: Option<Vec<u8>>,
     capabilities: Option<String>,
@@ -62,9 +65,10 @@ pub(super) enum Awaited {
 }
 
 impl Witness {
-    pub(super) fn new(place: &str) -> Witness {
+    pub(super) fn new(place: &str, alerts: Alerts) -> Witness {
         Witness(Arc::new(Mutex::new(Dialogue {
             place: place.to_owned(),
+            alerts,
             lines: VecDeque::new(),
             bye: None,
             capabilities: None,
@@ -177,7 +181,11 @@ impl Witness {
         if let Some(words) = capabilities(line) {
             dialogue.capabilities = Some(String::from_utf8_lossy(words).into_owned());
         }
-        if is_alert(line) {
+        if is_alert(line)
+            && dialogue
+                .alerts
+                .is_news(&dialogue.place, line, Instant::now())
+        {
             // RFC 3501 7.1: it must be shown to the user.
             warn!(
                 "{}: the server says {:?}",
@@ -399,7 +407,7 @@ mod tests {
 
     #[test]
     fn last_words_are_kept_and_not_without_end() {
-        let witness = Witness::new("here");
+        let witness = Witness::new("here", Alerts::default());
         for number in 0..100 {
             witness.received(format!("* {number} EXISTS\r\n").as_bytes());
         }
