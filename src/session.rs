@@ -5,6 +5,7 @@
 //! at, lines that servers may send.
 
 use std::fmt;
+use std::time::Duration;
 
 use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
@@ -36,6 +37,9 @@ use failure::{failure, log_in_error};
 use idle::Idling;
 use login::Way;
 use wire::Status;
+
+/// A server that is there answers a farewell in less.
+const TO_PART: Duration = Duration::from_secs(2);
 
 /// A session in which somebody is logged in.
 pub struct Session {
@@ -229,8 +233,11 @@ impl Session {
         }
     }
 
-    /// Takes leave; whatever happens then, the session is over.
+    /// Takes leave; whatever happens then, the session is over. The answer is not waited for long:
+    /// nothing depends on it.
     pub fn logout(mut self) {
+        self.connection.connection().hurry(TO_PART);
+        self.patience.prompt = self.patience.prompt.min(TO_PART);
         if self.idling.is_some() {
             if let Err(failure) = self.together(&["LOGOUT"]) {
                 debug!("{}: logging out: {failure}", self.place);
