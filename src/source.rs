@@ -3,6 +3,7 @@
 //! Read-only: EXAMINE and BODY.PEEK alone, so nothing here changes a flag or a message.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use chrono::NaiveDate;
 use log::{debug, warn};
@@ -12,7 +13,7 @@ use crate::connection::{Bounds, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::message::{Identity, Listed, Mailbox, Uid, UidSet};
 use crate::secret::Secret;
-use crate::session::{Failure, Login, Session};
+use crate::session::{Failure, Session};
 use crate::sync::{Fetched, Search, Source};
 
 mod access;
@@ -54,6 +55,10 @@ pub struct ImapSource {
     habits: Habits,
     /// Mail came while there was no session to be told of it.
     has_missed_news: bool,
+    /// When the folder was last asked for as a whole.
+    examined: Instant,
+    /// When a look last found the session broken, and opened another.
+    reopened: Option<Instant>,
 }
 
 /// What a listing said of a message.
@@ -83,15 +88,12 @@ impl ImapSource {
         let access = Access {
             server: config.server.clone(),
             folder: config.folder.clone(),
-            login: Login::Password {
-                user: config.user.clone(),
-                password,
-            },
+            user: config.user.clone(),
             password: config.password.clone(),
             trust: Trust::for_server(&config.server)?,
             bounds: bounds.into(),
         };
-        let (session, mailbox) = access.open()?;
+        let (session, mailbox) = access.open_by(password)?;
         let source = ImapSource {
             access,
             session: Some(session),
@@ -100,6 +102,8 @@ impl ImapSource {
             ahead: Ahead::default(),
             habits: Habits::default(),
             has_missed_news: false,
+            examined: Instant::now(),
+            reopened: None,
         };
         Ok((source, mailbox))
     }
@@ -124,7 +128,10 @@ impl ImapSource {
     fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
         let (mut session, mailbox) = self.access.open()?;
-        if mailbox.uid_validity == self.mailbox.uid_validity {
+        // One that fell back is another one, too: a backup was restored.
+        let is_the_same = mailbox.uid_validity == self.mailbox.uid_validity
+            && mailbox.uid_next >= self.mailbox.uid_next;
+        if is_the_same {
             self.habits.shape(&mut session);
             // What came while there was no session, nobody tells any more.
             self.has_missed_news |= mailbox.uid_next > self.mailbox.uid_next;
@@ -133,7 +140,7 @@ impl ImapSource {
         let error = Error::new(
             Kind::Unavailable,
             session.place(),
-            "the folder got another UIDVALIDITY meanwhile",
+            "the folder is another one meanwhile: it got another UIDVALIDITY, or fell back",
         );
         session.logout();
         Err(error.remedy("the next run finds out what is new by date"))

@@ -74,6 +74,7 @@ fn bounds() -> Bounds {
             ..Patience::default()
         },
         tether: Tether::new().unwrap(),
+        ..Bounds::default()
     }
 }
 
@@ -408,10 +409,12 @@ fn a_server_that_never_pushes_costs_one_wait() {
         &look,
         &found,
     ])]);
-    let mut bounds = bounds();
-    bounds.patience.idle = Duration::from_millis(100);
-    let mut source = open(script.server(), &bounds);
-    assert_eq!(round(&mut source, patiently()), (News::Time, vec![5]));
+    let mut source = open(script.server(), &bounds());
+    let how = Waiting {
+        until: Instant::now() + Duration::from_millis(100),
+        ..patiently()
+    };
+    assert_eq!(round(&mut source, how), (News::Time, vec![5]));
 }
 
 #[test]
@@ -828,4 +831,105 @@ fn a_session_that_idles_takes_commands_and_leave() {
     bounds.tether.wake();
     assert_eq!(source.wait(patiently()).unwrap(), News::Called);
     source.logout();
+}
+
+#[test]
+fn a_folder_that_was_replaced_under_a_session_is_noticed() {
+    // The old session finds nothing in its old folder for as long as it lives.
+    let told = ["S: + idling"];
+    let replaced = [
+        "C: DONE",
+        "S: w2 OK",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 1 EXISTS",
+        "S: * OK [UIDVALIDITY 8] x",
+        "S: * OK [UIDNEXT 2] x",
+        "S: $tag OK opened",
+    ];
+    let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &replaced])]);
+    let mut bounds = bounds();
+    bounds.patience.idle = Duration::from_millis(50);
+    let mut source = open(script.server(), &bounds);
+    assert_eq!(source.wait(patiently()).unwrap(), News::Time);
+    let mailbox = source.look().unwrap();
+    let seen = (
+        mailbox.uid_validity.get(),
+        mailbox.uid_next.get(),
+        mailbox.exists,
+    );
+    assert_eq!(seen, (8, 2, 1));
+}
+
+#[test]
+fn a_folder_that_fell_back_while_there_was_no_session_is_another_one() {
+    let mut fallen = OPENED;
+    fallen[6] = "S: * OK [UIDNEXT 4] x";
+    let script = Script::play(vec![
+        dialogue(&[&OPENED, &["C: UID FETCH 4 *"]]),
+        dialogue(&[&fallen, &["C: LOGOUT", "S: $tag OK"]]),
+    ]);
+    let mut source = open(script.server(), &bounds());
+    let fourth = Uid::new(4).unwrap();
+    source.fetch(&[fourth]).unwrap();
+    let error = source.list(&"4".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("fell back"), "{error}");
+}
+
+#[test]
+fn a_session_that_breaks_again_and_again_is_not_opened_each_time_at_once() {
+    let news = [
+        "S: + idling",
+        "S: * 5 EXISTS",
+        "C: DONE",
+        "C: UID FETCH 5:* *",
+    ];
+    let breaks = dialogue(&[&OPENED, &IDLE, &news]);
+    let script = Script::play(vec![breaks.clone(), breaks]);
+    let mut source = open(script.server(), &bounds());
+    source.wait(patiently()).unwrap();
+    source.look().unwrap();
+    source.wait(patiently()).unwrap();
+    let error = source.look().unwrap_err().to_string();
+    assert!(error.contains("looking for new mail"), "{error}");
+}
+
+#[test]
+fn a_password_that_lives_for_an_hour_is_read_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "second\n").unwrap();
+    let with = |password: &str| {
+        let mut opened = OPENED;
+        // RFC 4616: NUL, user, NUL, password.
+        let line = match password {
+            "first" => "C: AUTHENTICATE PLAIN AGFsaWNlAGZpcnN0",
+            _ => "C: AUTHENTICATE PLAIN AGFsaWNlAHNlY29uZA==",
+        };
+        opened[1] = line;
+        opened
+    };
+    let script = Script::play(vec![
+        dialogue(&[&with("first"), &["C: NOOP"]]),
+        dialogue(&[&with("second")]),
+    ]);
+    let config = SourceConfig {
+        server: script.server(),
+        user: "alice".to_owned(),
+        password: Password::File(file),
+        folder: "INBOX".to_owned(),
+    };
+    let first = Secret::new("first".to_owned());
+    let (mut source, _) = ImapSource::open_with(&config, first, bounds()).unwrap();
+    source.look().unwrap();
+}
+
+#[test]
+fn a_farewell_to_nobody_does_not_take_long() {
+    let script = Script::play(vec![dialogue(&[&OPENED, &["C: LOGOUT", "silence"]])]);
+    let mut bounds = bounds();
+    bounds.patience.answer = LONG;
+    let source = open(script.server(), &bounds);
+    let begun = Instant::now();
+    source.logout();
+    assert!(begun.elapsed() < LONG / 4);
 }

@@ -115,6 +115,7 @@ fn the_client_in_a_network_of_its_own() {
             ..Patience::default()
         },
         tether: tether.clone(),
+        ..Bounds::default()
     };
     let password = Secret::new("secret".to_owned());
     let config = SourceConfig {

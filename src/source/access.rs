@@ -4,23 +4,32 @@ use crate::config::Server;
 use crate::connection::{Bounds, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::message::Mailbox;
-use crate::secret::Password;
+use crate::secret::{Password, Secret};
 use crate::session::{Login, Session, Unopened};
 
 /// All that is needed to open it again.
 pub(super) struct Access {
     pub(super) server: Server,
     pub(super) folder: String,
-    pub(super) login: Login,
+    pub(super) user: String,
     pub(super) password: Password,
     pub(super) trust: Trust,
     pub(super) bounds: Bounds,
 }
 
 impl Access {
-    /// Logs in and opens the folder.
+    /// Logs in and opens the folder, with the password as it is now: some live for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
-        let mut session = Session::open(&self.server, &self.trust, &self.bounds, &self.login)
+        self.open_by(self.password.read()?)
+    }
+
+    /// The same with this password.
+    pub(super) fn open_by(&self, password: Secret) -> Result<(Session, Mailbox)> {
+        let login = Login::Password {
+            user: self.user.clone(),
+            password,
+        };
+        let mut session = Session::open(&self.server, &self.trust, &self.bounds, &login)
             .map_err(|unopened| self.explain(unopened))?;
         match session.examine(&self.folder) {
             Ok(mailbox) => Ok((session, mailbox)),

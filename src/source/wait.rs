@@ -17,6 +17,9 @@ const LISTED_BY_LOOK: u32 = 200;
 /// A server that so often in a row does not answer to IDLE is polled from then on.
 const SILENCES_BORNE: u32 = 2;
 
+/// A session that breaks so soon is no good one.
+const YOUNG: Duration = Duration::from_secs(10);
+
 /// How to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
@@ -101,21 +104,42 @@ impl ImapSource {
         self.ahead = Ahead::default();
         let usable = self.session.take().filter(Session::is_usable);
         if let Some(mut session) = usable {
-            match self.glance(&mut session) {
+            // A session may show a folder for as long as it lives that was replaced long ago.
+            let is_stale = self.examined.elapsed() >= self.access.bounds.patience.idle;
+            let glanced = if is_stale {
+                Ok(None)
+            } else {
+                self.glance(&mut session)
+            };
+            match glanced {
                 Ok(Some(mailbox)) => return Ok(self.keep(session, mailbox)),
                 Ok(None) => {
                     let mailbox = session.examine(&self.access.folder)?;
+                    self.examined = Instant::now();
                     return Ok(self.keep(session, mailbox));
                 }
                 Err(failure) => {
                     debug!("looking for new mail: {failure}");
                     self.habits.swallows_commands |= session.swallows_commands();
+                    self.may_be_opened_again(&failure)?;
                 }
             }
         }
         let (mut session, mailbox) = self.access.open()?;
         self.habits.shape(&mut session);
+        self.examined = Instant::now();
         Ok(self.keep(session, mailbox))
+    }
+
+    /// A session that broke a moment after the one before it did is not opened again at once: who
+    /// tries too often is locked out.
+    fn may_be_opened_again(&mut self, failure: &Failure) -> Result<()> {
+        let before = self.reopened.replace(Instant::now());
+        if before.is_none_or(|before| before.elapsed() >= YOUNG) {
+            return Ok(());
+        }
+        let place = crate::connection::place(&self.access.server);
+        Err(Error::new(Kind::Unavailable, place, failure).during("looking for new mail"))
     }
 
     fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {
