@@ -157,7 +157,9 @@ impl Target for OverseenTarget<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Kind::{Refused, Unavailable};
+    use super::Side::{Gmail, Here, Source};
+    use super::{Kind, Orders, Oversight, Side, Vigil};
     use crate::error::Error;
 
     #[test]
@@ -171,8 +173,6 @@ mod tests {
             }
             oversight.failed()
         };
-        use Kind::{Refused, Unavailable};
-        use Side::{Gmail, Here, Source};
         assert_eq!(ended_by(&[]), Here);
         assert_eq!(ended_by(&[(Source, Unavailable)]), Source);
         assert_eq!(ended_by(&[(Source, Unavailable), (Gmail, Refused)]), Gmail);
