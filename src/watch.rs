@@ -166,6 +166,8 @@ impl Watcher<'_> {
 
     /// Waits for news, but not past the next thing that is to be done.
     fn wait(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.gmail_not_before = self.gmail_not_before.filter(|at| *at > now);
         let until = self.appointments().next();
         notify::status(&self.status());
         self.vouch_until(until);
@@ -202,7 +204,7 @@ impl Watcher<'_> {
     fn appointments(&self) -> Appointments {
         let pace = self.around.pace;
         let now = self.now();
-        let mut next = Appointments::within(pace.longest_wait);
+        let mut next = Appointments::between(pace.first_pause, pace.longest_wait);
         if !self.gmail_must_wait() {
             for retry in self.carrier.state().next_tries(now) {
                 next.not_after_date(retry, &pace.calendar);

@@ -10,16 +10,24 @@ use crate::pace::Calendar;
 const NOT_BEFORE: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
 /// The next thing that is to be done without news.
-pub(super) struct Appointments(Instant);
+pub(super) struct Appointments {
+    next: Instant,
+    soonest: Instant,
+}
 
 impl Appointments {
-    /// Nothing but a look after so long.
-    pub fn within(longest: Duration) -> Appointments {
-        Appointments(Instant::now() + longest)
+    /// Nothing but a look after the longest time. The shortest passes in any case: an appointment
+    /// that is past and that nobody struck out must not keep us busy.
+    pub fn between(shortest: Duration, longest: Duration) -> Appointments {
+        let now = Instant::now();
+        Appointments {
+            next: now + longest,
+            soonest: now + shortest,
+        }
     }
 
     pub fn not_after(&mut self, at: Instant) {
-        self.0 = self.0.min(at);
+        self.next = self.next.min(at);
     }
 
     pub fn not_after_date(&mut self, date: DateTime<Utc>, calendar: &Calendar) {
@@ -28,7 +36,7 @@ impl Appointments {
     }
 
     pub fn next(&self) -> Instant {
-        self.0
+        self.next.max(self.soonest)
     }
 }
 
@@ -49,7 +57,7 @@ mod tests {
     #[test]
     fn the_first_of_all_counts_and_never_the_past() {
         let calendar = Calendar::default();
-        let mut next = Appointments::within(Duration::from_mins(9));
+        let mut next = Appointments::between(Duration::from_secs(2), Duration::from_mins(9));
         assert_eq!(wait(&next), 540);
         next.not_after_date(calendar.now() + TimeDelta::hours(1), &calendar);
         assert_eq!(wait(&next), 540);
@@ -59,5 +67,7 @@ mod tests {
         assert_eq!(wait(&next), 60);
         next.not_after_date(calendar.now() - TimeDelta::hours(1), &calendar);
         assert_eq!(wait(&next), 10, "what is overdue does not keep us busy");
+        next.not_after(Instant::now());
+        assert_eq!(wait(&next), 2, "nor does what nobody struck out");
     }
 }

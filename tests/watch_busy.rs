@@ -1,0 +1,87 @@
+//! The resident program at servers that could keep it busy for nothing: how often it comes back to
+//! them is what its pauses explain, and no more.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod program;
+mod watched;
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use imap_to_gmail_sync::config::Environment;
+use imap_to_gmail_sync::pace::Pace;
+use program::Home;
+use serde_json::json;
+use watched::Watching;
+
+/// Where the program below finds its command line.
+const WORDS: &str = "WATCHED_WORDS";
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// No test, but the program with shorter pauses: this executable runs it for the tests.
+#[test]
+#[ignore = "it is the program that the tests start"]
+fn the_program_with_short_pauses() {
+    let Ok(words) = std::env::var(WORDS) else {
+        return;
+    };
+    let pace = Pace {
+        first_pause: FIRST_PAUSE,
+        longest_pause: Duration::from_secs(10),
+        good_session: Duration::from_secs(3),
+        ..Pace::default()
+    };
+    let words = words.split('\n').map(Into::into);
+    let status = imap_to_gmail_sync::run_at(words, &Environment::of_this_process(), &pace);
+    std::process::exit(status.into());
+}
+
+fn watch(home: &Home) -> Watching {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let words = ["--config", "config.json", "--watch", "--debug"];
+    command
+        .current_dir(home.path("."))
+        .args(["--ignored", "--exact", "the_program_with_short_pauses"])
+        .arg("--nocapture")
+        .env(WORDS, words.join("\n"));
+    Watching::of(command)
+}
+
+fn deliver(home: &Home, number: usize) {
+    let octets = format!("Message-ID: <{number}@x>\r\nSubject: s\r\n\r\nbody {number}\r\n");
+    let now = chrono::Utc::now().fixed_offset();
+    home.source.deliver(octets.as_bytes(), now, &[]);
+}
+
+/// Waits until nothing is asked of the source for fifty first pauses.
+fn wait_for_quiet(home: &Home) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let before = home.source.commands().len();
+        thread::sleep(FIRST_PAUSE * 50);
+        let asked = home.source.commands().len() - before;
+        if asked == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{asked} commands in a second");
+    }
+}
+
+#[test]
+fn while_gmail_rests_the_source_is_asked_nothing_without_a_reason() {
+    let home = Home::new();
+    home.configure(&json!({ "daily_upload_limit": "100" }));
+    for number in 0..3 {
+        deliver(&home, number);
+    }
+    let watching = watch(&home);
+    watching.wait_for("Gmail is not available");
+    watching.wait_for("watching INBOX");
+    wait_for_quiet(&home);
+    watching.end();
+    assert!(home.state()["gmail"]["retry_after"].is_string());
+}
