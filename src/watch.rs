@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::args::{Args, Watch};
-use crate::carrier::{Carrier, Failed, Side, Surroundings, both};
+use crate::carrier::{Carrier, Failed, Passed, Side, Surroundings, both};
 use crate::config::Environment;
 use crate::error::{Consequence, Error, Kind, Result};
 use crate::foreign::Foreign;
@@ -18,11 +18,13 @@ use crate::outage::in_words;
 use crate::signals::Orders;
 use crate::source::{News, Waiting};
 
+mod alarms;
 mod clocks;
 mod correct;
 mod health;
 mod until;
 
+use alarms::Alarms;
 use clocks::Clocks;
 use health::Health;
 use until::Appointments;
@@ -64,6 +66,7 @@ pub fn run(
         source: Health::new("the source", around.pace),
         gmail: Health::new("Gmail", around.pace),
         carrier,
+        alarms: Alarms::new(around.pace),
         open_since: None,
         gmail_not_before: None,
         is_ready: false,
@@ -83,6 +86,7 @@ struct Watcher<'a> {
     carrier: Carrier<'a>,
     source: Health,
     gmail: Health,
+    alarms: Alarms,
     /// Since when there is a session with the source.
     open_since: Option<Instant>,
     /// Gmail failed, and is tried again then.
@@ -114,12 +118,10 @@ impl Watcher<'_> {
             Err(error) => return self.source_fails(error),
         };
         self.source_is_open();
+        self.alarms.looked(&mailbox);
         if !self.gmail_must_wait() {
             match self.carrier.pass(&mailbox, started) {
-                Ok(passed) => {
-                    self.appended += passed.report.appended;
-                    self.passed(passed.asked_gmail)?;
-                }
+                Ok(passed) => self.passed(&passed)?,
                 Err(Failed { side, error }) => match side {
                     Side::Source => return self.source_fails(error),
                     Side::Gmail => self.gmail_fails(error, started)?,
@@ -143,10 +145,14 @@ impl Watcher<'_> {
         }
     }
 
-    fn passed(&mut self, asked_gmail: bool) -> Result<()> {
-        if asked_gmail {
+    fn passed(&mut self, passed: &Passed) -> Result<()> {
+        self.appended += passed.report.appended;
+        if passed.asked_gmail {
             self.gmail.works();
             self.gmail.progresses();
+        }
+        if !passed.report.is_quiet() {
+            self.source.progresses();
         }
         self.gmail_not_before = None;
         self.fold_if_due()?;
@@ -187,18 +193,34 @@ impl Watcher<'_> {
             Ok(News::Time) if Instant::now() < until && begun.passed() < AT_ONCE => {
                 self.wait_fails("the wait ended at once");
             }
-            Ok(news) => {
-                self.source.progresses();
-                if news == News::Mail && self.gmail_must_wait() {
-                    // Nothing can be done about it yet: it must not keep us busy.
-                    let pause = Instant::now() + self.around.pace.first_pause;
-                    let _ = self.around.tether.sleep(pause);
-                }
-            }
+            Ok(news) => self.hears(news, begun.passed()),
             Err(error) => self.wait_fails(error),
         }
         self.leave_gmail_if_cold();
         self.fold_if_due()
+    }
+
+    fn hears(&mut self, news: News, waited: Duration) {
+        if self.session_is_good() {
+            self.source.progresses();
+        }
+        if news != News::Mail {
+            return;
+        }
+        if let Some(pause) = self.alarms.rings(waited) {
+            // A server that lies is polled.
+            let pause = pause.min(self.watch.poll_interval);
+            self.sleep(pause, &self.status());
+        } else if self.gmail_must_wait() {
+            // Nothing can be done about it yet: it must not keep us busy.
+            self.sleep(self.around.pace.first_pause, &self.status());
+        }
+    }
+
+    /// A session that lived for a while was a good one, however it ends.
+    fn session_is_good(&self) -> bool {
+        self.open_since
+            .is_some_and(|since| since.elapsed() >= self.around.pace.good_session)
     }
 
     fn appointments(&self) -> Appointments {
@@ -241,17 +263,18 @@ impl Watcher<'_> {
     /// The connection to the source broke while nothing was asked of it: servers restart, and some
     /// end what is quiet. It is no outage unless the next log-in fails.
     fn wait_fails(&mut self, why: impl fmt::Display) {
-        let lived = self.open_since.take().map(|since| since.elapsed());
-        if lived.is_some_and(|lived| lived >= self.around.pace.good_session) {
+        if self.session_is_good() {
             self.source.progresses();
         }
+        self.open_since = None;
         log::debug!("{why}; looking again");
         let pause = self.source.pause();
         self.sleep(pause, "connecting to the source again");
     }
 
     fn source_fails(&mut self, error: Error) -> Result<()> {
-        let lived = self.open_since.take().map(|since| since.elapsed());
+        let was_good = self.session_is_good();
+        self.open_since = None;
         if self.around.orders.end() {
             return Err(error);
         }
@@ -261,7 +284,7 @@ impl Watcher<'_> {
             Kind::Config | Kind::Usage if !self.source.has_worked() => return Err(error),
             _ => {}
         }
-        if lived.is_some_and(|lived| lived >= self.around.pace.good_session) {
+        if was_good {
             self.source.progresses();
         }
         let pause = self.source.fails(&error);

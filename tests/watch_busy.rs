@@ -11,6 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use double::Fault;
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::pace::Pace;
 use program::Home;
@@ -84,4 +85,55 @@ fn while_gmail_rests_the_source_is_asked_nothing_without_a_reason() {
     wait_for_quiet(&home);
     watching.end();
     assert!(home.state()["gmail"]["retry_after"].is_string());
+}
+
+/// The most tries in three seconds with pauses that double from the first: eight, and three that
+/// cost no pause.
+const TRIES: usize = 16;
+
+/// How often something happened in about three seconds.
+fn in_three_seconds(count: impl Fn() -> usize) -> usize {
+    let before = count();
+    thread::sleep(Duration::from_secs(3));
+    count() - before
+}
+
+#[test]
+fn news_that_proves_empty_each_time_is_believed_less_and_less() {
+    let home = Home::new();
+    let idles = || {
+        let commands = home.source.commands();
+        commands.iter().filter(|it| *it == "IDLE").count()
+    };
+    home.source.faults().always(
+        |event| event.is_line("+ idling"),
+        Fault::Before("* 7 EXISTS".to_owned()),
+    );
+    let watching = watch(&home);
+    watching.wait_for("watching INBOX by IDLE");
+    let looks = in_three_seconds(idles);
+    assert!((2..TRIES).contains(&looks), "{looks} looks");
+    assert_eq!(watching.count("has none; looking less often"), 1);
+    // It is polled, and what comes is carried.
+    deliver(&home, 0);
+    watching.wait_until("the message", || home.gmail.messages("INBOX").len() == 1);
+    watching.end();
+}
+
+#[test]
+fn news_that_proves_empty_and_costs_the_session_is_no_reason_to_log_in_without_end() {
+    let home = Home::new();
+    home.source.faults().always(
+        |event| event.is_line("+ idling"),
+        Fault::Before("* 7 EXISTS".to_owned()),
+    );
+    home.source
+        .faults()
+        .always(|event| event.is_command("UID FETCH"), Fault::Eof);
+    let watching = watch(&home);
+    watching.wait_for("watching INBOX by IDLE");
+    let logins = in_three_seconds(|| home.source.logins());
+    assert!((2..TRIES).contains(&logins), "{logins} log-ins");
+    assert_eq!(watching.count("has none; looking less often"), 1);
+    watching.end();
 }
