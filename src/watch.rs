@@ -3,7 +3,6 @@
 //! The two sides fail independently. Without the source there is nothing to do but to try it again;
 //! without Gmail the source is watched all the same, and what came is carried when Gmail is back.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,6 +21,7 @@ mod alarms;
 mod clocks;
 mod correct;
 mod health;
+mod sessions;
 mod until;
 
 use alarms::Alarms;
@@ -68,6 +68,7 @@ pub fn run(
         carrier,
         alarms: Alarms::new(around.pace),
         open_since: None,
+        short_sessions: 0,
         gmail_not_before: None,
         is_ready: false,
         rejected: None,
@@ -89,6 +90,8 @@ struct Watcher<'a> {
     alarms: Alarms,
     /// Since when there is a session with the source.
     open_since: Option<Instant>,
+    /// Sessions with the source that ended soon, in a row.
+    short_sessions: u32,
     /// Gmail failed, and is tried again then.
     gmail_not_before: Option<Instant>,
     /// Whether the service manager was told that it works.
@@ -129,20 +132,10 @@ impl Watcher<'_> {
                 },
             }
         }
-        self.source.works();
         if self.around.orders.end() {
             return Ok(());
         }
         self.wait()
-    }
-
-    /// The first log-in is what a service manager waits for.
-    fn source_is_open(&mut self) {
-        self.open_since.get_or_insert_with(Instant::now);
-        if !self.is_ready {
-            self.is_ready = true;
-            notify::ready();
-        }
     }
 
     fn passed(&mut self, passed: &Passed) -> Result<()> {
@@ -152,7 +145,7 @@ impl Watcher<'_> {
             self.gmail.progresses();
         }
         if !passed.report.is_quiet() {
-            self.source.progresses();
+            self.source_is_well();
         }
         self.gmail_not_before = None;
         self.fold_if_due()?;
@@ -202,7 +195,7 @@ impl Watcher<'_> {
 
     fn hears(&mut self, news: News, waited: Duration) {
         if self.session_is_good() {
-            self.source.progresses();
+            self.source_is_well();
         }
         if news != News::Mail {
             return;
@@ -215,12 +208,6 @@ impl Watcher<'_> {
             // Nothing can be done about it yet: it must not keep us busy.
             self.sleep(self.around.pace.first_pause, &self.status());
         }
-    }
-
-    /// A session that lived for a while was a good one, however it ends.
-    fn session_is_good(&self) -> bool {
-        self.open_since
-            .is_some_and(|since| since.elapsed() >= self.around.pace.good_session)
     }
 
     fn appointments(&self) -> Appointments {
@@ -241,6 +228,9 @@ impl Watcher<'_> {
         if let Some(at) = self.gmail_not_before {
             next.not_after(at);
         }
+        if let Some(at) = self.source_proves_well_at() {
+            next.not_after(at);
+        }
         if let Some(since) = self.carrier.gmail_rests_since() {
             next.not_after(since + pace.warm);
         }
@@ -258,38 +248,6 @@ impl Watcher<'_> {
             log::debug!("no mail for a while; leaving Gmail");
             self.carrier.leave_gmail();
         }
-    }
-
-    /// The connection to the source broke while nothing was asked of it: servers restart, and some
-    /// end what is quiet. It is no outage unless the next log-in fails.
-    fn wait_fails(&mut self, why: impl fmt::Display) {
-        if self.session_is_good() {
-            self.source.progresses();
-        }
-        self.open_since = None;
-        log::debug!("{why}; looking again");
-        let pause = self.source.pause();
-        self.sleep(pause, "connecting to the source again");
-    }
-
-    fn source_fails(&mut self, error: Error) -> Result<()> {
-        let was_good = self.session_is_good();
-        self.open_since = None;
-        if self.around.orders.end() {
-            return Err(error);
-        }
-        match error.kind() {
-            Kind::Refused => return self.source_refuses(error),
-            Kind::Disk | Kind::Internal => return Err(error),
-            Kind::Config | Kind::Usage if !self.source.has_worked() => return Err(error),
-            _ => {}
-        }
-        if was_good {
-            self.source.progresses();
-        }
-        let pause = self.source.fails(&error);
-        self.sleep(pause, &format!("the source is not available: {error}"));
-        Ok(())
     }
 
     fn gmail_fails(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {

@@ -193,9 +193,9 @@ fn a_source_that_restarts_is_found_again_and_one_that_is_down_is_told_of_once() 
     // Several tries go by.
     std::thread::sleep(Duration::from_secs(4));
     home.source.restart();
-    watching.wait_for("the source is available again, after ");
     deliver(&home, 0);
     watching.wait_until("the message", || arrived(&home) == 1);
+    watching.wait_for("the source is available again, after ");
     let ran = watching.end();
     assert_eq!(ran.logged("warn").len(), 1, "{ran:?}");
 }

@@ -137,3 +137,52 @@ fn news_that_proves_empty_and_costs_the_session_is_no_reason_to_log_in_without_e
     assert_eq!(watching.count("has none; looking less often"), 1);
     watching.end();
 }
+
+const OUT_OF_ORDER: &str = "the source is not available; it is tried again";
+const IN_ORDER: &str = "the source is available again, after ";
+
+#[test]
+fn a_source_that_ends_each_session_is_told_of_once_until_one_lasts() {
+    let home = Home::new();
+    home.source
+        .faults()
+        .always(|event| event.is_line("+ idling"), Fault::Eof);
+    // Now and then it does not even let us in.
+    let mut logins = 0;
+    home.source.faults().always(
+        move |event| {
+            let is_login = event.is_command("AUTHENTICATE");
+            logins += usize::from(is_login);
+            is_login && logins.is_multiple_of(3)
+        },
+        Fault::Eof,
+    );
+    let watching = watch(&home);
+    watching.wait_for(OUT_OF_ORDER);
+    let connections = in_three_seconds(|| home.source.connections());
+    assert!((2..TRIES).contains(&connections), "{connections}");
+    assert_eq!(watching.count(OUT_OF_ORDER), 1);
+    assert_eq!(watching.count(IN_ORDER), 0);
+    home.source.faults().clear();
+    // Without any mail: the session lasts.
+    watching.wait_for(IN_ORDER);
+    let ran = watching.end();
+    assert_eq!(ran.logged("warn").len(), 1, "{ran:?}");
+}
+
+#[test]
+fn a_session_that_ends_soon_again_and_again_is_told_of() {
+    let home = Home::new();
+    home.source
+        .faults()
+        .always(|event| event.is_line("+ idling"), Fault::Eof);
+    let watching = watch(&home);
+    watching.wait_for(OUT_OF_ORDER);
+    let ended = watching.count("; looking again");
+    assert_eq!(ended, 2, "twice may be chance");
+    home.source.faults().clear();
+    deliver(&home, 0);
+    watching.wait_for("1 appended");
+    watching.wait_for(IN_ORDER);
+    watching.end();
+}

@@ -50,10 +50,20 @@ impl Health {
         self.backoff.reset();
     }
 
+    /// It let us in, whatever comes of it.
+    pub fn is_reached(&mut self) {
+        self.has_worked = true;
+    }
+
     /// It works.
     pub fn works(&mut self) {
-        self.has_worked = true;
-        if let Some(lasted) = self.outage.ends(Instant::now()) {
+        self.is_reached();
+        self.works_since(Instant::now());
+    }
+
+    /// It has worked since then, as is known now.
+    pub fn works_since(&mut self, since: Instant) {
+        if let Some(lasted) = self.outage.ends(since) {
             log::info!(
                 "{} is available again, after {}",
                 self.name,
