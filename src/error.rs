@@ -85,6 +85,7 @@ struct Parts {
     what: String,
     remedy: Option<String>,
     consequence: Option<Consequence>,
+    may_pass: bool,
 }
 
 impl Error {
@@ -98,6 +99,7 @@ impl Error {
             what: what.to_string(),
             remedy: None,
             consequence: None,
+            may_pass: false,
         }))
     }
 
@@ -132,6 +134,20 @@ impl Error {
     pub fn with_consequence(mut self, consequence: Consequence) -> Self {
         self.0.consequence = Some(consequence);
         self
+    }
+
+    /// Says that it may be gone at the next try though nobody corrects anything: a key store that is
+    /// still locked, a command that was too slow.
+    #[must_use]
+    pub fn that_may_pass(mut self) -> Self {
+        self.0.may_pass = true;
+        self
+    }
+
+    /// Whether whoever stays should try again, whatever its kind.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.0.may_pass
     }
 
     /// Which kind of help it needs.

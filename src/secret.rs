@@ -53,8 +53,16 @@ impl Password {
     /// The password itself.
     ///
     /// # Errors
-    /// [`Kind::Config`]: the command or the file does not give one.
+    /// [`Kind::Config`]: the command or the file does not give one. A command may give it at the
+    /// next try ([`Error::may_pass`]).
     pub fn read(&self) -> Result<Secret> {
+        self.read_once().map_err(|error| match self {
+            Password::Command(_) => error.that_may_pass(),
+            Password::Given(_) | Password::File(_) => error,
+        })
+    }
+
+    fn read_once(&self) -> Result<Secret> {
         let (field, line) = match self {
             Password::Given(secret) => ("source_pass", secret.expose().as_bytes().to_vec()),
             Password::Command(command) => (
@@ -111,6 +119,16 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn only_what_a_command_does_may_pass() {
+        let command = |line: &str| Password::Command(Secret::new(line.to_owned()));
+        for line in ["exit 1", "true", "echo"] {
+            assert!(command(line).read().unwrap_err().may_pass(), "{line}");
+        }
+        let file = Password::File(PathBuf::from("/nowhere"));
+        assert!(!file.read().unwrap_err().may_pass());
+    }
 
     #[test]
     fn a_secret_is_shown_nowhere() {

@@ -296,6 +296,24 @@ fn a_refused_token_ends_it_and_so_does_a_configuration_that_never_worked() {
 }
 
 #[test]
+fn a_password_command_that_fails_at_first_is_run_again() {
+    for command in [
+        // Too slow ones end the same way: by an error of the command.
+        "test -e unlocked || { echo locked >&2; exit 1; }; echo secret",
+        "test ! -e unlocked || echo secret",
+    ] {
+        let home = Home::new();
+        home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
+        assert_eq!(home.run().status, Some(78), "a run says what is wrong");
+        let watching = Watching::start(&home);
+        watching.wait_for("the source is not available; it is tried again: source_pass_command");
+        home.write("unlocked", "");
+        watching.wait_for("watching INBOX");
+        watching.end();
+    }
+}
+
+#[test]
 fn a_log_in_that_gmail_refuses_though_the_token_is_fresh_may_pass() {
     let home = Home::new();
     home.gmail.change(|gmail| {

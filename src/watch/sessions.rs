@@ -69,7 +69,9 @@ impl Watcher<'_> {
         match error.kind() {
             Kind::Refused => return self.source_refuses(error),
             Kind::Disk | Kind::Internal => return Err(error),
-            Kind::Config | Kind::Usage if !self.source.has_worked() => return Err(error),
+            Kind::Config | Kind::Usage if !self.source.has_worked() && !error.may_pass() => {
+                return Err(error);
+            }
             _ => {}
         }
         if was_good {
