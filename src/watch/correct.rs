@@ -1,13 +1,38 @@
 //! What a person corrects while the process stays: the configuration, the password.
 
-use chrono::TimeDelta;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{REFUSALS_BORNE, Watcher};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::pace::Calendar;
 
 /// While log-ins are refused the files are looked at so often: corrected, they count at once.
 const CORRECTED: TimeDelta = TimeDelta::seconds(20);
+
+/// When a log-in may be tried again: on a date, or when as much time has passed as it was off. A
+/// clock that is set back does not keep us waiting, nor does a host that sleeps.
+struct NextTry {
+    date: DateTime<Utc>,
+    moment: Instant,
+}
+
+impl NextTry {
+    fn on(date: DateTime<Utc>, calendar: &Calendar) -> NextTry {
+        NextTry {
+            date,
+            moment: Instant::now() + calendar.until(date),
+        }
+    }
+
+    /// How long it is until then; none if it has come.
+    fn left(&self, calendar: &Calendar) -> Option<Duration> {
+        let passing = self.moment.saturating_duration_since(Instant::now());
+        Some(calendar.until(self.date).min(passing)).filter(|left| !left.is_zero())
+    }
+}
 
 impl Watcher<'_> {
     /// Waits until a log-in may be tried again, or something was corrected.
@@ -21,9 +46,13 @@ impl Watcher<'_> {
         };
         self.source.is_told(&error);
         let stamp = self.carrier.config().credentials_stamp();
-        while self.now() < again && !self.around.orders.end() {
-            let pause = (again - self.now()).min(CORRECTED);
-            let pause = self.around.pace.calendar.until(self.now() + pause);
+        let calendar = self.around.pace.calendar;
+        let next = NextTry::on(again, &calendar);
+        let corrected = calendar.until(calendar.now() + CORRECTED);
+        while let Some(left) = next.left(&calendar)
+            && !self.around.orders.end()
+        {
+            let pause = left.min(corrected);
             self.sleep(pause, &format!("the source refuses us: {error}"));
             if self.is_corrected(&stamp) || self.around.orders.wants_reload() {
                 self.reload();
@@ -61,5 +90,32 @@ impl Watcher<'_> {
             }
             Err(error) => log::error!("{error}; going on with the configuration of before"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A calendar that is off by so many hours.
+    fn off(hours: i64) -> Calendar {
+        // Twice as fast, from a moment so long ago: it is ahead by as much.
+        Calendar::running(2, Utc::now() - TimeDelta::hours(hours))
+    }
+
+    #[test]
+    fn a_try_is_due_on_its_date_or_when_the_time_has_passed() {
+        let right = off(0);
+        let next = NextTry::on(right.now() + TimeDelta::minutes(1), &right);
+        let left = next.left(&right).unwrap();
+        assert!(left <= Duration::from_secs(30), "{left:?}");
+        assert_eq!(next.left(&off(1)), None, "the host slept");
+        let left = next.left(&off(-1)).unwrap();
+        assert!(left <= Duration::from_secs(30), "set back: {left:?}");
+        let passed = NextTry {
+            moment: Instant::now(),
+            ..next
+        };
+        assert_eq!(passed.left(&off(-1)), None, "set back, and it has passed");
     }
 }
