@@ -470,8 +470,15 @@ fn systemd_is_told_in_order_what_a_person_wants_to_know() {
         [
             "STATUS=logging in",
             "READY=1",
+            "STATUS=copying new mail",
             "STATUS=watching INBOX; 1 copied since the start"
         ]
+    );
+    // A look that finds nothing says nothing of copying.
+    service.watching.signal(Signal::USR1);
+    assert_eq!(
+        service.hears_up_to("watching"),
+        ["STATUS=watching INBOX; 1 copied since the start"]
     );
     service.watching.signal(Signal::TERM);
     assert_eq!(service.hears_up_to("STOPPING"), ["STOPPING=1"]);

@@ -8,6 +8,7 @@ use chrono::{DateTime, FixedOffset};
 
 use crate::error::{Kind, Result};
 use crate::message::{Listed, Message, Uid, UidSet};
+use crate::notify;
 use crate::signals::Orders;
 use crate::sync::{Fetched, Holding, Outcome, Question, Search, Source, Target, Terms};
 use crate::vigil::Vigil;
@@ -33,6 +34,7 @@ pub(super) struct Oversight<'a> {
     /// The kind of the worst failure, which is the one that a pass ends with, and its side.
     failed: Cell<Option<(Kind, Side)>>,
     asked_gmail: Cell<bool>,
+    is_at_work: Cell<bool>,
 }
 
 impl Oversight<'_> {
@@ -42,6 +44,7 @@ impl Oversight<'_> {
             vigil,
             failed: Cell::new(None),
             asked_gmail: Cell::new(false),
+            is_at_work: Cell::new(false),
         }
     }
 
@@ -54,6 +57,13 @@ impl Oversight<'_> {
     /// Whether Gmail was asked anything, and so was reached if nothing failed.
     pub fn gmail_was_asked(&self) -> bool {
         self.asked_gmail.get()
+    }
+
+    /// There is something to do: a pass may take hours, and a person wants to know what it does.
+    fn begins_work(&self) {
+        if !self.is_at_work.replace(true) {
+            notify::status("copying new mail");
+        }
     }
 
     /// Takes a step that is not taken any more once the end was asked for.
@@ -104,6 +114,7 @@ impl Source for OverseenSource<'_> {
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
+        self.oversight.begins_work();
         self.oversight.step(Side::Source, || self.source.list(uids))
     }
 
