@@ -9,6 +9,30 @@
     clippy::panic
 )]
 
+/// A list of tests, each run on each source.
+macro_rules! on_each_server {
+    ($($test:ident)*) => {
+        mod dovecot {
+            $(#[test]
+            fn $test() {
+                super::$test(&mut crate::dovecot::Dovecot::start());
+            })*
+        }
+        mod courier {
+            $(#[test]
+            fn $test() {
+                super::$test(&mut crate::courier::Courier::start());
+            })*
+        }
+        mod double {
+            $(#[test]
+            fn $test() {
+                super::$test(&mut crate::sources::Double::start());
+            })*
+        }
+    };
+}
+
 mod courier;
 #[path = "../dovecot/mod.rs"]
 mod dovecot;

@@ -8,30 +8,6 @@ use imap_to_gmail_sync::sync::{Fetched, Search, Source};
 use crate::sources::House;
 use crate::{Mail, copied, date, mail, with_id};
 
-/// The list of tests, each run on each server.
-macro_rules! on_each_server {
-    ($($test:ident)*) => {
-        mod dovecot {
-            $(#[test]
-            fn $test() {
-                super::$test(&mut crate::dovecot::Dovecot::start());
-            })*
-        }
-        mod courier {
-            $(#[test]
-            fn $test() {
-                super::$test(&mut crate::courier::Courier::start());
-            })*
-        }
-        mod double {
-            $(#[test]
-            fn $test() {
-                super::$test(&mut crate::sources::Double::start());
-            })*
-        }
-    };
-}
-
 on_each_server! {
     an_empty_mailbox_says_so
     a_mailbox_tells_how_many_there_are_and_which_uid_comes_next

@@ -14,30 +14,6 @@ use crate::{mail, with_id};
 /// Longer than any of these servers takes to tell of new mail.
 const LONG: Duration = Duration::from_secs(50);
 
-/// The list of tests, each run on each server.
-macro_rules! on_each_server {
-    ($($test:ident)*) => {
-        mod dovecot {
-            $(#[test]
-            fn $test() {
-                super::$test(&mut crate::dovecot::Dovecot::start());
-            })*
-        }
-        mod courier {
-            $(#[test]
-            fn $test() {
-                super::$test(&mut crate::courier::Courier::start());
-            })*
-        }
-        mod double {
-            $(#[test]
-            fn $test() {
-                super::$test(&mut crate::sources::Double::start());
-            })*
-        }
-    };
-}
-
 on_each_server! {
     mail_that_comes_while_an_idle_is_on_is_told_of_and_listed
     mail_that_comes_between_a_look_and_the_wait_is_told_of
