@@ -931,5 +931,6 @@ fn a_farewell_to_nobody_does_not_take_long() {
     let source = open(script.server(), &bounds);
     let begun = Instant::now();
     source.logout();
-    assert!(begun.elapsed() < LONG / 4);
+    // The script itself would hang up after twenty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
