@@ -8,6 +8,8 @@ pub mod authorize;
 pub mod backoff;
 /// What a run and a resident process share.
 pub mod carrier;
+/// Both clocks of the host: whether it slept.
+mod clocks;
 /// `config.json`, as written and as meant.
 pub mod config;
 /// A TCP or TLS stream with deadlines and last words.

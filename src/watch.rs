@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::args::{Args, Watch};
 use crate::carrier::{Carrier, Failed, Passed, Side, Surroundings, both};
+use crate::clocks::Clocks;
 use crate::config::Environment;
 use crate::error::{Consequence, Error, Kind, Result};
 use crate::foreign::Foreign;
@@ -18,14 +19,12 @@ use crate::signals::Orders;
 use crate::source::{News, Waiting};
 
 mod alarms;
-mod clocks;
 mod correct;
 mod health;
 mod sessions;
 mod until;
 
 use alarms::Alarms;
-use clocks::Clocks;
 use health::Health;
 use until::Appointments;
 

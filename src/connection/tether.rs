@@ -7,19 +7,18 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::clocks::Clocks;
 
 /// How soon an earlier limit than the one that holds is noticed.
 const NOTICE: Duration = Duration::from_millis(50);
 
 /// How soon a wait for news notices that the clocks went apart, because the host slept.
 const CLOCK_LOOK: Duration = Duration::from_secs(5);
-
-/// Clocks that went apart so far were not just set right by a little.
-const JUMP: Duration = Duration::from_secs(10);
 
 /// What lets another thread end waits on connections. Clones share it.
 ///
@@ -229,33 +228,6 @@ impl Pipe {
     }
 }
 
-/// What both clocks showed at a moment. While a host sleeps only one of them goes on.
-struct Clocks {
-    wall: SystemTime,
-    steady: Instant,
-}
-
-impl Clocks {
-    fn now() -> Clocks {
-        Clocks {
-            wall: SystemTime::now(),
-            steady: Instant::now(),
-        }
-    }
-
-    fn went_apart(&self) -> bool {
-        self.apart(&Clocks::now()) > JUMP
-    }
-
-    fn apart(&self, later: &Clocks) -> Duration {
-        let steady = later.steady.saturating_duration_since(self.steady);
-        match later.wall.duration_since(self.wall) {
-            Ok(wall) => wall.abs_diff(steady),
-            Err(back) => back.duration() + steady,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -322,28 +294,5 @@ mod tests {
         let soon = Instant::now() + Duration::from_millis(20);
         assert_eq!(tether.wait(None, soon, Hears::Limits).unwrap(), Stir::Time);
         assert_eq!(tether.sleep(Instant::now() + LONG), Woken::Called);
-    }
-
-    #[test]
-    fn a_host_that_slept_is_known_by_its_clocks() {
-        let before = Clocks::now();
-        let later = |wall: i64| Clocks {
-            wall: if wall < 0 {
-                before.wall - Duration::from_secs(wall.unsigned_abs())
-            } else {
-                before.wall + Duration::from_secs(wall.unsigned_abs())
-            },
-            steady: before.steady + Duration::from_secs(5),
-        };
-        let cases = [
-            (5, false),
-            (14, false),
-            (16, true),
-            (3600, true),
-            (-6, true),
-        ];
-        for (wall, expected) in cases {
-            assert_eq!(before.apart(&later(wall)) > JUMP, expected, "{wall}");
-        }
     }
 }

@@ -1,12 +1,15 @@
-//! Whether the host slept: while it does, only one of its clocks goes on.
+//! Both clocks of the host. While it sleeps, only one of them goes on.
 
 use std::time::{Duration, Instant, SystemTime};
 
 /// Connections outlive a shorter sleep; and a clock that is set right by seconds is no sleep.
 const SHORTEST: Duration = Duration::from_secs(10);
 
+/// Clocks that went apart so far were not just set right by a little.
+const JUMP: Duration = Duration::from_secs(10);
+
 /// What both clocks showed at a moment.
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     wall: SystemTime,
     steady: Instant,
 }
@@ -28,6 +31,20 @@ impl Clocks {
     /// cannot be told apart and does no harm.
     pub fn slept(&self) -> Option<Duration> {
         self.slept_until(&Clocks::now())
+    }
+
+    /// Whether the host has slept since, or its clock was set, forward or back.
+    pub fn went_apart(&self) -> bool {
+        self.went_apart_until(&Clocks::now())
+    }
+
+    fn went_apart_until(&self, later: &Clocks) -> bool {
+        let steady = later.steady.saturating_duration_since(self.steady);
+        let apart = match later.wall.duration_since(self.wall) {
+            Ok(wall) => wall.abs_diff(steady),
+            Err(back) => back.duration() + steady,
+        };
+        apart > JUMP
     }
 
     fn slept_until(&self, later: &Clocks) -> Option<Duration> {
@@ -58,5 +75,28 @@ mod tests {
             steady: before.steady,
         };
         assert_eq!(before.slept_until(&set_back), None);
+    }
+
+    #[test]
+    fn a_host_that_slept_is_known_by_its_clocks() {
+        let before = Clocks::now();
+        let later = |wall: i64| Clocks {
+            wall: if wall < 0 {
+                before.wall - Duration::from_secs(wall.unsigned_abs())
+            } else {
+                before.wall + Duration::from_secs(wall.unsigned_abs())
+            },
+            steady: before.steady + Duration::from_secs(5),
+        };
+        let cases = [
+            (5, false),
+            (14, false),
+            (16, true),
+            (3600, true),
+            (-6, true),
+        ];
+        for (wall, expected) in cases {
+            assert_eq!(before.went_apart_until(&later(wall)), expected, "{wall}");
+        }
     }
 }
