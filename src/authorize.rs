@@ -30,7 +30,7 @@ use desk::Desk;
 use exchange::{Exchange, Failed};
 use listener::{Listener, Visit};
 use page::Page;
-use redirect::{Pasted, Redirect};
+use redirect::{Answer, Pasted, Redirect};
 
 /// How long a person has for all that Google asks.
 pub const TO_CONSENT: Duration = Duration::from_mins(5);
@@ -223,7 +223,7 @@ fn wait(
             }
         };
         let done = match event {
-            Event::Visit(visit) => visited(visit, attempt, exchange),
+            Event::Visit(visit) => Some(visited(visit, attempt, exchange)),
             Event::Line(line) => pasted(&line, attempt, exchange),
         };
         if let Some(done) = done {
@@ -233,33 +233,26 @@ fn wait(
     }
 }
 
-/// What a visit comes to; nothing if it is to be waited on.
-fn visited(visit: Visit, attempt: &Attempt, exchange: &Exchange<'_>) -> Option<Result<()>> {
-    match &visit.redirect {
-        Redirect::Code(code) => {
+/// What a visit comes to, which ends the wait.
+fn visited(visit: Visit, attempt: &Attempt, exchange: &Exchange<'_>) -> Result<()> {
+    match &visit.brought {
+        Answer::Code(code) => {
             say(format_args!(
                 "The browser is back; asking Google for the token ...\n"
             ));
             let done = exchange.token(attempt, code);
             visit.answer(&page_of(&done, exchange));
-            Some(
-                done.map(|saved| say(format_args!("{saved}\n")))
-                    .map_err(Failed::into_error),
-            )
+            done.map(|saved| say(format_args!("{saved}\n")))
+                .map_err(|failed| failed.error)
         }
-        Redirect::Denied => {
+        Answer::Denied => {
             visit.answer(&Page::Denied);
-            Some(Err(denied()))
+            Err(denied())
         }
-        Redirect::Refused(code) => {
+        Answer::Refused(code) => {
             let error = refused(code);
             visit.answer(&Page::Failed);
-            Some(Err(error))
-        }
-        // The listener answers these itself.
-        Redirect::WrongState | Redirect::Other => {
-            visit.answer(&Page::NotFound);
-            None
+            Err(error)
         }
     }
 }
@@ -284,20 +277,22 @@ fn pasted(line: &str, attempt: &Attempt, exchange: &Exchange<'_>) -> Option<Resu
             "This address belongs to another attempt, or a part of it is missing. Open the address \
              above, and paste the one that the browser ends on.",
         ),
-        Pasted::Redirect(Redirect::Denied) => Some(Err(denied())),
-        Pasted::Redirect(Redirect::Refused(code)) => Some(Err(refused(&code))),
-        Pasted::Redirect(Redirect::Code(code)) => match exchange.token(attempt, &code) {
-            Ok(saved) => {
-                say(format_args!("{saved}\n"));
-                Some(Ok(()))
-            }
-            Err(failed) if failed.is_expired => again(&format!(
-                "Google does not take this code (each is good for one use and a few minutes). Open \
+        Pasted::Redirect(Redirect::Answer(Answer::Denied)) => Some(Err(denied())),
+        Pasted::Redirect(Redirect::Answer(Answer::Refused(code))) => Some(Err(refused(&code))),
+        Pasted::Redirect(Redirect::Answer(Answer::Code(code))) => {
+            match exchange.token(attempt, &code) {
+                Ok(saved) => {
+                    say(format_args!("{saved}\n"));
+                    Some(Ok(()))
+                }
+                Err(failed) if failed.is_expired => again(&format!(
+                    "Google does not take this code (each is good for one use and a few minutes). Open \
                  the address above once more. It said: {}",
-                failed.error
-            )),
-            Err(failed) => Some(Err(failed.into_error())),
-        },
+                    failed.error
+                )),
+                Err(failed) => Some(Err(failed.error)),
+            }
+        }
     }
 }
 
@@ -337,7 +332,7 @@ fn refused(code: &str) -> Error {
         }
         _ => "nothing was saved; run this again",
     };
-    let what = format_args!("it says {}", Foreign::new(code)).to_string();
+    let what = format!("it says {}", Foreign::new(code));
     Error::new(Kind::Refused, "Google", what)
         .during("asking for consent")
         .remedy(remedy)

@@ -49,12 +49,6 @@ pub(super) struct Failed {
     pub(super) is_expired: bool,
 }
 
-impl Failed {
-    pub(super) fn into_error(self) -> Error {
-        self.error
-    }
-}
-
 impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
         Failed {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use oauth2::CsrfToken;
 
 use super::page::Page;
-use super::redirect::{self, Redirect};
+use super::redirect::{self, Answer, Redirect};
 use crate::error::{Error, Kind, Result};
 
 /// A request's head is a kilobyte or two; more is refused.
@@ -33,7 +33,7 @@ const MOST_CONNECTIONS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Visit {
     /// What it brought.
-    pub(super) redirect: Redirect,
+    pub(super) brought: Answer,
     stream: TcpStream,
 }
 
@@ -133,8 +133,8 @@ fn receive(mut stream: TcpStream, state: &CsrfToken, answered: &AtomicBool) -> O
                 Page::WrongState
             }
             // A second tab: the first answer counts.
-            _ if answered.swap(true, Ordering::SeqCst) => Page::AlreadyDone,
-            redirect => return Some(Visit { redirect, stream }),
+            Redirect::Answer(_) if answered.swap(true, Ordering::SeqCst) => Page::AlreadyDone,
+            Redirect::Answer(brought) => return Some(Visit { brought, stream }),
         },
         Ok(None) => Page::BadRequest,
         // It never asked.

@@ -10,15 +10,22 @@ use crate::secret::Secret;
 /// Google's codes have 256 octets at most; more is something else.
 const LONGEST_CODE: usize = 512;
 
-/// What an address says.
+/// What Google answers to this attempt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Redirect {
+pub(super) enum Answer {
     /// The person consents: the code to exchange.
     Code(Secret),
     /// The person does not.
     Denied,
     /// Google refuses: its code for why.
     Refused(String),
+}
+
+/// What an address says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Redirect {
+    /// Google's answer.
+    Answer(Answer),
     /// It belongs to another attempt, or is forged.
     WrongState,
     /// It is no answer of Google's at all.
@@ -65,7 +72,7 @@ pub(super) fn of_pasted(line: &str, state: &CsrfToken) -> Pasted {
         return Pasted::TooEarly;
     }
     match code(line) {
-        Some(code) => Pasted::Redirect(Redirect::Code(code)),
+        Some(code) => Pasted::Redirect(Redirect::Answer(Answer::Code(code))),
         None => Pasted::Garbage,
     }
 }
@@ -86,10 +93,10 @@ fn of_query(query: &str, state: &CsrfToken) -> Redirect {
         return Redirect::WrongState;
     }
     match (code, error) {
-        (_, Some(error)) if error == "access_denied" => Redirect::Denied,
-        (_, Some(error)) => Redirect::Refused(error.into_owned()),
+        (_, Some(error)) if error == "access_denied" => Redirect::Answer(Answer::Denied),
+        (_, Some(error)) => Redirect::Answer(Answer::Refused(error.into_owned())),
         (Some(code), None) if code.len() <= LONGEST_CODE => {
-            Redirect::Code(Secret::new(code.into_owned()))
+            Redirect::Answer(Answer::Code(Secret::new(code.into_owned())))
         }
         _ => Redirect::Other,
     }
@@ -118,7 +125,7 @@ mod tests {
     }
 
     fn code_of(text: &str) -> Redirect {
-        Redirect::Code(Secret::new(text.to_owned()))
+        Redirect::Answer(Answer::Code(Secret::new(text.to_owned())))
     }
 
     #[test]
@@ -131,11 +138,11 @@ mod tests {
             ("/?code=4/0A-b&state=s%2Bt%2Fa%3Dte", code_of("4/0A-b")),
             (
                 "/?error=access_denied&state=s%2Bt%2Fa%3Dte",
-                Redirect::Denied,
+                Redirect::Answer(Answer::Denied),
             ),
             (
                 "/?error=org_internal&state=s%2Bt%2Fa%3Dte",
-                Redirect::Refused("org_internal".to_owned()),
+                Redirect::Answer(Answer::Refused("org_internal".to_owned())),
             ),
             ("/?code=4/0A&state=other", Redirect::WrongState),
             ("/?code=4/0A&state=", Redirect::WrongState),
@@ -196,7 +203,7 @@ mod tests {
             ),
             (
                 "?error=access_denied&state=s%2Bt%2Fa%3Dte",
-                Pasted::Redirect(Redirect::Denied),
+                Pasted::Redirect(Redirect::Answer(Answer::Denied)),
             ),
             ("yes", Pasted::Garbage),
             ("5/0A-b", Pasted::Garbage),
