@@ -1,18 +1,24 @@
 //! `config.json`, as written and as meant.
 
-mod meant;
-mod places;
-mod written;
+mod environment;
+mod password;
+mod password_command;
+mod paths;
+mod raw;
+/// Sizes as a person writes them.
+pub mod size;
+mod validate;
+
+pub use environment::Environment;
+pub use password::Password;
+pub(crate) use paths::read;
 
 use std::path::{Path, PathBuf};
 
-use places::Places;
-pub(crate) use places::read;
-use written::Written;
-
-use crate::error::{Error, Kind, Result};
-use crate::foreign::Foreign;
-use crate::secret::Password;
+use crate::config::paths::PathResolver;
+use crate::config::raw::RawConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::untrusted::Untrusted;
 
 /// `config.json` as meant: checked once, trusted everywhere.
 #[derive(Debug, Clone)]
@@ -69,7 +75,7 @@ pub struct Server {
     /// TCP port.
     pub port: u16,
     /// How the connection is protected.
-    pub tls: Tls,
+    pub tls: TlsMode,
     /// The name to expect in the certificate.
     pub tls_name: String,
     /// PEM file with the certificates to trust instead of the system's.
@@ -78,7 +84,7 @@ pub struct Server {
 
 /// How a connection is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
+pub enum TlsMode {
     /// TLS from the first octet (RFC 8314).
     Implicit,
     /// STARTTLS, required (RFC 3501 6.2.1).
@@ -87,66 +93,22 @@ pub enum Tls {
     None,
 }
 
-/// What the process's environment says about files.
-#[derive(Debug, Clone, Default)]
-pub struct Environment {
-    /// `$CREDENTIALS_DIRECTORY`: where systemd puts the credentials of a service.
-    pub credentials_directory: Option<PathBuf>,
-    /// `$STATE_DIRECTORY`: the folder that systemd made for the state of a service; of several, the
-    /// first.
-    pub state_directory: Option<PathBuf>,
-    /// `$JOURNAL_STREAM`: which stream is connected to the journal, by device and inode.
-    pub journal_stream: Option<String>,
-    /// Whether `$DISPLAY` or `$WAYLAND_DISPLAY` says that there is a screen for a browser.
-    pub has_desktop: bool,
-    /// Whether `$BROWSER` names one.
-    pub names_browser: bool,
-    /// `$SSH_CONNECTION`: both ends of the connection over which the person is logged in.
-    pub ssh_connection: Option<String>,
-    /// `$USER`: who the person is here.
-    pub user: Option<String>,
-    /// Whether `$container` says that this is one (systemd's and Podman's convention).
-    pub is_in_container: bool,
-}
-
-impl Environment {
-    /// That of this process.
-    #[must_use]
-    pub fn of_this_process() -> Environment {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let text = |name| variable(name).and_then(|value| value.into_string().ok());
-        Environment {
-            credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            state_directory: variable("STATE_DIRECTORY")
-                .and_then(|folders| std::env::split_paths(&folders).next()),
-            journal_stream: text("JOURNAL_STREAM"),
-            has_desktop: variable("DISPLAY")
-                .or(variable("WAYLAND_DISPLAY"))
-                .is_some(),
-            names_browser: variable("BROWSER").is_some(),
-            ssh_connection: text("SSH_CONNECTION"),
-            user: text("USER"),
-            is_in_container: variable("container").is_some(),
-        }
-    }
-}
-
 impl Config {
     /// Reads the file and checks all of it; mistakes are told all together.
     ///
     /// # Errors
-    /// [`Kind::Config`]: it cannot be read, is not JSON, or fields are wrong.
+    /// [`ErrorKind::Config`]: it cannot be read, is not JSON, or fields are wrong.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
         let octets = read(path).map_err(|error| {
             wrong(path, format_args!("cannot be read: {error}")).remedy("correct --config")
         })?;
-        let written = Written::parse(&octets).map_err(|mistake| wrong(path, mistake))?;
-        let places = Places::new(path, environment);
+        let written = RawConfig::parse(&octets).map_err(|mistake| wrong(path, mistake))?;
+        let places = PathResolver::new(path, environment);
         let mut config =
-            meant::config(written, &places).map_err(|mistakes| wrong(path, mistakes))?;
+            validate::config(written, &places).map_err(|mistakes| wrong(path, mistakes))?;
         let password_file = config.source.password.file();
         // Taken before the password is read: a change in between is noticed by the next run.
-        config.credentials_stamp = places::stamp(&octets, password_file);
+        config.credentials_stamp = paths::stamp(&octets, password_file);
         config.warnings = config.readable_by_others(path, environment);
         config.target.auth_command = places.auth_command(path, &config.target.token_file);
         Ok(config)
@@ -200,9 +162,9 @@ impl Config {
         [own_file, password_file, Some(&self.target.token_file)]
             .into_iter()
             .flatten()
-            .filter(|file| places::can_be_read_by_others(file))
+            .filter(|file| paths::can_be_read_by_others(file))
             .map(|file| {
-                let shown = places::as_typed_in_a_shell(file);
+                let shown = paths::as_typed_in_a_shell(file);
                 format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
             })
             .collect()
@@ -210,8 +172,8 @@ impl Config {
 }
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    let shown = Foreign::new(path.as_os_str().as_encoded_bytes());
-    Error::new(Kind::Config, shown, what)
+    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes());
+    Error::new(ErrorKind::Config, shown, what)
 }
 
 #[cfg(test)]
@@ -273,7 +235,7 @@ mod tests {
         let files = Files::new();
         let load = |name: &str| {
             let error = Config::load(&files.path(name), &Environment::default()).unwrap_err();
-            assert_eq!(error.kind(), Kind::Config);
+            assert_eq!(error.kind(), ErrorKind::Config);
             error
                 .to_string()
                 .replace(files.0.path().to_str().unwrap(), "…")
@@ -363,7 +325,7 @@ mod tests {
             ("$(reboot)", "'$(reboot)'"),
         ];
         for (path, typed) in cases {
-            assert_eq!(places::as_typed_in_a_shell(Path::new(path)), typed);
+            assert_eq!(paths::as_typed_in_a_shell(Path::new(path)), typed);
         }
     }
 
@@ -374,12 +336,12 @@ mod tests {
             ..Environment::default()
         };
         let command = |config: &str, token: &str| {
-            let places = Places::new(Path::new(config), &environment);
+            let places = PathResolver::new(Path::new(config), &environment);
             places.auth_command(Path::new(config), Path::new(token))
         };
         let begin = "imap-to-gmail-sync auth --credentials client_secret.json --config";
         let here = std::env::current_dir().unwrap();
-        let here = places::as_typed_in_a_shell(&here);
+        let here = paths::as_typed_in_a_shell(&here);
         assert_eq!(
             command("/etc/mail/a.json", "/etc/mail/token.json"),
             format!("{begin} /etc/mail/a.json --force")

@@ -1,7 +1,7 @@
 //! What went wrong, sorted by how far it reaches; and the exit status that says so.
 //!
 //! An error is one line for a person: the place, what was being done, what happened, the remedy.
-//! Text from outside goes in only through [`Foreign`](crate::foreign::Foreign), so that it cannot
+//! Text from outside goes in only through [`Foreign`](crate::untrusted::Untrusted), so that it cannot
 //! forge a line, and secrets never do.
 
 use std::fmt;
@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which kind of help a failure needs, and so the exit status of the run (`sysexits.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ErrorKind {
     /// Nothing is wrong: the account rests, or another run holds the lock. Exit status 0.
     Resting,
     /// A server or the network is unavailable; later runs try again. Exit status 69.
@@ -29,18 +29,18 @@ pub enum Kind {
     Refused,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The exit status that tells a timer or a person what kind of help is needed.
     #[must_use]
     pub fn exit_status(self) -> u8 {
         match self {
-            Kind::Resting => 0,
-            Kind::Usage => 64,
-            Kind::Unavailable => 69,
-            Kind::Internal => 70,
-            Kind::Disk => 74,
-            Kind::Refused => 77,
-            Kind::Config => 78,
+            ErrorKind::Resting => 0,
+            ErrorKind::Usage => 64,
+            ErrorKind::Unavailable => 69,
+            ErrorKind::Internal => 70,
+            ErrorKind::Disk => 74,
+            ErrorKind::Refused => 77,
+            ErrorKind::Config => 78,
         }
     }
 }
@@ -49,7 +49,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consequence {
     /// Gmail must be left alone for a while.
-    Rest(Rest),
+    Rest(RestReason),
     /// Google refused this refresh token (or the access token it gives), known by its digest.
     TokenRefused {
         /// A digest of the refused refresh token; never the token.
@@ -64,10 +64,10 @@ pub enum Consequence {
 
 /// Why Gmail must be left alone, and so for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
+pub enum RestReason {
     /// `[OVERQUOTA]`, bandwidth limits, or the daily limit: 15 minutes, doubling to 4 hours.
     Quota,
-    /// Three messages refused in a row, none taken between: as [`Rest::Quota`].
+    /// Three messages refused in a row, none taken between: as [`RestReason::Quota`].
     Refusals,
     /// Too many simultaneous connections: 1 minute, doubling to 15.
     Connections,
@@ -75,11 +75,11 @@ pub enum Rest {
 
 /// A failure that ends what was being done, in words for a person.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Error(Box<Parts>);
+pub struct Error(Box<ErrorParts>);
 
 #[derive(Clone, PartialEq, Eq)]
-struct Parts {
-    kind: Kind,
+struct ErrorParts {
+    kind: ErrorKind,
     place: String,
     doing: Option<String>,
     what: String,
@@ -91,8 +91,8 @@ struct Parts {
 impl Error {
     /// A failure of `kind` at `place` (a server, a file, an option); `what` happened.
     #[must_use]
-    pub fn new(kind: Kind, place: impl fmt::Display, what: impl fmt::Display) -> Self {
-        Error(Box::new(Parts {
+    pub fn new(kind: ErrorKind, place: impl fmt::Display, what: impl fmt::Display) -> Self {
+        Error(Box::new(ErrorParts {
             kind,
             place: place.to_string(),
             doing: None,
@@ -121,8 +121,8 @@ impl Error {
     #[must_use]
     pub fn or_usual_remedy(self) -> Self {
         match (self.0.kind, &self.0.consequence) {
-            (Kind::Unavailable, _) => self.remedy("later runs try again"),
-            (Kind::Resting, Some(Consequence::Rest(_))) => {
+            (ErrorKind::Unavailable, _) => self.remedy("later runs try again"),
+            (ErrorKind::Resting, Some(Consequence::Rest(_))) => {
                 self.remedy("Gmail is left alone for a while")
             }
             _ => self,
@@ -152,7 +152,7 @@ impl Error {
 
     /// Which kind of help it needs.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn an_error_is_one_line_place_doing_what_remedy() {
         let error = Error::new(
-            Kind::Refused,
+            ErrorKind::Refused,
             "mail.example.com:993",
             "the server says \"NO\"",
         )
@@ -227,22 +227,25 @@ mod tests {
 
     #[test]
     fn of_two_failures_the_one_that_needs_a_person_wins() {
-        let network = Error::new(Kind::Unavailable, "a", "x");
-        let login = Error::new(Kind::Refused, "b", "y");
-        assert_eq!(network.clone().worse(login.clone()).kind(), Kind::Refused);
-        assert_eq!(login.worse(network).kind(), Kind::Refused);
+        let network = Error::new(ErrorKind::Unavailable, "a", "x");
+        let login = Error::new(ErrorKind::Refused, "b", "y");
+        assert_eq!(
+            network.clone().worse(login.clone()).kind(),
+            ErrorKind::Refused
+        );
+        assert_eq!(login.worse(network).kind(), ErrorKind::Refused);
     }
 
     #[test]
     fn what_must_be_remembered_of_the_lesser_failure_is_not_lost() {
-        let rest = |rest| Error::new(Kind::Resting, "a", "x").with_consequence(rest);
-        let quota = Consequence::Rest(Rest::Quota);
-        let login = Error::new(Kind::Refused, "b", "y");
+        let rest = |rest| Error::new(ErrorKind::Resting, "a", "x").with_consequence(rest);
+        let quota = Consequence::Rest(RestReason::Quota);
+        let login = Error::new(ErrorKind::Refused, "b", "y");
         for worse in [
             rest(quota.clone()).worse(login.clone()),
             login.clone().worse(rest(quota.clone())),
         ] {
-            assert_eq!(worse.kind(), Kind::Refused);
+            assert_eq!(worse.kind(), ErrorKind::Refused);
             assert_eq!(worse.consequence(), Some(&quota));
         }
         let token = Consequence::TokenRefused {

@@ -1,95 +1,82 @@
 //! Copies every new message of an IMAP mailbox into Gmail, exactly once.
+//!
+//! The modules stand in layers: each uses those below it, never one above.
 
-/// The command line, as typed.
-pub mod args;
-/// The first token, with a person at a browser.
-pub mod authorize;
-/// How long to wait before the next try.
-pub mod backoff;
-/// What a run and a resident process share.
-pub mod carrier;
-/// Both clocks of the host: whether it slept.
-mod clocks;
-/// `config.json`, as written and as meant.
+/// A file that is replaced as a whole.
+mod atomic_file;
+/// The command line.
+pub mod cli;
+/// `config.json`.
 pub mod config;
-/// A TCP or TLS stream with deadlines and last words.
-pub mod connection;
-/// What went wrong, sorted by how far it reaches.
+/// The mailbox that mail goes to.
+pub mod delivery;
+/// Errors and exit statuses.
 pub mod error;
-/// Text from outside, escaped.
-pub mod foreign;
-/// The mailbox mail goes to.
-pub mod gmail;
-/// One run per state file.
-pub mod lock;
-/// Where lines go and how they look.
-pub mod logging;
-/// The words: what a mailbox, a message and its identity are called here.
+/// The IMAP client of both sides.
+pub mod imap;
+/// Mailbox, message, UID, identity.
 pub mod message;
-/// The known name that was probably meant.
-pub mod nearest;
-/// What systemd is told.
-pub mod notify;
-/// One run: one pass, and the end.
-pub mod once;
-/// When a failure that lasts is told of.
-pub mod outage;
-/// How long things may take.
-pub mod pace;
-/// The bar.
-pub mod progress;
-/// A value that cannot be printed; where a password comes from.
+/// TCP, TLS and trusted certificates.
+pub mod net;
+/// OAuth 2.0 tokens.
+pub mod oauth;
+/// The host: log output, signals, systemd, suspend.
+pub mod process;
+/// Retry schedules.
+pub mod retry;
+/// A one-shot run and `--watch`.
+pub mod run;
+/// Passwords and tokens.
 pub mod secret;
-/// Greeting, capabilities, log-in, EXAMINE, LIST: what both sides say to a server.
-pub mod session;
-/// What the process is asked to do from outside.
-pub mod signals;
-/// Sizes as a person writes them: "10M".
-pub mod size;
-/// The mailbox mail comes from: list, fetch, wait.
+/// The mailbox that mail comes from, on IMAP.
 pub mod source;
 /// What is remembered between runs.
 pub mod state;
-/// One pass: every new message, source to target.
+/// "Did you mean …?"
+pub mod suggest;
+/// The engine: one pass over the source mailbox.
 pub mod sync;
-/// The access token: load, renew, save.
-pub mod token;
-/// Signs of life.
-pub mod vigil;
-/// The resident process: pass, wait, pass.
-pub mod watch;
+/// Text from outside, escaped.
+pub mod untrusted;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::args::{Args, Command, Early};
-use crate::carrier::{Carrier, Purpose, Surroundings};
+use crate::cli::args::{Command, EarlyExit, SyncArgs};
+use crate::cli::progress::Terminal;
 use crate::config::{Config, Environment};
-use crate::connection::{Alerts, Tether};
-use crate::error::{Error, Kind, Result};
-use crate::logging::Stream;
-use crate::pace::Pace;
-use crate::progress::Screen;
-use crate::signals::Life;
-use crate::vigil::Vigil;
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::AlertLog;
+use crate::process::cancel::Canceller;
+use crate::process::logging::LogTarget;
+use crate::process::signals::ProcessMode;
+use crate::process::watchdog::Watchdog;
+use crate::run::account_sync::{AccountSync, RunContext, RunMode};
+use crate::run::timing::Timing;
 
 /// What the program does with its command line, from the first word to the exit status.
 pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
-    ExitCode::from(run_at(words, environment, &Pace::default()))
+    ExitCode::from(run_at(words, environment, &Timing::default()))
 }
 
 /// The same at another pace, as tests want it; gives the exit status.
-pub fn run_at(words: impl Iterator<Item = OsString>, environment: &Environment, pace: &Pace) -> u8 {
-    let done = match args::parse(words) {
+pub fn run_at(
+    words: impl Iterator<Item = OsString>,
+    environment: &Environment,
+    pace: &Timing,
+) -> u8 {
+    let done = match cli::args::parse(words) {
         Ok(Command::Run(args)) => return run_logged(&args, environment, pace),
-        Ok(Command::Authorize(args)) => authorize::run(&args, environment, authorize::TO_CONSENT),
-        Err(Early::Print(text)) => {
+        Ok(Command::Authorize(args)) => {
+            oauth::consent::run(&args, environment, oauth::consent::TO_CONSENT)
+        }
+        Err(EarlyExit::Print(text)) => {
             print(io::stdout(), text.trim_end());
             Ok(())
         }
-        Err(Early::Wrong(error)) => Err(error),
+        Err(EarlyExit::Wrong(error)) => Err(error),
     };
     match done {
         Ok(()) => 0,
@@ -100,9 +87,9 @@ pub fn run_at(words: impl Iterator<Item = OsString>, environment: &Environment, 
     }
 }
 
-fn run_logged(args: &Args, environment: &Environment, pace: &Pace) -> u8 {
-    let screen = Screen::new();
-    let done = logging::begin(
+fn run_logged(args: &SyncArgs, environment: &Environment, pace: &Timing) -> u8 {
+    let screen = Terminal::new();
+    let done = process::logging::begin(
         args.log,
         args.debug,
         environment.journal_stream.as_deref(),
@@ -119,7 +106,12 @@ fn run_logged(args: &Args, environment: &Environment, pace: &Pace) -> u8 {
     }
 }
 
-fn carry(args: &Args, environment: &Environment, pace: &Pace, screen: &Screen) -> Result<()> {
+fn carry(
+    args: &SyncArgs,
+    environment: &Environment,
+    pace: &Timing,
+    screen: &Terminal,
+) -> Result<()> {
     for option in &args.ineffective {
         log::info!("{option} has no effect without --watch");
     }
@@ -129,42 +121,50 @@ fn carry(args: &Args, environment: &Environment, pace: &Pace, screen: &Screen) -
     }
     let around = surroundings(args, pace, screen)?;
     let purpose = if args.dry_run {
-        Purpose::Rehearse
+        RunMode::Rehearse
     } else {
-        Purpose::Carry
+        RunMode::Carry
     };
-    let state = once::state_file(args, environment);
-    let carrier = Carrier::begin(config, &state, purpose, &around)?;
+    let state = run::once::state_file(args, environment);
+    let carrier = AccountSync::begin(config, &state, purpose, &around)?;
     match args.watch {
-        Some(watch) => watch::run(args, watch, environment, carrier, &around),
-        None => once::run(args, carrier, &around.orders),
+        Some(watch) => run::watch::run(args, watch, environment, carrier, &around),
+        None => run::once::run(args, carrier, &around.orders),
     }
 }
 
-fn surroundings<'a>(args: &Args, pace: &'a Pace, screen: &'a Screen) -> Result<Surroundings<'a>> {
-    let tether = Tether::new().map_err(|error| Error::new(Kind::Internal, "pipe", error))?;
+fn surroundings<'a>(
+    args: &SyncArgs,
+    pace: &'a Timing,
+    screen: &'a Terminal,
+) -> Result<RunContext<'a>> {
+    let tether =
+        Canceller::new().map_err(|error| Error::new(ErrorKind::Internal, "pipe", error))?;
     let (life, vigil) = match args.watch {
-        Some(_) => (Life::Resident, Vigil::begin(carrier::STEP)),
-        None => (Life::OnePass, Vigil::default()),
+        Some(_) => (
+            ProcessMode::Resident,
+            Watchdog::begin(run::account_sync::STEP),
+        ),
+        None => (ProcessMode::OnePass, Watchdog::default()),
     };
-    Ok(Surroundings {
+    Ok(RunContext {
         screen,
         pace,
-        orders: signals::hear(life, tether.clone())?,
+        orders: process::signals::hear(life, tether.clone())?,
         tether,
-        alerts: Alerts::default(),
+        alerts: AlertLog::default(),
         vigil,
     })
 }
 
 /// Tells what ended a run: in the log, and on standard error unless that is the log.
-fn tell(error: &Error, stream: Stream) {
-    if error.kind() == Kind::Resting {
+fn tell(error: &Error, stream: LogTarget) {
+    if error.kind() == ErrorKind::Resting {
         log::info!("{error}");
         return;
     }
     log::error!("{error}");
-    if stream != Stream::Stderr {
+    if stream != LogTarget::Stderr {
         print(io::stderr(), error);
     }
 }

@@ -106,7 +106,7 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::foreign::Foreign::new(&self.0).fmt(f)
+        crate::untrusted::Untrusted::new(&self.0).fmt(f)
     }
 }
 

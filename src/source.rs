@@ -9,24 +9,24 @@ use chrono::NaiveDate;
 use log::{debug, warn};
 
 use crate::config::SourceConfig;
-use crate::connection::{Bounds, Trust};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::{CommandError, ConnectionOptions, Session};
 use crate::message::{Identity, Listed, Mailbox, Uid, UidSet};
+use crate::net::Trust;
 use crate::secret::Secret;
-use crate::session::{Failure, Session};
-use crate::sync::{Fetched, Search, Source};
+use crate::sync::{Fetched, Source, SourceSearch};
 
-mod access;
-mod answers;
+mod connector;
 mod listing;
+mod responses;
 mod wait;
 
-pub use wait::{News, Waiting};
+pub use wait::{WaitOptions, WaitOutcome};
 
-use access::Access;
-use answers::read_bodies;
-use listing::Ahead;
-use wait::Habits;
+use crate::source::connector::SourceConnector;
+use crate::source::listing::PrefetchedListing;
+use crate::source::responses::read_bodies;
+use crate::source::wait::ServerQuirks;
 
 /// Messages listed by one command: some 5,500 octets of UIDs at most, of the 8,000 that a command
 /// line may have (RFC 7162 4).
@@ -45,14 +45,14 @@ const SMALLEST_ALLOWANCE: u64 = 48 * 1024 * 1024;
 
 /// The mailbox mail comes from, on its server.
 pub struct ImapSource {
-    access: Access,
+    access: SourceConnector,
     session: Option<Session>,
     /// The folder as it was when it was looked at last.
     mailbox: Mailbox,
     /// What the last listing said, to bound what a fetch may cost and to know again what it gives.
-    listed: BTreeMap<Uid, Expected>,
-    ahead: Ahead,
-    habits: Habits,
+    listed: BTreeMap<Uid, ListedSummary>,
+    ahead: PrefetchedListing,
+    habits: ServerQuirks,
     /// Mail came while there was no session to be told of it.
     has_missed_news: bool,
     /// When the folder was last asked for as a whole.
@@ -62,7 +62,7 @@ pub struct ImapSource {
 }
 
 /// What a listing said of a message.
-struct Expected {
+struct ListedSummary {
     size: u64,
     identity: Identity,
 }
@@ -73,7 +73,7 @@ impl ImapSource {
     /// # Errors
     /// The server is unavailable or refuses the log-in, or the folder cannot be opened.
     pub fn open(config: &SourceConfig, password: Secret) -> Result<(ImapSource, Mailbox)> {
-        ImapSource::open_with(config, password, Bounds::default())
+        ImapSource::open_with(config, password, ConnectionOptions::default())
     }
 
     /// The same with other bounds: another patience, a tether.
@@ -83,9 +83,9 @@ impl ImapSource {
     pub fn open_with(
         config: &SourceConfig,
         password: Secret,
-        bounds: impl Into<Bounds>,
+        bounds: impl Into<ConnectionOptions>,
     ) -> Result<(ImapSource, Mailbox)> {
-        let access = Access {
+        let access = SourceConnector {
             server: config.server.clone(),
             folder: config.folder.clone(),
             user: config.user.clone(),
@@ -99,8 +99,8 @@ impl ImapSource {
             session: Some(session),
             mailbox,
             listed: BTreeMap::new(),
-            ahead: Ahead::default(),
-            habits: Habits::default(),
+            ahead: PrefetchedListing::default(),
+            habits: ServerQuirks::default(),
             has_missed_news: false,
             examined: Instant::now(),
             reopened: None,
@@ -138,7 +138,7 @@ impl ImapSource {
             return Ok(session);
         }
         let error = Error::new(
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             session.place(),
             "the folder is another one meanwhile: it got another UIDVALIDITY, or fell back",
         );
@@ -150,7 +150,7 @@ impl ImapSource {
     fn ask<T>(
         &mut self,
         doing: &str,
-        question: impl Fn(&mut Session) -> Result<T, Failure>,
+        question: impl Fn(&mut Session) -> Result<T, CommandError>,
     ) -> Result<T> {
         let first = question(self.session()?);
         let answer = match first {
@@ -158,8 +158,8 @@ impl ImapSource {
             answer => answer,
         };
         answer.map_err(|failure| {
-            let place = crate::connection::place(&self.access.server);
-            Error::new(Kind::Unavailable, place, failure).during(doing)
+            let place = crate::imap::place(&self.access.server);
+            Error::new(ErrorKind::Unavailable, place, failure).during(doing)
         })
     }
 
@@ -176,10 +176,10 @@ impl ImapSource {
 }
 
 impl Source for ImapSource {
-    fn search(&mut self, search: &Search) -> Result<Vec<Uid>> {
+    fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
         let doing = "searching for messages";
         match search {
-            Search::Uids(uids) => {
+            SourceSearch::Uids(uids) => {
                 let mut found = Vec::new();
                 let ranges: Vec<(Uid, Uid)> = uids.ranges().collect();
                 for some in ranges.chunks(RANGES_AT_ONCE) {
@@ -192,11 +192,11 @@ impl Source for ImapSource {
                 found.dedup();
                 Ok(found)
             }
-            Search::Since(day) => {
+            SourceSearch::Since(day) => {
                 let criteria = format!("SINCE {}", day_of(*day));
                 self.ask(doing, |session| session.search(&criteria))
             }
-            Search::On(day) => {
+            SourceSearch::On(day) => {
                 let criteria = format!("ON {}", day_of(*day));
                 self.ask(doing, |session| session.search(&criteria))
             }
@@ -207,7 +207,7 @@ impl Source for ImapSource {
         // A set may name far more than there is.
         let is_long = uids.iter().nth(LISTED_AT_ONCE).is_some();
         let uids: Vec<Uid> = if is_long {
-            self.search(&Search::Uids(uids.clone()))?
+            self.search(&SourceSearch::Uids(uids.clone()))?
         } else {
             uids.iter().collect()
         };
@@ -221,7 +221,7 @@ impl Source for ImapSource {
         listed.sort_by_key(|listed| listed.uid);
         self.listed = listed
             .iter()
-            .map(|listed| (listed.uid, Expected::from(listed)))
+            .map(|listed| (listed.uid, ListedSummary::from(listed)))
             .collect();
         Ok(listed)
     }
@@ -280,16 +280,16 @@ fn set_of(ranges: &[(Uid, Uid)]) -> UidSet {
     set
 }
 
-impl From<&Listed> for Expected {
-    fn from(listed: &Listed) -> Expected {
-        Expected {
+impl From<&Listed> for ListedSummary {
+    fn from(listed: &Listed) -> ListedSummary {
+        ListedSummary {
             size: listed.size,
             identity: listed.identity.clone(),
         }
     }
 }
 
-impl Expected {
+impl ListedSummary {
     /// Takes nothing for the message but the message.
     fn check(&self, uid: Uid, fetched: Fetched) -> Fetched {
         match fetched {
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_text_of_the_servers_own_is_not_taken_for_the_message() {
         let message = b"Message-ID: <a@b>\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
-        let expected = Expected {
+        let expected = ListedSummary {
             size: message.len() as u64,
             identity: Identity::of_header(message),
         };

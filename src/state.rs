@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
 
-/// How much was sent to Gmail, and how long it must be left alone.
-pub mod budget;
-/// The files, and what can be done with them.
-pub mod disk;
 mod event;
 /// The state on disk: a snapshot and the journal of what happened since.
 pub mod journal;
+/// One run per state file.
+pub mod lock;
 mod snapshot;
+/// The files, and what can be done with them.
+pub mod storage;
+/// How much was sent to Gmail, and how long it must be left alone.
+pub mod upload_quota;
 
 pub use event::Event;
 
@@ -35,7 +37,7 @@ const REFUSED_KEPT: TimeDelta = TimeDelta::days(366);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     /// The account that it belongs to; `None`: nobody's yet (the original's, or new).
-    pub account: Option<Account>,
+    pub account: Option<AccountNames>,
     /// Just before the EXAMINE of the last pass that settled or parked all it listed.
     pub last_sync: Option<DateTime<Utc>>,
     /// Up to where everything is settled or parked.
@@ -47,22 +49,22 @@ pub struct State {
     /// A pass by date that has not come to its end.
     pub date_pass: Option<DatePass>,
     /// Everything unfinished: refused for now, unreadable for now, or sent with its answer lost.
-    pub parked: BTreeMap<Uid, Parked>,
+    pub parked: BTreeMap<Uid, ParkedMessage>,
     /// What will never arrive; a report for people, never consulted.
-    pub refused: BTreeMap<String, Refused>,
+    pub refused: BTreeMap<String, RefusedMessage>,
     /// How the source treated us.
-    pub source: SourceMemory,
+    pub source: SourceState,
     /// How Gmail treated us.
-    pub gmail: GmailMemory,
+    pub gmail: GmailState,
     /// Identities of what was delivered or found at Gmail.
-    known: HashMap<MessageId, Known>,
+    known: HashMap<MessageId, KnownMessage>,
     /// Keys of the snapshot that we do not know: kept as they are.
     foreign: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Whose state it is: `user/folder` on both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub struct AccountNames {
     /// Source user and folder.
     pub source: String,
     /// Gmail address and folder.
@@ -97,12 +99,12 @@ pub struct DatePass {
     pub uid_next: Uid,
     /// What was parked before, under UIDs that count no longer: found again by id and date.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub strays: Vec<Parked>,
+    pub strays: Vec<ParkedMessage>,
 }
 
 /// A message that is not at Gmail yet, or perhaps is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parked {
+pub struct ParkedMessage {
     /// Its id; `None` if it has none and was never read.
     pub id: Option<MessageId>,
     /// Its INTERNALDATE at the source.
@@ -134,7 +136,7 @@ pub struct SentMark {
 
 /// A message that will never arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct RefusedMessage {
     /// Its id, if it has one.
     pub id: Option<MessageId>,
     /// When that was found out.
@@ -146,7 +148,7 @@ pub struct Refused {
 /// How the source treated us.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct SourceMemory {
+pub struct SourceState {
     /// No log-in before, unless the credentials changed.
     pub retry_after: Option<DateTime<Utc>>,
     /// Log-ins refused one after the other.
@@ -159,7 +161,7 @@ pub struct SourceMemory {
 /// How Gmail treated us.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct GmailMemory {
+pub struct GmailState {
     /// The account rests until then.
     pub retry_after: Option<DateTime<Utc>>,
     /// How long the last rest was; the next is twice as long.
@@ -170,12 +172,12 @@ pub struct GmailMemory {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken_at: Option<DateTime<Utc>>,
     /// A refresh token that Google refused.
-    pub token_refused: Option<TokenRefused>,
+    pub token_refused: Option<RejectedToken>,
 }
 
 /// A refresh token that Google refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenRefused {
+pub struct RejectedToken {
     /// A digest of it; never the token.
     pub refresh_token: String,
     /// Since when it is refused.
@@ -189,7 +191,7 @@ pub struct TokenRefused {
 
 /// What is remembered of a delivered message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
+struct KnownMessage {
     at: DateTime<Utc>,
     /// Empty for what the original delivered.
     digests: Vec<Digest>,
@@ -266,8 +268,8 @@ impl State {
         &'a self,
         id: &'a MessageId,
         digest: Digest,
-    ) -> impl Iterator<Item = (Option<Uid>, &'a Parked)> {
-        let is_twin = move |parked: &Parked| {
+    ) -> impl Iterator<Item = (Option<Uid>, &'a ParkedMessage)> {
+        let is_twin = move |parked: &ParkedMessage| {
             parked.sent.is_some()
                 && parked.id.as_ref() == Some(id)
                 && parked
@@ -302,11 +304,11 @@ impl State {
         }
         self.refused
             .retain(|_, refused| now - refused.when <= REFUSED_KEPT);
-        budget::prune(&mut self.gmail.uploaded, now);
+        upload_quota::prune(&mut self.gmail.uploaded, now);
     }
 
     fn remember(&mut self, id: MessageId, digest: Digest, at: DateTime<Utc>) {
-        let known = self.known.entry(id).or_insert(Known {
+        let known = self.known.entry(id).or_insert(KnownMessage {
             at,
             digests: Vec::new(),
         });
@@ -319,7 +321,7 @@ impl State {
         known.digests.drain(..excess);
     }
 
-    fn report(&mut self, key: &str, refused: Refused) {
+    fn report(&mut self, key: &str, refused: RefusedMessage) {
         // Two messages may have had one UID, under different values of UIDVALIDITY.
         let mut free = key.to_owned();
         let mut count = 1;
@@ -335,7 +337,7 @@ impl State {
     }
 }
 
-impl Parked {
+impl ParkedMessage {
     /// Says whether the message of this listing is the one that was parked.
     #[must_use]
     pub fn is(&self, listed: &Listed) -> bool {

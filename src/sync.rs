@@ -8,20 +8,19 @@ use std::fmt;
 use chrono::{DateTime, FixedOffset, Utc};
 
 use crate::error::Result;
+use crate::message::Mark;
 use crate::message::{BodyDigest, Identity, Listed, Mailbox, Message, Uid, UidSet, UidValidity};
-use crate::state::journal::Store;
-
-pub use crate::message::Mark;
+use crate::state::journal::StateStore;
 
 mod copy;
+mod dry_run;
 mod engine;
 mod plan;
-mod rehearsal;
+mod retry_parked;
 mod send;
 mod settle;
-mod unfinished;
 
-pub use rehearsal::{Nobody, Rehearsed};
+pub use dry_run::{DryRunResult, NullTarget};
 
 /// The mailbox that mail comes from; nothing here changes it.
 ///
@@ -31,7 +30,7 @@ pub trait Source {
     ///
     /// # Errors
     /// The server is unavailable, or the mailbox is not the one it was (another UIDVALIDITY).
-    fn search(&mut self, search: &Search) -> Result<Vec<Uid>>;
+    fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>>;
 
     /// What a listing tells of each of these messages, ascending; those that are gone are left
     /// out, and so may be those that the server does not speak of: only a search tells that a
@@ -51,7 +50,7 @@ pub trait Source {
 
 /// Which messages of the source mailbox are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Search {
+pub enum SourceSearch {
     /// Those among these UIDs that exist (`UID SEARCH UID set`).
     Uids(UidSet),
     /// Those received on or after this day, in the server's own time zone (`SINCE`).
@@ -80,7 +79,7 @@ pub trait Target {
     ///
     /// # Errors
     /// The server is unavailable, refuses the log-in, or the account must rest.
-    fn terms(&mut self) -> Result<Terms>;
+    fn terms(&mut self) -> Result<TargetStatus>;
 
     /// Says what the pass is about to bring: so many messages, of which the oldest listed so far
     /// is of this date. A hint: the target may prepare itself, and nothing rests on it.
@@ -90,8 +89,8 @@ pub trait Target {
     ///
     /// # Errors
     /// As for [`terms`](Target::terms). A question that the server refuses to answer is
-    /// [`Holding::Absent`].
-    fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>>;
+    /// [`LookupResult::Absent`].
+    fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>>;
 
     /// Hands a message over; blocks while too many octets are on their way.
     ///
@@ -111,7 +110,7 @@ pub trait Target {
 
 /// What the target says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Terms {
+pub struct TargetStatus {
     /// The largest message it takes, in octets (APPENDLIMIT, RFC 7889); `None`: it does not say.
     pub append_limit: Option<u64>,
     /// Where new mail will appear: All Mail's UIDVALIDITY and UIDNEXT, read before the first append.
@@ -120,21 +119,21 @@ pub struct Terms {
 
 /// Does the target have this message?
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct LookupQuery {
     /// The UID at the source, for messages to a person only.
     pub uid: Uid,
     /// Id and header digest: both must match. Without id only `sent` can find it.
     pub identity: Identity,
     /// How far the search goes.
-    pub reach: Reach,
+    pub reach: SearchScope,
     /// It was sent and the answer was lost: the body must match as well, and mail at or above the
     /// mark is compared even if no search finds it.
-    pub sent: Option<Sent>,
+    pub sent: Option<UncertainAppend>,
 }
 
 /// An append whose answer was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
+pub struct UncertainAppend {
     /// When it was about to be sent.
     pub at: DateTime<Utc>,
     /// Where it would appear.
@@ -145,7 +144,7 @@ pub struct Sent {
 
 /// How far a search at the target goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum SearchScope {
     /// All Mail; what the reader threw away does not count.
     AllMail,
     /// All Mail, Trash and Junk: Gmail would take a deleted mail back if it came again.
@@ -154,7 +153,7 @@ pub enum Reach {
 
 /// Whether the target has a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holding {
+pub enum LookupResult {
     /// It has it.
     Held,
     /// It has another message under the same id.
@@ -194,7 +193,7 @@ pub struct AppendUid {
 
 /// What a pass must know besides the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct PassOptions {
     /// The source mailbox: `user@host/folder`.
     pub source: String,
     /// How many days back a first run goes.
@@ -214,7 +213,7 @@ pub trait Progress {
     fn settled(&mut self, octets: u64);
 }
 
-/// Nobody looks.
+/// NullTarget looks.
 impl Progress for () {
     fn backlog(&mut self, _: usize) {}
 
@@ -223,7 +222,7 @@ impl Progress for () {
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct PassReport {
     /// Messages that Gmail took.
     pub appended: u64,
     /// Their octets.
@@ -238,7 +237,7 @@ pub struct Report {
     pub refused: u64,
 }
 
-impl Report {
+impl PassReport {
     /// Says whether nothing worth a line happened.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -246,7 +245,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for PassReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -273,9 +272,9 @@ pub struct Pass<'a> {
     /// Where mail goes to.
     pub target: &'a mut dyn Target,
     /// What is remembered.
-    pub store: &'a mut Store,
+    pub store: &'a mut StateStore,
     /// What is wanted.
-    pub settings: &'a Settings,
+    pub settings: &'a PassOptions,
     /// Who looks on.
     pub progress: &'a mut dyn Progress,
     /// What time it is.
@@ -292,12 +291,12 @@ impl Pass<'_> {
     /// # Errors
     /// Whatever ends a pass before its end: a server is unavailable, refuses the log-in, the
     /// account must rest, or the state cannot be written. What settled before stays settled.
-    pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<Report> {
+    pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassReport> {
         engine::Engine::new(self).run(mailbox, started)
     }
 
     /// Tells of each message that a pass would look at, and moves nothing. The store must have been
-    /// loaded for a rehearsal; where Gmail cannot be asked, the target is [`Nobody`].
+    /// loaded for a rehearsal; where Gmail cannot be asked, the target is [`NullTarget`].
     ///
     /// # Errors
     /// As for [`run`](Pass::run).
@@ -305,7 +304,7 @@ impl Pass<'_> {
         self,
         mailbox: &Mailbox,
         can_ask: bool,
-        tell: &mut dyn FnMut(&Listed, Rehearsed),
+        tell: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
         engine::Engine::new(self).rehearse(mailbox, can_ask, tell)
     }

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
-use imap_to_gmail_sync::args::AuthArgs;
-use imap_to_gmail_sync::authorize;
+use imap_to_gmail_sync::cli::auth::AuthArgs;
 use imap_to_gmail_sync::config::Environment;
-use imap_to_gmail_sync::error::Kind;
+use imap_to_gmail_sync::error::ErrorKind;
+use imap_to_gmail_sync::oauth::consent;
 use program::{Home, Ran};
 use serde_json::{Value, json};
 
@@ -859,14 +859,14 @@ fn time_is_up_some_day() {
         force: false,
     };
     let limit = Duration::from_millis(50);
-    let error = authorize::run(&args, &Environment::default(), limit).unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused);
+    let error = consent::run(&args, &Environment::default(), limit).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(
         error.to_string(),
         "Google: waiting for consent: no answer came from a browser, and time is up; nothing was \
          saved; run this again (over SSH and in containers the address can be pasted)"
     );
-    assert_eq!(authorize::TO_CONSENT, Duration::from_mins(5));
+    assert_eq!(consent::TO_CONSENT, Duration::from_mins(5));
     nothing_saved(&home);
 }
 

@@ -13,11 +13,11 @@ mod dovecot;
 mod script;
 
 use dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
-use imap_to_gmail_sync::config::{Server, Tls};
-use imap_to_gmail_sync::connection::{Bounds, Trust};
-use imap_to_gmail_sync::error::{Error, Kind};
+use imap_to_gmail_sync::config::{Server, TlsMode};
+use imap_to_gmail_sync::error::{Error, ErrorKind};
+use imap_to_gmail_sync::imap::{CommandError, ConnectionOptions, Login, OpenError, Session};
+use imap_to_gmail_sync::net::Trust;
 use imap_to_gmail_sync::secret::Secret;
-use imap_to_gmail_sync::session::{Failure, Login, Session, Unopened};
 use script::{Script, steps};
 
 fn with(certificate: Certificate) -> Dovecot {
@@ -29,17 +29,17 @@ fn with(certificate: Certificate) -> Dovecot {
 
 fn refusal(server: &Server) -> String {
     let error = Error::from(open(server).unwrap_err());
-    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     error.to_string()
 }
 
-fn open(server: &Server) -> Result<Session, Unopened> {
+fn open(server: &Server) -> Result<Session, OpenError> {
     let login = Login::Password {
         user: "alice".to_owned(),
         password: Secret::new(PASSWORD.to_owned()),
     };
     let trust = Trust::for_server(server).unwrap();
-    Session::open(server, &trust, &Bounds::default(), &login)
+    Session::open(server, &trust, &ConnectionOptions::default(), &login)
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
             user: "alice@example.com".to_owned(),
             token: Secret::new(token.to_owned()),
         };
-        Session::open(&server, &trust, &Bounds::default(), &login)
+        Session::open(&server, &trust, &ConnectionOptions::default(), &login)
     };
 
     let mut session = open("ya29.good/token+1").unwrap();
@@ -81,7 +81,7 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
     session.logout();
 
     for token in ["ya29.unknown", "ya29.other"] {
-        let Err(Unopened::LogIn { failure, error }) = open(token) else {
+        let Err(OpenError::LogIn { failure, error }) = open(token) else {
             panic!("{token} opens a session");
         };
         assert!(failure.concerns_credentials(), "{failure:?}");
@@ -101,7 +101,7 @@ fn a_private_authority_proves_the_server_by_its_name_only() {
     };
     open(&named).unwrap().logout();
     open(&Server {
-        tls: Tls::StartTls,
+        tls: TlsMode::StartTls,
         port: dovecot.server_by_starttls().port,
         ..named
     })
@@ -168,7 +168,7 @@ fn a_file_without_certificates_is_a_mistake_in_the_configuration() {
         let Err(error) = Trust::load(Some(&file)) else {
             panic!("{text:?} is taken for certificates");
         };
-        assert_eq!(error.kind(), Kind::Config);
+        assert_eq!(error.kind(), ErrorKind::Config);
     }
 }
 
@@ -178,12 +178,12 @@ fn plain_text_goes_to_this_host_only() {
         // A documentation address (RFC 5737): it is refused before anything is sent there.
         host: "192.0.2.1".to_owned(),
         port: 143,
-        tls: Tls::None,
+        tls: TlsMode::None,
         tls_name: String::new(),
         ca_file: None,
     };
     let error = Error::from(open(&server).unwrap_err());
-    assert_eq!(error.kind(), Kind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_port_where_nobody_listens_and_a_name_that_nobody_has_are_told() {
     let nobody = Server {
         host: "localhost".to_owned(),
         port,
-        tls: Tls::None,
+        tls: TlsMode::None,
         tls_name: String::new(),
         ca_file: None,
     };
@@ -213,7 +213,7 @@ fn starttls(dialogue: &[&str]) -> String {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, dovecot_like.authority).unwrap();
     refusal(&Server {
-        tls: Tls::StartTls,
+        tls: TlsMode::StartTls,
         ca_file: Some(file),
         ..script.server()
     })
@@ -260,7 +260,7 @@ fn a_port_that_speaks_no_tls_is_told() {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, Certificate::of_its_own(&["localhost"]).authority).unwrap();
     let error = refusal(&Server {
-        tls: Tls::Implicit,
+        tls: TlsMode::Implicit,
         ca_file: Some(file),
         ..script.server()
     });
@@ -268,7 +268,7 @@ fn a_port_that_speaks_no_tls_is_told() {
 }
 
 /// Logs in at a server that answers with these steps, and gives how it failed.
-fn log_in(capabilities: &str, answers: &[&str]) -> (Script, Result<Session, Unopened>) {
+fn log_in(capabilities: &str, answers: &[&str]) -> (Script, Result<Session, OpenError>) {
     let greeting = format!("S: * OK [CAPABILITY IMAP4rev1 {capabilities}] hello");
     let script = Script::play(vec![steps(&[&[greeting.as_str()], answers].concat())]);
     let session = open(&script.server());
@@ -316,13 +316,16 @@ fn a_password_goes_by_the_way_that_the_server_offers() {
 fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
     let cases = [
         (
-            "S: $tag NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+            "S: $tag NO [AUTHENTICATIONFAILED] Invalid credentials (CommandError)",
             true,
         ),
-        ("S: $tag NO [ALERT] Invalid credentials (Failure)", true),
+        (
+            "S: $tag NO [ALERT] Invalid credentials (CommandError)",
+            true,
+        ),
         ("S: $tag NO wrong", true),
         (
-            "S: $tag NO [ALERT] Too many simultaneous connections. (Failure)",
+            "S: $tag NO [ALERT] Too many simultaneous connections. (CommandError)",
             false,
         ),
         ("S: $tag NO [UNAVAILABLE] Temporary System Error", false),
@@ -336,7 +339,7 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
     ];
     for (answer, expected) in cases {
         let answers = ["C: AUTHENTICATE PLAIN *", answer];
-        let (_, Err(Unopened::LogIn { failure, error })) = log_in("AUTH=PLAIN SASL-IR", &answers)
+        let (_, Err(OpenError::LogIn { failure, error })) = log_in("AUTH=PLAIN SASL-IR", &answers)
         else {
             panic!("{answer} opens a session");
         };
@@ -345,9 +348,9 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
             expected,
             "{answer}: {failure:?}"
         );
-        assert_eq!(error.kind() == Kind::Refused, expected, "{error}");
+        assert_eq!(error.kind() == ErrorKind::Refused, expected, "{error}");
         assert_eq!(
-            matches!(failure, Failure::Bye(_)),
+            matches!(failure, CommandError::Bye(_)),
             answer.contains("BYE"),
             "{failure:?}"
         );
@@ -364,7 +367,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
         "C: AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB5YTI5AQE=",
         "S: + eyJzdGF0dXMiOiI0MDAifQ==",
         "C: ",
-        "S: a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+        "S: a2 NO [AUTHENTICATIONFAILED] Invalid credentials (CommandError)",
     ])]);
     let login = Login::Xoauth2 {
         user: "alice".to_owned(),
@@ -372,8 +375,9 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
     };
     let server = script.server();
     let trust = Trust::for_server(&server).unwrap();
-    let unopened = Session::open(&server, &trust, &Bounds::default(), &login).unwrap_err();
-    let Unopened::LogIn { failure, .. } = unopened else {
+    let unopened =
+        Session::open(&server, &trust, &ConnectionOptions::default(), &login).unwrap_err();
+    let OpenError::LogIn { failure, .. } = unopened else {
         panic!("{unopened:?}");
     };
     assert!(failure.concerns_credentials(), "{failure:?}");
@@ -462,10 +466,10 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
         };
         let outcome = match session.append("a \"b", flags, None, b"hello") {
             Ok(reply) => format!("ok {}", reply.code.unwrap_or_default()),
-            Err(Failure::No(reply)) => format!("no {}", reply.code.unwrap_or_default()),
-            Err(Failure::Bad(reply)) => format!("bad {}", reply.code.unwrap_or_default()),
-            Err(Failure::Bye(reply)) => format!("bye {}", reply.code.unwrap_or_default()),
-            Err(Failure::Lost(_)) => "lost".to_owned(),
+            Err(CommandError::No(reply)) => format!("no {}", reply.code.unwrap_or_default()),
+            Err(CommandError::Bad(reply)) => format!("bad {}", reply.code.unwrap_or_default()),
+            Err(CommandError::Bye(reply)) => format!("bye {}", reply.code.unwrap_or_default()),
+            Err(CommandError::Lost(_)) => "lost".to_owned(),
         };
         assert_eq!(outcome, expected);
         assert_eq!(session.is_usable(), goes_on, "{expected}");
@@ -487,7 +491,7 @@ fn a_response_that_has_no_end_is_cut_off() {
     let failure = session.search("ALL").unwrap_err();
     assert_eq!(
         failure,
-        Failure::Lost("it sent more than was asked for".to_owned())
+        CommandError::Lost("it sent more than was asked for".to_owned())
     );
 }
 

@@ -17,12 +17,14 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, Server, SourceOptions, Unfinished, What};
 use imap_to_gmail_sync::config::{Config, Environment};
-use imap_to_gmail_sync::connection::Patience;
-use imap_to_gmail_sync::gmail::{self, Gmail};
+use imap_to_gmail_sync::delivery::gmail_imap;
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::imap::Timeouts;
 use imap_to_gmail_sync::source::ImapSource;
-use imap_to_gmail_sync::state::disk::Folder;
-use imap_to_gmail_sync::state::journal::Store;
-use imap_to_gmail_sync::sync::{self, Pass};
+use imap_to_gmail_sync::state::journal::StateStore;
+use imap_to_gmail_sync::state::storage::FolderStorage;
+use imap_to_gmail_sync::sync;
+use imap_to_gmail_sync::sync::Pass;
 use program::Home;
 use serde_json::json;
 
@@ -58,7 +60,7 @@ fn new() -> Vec<Vec<u8>> {
     new
 }
 
-/// A source and a Gmail between two runs: the one to come has all kinds of work.
+/// A source and a GmailTarget between two runs: the one to come has all kinds of work.
 fn mixed(unfinished: Unfinished) -> Home {
     let gmail = GmailOptions {
         deduplicates: false,
@@ -108,7 +110,7 @@ fn deliver(home: &Home, mails: Vec<Vec<u8>>) {
     }
 }
 
-/// What must be there in the end: each once, but what Gmail does not take.
+/// What must be there in the end: each once, but what GmailTarget does not take.
 fn expected() -> BTreeMap<String, usize> {
     let all = before().into_iter().chain(new());
     all.filter(|octets| octets != b"4")
@@ -255,7 +257,7 @@ fn recover(home: &Home, what: &str) {
     home.gmail.faults().clear();
     rest(home, what);
     home.gmail.clock().advance(Duration::from_secs(10));
-    // Time for the resting times of Gmail and of messages, and for an append to be stored.
+    // Time for the resting times of GmailTarget and of messages, and for an append to be stored.
     for _ in 0..2 {
         home.let_pass(60);
         let ran = home.run();
@@ -336,10 +338,10 @@ fn gmail_may_fail_in_every_way_at_every_event_and_store_five_seconds_later() {
 
 /// A run with little patience, as the program does it.
 fn run_impatiently(home: &Home) {
-    let patience = Patience {
+    let patience = Timeouts {
         answer: Duration::from_millis(400),
         command: Duration::from_secs(4),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     // Relative paths are the program's own folder's; this process has another.
     for (field, file) in [
@@ -350,22 +352,22 @@ fn run_impatiently(home: &Home) {
         home.configure(&json!({ field: home.path(file) }));
     }
     let config = Config::load(&home.path("config.json"), &Environment::of_this_process()).unwrap();
-    let disk = Box::new(Folder::of(&home.path("sync_state.json")));
-    let mut store = Store::load(disk, Utc::now()).unwrap();
+    let disk = Box::new(FolderStorage::of(&home.path("sync_state.json")));
+    let mut store = StateStore::load(disk, Utc::now()).unwrap();
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
     let Ok((mut source, mailbox)) = ImapSource::open_with(&config.source, password, patience)
     else {
         return;
     };
-    let mut gmail = Gmail::new(gmail::Settings {
+    let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
         bounds: patience.into(),
         refused: None,
         is_dry_run: false,
     });
-    let settings = sync::Settings {
+    let settings = sync::PassOptions {
         source: config.source_name(),
         first_run_days: config.first_run_days,
         copy_flags: config.copy_flags,

@@ -1,4 +1,4 @@
-//! What becomes of a message for each thing that Gmail may say or do.
+//! What becomes of a message for each thing that GmailTarget may say or do.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,10 +10,12 @@
 
 mod played;
 
-use imap_to_gmail_sync::error::{Consequence, Kind, Rest, Result};
-use imap_to_gmail_sync::gmail::Gmail;
-use imap_to_gmail_sync::message::{BodyDigest, Identity, Uid, UidValidity};
-use imap_to_gmail_sync::sync::{AppendUid, Holding, Mark, Outcome, Question, Reach, Sent, Target};
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
+use imap_to_gmail_sync::message::{BodyDigest, Identity, Mark, Uid, UidValidity};
+use imap_to_gmail_sync::sync::{
+    AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+};
 
 use played::{Does, Played, Said, message, now};
 
@@ -27,7 +29,7 @@ fn stored() -> Outcome {
 }
 
 /// Sends these messages, and gives what became of each and of the pass.
-fn send(gmail: &mut Gmail, messages: &[&[u8]]) -> (Vec<(u32, Outcome)>, Result<()>) {
+fn send(gmail: &mut GmailTarget, messages: &[&[u8]]) -> (Vec<(u32, Outcome)>, Result<()>) {
     let mut submitted = Ok(());
     for (octets, uid) in messages.iter().zip(1..) {
         submitted = submitted.and_then(|()| gmail.submit(message(uid, octets)));
@@ -189,27 +191,31 @@ fn a_connection_that_died_while_it_was_quiet_is_not_the_messages_fault() {
 
 #[test]
 fn what_gmail_says_of_the_account_ends_the_pass_and_parks_nothing() {
-    let quota = Some(Consequence::Rest(Rest::Quota));
+    let quota = Some(Consequence::Rest(RestReason::Quota));
     for (answer, kind, consequence) in [
         (
             "{tag} NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)\r\n",
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             None,
         ),
         (
             "{tag} NO System Error (Failure)\r\n",
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             None,
         ),
-        ("{tag} NO [SERVERBUG] oops\r\n", Kind::Unavailable, None),
+        (
+            "{tag} NO [SERVERBUG] oops\r\n",
+            ErrorKind::Unavailable,
+            None,
+        ),
         (
             "{tag} NO [OVERQUOTA] full\r\n",
-            Kind::Resting,
+            ErrorKind::Resting,
             quota.clone(),
         ),
         (
             "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
-            Kind::Resting,
+            ErrorKind::Resting,
             quota.clone(),
         ),
     ] {
@@ -296,7 +302,7 @@ fn a_refused_token_is_renewed_once() {
     let error = gmail.terms().unwrap_err();
     assert_eq!(
         (error.kind(), played.renewals()),
-        (Kind::Refused, 1),
+        (ErrorKind::Refused, 1),
         "{error}"
     );
     assert!(matches!(
@@ -313,7 +319,7 @@ fn sasl(token: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(words)
 }
 
-/// Gmail's two steps of refusing a token: it wants an empty line before it says NO.
+/// GmailTarget's two steps of refusing a token: it wants an empty line before it says NO.
 fn refuse(said: &Said, is_refused: bool) -> Option<Does> {
     if said.line.starts_with("AUTHENTICATE") && is_refused {
         return Some(Does::Says(
@@ -331,32 +337,32 @@ fn a_refused_login_says_what_a_person_can_do() {
     for (answer, kind, expected) in [
         (
             "{tag} NO Lookup failed cf29mb85450632edb\r\n",
-            Kind::Refused,
+            ErrorKind::Refused,
             "target_user",
         ),
         (
             "{tag} NO [ALERT] IMAP access is disabled for your domain. x\r\n",
-            Kind::Refused,
+            ErrorKind::Refused,
             "administrator",
         ),
         (
             "* NO [WEBALERT https://x] Web login required.\r\n{tag} NO [ALERT] Please log in via your web browser: https://y (Failure)\r\n",
-            Kind::Refused,
+            ErrorKind::Refused,
             "browser",
         ),
         (
             "{tag} NO [UNAVAILABLE] Temporary System Error\r\n",
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             "Temporary System Error",
         ),
         (
             "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
-            Kind::Resting,
+            ErrorKind::Resting,
             "bandwidth",
         ),
         (
             "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
-            Kind::Resting,
+            ErrorKind::Resting,
             "Too many",
         ),
     ] {
@@ -395,7 +401,7 @@ fn with_too_many_connections_the_pass_goes_on_with_fewer() {
     let error = send(&mut played.gmail(4), &[MAIL]).1.unwrap_err();
     assert_eq!(
         error.consequence(),
-        Some(&Consequence::Rest(Rest::Connections))
+        Some(&Consequence::Rest(RestReason::Connections))
     );
 }
 
@@ -426,7 +432,7 @@ fn terms_are_the_limit_and_where_new_mail_will_appear() {
     assert_eq!(terms.append_limit, Some(35_651_584));
     assert_eq!(terms.mark, Some(mark()));
     let opened = played.heard("EXAMINE");
-    assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
+    assert_eq!(opened[0].line, "EXAMINE \"[GmailTarget]/Alle Nachrichten\"");
     // Once a pass, and anew for the next on the same connection.
     gmail.finish().unwrap();
     assert_eq!(gmail.terms().unwrap(), terms);
@@ -440,14 +446,14 @@ fn terms_are_the_limit_and_where_new_mail_will_appear() {
 #[test]
 fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
     for (answer, rest) in [
-        ("{tag} NO [OVERQUOTA] full\r\n", Rest::Quota),
+        ("{tag} NO [OVERQUOTA] full\r\n", RestReason::Quota),
         (
             "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
-            Rest::Quota,
+            RestReason::Quota,
         ),
         (
             "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
-            Rest::Connections,
+            RestReason::Connections,
         ),
     ] {
         let refuses = Does::Says(answer);
@@ -458,7 +464,7 @@ fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
         let error = played.gmail(1).terms().unwrap_err();
         let expected = Consequence::Rest(rest);
         assert_eq!(error.consequence(), Some(&expected), "{answer}");
-        assert_eq!(error.kind(), Kind::Resting, "{answer}");
+        assert_eq!(error.kind(), ErrorKind::Resting, "{answer}");
         assert_eq!(played.heard("EXAMINE").len(), 1, "{answer}");
     }
 }
@@ -470,11 +476,11 @@ fn mark() -> Mark {
     }
 }
 
-fn question(header: &str) -> Question {
-    Question {
+fn question(header: &str) -> LookupQuery {
+    LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(header.as_bytes()),
-        reach: Reach::AllMail,
+        reach: SearchScope::AllMail,
         sent: None,
     }
 }
@@ -506,10 +512,10 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
     assert_eq!(
         holdings,
         [
-            Holding::Held,
-            Holding::Other,
-            Holding::Absent,
-            Holding::Absent
+            LookupResult::Held,
+            LookupResult::Other,
+            LookupResult::Absent,
+            LookupResult::Absent
         ]
     );
     let searches = played.heard("UID SEARCH");
@@ -533,7 +539,7 @@ fn a_refused_search_is_asked_one_by_one_and_an_outage_is_no_answer() {
         question("Message-ID: <even>\r\n\r\n"),
     ];
     let holdings = played.gmail(1).holds(&questions).unwrap();
-    assert_eq!(holdings, [Holding::Absent, Holding::Absent]);
+    assert_eq!(holdings, [LookupResult::Absent, LookupResult::Absent]);
     assert_eq!(played.heard("UID SEARCH").len(), 3);
 
     let played = Played::by(|said| {
@@ -543,7 +549,7 @@ fn a_refused_search_is_asked_one_by_one_and_an_outage_is_no_answer() {
             .then_some(Does::Says(outage))
     });
     let error = played.gmail(1).holds(&questions).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[test]
@@ -557,7 +563,7 @@ fn a_lookup_connection_that_died_is_opened_anew_once() {
     let questions = [question("Message-ID: <a@b>\r\n\r\n")];
     assert_eq!(
         played.gmail(1).holds(&questions).unwrap(),
-        [Holding::Absent]
+        [LookupResult::Absent]
     );
 
     let played = Played::by(|said| {
@@ -566,7 +572,7 @@ fn a_lookup_connection_that_died_is_opened_anew_once() {
             .then_some(Does::SaysAndCloses(""))
     });
     let error = played.gmail(1).holds(&questions).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(played.heard("UID SEARCH").len(), 2);
 }
 
@@ -606,9 +612,9 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
         _ => None,
     });
-    let sent = |body: &[u8], uid_validity: u32| Question {
-        reach: Reach::Everywhere,
-        sent: Some(Sent {
+    let sent = |body: &[u8], uid_validity: u32| LookupQuery {
+        reach: SearchScope::Everywhere,
+        sent: Some(UncertainAppend {
             at: now(),
             mark: Some(Mark {
                 uid_validity: UidValidity::new(uid_validity).unwrap(),
@@ -619,13 +625,19 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         ..question("Subject: x\r\n\r\n")
     };
     let mut gmail = played.gmail(1);
-    let mut ask = |question: Question| gmail.holds(&[question]).unwrap()[0];
-    assert_eq!(ask(sent(b"Subject: x\r\n\r\nbody\r\n", 7)), Holding::Held);
+    let mut ask = |question: LookupQuery| gmail.holds(&[question]).unwrap()[0];
+    assert_eq!(
+        ask(sent(b"Subject: x\r\n\r\nbody\r\n", 7)),
+        LookupResult::Held
+    );
     assert_eq!(
         ask(sent(b"Subject: x\r\n\r\nother\r\n", 7)),
-        Holding::Absent
+        LookupResult::Absent
     );
-    assert_eq!(ask(sent(b"Subject: x\r\n\r\nbody\r\n", 8)), Holding::Absent);
+    assert_eq!(
+        ask(sent(b"Subject: x\r\n\r\nbody\r\n", 8)),
+        LookupResult::Absent
+    );
     let pages = played.heard("UID FETCH 70 (UID RFC822.SIZE");
     assert_eq!(
         pages.len(),
@@ -634,7 +646,9 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
     );
     // A session sees only what was there when it opened the folder.
     assert_eq!(
-        played.heard("EXAMINE \"[Gmail]/Alle Nachrichten\"").len(),
+        played
+            .heard("EXAMINE \"[GmailTarget]/Alle Nachrichten\"")
+            .len(),
         3
     );
 }
@@ -656,8 +670,8 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
             line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
             _ => None,
         });
-        let asked = Question {
-            sent: Some(Sent {
+        let asked = LookupQuery {
+            sent: Some(UncertainAppend {
                 at: now(),
                 mark: Some(mark()),
                 body: BodyDigest::of_message(MAIL),
@@ -665,7 +679,7 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
             ..question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
         };
         let holdings = played.gmail(1).holds(&[asked]).unwrap();
-        assert_eq!(holdings, [Holding::Unclear], "{no_body}");
+        assert_eq!(holdings, [LookupResult::Unclear], "{no_body}");
     }
 }
 
@@ -679,7 +693,7 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     ));
     let questions = [question("Message-ID: <a@b>\r\n\r\n")];
     let mut gmail = played.gmail(1);
-    assert_eq!(gmail.holds(&questions).unwrap(), [Holding::Absent]);
+    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Absent]);
     assert_eq!(played.heard("EXAMINE")[0].line, "EXAMINE \"Arrived\"");
 
     let played = Played::by(lists("{tag} OK Success\r\n"));
@@ -687,7 +701,7 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     for pass in 1..3 {
         gmail.begin_pass(0);
         assert_eq!(gmail.terms().unwrap().mark, None);
-        assert_eq!(gmail.holds(&questions).unwrap(), [Holding::Absent]);
+        assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Absent]);
         assert_eq!(played.heard("LIST").len(), pass);
     }
     assert!(played.heard("EXAMINE").is_empty());

@@ -1,4 +1,4 @@
-//! The target at Gmail's double: lost answers, late indexes, tokens that die.
+//! The target at GmailTarget's double: lost answers, late indexes, tokens that die.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,15 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
-use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
-use imap_to_gmail_sync::connection::Bounds;
-use imap_to_gmail_sync::error::{Consequence, Kind, Rest};
-use imap_to_gmail_sync::gmail::{Gmail, Settings};
-use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
-use imap_to_gmail_sync::sync::{Holding, Mark, Outcome, Question, Reach, Sent, Target};
+use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
+use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
+use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason};
+use imap_to_gmail_sync::imap::ConnectionOptions;
+use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Mark, Message, MessageId, Uid};
+use imap_to_gmail_sync::sync::{
+    LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+};
 use tempfile::TempDir;
 
-/// A Gmail account with its token endpoint and token file.
+/// A GmailTarget account with its token endpoint and token file.
 struct Account {
     gmail: double::Gmail,
     endpoint: TokenEndpoint,
@@ -43,14 +45,14 @@ impl Account {
         }
     }
 
-    fn target(&self, connections: usize) -> Gmail {
+    fn target(&self, connections: usize) -> GmailTarget {
         let clock = self.gmail.clock().clone();
-        Gmail::new(Settings {
+        GmailTarget::new(GmailTargetOptions {
             config: TargetConfig {
                 server: Server {
                     host: "127.0.0.1".to_owned(),
                     port: self.gmail.port(),
-                    tls: Tls::Implicit,
+                    tls: TlsMode::Implicit,
                     tls_name: "localhost".to_owned(),
                     ca_file: Some(self.folder.path().join("ca.pem")),
                 },
@@ -61,7 +63,7 @@ impl Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(move || clock.now()),
-            bounds: Bounds::default(),
+            bounds: ConnectionOptions::default(),
             refused: None,
             is_dry_run: false,
         })
@@ -87,7 +89,7 @@ fn message(octets: &[u8]) -> Message {
     }
 }
 
-fn outcome(target: &mut Gmail, octets: &[u8]) -> Outcome {
+fn outcome(target: &mut GmailTarget, octets: &[u8]) -> Outcome {
     target.submit(message(octets)).unwrap();
     target.finish().unwrap();
     let (_, outcome) = target.settled().unwrap();
@@ -95,19 +97,19 @@ fn outcome(target: &mut Gmail, octets: &[u8]) -> Outcome {
     outcome
 }
 
-fn question(octets: &[u8]) -> Question {
-    Question {
+fn question(octets: &[u8]) -> LookupQuery {
+    LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
-        reach: Reach::AllMail,
+        reach: SearchScope::AllMail,
         sent: None,
     }
 }
 
-fn sent(octets: &[u8], mark: Option<Mark>) -> Question {
-    Question {
-        reach: Reach::Everywhere,
-        sent: Some(Sent {
+fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
+    LookupQuery {
+        reach: SearchScope::Everywhere,
+        sent: Some(UncertainAppend {
             at: date("2026-11-22T12:00:00Z").to_utc(),
             mark,
             body: BodyDigest::of_message(octets),
@@ -116,15 +118,15 @@ fn sent(octets: &[u8], mark: Option<Mark>) -> Question {
     }
 }
 
-fn holding(target: &mut Gmail, question: Question) -> Holding {
+fn holding(target: &mut GmailTarget, question: LookupQuery) -> LookupResult {
     target.holds(&[question]).unwrap()[0]
 }
 
 #[test]
 fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
     for (unfinished, expected) in [
-        (Unfinished::Stored, Holding::Held),
-        (Unfinished::Forgotten, Holding::Absent),
+        (Unfinished::Stored, LookupResult::Held),
+        (Unfinished::Forgotten, LookupResult::Absent),
     ] {
         for id in ["<a@b>", "", "<odd{%}@b>"] {
             let account = Account::open(GmailOptions {
@@ -147,8 +149,8 @@ fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
             assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
             let found = holding(&mut target, sent(&octets, mark));
             assert_eq!(
-                found == Holding::Held,
-                expected == Holding::Held,
+                found == LookupResult::Held,
+                expected == LookupResult::Held,
                 "{id}: {found:?}"
             );
         }
@@ -172,9 +174,9 @@ fn a_refused_question_about_a_lost_append_proves_nothing() {
         let no = Fault::Instead("<T> NO not now".to_owned());
         account.gmail.faults().always(is_it, no);
         let asked = sent(&octets, mark);
-        assert_eq!(holding(&mut target, asked.clone()), Holding::Unclear);
+        assert_eq!(holding(&mut target, asked.clone()), LookupResult::Unclear);
         account.gmail.faults().clear();
-        assert_eq!(holding(&mut target, asked), Holding::Held);
+        assert_eq!(holding(&mut target, asked), LookupResult::Held);
     }
 }
 
@@ -187,13 +189,19 @@ fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
         .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
     account.gmail.trash(uid);
     let mut target = account.target(1);
-    assert_eq!(holding(&mut target, sent(&octets, None)), Holding::Held);
-    assert_eq!(holding(&mut target, question(&octets)), Holding::Absent);
-    let everywhere = Question {
-        reach: Reach::Everywhere,
+    assert_eq!(
+        holding(&mut target, sent(&octets, None)),
+        LookupResult::Held
+    );
+    assert_eq!(
+        holding(&mut target, question(&octets)),
+        LookupResult::Absent
+    );
+    let everywhere = LookupQuery {
+        reach: SearchScope::Everywhere,
         ..question(&octets)
     };
-    assert_eq!(holding(&mut target, everywhere), Holding::Held);
+    assert_eq!(holding(&mut target, everywhere), LookupResult::Held);
 }
 
 #[test]
@@ -204,11 +212,11 @@ fn one_id_on_different_messages_is_no_proof() {
         .gmail
         .deliver(&printed, date("2020-01-01T00:00:00Z"), &[]);
     let mut target = account.target(1);
-    assert_eq!(holding(&mut target, question(&printed)), Holding::Held);
+    assert_eq!(holding(&mut target, question(&printed)), LookupResult::Held);
     let other = mail("<printer@b>", "page 2", "body");
-    assert_eq!(holding(&mut target, question(&other)), Holding::Other);
+    assert_eq!(holding(&mut target, question(&other)), LookupResult::Other);
     let part = mail("<r@b>", "page 1", "body");
-    assert_eq!(holding(&mut target, question(&part)), Holding::Absent);
+    assert_eq!(holding(&mut target, question(&part)), LookupResult::Absent);
 }
 
 #[test]
@@ -221,7 +229,7 @@ fn a_new_pass_sees_mail_that_came_meanwhile() {
         .gmail
         .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
     target.begin_pass(0);
-    assert_eq!(holding(&mut target, question(&octets)), Holding::Held);
+    assert_eq!(holding(&mut target, question(&octets)), LookupResult::Held);
     let after = target.terms().unwrap().mark.unwrap();
     assert_eq!(after.uid_next.get(), before.uid_next.get() + 1);
     assert_eq!(account.gmail.logins(), 1);
@@ -233,7 +241,10 @@ fn sessions_end_with_their_token_and_nobody_notices() {
     let mut target = account.target(1);
     for number in 0..3 {
         let octets = mail(&format!("<{number}@b>"), "x", "body");
-        assert_eq!(holding(&mut target, question(&octets)), Holding::Absent);
+        assert_eq!(
+            holding(&mut target, question(&octets)),
+            LookupResult::Absent
+        );
         let outcome = outcome(&mut target, &octets);
         assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
         account.gmail.clock().advance(Duration::from_mins(59));
@@ -247,10 +258,10 @@ fn a_session_that_ends_in_the_middle_of_a_pass_is_opened_anew() {
     let account = Account::open(GmailOptions::default());
     let mut target = account.target(1);
     let first = mail("<1@b>", "x", "body");
-    assert_eq!(holding(&mut target, question(&first)), Holding::Absent);
+    assert_eq!(holding(&mut target, question(&first)), LookupResult::Absent);
     assert!(matches!(outcome(&mut target, &first), Outcome::Appended(_)));
     account.gmail.disconnect();
-    assert_eq!(holding(&mut target, question(&first)), Holding::Held);
+    assert_eq!(holding(&mut target, question(&first)), LookupResult::Held);
     let second = mail("<2@b>", "x", "body");
     assert!(matches!(
         outcome(&mut target, &second),
@@ -268,7 +279,7 @@ fn a_revoked_token_needs_a_person() {
         options.refusal = Some((400, body.to_owned()));
     });
     let error = account.target(1).terms().unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused);
+    assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(matches!(
         error.consequence(),
         Some(Consequence::TokenRefused { .. })
@@ -312,10 +323,10 @@ fn an_account_that_has_no_place_left_rests() {
 
     account.gmail.change(|options| options.most_sessions = 0);
     let error = account.target(1).terms().unwrap_err();
-    assert_eq!(error.kind(), Kind::Resting);
+    assert_eq!(error.kind(), ErrorKind::Resting);
     assert_eq!(
         error.consequence(),
-        Some(&Consequence::Rest(Rest::Connections))
+        Some(&Consequence::Rest(RestReason::Connections))
     );
 }
 
@@ -333,10 +344,14 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
     let mut target = account.target(1);
     target.expects(700, Some(date("2026-11-20T12:00:00Z")));
     target.expects(200, Some(date("2026-11-21T12:00:00Z")));
-    let asked: Vec<Question> = held.iter().map(|octets| question(octets)).collect();
+    let asked: Vec<LookupQuery> = held.iter().map(|octets| question(octets)).collect();
     for group in asked.chunks(10) {
         let holdings = target.holds(group).unwrap();
-        assert!(holdings.iter().all(|holding| *holding == Holding::Held));
+        assert!(
+            holdings
+                .iter()
+                .all(|holding| *holding == LookupResult::Held)
+        );
     }
     let searches = || {
         let commands = account.gmail.commands();
@@ -358,6 +373,11 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
         question(&mail("<2@b>", "x", "body")),
         sent(&mail("<3@b>", "x", "another body"), None),
     ];
-    let expected = [Holding::Held, Holding::Other, Holding::Held, Holding::Other];
+    let expected = [
+        LookupResult::Held,
+        LookupResult::Other,
+        LookupResult::Held,
+        LookupResult::Other,
+    ];
     assert_eq!(target.holds(&others).unwrap(), expected);
 }

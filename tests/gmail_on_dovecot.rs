@@ -20,11 +20,14 @@ use std::thread;
 use chrono::{DateTime, Utc};
 use dovecot::{Dovecot, Settings};
 use imap_to_gmail_sync::config::TargetConfig;
-use imap_to_gmail_sync::connection::Bounds;
-use imap_to_gmail_sync::error::{Consequence, Kind};
-use imap_to_gmail_sync::gmail::{self, Gmail};
+use imap_to_gmail_sync::delivery::gmail_imap;
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::error::{Consequence, ErrorKind};
+use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
-use imap_to_gmail_sync::sync::{Holding, Outcome, Question, Reach, Sent, Target};
+use imap_to_gmail_sync::sync::{
+    LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+};
 use tempfile::TempDir;
 
 const USER: &str = "bob@example.com";
@@ -92,12 +95,12 @@ impl Account {
         file
     }
 
-    fn gmail(&self, folder: &str, connections: usize) -> Gmail {
+    fn gmail(&self, folder: &str, connections: usize) -> GmailTarget {
         self.gmail_with("GOOD", folder, connections)
     }
 
-    fn gmail_with(&self, token: &str, folder: &str, connections: usize) -> Gmail {
-        Gmail::new(gmail::Settings {
+    fn gmail_with(&self, token: &str, folder: &str, connections: usize) -> GmailTarget {
+        GmailTarget::new(gmail_imap::GmailTargetOptions {
             config: TargetConfig {
                 server: self.dovecot.server(),
                 user: USER.to_owned(),
@@ -107,7 +110,7 @@ impl Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
-            bounds: Bounds::default(),
+            bounds: ConnectionOptions::default(),
             refused: None,
             is_dry_run: false,
         })
@@ -130,17 +133,17 @@ fn message(uid: u32, octets: &[u8]) -> Message {
     }
 }
 
-fn question(octets: &[u8]) -> Question {
-    Question {
+fn question(octets: &[u8]) -> LookupQuery {
+    LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
-        reach: Reach::AllMail,
+        reach: SearchScope::AllMail,
         sent: None,
     }
 }
 
 /// Sends messages, all of which must be taken.
-fn send(gmail: &mut Gmail, messages: Vec<Message>) {
+fn send(gmail: &mut GmailTarget, messages: Vec<Message>) {
     let count = messages.len();
     for message in messages {
         gmail.submit(message).unwrap();
@@ -167,18 +170,18 @@ fn mail(number: usize) -> Vec<u8> {
 #[test]
 fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
     let account = Account::open();
-    let mut gmail = account.gmail("[Gmail]/Alle Nachrichten", 3);
+    let mut gmail = account.gmail("[GmailTarget]/Alle Nachrichten", 3);
     let mails: Vec<Vec<u8>> = (0..60).map(mail).collect();
-    let questions: Vec<Question> = mails.iter().map(|mail| question(mail)).collect();
-    assert_eq!(gmail.holds(&questions).unwrap(), [Holding::Absent; 60]);
+    let questions: Vec<LookupQuery> = mails.iter().map(|mail| question(mail)).collect();
+    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Absent; 60]);
     gmail.begin_pass(60);
     let messages = mails.iter().zip(1..).map(|(mail, uid)| message(uid, mail));
     send(&mut gmail, messages.collect());
     gmail.begin_pass(0);
-    assert_eq!(gmail.holds(&questions).unwrap(), [Holding::Held; 60]);
+    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Held; 60]);
 
     let mut client = account.dovecot.client(USER);
-    client.command("SELECT \"[Gmail]/Alle Nachrichten\"");
+    client.command("SELECT \"[GmailTarget]/Alle Nachrichten\"");
     let answer = client.command("UID FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])");
     let text = String::from_utf8(answer).unwrap();
     for mail in &mails {
@@ -214,15 +217,15 @@ fn a_folder_with_an_odd_name_is_created_and_a_large_message_goes() {
 #[test]
 fn a_sent_message_without_id_is_found_by_its_content_alone() {
     let account = Account::open();
-    let folder = "[Gmail]/Alle Nachrichten";
+    let folder = "[GmailTarget]/Alle Nachrichten";
     let mut gmail = account.gmail(folder, 1);
     send(&mut gmail, vec![message(1, b"Subject: s\r\n\r\nold\r\n")]);
     gmail.begin_pass(0);
     let mark = gmail.terms().unwrap().mark;
     assert_eq!(mark.unwrap().uid_next.get(), 2);
     send(&mut gmail, vec![message(2, b"Subject: s\r\n\r\nnew\r\n")]);
-    let ask = |body: &[u8]| Question {
-        sent: Some(Sent {
+    let ask = |body: &[u8]| LookupQuery {
+        sent: Some(UncertainAppend {
             at: Utc::now(),
             mark,
             body: BodyDigest::of_message(body),
@@ -236,23 +239,27 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
     ];
     assert_eq!(
         gmail.holds(&questions).unwrap(),
-        [Holding::Held, Holding::Absent, Holding::Absent]
+        [
+            LookupResult::Held,
+            LookupResult::Absent,
+            LookupResult::Absent
+        ]
     );
 }
 
 #[test]
 fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
     let account = Account::open();
-    let mut gmail = account.gmail("[Gmail]/Papierkorb", 1);
+    let mut gmail = account.gmail("[GmailTarget]/Papierkorb", 1);
     send(&mut gmail, vec![message(1, &mail(1))]);
-    let everywhere = Question {
-        reach: Reach::Everywhere,
+    let everywhere = LookupQuery {
+        reach: SearchScope::Everywhere,
         ..question(&mail(1))
     };
     let questions = [
         question(&mail(1)),
         everywhere.clone(),
-        Question {
+        LookupQuery {
             identity: Identity {
                 id: everywhere.identity.id.clone(),
                 header: Identity::of_header(&mail(2)).header,
@@ -262,7 +269,11 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
     ];
     assert_eq!(
         gmail.holds(&questions).unwrap(),
-        [Holding::Absent, Holding::Held, Holding::Other]
+        [
+            LookupResult::Absent,
+            LookupResult::Held,
+            LookupResult::Other
+        ]
     );
 }
 
@@ -270,7 +281,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
 fn a_token_that_the_server_does_not_know_is_refused() {
     let account = Account::open();
     let error = account.gmail_with("BAD", "INBOX", 1).terms().unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     let consequence = error.consequence();
     assert!(matches!(
         consequence,

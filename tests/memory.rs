@@ -10,9 +10,10 @@
 
 mod script;
 
+use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::SourceConfig;
 use imap_to_gmail_sync::message::Uid;
-use imap_to_gmail_sync::secret::{Password, Secret};
+use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source};
 use script::{Script, steps};

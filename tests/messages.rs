@@ -17,11 +17,12 @@ use double::{
     Certificate, Event, Fault, GmailOptions, Security, SourceOptions, Trouble, What,
     refused_logins, token_refusals,
 };
-use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
-use imap_to_gmail_sync::connection::Patience;
-use imap_to_gmail_sync::lock::{Lock, Taken};
-use imap_to_gmail_sync::secret::{Password, Secret};
+use imap_to_gmail_sync::config::Password;
+use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::imap::Timeouts;
+use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::state::lock::{Lock, LockAttempt};
 use program::{Home, Ran};
 use serde_json::{Value, json};
 
@@ -887,7 +888,7 @@ fn the_state_is_not_ours() {
 fn another_run_holds_the_lock() {
     let home = home();
     let mut lock = Lock::take(&home.path("sync_state.json")).unwrap();
-    if let Taken::Ours(lock) = &mut lock {
+    if let LockAttempt::Ours(lock) = &mut lock {
         lock.sign(4711).unwrap();
     }
     let ran = home.run();
@@ -918,11 +919,11 @@ fn the_source_says_nothing() {
         password: Password::Given(Secret::new(PASSWORD.to_owned())),
         folder: "INBOX".to_owned(),
     };
-    let patience = Patience {
+    let patience = Timeouts {
         answer: Duration::from_millis(100),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let told = [Tls::None, Tls::Implicit, Tls::StartTls].map(|tls| {
+    let told = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
         let password = Secret::new(PASSWORD.to_owned());
         let error = ImapSource::open_with(&config(tls), password, patience)
             .err()

@@ -412,8 +412,8 @@ fn those_who_list_processes_see_no_secret() {
 #[test]
 fn what_a_panic_could_print_holds_no_secret() {
     use imap_to_gmail_sync::config::{Config, Environment};
-    use imap_to_gmail_sync::session::Login;
-    use imap_to_gmail_sync::token::Token;
+    use imap_to_gmail_sync::imap::Login;
+    use imap_to_gmail_sync::oauth::Token;
 
     // A panic prints values only by `Debug`, as `expect` and `assert_eq` do.
     let home = home();

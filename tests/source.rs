@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate};
 use dovecot::{Dovecot, PASSWORD};
+use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
-use imap_to_gmail_sync::connection::Patience;
-use imap_to_gmail_sync::error::{Kind, Result};
+use imap_to_gmail_sync::error::{ErrorKind, Result};
+use imap_to_gmail_sync::imap::Timeouts;
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
-use imap_to_gmail_sync::secret::{Password, Secret};
+use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
-use imap_to_gmail_sync::sync::{Fetched, Search, Source};
+use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 use played::{Does, Played};
 use script::{Script, steps};
 
@@ -42,11 +43,11 @@ fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
 }
 
 fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
-    let patience = Patience {
+    let patience = Timeouts {
         connect: Duration::from_secs(5),
         answer: Duration::from_millis(200),
         command: Duration::from_millis(600),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
     ImapSource::open_with(&config(server, "INBOX"), password, patience)
@@ -95,12 +96,15 @@ fn messages_are_found_listed_and_fetched_as_they_are() {
     let (mut source, mailbox) = open(dovecot.server(), "INBOX").unwrap();
     assert_eq!((mailbox.exists, mailbox.uid_next.get()), (2, 4));
 
-    let all = Search::Uids(set("1:4294967295"));
+    let all = SourceSearch::Uids(set("1:4294967295"));
     assert_eq!(numbers(&source.search(&all).unwrap()), [2, 3]);
-    assert_eq!(source.search(&Search::Uids(set("4:99"))).unwrap(), []);
+    assert_eq!(source.search(&SourceSearch::Uids(set("4:99"))).unwrap(), []);
     let day = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
-    assert_eq!(numbers(&source.search(&Search::On(day)).unwrap()), [2]);
-    let since = Search::Since(day.succ_opt().unwrap());
+    assert_eq!(
+        numbers(&source.search(&SourceSearch::On(day)).unwrap()),
+        [2]
+    );
+    let since = SourceSearch::Since(day.succ_opt().unwrap());
     assert_eq!(numbers(&source.search(&since).unwrap()), [3]);
 
     let listed = source.list(&set("1:3")).unwrap();
@@ -170,7 +174,7 @@ fn a_folder_that_does_not_exist_is_told_with_those_that_do() {
         ),
     ] {
         let error = open(dovecot.server(), asked).unwrap_err();
-        assert_eq!(error.kind(), Kind::Config);
+        assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
         assert!(text.contains(asked) && text.contains(expected), "{text}");
     }
@@ -181,7 +185,7 @@ fn a_refused_log_in_names_the_field_to_correct() {
     let dovecot = Dovecot::start();
     let config = config(dovecot.server(), "INBOX");
     let error = ImapSource::open(&config, Secret::new("wrong".to_owned())).unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused);
+    assert_eq!(error.kind(), ErrorKind::Refused);
     let text = error.to_string();
     assert!(text.contains("logging in as alice"), "{text}");
     assert!(text.contains("source_pass"), "{text}");
@@ -210,7 +214,7 @@ fn messages_that_vanish_meanwhile_are_missing_and_the_others_are_not() {
     let left: Vec<Listed> = source.list(&set("1:3")).unwrap();
     assert_eq!(left.iter().map(|l| l.uid.get()).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(
-        numbers(&source.search(&Search::Uids(set("1:9"))).unwrap()),
+        numbers(&source.search(&SourceSearch::Uids(set("1:9"))).unwrap()),
         [1, 3]
     );
 }
@@ -224,7 +228,7 @@ fn a_broken_session_is_replaced_by_another() {
     let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
     dovecot.kick("alice");
     assert_eq!(
-        numbers(&source.search(&Search::Uids(set("1:9"))).unwrap()),
+        numbers(&source.search(&SourceSearch::Uids(set("1:9"))).unwrap()),
         [1]
     );
     assert_eq!(source.list(&set("1")).unwrap().len(), 1);
@@ -505,7 +509,9 @@ fn a_range_that_is_answered_with_the_last_message_finds_nothing() {
         "silence",
     ]);
     assert_eq!(
-        source.search(&Search::Uids(set("42:4294967295"))).unwrap(),
+        source
+            .search(&SourceSearch::Uids(set("42:4294967295")))
+            .unwrap(),
         []
     );
 }
@@ -570,7 +576,7 @@ fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
     let hostile = breaking_at(&all);
     let (mut source, _) = open(hostile.server(), "INBOX").unwrap();
     let error = source.list(&page).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     let log_ins = hostile.heard("AUTHENTICATE").len();
     assert!(log_ins < 100, "{log_ins}");
 }
@@ -610,7 +616,7 @@ fn another_uidvalidity_after_a_broken_connection_ends_the_pass() {
         .collect();
     let script = Script::play(vec![opened(), other]);
     let (mut source, _) = open(script.server(), "INBOX").unwrap();
-    let error = source.search(&Search::Uids(set("1"))).unwrap_err();
+    let error = source.search(&SourceSearch::Uids(set("1"))).unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
 

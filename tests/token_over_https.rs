@@ -20,10 +20,10 @@ use std::thread;
 
 use certificate::Certificate;
 use chrono::Utc;
-use imap_to_gmail_sync::connection::crypto_provider;
-use imap_to_gmail_sync::error::{Kind, Result};
+use imap_to_gmail_sync::error::{ErrorKind, Result};
+use imap_to_gmail_sync::net::crypto_provider;
+use imap_to_gmail_sync::oauth::Token;
 use imap_to_gmail_sync::secret::Secret;
-use imap_to_gmail_sync::token::Token;
 use rustls_connector::rustls::pki_types::pem::PemObject;
 use rustls_connector::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_connector::rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -94,11 +94,11 @@ fn a_private_authority_serves_the_token_endpoint_too_and_no_other_is_believed() 
 
     let other = Certificate::signed_by_an_authority(&["localhost"]);
     let error = renew(&uri, &other).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("target_ca_file"), "{error}");
 
     let elsewhere = Certificate::signed_by_an_authority(&["example.com"]);
     let error = renew(&endpoint(&elsewhere), &elsewhere).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("target_ca_file"), "{error}");
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use double::Fault;
 use imap_to_gmail_sync::config::Environment;
-use imap_to_gmail_sync::pace::Pace;
+use imap_to_gmail_sync::run::timing::Timing;
 use program::Home;
 use serde_json::json;
 use watched::Watching;
@@ -30,11 +30,11 @@ fn the_program_with_short_pauses() {
     let Ok(words) = std::env::var(WORDS) else {
         return;
     };
-    let pace = Pace {
+    let pace = Timing {
         first_pause: FIRST_PAUSE,
         longest_pause: Duration::from_secs(10),
         good_session: Duration::from_secs(3),
-        ..Pace::default()
+        ..Timing::default()
     };
     let words = words.split('\n').map(Into::into);
     let status = imap_to_gmail_sync::run_at(words, &Environment::of_this_process(), &pace);

@@ -1,4 +1,4 @@
-//! Waiting for mail at servers that idle in odd ways.
+//! WaitOptions for mail at servers that idle in odd ways.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,11 +13,13 @@ mod script;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
-use imap_to_gmail_sync::connection::{Bounds, Patience, Tether};
+use imap_to_gmail_sync::imap::{ConnectionOptions, Timeouts};
 use imap_to_gmail_sync::message::{Mailbox, Uid};
-use imap_to_gmail_sync::secret::{Password, Secret};
-use imap_to_gmail_sync::source::{ImapSource, News, Waiting};
+use imap_to_gmail_sync::process::cancel::Canceller;
+use imap_to_gmail_sync::secret::Secret;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 use script::{Script, steps};
 
@@ -66,19 +68,19 @@ fn dialogue(parts: &[&[&str]]) -> Vec<String> {
     steps(&parts.concat())
 }
 
-fn bounds() -> Bounds {
-    Bounds {
-        patience: Patience {
+fn bounds() -> ConnectionOptions {
+    ConnectionOptions {
+        patience: Timeouts {
             answer: Duration::from_secs(10),
             prompt: Duration::from_millis(300),
-            ..Patience::default()
+            ..Timeouts::default()
         },
-        tether: Tether::new().unwrap(),
-        ..Bounds::default()
+        tether: Canceller::new().unwrap(),
+        ..ConnectionOptions::default()
     }
 }
 
-fn open(server: Server, bounds: &Bounds) -> ImapSource {
+fn open(server: Server, bounds: &ConnectionOptions) -> ImapSource {
     let password = || Secret::new("secret".to_owned());
     let config = SourceConfig {
         server,
@@ -91,23 +93,23 @@ fn open(server: Server, bounds: &Bounds) -> ImapSource {
         .0
 }
 
-fn patiently() -> Waiting {
-    Waiting {
+fn patiently() -> WaitOptions {
+    WaitOptions {
         idles: true,
         poll_interval: LONG,
         until: Instant::now() + LONG,
     }
 }
 
-fn by_polling() -> Waiting {
-    Waiting {
+fn by_polling() -> WaitOptions {
+    WaitOptions {
         poll_interval: Duration::from_millis(20),
         ..patiently()
     }
 }
 
 /// Waits, looks, and lists what is new.
-fn round(source: &mut ImapSource, how: Waiting) -> (News, Vec<u32>) {
+fn round(source: &mut ImapSource, how: WaitOptions) -> (WaitOutcome, Vec<u32>) {
     let news = source.wait(how).unwrap();
     (news, new(source))
 }
@@ -162,7 +164,7 @@ fn mail_is_told_of_in_many_ways_and_listed_with_the_end_of_the_idle() {
         let mut source = open(script.server(), &bounds());
         assert_eq!(
             round(&mut source, patiently()),
-            (News::Mail, vec![5]),
+            (WaitOutcome::Mail, vec![5]),
             "{case:?}"
         );
         assert_eq!(listed(&mut source), [5], "no command: the script is over");
@@ -185,7 +187,10 @@ fn untagged_lines_after_done_end_nothing() {
     let told = ["S: + idling", "S: * 5 EXISTS"];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &answers])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
     assert_eq!(listed(&mut source), [5]);
 }
 
@@ -196,16 +201,19 @@ fn an_idle_that_the_server_ends_is_not_ended_again() {
     let look = ["C: UID FETCH 5:* *", FIFTH, "S: w3 OK"];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &ended, &look])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
     assert_eq!(listed(&mut source), [5]);
 
     // Without news it is waited for on the clock, and mail is heard of all the same.
     for (told, news) in [
-        (&["S: w2 OK enough"][..], News::Time),
-        (&["S: w2 NO go", "S: * 5 EXISTS"], News::Mail),
+        (&["S: w2 OK enough"][..], WaitOutcome::Time),
+        (&["S: w2 NO go", "S: * 5 EXISTS"], WaitOutcome::Mail),
     ] {
         let look: &[&str] = match news {
-            News::Mail => &["C: UID FETCH 5:* *", FIFTH, "S: w3 OK"],
+            WaitOutcome::Mail => &["C: UID FETCH 5:* *", FIFTH, "S: w3 OK"],
             _ => &[
                 "C: NOOP",
                 "S: w3 OK",
@@ -216,8 +224,8 @@ fn an_idle_that_the_server_ends_is_not_ended_again() {
         };
         let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &["S: + x"], told, look])]);
         let mut source = open(script.server(), &bounds());
-        let how = Waiting {
-            poll_interval: if news == News::Mail {
+        let how = WaitOptions {
+            poll_interval: if news == WaitOutcome::Mail {
                 LONG
             } else {
                 Duration::from_millis(20)
@@ -254,9 +262,12 @@ fn an_end_of_idle_that_crosses_ours_leaves_no_answer_too_many() {
     ])]);
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
     bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), News::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
 }
 
 #[test]
@@ -270,7 +281,10 @@ fn a_done_that_is_never_answered_costs_the_session_and_no_mail() {
     bounds.patience.answer = LONG;
     let mut source = open(script.server(), &bounds);
     let begun = Instant::now();
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
     // The player would hang up after twenty seconds.
     assert!(begun.elapsed() < Duration::from_secs(15));
 }
@@ -306,13 +320,13 @@ fn a_server_that_refuses_idle_is_polled() {
         let mut source = open(script.server(), &bounds());
         assert_eq!(
             round(&mut source, by_polling()),
-            (News::Time, vec![]),
+            (WaitOutcome::Time, vec![]),
             "{refusal}"
         );
         assert_eq!(source.waits_by(by_polling()), "polling every 0 s");
         assert_eq!(
             round(&mut source, by_polling()),
-            (News::Time, vec![5]),
+            (WaitOutcome::Time, vec![5]),
             "{refusal}"
         );
     }
@@ -335,11 +349,11 @@ fn a_server_without_idle_or_an_owner_who_wants_none_is_polled() {
     for (dialogue, idles) in [(without, true), (dialogue(&[&OPENED, &look]), false)] {
         let script = Script::play(vec![dialogue]);
         let mut source = open(script.server(), &bounds());
-        let how = Waiting {
+        let how = WaitOptions {
             idles,
             ..by_polling()
         };
-        assert_eq!(round(&mut source, how), (News::Time, vec![5]));
+        assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![5]));
     }
 }
 
@@ -358,16 +372,25 @@ fn a_server_that_never_answers_to_idle_is_looked_at_and_then_polled() {
         dialogue(&[&OPENED_AGAIN, &fifth]),
     ]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(round(&mut source, patiently()), (News::Time, vec![5]));
-    assert_eq!(round(&mut source, patiently()), (News::Time, vec![5]));
-    assert_eq!(round(&mut source, by_polling()), (News::Time, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Time, vec![5])
+    );
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Time, vec![5])
+    );
+    assert_eq!(
+        round(&mut source, by_polling()),
+        (WaitOutcome::Time, vec![5])
+    );
 }
 
 #[test]
 fn a_server_that_loses_what_comes_in_one_packet_gets_commands_one_by_one() {
     let lost = ["S: + x", "S: * 5 EXISTS", "C: DONE", "S: w2 OK", "silence"];
-    let bounds = Bounds {
-        patience: Patience {
+    let bounds = ConnectionOptions {
+        patience: Timeouts {
             answer: Duration::from_millis(300),
             ..bounds().patience
         },
@@ -387,8 +410,14 @@ fn a_server_that_loses_what_comes_in_one_packet_gets_commands_one_by_one() {
         dialogue(&[&OPENED_AGAIN, &IDLE, &told, &one_by_one]),
     ]);
     let mut source = open(script.server(), &bounds);
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5, 6]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5, 6])
+    );
 }
 
 #[test]
@@ -410,11 +439,11 @@ fn a_server_that_never_pushes_costs_one_wait() {
         &found,
     ])]);
     let mut source = open(script.server(), &bounds());
-    let how = Waiting {
+    let how = WaitOptions {
         until: Instant::now() + Duration::from_millis(100),
         ..patiently()
     };
-    assert_eq!(round(&mut source, how), (News::Time, vec![5]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![5]));
 }
 
 #[test]
@@ -432,7 +461,7 @@ fn a_number_that_is_told_with_every_idle_does_not_keep_us_busy() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     let begun = Instant::now();
-    assert_eq!(round(&mut source, patiently()), (News::Time, vec![]));
+    assert_eq!(round(&mut source, patiently()), (WaitOutcome::Time, vec![]));
     assert!(begun.elapsed() >= bounds.patience.prompt);
 
     // Nor does one who tells it and ends the IDLE.
@@ -440,12 +469,12 @@ fn a_number_that_is_told_with_every_idle_does_not_keep_us_busy() {
     let look = ["C: NOOP", "S: w3 OK", "C: UID SEARCH UID 5:*", "S: w4 OK"];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &ended, &look])]);
     let mut source = open(script.server(), &bounds);
-    let how = Waiting {
+    let how = WaitOptions {
         poll_interval: Duration::from_millis(200),
         ..patiently()
     };
     let begun = Instant::now();
-    assert_eq!(round(&mut source, how), (News::Time, vec![]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![]));
     assert!(begun.elapsed() >= how.poll_interval);
 }
 
@@ -457,7 +486,7 @@ fn chatter_does_not_make_an_idle_longer() {
     bounds.patience.idle = Duration::from_millis(300);
     let mut source = open(script.server(), &bounds);
     let began = Instant::now();
-    assert_eq!(source.wait(patiently()).unwrap(), News::Time);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Time);
     assert!(began.elapsed() < Duration::from_secs(5));
     drop(source);
 }
@@ -525,11 +554,11 @@ fn a_burst_is_one_look_however_many_lines_tell_of_it() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     let (news, new) = round(&mut source, patiently());
-    assert_eq!((news, new.len()), (News::Mail, 100));
+    assert_eq!((news, new.len()), (WaitOutcome::Mail, 100));
     bounds.tether.wake();
     assert_eq!(
         source.wait(patiently()).unwrap(),
-        News::Called,
+        WaitOutcome::Called,
         "nothing of it is left"
     );
 }
@@ -550,7 +579,7 @@ fn a_flood_is_searched_for_and_not_listed_at_once() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &found])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait(patiently()).unwrap(), News::Mail);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Mail);
     assert_eq!(source.look().unwrap().uid_next.get(), 5000);
 }
 
@@ -566,11 +595,11 @@ fn what_is_told_between_a_look_and_the_next_wait_is_not_missed() {
     let look = ["C: UID FETCH 5:* *", FIFTH, "S: w1 OK"];
     let script = Script::play(vec![dialogue(&[&OPENED, &search, &look])]);
     let mut source = open(script.server(), &bounds());
-    let one = imap_to_gmail_sync::sync::Search::Uids("1".parse().unwrap());
+    let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
     assert_eq!(
         round(&mut source, patiently()),
-        (News::Mail, vec![5]),
+        (WaitOutcome::Mail, vec![5]),
         "without an IDLE"
     );
     assert_eq!(listed(&mut source), [5]);
@@ -611,9 +640,18 @@ fn what_is_told_between_a_look_and_the_next_wait_is_not_missed() {
         &last,
     ])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5, 6]));
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5, 6, 7]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5, 6])
+    );
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5, 6, 7])
+    );
 }
 
 #[test]
@@ -632,12 +670,15 @@ fn what_is_told_after_a_search_that_missed_it_is_not_lost() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &look])]);
     let mut source = open(script.server(), &bounds());
-    let how = Waiting {
+    let how = WaitOptions {
         idles: false,
         ..by_polling()
     };
-    assert_eq!(round(&mut source, how), (News::Time, vec![]));
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
 }
 
 #[test]
@@ -656,14 +697,14 @@ fn answers_that_stand_with_the_wrong_command_are_read() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &look])]);
     let mut source = open(script.server(), &bounds());
-    let how = Waiting {
+    let how = WaitOptions {
         idles: false,
         ..by_polling()
     };
-    assert_eq!(round(&mut source, how), (News::Time, vec![5]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![5]));
     assert_eq!(
         round(&mut source, how),
-        (News::Time, vec![5]),
+        (WaitOutcome::Time, vec![5]),
         "it is told of once"
     );
 }
@@ -687,9 +728,12 @@ fn mail_that_came_while_a_pass_had_to_reconnect_is_not_missed() {
         ]),
     ]);
     let mut source = open(script.server(), &bounds());
-    let one = imap_to_gmail_sync::sync::Search::Uids("1".parse().unwrap());
+    let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
 }
 
 #[test]
@@ -710,7 +754,7 @@ fn news_of_mail_that_is_not_there_has_the_folder_opened_anew() {
     let dialogue = [dialogue(&[&OPENED, &IDLE, &told, &nothing]), another].concat();
     let script = Script::play(vec![dialogue]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait(patiently()).unwrap(), News::Mail);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Mail);
     assert_eq!(source.look().unwrap().uid_validity.get(), 8);
 }
 
@@ -726,7 +770,10 @@ fn a_refused_listing_is_left_to_the_pass() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &OPENED_AGAIN[3..]])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
 }
 
 #[test]
@@ -735,7 +782,10 @@ fn what_is_listed_ahead_is_given_once() {
     let again = ["C: UID FETCH 5 *", "S: $tag OK"];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &LISTED, &again])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(round(&mut source, patiently()), (News::Mail, vec![5]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Mail, vec![5])
+    );
     assert_eq!(listed(&mut source), [5]);
     assert!(listed(&mut source).is_empty());
 }
@@ -768,11 +818,11 @@ fn a_call_ends_the_wait_and_leaves_the_idle_to_the_look() {
                 tether.wake();
             }
         });
-        let how = Waiting {
+        let how = WaitOptions {
             idles,
             ..patiently()
         };
-        assert_eq!(round(&mut source, how), (News::Called, vec![]));
+        assert_eq!(round(&mut source, how), (WaitOutcome::Called, vec![]));
         caller.join().unwrap();
     }
 }
@@ -791,7 +841,7 @@ fn a_limit_ends_the_wait_and_the_farewell() {
         .tether
         .end_by(Instant::now() + Duration::from_millis(50));
     let began = Instant::now();
-    assert_eq!(source.wait(patiently()).unwrap(), News::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
     source.logout();
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -825,11 +875,11 @@ fn a_session_that_idles_takes_commands_and_leave() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), News::Called);
-    let one = imap_to_gmail_sync::sync::Search::Uids("1".parse().unwrap());
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
+    let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
     bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), News::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
     source.logout();
 }
 
@@ -850,7 +900,7 @@ fn a_folder_that_was_replaced_under_a_session_is_noticed() {
     let mut bounds = bounds();
     bounds.patience.idle = Duration::from_millis(50);
     let mut source = open(script.server(), &bounds);
-    assert_eq!(source.wait(patiently()).unwrap(), News::Time);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Time);
     let mailbox = source.look().unwrap();
     let seen = (
         mailbox.uid_validity.get(),

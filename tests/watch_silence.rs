@@ -15,10 +15,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
-use imap_to_gmail_sync::connection::{Bounds, Patience, Tether};
-use imap_to_gmail_sync::secret::{Password, Secret};
-use imap_to_gmail_sync::source::{ImapSource, News, Waiting};
+use imap_to_gmail_sync::config::Password;
+use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::imap::{ConnectionOptions, Timeouts};
+use imap_to_gmail_sync::process::cancel::Canceller;
+use imap_to_gmail_sync::secret::Secret;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use script::{Script, steps};
 
 /// What the test runs of itself in networks of their own.
@@ -108,21 +110,21 @@ fn the_client_in_a_network_of_its_own() {
     connect(server.id());
     writeln!(server.stdin.as_mut().unwrap(), "connected").unwrap();
     let port = hear("port ").parse().unwrap();
-    let tether = Tether::new().unwrap();
-    let bounds = Bounds {
-        patience: Patience {
+    let tether = Canceller::new().unwrap();
+    let bounds = ConnectionOptions {
+        patience: Timeouts {
             silence: Duration::from_secs(6),
-            ..Patience::default()
+            ..Timeouts::default()
         },
         tether: tether.clone(),
-        ..Bounds::default()
+        ..ConnectionOptions::default()
     };
     let password = Secret::new("secret".to_owned());
     let config = SourceConfig {
         server: Server {
             host: "127.0.0.1".to_owned(),
             port,
-            tls: Tls::None,
+            tls: TlsMode::None,
             tls_name: "127.0.0.1".to_owned(),
             ca_file: None,
         },
@@ -131,13 +133,17 @@ fn the_client_in_a_network_of_its_own() {
         folder: "INBOX".to_owned(),
     };
     let (mut source, _) = ImapSource::open_with(&config, password, bounds).unwrap();
-    let how = || Waiting {
+    let how = || WaitOptions {
         idles: true,
         poll_interval: Duration::from_mins(1),
         until: Instant::now() + Duration::from_mins(1),
     };
     tether.wake();
-    assert_eq!(source.wait(how()).unwrap(), News::Called, "it idles now");
+    assert_eq!(
+        source.wait(how()).unwrap(),
+        WaitOutcome::Called,
+        "it idles now"
+    );
     // Nobody there feels addressed any more.
     run(&format!(
         "nsenter --net=/proc/{}/ns/net ip addr del 127.0.0.1/8 dev v1",

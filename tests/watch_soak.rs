@@ -20,8 +20,8 @@ use chrono::{DateTime, FixedOffset, Utc};
 use dice::Dice;
 use double::{AppendAnswer, Event, Fault, GmailOptions, SourceOptions, Unfinished, What};
 use imap_to_gmail_sync::config::Environment;
-use imap_to_gmail_sync::connection::Patience;
-use imap_to_gmail_sync::pace::{Calendar, Pace};
+use imap_to_gmail_sync::imap::Timeouts;
+use imap_to_gmail_sync::run::timing::{Clock, Timing};
 use program::Home;
 use rustix::process::Signal;
 use watched::Watching;
@@ -41,13 +41,13 @@ fn the_program_at_a_quick_pace() {
         return;
     };
     let words = words.split('\n').map(Into::into);
-    let pace = Pace {
-        calendar: Calendar::running(TIMES, begun.parse().unwrap()),
-        patience: Patience {
+    let pace = Timing {
+        calendar: Clock::running(TIMES, begun.parse().unwrap()),
+        patience: Timeouts {
             connect: Duration::from_secs(3),
             answer: Duration::from_secs(1),
             command: Duration::from_secs(5),
-            ..Patience::default()
+            ..Timeouts::default()
         },
         longest_wait: Duration::from_secs(2),
         first_pause: Duration::from_millis(20),
@@ -106,7 +106,7 @@ impl Soak {
     }
 
     fn now(&self) -> DateTime<FixedOffset> {
-        Calendar::running(TIMES, self.begun).now().fixed_offset()
+        Clock::running(TIMES, self.begun).now().fixed_offset()
     }
 
     fn watching(&self) -> &Watching {

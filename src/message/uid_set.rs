@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Uid;
+use crate::message::Uid;
 
 /// UIDs as disjoint ranges that do not touch: memory grows with the gaps, not with the messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

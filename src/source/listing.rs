@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use log::warn;
 
-use super::answers::read_listing;
-use super::{ImapSource, LISTING};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Listed, Uid, UidSet};
+use crate::source::responses::read_listing;
+use crate::source::{ImapSource, LISTING};
 
 /// Messages of one listing that each break the connection, as far as it is put up with: more, and
 /// it is the server. Each costs some ten log-ins until it is found.
@@ -15,7 +15,7 @@ const BREAKERS_BORNE: u32 = 10;
 
 /// What a look for new mail listed, for the pass that follows: it costs no round trip of its own.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
+pub(super) struct PrefetchedListing {
     /// From this UID on…
     from: u32,
     /// …up to this one all that there was is here.
@@ -23,10 +23,10 @@ pub(super) struct Ahead {
     listed: BTreeMap<Uid, Listed>,
 }
 
-impl Ahead {
+impl PrefetchedListing {
     /// All messages from one UID to another.
-    pub(super) fn of(from: Uid, last: Uid, listed: Vec<Listed>) -> Ahead {
-        Ahead {
+    pub(super) fn of(from: Uid, last: Uid, listed: Vec<Listed>) -> PrefetchedListing {
+        PrefetchedListing {
             from: from.get(),
             last: last.get(),
             listed: listed
@@ -92,8 +92,10 @@ impl ImapSource {
             *breakers += 1;
         }
         if *breakers > BREAKERS_BORNE {
-            let place = crate::connection::place(&self.access.server);
-            return Err(Error::new(Kind::Unavailable, place, failure).during("listing messages"));
+            let place = crate::imap::place(&self.access.server);
+            return Err(
+                Error::new(ErrorKind::Unavailable, place, failure).during("listing messages")
+            );
         }
         warn!("the source cannot list message UID {set}: {failure}");
         Ok(())

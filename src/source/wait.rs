@@ -1,15 +1,16 @@
-//! Waiting for new mail on the open session, and looking what is new.
+//! WaitOptions for new mail on the open session, and looking what is new.
 
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use super::answers::read_listing;
-use super::{Ahead, ImapSource, LISTING};
-use crate::error::{Error, Kind, Result};
-use crate::foreign::Foreign;
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::{CommandError, IdleResult, IdleStart, Session, fetch_responses, uid_attribute};
 use crate::message::{Mailbox, Uid, UidSet};
-use crate::session::{Begun, Failure, Session, Waited, fetched, uid};
+use crate::source::listing::PrefetchedListing;
+use crate::source::responses::read_listing;
+use crate::source::{ImapSource, LISTING};
+use crate::untrusted::Untrusted;
 
 /// More new messages than this are not listed by the look itself: the answer could be of any size.
 const LISTED_BY_LOOK: u32 = 200;
@@ -22,7 +23,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 
 /// How to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitOptions {
     /// Whether IDLE may be used.
     pub idles: bool,
     /// How long to wait where IDLE is not used.
@@ -33,7 +34,7 @@ pub struct Waiting {
 
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum WaitOutcome {
     /// The server told of new mail.
     Mail,
     /// The time is up; a server may forget to tell.
@@ -44,7 +45,7 @@ pub enum News {
 
 /// What was learned of the server that its next session shows again.
 #[derive(Debug, Default)]
-pub(super) struct Habits {
+pub(super) struct ServerQuirks {
     /// So often in a row it did not answer to IDLE.
     silences: u32,
     swallows_commands: bool,
@@ -52,7 +53,7 @@ pub(super) struct Habits {
     told: Option<String>,
 }
 
-impl Habits {
+impl ServerQuirks {
     /// Treats a new session as the ones before it had to be treated.
     pub(super) fn shape(&self, session: &mut Session) {
         if self.swallows_commands {
@@ -69,25 +70,25 @@ impl ImapSource {
     ///
     /// # Errors
     /// The connection broke. The next look opens another.
-    pub fn wait(&mut self, how: Waiting) -> Result<News> {
-        self.ahead = Ahead::default();
+    pub fn wait(&mut self, how: WaitOptions) -> Result<WaitOutcome> {
+        self.ahead = PrefetchedListing::default();
         let waited = self.wait_on_session(how);
         if let Some(session) = &self.session {
             self.habits.swallows_commands |= session.swallows_commands();
         }
         // Whatever broke then: it was told to end.
         if self.access.bounds.tether.is_over() {
-            return Ok(News::Called);
+            return Ok(WaitOutcome::Called);
         }
         waited.map_err(|failure| {
-            let place = crate::connection::place(&self.access.server);
-            Error::new(Kind::Unavailable, place, failure).during("waiting for new mail")
+            let place = crate::imap::place(&self.access.server);
+            Error::new(ErrorKind::Unavailable, place, failure).during("waiting for new mail")
         })
     }
 
     /// How the folder is watched, for a person: `IDLE`, or `polling every 60 s`.
     #[must_use]
-    pub fn waits_by(&self, how: Waiting) -> String {
+    pub fn waits_by(&self, how: WaitOptions) -> String {
         let idles = self.session.as_ref().is_some_and(Session::is_idling);
         if idles {
             return "IDLE".to_owned();
@@ -101,7 +102,7 @@ impl ImapSource {
     /// # Errors
     /// As for [`open`](ImapSource::open).
     pub fn look(&mut self) -> Result<Mailbox> {
-        self.ahead = Ahead::default();
+        self.ahead = PrefetchedListing::default();
         let usable = self.session.take().filter(Session::is_usable);
         if let Some(mut session) = usable {
             // A session may show a folder for as long as it lives that was replaced long ago.
@@ -133,13 +134,13 @@ impl ImapSource {
 
     /// A session that broke a moment after the one before it did is not opened again at once: who
     /// tries too often is locked out.
-    fn may_be_opened_again(&mut self, failure: &Failure) -> Result<()> {
+    fn may_be_opened_again(&mut self, failure: &CommandError) -> Result<()> {
         let before = self.reopened.replace(Instant::now());
         if before.is_none_or(|before| before.elapsed() >= YOUNG) {
             return Ok(());
         }
-        let place = crate::connection::place(&self.access.server);
-        Err(Error::new(Kind::Unavailable, place, failure).during("looking for new mail"))
+        let place = crate::imap::place(&self.access.server);
+        Err(Error::new(ErrorKind::Unavailable, place, failure).during("looking for new mail"))
     }
 
     fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {
@@ -149,31 +150,31 @@ impl ImapSource {
         mailbox
     }
 
-    fn wait_on_session(&mut self, how: Waiting) -> Result<News, Failure> {
+    fn wait_on_session(&mut self, how: WaitOptions) -> Result<WaitOutcome, CommandError> {
         let may_idle = how.idles && self.habits.silences < SILENCES_BORNE;
         let Some(session) = self.session.as_mut().filter(|session| session.is_usable()) else {
-            return Ok(News::Time);
+            return Ok(WaitOutcome::Time);
         };
         if self.has_missed_news || session.has_news() {
-            return Ok(News::Mail);
+            return Ok(WaitOutcome::Mail);
         }
         if may_idle && !session.is_idling() && session.offers_idle()? {
             match session.begin_idle()? {
-                Begun::Idling => self.habits.silences = 0,
-                Begun::Refused => debug!("the source announces IDLE and does not idle"),
-                Begun::Silent => {
+                IdleStart::Idling => self.habits.silences = 0,
+                IdleStart::Refused => debug!("the source announces IDLE and does not idle"),
+                IdleStart::Silent => {
                     self.habits.silences += 1;
                     // Perhaps it lost what came in the same packet as the NOOP.
                     self.habits.swallows_commands = true;
                     warn!("the source announces IDLE and does not answer to it");
-                    return Ok(News::Time);
+                    return Ok(WaitOutcome::Time);
                 }
             }
         }
         self.tell(how);
         loop {
             let Some(session) = self.session.as_mut() else {
-                return Ok(News::Time);
+                return Ok(WaitOutcome::Time);
             };
             let until = if session.is_idling() {
                 how.until
@@ -181,19 +182,22 @@ impl ImapSource {
                 how.until.min(Instant::now() + how.poll_interval)
             };
             match session.await_news(until)? {
-                Waited::Mail => return Ok(News::Mail),
-                Waited::Time => return Ok(News::Time),
-                Waited::Called => return Ok(News::Called),
-                Waited::IdleEnded => debug!("the source ended the IDLE; waiting without it"),
+                IdleResult::Mail => return Ok(WaitOutcome::Mail),
+                IdleResult::Time => return Ok(WaitOutcome::Time),
+                IdleResult::Called => return Ok(WaitOutcome::Called),
+                IdleResult::IdleEnded => debug!("the source ended the IDLE; waiting without it"),
             }
         }
     }
 
     /// Says once that the wait has begun, and again when the manner changes.
-    fn tell(&mut self, how: Waiting) {
+    fn tell(&mut self, how: WaitOptions) {
         let manner = self.waits_by(how);
         if self.habits.told.as_ref() != Some(&manner) {
-            info!("watching {} by {manner}", Foreign::new(&self.access.folder));
+            info!(
+                "watching {} by {manner}",
+                Untrusted::new(&self.access.folder)
+            );
             self.habits.told = Some(manner);
         }
     }
@@ -201,7 +205,7 @@ impl ImapSource {
     /// Asks what came, in one write. Within one session UIDVALIDITY cannot change (RFC 3501
     /// 2.3.1.1), and UIDs only rise. None if the server refuses to say, or contradicts itself: it
     /// told of mail that is not there, and perhaps the folder is another.
-    fn glance(&mut self, session: &mut Session) -> Result<Option<Mailbox>, Failure> {
+    fn glance(&mut self, session: &mut Session) -> Result<Option<Mailbox>, CommandError> {
         let from = self.mailbox.uid_next;
         let fresh = session.witness().view().fresh;
         let found = if (1..=LISTED_BY_LOOK).contains(&fresh) {
@@ -210,7 +214,7 @@ impl ImapSource {
         } else {
             // A session sees what it was told of: the NOOP makes the server tell.
             let search = format!("UID SEARCH UID {from}:*");
-            ask(session, &["NOOP", &search])?.map(|answer| crate::session::found(&answer))
+            ask(session, &["NOOP", &search])?.map(|answer| crate::imap::search_results(&answer))
         };
         let Some(found) = found else {
             return Ok(None);
@@ -235,20 +239,20 @@ impl ImapSource {
 
     /// Keeps what a look listed for the pass that follows, and gives the UIDs.
     fn list_ahead(&mut self, from: Uid, answer: &[u8]) -> Vec<Uid> {
-        let uids: Vec<Uid> = fetched(answer)
-            .filter_map(|attributes| uid(&attributes))
+        let uids: Vec<Uid> = fetch_responses(answer)
+            .filter_map(|attributes| uid_attribute(&attributes))
             .filter(|uid| *uid >= from)
             .collect();
         if let Some(last) = uids.iter().max() {
             let asked: UidSet = uids.iter().copied().collect();
-            self.ahead = Ahead::of(from, *last, read_listing(answer, &asked));
+            self.ahead = PrefetchedListing::of(from, *last, read_listing(answer, &asked));
         }
         uids
     }
 }
 
 /// Gives commands in one write, and all that was answered; none if the last is refused.
-fn ask(session: &mut Session, commands: &[&str]) -> Result<Option<Vec<u8>>, Failure> {
+fn ask(session: &mut Session, commands: &[&str]) -> Result<Option<Vec<u8>>, CommandError> {
     let answers = session.together(commands)?;
     if let Some(Err(failure)) = answers.last() {
         debug!("the source refuses to say what is new: {failure}");

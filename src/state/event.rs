@@ -5,15 +5,18 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Cursor, DatePass, GmailMemory, Parked, Refused, SourceMemory, State, budget};
 use crate::message::{Digest, MessageId, Uid, UidSet};
+use crate::state::{
+    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, SourceState, State,
+    upload_quota,
+};
 
 /// Something that happened and must be remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The state is this account's from now on.
-    Account(Account),
+    Account(AccountNames),
     /// A pass by date begins: UIDs remembered from before count no longer.
     DatePass(DatePass),
     /// What was parked before a pass by date was found under a new UID.
@@ -28,7 +31,7 @@ pub enum Event {
         /// Its place among the strays.
         stray: usize,
         /// What a person is told.
-        refused: Refused,
+        refused: RefusedMessage,
     },
     /// A stray is at Gmail, whatever became of it at the source.
     StrayDone {
@@ -42,7 +45,7 @@ pub enum Event {
         /// Its UID.
         uid: Uid,
         /// How it stands if nothing more is ever heard.
-        parked: Parked,
+        parked: ParkedMessage,
         /// Its size, counted as sent.
         octets: u64,
     },
@@ -65,14 +68,14 @@ pub enum Event {
         /// Its UID.
         uid: Uid,
         /// How it stands.
-        parked: Parked,
+        parked: ParkedMessage,
     },
     /// An intent came to nothing: the message stands as before.
     Returned {
         /// Its UID.
         uid: Uid,
         /// How it stood, if it was parked.
-        before: Option<Parked>,
+        before: Option<ParkedMessage>,
         /// So many octets were counted as sent and never were.
         #[serde(default)]
         unsent: u64,
@@ -82,7 +85,7 @@ pub enum Event {
         /// Its UID.
         uid: Uid,
         /// What a person is told.
-        refused: Refused,
+        refused: RefusedMessage,
     },
     /// Nothing is to be done for these: known already, or gone.
     Settled {
@@ -97,9 +100,9 @@ pub enum Event {
         at: DateTime<Utc>,
     },
     /// How Gmail treated us.
-    Gmail(GmailMemory),
+    Gmail(GmailState),
     /// How the source treated us.
-    Source(SourceMemory),
+    Source(SourceState),
 }
 
 impl State {
@@ -129,7 +132,7 @@ impl State {
                 octets,
             } => {
                 let at = parked.sent.map_or(parked.since, |sent| sent.at);
-                budget::count(&mut self.gmail.uploaded, octets, at);
+                upload_quota::count(&mut self.gmail.uploaded, octets, at);
                 self.parked.insert(uid, parked);
             }
             Event::Done {
@@ -157,7 +160,7 @@ impl State {
             } => {
                 let intent = self.parked.remove(&uid).and_then(|intent| intent.sent);
                 if let Some(intent) = intent {
-                    budget::take_back(&mut self.gmail.uploaded, unsent, intent.at);
+                    upload_quota::take_back(&mut self.gmail.uploaded, unsent, intent.at);
                 }
                 self.parked.extend(before.map(|before| (uid, before)));
             }
@@ -186,7 +189,7 @@ impl State {
     }
 
     /// The strays keep their places while a pass goes on: the last one fills the gap.
-    fn take_stray(&mut self, stray: usize) -> Option<Parked> {
+    fn take_stray(&mut self, stray: usize) -> Option<ParkedMessage> {
         let strays = &mut self.date_pass.as_mut()?.strays;
         (stray < strays.len()).then(|| strays.swap_remove(stray))
     }

@@ -9,19 +9,19 @@ use std::io;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, Name};
-use super::snapshot::{self, Unreadable};
-use super::{Event, State};
-use crate::error::{Error, Kind, Result};
-use crate::foreign::Foreign;
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::snapshot::SnapshotError;
+use crate::state::storage::{StateFile, Storage};
+use crate::state::{Event, State, snapshot};
+use crate::untrusted::Untrusted;
 
 /// The state and its files.
-pub struct Store {
+pub struct StateStore {
     state: State,
-    disk: Box<dyn Disk>,
+    disk: Box<dyn Storage>,
     /// The serial number of the snapshot that lies on the disk.
     serial: u64,
-    journal: Journal,
+    journal: JournalStatus,
     /// Events since the last fold, and their octets in the journal.
     unfolded: usize,
     unfolded_octets: u64,
@@ -29,7 +29,7 @@ pub struct Store {
 
 /// How the journal file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Journal {
+enum JournalStatus {
     /// Not touched by this run yet: it may not exist.
     Untouched,
     /// It has its first line and takes events.
@@ -40,30 +40,30 @@ enum Journal {
 
 /// The journal's first line.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct JournalHeader {
     serial: u64,
 }
 
-impl Store {
+impl StateStore {
     /// Loads the snapshot and what the journal adds to it.
     ///
     /// A snapshot that cannot be parsed is moved aside and told of at error level; the state then
     /// asks for a pass by date, from the earlier of 7 days and a day before the file's time.
     ///
     /// # Errors
-    /// [`Kind::Disk`] if a file cannot be read or written, [`Kind::Config`] if the snapshot is of a
+    /// [`ErrorKind::Disk`] if a file cannot be read or written, [`ErrorKind::Config`] if the snapshot is of a
     /// later version.
-    pub fn load(mut disk: Box<dyn Disk>, now: DateTime<Utc>) -> Result<Store> {
-        let loaded = Loaded::read(disk.as_mut(), now)?;
-        let mut store = Store {
+    pub fn load(mut disk: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
+        let loaded = LoadedState::read(disk.as_mut(), now)?;
+        let mut store = StateStore {
             state: loaded.state,
             disk,
             serial: loaded.serial,
-            journal: Journal::Untouched,
+            journal: JournalStatus::Untouched,
             unfolded: loaded.replayed,
             unfolded_octets: 0,
         };
-        if loaded.found == Found::Unreadable {
+        if loaded.found == SnapshotStatus::Unreadable {
             store.unfolded += 1;
         }
         store.fold(now)?;
@@ -73,14 +73,14 @@ impl Store {
     /// Loads the state without ever writing: for a rehearsal.
     ///
     /// # Errors
-    /// As for [`load`](Store::load).
-    pub fn rehearse(mut disk: Box<dyn Disk>, now: DateTime<Utc>) -> Result<Store> {
-        let loaded = Loaded::read(&mut ReadOnly(disk.as_mut()), now)?;
-        Ok(Store {
+    /// As for [`load`](StateStore::load).
+    pub fn rehearse(mut disk: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
+        let loaded = LoadedState::read(&mut ReadOnlyStorage(disk.as_mut()), now)?;
+        Ok(StateStore {
             state: loaded.state,
             disk,
             serial: loaded.serial,
-            journal: Journal::Rehearsed,
+            journal: JournalStatus::Rehearsed,
             unfolded: 0,
             unfolded_octets: 0,
         })
@@ -107,7 +107,7 @@ impl Store {
     /// Remembers an event: in memory, and as a journal line that outlasts this process.
     ///
     /// # Errors
-    /// [`Kind::Disk`] if the journal cannot be written.
+    /// [`ErrorKind::Disk`] if the journal cannot be written.
     pub fn record(&mut self, event: Event) -> Result<()> {
         self.record_all(vec![event])
     }
@@ -115,7 +115,7 @@ impl Store {
     /// Remembers events by one write.
     ///
     /// # Errors
-    /// As for [`record`](Store::record).
+    /// As for [`record`](StateStore::record).
     pub fn record_all(&mut self, events: Vec<Event>) -> Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -138,11 +138,11 @@ impl Store {
     /// Makes everything recorded outlast a loss of power.
     ///
     /// # Errors
-    /// [`Kind::Disk`] if the file system cannot promise it.
+    /// [`ErrorKind::Disk`] if the file system cannot promise it.
     pub fn sync(&mut self) -> Result<()> {
-        if self.journal == Journal::Open {
+        if self.journal == JournalStatus::Open {
             self.disk
-                .sync(&Name::Journal)
+                .sync(&StateFile::Journal)
                 .map_err(|error| self.unwritable(&error))?;
         }
         Ok(())
@@ -151,9 +151,9 @@ impl Store {
     /// Writes the snapshot anew and empties the journal, if anything was recorded.
     ///
     /// # Errors
-    /// [`Kind::Disk`] if a file cannot be written; what was recorded is still in the journal.
+    /// [`ErrorKind::Disk`] if a file cannot be written; what was recorded is still in the journal.
     pub fn fold(&mut self, now: DateTime<Utc>) -> Result<()> {
-        if self.journal == Journal::Rehearsed || self.unfolded == 0 {
+        if self.journal == JournalStatus::Rehearsed || self.unfolded == 0 {
             return Ok(());
         }
         self.state.prune(now);
@@ -161,66 +161,66 @@ impl Store {
         let octets =
             snapshot::write(&self.state, serial).map_err(|error| self.unwritable(&error.into()))?;
         self.replace_snapshot(&octets)
-            .map_err(|error| failed(self.disk.as_ref(), &Name::Snapshot, &error))?;
+            .map_err(|error| failed(self.disk.as_ref(), &StateFile::Snapshot, &error))?;
         self.serial = serial;
         self.unfolded = 0;
         self.unfolded_octets = 0;
         // From here on the journal's first line names an older snapshot: it counts no longer.
-        if self.journal == Journal::Open || self.journal_has_something()? {
+        if self.journal == JournalStatus::Open || self.journal_has_something()? {
             self.disk
-                .create(&Name::Journal)
+                .create(&StateFile::Journal)
                 .map_err(|error| self.unwritable(&error))?;
         }
-        self.journal = Journal::Untouched;
+        self.journal = JournalStatus::Untouched;
         Ok(())
     }
 
     fn replace_snapshot(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.disk.create(&Name::New)?;
-        self.disk.append(&Name::New, octets)?;
-        self.disk.sync(&Name::New)?;
-        self.disk.rename(&Name::New, &Name::Snapshot)?;
+        self.disk.create(&StateFile::New)?;
+        self.disk.append(&StateFile::New, octets)?;
+        self.disk.sync(&StateFile::New)?;
+        self.disk.rename(&StateFile::New, &StateFile::Snapshot)?;
         self.disk.sync_folder()
     }
 
     fn journal_has_something(&mut self) -> Result<bool> {
         let journal = self
             .disk
-            .read(&Name::Journal)
+            .read(&StateFile::Journal)
             .map_err(|error| self.unwritable(&error))?;
         Ok(journal.is_some_and(|journal| !journal.is_empty()))
     }
 
     fn append(&mut self, lines: &[u8]) -> Result<()> {
-        if self.journal == Journal::Rehearsed {
+        if self.journal == JournalStatus::Rehearsed {
             return Ok(());
         }
         let mut octets = Vec::new();
-        if self.journal == Journal::Untouched {
+        if self.journal == JournalStatus::Untouched {
             octets = self
                 .begin_journal()
                 .map_err(|error| self.unwritable(&error))?;
         }
         octets.extend_from_slice(lines);
         self.disk
-            .append(&Name::Journal, &octets)
+            .append(&StateFile::Journal, &octets)
             .map_err(|error| self.unwritable(&error))
     }
 
     /// Empties the journal, or creates it for good, and gives its first line.
     fn begin_journal(&mut self) -> io::Result<Vec<u8>> {
-        let is_new = self.disk.read(&Name::Journal)?.is_none();
+        let is_new = self.disk.read(&StateFile::Journal)?.is_none();
         if !is_new {
             // What it held is folded into the snapshot that lies there; but a run that was killed
             // just after the rename did not make that snapshot's name durable.
             self.disk.sync_folder()?;
         }
-        self.disk.create(&Name::Journal)?;
+        self.disk.create(&StateFile::Journal)?;
         if is_new {
             self.disk.sync_folder()?;
         }
-        self.journal = Journal::Open;
-        let mut line = serde_json::to_vec(&Head {
+        self.journal = JournalStatus::Open;
+        let mut line = serde_json::to_vec(&JournalHeader {
             serial: self.serial,
         })?;
         line.push(b'\n');
@@ -228,44 +228,44 @@ impl Store {
     }
 
     fn unwritable(&self, error: &io::Error) -> Error {
-        failed(self.disk.as_ref(), &Name::Journal, error)
+        failed(self.disk.as_ref(), &StateFile::Journal, error)
     }
 }
 
 /// What the files say.
-struct Loaded {
+struct LoadedState {
     state: State,
     serial: u64,
-    found: Found,
+    found: SnapshotStatus,
     /// How many events the journal added.
     replayed: usize,
 }
 
 /// Whether there was a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum SnapshotStatus {
     Nothing,
     Snapshot,
     Unreadable,
 }
 
-impl Loaded {
-    fn read(disk: &mut dyn Disk, now: DateTime<Utc>) -> Result<Loaded> {
+impl LoadedState {
+    fn read(disk: &mut dyn Storage, now: DateTime<Utc>) -> Result<LoadedState> {
         let (mut state, serial, found) = read_snapshot(disk, now)?;
         let journal = disk
-            .read(&Name::Journal)
-            .map_err(|error| failed(disk, &Name::Journal, &error))?
+            .read(&StateFile::Journal)
+            .map_err(|error| failed(disk, &StateFile::Journal, &error))?
             .unwrap_or_default();
         let (head, events) = replay(&journal);
         let (serial, follows) = match found {
-            Found::Nothing | Found::Snapshot => (serial, head == Some(serial)),
+            SnapshotStatus::Nothing | SnapshotStatus::Snapshot => (serial, head == Some(serial)),
             // The number is lost with the snapshot; what the journal says still helps.
-            Found::Unreadable => (head.unwrap_or(0), true),
+            SnapshotStatus::Unreadable => (head.unwrap_or(0), true),
         };
-        if found == Found::Nothing && head.is_some_and(|head| head > 0) {
+        if found == SnapshotStatus::Nothing && head.is_some_and(|head| head > 0) {
             // Its snapshot was taken away on purpose; one to come must never seem to be that one.
-            disk.create(&Name::Journal)
-                .map_err(|error| failed(disk, &Name::Journal, &error))?;
+            disk.create(&StateFile::Journal)
+                .map_err(|error| failed(disk, &StateFile::Journal, &error))?;
         }
         let reach = state.last_sync;
         let mut replayed = 0;
@@ -273,10 +273,10 @@ impl Loaded {
             state.apply(event);
             replayed += 1;
         }
-        if found == Found::Unreadable {
+        if found == SnapshotStatus::Unreadable {
             state.doubt_uids(reach);
         }
-        Ok(Loaded {
+        Ok(LoadedState {
             state,
             serial,
             found,
@@ -285,26 +285,29 @@ impl Loaded {
     }
 }
 
-fn read_snapshot(disk: &mut dyn Disk, now: DateTime<Utc>) -> Result<(State, u64, Found)> {
-    let cannot = |disk: &dyn Disk, error: &io::Error| failed(disk, &Name::Snapshot, error);
+fn read_snapshot(
+    disk: &mut dyn Storage,
+    now: DateTime<Utc>,
+) -> Result<(State, u64, SnapshotStatus)> {
+    let cannot = |disk: &dyn Storage, error: &io::Error| failed(disk, &StateFile::Snapshot, error);
     let octets = disk
-        .read(&Name::Snapshot)
+        .read(&StateFile::Snapshot)
         .map_err(|error| cannot(disk, &error))?;
     let Some(octets) = octets else {
-        return Ok((State::default(), 0, Found::Nothing));
+        return Ok((State::default(), 0, SnapshotStatus::Nothing));
     };
     match snapshot::read(&octets, now) {
-        Ok((state, serial)) => Ok((state, serial, Found::Snapshot)),
-        Err(Unreadable::Newer(version)) => Err(Error::new(
-            Kind::Config,
-            disk.path(&Name::Snapshot).display(),
+        Ok((state, serial)) => Ok((state, serial, SnapshotStatus::Snapshot)),
+        Err(SnapshotError::Newer(version)) => Err(Error::new(
+            ErrorKind::Config,
+            disk.path(&StateFile::Snapshot).display(),
             format!("this state is of version {version}, written by a later release"),
         )
         .remedy("use that release, or another --state-file")),
-        Err(Unreadable::Garbage(why)) => {
+        Err(SnapshotError::Garbage(why)) => {
             let state =
                 start_anew(disk, &octets, &why, now).map_err(|error| cannot(disk, &error))?;
-            Ok((state, 0, Found::Unreadable))
+            Ok((state, 0, SnapshotStatus::Unreadable))
         }
     }
 }
@@ -313,20 +316,20 @@ fn read_snapshot(disk: &mut dyn Disk, now: DateTime<Utc>) -> Result<(State, u64,
 /// is cut short here finds it again. What it knew is lost, so Gmail will be asked for everything of
 /// the last days: `last_sync` makes the pass by date reach back far enough.
 fn start_anew(
-    disk: &mut dyn Disk,
+    disk: &mut dyn Storage,
     octets: &[u8],
     why: &str,
     now: DateTime<Utc>,
 ) -> io::Result<State> {
-    let written = disk.modified(&Name::Snapshot)?;
-    let aside = Name::Unreadable(now.format("%Y%m%dT%H%M%SZ").to_string());
+    let written = disk.modified(&StateFile::Snapshot)?;
+    let aside = StateFile::Unreadable(now.format("%Y%m%dT%H%M%SZ").to_string());
     disk.create(&aside)?;
     disk.append(&aside, octets)?;
     disk.sync(&aside)?;
     log::error!(
         "{}: cannot be read as a state ({}); kept as {}; what arrived in the last days is looked up at Gmail",
-        disk.path(&Name::Snapshot).display(),
-        Foreign::new(why),
+        disk.path(&StateFile::Snapshot).display(),
+        Untrusted::new(why),
         disk.path(&aside).display(),
     );
     // A pass by date reaches back two days more than it is told.
@@ -345,44 +348,44 @@ fn replay(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
         .map_while(|line| line.strip_suffix(b"\n"));
     let head = lines
         .next()
-        .and_then(|line| serde_json::from_slice::<Head>(line).ok());
+        .and_then(|line| serde_json::from_slice::<JournalHeader>(line).ok());
     let events = lines
         .map_while(|line| serde_json::from_slice(line).ok())
         .take(if head.is_some() { usize::MAX } else { 0 });
     (head.map(|head| head.serial), events)
 }
 
-fn failed(disk: &dyn Disk, name: &Name, error: &io::Error) -> Error {
-    Error::new(Kind::Disk, disk.path(name).display(), error)
+fn failed(disk: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Disk, disk.path(name).display(), error)
         .during("keeping the state")
         .remedy("make it readable and writable, with space left on the disk")
 }
 
 /// Hides every way of writing.
-struct ReadOnly<'a>(&'a mut dyn Disk);
+struct ReadOnlyStorage<'a>(&'a mut dyn Storage);
 
-impl Disk for ReadOnly<'_> {
-    fn read(&mut self, name: &Name) -> io::Result<Option<Vec<u8>>> {
+impl Storage for ReadOnlyStorage<'_> {
+    fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
         self.0.read(name)
     }
 
-    fn modified(&mut self, name: &Name) -> io::Result<DateTime<Utc>> {
+    fn modified(&mut self, name: &StateFile) -> io::Result<DateTime<Utc>> {
         self.0.modified(name)
     }
 
-    fn create(&mut self, _: &Name) -> io::Result<()> {
+    fn create(&mut self, _: &StateFile) -> io::Result<()> {
         Ok(())
     }
 
-    fn append(&mut self, _: &Name, _: &[u8]) -> io::Result<()> {
+    fn append(&mut self, _: &StateFile, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
 
-    fn sync(&mut self, _: &Name) -> io::Result<()> {
+    fn sync(&mut self, _: &StateFile) -> io::Result<()> {
         Ok(())
     }
 
-    fn rename(&mut self, _: &Name, _: &Name) -> io::Result<()> {
+    fn rename(&mut self, _: &StateFile, _: &StateFile) -> io::Result<()> {
         Ok(())
     }
 
@@ -390,7 +393,7 @@ impl Disk for ReadOnly<'_> {
         Ok(())
     }
 
-    fn path(&self, name: &Name) -> std::path::PathBuf {
+    fn path(&self, name: &StateFile) -> std::path::PathBuf {
         self.0.path(name)
     }
 }

@@ -8,15 +8,18 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Account, Cursor, DatePass, GmailMemory, Known, Parked, Refused, SourceMemory, State};
 use crate::message::{Digest, MessageId, Uid, UidSet};
+use crate::state::{
+    AccountNames, Cursor, DatePass, GmailState, KnownMessage, ParkedMessage, RefusedMessage,
+    SourceState, State,
+};
 
 /// The version that this program writes; the original writes none, which counts as 1.
 const VERSION: u64 = 2;
 
 /// Why a snapshot could not be read.
 #[derive(Debug)]
-pub(super) enum Unreadable {
+pub(super) enum SnapshotError {
     /// It is of a later version of this program.
     Newer(u64),
     /// It is not a snapshot: where and why.
@@ -25,11 +28,11 @@ pub(super) enum Unreadable {
 
 /// A snapshot as it is written.
 #[derive(Serialize)]
-struct Written<'a> {
+struct SnapshotOut<'a> {
     version: u64,
     serial: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<&'a Account>,
+    account: Option<&'a AccountNames>,
     last_sync: Option<String>,
     last_source_uid: u32,
     cursor: Option<&'a Cursor>,
@@ -37,23 +40,23 @@ struct Written<'a> {
     date_pass: Option<&'a DatePass>,
     synced_message_ids: BTreeMap<&'a MessageId, String>,
     digests: BTreeMap<&'a MessageId, &'a [Digest]>,
-    parked: &'a BTreeMap<Uid, Parked>,
-    refused: &'a BTreeMap<String, Refused>,
-    source: &'a SourceMemory,
-    gmail: &'a GmailMemory,
+    parked: &'a BTreeMap<Uid, ParkedMessage>,
+    refused: &'a BTreeMap<String, RefusedMessage>,
+    source: &'a SourceState,
+    gmail: &'a GmailState,
     #[serde(flatten)]
     foreign: &'a Map<String, Value>,
 }
 
 /// A snapshot as it may be found.
 #[derive(Deserialize)]
-struct Found {
+struct SnapshotIn {
     #[serde(default)]
     version: Option<u64>,
     #[serde(default)]
     serial: u64,
     #[serde(default)]
-    account: Option<Account>,
+    account: Option<AccountNames>,
     #[serde(default)]
     last_sync: Option<String>,
     #[serde(default)]
@@ -65,59 +68,59 @@ struct Found {
     #[serde(default)]
     date_pass: Option<DatePass>,
     #[serde(default)]
-    synced_message_ids: Ids,
+    synced_message_ids: SyncedIds,
     #[serde(default)]
     digests: HashMap<String, Vec<Digest>>,
     #[serde(default)]
-    parked: BTreeMap<Uid, Parked>,
+    parked: BTreeMap<Uid, ParkedMessage>,
     #[serde(default)]
-    refused: BTreeMap<String, Refused>,
+    refused: BTreeMap<String, RefusedMessage>,
     #[serde(default)]
-    source: SourceMemory,
+    source: SourceState,
     #[serde(default)]
-    gmail: GmailMemory,
+    gmail: GmailState,
     #[serde(flatten)]
     foreign: Map<String, Value>,
 }
 
 /// The ids in the forms that the original ever wrote: a list, or a map to a time or null.
 #[derive(Default)]
-struct Ids(Vec<(String, Time)>);
+struct SyncedIds(Vec<(String, LenientTime)>);
 
 /// A time in a form that the original ever wrote; `None` for anything else.
-struct Time(Option<DateTime<Utc>>);
+struct LenientTime(Option<DateTime<Utc>>);
 
 // Read by hand: derived code would build every id twice, and a run with nothing new does little
 // else than read the state.
-impl<'de> Deserialize<'de> for Ids {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ids, D::Error> {
+impl<'de> Deserialize<'de> for SyncedIds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SyncedIds, D::Error> {
         struct Forms;
 
         impl<'de> Visitor<'de> for Forms {
-            type Value = Ids;
+            type Value = SyncedIds;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of ids, or a map from id to time")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Ids, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SyncedIds, A::Error> {
                 let mut ids = Vec::new();
                 while let Some(id) = list.next_element()? {
-                    ids.push((id, Time(None)));
+                    ids.push((id, LenientTime(None)));
                 }
-                Ok(Ids(ids))
+                Ok(SyncedIds(ids))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ids, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SyncedIds, A::Error> {
                 let mut ids = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     ids.push(entry);
                 }
-                Ok(Ids(ids))
+                Ok(SyncedIds(ids))
             }
 
-            fn visit_unit<E>(self) -> Result<Ids, E> {
-                Ok(Ids::default())
+            fn visit_unit<E>(self) -> Result<SyncedIds, E> {
+                Ok(SyncedIds::default())
             }
         }
 
@@ -125,39 +128,39 @@ impl<'de> Deserialize<'de> for Ids {
     }
 }
 
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+impl<'de> Deserialize<'de> for LenientTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LenientTime, D::Error> {
         struct AnyForm;
 
         impl Visitor<'_> for AnyForm {
-            type Value = Time;
+            type Value = LenientTime;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a time")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Time, E> {
-                Ok(Time(parse_time(text)))
+            fn visit_str<E>(self, text: &str) -> Result<LenientTime, E> {
+                Ok(LenientTime(parse_time(text)))
             }
 
-            fn visit_unit<E>(self) -> Result<Time, E> {
-                Ok(Time(None))
+            fn visit_unit<E>(self) -> Result<LenientTime, E> {
+                Ok(LenientTime(None))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Time, E> {
-                Ok(Time(None))
+            fn visit_bool<E>(self, _: bool) -> Result<LenientTime, E> {
+                Ok(LenientTime(None))
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Time, E> {
-                Ok(Time(None))
+            fn visit_u64<E>(self, _: u64) -> Result<LenientTime, E> {
+                Ok(LenientTime(None))
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Time, E> {
-                Ok(Time(None))
+            fn visit_i64<E>(self, _: i64) -> Result<LenientTime, E> {
+                Ok(LenientTime(None))
             }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Time, E> {
-                Ok(Time(None))
+            fn visit_f64<E>(self, _: f64) -> Result<LenientTime, E> {
+                Ok(LenientTime(None))
             }
         }
 
@@ -168,7 +171,7 @@ impl<'de> Deserialize<'de> for Time {
 /// The snapshot of a state, under its serial number.
 pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
     let ids = state.known.iter();
-    let written = Written {
+    let written = SnapshotOut {
         version: VERSION,
         serial,
         account: state.account.as_ref(),
@@ -196,14 +199,16 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Reads a snapshot: the state and its serial number. Ids without a time count from `now`.
-pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Unreadable> {
-    let found: Found = match serde_json::from_slice(octets) {
+/// Reads a snapshot: the state and its serial number. SyncedIds without a time count from `now`.
+pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), SnapshotError> {
+    let found: SnapshotIn = match serde_json::from_slice(octets) {
         Ok(found) => found,
-        Err(error) => return Err(newer(octets).unwrap_or(Unreadable::Garbage(error.to_string()))),
+        Err(error) => {
+            return Err(newer(octets).unwrap_or(SnapshotError::Garbage(error.to_string())));
+        }
     };
     if let Some(newer) = found.version.filter(|version| *version > VERSION) {
-        return Err(Unreadable::Newer(newer));
+        return Err(SnapshotError::Newer(newer));
     }
     let original_mark = found.last_source_uid.as_ref().and_then(Value::as_u64);
     let state = State {
@@ -227,26 +232,26 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Un
 }
 
 /// What cannot be read may be of a later version, which may have other shapes.
-fn newer(octets: &[u8]) -> Option<Unreadable> {
+fn newer(octets: &[u8]) -> Option<SnapshotError> {
     #[derive(Deserialize)]
     struct Version {
         version: u64,
     }
     let Version { version } = serde_json::from_slice(octets).ok()?;
-    (version > VERSION).then_some(Unreadable::Newer(version))
+    (version > VERSION).then_some(SnapshotError::Newer(version))
 }
 
 fn known(
-    Ids(ids): Ids,
+    SyncedIds(ids): SyncedIds,
     mut digests: HashMap<String, Vec<Digest>>,
     now: DateTime<Utc>,
-) -> HashMap<MessageId, Known> {
+) -> HashMap<MessageId, KnownMessage> {
     let mut known = HashMap::with_capacity(ids.len());
-    for (text, Time(at)) in ids {
+    for (text, LenientTime(at)) in ids {
         let digests = digests.remove(&text).unwrap_or_default();
         let at = at.map_or(now, |at| at.min(now));
         if let Some(id) = MessageId::from_field(&text) {
-            known.insert(id, Known { at, digests });
+            known.insert(id, KnownMessage { at, digests });
         }
     }
     known

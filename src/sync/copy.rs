@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::engine::Engine;
-use super::plan::{self, Manner, Verdict};
-use super::{Fetched, Holding, Question, Reach, Terms};
 use crate::error::Result;
 use crate::message::{Digest, HeaderDigest, Identity, Listed, MessageId, Uid, UidSet};
-use crate::state::{Event, Parked};
+use crate::state::{Event, ParkedMessage};
+use crate::sync::engine::Engine;
+use crate::sync::plan::{IdentityDecision, SelectedBy};
+use crate::sync::{Fetched, LookupQuery, LookupResult, SearchScope, TargetStatus, plan};
 
 /// A group has at most this many messages…
 pub(super) const GROUP_MESSAGES: usize = 10;
@@ -16,14 +16,14 @@ pub(super) const GROUP_MESSAGES: usize = 10;
 const GROUP_OCTETS: u64 = 8 * 1024 * 1024;
 
 /// A listed message and what is to be done with it.
-pub(super) struct Candidate {
+pub(super) struct PlannedMessage {
     pub listed: Listed,
-    pub verdict: Verdict,
+    pub verdict: IdentityDecision,
 }
 
 impl Engine<'_> {
     /// Copies what is listed, as far as it is not known and Gmail does not have it.
-    pub fn copy(&mut self, listed: Vec<Listed>, manner: Manner) -> Result<()> {
+    pub fn copy(&mut self, listed: Vec<Listed>, manner: SelectedBy) -> Result<()> {
         let mut queue: VecDeque<Listed> = listed.into();
         while !queue.is_empty() {
             let group = self.take_group(&mut queue, manner)?;
@@ -36,9 +36,9 @@ impl Engine<'_> {
     pub fn take_group(
         &mut self,
         queue: &mut VecDeque<Listed>,
-        manner: Manner,
-    ) -> Result<Vec<Candidate>> {
-        let mut group: Vec<Candidate> = Vec::new();
+        manner: SelectedBy,
+    ) -> Result<Vec<PlannedMessage>> {
+        let mut group: Vec<PlannedMessage> = Vec::new();
         let mut octets = 0;
         let mut known = UidSet::default();
         while let Some(listed) = queue.front() {
@@ -60,10 +60,10 @@ impl Engine<'_> {
                 continue;
             }
             match plan::verdict(self.store.state(), &listed, manner) {
-                Verdict::Known => known.insert(listed.uid),
+                IdentityDecision::Known => known.insert(listed.uid),
                 verdict => {
                     octets += listed.size;
-                    group.push(Candidate { listed, verdict });
+                    group.push(PlannedMessage { listed, verdict });
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Engine<'_> {
         let read = before
             .and_then(|before| before.digest)
             .filter(|digest| digest.body.is_some());
-        let parked = Parked {
+        let parked = ParkedMessage {
             id: Some(id),
             date: listed.internal_date,
             digest: read.or(Some(digest)),
@@ -149,7 +149,7 @@ impl Engine<'_> {
         Ok(true)
     }
 
-    fn copy_group(&mut self, group: Vec<Candidate>) -> Result<()> {
+    fn copy_group(&mut self, group: Vec<PlannedMessage>) -> Result<()> {
         if group.is_empty() {
             return Ok(());
         }
@@ -165,14 +165,18 @@ impl Engine<'_> {
         self.send(read, terms)
     }
 
-    fn refuse_too_large(&mut self, group: Vec<Candidate>, terms: Terms) -> Result<Vec<Candidate>> {
+    fn refuse_too_large(
+        &mut self,
+        group: Vec<PlannedMessage>,
+        terms: TargetStatus,
+    ) -> Result<Vec<PlannedMessage>> {
         let Some(limit) = terms.append_limit else {
             return Ok(group);
         };
         let (fitting, large): (Vec<_>, Vec<_>) = group
             .into_iter()
             .partition(|candidate| candidate.listed.size <= limit);
-        for Candidate { listed, .. } in large {
+        for PlannedMessage { listed, .. } in large {
             self.progress.settled(0);
             self.refuse(
                 listed.uid,
@@ -184,12 +188,12 @@ impl Engine<'_> {
     }
 
     /// Asks Gmail which of the group it has, and gives back what must be read.
-    fn ask(&mut self, group: Vec<Candidate>) -> Result<Vec<Candidate>> {
+    fn ask(&mut self, group: Vec<PlannedMessage>) -> Result<Vec<PlannedMessage>> {
         let holdings = self.holdings(&group)?;
         let mut wanted = Vec::new();
         for (candidate, holding) in group.into_iter().zip(holdings) {
             match (candidate.verdict, holding) {
-                (Verdict::Ask(_, if_absent), Some(holding))
+                (IdentityDecision::Ask(_, if_absent), Some(holding))
                     if !plan::must_deliver(holding, if_absent) =>
                 {
                     self.settle_there(candidate.listed, holding)?;
@@ -202,15 +206,17 @@ impl Engine<'_> {
 
     /// Settles what Gmail has, or had: what the original delivered and the reader deleted for good
     /// is remembered, too, with the header that it is now seen to have.
-    fn settle_there(&mut self, listed: Listed, holding: Holding) -> Result<()> {
+    fn settle_there(&mut self, listed: Listed, holding: LookupResult) -> Result<()> {
         let Listed {
             uid,
             identity: Identity { id, header },
             ..
         } = listed;
         match holding {
-            Holding::Held => self.report.found += 1,
-            Holding::Other | Holding::Absent | Holding::Unclear => self.report.known += 1,
+            LookupResult::Held => self.report.found += 1,
+            LookupResult::Other | LookupResult::Absent | LookupResult::Unclear => {
+                self.report.known += 1
+            }
         }
         self.progress.settled(0);
         let Some(id) = id else {
@@ -219,7 +225,7 @@ impl Engine<'_> {
             });
         };
         match holding {
-            Holding::Held => log::info!("{id} (uid {uid}) is at gmail already"),
+            LookupResult::Held => log::info!("{id} (uid {uid}) is at gmail already"),
             _ => log::info!("{id} (uid {uid}) was delivered before, and is gone at gmail"),
         }
         let digest = Digest { header, body: None };
@@ -233,12 +239,12 @@ impl Engine<'_> {
     }
 
     /// What Gmail answers for each of the group; `None` where it need not be asked.
-    pub fn holdings(&mut self, group: &[Candidate]) -> Result<Vec<Option<Holding>>> {
-        let questions: Vec<Question> = group
+    pub fn holdings(&mut self, group: &[PlannedMessage]) -> Result<Vec<Option<LookupResult>>> {
+        let questions: Vec<LookupQuery> = group
             .iter()
-            .filter_map(|Candidate { listed, verdict }| match verdict {
-                Verdict::Ask(reach, _) => Some(question(listed, *reach)),
-                Verdict::Known | Verdict::ReadToDecide => None,
+            .filter_map(|PlannedMessage { listed, verdict }| match verdict {
+                IdentityDecision::Ask(reach, _) => Some(question(listed, *reach)),
+                IdentityDecision::Known | IdentityDecision::ReadToDecide => None,
             })
             .collect();
         let mut answers = if questions.is_empty() {
@@ -249,15 +255,15 @@ impl Engine<'_> {
         Ok(group
             .iter()
             .map(|candidate| match candidate.verdict {
-                Verdict::Ask(..) => Some(answers.next().unwrap_or(Holding::Absent)),
-                Verdict::Known | Verdict::ReadToDecide => None,
+                IdentityDecision::Ask(..) => Some(answers.next().unwrap_or(LookupResult::Absent)),
+                IdentityDecision::Known | IdentityDecision::ReadToDecide => None,
             })
             .collect())
     }
 
     /// Reads the octets of a group. A group that cannot be read is read one by one; what cannot be
     /// read twice is parked, and so is what the server lists and does not give.
-    fn read(&mut self, wanted: Vec<Candidate>) -> Result<Vec<(Candidate, Vec<u8>)>> {
+    fn read(&mut self, wanted: Vec<PlannedMessage>) -> Result<Vec<(PlannedMessage, Vec<u8>)>> {
         let uids: Vec<Uid> = wanted
             .iter()
             .map(|candidate| candidate.listed.uid)
@@ -308,12 +314,12 @@ impl Engine<'_> {
         let before = self.store.state().parked.get(&listed.uid).cloned();
         let why = format!("the source cannot give it: {why}");
         let parked = match before {
-            Some(before) => Parked {
+            Some(before) => ParkedMessage {
                 tries: before.tries + 1,
                 why,
                 ..before
             },
-            None => Parked {
+            None => ParkedMessage {
                 id: listed.identity.id,
                 date: listed.internal_date,
                 digest: Some(Digest {
@@ -333,8 +339,8 @@ impl Engine<'_> {
 }
 
 /// The question whether Gmail has a listed message.
-fn question(listed: &Listed, reach: Reach) -> Question {
-    Question {
+fn question(listed: &Listed, reach: SearchScope) -> LookupQuery {
+    LookupQuery {
         uid: listed.uid,
         identity: listed.identity.clone(),
         reach,
@@ -350,7 +356,7 @@ fn name_of(twin: Option<Uid>) -> String {
     }
 }
 
-fn has_twin(group: &[Candidate], listed: &Listed) -> bool {
+fn has_twin(group: &[PlannedMessage], listed: &Listed) -> bool {
     let is_same = |other: &Identity| other.id.is_some() && *other == listed.identity;
     group
         .iter()

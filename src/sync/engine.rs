@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::plan::{self, Begun, Due, Manner};
-use super::{Pass, Progress, Report, Search, Settings, Source, Target};
-use crate::error::{Kind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::message::{Digest, Listed, Mailbox, MessageId, Uid, UidSet};
-use crate::state::journal::Store;
-use crate::state::{Cursor, DatePass, Event, Parked, retry_step};
+use crate::state::journal::StateStore;
+use crate::state::{Cursor, DatePass, Event, ParkedMessage, retry_step};
+use crate::sync::plan::{DatePassStart, Due, SelectedBy};
+use crate::sync::{Pass, PassOptions, PassReport, Progress, Source, SourceSearch, Target, plan};
 
 /// One FETCH lists this many messages.
 pub(super) const PAGE: usize = 500;
@@ -24,16 +24,16 @@ const SYNCED_STEP: TimeDelta = TimeDelta::hours(1);
 pub(super) struct Engine<'a> {
     pub source: &'a mut dyn Source,
     pub target: &'a mut dyn Target,
-    pub store: &'a mut Store,
-    pub settings: &'a Settings,
+    pub store: &'a mut StateStore,
+    pub settings: &'a PassOptions,
     pub progress: &'a mut dyn Progress,
     pub now: &'a dyn Fn() -> DateTime<Utc>,
-    pub report: Report,
+    pub report: PassReport,
     /// Submitted, and their outcome is not known yet.
     pub in_flight: HashMap<Uid, InFlight>,
     /// Sent once with the answer lost, and now known not to have been stored.
     pub not_stored: HashSet<Uid>,
-    frontier: Option<Frontier>,
+    frontier: Option<CursorAdvance>,
     pub parked_in_a_row: u32,
     pub since_checkpoint: usize,
 }
@@ -44,13 +44,13 @@ pub(super) struct InFlight {
     pub digest: Digest,
     pub octets: u64,
     /// How it stands until its outcome is known.
-    pub intent: Parked,
+    pub intent: ParkedMessage,
     /// How it stood before, if it was parked.
-    pub before: Option<Parked>,
+    pub before: Option<ParkedMessage>,
 }
 
 /// How far everything above the cursor is settled or parked.
-struct Frontier {
+struct CursorAdvance {
     cursor: Cursor,
     /// What is due, ascending, of which the first `passed` are dealt with.
     due: Vec<Uid>,
@@ -76,7 +76,7 @@ impl<'a> Engine<'a> {
             settings,
             progress,
             now,
-            report: Report::default(),
+            report: PassReport::default(),
             in_flight: HashMap::new(),
             not_stored: HashSet::new(),
             frontier: None,
@@ -86,10 +86,13 @@ impl<'a> Engine<'a> {
     }
 
     /// Does the pass. Whatever happens, every message submitted has its outcome recorded.
-    pub fn run(mut self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<Report> {
+    pub fn run(mut self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassReport> {
         let done = self.pass(mailbox, started);
         // After an error of the disk nothing can be recorded; the intents stand there already.
-        if done.as_ref().is_err_and(|error| error.kind() == Kind::Disk) {
+        if done
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Disk)
+        {
             let _ = self.target.finish();
             return done.map(|()| self.report);
         }
@@ -110,11 +113,11 @@ impl<'a> Engine<'a> {
         // A pass by date that was cut short considers what was there when it began; what came
         // later is above the cursor that it leaves.
         let mut last = self.round(mailbox)?;
-        if last == Round::ByDate {
+        if last == RoundResult::ByDate {
             last = self.round(mailbox)?;
         }
         let age = self.store.state().last_sync.map(|last| started - last);
-        if last == Round::Unfinished {
+        if last == RoundResult::Unfinished {
             return Ok(());
         }
         if self.store.has_news()
@@ -125,7 +128,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn round(&mut self, mailbox: &Mailbox) -> Result<Round> {
+    fn round(&mut self, mailbox: &Mailbox) -> Result<RoundResult> {
         let now = (self.now)();
         let plan = plan::due(
             self.store.state(),
@@ -136,28 +139,32 @@ impl<'a> Engine<'a> {
         );
         self.look_up_uncertain(&plan.parked)?;
         let round = match plan.due {
-            Due::Nothing => Round::Last,
+            Due::Nothing => RoundResult::Last,
             Due::Between(first, last) => {
                 self.copy_between(mailbox, first, last)?;
-                Round::Last
+                RoundResult::Last
             }
             Due::ByDate(pass, begun) => {
-                if begun == Begun::Now {
+                if begun == DatePassStart::Now {
                     self.begin(&pass)?;
                 }
                 self.copy_by_date(mailbox, &pass)?;
-                Round::ByDate
+                RoundResult::ByDate
             }
         };
         self.retry_parked()?;
         self.finish()?;
         match round {
-            Round::ByDate => self.end_date_pass()?,
-            Round::Last | Round::Unfinished => self.raise_cursor()?,
+            RoundResult::ByDate => self.end_date_pass()?,
+            RoundResult::Last | RoundResult::Unfinished => self.raise_cursor()?,
         }
         self.frontier = None;
         let is_open = self.store.state().date_pass.is_some();
-        Ok(if is_open { Round::Unfinished } else { round })
+        Ok(if is_open {
+            RoundResult::Unfinished
+        } else {
+            round
+        })
     }
 
     /// Copies what lies above the cursor.
@@ -171,18 +178,23 @@ impl<'a> Engine<'a> {
         } else {
             let mut range = UidSet::default();
             range.insert_range(first, last);
-            self.source.search(&Search::Uids(range))?
+            self.source.search(&SourceSearch::Uids(range))?
         };
         let due: Vec<Uid> = due
             .into_iter()
             .filter(|uid| first <= *uid && *uid <= last)
             .collect();
-        self.frontier = self.store.state().cursor.clone().map(|cursor| Frontier {
-            cursor,
-            due: due.clone(),
-            passed: 0,
-            last,
-        });
+        self.frontier = self
+            .store
+            .state()
+            .cursor
+            .clone()
+            .map(|cursor| CursorAdvance {
+                cursor,
+                due: due.clone(),
+                passed: 0,
+                last,
+            });
         let todo: Vec<Uid> = due
             .into_iter()
             .filter(|uid| !self.store.state().has_dealt_with(*uid))
@@ -192,7 +204,7 @@ impl<'a> Engine<'a> {
             let listed = self.list(page)?;
             left -= page.len();
             self.announce(left, &listed);
-            self.copy(listed, Manner::New)?;
+            self.copy(listed, SelectedBy::New)?;
         }
         Ok(())
     }
@@ -200,7 +212,7 @@ impl<'a> Engine<'a> {
     fn begin(&mut self, pass: &DatePass) -> Result<()> {
         log::info!(
             "{}: copying what arrived since {}",
-            crate::foreign::Foreign::new(&self.settings.source),
+            crate::untrusted::Untrusted::new(&self.settings.source),
             pass.since.format("%Y-%m-%d %H:%M UTC")
         );
         self.store.record(Event::DatePass(pass.clone()))?;
@@ -213,10 +225,11 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         let strays = self.strays().to_vec();
-        let mut asked: UidSet = self.search_below(&Search::Since(plan::ask_since(pass)), pass)?;
+        let mut asked: UidSet =
+            self.search_below(&SourceSearch::Since(plan::ask_since(pass)), pass)?;
         let since = asked.clone();
         for day in plan::ask_on(strays.iter()) {
-            self.search_below(&Search::On(day), pass)?
+            self.search_below(&SourceSearch::On(day), pass)?
                 .iter()
                 .for_each(|uid| asked.insert(uid));
         }
@@ -232,7 +245,7 @@ impl<'a> Engine<'a> {
                 .retain(|listed| since.contains(listed.uid) && plan::is_late_enough(pass, listed));
             left -= page.len();
             self.announce(left, &listed);
-            self.copy(listed, Manner::ByDate)?;
+            self.copy(listed, SelectedBy::ByDate)?;
         }
         Ok(())
     }
@@ -245,7 +258,7 @@ impl<'a> Engine<'a> {
         self.target.expects(backlog, oldest.min());
     }
 
-    fn search_below(&mut self, search: &Search, pass: &DatePass) -> Result<UidSet> {
+    fn search_below(&mut self, search: &SourceSearch, pass: &DatePass) -> Result<UidSet> {
         let found = self.source.search(search)?;
         Ok(found
             .into_iter()
@@ -275,7 +288,7 @@ impl<'a> Engine<'a> {
         }
         let there = self
             .source
-            .search(&Search::Uids(uids.iter().copied().collect()))?;
+            .search(&SourceSearch::Uids(uids.iter().copied().collect()))?;
         let gone: UidSet = uids
             .iter()
             .copied()
@@ -297,7 +310,7 @@ impl<'a> Engine<'a> {
         let tries = before.as_ref().map_or(0, |before| before.tries) + 1;
         let why = "the source says that it is there, and nothing else of it";
         log::warn!("uid {uid} parked: {why}");
-        let parked = before.unwrap_or(Parked {
+        let parked = before.unwrap_or(ParkedMessage {
             id: None,
             date: None,
             digest: None,
@@ -310,7 +323,7 @@ impl<'a> Engine<'a> {
         self.report.parked += 1;
         self.store.record(Event::Parked {
             uid,
-            parked: Parked {
+            parked: ParkedMessage {
                 tries,
                 retry_after: now + retry_step(tries),
                 why: why.to_owned(),
@@ -364,7 +377,7 @@ impl<'a> Engine<'a> {
 
 /// What a round was, and so whether another follows.
 #[derive(PartialEq, Eq)]
-enum Round {
+enum RoundResult {
     /// By date, and it came to its end: what came later is above its cursor.
     ByDate,
     /// By date, and something must be waited for.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
-use super::{Holding, Reach};
 use crate::message::{Digest, Listed, Mailbox, Uid};
-use crate::state::{Cursor, DatePass, Knowledge, Parked, State};
+use crate::state::{Cursor, DatePass, Knowledge, ParkedMessage, State};
+use crate::sync::{LookupResult, SearchScope};
 
 /// A pass by date reaches back this far beyond the last pass that came to its end: the clocks of
 /// two machines and a day's end in another time zone lie in between.
@@ -20,7 +20,7 @@ const BEFORE_MAIL: DateTime<Utc> = DateTime::UNIX_EPOCH;
 pub(super) struct Plan {
     /// Which messages it must look at.
     pub due: Due,
-    /// Parked messages whose time has come.
+    /// ParkedMessage messages whose time has come.
     pub parked: Vec<Uid>,
 }
 
@@ -32,12 +32,12 @@ pub(super) enum Due {
     /// Those from the first to the second UID.
     Between(Uid, Uid),
     /// Those that this pass by date considers; a new one must be recorded first.
-    ByDate(DatePass, Begun),
+    ByDate(DatePass, DatePassStart),
 }
 
 /// Whether a pass by date stands in the state already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begun {
+pub(super) enum DatePassStart {
     /// It was cut short and goes on.
     Before,
     /// It begins.
@@ -54,17 +54,17 @@ pub(super) fn due(
 ) -> Plan {
     let due = match (&state.date_pass, &state.cursor) {
         (Some(pass), _) if goes_on(pass, state, mailbox, source) => {
-            Due::ByDate(pass.clone(), Begun::Before)
+            Due::ByDate(pass.clone(), DatePassStart::Before)
         }
         (None, Some(cursor)) if holds(cursor, state, mailbox, source) => above(cursor, mailbox),
         _ => Due::ByDate(
             begin(state, mailbox, source, first_run_days, now),
-            Begun::Now,
+            DatePassStart::Now,
         ),
     };
     // In a new pass by date the UIDs of parked messages count no longer.
     let parked = match due {
-        Due::ByDate(_, Begun::Now) => Vec::new(),
+        Due::ByDate(_, DatePassStart::Now) => Vec::new(),
         _ => state
             .parked
             .iter()
@@ -131,7 +131,7 @@ pub(super) fn ask_since(pass: &DatePass) -> NaiveDate {
 }
 
 /// The days to ask ON for, so that what was parked is found: its day, and the days next to it.
-pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a Parked>) -> BTreeSet<NaiveDate> {
+pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a ParkedMessage>) -> BTreeSet<NaiveDate> {
     let days = strays
         .filter_map(|stray| stray.date)
         .map(|date| date.date_naive());
@@ -156,7 +156,7 @@ pub(super) fn is_late_enough(pass: &DatePass, listed: &Listed) -> bool {
 
 /// How a message came to be looked at: by its place above the cursor, or by the day of its arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum SelectedBy {
     /// Its UID is above the cursor, or it was parked: it is new in the mailbox.
     New,
     /// A pass by date found it: it may have been delivered under another UID.
@@ -165,13 +165,13 @@ pub(super) enum Manner {
 
 /// What is to be done with a listed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum IdentityDecision {
     /// Nothing: it was delivered.
     Known,
     /// It must be read; its body tells whether it was delivered.
     ReadToDecide,
     /// Gmail must be asked.
-    Ask(Reach, IfAbsent),
+    Ask(SearchScope, IfAbsent),
 }
 
 /// What is to be done if Gmail has nothing under the id of a message.
@@ -184,19 +184,23 @@ pub(super) enum IfAbsent {
 }
 
 /// Decides by what is known of a message's identity.
-pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict {
+pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> IdentityDecision {
     let reach = match manner {
-        Manner::New => Reach::AllMail,
-        Manner::ByDate => Reach::Everywhere,
+        SelectedBy::New => SearchScope::AllMail,
+        SelectedBy::ByDate => SearchScope::Everywhere,
     };
-    let ask = Verdict::Ask(reach, IfAbsent::Deliver);
+    let ask = IdentityDecision::Ask(reach, IfAbsent::Deliver);
     let Some(id) = &listed.identity.id else {
         return ask;
     };
     match (state.knows(id), manner) {
         (Knowledge::Unknown, _) => ask,
-        (Knowledge::IdOnly, Manner::ByDate) => Verdict::Ask(Reach::Everywhere, IfAbsent::Leave),
-        (Knowledge::IdOnly, Manner::New) => Verdict::Ask(Reach::Everywhere, IfAbsent::Deliver),
+        (Knowledge::IdOnly, SelectedBy::ByDate) => {
+            IdentityDecision::Ask(SearchScope::Everywhere, IfAbsent::Leave)
+        }
+        (Knowledge::IdOnly, SelectedBy::New) => {
+            IdentityDecision::Ask(SearchScope::Everywhere, IfAbsent::Deliver)
+        }
         (Knowledge::Digests(digests), manner) => {
             let same: Vec<&Digest> = digests
                 .iter()
@@ -204,25 +208,26 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: Manner) -> Verdict
                 .collect();
             // In a pass by date it has another UID than it had, and is the same all the same; unless
             // this very pass has delivered one like it.
-            let moved = manner == Manner::ByDate && !state.delivered_in_this_pass(id);
+            let moved = manner == SelectedBy::ByDate && !state.delivered_in_this_pass(id);
             if same.is_empty() {
                 // One like it may be what the original delivered under this id, of which the
                 // state tells no more once another was delivered: the reader may have deleted it.
-                Verdict::Ask(Reach::Everywhere, IfAbsent::Deliver)
+                IdentityDecision::Ask(SearchScope::Everywhere, IfAbsent::Deliver)
             } else if moved || same.iter().any(|digest| digest.body.is_none()) {
-                Verdict::Known
+                IdentityDecision::Known
             } else {
-                Verdict::ReadToDecide
+                IdentityDecision::ReadToDecide
             }
         }
     }
 }
 
 /// Says whether a message must be delivered, given what Gmail answered.
-pub(super) fn must_deliver(holding: Holding, if_absent: IfAbsent) -> bool {
+pub(super) fn must_deliver(holding: LookupResult, if_absent: IfAbsent) -> bool {
     match (holding, if_absent) {
-        (Holding::Held, _) | (Holding::Absent, IfAbsent::Leave) => false,
-        (Holding::Other | Holding::Unclear, _) | (Holding::Absent, IfAbsent::Deliver) => true,
+        (LookupResult::Held, _) | (LookupResult::Absent, IfAbsent::Leave) => false,
+        (LookupResult::Other | LookupResult::Unclear, _)
+        | (LookupResult::Absent, IfAbsent::Deliver) => true,
     }
 }
 
@@ -270,8 +275,8 @@ mod tests {
         })
     }
 
-    fn parked(minutes: i64) -> Parked {
-        Parked {
+    fn parked(minutes: i64) -> ParkedMessage {
+        ParkedMessage {
             id: None,
             date: None,
             digest: None,
@@ -289,7 +294,7 @@ mod tests {
 
     fn since(due: &Due) -> DateTime<Utc> {
         match due {
-            Due::ByDate(pass, Begun::Now) => pass.since,
+            Due::ByDate(pass, DatePassStart::Now) => pass.since,
             other => panic!("{other:?}"),
         }
     }
@@ -373,7 +378,7 @@ mod tests {
         let begun = state([Event::DatePass(pass.clone())]);
         let later = now() + TimeDelta::days(3);
         let plan = super::due(&begun, &mailbox(7, 60), SOURCE, 7, later);
-        assert_eq!(plan.due, Due::ByDate(pass.clone(), Begun::Before));
+        assert_eq!(plan.due, Due::ByDate(pass.clone(), DatePassStart::Before));
         // In another mailbox it begins anew, and reaches back as far as it was to.
         let anew = super::due(&begun, &mailbox(8, 60), SOURCE, 7, later);
         assert_eq!(since(&anew.due), pass.since);
@@ -425,18 +430,28 @@ mod tests {
         let nothing = State::default();
         let delivered = state([done(SCAN, true)]);
         let held = state([done(SCAN, false)]);
-        let ask = |reach| Verdict::Ask(reach, IfAbsent::Deliver);
-        let (all_mail, everywhere) = (ask(Reach::AllMail), ask(Reach::Everywhere));
+        let ask = |reach| IdentityDecision::Ask(reach, IfAbsent::Deliver);
+        let (all_mail, everywhere) = (ask(SearchScope::AllMail), ask(SearchScope::Everywhere));
         let cases = [
-            (&nothing, SCAN, Manner::New, all_mail),
-            (&nothing, SCAN, Manner::ByDate, everywhere),
-            (&delivered, SCAN, Manner::New, Verdict::ReadToDecide),
-            (&delivered, SCAN, Manner::ByDate, Verdict::Known),
-            (&delivered, OTHER, Manner::New, everywhere),
-            (&delivered, OTHER, Manner::ByDate, everywhere),
-            (&held, SCAN, Manner::New, Verdict::Known),
-            (&held, OTHER, Manner::New, everywhere),
-            (&delivered, NAMELESS, Manner::New, all_mail),
+            (&nothing, SCAN, SelectedBy::New, all_mail),
+            (&nothing, SCAN, SelectedBy::ByDate, everywhere),
+            (
+                &delivered,
+                SCAN,
+                SelectedBy::New,
+                IdentityDecision::ReadToDecide,
+            ),
+            (
+                &delivered,
+                SCAN,
+                SelectedBy::ByDate,
+                IdentityDecision::Known,
+            ),
+            (&delivered, OTHER, SelectedBy::New, everywhere),
+            (&delivered, OTHER, SelectedBy::ByDate, everywhere),
+            (&held, SCAN, SelectedBy::New, IdentityDecision::Known),
+            (&held, OTHER, SelectedBy::New, everywhere),
+            (&delivered, NAMELESS, SelectedBy::New, all_mail),
         ];
         for (state, message, manner, expected) in cases {
             assert_eq!(
@@ -449,8 +464,8 @@ mod tests {
 
     #[test]
     fn gmails_answer_decides_what_is_delivered() {
-        use Holding::{Absent, Held, Other};
         use IfAbsent::{Deliver, Leave};
+        use LookupResult::{Absent, Held, Other};
         for (holding, if_absent, delivers) in [
             (Held, Deliver, false),
             (Held, Leave, false),
@@ -471,7 +486,7 @@ mod tests {
     fn a_stray_is_asked_for_on_its_day_and_the_days_beside_it() {
         let date = DateTime::parse_from_rfc3339("2026-11-01T00:30:00+02:00").unwrap();
         let strays = [
-            Parked {
+            ParkedMessage {
                 date: Some(date),
                 ..parked(0)
             },

@@ -1,23 +1,27 @@
 //! Sending what was read: the intents first, then the messages.
 
-use super::Terms;
-use super::copy::{Candidate, too_large};
-use super::engine::{Engine, InFlight};
-use super::plan::Verdict;
-use crate::error::{Consequence, Error, Kind, Rest, Result};
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{BodyDigest, Digest, Flags, Listed, Message, MessageId, Uid, UidSet};
-use crate::state::{Event, Knowledge, Parked, SentMark, budget, retry_step};
+use crate::state::{Event, Knowledge, ParkedMessage, SentMark, retry_step, upload_quota};
+use crate::sync::TargetStatus;
+use crate::sync::copy::{PlannedMessage, too_large};
+use crate::sync::engine::{Engine, InFlight};
+use crate::sync::plan::IdentityDecision;
 
 /// A message that was read, ready to be sent.
-struct Ready {
+struct PreparedMessage {
     message: Message,
     digest: Digest,
 }
 
 impl Engine<'_> {
     /// Sends what was read, as far as its octets do not show that it was delivered before.
-    pub fn send(&mut self, read: Vec<(Candidate, Vec<u8>)>, terms: Terms) -> Result<()> {
-        let mut batch: Vec<Ready> = Vec::new();
+    pub fn send(
+        &mut self,
+        read: Vec<(PlannedMessage, Vec<u8>)>,
+        terms: TargetStatus,
+    ) -> Result<()> {
+        let mut batch: Vec<PreparedMessage> = Vec::new();
         for (candidate, octets) in read {
             let ready = self.ready(&candidate.listed, octets);
             if self.has_content_twin(&ready, &batch) {
@@ -32,7 +36,7 @@ impl Engine<'_> {
         self.submit(batch, terms)
     }
 
-    fn ready(&self, listed: &Listed, octets: Vec<u8>) -> Ready {
+    fn ready(&self, listed: &Listed, octets: Vec<u8>) -> PreparedMessage {
         let id = listed
             .identity
             .id
@@ -44,7 +48,7 @@ impl Engine<'_> {
         } else {
             Flags::default()
         };
-        Ready {
+        PreparedMessage {
             digest: Digest {
                 header: listed.identity.header,
                 body: Some(body),
@@ -59,7 +63,7 @@ impl Engine<'_> {
         }
     }
 
-    fn has_content_twin(&self, ready: &Ready, batch: &[Ready]) -> bool {
+    fn has_content_twin(&self, ready: &PreparedMessage, batch: &[PreparedMessage]) -> bool {
         let (id, header) = (&ready.message.id, ready.digest.header);
         let mut others = batch.iter();
         others.any(|other| other.message.id == *id && other.digest.header == header)
@@ -69,10 +73,10 @@ impl Engine<'_> {
     /// What is left to be sent once the octets are known.
     fn still_to_send(
         &mut self,
-        ready: Ready,
-        candidate: &Candidate,
-        terms: Terms,
-    ) -> Result<Option<Ready>> {
+        ready: PreparedMessage,
+        candidate: &PlannedMessage,
+        terms: TargetStatus,
+    ) -> Result<Option<PreparedMessage>> {
         let uid = ready.message.uid;
         let octets = ready.message.octets.len() as u64;
         if let Some(limit) = terms.append_limit.filter(|limit| octets > *limit) {
@@ -85,7 +89,7 @@ impl Engine<'_> {
                 self.settle_known(UidSet::from_iter([uid]))?;
                 return Ok(None);
             }
-            if candidate.verdict == Verdict::ReadToDecide {
+            if candidate.verdict == IdentityDecision::ReadToDecide {
                 log::info!(
                     "{} (uid {uid}) is another message under an id in use",
                     ready.message.id
@@ -100,16 +104,16 @@ impl Engine<'_> {
     }
 
     /// Writes the intents down, then hands the messages over.
-    fn submit(&mut self, batch: Vec<Ready>, terms: Terms) -> Result<()> {
+    fn submit(&mut self, batch: Vec<PreparedMessage>, terms: TargetStatus) -> Result<()> {
         let mut allowed = Vec::new();
         let mut intents = Vec::new();
         let mut exhausted = false;
         for ready in batch {
             let (uid, intent, octets) = self.intent(&ready, terms);
             let planned: u64 = intents.iter().map(|(_, _, octets)| *octets).sum();
-            let sent =
-                planned + budget::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
-            if !budget::allows(self.settings.daily_upload_limit, sent, octets) {
+            let sent = planned
+                + upload_quota::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
+            if !upload_quota::allows(self.settings.daily_upload_limit, sent, octets) {
                 exhausted = true;
                 break;
             }
@@ -126,11 +130,11 @@ impl Engine<'_> {
         }
     }
 
-    fn intent(&self, ready: &Ready, terms: Terms) -> (Uid, Parked, u64) {
+    fn intent(&self, ready: &PreparedMessage, terms: TargetStatus) -> (Uid, ParkedMessage, u64) {
         let now = (self.now)();
         let before = self.store.state().parked.get(&ready.message.uid);
         let tries = before.map_or(0, |before| before.tries) + 1;
-        let intent = Parked {
+        let intent = ParkedMessage {
             id: Some(ready.message.id.clone()),
             date: ready.message.internal_date,
             digest: Some(ready.digest),
@@ -146,7 +150,7 @@ impl Engine<'_> {
         (ready.message.uid, intent, ready.message.octets.len() as u64)
     }
 
-    fn write_intents(&mut self, intents: &[(Uid, Parked, u64)]) -> Result<()> {
+    fn write_intents(&mut self, intents: &[(Uid, ParkedMessage, u64)]) -> Result<()> {
         for (uid, intent, octets) in intents {
             let before = self.store.state().parked.get(uid).cloned();
             let (Some(id), Some(digest)) = (intent.id.clone(), intent.digest) else {
@@ -175,7 +179,11 @@ impl Engine<'_> {
         self.store.sync()
     }
 
-    fn hand_over(&mut self, ready: Vec<Ready>, intents: Vec<(Uid, Parked, u64)>) -> Result<()> {
+    fn hand_over(
+        &mut self,
+        ready: Vec<PreparedMessage>,
+        intents: Vec<(Uid, ParkedMessage, u64)>,
+    ) -> Result<()> {
         let mut failed = None;
         for (ready, (uid, _, unsent)) in ready.into_iter().zip(intents) {
             if failed.is_none() {
@@ -203,14 +211,14 @@ impl Engine<'_> {
     }
 
     fn daily_limit_reached(&self) -> Error {
-        let sent = budget::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
+        let sent = upload_quota::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
         Error::new(
-            Kind::Resting,
+            ErrorKind::Resting,
             "gmail",
             format!("{sent} octets were sent in the last 24 hours"),
         )
         .during("appending")
         .remedy("the account rests; daily_upload_limit says how much it may get")
-        .with_consequence(Consequence::Rest(Rest::Quota))
+        .with_consequence(Consequence::Rest(RestReason::Quota))
     }
 }

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Outcome;
-use super::engine::{Engine, InFlight};
-use crate::error::{Consequence, Error, Kind, Rest, Result};
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{MessageId, Uid};
-use crate::state::{Event, Parked, Refused, budget, retry_step};
+use crate::state::{Event, ParkedMessage, RefusedMessage, retry_step, upload_quota};
+use crate::sync::Outcome;
+use crate::sync::engine::{Engine, InFlight};
 
 /// A checkpoint is made when so many messages have settled.
 const CHECKPOINT: usize = 10;
@@ -34,7 +34,7 @@ impl Engine<'_> {
         while let Some((uid, outcome)) = self.target.settled() {
             let Some(message) = self.in_flight.remove(&uid) else {
                 return Err(Error::new(
-                    Kind::Internal,
+                    ErrorKind::Internal,
                     format!("uid {uid}"),
                     "settled twice",
                 ));
@@ -49,13 +49,13 @@ impl Engine<'_> {
         if self.parked_in_a_row >= PARKED_IN_A_ROW {
             self.parked_in_a_row = 0;
             return Err(Error::new(
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "gmail",
                 format!("{PARKED_IN_A_ROW} messages one after the other were not taken"),
             )
             .during("appending")
             .remedy("it rests for a while; the log above says why each was not")
-            .with_consequence(Consequence::Rest(Rest::Refusals)));
+            .with_consequence(Consequence::Rest(RestReason::Refusals)));
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Engine<'_> {
                 }
                 self.park(
                     uid,
-                    Parked {
+                    ParkedMessage {
                         sent: None,
                         why,
                         ..intent
@@ -104,7 +104,7 @@ impl Engine<'_> {
                 let sent = before.and_then(|before| before.sent);
                 self.park(
                     uid,
-                    Parked {
+                    ParkedMessage {
                         why,
                         sent,
                         ..intent
@@ -114,7 +114,7 @@ impl Engine<'_> {
             }
             Outcome::Uncertain(why) => {
                 self.count_parked(&intent);
-                self.park(uid, Parked { why, ..intent }, now)
+                self.park(uid, ParkedMessage { why, ..intent }, now)
             }
             Outcome::Returned => self.store.record(Event::Returned {
                 uid,
@@ -126,14 +126,14 @@ impl Engine<'_> {
 
     /// Counts a message that Gmail has just seen for the first time and not taken. One that was
     /// parked before says nothing new of Gmail.
-    fn count_parked(&mut self, intent: &Parked) {
+    fn count_parked(&mut self, intent: &ParkedMessage) {
         if intent.tries == 1 {
             self.parked_in_a_row += 1;
         }
     }
 
     /// Parks a message that has just been tried.
-    pub fn park(&mut self, uid: Uid, parked: Parked, now: DateTime<Utc>) -> Result<()> {
+    pub fn park(&mut self, uid: Uid, parked: ParkedMessage, now: DateTime<Utc>) -> Result<()> {
         let step = retry_step(parked.tries);
         let id = parked
             .id
@@ -147,7 +147,7 @@ impl Engine<'_> {
         self.report.parked += 1;
         self.store.record(Event::Parked {
             uid,
-            parked: Parked {
+            parked: ParkedMessage {
                 retry_after: now + step,
                 ..parked
             },
@@ -163,7 +163,7 @@ impl Engine<'_> {
         self.report.refused += 1;
         self.store.record(Event::Refused {
             uid,
-            refused: Refused {
+            refused: RefusedMessage {
                 id,
                 when: (self.now)(),
                 why,
@@ -172,7 +172,7 @@ impl Engine<'_> {
     }
 
     /// A message that was tried often and for days while Gmail took others will not be taken.
-    fn is_hopeless(&self, parked: &Parked, now: DateTime<Utc>) -> bool {
+    fn is_hopeless(&self, parked: &ParkedMessage, now: DateTime<Utc>) -> bool {
         let taken_since = self
             .store
             .state()
@@ -191,7 +191,7 @@ impl Engine<'_> {
 
     /// Remembers what later runs must know of a failure.
     pub fn remember(&mut self, consequence: &Consequence) -> Result<()> {
-        let gmail = budget::after(&self.store.state().gmail, consequence, (self.now)());
+        let gmail = upload_quota::after(&self.store.state().gmail, consequence, (self.now)());
         self.store.record(Event::Gmail(gmail))
     }
 }

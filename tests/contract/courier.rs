@@ -13,7 +13,7 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use imap_to_gmail_sync::config::{Server, Tls};
+use imap_to_gmail_sync::config::{Server, TlsMode};
 use tempfile::TempDir;
 
 use crate::dovecot::Client;
@@ -62,7 +62,7 @@ impl Courier {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.port,
-            tls: Tls::None,
+            tls: TlsMode::None,
             tls_name: "localhost".to_owned(),
             ca_file: None,
         }

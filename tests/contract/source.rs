@@ -1,9 +1,9 @@
 //! What a source promises, on each server that can play one.
 
 use chrono::NaiveDate;
-use imap_to_gmail_sync::error::Kind;
+use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::message::{Identity, Uid, UidSet};
-use imap_to_gmail_sync::sync::{Fetched, Search, Source};
+use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 
 use crate::sources::House;
 use crate::{Mail, copied, date, mail, with_id};
@@ -29,8 +29,8 @@ fn uids(numbers: &[u32]) -> Vec<Uid> {
     numbers.iter().filter_map(|uid| Uid::new(*uid)).collect()
 }
 
-fn all() -> Search {
-    Search::Uids("1:4294967295".parse().unwrap())
+fn all() -> SourceSearch {
+    SourceSearch::Uids("1:4294967295".parse().unwrap())
 }
 
 fn set(text: &str) -> UidSet {
@@ -75,7 +75,7 @@ fn a_search_by_uid_gives_those_that_exist(house: &mut dyn House) {
     }
     house.expunge("INBOX", 2);
     let (mut source, _) = house.open("INBOX");
-    let mut search = |text| source.search(&Search::Uids(set(text))).unwrap();
+    let mut search = |text| source.search(&SourceSearch::Uids(set(text))).unwrap();
     assert_eq!(search("1:4294967295"), uids(&[1, 3, 4, 5]));
     assert_eq!(search("2"), []);
     assert_eq!(search("1:2,4"), uids(&[1, 4]));
@@ -93,7 +93,7 @@ fn a_search_by_many_ranges_finds_them_all(house: &mut dyn House) {
         .filter_map(|half| Uid::new(2 * half + 1))
         .collect();
     assert_eq!(
-        source.search(&Search::Uids(odd.clone())).unwrap(),
+        source.search(&SourceSearch::Uids(odd.clone())).unwrap(),
         uids(&[1, 3])
     );
     let listed = source.list(&odd).unwrap();
@@ -115,11 +115,11 @@ fn a_search_by_day_goes_by_the_day_of_arrival(house: &mut dyn House) {
     let (mut source, _) = house.open("INBOX");
     let day = |day| NaiveDate::from_ymd_opt(2026, 2, day).unwrap();
     let mut search = |search| source.search(&search).unwrap();
-    assert_eq!(search(Search::Since(day(1))), uids(&[1, 2, 3, 4]));
-    assert_eq!(search(Search::Since(day(2))), uids(&[2, 3, 4]));
-    assert_eq!(search(Search::Since(day(4))), []);
-    assert_eq!(search(Search::On(day(3))), uids(&[2, 4]));
-    assert_eq!(search(Search::On(day(4))), []);
+    assert_eq!(search(SourceSearch::Since(day(1))), uids(&[1, 2, 3, 4]));
+    assert_eq!(search(SourceSearch::Since(day(2))), uids(&[2, 3, 4]));
+    assert_eq!(search(SourceSearch::Since(day(4))), []);
+    assert_eq!(search(SourceSearch::On(day(3))), uids(&[2, 4]));
+    assert_eq!(search(SourceSearch::On(day(4))), []);
 }
 
 fn a_listing_tells_size_date_flags_and_identity(house: &mut dyn House) {
@@ -237,7 +237,7 @@ fn mail_that_arrives_meanwhile_changes_nothing_of_what_is_read(house: &mut dyn H
     let (mut source, mailbox) = house.open("INBOX");
     house.deliver("INBOX", &mail(with_id("<c@d>", "second", "b")));
     assert_eq!(mailbox.uid_next.get(), 2);
-    let found = source.search(&Search::Uids(set("1"))).unwrap();
+    let found = source.search(&SourceSearch::Uids(set("1"))).unwrap();
     assert_eq!(found, uids(&[1]));
     assert_eq!(source.list(&set("1")).unwrap().len(), 1);
     let fetched = source.fetch(&uids(&[1])).unwrap();
@@ -290,11 +290,11 @@ fn a_folder_with_an_odd_name_is_opened_and_its_validity_changes_when_it_is_made_
 
 fn a_folder_that_does_not_exist_is_a_mistake_of_the_configuration(house: &mut dyn House) {
     let error = house.open_as(house.password(), "Inbocks").err().unwrap();
-    assert_eq!(error.kind(), Kind::Config, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("INBOX"), "{error}");
 }
 
 fn a_wrong_password_is_refused(house: &mut dyn House) {
     let error = house.open_as("wrong", "INBOX").err().unwrap();
-    assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
 }

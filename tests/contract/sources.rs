@@ -1,11 +1,12 @@
 //! The servers that mail comes from.
 
 use double::SourceOptions;
-use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
-use imap_to_gmail_sync::connection::Bounds;
+use imap_to_gmail_sync::config::Password;
+use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::error::Result;
+use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::Mailbox;
-use imap_to_gmail_sync::secret::{Password, Secret};
+use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use tempfile::TempDir;
 
@@ -48,7 +49,7 @@ pub trait House {
         ImapSource::open(&config, password)
     }
 
-    fn open_within(&self, bounds: Bounds) -> (ImapSource, Mailbox) {
+    fn open_within(&self, bounds: ConnectionOptions) -> (ImapSource, Mailbox) {
         let password = Secret::new(self.password().to_owned());
         let config = SourceConfig {
             server: self.server(),
@@ -150,7 +151,7 @@ impl House for Double {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.source.port(),
-            tls: Tls::Implicit,
+            tls: TlsMode::Implicit,
             tls_name: "localhost".to_owned(),
             ca_file: Some(ca_file),
         }

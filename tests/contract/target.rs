@@ -1,12 +1,14 @@
 //! What a target promises, on each server that can play one.
 
 use chrono::Utc;
-use imap_to_gmail_sync::error::{Consequence, Kind};
-use imap_to_gmail_sync::gmail::Gmail;
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::error::{Consequence, ErrorKind};
 use imap_to_gmail_sync::message::{
     BodyDigest, Flags, Identity, Mark, Message, MessageId, Uid, UidValidity,
 };
-use imap_to_gmail_sync::sync::{AppendUid, Holding, Outcome, Question, Reach, Sent, Target};
+use imap_to_gmail_sync::sync::{
+    AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+};
 
 use crate::targets::Account;
 use crate::{Mail, date, mail, with_id};
@@ -63,7 +65,7 @@ fn message(uid: u32, mail: &Mail) -> Message {
 }
 
 /// Sends messages, all of which must be taken; gives where they were put, in their order.
-fn send(target: &mut Gmail, mails: &[Mail]) -> Vec<AppendUid> {
+fn send(target: &mut GmailTarget, mails: &[Mail]) -> Vec<AppendUid> {
     for (mail, uid) in mails.iter().zip(1..) {
         target.submit(message(uid, mail)).unwrap();
     }
@@ -81,25 +83,25 @@ fn send(target: &mut Gmail, mails: &[Mail]) -> Vec<AppendUid> {
         .collect()
 }
 
-fn question(octets: &[u8]) -> Question {
-    Question {
+fn question(octets: &[u8]) -> LookupQuery {
+    LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
-        reach: Reach::AllMail,
+        reach: SearchScope::AllMail,
         sent: None,
     }
 }
 
-fn everywhere(octets: &[u8]) -> Question {
-    Question {
-        reach: Reach::Everywhere,
+fn everywhere(octets: &[u8]) -> LookupQuery {
+    LookupQuery {
+        reach: SearchScope::Everywhere,
         ..question(octets)
     }
 }
 
-fn sent(octets: &[u8], mark: Option<Mark>) -> Question {
-    Question {
-        sent: Some(Sent {
+fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
+    LookupQuery {
+        sent: Some(UncertainAppend {
             at: Utc::now(),
             mark,
             body: BodyDigest::of_message(octets),
@@ -192,7 +194,7 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
         question(&here),
         question(b"Subject: s\r\n\r\n"),
     ];
-    assert_eq!(target.holds(&questions).unwrap(), [Holding::Absent; 3]);
+    assert_eq!(target.holds(&questions).unwrap(), [LookupResult::Absent; 3]);
     send(&mut target, &[mail(&here)]);
     target.begin_pass(0);
     let questions = [
@@ -204,10 +206,10 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
     assert_eq!(
         target.holds(&questions).unwrap(),
         [
-            Holding::Absent,
-            Holding::Held,
-            Holding::Other,
-            Holding::Absent
+            LookupResult::Absent,
+            LookupResult::Held,
+            LookupResult::Other,
+            LookupResult::Absent
         ]
     );
 }
@@ -240,17 +242,17 @@ fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
     for (index, mail) in mails.iter().enumerate() {
         let answer = target.holds(&[question(&mail.octets)]).unwrap();
         let expected = if index % 2 == 0 {
-            Holding::Held
+            LookupResult::Held
         } else {
-            Holding::Absent
+            LookupResult::Absent
         };
         assert_eq!(answer, [expected], "{}", ids[index]);
     }
-    let questions: Vec<Question> = mails.iter().map(|mail| question(&mail.octets)).collect();
+    let questions: Vec<LookupQuery> = mails.iter().map(|mail| question(&mail.octets)).collect();
     let answers = target.holds(&questions).unwrap();
     let held: Vec<bool> = answers
         .iter()
-        .map(|answer| *answer == Holding::Held)
+        .map(|answer| *answer == LookupResult::Held)
         .collect();
     assert_eq!(
         held,
@@ -268,12 +270,12 @@ fn what_is_asked_for_in_a_large_backlog_is_found(account: &dyn Account) {
     send(&mut target, &mails[..10]);
     target.begin_pass(300);
     for group in mails.chunks(5) {
-        let questions: Vec<Question> = group.iter().map(|mail| question(&mail.octets)).collect();
+        let questions: Vec<LookupQuery> = group.iter().map(|mail| question(&mail.octets)).collect();
         let is_there = mails[..10].contains(&group[0]);
         let expected = if is_there {
-            Holding::Held
+            LookupResult::Held
         } else {
-            Holding::Absent
+            LookupResult::Absent
         };
         assert_eq!(target.holds(&questions).unwrap(), [expected; 5]);
     }
@@ -289,7 +291,11 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for_everywhere(accou
     let questions = [question(&octets), everywhere(&octets), everywhere(&other)];
     assert_eq!(
         target.holds(&questions).unwrap(),
-        [Holding::Absent, Holding::Held, Holding::Other]
+        [
+            LookupResult::Absent,
+            LookupResult::Held,
+            LookupResult::Other
+        ]
     );
 }
 
@@ -313,7 +319,7 @@ fn what_was_sent_is_known_by_its_content_alone(account: &dyn Account) {
     let answers = target.holds(&questions).unwrap();
     let held: Vec<bool> = answers
         .iter()
-        .map(|answer| *answer == Holding::Held)
+        .map(|answer| *answer == LookupResult::Held)
         .collect();
     assert_eq!(held, [true, false, true, false, true], "{answers:?}");
 }
@@ -351,16 +357,22 @@ fn a_connection_that_was_closed_meanwhile_is_opened_anew(account: &dyn Account) 
     let octets = with_id("<1@x>", "s", "b");
     let mut target = account.target();
     send(&mut target, &[mail(&octets)]);
-    assert_eq!(target.holds(&[question(&octets)]).unwrap(), [Holding::Held]);
+    assert_eq!(
+        target.holds(&[question(&octets)]).unwrap(),
+        [LookupResult::Held]
+    );
     account.kick();
     target.begin_pass(0);
-    assert_eq!(target.holds(&[question(&octets)]).unwrap(), [Holding::Held]);
+    assert_eq!(
+        target.holds(&[question(&octets)]).unwrap(),
+        [LookupResult::Held]
+    );
 }
 
 fn a_token_that_is_not_good_is_refused(account: &dyn Account) {
     let mut target = account.target_with("bad", account.folder());
     let error = target.terms().unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     assert!(
         matches!(error.consequence(), Some(Consequence::TokenRefused { .. })),
         "{error}"

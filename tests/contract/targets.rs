@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::Utc;
 use double::GmailOptions;
-use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
-use imap_to_gmail_sync::connection::Bounds;
-use imap_to_gmail_sync::gmail::{Gmail, Settings};
+use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
+use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
+use imap_to_gmail_sync::imap::ConnectionOptions;
 use tempfile::TempDir;
 
 use crate::dovecot::{self, Introspection};
@@ -32,14 +32,14 @@ pub trait Account {
     /// Every connection ends.
     fn kick(&self);
 
-    fn target(&self) -> Gmail {
+    fn target(&self) -> GmailTarget {
         self.target_with(&self.token(), self.folder())
     }
 
-    fn target_with(&self, token: &str, folder: &str) -> Gmail {
+    fn target_with(&self, token: &str, folder: &str) -> GmailTarget {
         let token_file = self.files().path().join("token.json");
         fs::write(&token_file, format!(r#"{{"token":"{token}"}}"#)).unwrap();
-        Gmail::new(Settings {
+        GmailTarget::new(GmailTargetOptions {
             config: TargetConfig {
                 server: self.server(),
                 user: self.user(),
@@ -49,7 +49,7 @@ pub trait Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
-            bounds: Bounds::default(),
+            bounds: ConnectionOptions::default(),
             refused: None,
             is_dry_run: false,
         })
@@ -95,7 +95,7 @@ impl Account for Dovecot {
     }
 
     fn folder(&self) -> &'static str {
-        "[Gmail]/Alle Nachrichten"
+        "[GmailTarget]/Alle Nachrichten"
     }
 
     fn messages(&self) -> Vec<(u32, Mail)> {
@@ -115,7 +115,7 @@ impl Account for Dovecot {
     fn trash(&self, uid: u32) {
         let mut client = self.server.client(USER);
         client.command(&format!("SELECT \"{}\"", self.folder()));
-        client.command(&format!("UID MOVE {uid} \"[Gmail]/Papierkorb\""));
+        client.command(&format!("UID MOVE {uid} \"[GmailTarget]/Papierkorb\""));
     }
 
     fn count(&self, folder: &str) -> usize {
@@ -127,7 +127,7 @@ impl Account for Dovecot {
     }
 }
 
-/// The double of Gmail.
+/// The double of GmailTarget.
 pub struct Double {
     gmail: double::Gmail,
     files: TempDir,
@@ -149,7 +149,7 @@ impl Account for Double {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.gmail.port(),
-            tls: Tls::Implicit,
+            tls: TlsMode::Implicit,
             tls_name: "localhost".to_owned(),
             ca_file: Some(ca_file),
         }

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::connection::{Bounds, Tether};
+use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::{Mailbox, Uid};
-use imap_to_gmail_sync::source::{ImapSource, News, Waiting};
+use imap_to_gmail_sync::process::cancel::Canceller;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 
 use crate::sources::House;
@@ -27,15 +28,15 @@ on_each_server! {
 struct Watched {
     source: ImapSource,
     mailbox: Mailbox,
-    tether: Tether,
+    tether: Canceller,
 }
 
 impl Watched {
     fn open(house: &dyn House) -> Watched {
-        let tether = Tether::new().unwrap();
-        let bounds = Bounds {
+        let tether = Canceller::new().unwrap();
+        let bounds = ConnectionOptions {
             tether: tether.clone(),
-            ..Bounds::default()
+            ..ConnectionOptions::default()
         };
         let (source, mailbox) = house.open_within(bounds);
         Watched {
@@ -49,12 +50,12 @@ impl Watched {
     fn begin(&mut self) {
         self.tether.wake();
         let how = waiting(true);
-        assert_eq!(self.source.wait(how).unwrap(), News::Called);
+        assert_eq!(self.source.wait(how).unwrap(), WaitOutcome::Called);
         assert_eq!(self.source.waits_by(how), "IDLE");
     }
 
     /// Waits while something happens to the mailbox.
-    fn wait_while(&mut self, act: impl FnOnce()) -> News {
+    fn wait_while(&mut self, act: impl FnOnce()) -> WaitOutcome {
         thread::scope(|scope| {
             let waiting = scope.spawn(|| self.source.wait(waiting(true)).unwrap());
             act();
@@ -72,8 +73,8 @@ impl Watched {
     }
 }
 
-fn waiting(idles: bool) -> Waiting {
-    Waiting {
+fn waiting(idles: bool) -> WaitOptions {
+    WaitOptions {
         idles,
         poll_interval: if idles {
             LONG
@@ -95,7 +96,7 @@ fn mail_that_comes_while_an_idle_is_on_is_told_of_and_listed(house: &mut dyn Hou
         watched.begin();
         let mut uid = 0;
         let news = watched.wait_while(|| uid = house.deliver("INBOX", &letter(number)));
-        assert_eq!((news, watched.look()), (News::Mail, vec![uid]));
+        assert_eq!((news, watched.look()), (WaitOutcome::Mail, vec![uid]));
     }
     watched.source.logout();
 }
@@ -104,11 +105,11 @@ fn mail_that_comes_between_a_look_and_the_wait_is_told_of(house: &mut dyn House)
     house.deliver("INBOX", &letter(1));
     let mut watched = Watched::open(house);
     let uid = house.deliver("INBOX", &letter(2));
-    assert_eq!(watched.wait_while(|| ()), News::Mail);
+    assert_eq!(watched.wait_while(|| ()), WaitOutcome::Mail);
     assert_eq!(watched.look(), [uid]);
     // Also on a session that has waited before.
     let uid = house.deliver("INBOX", &letter(3));
-    assert_eq!(watched.wait_while(|| ()), News::Mail);
+    assert_eq!(watched.wait_while(|| ()), WaitOutcome::Mail);
     assert_eq!(watched.look(), [uid]);
 }
 
@@ -119,7 +120,7 @@ fn mail_that_comes_to_an_empty_mailbox_is_told_of(house: &mut dyn House) {
     let news = watched.wait_while(|| {
         house.deliver("INBOX", &letter(1));
     });
-    assert_eq!((news, watched.look()), (News::Mail, vec![1]));
+    assert_eq!((news, watched.look()), (WaitOutcome::Mail, vec![1]));
     assert_eq!(watched.mailbox.exists, 1);
 }
 
@@ -144,14 +145,17 @@ fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
 fn polling_finds_mail_as_well(house: &mut dyn House) {
     let mut watched = Watched::open(house);
     let how = || waiting(false);
-    assert_eq!(watched.source.wait(how()).unwrap(), News::Time);
+    assert_eq!(watched.source.wait(how()).unwrap(), WaitOutcome::Time);
     assert!(watched.look().is_empty());
     let uid = house.deliver("INBOX", &letter(1));
     watched.source.wait(how()).unwrap();
     let mut listed = watched.look();
     if listed.is_empty() {
         // Dovecot searches first and tells then: the next wait does not even begin.
-        assert_eq!(watched.source.wait(waiting(true)).unwrap(), News::Mail);
+        assert_eq!(
+            watched.source.wait(waiting(true)).unwrap(),
+            WaitOutcome::Mail
+        );
         listed = watched.look();
     }
     assert_eq!(listed, [uid]);

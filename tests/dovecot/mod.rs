@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::config::{Server, Tls};
+use imap_to_gmail_sync::config::{Server, TlsMode};
 use tempfile::TempDir;
 
 pub mod certificate;
@@ -125,7 +125,7 @@ impl Dovecot {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.tls_port,
-            tls: Tls::Implicit,
+            tls: TlsMode::Implicit,
             tls_name: "localhost".to_owned(),
             ca_file: Some(self.ca_file()),
         }
@@ -135,7 +135,7 @@ impl Dovecot {
     pub fn server_by_starttls(&self) -> Server {
         Server {
             port: self.plain_port,
-            tls: Tls::StartTls,
+            tls: TlsMode::StartTls,
             ..self.server()
         }
     }
@@ -144,7 +144,7 @@ impl Dovecot {
     pub fn server_in_plain_text(&self) -> Server {
         Server {
             port: self.plain_port,
-            tls: Tls::None,
+            tls: TlsMode::None,
             ca_file: None,
             ..self.server()
         }

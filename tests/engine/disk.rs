@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use imap_to_gmail_sync::error::Kind;
+use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::message::{Digest, Identity, MessageId, Uid, UidSet};
-use imap_to_gmail_sync::state::disk::Folder;
-use imap_to_gmail_sync::state::journal::Store;
+use imap_to_gmail_sync::state::journal::StateStore;
+use imap_to_gmail_sync::state::storage::FolderStorage;
 use imap_to_gmail_sync::state::{Event, Knowledge};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,11 +23,11 @@ fn folder_with(snapshot: &str) -> TempDir {
     folder
 }
 
-fn load_at(folder: &Path, now: DateTime<Utc>) -> Store {
-    Store::load(Box::new(Folder::of(&folder.join("state"))), now).unwrap()
+fn load_at(folder: &Path, now: DateTime<Utc>) -> StateStore {
+    StateStore::load(Box::new(FolderStorage::of(&folder.join("state"))), now).unwrap()
 }
 
-fn load(folder: &Path) -> Store {
+fn load(folder: &Path) -> StateStore {
     load_at(folder, now())
 }
 
@@ -180,10 +180,13 @@ fn what_the_journal_says_helps_when_the_snapshot_is_garbage() {
 fn a_state_of_a_later_release_is_left_alone() {
     let written = r#"{"version": 3, "cursor": "something new"}"#;
     let folder = folder_with(written);
-    let Err(error) = Store::load(Box::new(Folder::of(&folder.path().join("state"))), now()) else {
+    let Err(error) = StateStore::load(
+        Box::new(FolderStorage::of(&folder.path().join("state"))),
+        now(),
+    ) else {
         panic!("it was read");
     };
-    assert_eq!(error.kind(), Kind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("version 3"), "{error}");
     assert_eq!(
         fs::read_to_string(folder.path().join("state")).unwrap(),
@@ -265,8 +268,11 @@ fn nothing_is_written_when_nothing_is_recorded() {
 #[test]
 fn a_rehearsal_remembers_and_writes_nothing() {
     let folder = folder_with("garbage");
-    let mut store =
-        Store::rehearse(Box::new(Folder::of(&folder.path().join("state"))), now()).unwrap();
+    let mut store = StateStore::rehearse(
+        Box::new(FolderStorage::of(&folder.path().join("state"))),
+        now(),
+    )
+    .unwrap();
     store.record(done(1, "<a@b>")).unwrap();
     store.fold(now()).unwrap();
     assert_ne!(store.state().knows(&id("<a@b>")), Knowledge::Unknown);
@@ -296,9 +302,9 @@ fn nobody_else_can_read_the_state() {
 #[test]
 fn a_folder_that_is_not_there_is_said_so() {
     let path = Path::new("/nonexistent/state");
-    let mut store = Store::load(Box::new(Folder::of(path)), now()).unwrap();
+    let mut store = StateStore::load(Box::new(FolderStorage::of(path)), now()).unwrap();
     let error = store.record(done(1, "<a@b>")).unwrap_err();
-    assert_eq!(error.kind(), Kind::Disk);
+    assert_eq!(error.kind(), ErrorKind::Disk);
     assert!(
         error
             .to_string()
@@ -310,10 +316,13 @@ fn a_folder_that_is_not_there_is_said_so() {
 fn a_state_that_is_a_folder_is_neither_read_nor_replaced() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("state")).unwrap();
-    let Err(error) = Store::load(Box::new(Folder::of(&folder.path().join("state"))), now()) else {
+    let Err(error) = StateStore::load(
+        Box::new(FolderStorage::of(&folder.path().join("state"))),
+        now(),
+    ) else {
         panic!("it was read");
     };
-    assert_eq!(error.kind(), Kind::Disk);
+    assert_eq!(error.kind(), ErrorKind::Disk);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use chrono::TimeDelta;
-use imap_to_gmail_sync::state::disk::Name;
+use imap_to_gmail_sync::state::storage::StateFile;
 use serde_json::{Value, json};
 
 use crate::run::{Ended, run, state};
@@ -156,14 +156,14 @@ fn what_the_original_delivered_in_between_does_not_come_back_from_the_trash() {
     let world = world();
     deliver(&world, 2, 0);
     // The original delivers it, and moves its mark; the reader deletes it for good.
-    let snapshot = world.borrow().disk.content(&Name::Snapshot).unwrap();
+    let snapshot = world.borrow().disk.content(&StateFile::Snapshot).unwrap();
     let mut snapshot: Value = serde_json::from_slice(&snapshot).unwrap();
     snapshot["last_source_uid"] = json!(2);
     snapshot["synced_message_ids"]["<2@x>"] = Value::Null;
     world
         .borrow_mut()
         .disk
-        .plant(Name::Snapshot, snapshot.to_string().into_bytes());
+        .plant(StateFile::Snapshot, snapshot.to_string().into_bytes());
     let now = world.borrow().now;
     world.borrow_mut().gmail.put(message(2), now, false);
     world.borrow_mut().gmail.messages.last_mut().unwrap().place = Place::Gone;
@@ -428,7 +428,7 @@ fn what_the_original_delivered_under_an_id_in_use_does_not_come_back_from_the_tr
     world
         .borrow_mut()
         .disk
-        .plant(Name::Snapshot, original.to_string().into_bytes());
+        .plant(StateFile::Snapshot, original.to_string().into_bytes());
     world.borrow_mut().source.deliver(scan(2), now);
     run(&world);
     // The reader throws the old one away; at the source it is moved out of the folder and back.

@@ -1,25 +1,24 @@
 //! One run of the program, as `run()` does it, over the models.
 
 use chrono::{DateTime, Utc};
-use imap_to_gmail_sync::error::{Kind, Result};
-use imap_to_gmail_sync::state::budget;
-use imap_to_gmail_sync::state::journal::Store;
-use imap_to_gmail_sync::state::{Account, Event};
-use imap_to_gmail_sync::sync::{Pass, Report, Settings};
+use imap_to_gmail_sync::error::{ErrorKind, Result};
+use imap_to_gmail_sync::state::journal::StateStore;
+use imap_to_gmail_sync::state::{AccountNames, Event, upload_quota};
+use imap_to_gmail_sync::sync::{Pass, PassOptions, PassReport};
 
 use crate::world::{Disk1, Gmail1, Shared, Source1};
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
-    Done(Report),
+    Done(PassReport),
     Rests,
-    Failed(Kind),
+    Failed(ErrorKind),
     Died,
 }
 
-pub fn settings() -> Settings {
-    Settings {
+pub fn settings() -> PassOptions {
+    PassOptions {
         source: "alice@mail.example.com/INBOX".to_owned(),
         first_run_days: 7,
         copy_flags: true,
@@ -40,17 +39,17 @@ pub fn run(world: &Shared) -> Ended {
     ended
 }
 
-fn run_inside(world: &Shared) -> Result<Option<Report>> {
+fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     let clock = {
         let world = world.clone();
         move || -> DateTime<Utc> { world.borrow().now }
     };
-    let mut store = Store::load(Box::new(Disk1(world.clone())), clock())?;
-    if budget::rests_until(&store.state().gmail, clock()).is_some() {
+    let mut store = StateStore::load(Box::new(Disk1(world.clone())), clock())?;
+    if upload_quota::rests_until(&store.state().gmail, clock()).is_some() {
         return Ok(None);
     }
     if store.state().account.is_none() {
-        let account = Account {
+        let account = AccountNames {
             source: "alice/INBOX".to_owned(),
             target: "alice@gmail.com/INBOX".to_owned(),
         };
@@ -75,6 +74,6 @@ fn run_inside(world: &Shared) -> Result<Option<Report>> {
 /// What is remembered, read without changing it.
 pub fn state(world: &Shared) -> imap_to_gmail_sync::state::State {
     let now = world.borrow().now;
-    let store = Store::rehearse(Box::new(Disk1(world.clone())), now).unwrap();
+    let store = StateStore::rehearse(Box::new(Disk1(world.clone())), now).unwrap();
     store.state().clone()
 }

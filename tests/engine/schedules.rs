@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imap_to_gmail_sync::message::{Identity, MessageId};
-use imap_to_gmail_sync::state::disk::Name;
+use imap_to_gmail_sync::state::storage::StateFile;
 use imap_to_gmail_sync::state::{Knowledge, State};
 use serde_json::{Value, json};
 
@@ -261,7 +261,7 @@ impl Schedule {
         self.world
             .borrow_mut()
             .disk
-            .plant(Name::Snapshot, planted.to_string().into_bytes());
+            .plant(StateFile::Snapshot, planted.to_string().into_bytes());
     }
 
     /// What the original delivers between two of our runs.
@@ -274,11 +274,11 @@ impl Schedule {
             return;
         }
         // It does not read our journal.
-        let journal = self.world.borrow().disk.content(&Name::Journal);
+        let journal = self.world.borrow().disk.content(&StateFile::Journal);
         if journal.is_some_and(|journal| !journal.is_empty()) {
             return;
         }
-        let Some(snapshot) = self.world.borrow().disk.content(&Name::Snapshot) else {
+        let Some(snapshot) = self.world.borrow().disk.content(&StateFile::Snapshot) else {
             return;
         };
         let mut snapshot: Value = serde_json::from_slice(&snapshot).unwrap();
@@ -317,7 +317,7 @@ impl Schedule {
         self.world
             .borrow_mut()
             .disk
-            .plant(Name::Snapshot, snapshot.to_string().into_bytes());
+            .plant(StateFile::Snapshot, snapshot.to_string().into_bytes());
     }
 
     /// A mail with an old date that nobody has looked at when UIDs cease to count: a stated limit.
@@ -632,7 +632,7 @@ impl Schedule {
         }
         if self.trace {
             let world = self.world.borrow();
-            let journal = world.disk.content(&Name::Journal).unwrap_or_default();
+            let journal = world.disk.content(&StateFile::Journal).unwrap_or_default();
             println!("{}", String::from_utf8_lossy(&journal));
             drop(world);
             let remembered = state(&self.world);

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use imap_to_gmail_sync::error::{Error, Kind, Result};
+use imap_to_gmail_sync::error::{Error, ErrorKind, Result};
 use imap_to_gmail_sync::message::{
-    BodyDigest, Flags, Identity, Listed, Mailbox, Message, Uid, UidSet, UidValidity,
+    BodyDigest, Flags, Identity, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
 };
-use imap_to_gmail_sync::state::disk::{Disk, Name};
+use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::sync::{
-    AppendUid, Fetched, Holding, Mark, Outcome, Question, Reach, Search, Source, Target, Terms,
+    AppendUid, Fetched, LookupQuery, LookupResult, Outcome, SearchScope, Source, SourceSearch,
+    Target, TargetStatus,
 };
 
 use crate::dice::Dice;
@@ -131,14 +132,14 @@ pub struct GmailModel {
 pub struct DiskModel {
     /// By inode: content as written, and as synced.
     files: BTreeMap<usize, (Vec<u8>, Vec<u8>)>,
-    names: HashMap<Name, usize>,
-    durable_names: HashMap<Name, usize>,
+    names: HashMap<StateFile, usize>,
+    durable_names: HashMap<StateFile, usize>,
     next: usize,
     pub written: Option<DateTime<Utc>>,
 }
 
 fn died() -> Error {
-    Error::new(Kind::Internal, "world", "died")
+    Error::new(ErrorKind::Internal, "world", "died")
 }
 
 impl World {
@@ -293,13 +294,13 @@ fn without_nul(octets: &[u8]) -> Octets {
 pub struct Source1(pub Shared);
 
 impl Source for Source1 {
-    fn search(&mut self, search: &Search) -> Result<Vec<Uid>> {
+    fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
         let mut world = self.0.borrow_mut();
         world.step()?;
         let matches = |message: &&SourceMessage| match search {
-            Search::Uids(set) => set.contains(Uid::new(message.uid).unwrap()),
-            Search::Since(day) => message.date.date_naive() >= *day,
-            Search::On(day) => message.date.date_naive() == *day,
+            SourceSearch::Uids(set) => set.contains(Uid::new(message.uid).unwrap()),
+            SourceSearch::Since(day) => message.date.date_naive() >= *day,
+            SourceSearch::On(day) => message.date.date_naive() == *day,
         };
         Ok(world
             .source
@@ -367,7 +368,11 @@ pub struct Gmail1(pub Shared);
 impl Gmail1 {
     fn gone(world: &World) -> Result<()> {
         if world.gmail.gone {
-            return Err(Error::new(Kind::Unavailable, "gmail", "cannot be reached"));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "gmail",
+                "cannot be reached",
+            ));
         }
         Ok(())
     }
@@ -427,7 +432,7 @@ impl Gmail1 {
 }
 
 impl Target for Gmail1 {
-    fn terms(&mut self) -> Result<Terms> {
+    fn terms(&mut self) -> Result<TargetStatus> {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
@@ -435,23 +440,23 @@ impl Target for Gmail1 {
             uid_validity: UidValidity::new(1).unwrap(),
             uid_next: Uid::new(world.gmail.uid_next).unwrap(),
         };
-        Ok(Terms {
+        Ok(TargetStatus {
             append_limit: world.gmail.append_limit,
             mark: Some(mark),
         })
     }
 
-    fn holds(&mut self, questions: &[Question]) -> Result<Vec<Holding>> {
+    fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
         let indexed = world.now - TimeDelta::seconds(world.gmail.index_delay);
-        let holding = |question: &Question| {
-            let mut holding = Holding::Absent;
+        let holding = |question: &LookupQuery| {
+            let mut holding = LookupResult::Absent;
             for there in &world.gmail.messages {
                 let is_reached = match there.place {
                     Place::Inbox | Place::Archive => true,
-                    Place::Trash => question.reach == Reach::Everywhere,
+                    Place::Trash => question.reach == SearchScope::Everywhere,
                     Place::Gone => false,
                 };
                 let identity = Identity::of_header(&there.octets);
@@ -470,9 +475,9 @@ impl Target for Gmail1 {
                     .as_ref()
                     .is_none_or(|sent| BodyDigest::of_message(&there.octets) == sent.body);
                 if identity.header == question.identity.header && is_same_body {
-                    return Holding::Held;
+                    return LookupResult::Held;
                 }
-                holding = Holding::Other;
+                holding = LookupResult::Other;
             }
             holding
         };
@@ -523,14 +528,14 @@ impl DiskModel {
         }
     }
 
-    pub fn content(&self, name: &Name) -> Option<Vec<u8>> {
+    pub fn content(&self, name: &StateFile) -> Option<Vec<u8>> {
         self.names
             .get(name)
             .map(|inode| self.files[inode].0.clone())
     }
 
     /// Writes a file as somebody else would, for good.
-    pub fn plant(&mut self, name: Name, octets: Vec<u8>) {
+    pub fn plant(&mut self, name: StateFile, octets: Vec<u8>) {
         self.next += 1;
         self.files.insert(self.next, (octets.clone(), octets));
         self.names.insert(name.clone(), self.next);
@@ -547,17 +552,17 @@ impl Disk1 {
     }
 }
 
-impl Disk for Disk1 {
-    fn read(&mut self, name: &Name) -> io::Result<Option<Vec<u8>>> {
+impl Storage for Disk1 {
+    fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
         Ok(self.0.borrow().disk.content(name))
     }
 
-    fn modified(&mut self, _: &Name) -> io::Result<DateTime<Utc>> {
+    fn modified(&mut self, _: &StateFile) -> io::Result<DateTime<Utc>> {
         let world = self.0.borrow();
         Ok(world.disk.written.unwrap_or(world.now))
     }
 
-    fn create(&mut self, name: &Name) -> io::Result<()> {
+    fn create(&mut self, name: &StateFile) -> io::Result<()> {
         self.step()?;
         let disk = &mut self.0.borrow_mut().disk;
         if let Some(inode) = disk.names.get(name) {
@@ -570,7 +575,7 @@ impl Disk for Disk1 {
         Ok(())
     }
 
-    fn append(&mut self, name: &Name, octets: &[u8]) -> io::Result<()> {
+    fn append(&mut self, name: &StateFile, octets: &[u8]) -> io::Result<()> {
         // A write may be cut in the middle.
         let was_dead = self.0.borrow().dead;
         let died = self.step();
@@ -588,7 +593,7 @@ impl Disk for Disk1 {
         died
     }
 
-    fn sync(&mut self, name: &Name) -> io::Result<()> {
+    fn sync(&mut self, name: &StateFile) -> io::Result<()> {
         self.step()?;
         let disk = &mut self.0.borrow_mut().disk;
         let inode = disk.names[name];
@@ -597,7 +602,7 @@ impl Disk for Disk1 {
         Ok(())
     }
 
-    fn rename(&mut self, from: &Name, to: &Name) -> io::Result<()> {
+    fn rename(&mut self, from: &StateFile, to: &StateFile) -> io::Result<()> {
         self.step()?;
         let world = &mut *self.0.borrow_mut();
         let inode = world.disk.names.remove(from).unwrap();
@@ -613,7 +618,7 @@ impl Disk for Disk1 {
         Ok(())
     }
 
-    fn path(&self, name: &Name) -> PathBuf {
+    fn path(&self, name: &StateFile) -> PathBuf {
         PathBuf::from(format!("{name:?}"))
     }
 }

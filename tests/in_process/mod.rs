@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use imap_to_gmail_sync::config::{Config, Environment};
-use imap_to_gmail_sync::connection::{Bounds, Tether};
-use imap_to_gmail_sync::gmail::{self, Gmail};
+use imap_to_gmail_sync::delivery::gmail_imap;
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::Mailbox;
-use imap_to_gmail_sync::source::{ImapSource, News, Waiting};
-use imap_to_gmail_sync::state::disk::Folder;
-use imap_to_gmail_sync::state::journal::Store;
-use imap_to_gmail_sync::sync::{self, Pass};
+use imap_to_gmail_sync::process::cancel::Canceller;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
+use imap_to_gmail_sync::state::journal::StateStore;
+use imap_to_gmail_sync::state::storage::FolderStorage;
+use imap_to_gmail_sync::sync;
+use imap_to_gmail_sync::sync::Pass;
 use serde_json::json;
 
 use crate::program::Home;
@@ -25,11 +28,11 @@ const LONG: Duration = Duration::from_secs(30);
 pub struct Watched<'a> {
     home: &'a Home,
     config: Config,
-    store: Store,
+    store: StateStore,
     source: ImapSource,
     mailbox: Mailbox,
-    gmail: Gmail,
-    tether: Tether,
+    gmail: GmailTarget,
+    tether: Canceller,
 }
 
 impl Watched<'_> {
@@ -45,21 +48,21 @@ impl Watched<'_> {
         }
         let config =
             Config::load(&home.path("config.json"), &Environment::of_this_process()).unwrap();
-        let disk = Box::new(Folder::of(&home.path("sync_state.json")));
-        let tether = Tether::new().unwrap();
-        let bounds = Bounds {
+        let disk = Box::new(FolderStorage::of(&home.path("sync_state.json")));
+        let tether = Canceller::new().unwrap();
+        let bounds = ConnectionOptions {
             tether: tether.clone(),
-            ..Bounds::default()
+            ..ConnectionOptions::default()
         };
         let password = config.source.password.read().unwrap();
         let (source, mailbox) =
             ImapSource::open_with(&config.source, password, bounds.clone()).unwrap();
         let mut watched = Watched {
             home,
-            store: Store::load(disk, Utc::now()).unwrap(),
+            store: StateStore::load(disk, Utc::now()).unwrap(),
             source,
             mailbox,
-            gmail: Gmail::new(gmail::Settings {
+            gmail: GmailTarget::new(gmail_imap::GmailTargetOptions {
                 config: config.target.clone(),
                 now: Arc::new(Utc::now),
                 bounds,
@@ -76,7 +79,7 @@ impl Watched<'_> {
     /// Returns when an IDLE is on and nothing is left to be carried.
     pub fn wait_for_idle(&mut self) {
         self.tether.wake();
-        while self.source.wait(waiting()).unwrap() != News::Called {
+        while self.source.wait(waiting()).unwrap() != WaitOutcome::Called {
             self.look();
             self.tether.wake();
         }
@@ -89,7 +92,7 @@ impl Watched<'_> {
         self.home.source.deliver(octets.as_bytes(), date, &[]);
         let before = self.mailbox;
         while self.mailbox == before {
-            assert_eq!(self.source.wait(waiting()).unwrap(), News::Mail);
+            assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::Mail);
             self.look();
         }
     }
@@ -102,7 +105,7 @@ impl Watched<'_> {
         thread::scope(|scope| {
             scope.spawn(|| (0..count).for_each(deliver));
             while self.mailbox.uid_next.get() < last {
-                assert_eq!(self.source.wait(waiting()).unwrap(), News::Mail);
+                assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::Mail);
                 self.look();
                 passes += 1;
             }
@@ -117,7 +120,7 @@ impl Watched<'_> {
 
     fn pass(&mut self) {
         self.gmail.begin_pass(0);
-        let settings = sync::Settings {
+        let settings = sync::PassOptions {
             source: self.config.source_name(),
             first_run_days: self.config.first_run_days,
             copy_flags: self.config.copy_flags,
@@ -135,8 +138,8 @@ impl Watched<'_> {
     }
 }
 
-fn waiting() -> Waiting {
-    Waiting {
+fn waiting() -> WaitOptions {
+    WaitOptions {
         idles: true,
         poll_interval: LONG,
         until: Instant::now() + LONG,

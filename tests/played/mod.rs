@@ -1,4 +1,4 @@
-//! A Gmail that says exactly what a test tells it to say, and a token endpoint beside it.
+//! A GmailTarget that says exactly what a test tells it to say, and a token endpoint beside it.
 //!
 //! It knows just enough IMAP to read commands and literals; every answer can be replaced.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
@@ -13,9 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use imap_to_gmail_sync::config::{Server, TargetConfig, Tls};
-use imap_to_gmail_sync::connection::{Bounds, Patience};
-use imap_to_gmail_sync::gmail::{Gmail, Settings};
+use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
+use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
+use imap_to_gmail_sync::imap::{ConnectionOptions, Timeouts};
 use imap_to_gmail_sync::message::{Flags, Message, MessageId, Uid};
 use tempfile::TempDir;
 
@@ -94,15 +94,15 @@ impl Played {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.port,
-            tls: Tls::None,
+            tls: TlsMode::None,
             tls_name: "localhost".to_owned(),
             ca_file: None,
         }
     }
 
     /// The account on this server, with so many append connections.
-    pub fn gmail(&self, connections: usize) -> Gmail {
-        Gmail::new(Settings {
+    pub fn gmail(&self, connections: usize) -> GmailTarget {
+        GmailTarget::new(GmailTargetOptions {
             config: TargetConfig {
                 server: self.server(),
                 user: "alice@gmail.com".to_owned(),
@@ -112,9 +112,9 @@ impl Played {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(now),
-            bounds: Bounds::from(Patience {
+            bounds: ConnectionOptions::from(Timeouts {
                 answer: Duration::from_secs(2),
-                ..Patience::default()
+                ..Timeouts::default()
             }),
             refused: None,
             is_dry_run: false,
@@ -206,7 +206,7 @@ fn serve(connection: usize, stream: &TcpStream, script: &Script, heard: &Mutex<V
     }
 }
 
-/// What Gmail says to a client when nothing is wrong.
+/// What GmailTarget says to a client when nothing is wrong.
 fn ordinarily(said: &Said) -> Does {
     let word = said.line.split(' ').next().unwrap_or_default();
     Does::Says(match word {
@@ -220,10 +220,10 @@ fn ordinarily(said: &Said) -> Does {
         "LIST" => {
             "* LIST (\\HasNoChildren) \"/\" \"INBOX\"\r\n\
              * LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n\
-             * LIST (\\HasChildren \\Noselect) \"/\" \"[Gmail]\"\r\n\
-             * LIST (\\All \\HasNoChildren) \"/\" \"[Gmail]/Alle Nachrichten\"\r\n\
-             * LIST (\\HasNoChildren \\Trash) \"/\" \"[Gmail]/Papierkorb\"\r\n\
-             * LIST (\\HasNoChildren \\Junk) \"/\" \"[Gmail]/Spam\"\r\n{tag} OK Success\r\n"
+             * LIST (\\HasChildren \\Noselect) \"/\" \"[GmailTarget]\"\r\n\
+             * LIST (\\All \\HasNoChildren) \"/\" \"[GmailTarget]/Alle Nachrichten\"\r\n\
+             * LIST (\\HasNoChildren \\Trash) \"/\" \"[GmailTarget]/Papierkorb\"\r\n\
+             * LIST (\\HasNoChildren \\Junk) \"/\" \"[GmailTarget]/Spam\"\r\n{tag} OK Success\r\n"
         }
         "EXAMINE" => {
             "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid.\r\n* OK [UIDNEXT 66] Predicted.\r\n\

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use imap_to_gmail_sync::config::{Server, Tls};
+use imap_to_gmail_sync::config::{Server, TlsMode};
 
 /// A dialogue that is being played; dropped, it checks that it came to its end.
 pub struct Script {
@@ -43,7 +43,7 @@ impl Script {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.port,
-            tls: Tls::None,
+            tls: TlsMode::None,
             tls_name: "127.0.0.1".to_owned(),
             ca_file: None,
         }

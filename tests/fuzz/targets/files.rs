@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 use imap_to_gmail_sync::config::{Config, Environment};
-use imap_to_gmail_sync::token::Token;
+use imap_to_gmail_sync::oauth::Token;
 use tempfile::TempDir;
 
 use super::must_be_harmless;

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::config::{Server, SourceConfig, Tls};
-use imap_to_gmail_sync::connection::{Connection, Patience, Trust};
+use imap_to_gmail_sync::config::Password;
+use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::error::Error;
+use imap_to_gmail_sync::imap::{
+    Connection, Login, Session, Timeouts, fetch_responses, responses, uid_attribute,
+};
 use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
-use imap_to_gmail_sync::secret::{Password, Secret};
-use imap_to_gmail_sync::session::{Login, Session, fetched, responses, uid};
-use imap_to_gmail_sync::source::{ImapSource, Waiting};
+use imap_to_gmail_sync::net::Trust;
+use imap_to_gmail_sync::secret::Secret;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions};
 use imap_to_gmail_sync::sync::Source as _;
 
 use super::must_be_harmless;
@@ -35,14 +38,14 @@ pub fn lines(octets: &[u8]) {
             let mut connection = Connection::open(server, &trust, &patience().into()).unwrap();
             let mut admitted = Vec::new();
             if let Err(error) = connection.read_to_end(&mut admitted) {
-                let _ = imap_to_gmail_sync::connection::reason(&error);
+                let _ = imap_to_gmail_sync::net::describe_io_error(&error);
             }
             let witness = connection.witness();
             assert!(witness.last_lines().len() <= 8);
             assert!(witness.last_line().len() <= 2_000);
             responses(&admitted).for_each(drop);
-            for attributes in fetched(&admitted) {
-                let _ = uid(&attributes);
+            for attributes in fetch_responses(&admitted) {
+                let _ = uid_attribute(&attributes);
             }
         },
     );
@@ -103,7 +106,7 @@ pub fn source(octets: &[u8]) {
         if let Err(error) = source.fetch(&[Uid::MIN]) {
             must_be_harmless(&error.to_string());
         }
-        let how = Waiting {
+        let how = WaitOptions {
             idles: true,
             poll_interval: Duration::from_millis(5),
             until: Instant::now() + Duration::from_millis(20),
@@ -119,14 +122,14 @@ pub fn source(octets: &[u8]) {
 }
 
 /// Short: most inputs promise something that never comes.
-fn patience() -> Patience {
-    Patience {
+fn patience() -> Timeouts {
+    Timeouts {
         connect: Duration::from_secs(5),
         answer: Duration::from_millis(20),
         command: Duration::from_millis(100),
         prompt: Duration::from_millis(20),
         idle: Duration::from_millis(20),
-        ..Patience::default()
+        ..Timeouts::default()
     }
 }
 
@@ -190,7 +193,7 @@ fn with_server(serve: impl Fn(TcpStream) + Send + 'static, client: impl FnOnce(&
     client(&Server {
         host: "127.0.0.1".to_owned(),
         port: address.port(),
-        tls: Tls::None,
+        tls: TlsMode::None,
         tls_name: "127.0.0.1".to_owned(),
         ca_file: None,
     });

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
-use imap_to_gmail_sync::state::disk::{Disk, Name};
-use imap_to_gmail_sync::state::journal::Store;
+use imap_to_gmail_sync::state::journal::StateStore;
+use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::state::{Event, State};
 
 use super::must_be_harmless;
@@ -18,26 +18,26 @@ const SNAPSHOT: &[u8] = br#"{"version":2,"serial":1,"synced_message_ids":{}}"#;
 
 /// Any snapshot gives a state or an error, and a state that is written is read back.
 pub fn snapshot(octets: &[u8]) {
-    load_and_keep(&Files::with(&[(Name::Snapshot, octets)]));
+    load_and_keep(&Files::with(&[(StateFile::Snapshot, octets)]));
 }
 
 /// The same of any journal, with and without a first line that makes it count.
 pub fn journal(octets: &[u8]) {
     load_and_keep(&Files::with(&[
-        (Name::Snapshot, SNAPSHOT),
-        (Name::Journal, octets),
+        (StateFile::Snapshot, SNAPSHOT),
+        (StateFile::Journal, octets),
     ]));
     let counts = [HEAD, octets].concat();
     load_and_keep(&Files::with(&[
-        (Name::Snapshot, SNAPSHOT),
-        (Name::Journal, &counts),
+        (StateFile::Snapshot, SNAPSHOT),
+        (StateFile::Journal, &counts),
     ]));
-    load_and_keep(&Files::with(&[(Name::Journal, &counts)]));
+    load_and_keep(&Files::with(&[(StateFile::Journal, &counts)]));
 }
 
 fn load_and_keep(files: &Files) {
     let untouched = files.contents();
-    let rehearsed = Store::rehearse(files.boxed(), now());
+    let rehearsed = StateStore::rehearse(files.boxed(), now());
     assert_eq!(files.contents(), untouched, "a rehearsal writes nothing");
     if let Err(error) = rehearsed {
         must_be_harmless(&error.to_string());
@@ -52,7 +52,7 @@ fn load_and_keep(files: &Files) {
 
 /// The state as it is loaded and written anew.
 fn load_and_write(files: &Files) -> State {
-    let mut store = Store::load(files.boxed(), now()).unwrap();
+    let mut store = StateStore::load(files.boxed(), now()).unwrap();
     // An event that changes nothing, so that there is something to write.
     let event = Event::Source(store.state().source.clone());
     store.record(event).unwrap();
@@ -85,7 +85,7 @@ fn now() -> DateTime<Utc> {
 struct Files(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
 
 impl Files {
-    fn with(files: &[(Name, &[u8])]) -> Files {
+    fn with(files: &[(StateFile, &[u8])]) -> Files {
         let disk = Files::default();
         for (name, octets) in files {
             disk.0
@@ -96,7 +96,7 @@ impl Files {
         disk
     }
 
-    fn boxed(&self) -> Box<dyn Disk> {
+    fn boxed(&self) -> Box<dyn Storage> {
         Box::new(self.clone())
     }
 
@@ -105,21 +105,21 @@ impl Files {
     }
 }
 
-impl Disk for Files {
-    fn read(&mut self, name: &Name) -> io::Result<Option<Vec<u8>>> {
+impl Storage for Files {
+    fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
         Ok(self.0.lock().unwrap().get(&self.path(name)).cloned())
     }
 
-    fn modified(&mut self, _: &Name) -> io::Result<DateTime<Utc>> {
+    fn modified(&mut self, _: &StateFile) -> io::Result<DateTime<Utc>> {
         Ok(now())
     }
 
-    fn create(&mut self, name: &Name) -> io::Result<()> {
+    fn create(&mut self, name: &StateFile) -> io::Result<()> {
         self.0.lock().unwrap().insert(self.path(name), Vec::new());
         Ok(())
     }
 
-    fn append(&mut self, name: &Name, octets: &[u8]) -> io::Result<()> {
+    fn append(&mut self, name: &StateFile, octets: &[u8]) -> io::Result<()> {
         let mut files = self.0.lock().unwrap();
         files
             .entry(self.path(name))
@@ -128,11 +128,11 @@ impl Disk for Files {
         Ok(())
     }
 
-    fn sync(&mut self, _: &Name) -> io::Result<()> {
+    fn sync(&mut self, _: &StateFile) -> io::Result<()> {
         Ok(())
     }
 
-    fn rename(&mut self, from: &Name, to: &Name) -> io::Result<()> {
+    fn rename(&mut self, from: &StateFile, to: &StateFile) -> io::Result<()> {
         let mut files = self.0.lock().unwrap();
         let octets = files
             .remove(&self.path(from))
@@ -145,7 +145,7 @@ impl Disk for Files {
         Ok(())
     }
 
-    fn path(&self, name: &Name) -> PathBuf {
+    fn path(&self, name: &StateFile) -> PathBuf {
         PathBuf::from(format!("{name:?}"))
     }
 }

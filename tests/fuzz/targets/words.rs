@@ -1,26 +1,26 @@
 //! Texts from outside, in lines for people, on the wire and as identities.
 
-use imap_to_gmail_sync::foreign::Foreign;
+use imap_to_gmail_sync::imap::wire;
 use imap_to_gmail_sync::message::{BodyDigest, Digest, Identity, MessageId, UidSet};
-use imap_to_gmail_sync::session::wire;
+use imap_to_gmail_sync::untrusted::Untrusted;
 
 use super::must_be_harmless;
 
 /// No text forges a line, and none fills the log.
 pub fn foreign(octets: &[u8]) {
-    let shown = Foreign::new(octets).to_string();
+    let shown = Untrusted::new(octets).to_string();
     must_be_harmless(&shown);
-    must_be_harmless(&format!("{:?}", Foreign::new(octets)));
+    must_be_harmless(&format!("{:?}", Untrusted::new(octets)));
     assert!(shown.len() <= 401 * 10, "{}", shown.len());
 }
 
 /// What is quoted stays within its quotes, and names survive modified UTF-7.
 pub fn wire(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
-    if let Some(word) = wire::folder(&text) {
+    if let Some(word) = wire::quoted_mailbox(&text) {
         must_stay_quoted(&word);
     }
-    if let Some(word) = wire::folder_without_quotes(&text) {
+    if let Some(word) = wire::escaped_mailbox(&text) {
         must_stay_quoted(&format!("\"{word}\""));
     }
     let encoded = wire::encode_utf7(&text);

@@ -1,0 +1,96 @@
+//! The options of `auth`.
+
+use std::path::PathBuf;
+
+use argh::{ArgsInfo, FromArgs};
+
+use crate::cli::args::{path, usage};
+use crate::error::Result;
+
+/// The word that asks for it.
+pub(crate) const NAME: &str = "auth";
+
+/// How the first token is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthArgs {
+    /// Where `client_secret.json` is.
+    pub credentials: PathBuf,
+    /// Where the token goes, if the command line says so.
+    pub token: Option<PathBuf>,
+    /// The configuration whose account the token is for.
+    pub config: Option<PathBuf>,
+    /// The port on which the browser is awaited, if the command line says so.
+    pub port: Option<u16>,
+    /// Whether the person opens the browser.
+    pub no_browser: bool,
+    /// Whether a token file that exists is replaced without a question.
+    pub force: bool,
+}
+
+/// The options as argh reads them.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    help_triggers("--help"),
+    description = "Makes the token file, with your consent in a browser: once, or again with --force.",
+    note = "With --config the token is tried at Gmail before it is saved.\n\n\
+            Over SSH the command to type on your own computer is shown; or paste the\n\
+            address that the browser ends on. In a container publish a port and name it:\n\
+            docker run -it -p 127.0.0.1:8080:8080 ... auth --port 8080 ...\n\n\
+            Exit status: 0 the token is saved; 64 usage, or the token file exists;\n\
+            69 the port, Google or Gmail cannot be had; 74 the token cannot be written;\n\
+            77 you or Google said no, or five minutes are over; 78 configuration."
+)]
+pub(crate) struct RawAuthArgs {
+    #[argh(
+        option,
+        arg_name = "file",
+        description = "the client_secret.json of a \"Desktop app\" client; required"
+    )]
+    credentials: Option<String>,
+
+    #[argh(
+        option,
+        arg_name = "file",
+        description = "where the token goes; default: target_token_file of the configuration, else token.json"
+    )]
+    token: Option<String>,
+
+    /// the configuration, config.json: for which account the token is
+    #[argh(option, arg_name = "file")]
+    config: Option<String>,
+
+    /// the port on which the browser is awaited; default: any that is free
+    #[argh(option, arg_name = "number")]
+    port: Option<String>,
+
+    /// open no browser, only show the address
+    #[argh(switch)]
+    no_browser: bool,
+
+    /// replace a token file that exists
+    #[argh(switch)]
+    force: bool,
+}
+
+impl RawAuthArgs {
+    /// What the options mean together.
+    pub(crate) fn meant(self) -> Result<AuthArgs> {
+        let file = |option, file: Option<String>| file.map(|file| path(option, file)).transpose();
+        Ok(AuthArgs {
+            credentials: file("--credentials", self.credentials)?
+                .ok_or_else(|| usage("--credentials FILE is missing").remedy("see auth --help"))?,
+            token: file("--token", self.token)?,
+            config: file("--config", self.config)?,
+            port: self.port.as_deref().map(port).transpose()?,
+            no_browser: self.no_browser,
+            force: self.force,
+        })
+    }
+}
+
+fn port(text: &str) -> Result<u16> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(usage("--port wants a number from 1 to 65535")),
+        Ok(port) => Ok(port),
+    }
+}

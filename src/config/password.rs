@@ -1,0 +1,164 @@
+//! Where the password of the source comes from.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::config::password_command;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
+use crate::untrusted::Untrusted;
+
+/// No password is longer.
+const LONGEST: u64 = 4096;
+
+/// Where the source's password comes from.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// `source_pass`: it stands in the configuration.
+    Given(Secret),
+    /// `source_pass_command`: the first output line of a command run by `sh -c`; the command may
+    /// hold a secret itself.
+    Command(Secret),
+    /// `source_pass_file`: the first line of a file.
+    File(PathBuf),
+}
+
+impl Password {
+    /// The password itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`]: the command or the file does not give one. A command may give it at the
+    /// next try ([`Error::may_pass`]).
+    pub fn read(&self) -> Result<Secret> {
+        self.read_once().map_err(|error| match self {
+            Password::Command(_) => error.that_may_pass(),
+            Password::Given(_) | Password::File(_) => error,
+        })
+    }
+
+    fn read_once(&self) -> Result<Secret> {
+        let (field, line) = match self {
+            Password::Given(secret) => ("source_pass", secret.expose().as_bytes().to_vec()),
+            Password::Command(command) => (
+                "source_pass_command",
+                password_command::first_output_line(command.expose(), password_command::LIMIT)?,
+            ),
+            Password::File(file) => ("source_pass_file", first_line_of_file(file)?),
+        };
+        let wrong = |what: &str| Error::new(ErrorKind::Config, field, what);
+        match String::from_utf8(line) {
+            Ok(password) if password.is_empty() => Err(wrong("the password is empty")),
+            Ok(password) => Ok(Secret::new(password)),
+            Err(_) => Err(wrong("the password is not UTF-8")),
+        }
+    }
+
+    /// The file it comes from, if it comes from one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Password::File(file) => Some(file),
+            Password::Given(_) | Password::Command(_) => None,
+        }
+    }
+}
+
+fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
+    let read = || first_line(BufReader::new(File::open(file)?));
+    read().map_err(|error| {
+        let shown = Untrusted::new(file.as_os_str().as_encoded_bytes());
+        Error::new(
+            ErrorKind::Config,
+            shown,
+            format_args!("cannot be read: {error}"),
+        )
+        .during("reading the password")
+        .remedy("correct source_pass_file")
+    })
+}
+
+/// The first line without its end; more than the longest password is an error.
+pub(crate) fn first_line(from: impl BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    from.take(LONGEST + 2).read_until(b'\n', &mut line)?;
+    if line.pop_if(|last| *last == b'\n').is_some() {
+        line.pop_if(|last| *last == b'\r');
+    }
+    if line.len() as u64 > LONGEST {
+        return Err(io::Error::other(
+            "its first line is too long for a password",
+        ));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_command_does_may_pass() {
+        let command = |line: &str| Password::Command(Secret::new(line.to_owned()));
+        for line in ["exit 1", "true", "echo"] {
+            assert!(command(line).read().unwrap_err().may_pass(), "{line}");
+        }
+        let file = Password::File(PathBuf::from("/nowhere"));
+        assert!(!file.read().unwrap_err().may_pass());
+    }
+
+    #[test]
+    fn the_first_line_of_a_file_is_the_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let cases = [
+            ("s3cret", "s3cret"),
+            ("s3cret\n", "s3cret"),
+            ("s3cret\r\n", "s3cret"),
+            (" pä ss \nsecond line\n", " pä ss "),
+            (&"x".repeat(4096), &"x".repeat(4096)),
+        ];
+        for (text, password) in cases {
+            fs::write(&file, text).unwrap();
+            let read = Password::File(file.clone()).read().unwrap();
+            assert_eq!(read.expose(), password);
+        }
+    }
+
+    #[test]
+    fn a_file_without_password_is_a_mistake_in_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let told = || {
+            let error = Password::File(file.clone()).read().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            error
+                .to_string()
+                .replace(folder.path().to_str().unwrap(), "…")
+        };
+        assert_eq!(
+            told(),
+            "…/password: reading the password: cannot be read: No such file or directory \
+             (os error 2); correct source_pass_file"
+        );
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "source_pass_file: the password is empty"),
+            (b"\r\ns3cret\n", "source_pass_file: the password is empty"),
+            (
+                b"s3cr\xe9t\n",
+                "source_pass_file: the password is not UTF-8",
+            ),
+            (
+                &[b'x'; 4097],
+                "…/password: reading the password: cannot be read: its first line is too long \
+                 for a password; correct source_pass_file",
+            ),
+        ];
+        for (octets, line) in cases {
+            fs::write(&file, octets).unwrap();
+            assert_eq!(told(), line);
+        }
+    }
+}

@@ -1,0 +1,604 @@
+//! From what is written in `config.json` to what it means.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use crate::config::Password;
+use crate::config::paths::PathResolver;
+use crate::config::raw::{RawConfig, Validated};
+use crate::config::size::Size;
+use crate::config::{Config, Server, SourceConfig, TargetConfig, TlsMode};
+use crate::secret::Secret;
+
+const GMAIL: &str = "imap.gmail.com";
+const IMAPS: u16 = 993;
+const IMAP: u16 = 143;
+
+/// Gmail allows 15 connections an account; phones and the lookups need some.
+const MOST_CONNECTIONS: usize = 10;
+const USUAL_CONNECTIONS: usize = 4;
+
+const USUAL_DAYS: u32 = 7;
+/// A century; more is a slip of the hand.
+const MOST_DAYS: u32 = 36_525;
+
+/// Gmail locks an account at about 500 MB a day, and phones send, too.
+const USUAL_DAILY_LIMIT: u64 = 400 << 20;
+
+/// What all fields mean; else all mistakes in one line.
+pub(super) fn config(mut written: RawConfig, places: &PathResolver<'_>) -> Result<Config, String> {
+    let config = fields(&mut written, places);
+    match (written.mistakes(), config) {
+        (None, Ok(config)) => Ok(config),
+        (mistakes, _) => Err(mistakes.unwrap_or_default()),
+    }
+}
+
+// Here and below, every field is asked for before the first mistake ends anything.
+fn fields(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Config> {
+    let source = source(written, places);
+    let target = target(written, places);
+    let first_run_days = written.number("first_run_days", &(0..=MOST_DAYS));
+    let copy_flags = written.switch("copy_flags");
+    let daily_upload_limit = daily_upload_limit(written);
+    Ok(Config {
+        source: source?,
+        target: target?,
+        first_run_days: first_run_days?.unwrap_or(USUAL_DAYS),
+        copy_flags: copy_flags?.unwrap_or(true),
+        daily_upload_limit: daily_upload_limit?,
+        credentials_stamp: String::new(),
+        warnings: Vec::new(),
+    })
+}
+
+fn source(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<SourceConfig> {
+    let host = written.required("source_server");
+    let host = host.and_then(|host| host_alone(written, "source_server", host));
+    let user = written.required("source_user");
+    let password = password(written, places);
+    let port = port(written, "source_port");
+    let tls = source_tls(written, host.as_deref().ok());
+    let ca_file = file(written, "source_ca_file", places);
+    let tls_name = written.text("source_tls_name");
+    let folder = folder(written, "source_folder");
+    let (host, tls) = (host?, tls?);
+    let usual_port = if tls == TlsMode::Implicit {
+        IMAPS
+    } else {
+        IMAP
+    };
+    Ok(SourceConfig {
+        server: Server {
+            port: port?.unwrap_or(usual_port),
+            tls,
+            tls_name: tls_name?.unwrap_or_else(|| host.clone()),
+            ca_file: ca_file?,
+            host,
+        },
+        user: user?,
+        password: password?,
+        folder: folder?,
+    })
+}
+
+fn target(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<TargetConfig> {
+    let user = written.required("target_user");
+    let token_file = written.required("target_token_file");
+    let host = written.text("target_server");
+    let host = host.map(|host| host.unwrap_or_else(|| GMAIL.to_owned()));
+    let host = host.and_then(|host| host_alone(written, "target_server", host));
+    let port = port(written, "target_port");
+    let ca_file = file(written, "target_ca_file", places);
+    let folder = folder(written, "target_folder");
+    let connections = written.number("target_connections", &(1..=MOST_CONNECTIONS));
+    let host = host?;
+    Ok(TargetConfig {
+        server: Server {
+            port: port?.unwrap_or(IMAPS),
+            tls: TlsMode::Implicit,
+            tls_name: host.clone(),
+            ca_file: ca_file?,
+            host,
+        },
+        user: user?,
+        token_file: places.of_file(&token_file?),
+        folder: folder?,
+        connections: connections?.unwrap_or(USUAL_CONNECTIONS),
+        auth_command: String::new(),
+    })
+}
+
+/// The one of three fields that says where the source's password comes from.
+fn password(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Password> {
+    let fields = ["source_pass", "source_pass_command", "source_pass_file"];
+    let given: Vec<&str> = fields
+        .into_iter()
+        .filter(|name| written.has(name))
+        .collect();
+    match given.as_slice() {
+        [] => Err(written
+            .note("source_pass is missing (or one of source_pass_command and source_pass_file)")),
+        ["source_pass"] => {
+            let password = written.raw("source_pass")?.unwrap_or_default();
+            Ok(Password::Given(Secret::new(password)))
+        }
+        ["source_pass_command"] => {
+            let command = written.raw("source_pass_command")?.unwrap_or_default();
+            Ok(Password::Command(Secret::new(command)))
+        }
+        ["source_pass_file"] => {
+            let name = written.text("source_pass_file")?.unwrap_or_default();
+            Ok(Password::File(places.of_credential(&name)))
+        }
+        several => Err(written.note(format_args!(
+            "{} exclude each other, give one",
+            several.join(" and ")
+        ))),
+    }
+}
+
+fn source_tls(written: &mut RawConfig, host: Option<&str>) -> Validated<TlsMode> {
+    match written.text("source_tls")?.as_deref() {
+        None | Some("implicit") => Ok(TlsMode::Implicit),
+        Some("starttls") => Ok(TlsMode::StartTls),
+        Some("none") if host.is_none_or(is_loopback) => Ok(TlsMode::None),
+        Some("none") => Err(written.note(
+            "source_tls \"none\" is for a source_server on this machine only (localhost, 127.0.0.1)",
+        )),
+        Some(_) => {
+            Err(written.note("source_tls must be \"implicit\", \"starttls\" or \"none\""))
+        }
+    }
+}
+
+fn port(written: &mut RawConfig, name: &str) -> Validated<Option<u16>> {
+    written.number(name, &(1..=u16::MAX))
+}
+
+fn file(
+    written: &mut RawConfig,
+    name: &str,
+    places: &PathResolver<'_>,
+) -> Validated<Option<PathBuf>> {
+    let file = written.text(name)?;
+    Ok(file.map(|file| places.of_file(&file)))
+}
+
+/// The inbox has one name in any case (RFC 3501 5.1), and so it has one account in the state.
+fn folder(written: &mut RawConfig, name: &str) -> Validated<String> {
+    const INBOX: &str = "INBOX";
+    let folder = written.text(name)?.unwrap_or_else(|| INBOX.to_owned());
+    Ok(if folder.eq_ignore_ascii_case(INBOX) {
+        INBOX.to_owned()
+    } else {
+        folder
+    })
+}
+
+fn daily_upload_limit(written: &mut RawConfig) -> Validated<Option<u64>> {
+    const NAME: &str = "daily_upload_limit";
+    let Some(text) = written.text(NAME)? else {
+        return Ok(Some(USUAL_DAILY_LIMIT));
+    };
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse().map(Size::octets) {
+        Ok(octets) if octets > 0 => Ok(Some(octets)),
+        _ => Err(written.note(format_args!(
+            "{NAME} must be a size, such as \"400M\", or \"none\""
+        ))),
+    }
+}
+
+/// A host name or address, and nothing of what people write around it.
+fn host_alone(written: &mut RawConfig, name: &str, host: String) -> Validated<String> {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Some(address) = address.filter(|address| is_ipv6(address)) {
+        return Ok(address.to_owned());
+    }
+    let is_strange = |character: char| character.is_whitespace() || "/@[]".contains(character);
+    if host.contains(is_strange) || (host.contains(':') && !is_ipv6(&host)) {
+        let port = name.replace("server", "port");
+        return Err(written.note(format_args!(
+            "{name} must be a host name or an address alone (the port is {port})"
+        )));
+    }
+    Ok(host)
+}
+
+/// Also with a zone: `fe80::1%eth0` (RFC 4007).
+fn is_ipv6(host: &str) -> bool {
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::config::Environment;
+
+    /// Looks files up in folders that are not there.
+    fn read(fields: &Value) -> Result<Config, String> {
+        let environment = Environment::default();
+        let places = PathResolver::new(Path::new("/nowhere/config.json"), &environment);
+        config(RawConfig::parse(fields.to_string().as_bytes())?, &places)
+    }
+
+    /// The least that is needed, with some fields set, and those set to null left out.
+    fn with(changed: &Value) -> Value {
+        let mut fields: Map<String, Value> = serde_json::from_value(json!({
+            "source_server": "mail.example.com",
+            "source_user": "alice",
+            "source_pass": "secret",
+            "target_user": "alice@gmail.com",
+            "target_token_file": "token.json",
+        }))
+        .unwrap();
+        for (name, value) in changed.as_object().unwrap() {
+            fields.insert(name.clone(), value.clone());
+        }
+        fields.retain(|_, value| !value.is_null());
+        Value::Object(fields)
+    }
+
+    fn tell(cases: &[(Value, &str)]) {
+        for (changed, line) in cases {
+            assert_eq!(read(&with(changed)).unwrap_err(), *line, "{changed}");
+        }
+    }
+
+    #[test]
+    fn five_fields_are_enough() {
+        let config = read(&with(&json!({}))).unwrap();
+        assert_eq!(
+            config.source.server,
+            Server {
+                host: "mail.example.com".to_owned(),
+                port: 993,
+                tls: TlsMode::Implicit,
+                tls_name: "mail.example.com".to_owned(),
+                ca_file: None,
+            }
+        );
+        assert_eq!(config.source.user, "alice");
+        assert_eq!(config.source.folder, "INBOX");
+        assert_eq!(config.source.password.read().unwrap().expose(), "secret");
+        assert_eq!(
+            config.target.server,
+            Server {
+                host: "imap.gmail.com".to_owned(),
+                port: 993,
+                tls: TlsMode::Implicit,
+                tls_name: "imap.gmail.com".to_owned(),
+                ca_file: None,
+            }
+        );
+        assert_eq!(config.target.user, "alice@gmail.com");
+        assert_eq!(config.target.folder, "INBOX");
+        assert_eq!(config.target.token_file, Path::new("/nowhere/token.json"));
+        assert_eq!(config.target.connections, 4);
+        assert_eq!(config.first_run_days, 7);
+        assert!(config.copy_flags);
+        assert_eq!(config.daily_upload_limit, Some(419_430_400));
+    }
+
+    #[test]
+    fn every_field_can_be_set() {
+        let config = read(&with(&json!({
+            "_note": 1,
+            "source_server": "localhost",
+            "source_port": 1143,
+            "source_tls": "none",
+            "source_ca_file": "source.pem",
+            "source_tls_name": "mail.internal",
+            "source_folder": "Entwürfe/\"alt\"",
+            "target_server": "127.0.0.1",
+            "target_port": 1993,
+            "target_ca_file": "/etc/target.pem",
+            "target_folder": "inbox",
+            "target_connections": 10,
+            "first_run_days": 0,
+            "copy_flags": false,
+            "daily_upload_limit": "none",
+        })))
+        .unwrap();
+        assert_eq!(
+            config.source.server,
+            Server {
+                host: "localhost".to_owned(),
+                port: 1143,
+                tls: TlsMode::None,
+                tls_name: "mail.internal".to_owned(),
+                ca_file: Some("/nowhere/source.pem".into()),
+            }
+        );
+        assert_eq!(config.source.folder, "Entwürfe/\"alt\"");
+        assert_eq!(config.target.server.host, "127.0.0.1");
+        assert_eq!(config.target.server.tls_name, "127.0.0.1");
+        assert_eq!(config.target.server.port, 1993);
+        assert_eq!(config.target.server.ca_file, Some("/etc/target.pem".into()));
+        assert_eq!(config.target.folder, "INBOX");
+        assert_eq!(config.target.connections, 10);
+        assert_eq!(config.first_run_days, 0);
+        assert!(!config.copy_flags);
+        assert_eq!(config.daily_upload_limit, None);
+    }
+
+    #[test]
+    fn the_usual_port_goes_with_the_protection() {
+        for (tls, port) in [("implicit", 993), ("starttls", 143), ("none", 143)] {
+            let fields = with(&json!({ "source_server": "::1", "source_tls": tls }));
+            assert_eq!(read(&fields).unwrap().source.server.port, port, "{tls}");
+        }
+    }
+
+    #[test]
+    fn plain_text_goes_to_this_machine_only() {
+        for host in [
+            "localhost",
+            "LocalHost",
+            "127.0.0.1",
+            "127.8.0.1",
+            "::1",
+            "[::1]",
+        ] {
+            let fields = with(&json!({ "source_server": host, "source_tls": "none" }));
+            assert!(read(&fields).is_ok(), "{host}");
+        }
+        for host in [
+            "mail.example.com",
+            "localhost.example.com",
+            "10.0.0.1",
+            "0.0.0.0",
+            "::",
+        ] {
+            let fields = with(&json!({ "source_server": host, "source_tls": "none" }));
+            let line = read(&fields).unwrap_err();
+            assert!(
+                line.starts_with("source_tls \"none\" is for"),
+                "{host}: {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_is_a_name_or_an_address_alone() {
+        for host in [
+            "mail.example.com",
+            "192.0.2.1",
+            "2001:db8::1",
+            "fe80::1%eth0",
+            "mail",
+        ] {
+            let config = read(&with(&json!({ "source_server": host }))).unwrap();
+            assert_eq!(config.source.server.host, host);
+        }
+        let config = read(&with(&json!({ "source_server": "[2001:db8::1]" }))).unwrap();
+        assert_eq!(config.source.server.host, "2001:db8::1");
+        for host in [
+            "imaps://mail.example.com",
+            "mail.example.com:993",
+            "alice@mail.example.com",
+            " mail.example.com",
+            "[mail]",
+            "[::1]:993",
+        ] {
+            assert_eq!(
+                read(&with(&json!({ "source_server": host }))).unwrap_err(),
+                "source_server must be a host name or an address alone (the port is source_port)",
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_of_the_source_is_told_by_its_field() {
+        let cases = [
+            (json!({ "source_server": null }), "source_server is missing"),
+            (json!({ "source_user": null }), "source_user is missing"),
+            (
+                json!({ "source_user": "" }),
+                "source_user must not be empty",
+            ),
+            (
+                json!({ "source_user": 7 }),
+                "source_user must be a string, not a number",
+            ),
+            (
+                json!({ "source_user": "a\r\nb" }),
+                "source_user must not hold control characters",
+            ),
+            (
+                json!({ "source_pass": null }),
+                "source_pass is missing (or one of source_pass_command and source_pass_file)",
+            ),
+            (
+                json!({ "source_pass": "" }),
+                "source_pass must not be empty",
+            ),
+            (
+                json!({ "source_pass": ["s3cret"] }),
+                "source_pass must be a string, not a list",
+            ),
+            (
+                // A password all the same, and so not shown.
+                json!({ "source_pass": 1234 }),
+                "source_pass must be a string, not a number",
+            ),
+            (
+                json!({ "source_pass_file": "p" }),
+                "source_pass and source_pass_file exclude each other, give one",
+            ),
+            (
+                json!({ "source_pass_command": "p", "source_pass_file": "p" }),
+                "source_pass and source_pass_command and source_pass_file exclude each other, \
+                 give one",
+            ),
+            (
+                json!({ "source_port": 0 }),
+                "source_port must be a whole number from 1 to 65535, not 0",
+            ),
+            (
+                json!({ "source_port": 65536 }),
+                "source_port must be a whole number from 1 to 65535, not 65536",
+            ),
+            (
+                json!({ "source_port": "993" }),
+                "source_port must be a whole number from 1 to 65535, not a string",
+            ),
+            (
+                json!({ "source_tls": "ssl" }),
+                "source_tls must be \"implicit\", \"starttls\" or \"none\"",
+            ),
+            (
+                json!({ "source_tls": true }),
+                "source_tls must be a string, not a boolean",
+            ),
+            (
+                json!({ "source_folder": "" }),
+                "source_folder must not be empty",
+            ),
+        ];
+        tell(&cases);
+    }
+
+    #[test]
+    fn another_wrong_value_is_told_by_its_field() {
+        let cases = [
+            (json!({ "target_user": null }), "target_user is missing"),
+            (
+                json!({ "target_token_file": null }),
+                "target_token_file is missing",
+            ),
+            (
+                json!({ "target_server": "a/b" }),
+                "target_server must be a host name or an address alone (the port is target_port)",
+            ),
+            (
+                json!({ "target_port": -1 }),
+                "target_port must be a whole number from 1 to 65535, not -1",
+            ),
+            (
+                json!({ "target_connections": 11 }),
+                "target_connections must be a whole number from 1 to 10, not 11",
+            ),
+            (
+                json!({ "target_connections": 1.5 }),
+                "target_connections must be a whole number from 1 to 10, not 1.5",
+            ),
+            (
+                json!({ "first_run_days": -7 }),
+                "first_run_days must be a whole number from 0 to 36525, not -7",
+            ),
+            (
+                json!({ "copy_flags": "no" }),
+                "copy_flags must be true or false, not a string",
+            ),
+            (
+                json!({ "daily_upload_limit": "400 MB" }),
+                "daily_upload_limit must be a size, such as \"400M\", or \"none\"",
+            ),
+            (
+                json!({ "daily_upload_limit": "0" }),
+                "daily_upload_limit must be a size, such as \"400M\", or \"none\"",
+            ),
+            (
+                json!({ "daily_upload_limit": 4 }),
+                "daily_upload_limit must be a string, not a number",
+            ),
+            (
+                json!({ "source_sever": "x" }),
+                "unknown field \"source_sever\" (did you mean source_server?)",
+            ),
+            (json!({ "colour\n": "x" }), "unknown field \"colour\\n\""),
+        ];
+        tell(&cases);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_together() {
+        let line = read(&json!({
+            "source_sever": "mail.example.com",
+            "source_user": 7,
+            "source_tls": "ssl",
+            "source_pass": "s3cret",
+            "source_pass_file": "s3cret",
+            "target_user": "alice@gmail.com",
+            "first_run_days": "7",
+        }))
+        .unwrap_err();
+        assert_eq!(
+            line,
+            "unknown field \"source_sever\" (did you mean source_server?); \
+             source_server is missing; \
+             source_user must be a string, not a number; \
+             source_pass and source_pass_file exclude each other, give one; \
+             source_tls must be \"implicit\", \"starttls\" or \"none\"; \
+             target_token_file is missing; \
+             first_run_days must be a whole number from 0 to 36525, not a string"
+        );
+    }
+
+    #[test]
+    fn a_relative_file_is_looked_up_beside_config_json_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = tempfile::tempdir().unwrap();
+        for (place, name) in [
+            (&folder, "here.pem"),
+            (&folder, "both"),
+            (&credentials, "both"),
+            (&credentials, "there"),
+        ] {
+            fs::write(place.path().join(name), "x").unwrap();
+        }
+        let environment = Environment {
+            credentials_directory: Some(credentials.path().to_owned()),
+            ..Environment::default()
+        };
+        let config = folder.path().join("config.json");
+        let places = PathResolver::new(&config, &environment);
+        assert_eq!(places.of_file("here.pem"), folder.path().join("here.pem"));
+        assert_eq!(places.of_file("new.json"), folder.path().join("new.json"));
+        assert_eq!(places.of_file("/a/b"), Path::new("/a/b"));
+        // Tests run in the package's folder.
+        assert_eq!(places.of_file("Cargo.toml"), Path::new("Cargo.toml"));
+        assert_eq!(
+            places.of_credential("both"),
+            credentials.path().join("both")
+        );
+        assert_eq!(
+            places.of_credential("there"),
+            credentials.path().join("there")
+        );
+        assert_eq!(
+            places.of_credential("here.pem"),
+            folder.path().join("here.pem")
+        );
+        assert_eq!(places.of_credential("/a/b"), Path::new("/a/b"));
+    }
+
+    #[test]
+    fn the_example_is_right() {
+        let environment = Environment::default();
+        let places = PathResolver::new(Path::new("config.json"), &environment);
+        let example = RawConfig::parse(include_bytes!("../../config.json.example")).unwrap();
+        let config = config(example, &places).unwrap();
+        assert_eq!(config.target.token_file, Path::new("token.json"));
+    }
+}

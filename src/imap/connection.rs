@@ -1,0 +1,371 @@
+//! A connection to an IMAP server: octets, deadlines and last words.
+//!
+//! It opens TCP and TLS, lets nothing wait for ever and nothing grow without bound, and hands what
+//! the server says to the IMAP library line by line, made safe for its parser (`gate`). It knows
+//! where lines and literals are, but not what they mean.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use rustls_connector::TlsStream;
+
+use crate::config::{Server, TlsMode};
+use crate::error::Result;
+use crate::imap::AlertLog;
+use crate::imap::Transcript;
+use crate::net::Trust;
+use crate::process::cancel::Canceller;
+
+pub(crate) mod receive;
+mod starttls;
+
+use crate::imap::sanitize::Sanitizer;
+use crate::imap::transcript::Awaiting;
+use crate::net::tcp::TcpSocket;
+
+/// The longest line that is read: a SEARCH that finds more than a million messages.
+const LONGEST_LINE: usize = 16 * 1024 * 1024;
+
+/// Fewer octets than this in [`Timeouts::answer`] are no progress: a peer that drips one now and
+/// then could otherwise hold a message of 25 MB for years.
+const PROGRESS: u64 = 16 * 1024;
+
+/// Octets are taken from TLS in pieces of a record.
+const PIECE: usize = 16 * 1024;
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For each address of a server to accept the connection.
+    pub connect: Duration,
+    /// For a line of a response, for the next part of a literal, for the peer to take what we send.
+    pub answer: Duration,
+    /// For a command as a whole, however often the server says that it is still busy; as much
+    /// again as `answer` for each part of a long response.
+    pub command: Duration,
+    /// How long a peer may give no sign of life, also while nothing is expected of it, as in an
+    /// IDLE; asked for by TCP keep-alive from half of it on.
+    pub silence: Duration,
+    /// For the server to take an IDLE up, and to end it when it is told to.
+    pub prompt: Duration,
+    /// The longest IDLE. Servers may end one after 30 minutes (RFC 2177), routers forget a quiet
+    /// connection earlier, and a server may forget to tell of new mail: each is followed by a look.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(20),
+            answer: Duration::from_mins(1),
+            command: Duration::from_mins(10),
+            silence: Duration::from_mins(2),
+            prompt: Duration::from_secs(15),
+            idle: Duration::from_mins(9),
+        }
+    }
+}
+
+/// What bounds a connection: time, whoever holds the tether's other end, and how much it may say.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionOptions {
+    /// How long to wait for what.
+    pub patience: Timeouts,
+    /// What ends waits before their time.
+    pub tether: Canceller,
+    /// What servers may have told to a person.
+    pub alerts: AlertLog,
+}
+
+impl From<Timeouts> for ConnectionOptions {
+    fn from(patience: Timeouts) -> ConnectionOptions {
+        ConnectionOptions {
+            patience,
+            ..ConnectionOptions::default()
+        }
+    }
+}
+
+/// A stream to a server, opened and, as configured, encrypted.
+pub struct Connection {
+    stream: Transport,
+    patience: Timeouts,
+    witness: Transcript,
+    gate: Sanitizer,
+    /// Read from the stream and not looked at yet; `taken` octets of it are used up.
+    incoming: Vec<u8>,
+    taken: usize,
+    /// Made safe and not yet handed on; `given` octets of it are.
+    ready: Vec<u8>,
+    given: usize,
+    /// Lines that came while a `+` was awaited: they are handed on after it.
+    held_back: Vec<u8>,
+    /// What is left of a literal, and whether it goes nowhere.
+    literal: u64,
+    skips_literal: bool,
+    /// Octets received since the last command, and when they must have ended.
+    response: u64,
+    command_begun: Instant,
+    /// When the next responses must have come, if that is earlier than by the rules.
+    due: Option<Instant>,
+    greeting_is_read: bool,
+}
+
+enum Transport {
+    Plain(TcpSocket),
+    Tls(Box<TlsStream<TcpSocket>>),
+}
+
+impl Connection {
+    /// Connects to a server and, as it is configured, encrypts.
+    ///
+    /// # Errors
+    /// No address answers, the server cannot prove who it is, it does not offer STARTTLS, or it
+    /// sends something in the clear that might be taken for encrypted.
+    pub fn open(server: &Server, trust: &Trust, bounds: &ConnectionOptions) -> Result<Connection> {
+        let place = place(server);
+        let socket = TcpSocket::connect(server, &place, bounds)?;
+        let mut connection = Connection::over(socket, &place, bounds);
+        if server.tls == TlsMode::StartTls {
+            connection.start_tls(&place)?;
+        }
+        if server.tls != TlsMode::None {
+            connection = connection.encrypt(server, trust, &place)?;
+        }
+        Ok(connection)
+    }
+
+    /// A view into what is said, for after the stream has been handed over.
+    #[must_use]
+    pub fn witness(&self) -> Transcript {
+        self.witness.clone()
+    }
+
+    /// Says whether the server's greeting came already, in the clear before STARTTLS.
+    #[must_use]
+    pub fn greeting_is_read(&self) -> bool {
+        self.greeting_is_read
+    }
+
+    /// Makes reads end by this moment at the latest; `None`: as those of ordinary commands end.
+    pub fn answer_by(&mut self, due: Option<Instant>) {
+        self.due = due;
+    }
+
+    /// Makes the server answer sooner than it must, from now on.
+    pub fn hurry(&mut self, answer: Duration) {
+        self.patience.answer = self.patience.answer.min(answer);
+        self.patience.command = self.patience.command.min(answer);
+    }
+
+    fn over(socket: TcpSocket, place: &str, bounds: &ConnectionOptions) -> Connection {
+        Connection {
+            stream: Transport::Plain(socket),
+            patience: bounds.patience,
+            witness: Transcript::new(place, bounds.alerts.clone()),
+            gate: Sanitizer::default(),
+            incoming: Vec::new(),
+            taken: 0,
+            ready: Vec::new(),
+            given: 0,
+            held_back: Vec::new(),
+            literal: 0,
+            skips_literal: false,
+            response: 0,
+            command_begun: Instant::now(),
+            due: None,
+            greeting_is_read: false,
+        }
+    }
+
+    /// The moment by which the next piece must be there.
+    fn next_deadline(&self) -> Instant {
+        let parts = u32::try_from(self.response / PROGRESS).unwrap_or(u32::MAX);
+        let earned = self.patience.answer.saturating_mul(parts);
+        let limit = self.patience.command.saturating_add(earned);
+        let ordinary = (self.command_begun + limit).min(Instant::now() + self.patience.answer);
+        self.due.map_or(ordinary, |due| due.min(ordinary))
+    }
+
+    /// Reads the next line, or a piece of a literal, into `ready`; it may stay empty.
+    fn receive(&mut self) -> io::Result<()> {
+        self.ready.clear();
+        self.given = 0;
+        if self.literal > 0 {
+            return self.receive_literal();
+        }
+        let line = self.read_line()?;
+        self.witness_line(&line)
+    }
+
+    fn witness_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let awaits_continuation = self.witness.awaited() == Awaiting::Continuation;
+        self.witness.received(line);
+        let mut admitted = self
+            .gate
+            .admit(line)
+            .map_err(|nonsense| io::Error::new(io::ErrorKind::InvalidData, nonsense.describe()))?;
+        self.literal = admitted.literal;
+        self.skips_literal = admitted.skip_literal;
+        if awaits_continuation && line.starts_with(b"*") {
+            // The library takes the first line after a literal's announcement for the answer to it,
+            // and waits for ever if it was something else.
+            if admitted.literal == 0 {
+                self.held_back.append(&mut admitted.line);
+                return Ok(());
+            }
+        } else if awaits_continuation {
+            admitted.line.append(&mut self.held_back);
+        }
+        self.ready = admitted.line;
+        Ok(())
+    }
+
+    fn receive_literal(&mut self) -> io::Result<()> {
+        if self.taken == self.incoming.len() {
+            self.fill(self.next_deadline())?;
+        }
+        let unread = self.incoming.get(self.taken..).unwrap_or_default();
+        let length = unread
+            .len()
+            .min(usize::try_from(self.literal).unwrap_or(usize::MAX));
+        if !self.skips_literal {
+            self.ready
+                .extend_from_slice(unread.get(..length).unwrap_or_default());
+        }
+        self.taken += length;
+        self.literal -= length as u64;
+        Ok(())
+    }
+
+    /// A whole line with its line end; empty at the end of the stream.
+    fn read_line(&mut self) -> io::Result<Vec<u8>> {
+        let mut deadline = self.next_deadline();
+        let mut searched = 0;
+        let mut earned = self.response + PROGRESS;
+        loop {
+            let unread = self.incoming.get(self.taken..).unwrap_or_default();
+            let fresh = unread.get(searched..).unwrap_or_default();
+            if let Some(end) = fresh.iter().position(|octet| *octet == b'\n') {
+                let line = unread.get(..=searched + end).unwrap_or_default().to_vec();
+                self.taken += line.len();
+                return Ok(line);
+            }
+            searched = unread.len();
+            if searched > LONGEST_LINE {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "it sent a line that has no end",
+                ));
+            }
+            if self.response >= earned {
+                deadline = self.next_deadline();
+                earned = self.response + PROGRESS;
+            }
+            self.fill(deadline)?;
+        }
+    }
+
+    /// Reads more from the stream.
+    fn fill(&mut self, deadline: Instant) -> io::Result<()> {
+        self.stream.socket().set_deadline(deadline);
+        self.take_in()
+    }
+
+    fn take_in(&mut self) -> io::Result<()> {
+        if self.taken > 0 {
+            self.incoming.drain(..self.taken);
+            self.taken = 0;
+        }
+        let mut piece = [0; PIECE];
+        let length = match &mut self.stream {
+            Transport::Plain(socket) => socket.read(&mut piece)?,
+            Transport::Tls(stream) => stream.read(&mut piece)?,
+        };
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.incoming
+            .extend_from_slice(piece.get(..length).unwrap_or_default());
+        self.response += length as u64;
+        if self.response > self.witness.allowance() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it sent more than was asked for",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Transport {
+    fn socket(&mut self) -> &mut TcpSocket {
+        match self {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.given == self.ready.len() {
+            self.receive()?;
+        }
+        let ready = self.ready.get(self.given..).unwrap_or_default();
+        let length = ready.len().min(into.len());
+        if let (Some(to), Some(from)) = (into.get_mut(..length), ready.get(..length)) {
+            to.copy_from_slice(from);
+        }
+        self.given += length;
+        Ok(length)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let piece = octets.get(..PIECE).unwrap_or(octets);
+        self.response = 0;
+        self.command_begun = Instant::now();
+        self.stream
+            .socket()
+            .set_deadline(Instant::now() + self.patience.answer);
+        match &mut self.stream {
+            Transport::Plain(socket) => {
+                let length = socket.write(piece)?;
+                self.witness.sent(piece.get(..length).unwrap_or(piece));
+                Ok(length)
+            }
+            Transport::Tls(stream) => {
+                let length = stream.write(piece)?;
+                // They may be on the wire from here on, whatever becomes of the rest.
+                self.witness.sent(piece.get(..length).unwrap_or(piece));
+                stream.flush()?;
+                Ok(length)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.stream {
+            Transport::Plain(socket) => socket.flush(),
+            Transport::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+/// A server as error messages name it.
+#[must_use]
+pub fn place(server: &Server) -> String {
+    if server.host.contains(':') {
+        format!("[{}]:{}", server.host, server.port)
+    } else {
+        format!("{}:{}", server.host, server.port)
+    }
+}

@@ -1,0 +1,75 @@
+//! Responses as a whole, and waiting for those that nobody asked for.
+
+use std::io;
+use std::time::Instant;
+
+use crate::imap::Connection;
+use crate::process::cancel::WaitResult;
+
+/// A line that a server sends unasked is shorter.
+const LONGEST_UNASKED: usize = 1024 * 1024;
+
+/// What came of waiting for a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiveResult {
+    /// A response with its literals, made safe; empty if it says nothing.
+    Response(Vec<u8>),
+    /// The time has come, or the host was suspended meanwhile.
+    Time,
+    /// Somebody pulled the tether.
+    Called,
+}
+
+impl Connection {
+    /// The next response with its literals, made safe, as a command's answer is awaited.
+    ///
+    /// # Errors
+    /// It did not come in time, or the connection broke.
+    pub fn next_response(&mut self) -> io::Result<Vec<u8>> {
+        let mut response = Vec::new();
+        loop {
+            self.receive()?;
+            response.append(&mut self.ready);
+            if self.literal == 0 && !self.gate.is_within_response() {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// The next response, if it begins to come before this moment; a call by the tether ends the
+    /// wait.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn hear(&mut self, until: Instant) -> io::Result<ReceiveResult> {
+        loop {
+            let unread = self.incoming.get(self.taken..).unwrap_or_default();
+            if unread.contains(&b'\n') {
+                self.command_begun = Instant::now();
+                return self.next_response().map(ReceiveResult::Response);
+            }
+            if unread.len() > LONGEST_UNASKED {
+                let what = "it sent a line that has no end";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            if self.fill_at_once()? {
+                continue;
+            }
+            match self.stream.socket().wait_for_news(until)? {
+                WaitResult::Ready => {}
+                WaitResult::Time | WaitResult::Jump => return Ok(ReceiveResult::Time),
+                WaitResult::Called | WaitResult::Over => return Ok(ReceiveResult::Called),
+            }
+        }
+    }
+
+    /// Reads what is there, in the socket or decrypted already; says whether there was anything.
+    fn fill_at_once(&mut self) -> io::Result<bool> {
+        self.stream.socket().wait_no_more();
+        match self.take_in() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

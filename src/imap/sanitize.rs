@@ -1,0 +1,539 @@
+//! What the server sent, made safe for the parser: pure, a line in, a line out.
+//!
+//! The parser behind it panics on `INTERNALDATE NIL`, on an untagged NO during EXAMINE and on
+//! other things, descends without limit into parentheses, gives the whole session up at a response
+//! or an octet it does not know, and leaves the backslashes in quoted strings. Whoever sends such
+//! things, our server or somebody in its place, must not be able to end or corrupt a run by them.
+//! So responses that nobody here asks for become an empty `* OK`, and strings become literals.
+
+/// More octets outside of strings than this say nothing in a FETCH or LIST response; the parser
+/// reads them anew at each line of a literal.
+const LONGEST_STRUCTURE: usize = 8 * 1024;
+
+/// What a string counts for, its contents aside.
+const COST_OF_STRING: usize = 8;
+
+/// Nothing that is asked for is nested deeper.
+const DEEPEST_NESTING: usize = 16;
+
+/// A response that says nothing.
+const NOTHING: &[u8] = b"* OK\r\n";
+
+/// Makes lines safe for the parser; remembers where in a response it is.
+#[derive(Debug, Default)]
+pub(crate) struct Sanitizer {
+    /// The response that goes on after a literal.
+    open: Option<OpenResponse>,
+}
+
+/// What may go on to the parser.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SanitizedLine {
+    /// The line, made safe.
+    pub line: Vec<u8>,
+    /// How many octets of a literal come next; they go on unchanged.
+    pub literal: u64,
+    /// The literal belongs to a response that nobody asked for.
+    pub skip_literal: bool,
+}
+
+/// What a server does that no client has to bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProtocolError {
+    TooDeep,
+    TooMuchStructure,
+    OpenQuote,
+}
+
+impl ProtocolError {
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            ProtocolError::TooDeep => "it sent a response that is nested too deeply",
+            ProtocolError::TooMuchStructure => "it sent a response that has no end",
+            ProtocolError::OpenQuote => "it sent a quoted string that has no end",
+        }
+    }
+}
+
+/// A response that may hold literals.
+#[derive(Debug)]
+struct OpenResponse {
+    kind: ResponseKind,
+    depth: usize,
+    structure: usize,
+    strings: usize,
+    after_internal_date: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ResponseKind {
+    Fetch,
+    /// Its first string is the delimiter, which the parser knows in quotes only.
+    List,
+    Status,
+    Unknown,
+}
+
+impl Sanitizer {
+    /// Makes a line safe. It ends in LF, or is cut off by the end of the stream.
+    pub(crate) fn admit(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.open.take() {
+            Some(response) => self.go_on(response, line),
+            None => self.begin(line),
+        }
+    }
+
+    /// Says whether a response goes on after a literal.
+    pub(crate) fn is_within_response(&self) -> bool {
+        self.open.is_some()
+    }
+
+    fn begin(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
+        // Some servers write more blanks than one; the parser knows one.
+        if let Some(data) = line.strip_prefix(b"*  ") {
+            return self.begin(&[b"* ".as_slice(), data.trim_ascii_start()].concat());
+        }
+        let Some(data) = line.strip_prefix(b"* ") else {
+            return Ok(SanitizedLine::whole(plain(line)));
+        };
+        let mut words = data.split(|octet| *octet == b' ');
+        let first = words.next().unwrap_or_default().to_ascii_uppercase();
+        let second = words.next().unwrap_or_default().to_ascii_uppercase();
+        let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
+        match (first.as_slice(), second.as_slice()) {
+            (b"OK" | b"BYE" | b"SEARCH", _) => Ok(SanitizedLine::whole(plain(line))),
+            // Warnings: the parser's callers panic on them or give up.
+            (b"NO" | b"BAD" | b"PREAUTH", _) => Ok(SanitizedLine::whole(NOTHING.to_vec())),
+            (_, b"EXISTS" | b"EXPUNGE") if is_number => Ok(SanitizedLine::whole(plain(line))),
+            (_, b"FETCH") if is_number => self.go_on(OpenResponse::new(ResponseKind::Fetch), line),
+            (b"LIST", _) => self.go_on(OpenResponse::new(ResponseKind::List), line),
+            (b"STATUS", _) => self.go_on(OpenResponse::new(ResponseKind::Status), line),
+            _ => {
+                let admitted = self.go_on(OpenResponse::new(ResponseKind::Unknown), line)?;
+                Ok(SanitizedLine {
+                    line: NOTHING.to_vec(),
+                    ..admitted
+                })
+            }
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        mut response: OpenResponse,
+        line: &[u8],
+    ) -> Result<SanitizedLine, ProtocolError> {
+        let (line, literal) = response.make_safe(line)?;
+        let is_unknown = response.kind == ResponseKind::Unknown;
+        let admitted = SanitizedLine {
+            line: if is_unknown { Vec::new() } else { line },
+            literal: literal.unwrap_or(0),
+            skip_literal: is_unknown,
+        };
+        if literal.is_some() {
+            self.open = Some(response);
+        }
+        Ok(admitted)
+    }
+}
+
+impl SanitizedLine {
+    fn whole(line: Vec<u8>) -> SanitizedLine {
+        SanitizedLine {
+            line,
+            ..SanitizedLine::default()
+        }
+    }
+}
+
+impl OpenResponse {
+    fn new(kind: ResponseKind) -> OpenResponse {
+        OpenResponse {
+            kind,
+            depth: 0,
+            structure: 0,
+            strings: 0,
+            after_internal_date: false,
+        }
+    }
+
+    /// The line as the parser may see it, and the size of the literal that it announces.
+    fn make_safe(&mut self, line: &[u8]) -> Result<(Vec<u8>, Option<u64>), ProtocolError> {
+        let mut safe = Vec::with_capacity(line.len() + 16);
+        let mut rest = line;
+        while let Some((&octet, after)) = rest.split_first() {
+            rest = match octet {
+                b'"' => self.string(after, &mut safe)?,
+                b'{' => {
+                    if let Some(size) = announced(rest) {
+                        self.strings += 1;
+                        self.count(COST_OF_STRING)?;
+                        safe.extend_from_slice(format!("{{{size}}}\r\n").as_bytes());
+                        return Ok((safe, Some(size)));
+                    }
+                    self.structure(octet, &mut safe)?;
+                    after
+                }
+                b'(' | b')' | b' ' => {
+                    self.structure(octet, &mut safe)?;
+                    after
+                }
+                _ => self.atom(rest, &mut safe)?,
+            };
+        }
+        safe.extend_from_slice(b"\r\n");
+        Ok((safe, None))
+    }
+
+    /// Takes a quoted string whose opening quote is gone; a literal is written in its place.
+    fn string<'a>(
+        &mut self,
+        after: &'a [u8],
+        safe: &mut Vec<u8>,
+    ) -> Result<&'a [u8], ProtocolError> {
+        let (text, rest) = match unquote(after) {
+            Some(found) => found,
+            None if self.kind == ResponseKind::Unknown => (Vec::new(), b"".as_slice()),
+            None => return Err(ProtocolError::OpenQuote),
+        };
+        let is_delimiter = self.kind == ResponseKind::List && self.strings == 0;
+        self.strings += 1;
+        self.count(COST_OF_STRING)?;
+        if is_delimiter {
+            safe.push(b'"');
+            safe.extend(text.iter().filter(|octet| !is_special(**octet)));
+            safe.push(b'"');
+        } else {
+            let text = if self.kind == ResponseKind::Fetch {
+                text
+            } else {
+                String::from_utf8_lossy(&text).into_owned().into_bytes()
+            };
+            safe.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());
+            safe.extend_from_slice(&text);
+        }
+        Ok(rest)
+    }
+
+    fn structure(&mut self, octet: u8, safe: &mut Vec<u8>) -> Result<(), ProtocolError> {
+        match octet {
+            b'(' => self.depth += 1,
+            b')' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        safe.push(octet);
+        self.count(1)?;
+        if self.depth > DEEPEST_NESTING {
+            return Err(ProtocolError::TooDeep);
+        }
+        Ok(())
+    }
+
+    fn atom<'a>(&mut self, line: &'a [u8], safe: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+        let end = line
+            .iter()
+            .position(|octet| matches!(octet, b'"' | b'(' | b')' | b' ' | b'{'));
+        let (atom, rest) = line
+            .split_at_checked(end.unwrap_or(line.len()))
+            .unwrap_or((line, b""));
+        self.count(atom.len())?;
+        // A server that does not know the date: the parser panics on NIL, whatever stands right
+        // after it, and reads no date in "".
+        let begins_with_nil = atom
+            .get(..3)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(b"NIL"));
+        if self.after_internal_date && begins_with_nil {
+            safe.extend_from_slice(b"\"\"");
+        } else if self.kind == ResponseKind::List && atom.eq_ignore_ascii_case(b"NIL") {
+            self.strings += 1;
+            safe.extend_from_slice(atom);
+        } else {
+            safe.extend(atom.iter().map(|octet| visible(*octet)));
+        }
+        self.after_internal_date =
+            self.kind == ResponseKind::Fetch && atom.eq_ignore_ascii_case(b"INTERNALDATE");
+        Ok(rest)
+    }
+
+    fn count(&mut self, octets: usize) -> Result<(), ProtocolError> {
+        self.structure += octets;
+        // What nobody asked for goes no further, however long it is.
+        if self.structure > LONGEST_STRUCTURE && self.kind != ResponseKind::Unknown {
+            return Err(ProtocolError::TooMuchStructure);
+        }
+        Ok(())
+    }
+}
+
+/// A line without structure: what is no text (8-bit, control characters) becomes `?`.
+fn plain(line: &[u8]) -> Vec<u8> {
+    let mut safe: Vec<u8> = line.iter().map(|octet| visible(*octet)).collect();
+    if !safe.is_empty() {
+        safe.extend_from_slice(b"\r\n");
+    }
+    safe
+}
+
+fn visible(octet: u8) -> u8 {
+    if (0x20..0x7f).contains(&octet) || octet == b'\t' {
+        octet
+    } else {
+        b'?'
+    }
+}
+
+fn is_special(octet: u8) -> bool {
+    matches!(octet, b'"' | b'\\') || visible(octet) != octet
+}
+
+/// The text up to the closing quote, without its backslashes, and what follows it.
+fn unquote(after: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut text = Vec::new();
+    let mut octets = after.iter().enumerate();
+    while let Some((index, octet)) = octets.next() {
+        match octet {
+            b'"' => return Some((text, after.get(index + 1..)?)),
+            b'\\' => text.push(*octets.next()?.1),
+            _ => text.push(*octet),
+        }
+    }
+    None
+}
+
+/// The size of the literal that a line announces by its end, `{n}` or `{n+}`.
+pub(crate) fn announced(line: &[u8]) -> Option<u64> {
+    let inner = line.strip_suffix(b"}")?;
+    let begin = inner.iter().rposition(|octet| *octet == b'{')?;
+    let digits = inner.get(begin + 1..)?;
+    let digits = digits.strip_suffix(b"+").unwrap_or(digits);
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(digits).ok()?.parse().ok();
+    number.filter(|_| is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the parser sees of a whole response; `{n}` is followed by the literal's octets.
+    fn admit(lines: &[&[u8]]) -> Result<String, ProtocolError> {
+        let mut gate = Sanitizer::default();
+        let mut seen = Vec::new();
+        for line in lines {
+            seen.extend(gate.admit(line)?.line);
+        }
+        Ok(String::from_utf8(seen).unwrap())
+    }
+
+    #[test]
+    fn what_the_parser_knows_goes_on() {
+        for line in [
+            "+ go on\r\n",
+            "a1 OK [READ-ONLY] done\r\n",
+            "* OK [UIDVALIDITY 5] fine\r\n",
+            "* BYE going\r\n",
+            "* 5 EXISTS\r\n",
+            "* 5 expunge\r\n",
+            "* SEARCH 1 2 3\r\n",
+            "* 5 FETCH (UID 7 FLAGS (\\Seen))\r\n",
+            "* LIST (\\All) \"/\" Archive\r\n",
+            "* LIST () NIL INBOX\r\n",
+        ] {
+            assert_eq!(admit(&[line.as_bytes()]).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn what_nobody_asked_for_says_nothing() {
+        for line in [
+            "* NO disk full\r\n",
+            "* BAD what\r\n",
+            "* PREAUTH hello\r\n",
+            "* FLAGS (\\Seen)\r\n",
+            "* ID NIL\r\n",
+            "* CAPABILITY IMAP4rev2\r\n",
+            "* ESEARCH UID ALL 1\r\n",
+            "* XYZZY \"\r\n",
+            "* RECENT\r\n",
+            "* 7 RECENT\r\n",
+            "* \r\n",
+        ] {
+            assert_eq!(admit(&[line.as_bytes()]).unwrap(), "* OK\r\n", "{line}");
+        }
+        assert_eq!(admit(&[b"\r\n"]).unwrap(), "");
+    }
+
+    #[test]
+    fn a_literal_of_what_nobody_asked_for_goes_nowhere() {
+        let mut gate = Sanitizer::default();
+        let first = gate.admit(b"* XYZZY {5}\r\n").unwrap();
+        assert_eq!((first.literal, first.skip_literal), (5, true));
+        let rest = gate.admit(b" (more)\r\n").unwrap();
+        assert_eq!((rest.line.as_slice(), rest.literal), (b"".as_slice(), 0));
+        assert_eq!(gate.admit(b"a1 OK\r\n").unwrap().line, b"a1 OK\r\n");
+    }
+
+    #[test]
+    fn quoted_strings_become_literals_without_their_backslashes() {
+        let cases: [(&[u8], &str); 5] = [
+            (
+                b"* 1 FETCH (BODY[] \"a\\\"b\\\\c\")\r\n",
+                "* 1 FETCH (BODY[] {5}\r\na\"b\\c)\r\n",
+            ),
+            (
+                b"* 1 FETCH (BODY[] \"\")\r\n",
+                "* 1 FETCH (BODY[] {0}\r\n)\r\n",
+            ),
+            (
+                b"* LIST () \"/\" \"a \\\"b\"\r\n",
+                "* LIST () \"/\" {4}\r\na \"b\r\n",
+            ),
+            (b"* LIST () \"\\\\\" a\r\n", "* LIST () \"\" a\r\n"),
+            (
+                b"* STATUS \"a b\" (UIDNEXT 5)\r\n",
+                "* STATUS {3}\r\na b (UIDNEXT 5)\r\n",
+            ),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(admit(&[line]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_literal_is_announced_only_where_a_response_can_hold_one() {
+        let mut gate = Sanitizer::default();
+        assert_eq!(
+            gate.admit(b"* 1 FETCH (BODY[] {12}\r\n").unwrap().literal,
+            12
+        );
+        assert_eq!(gate.admit(b" UID 1)\r\n").unwrap().literal, 0);
+        for line in ["* OK see {12}\r\n", "a1 NO {12}\r\n", "+ {12}\r\n"] {
+            assert_eq!(gate.admit(line.as_bytes()).unwrap().literal, 0, "{line}");
+        }
+        // More than any number: the parser sees what it is.
+        let huge = gate.admit(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n");
+        assert_eq!(huge.unwrap().literal, 0);
+    }
+
+    #[test]
+    fn a_date_that_the_server_does_not_know_is_no_date() {
+        assert_eq!(
+            admit(&[b"* 1 FETCH (internaldate nil UID 1)\r\n"]).unwrap(),
+            "* 1 FETCH (internaldate \"\" UID 1)\r\n"
+        );
+        assert_eq!(
+            admit(&[b"* 1 FETCH (INTERNALDATE NILETCH UID 1)\r\n"]).unwrap(),
+            "* 1 FETCH (INTERNALDATE \"\" UID 1)\r\n"
+        );
+        assert_eq!(
+            admit(&[b"* 1 FETCH (BODY[] NIL)\r\n"]).unwrap(),
+            "* 1 FETCH (BODY[] NIL)\r\n"
+        );
+    }
+
+    #[test]
+    fn octets_beyond_ascii_are_kept_in_strings_and_nowhere_else() {
+        assert_eq!(
+            admit(&["* OK grün\r\n".as_bytes()]).unwrap(),
+            "* OK gr??n\r\n"
+        );
+        assert_eq!(
+            admit(&["* 1 FETCH (FLAGS (grün) BODY[] \"grün\")\r\n".as_bytes()]).unwrap(),
+            "* 1 FETCH (FLAGS (gr??n) BODY[] {5}\r\ngrün)\r\n"
+        );
+        assert_eq!(
+            admit(&[b"* LIST () NIL \"gr\xfcn\"\r\n"]).unwrap(),
+            "* LIST () NIL {6}\r\ngr\u{fffd}n\r\n"
+        );
+    }
+
+    #[test]
+    fn lines_may_end_as_they_like() {
+        assert_eq!(admit(&[b"* 5 EXISTS\n"]).unwrap(), "* 5 EXISTS\r\n");
+        assert_eq!(admit(&[b"a1 OK\n"]).unwrap(), "a1 OK\r\n");
+    }
+
+    #[test]
+    fn blanks_before_a_response_are_one() {
+        for (line, expected) in [
+            ("*  5 EXISTS\r\n", "* 5 EXISTS\r\n"),
+            ("*    5 FETCH (UID 7)\r\n", "* 5 FETCH (UID 7)\r\n"),
+            ("*   \r\n", "* OK\r\n"),
+        ] {
+            assert_eq!(admit(&[line.as_bytes()]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_called_so() {
+        let nested = format!("* 1 FETCH {}\r\n", "(".repeat(DEEPEST_NESTING + 1));
+        assert_eq!(admit(&[nested.as_bytes()]), Err(ProtocolError::TooDeep));
+        let endless = format!("* 1 FETCH ({}\r\n", "FLAGS ".repeat(LONGEST_STRUCTURE));
+        assert_eq!(
+            admit(&[endless.as_bytes()]),
+            Err(ProtocolError::TooMuchStructure)
+        );
+        assert_eq!(admit(&[b"* LIST () \"\r\n"]), Err(ProtocolError::OpenQuote));
+        assert_eq!(
+            admit(&[b"* LIST () \"\\\r\n"]),
+            Err(ProtocolError::OpenQuote)
+        );
+
+        // Spread over many literals, too.
+        let mut gate = Sanitizer::default();
+        gate.admit(b"* 1 FETCH ({1}\r\n").unwrap();
+        let mut answers = (0..LONGEST_STRUCTURE).map(|_| gate.admit(b"{1}\r\n"));
+        assert!(answers.any(|answer| answer == Err(ProtocolError::TooMuchStructure)));
+    }
+
+    #[test]
+    fn whatever_goes_on_does_not_make_the_parser_panic() {
+        // Seeded, so that a failure can be repeated.
+        let words: [&[u8]; 24] = [
+            b"* ",
+            b"1 ",
+            b"FETCH ",
+            b"(",
+            b")",
+            b"UID ",
+            b"INTERNALDATE ",
+            b"NIL",
+            b"\"",
+            b"\\",
+            b"{3}",
+            b"BODY[",
+            b"]",
+            b"FLAGS ",
+            b"LIST ",
+            b"STATUS ",
+            b"ID ",
+            b"OK ",
+            b"[",
+            b"BODYSTRUCTURE ",
+            b"\xff",
+            b"a1 ",
+            b"METADATA ",
+            b"/private/",
+        ];
+        let mut state = 0x2545_f491_u32;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as usize % below
+        };
+        for _ in 0..30_000 {
+            let mut line: Vec<u8> = b"* ".to_vec();
+            for _ in 0..random(12) {
+                line.extend_from_slice(words[random(words.len())]);
+            }
+            line.extend_from_slice(b"\r\n");
+            let mut gate = Sanitizer::default();
+            if let Ok(admitted) = gate.admit(&line) {
+                let _ = imap_proto::parser::parse_response(&admitted.line);
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! A TCP stream on which nothing waits past its deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+
+use crate::config::{Server, TlsMode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::{ConnectionOptions, Timeouts};
+use crate::process::cancel::{Canceller, WaitResult, WakeOn};
+
+/// How often a silent peer is asked for a sign of life before it counts as gone.
+const PROBES: u32 = 6;
+
+/// A TCP stream whose every read and write ends at the deadline, however slowly the peer drips.
+///
+/// TLS reads a record in many small reads: a time-out for each would add up to days.
+#[derive(Debug)]
+pub(crate) struct TcpSocket {
+    tcp: TcpStream,
+    tether: Canceller,
+    deadline: Instant,
+    waits: bool,
+}
+
+impl TcpSocket {
+    /// Connects to the first address of the server that answers, IPv6 and IPv4 alike.
+    ///
+    /// # Errors
+    /// The name is unknown or no address answers; plain text is asked for to another host.
+    pub(crate) fn connect(
+        server: &Server,
+        place: &str,
+        bounds: &ConnectionOptions,
+    ) -> Result<TcpSocket> {
+        let addresses = resolve(server, place, &bounds.tether)?;
+        let mut refusals = Vec::new();
+        for address in addresses {
+            match connect(&address, bounds) {
+                Ok(tcp) => return Ok(TcpSocket::new(tcp, bounds)),
+                Err(error) => {
+                    refusals.push(format!("{}: {}", address.ip(), describe_io_error(&error)))
+                }
+            }
+        }
+        Err(
+            Error::new(ErrorKind::Unavailable, place, refusals.join(", "))
+                .during("connecting")
+                .remedy("check that the server runs, and that its name and port are right"),
+        )
+    }
+
+    fn new(tcp: TcpStream, bounds: &ConnectionOptions) -> TcpSocket {
+        // Commands are small and each is waited for. A socket that refuses an option still works.
+        let _ = tcp.set_nodelay(true);
+        let _ = notice_silence(&tcp, bounds.patience);
+        TcpSocket {
+            tcp,
+            tether: bounds.tether.clone(),
+            deadline: Instant::now() + bounds.patience.answer,
+            waits: true,
+        }
+    }
+
+    /// Sets the moment after which no read or write succeeds.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.waits = true;
+    }
+
+    /// Makes reads end with [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read,
+    /// until a deadline is set.
+    pub(crate) fn wait_no_more(&mut self) {
+        self.waits = false;
+    }
+
+    /// Waits for something to read, as for news: not past this moment.
+    pub(crate) fn wait_for_news(&self, until: Instant) -> io::Result<WaitResult> {
+        let socket = Some((self.tcp.as_fd(), PollFlags::IN));
+        self.tether.wait(socket, until, WakeOn::Calls)
+    }
+
+    /// Waits until the socket can be used, and not past the deadline.
+    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+        let socket = Some((self.tcp.as_fd(), flags));
+        match self.tether.wait(socket, self.deadline, WakeOn::Limits)? {
+            WaitResult::Ready => Ok(()),
+            WaitResult::Over => Err(told_to_end()),
+            WaitResult::Time | WaitResult::Jump | WaitResult::Called => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
+    fn check_time(&self) -> io::Result<()> {
+        if self.tether.is_over() {
+            return Err(told_to_end());
+        }
+        if self.waits && self.deadline <= Instant::now() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl Read for TcpSocket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.check_time()?;
+            match self.tcp.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.waits => {
+                    self.wait(PollFlags::IN)?;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for TcpSocket {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        loop {
+            self.check_time()?;
+            match self.tcp.write(octets) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(PollFlags::OUT)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+/// Connects without blocking, so that it can be ended.
+fn connect(address: &SocketAddr, bounds: &ConnectionOptions) -> io::Result<TcpStream> {
+    use rustix::io::Errno;
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    match rustix::net::connect(&socket, address) {
+        Ok(()) => return Ok(socket.into()),
+        Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let until = Instant::now() + bounds.patience.connect;
+    let waited_for = Some((socket.as_fd(), PollFlags::OUT));
+    match bounds.tether.wait(waited_for, until, WakeOn::Limits)? {
+        WaitResult::Ready => {
+            sockopt::socket_error(&socket)??;
+            Ok(socket.into())
+        }
+        WaitResult::Over => Err(told_to_end()),
+        WaitResult::Time | WaitResult::Jump | WaitResult::Called => {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+}
+
+/// Makes the system notice a peer that vanished without a word, as behind a router that forgot the
+/// connection: TCP keep-alive for a connection that says nothing (RFC 9293 3.8.4), and a user
+/// time-out for one that does (RFC 5482).
+fn notice_silence(tcp: &TcpStream, patience: Timeouts) -> io::Result<()> {
+    let half = patience.silence / 2;
+    let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    sockopt::set_tcp_keepidle(tcp, whole_seconds(half))?;
+    sockopt::set_tcp_keepintvl(tcp, whole_seconds(half / PROBES))?;
+    sockopt::set_tcp_keepcnt(tcp, PROBES)?;
+    sockopt::set_socket_keepalive(tcp, true)?;
+    let milliseconds = u32::try_from(patience.silence.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(tcp, milliseconds)?;
+    Ok(())
+}
+
+/// All addresses of the server; only loopback ones for plain text.
+fn resolve(server: &Server, place: &str, tether: &Canceller) -> Result<Vec<SocketAddr>> {
+    let unknown = |error: io::Error| {
+        Error::new(ErrorKind::Unavailable, place, describe_io_error(&error))
+            .during("looking its address up")
+    };
+    if tether.is_over() {
+        return Err(unknown(told_to_end()));
+    }
+    let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
+        .to_socket_addrs()
+        .map_err(|error| unknown(error).remedy("check the name, and this host's network"))?
+        .collect();
+    if addresses.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            place,
+            "the name has no address",
+        ));
+    }
+    let is_local = addresses.iter().all(|address| address.ip().is_loopback());
+    if server.tls == TlsMode::None && !is_local {
+        return Err(
+            Error::new(ErrorKind::Config, place, "plain text is for this host only")
+                .remedy("set the TLS field to \"implicit\" or \"starttls\""),
+        );
+    }
+    Ok(addresses)
+}
+
+/// The tether's limit has passed. No kind of error that anybody tries again after.
+fn told_to_end() -> io::Error {
+    io::Error::other("this program was told to end")
+}
+
+/// What happened to a socket, in words for a person.
+#[must_use]
+pub fn describe_io_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        io::ErrorKind::ConnectionRefused => "it refuses connections".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "it broke the connection".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Far longer than a test lasts: what ends before was ended.
+    const LONG: Duration = Duration::from_mins(5);
+
+    fn bounds(patience: Duration) -> ConnectionOptions {
+        ConnectionOptions {
+            patience: Timeouts {
+                connect: patience,
+                answer: patience,
+                ..Timeouts::default()
+            },
+            tether: Canceller::new().unwrap(),
+            ..ConnectionOptions::default()
+        }
+    }
+
+    /// A server that lets nobody in any more: its queue is full.
+    fn full() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let soon = bounds(Duration::from_millis(200));
+        let queued = std::iter::from_fn(|| connect(&address, &soon).ok()).collect();
+        (listener, address, queued)
+    }
+
+    #[test]
+    fn connecting_ends_in_time_and_by_the_tether() {
+        let (_listener, address, _queued) = full();
+        let soon = bounds(Duration::from_millis(20));
+        let late = connect(&address, &soon).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+
+        let long = bounds(LONG);
+        let tether = long.tether.clone();
+        let connecting = thread::spawn(move || connect(&address, &long).unwrap_err());
+        tether.end_by(Instant::now() + Duration::from_millis(20));
+        let error = connecting.join().unwrap();
+        assert_eq!(describe_io_error(&error), "this program was told to end");
+    }
+
+    #[test]
+    fn a_port_that_nobody_listens_at_refuses() {
+        let address = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let error = connect(&address, &bounds(LONG)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn reading_and_writing_end_by_the_tether_however_long_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let long = bounds(LONG);
+        let open = || TcpSocket::new(connect(&address, &long).unwrap(), &long);
+        let (mut one, mut other) = (open(), open());
+        let reading = thread::spawn(move || one.read(&mut [0; 10]).unwrap_err());
+        let writing = thread::spawn(move || {
+            // Nobody reads it: it ends when all buffers are full.
+            std::iter::repeat_with(|| other.write(&[0; 10_000]))
+                .find_map(io::Result::err)
+                .unwrap()
+        });
+        long.tether
+            .end_by(Instant::now() + Duration::from_millis(100));
+        for error in [reading.join().unwrap(), writing.join().unwrap()] {
+            assert_eq!(describe_io_error(&error), "this program was told to end");
+        }
+    }
+
+    #[test]
+    fn silence_is_watched_on_every_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = ConnectionOptions::default();
+        let socket = TcpSocket::new(connect(&address, &bounds).unwrap(), &bounds);
+        assert!(sockopt::socket_keepalive(&socket.tcp).unwrap());
+        let idle = sockopt::tcp_keepidle(&socket.tcp).unwrap();
+        let interval = sockopt::tcp_keepintvl(&socket.tcp).unwrap();
+        assert_eq!((idle.as_secs(), interval.as_secs()), (60, 10));
+        assert_eq!(sockopt::tcp_keepcnt(&socket.tcp).unwrap(), 6);
+        assert_eq!(sockopt::tcp_user_timeout(&socket.tcp).unwrap(), 120_000);
+    }
+}

@@ -1,0 +1,373 @@
+//! What a run and a resident process share: the lock and the state, both servers, and one pass.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::progress::{CopyProgressBar, Terminal};
+use crate::config::Config;
+use crate::delivery::gmail_imap::GmailTarget;
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::AlertLog;
+use crate::message::{Listed, Mailbox};
+use crate::process::cancel::Canceller;
+use crate::process::signals::SignalRequests;
+use crate::process::watchdog::Watchdog;
+use crate::run::timing::Timing;
+use crate::source::{ImapSource, WaitOptions, WaitOutcome};
+use crate::state::journal::StateStore;
+use crate::state::lock::Lock;
+use crate::state::storage::FolderStorage;
+use crate::state::{State, upload_quota};
+use crate::sync::{DryRunResult, NullTarget, Pass, PassReport, Target};
+use crate::untrusted::Untrusted;
+
+mod instrumented;
+mod options;
+mod source_login;
+mod startup;
+
+pub use instrumented::{STEP, Side};
+
+use crate::run::account_sync::instrumented::{MonitoredSource, MonitoredTarget, PassMonitor};
+use crate::run::account_sync::options::{gmail_settings, settings_of};
+use crate::run::account_sync::startup::{account_of, adopt, take_lock};
+
+/// What a carrier needs of the process that it lives in.
+pub struct RunContext<'a> {
+    /// The terminal.
+    pub screen: &'a Terminal,
+    /// How long things may take.
+    pub pace: &'a Timing,
+    /// What ends waits on all connections.
+    pub tether: Canceller,
+    /// What servers have told to a person.
+    pub alerts: AlertLog,
+    /// What was asked for from outside.
+    pub orders: Arc<SignalRequests>,
+    /// Who must hear that there is life.
+    pub vigil: Watchdog,
+}
+
+/// Carries mail of one account, with the lock held.
+pub struct AccountSync<'a> {
+    config: Config,
+    lock: Lock,
+    store: StateStore,
+    around: &'a RunContext<'a>,
+    source: Option<ImapSource>,
+    gmail: Option<GmailTarget>,
+    /// When GmailTarget was last asked something.
+    gmail_used: Option<Instant>,
+    /// Since when there is something to fold.
+    unfolded_since: Option<DateTime<Utc>>,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassSummary {
+    /// With the messages.
+    pub report: PassReport,
+    /// Whether GmailTarget was asked, and so works.
+    pub asked_gmail: bool,
+}
+
+/// What ended a pass before its end, and on which side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassError {
+    /// Who is to blame.
+    pub side: Side,
+    /// What happened.
+    pub error: Error,
+}
+
+/// Whether anything is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// Mail is carried.
+    Carry,
+    /// It is only said what would be carried.
+    Rehearse,
+}
+
+impl<'a> AccountSync<'a> {
+    /// Takes the lock and loads the state.
+    ///
+    /// # Errors
+    /// Another run holds the lock ([`ErrorKind::Resting`]), or the state cannot be used or is another
+    /// account's.
+    pub fn begin(
+        config: Config,
+        state: &Path,
+        purpose: RunMode,
+        around: &'a RunContext<'a>,
+    ) -> Result<AccountSync<'a>> {
+        let lock = take_lock(state)?;
+        let now = around.pace.calendar.now();
+        let disk = Box::new(FolderStorage::of(state));
+        let mut store = match purpose {
+            RunMode::Carry => StateStore::load(disk, now)?,
+            RunMode::Rehearse => StateStore::rehearse(disk, now)?,
+        };
+        adopt(&mut store, &config, state)?;
+        Ok(AccountSync {
+            config,
+            lock,
+            store,
+            around,
+            source: None,
+            gmail: None,
+            gmail_used: None,
+            unfolded_since: None,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.store.state()
+    }
+
+    /// Until when GmailTarget rests, if it does.
+    #[must_use]
+    pub fn rests_until(&self) -> Option<DateTime<Utc>> {
+        upload_quota::rests_until(&self.store.state().gmail, self.now())
+    }
+
+    /// How the source's mailbox is now, on the session that there is or a new one; and the time
+    /// just before it was looked at.
+    ///
+    /// # Errors
+    /// The source is unavailable or refuses the log-in, now or a moment ago.
+    pub fn look(&mut self) -> Result<(Mailbox, DateTime<Utc>)> {
+        self.around.vigil.vouch(instrumented::STEP);
+        let started = self.now();
+        let Some(mut source) = self.source.take() else {
+            return Ok((self.open()?, started));
+        };
+        match source.look() {
+            Ok(mailbox) => {
+                self.source = Some(source);
+                Ok((mailbox, started))
+            }
+            Err(error) => Err(self.learn(error, started)),
+        }
+    }
+
+    /// One pass over the mailbox as it was just looked at, and what it teaches about both servers.
+    ///
+    /// # Errors
+    /// What ended the pass before its end; what settled before stands in the journal.
+    pub fn pass(
+        &mut self,
+        mailbox: &Mailbox,
+        started: DateTime<Utc>,
+    ) -> Result<PassSummary, PassError> {
+        let Some(source) = &mut self.source else {
+            return Err(PassError {
+                side: Side::Here,
+                error: not_open(),
+            });
+        };
+        let settings = gmail_settings(&self.config, self.store.state(), self.around, false);
+        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(settings));
+        gmail.begin_pass(0);
+        let oversight = PassMonitor::new(&self.around.orders, &self.around.vigil);
+        let calendar = self.around.pace.calendar;
+        let done = Pass {
+            source: &mut MonitoredSource::new(source, &oversight),
+            target: &mut MonitoredTarget::new(gmail, &oversight),
+            store: &mut self.store,
+            settings: &settings_of(&self.config),
+            progress: &mut CopyProgressBar::new(self.around.screen),
+            now: &|| calendar.now(),
+        }
+        .run(mailbox, started);
+        gmail.end_pass();
+        let asked_gmail = oversight.gmail_was_asked();
+        if self.store.has_news() {
+            self.unfolded_since.get_or_insert(started);
+        }
+        if asked_gmail {
+            self.gmail_used = Some(Instant::now());
+        }
+        match (done, oversight.failed()) {
+            (Ok(report), _) => {
+                tell(&report);
+                Ok(PassSummary {
+                    report,
+                    asked_gmail,
+                })
+            }
+            (Err(error), Side::Source) => Err(PassError {
+                side: Side::Source,
+                error: self.learn(error, started),
+            }),
+            // What the engine says of itself is about GmailTarget, too: the daily limit is reached, or it
+            // refuses everything.
+            (Err(error), Side::Here) if !is_ours(&error) => Err(PassError {
+                side: Side::Gmail,
+                error,
+            }),
+            (Err(error), side) => Err(PassError { side, error }),
+        }
+    }
+
+    /// Says for each message what a pass would do, and moves nothing.
+    ///
+    /// # Errors
+    /// As for [`look`](AccountSync::look), and GmailTarget's.
+    pub fn rehearse(&mut self, tell: &mut dyn FnMut(&Listed, DryRunResult)) -> Result<()> {
+        let (mailbox, _) = self.look()?;
+        let Some(source) = &mut self.source else {
+            return Err(not_open());
+        };
+        let settings = gmail_settings(&self.config, self.store.state(), self.around, true);
+        let gmail = self.gmail.insert(GmailTarget::new(settings));
+        let can_ask = gmail.has_valid_token()?;
+        let oversight = PassMonitor::new(&self.around.orders, &self.around.vigil);
+        let target: &mut dyn Target = if can_ask { gmail } else { &mut NullTarget };
+        let calendar = self.around.pace.calendar;
+        Pass {
+            source: &mut MonitoredSource::new(source, &oversight),
+            target: &mut MonitoredTarget::new(target, &oversight),
+            store: &mut self.store,
+            settings: &settings_of(&self.config),
+            progress: &mut (),
+            now: &|| calendar.now(),
+        }
+        .rehearse(&mailbox, can_ask, tell)
+    }
+
+    /// Waits for news of the source.
+    ///
+    /// # Errors
+    /// The source broke the connection, or does not answer.
+    pub fn wait(&mut self, waiting: WaitOptions) -> Result<WaitOutcome> {
+        match &mut self.source {
+            Some(source) => source.wait(waiting),
+            None => Err(not_open()),
+        }
+    }
+
+    /// Takes leave of GmailTarget; the next question connects anew, with the token as it is then.
+    pub fn leave_gmail(&mut self) {
+        self.gmail_used = None;
+        if let Some(mut gmail) = self.gmail.take() {
+            gmail.close();
+        }
+    }
+
+    /// Gives up all connections without a farewell, which nobody may be there to hear.
+    pub fn forget_connections(&mut self) {
+        self.source = None;
+        self.gmail_used = None;
+        if let Some(gmail) = self.gmail.take() {
+            // Its own farewell may take a while.
+            std::thread::spawn(move || drop(gmail));
+        }
+    }
+
+    /// Takes leave of the source.
+    pub fn leave_source(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.logout();
+        }
+    }
+
+    /// Since when GmailTarget was not asked anything, if connections to it are kept.
+    #[must_use]
+    pub fn gmail_rests_since(&self) -> Option<Instant> {
+        self.gmail_used
+    }
+
+    /// How much waits in the journal to be folded, in octets.
+    #[must_use]
+    pub fn unfolded(&self) -> u64 {
+        self.store.unfolded_octets()
+    }
+
+    /// Since when something waits to be folded.
+    #[must_use]
+    pub fn unfolded_since(&self) -> Option<DateTime<Utc>> {
+        self.unfolded_since
+    }
+
+    /// Folds the journal into the snapshot, if there is something in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Disk`]
+    pub fn fold(&mut self) -> Result<()> {
+        self.store.fold(self.now())?;
+        self.unfolded_since = None;
+        Ok(())
+    }
+
+    /// Notes that a pass came to its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Disk`]
+    pub fn touch(&self) -> Result<()> {
+        self.lock.touch(SystemTime::now())
+    }
+
+    /// Goes by another configuration of the same account from now on.
+    ///
+    /// # Errors
+    /// It is another account's ([`ErrorKind::Config`]): the old one stays.
+    pub fn reconfigure(&mut self, config: Config) -> Result<()> {
+        if account_of(&config) != account_of(&self.config) {
+            let place = Untrusted::new(&config.source_account()).to_string();
+            let what = "this is the configuration of another account";
+            return Err(Error::new(ErrorKind::Config, place, what)
+                .remedy("start another process for it, with a --state-file of its own"));
+        }
+        self.leave_source();
+        self.leave_gmail();
+        self.config = config;
+        Ok(())
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.around.pace.calendar.now()
+    }
+}
+
+fn tell(report: &PassReport) {
+    if report.is_quiet() {
+        log::debug!("nothing new");
+    } else {
+        log::info!("{report}");
+    }
+}
+
+fn is_ours(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Disk | ErrorKind::Internal)
+}
+
+fn not_open() -> Error {
+    Error::new(ErrorKind::Internal, "source", "there is no session")
+}
+
+/// The one failure of two that needs a person most; the other is logged.
+///
+/// # Errors
+/// One of the two failed.
+pub fn worse_of<T>(done: Result<T>, remembered: Result<()>) -> Result<T> {
+    match (done, remembered) {
+        (Err(one), Err(other)) => {
+            log::error!("{other}");
+            Err(one.worse(other))
+        }
+        (Ok(done), Ok(())) => Ok(done),
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
+    }
+}

@@ -1,0 +1,85 @@
+//! Logging in to the source, and what its refusals teach.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::place;
+use crate::message::Mailbox;
+use crate::run::account_sync::options::bounds;
+use crate::run::account_sync::{AccountSync, worse_of};
+use crate::source::ImapSource;
+use crate::state::{Event, SourceState, login_step};
+
+impl AccountSync<'_> {
+    /// Logs in to the source, unless it refused us a moment ago: a server that bans who comes too
+    /// often with a wrong password would lock out its own owner.
+    pub(super) fn open(&mut self) -> Result<Mailbox> {
+        let now = self.now();
+        let before = &self.store.state().source;
+        if let Some(until) = must_wait(before, &self.config.credentials_stamp(), now) {
+            return Err(self.waits(before, until));
+        }
+        let bounds = bounds(self.around);
+        let source = &self.config.source;
+        let opened = source
+            .password
+            .read()
+            .and_then(|password| ImapSource::open_with(source, password, bounds));
+        match opened {
+            Ok((source, mailbox)) => {
+                self.source = Some(source);
+                self.remember(SourceState::default())?;
+                Ok(mailbox)
+            }
+            Err(error) => Err(self.learn(error, now)),
+        }
+    }
+
+    fn waits(&self, before: &SourceState, until: DateTime<Utc>) -> Error {
+        let until = until.format("%Y-%m-%d %H:%M UTC");
+        Error::new(
+            ErrorKind::Refused,
+            place(&self.config.source.server),
+            match before.refused_logins {
+                0 | 1 => "the last log-in was refused".to_owned(),
+                several => format!("the last {several} log-ins were refused"),
+            },
+        )
+        .during("waiting to log in")
+        .remedy(format_args!(
+            "correct source_user or the password: the next try is at {until}, or at once when the \
+             configuration changes"
+        ))
+    }
+
+    /// Remembers a refused log-in at the source; gives the error back.
+    pub(super) fn learn(&mut self, error: Error, now: DateTime<Utc>) -> Error {
+        if error.kind() != ErrorKind::Refused {
+            return error;
+        }
+        let refused_logins = self.state().source.refused_logins.saturating_add(1);
+        let remembered = self.remember(SourceState {
+            retry_after: Some(now + login_step(refused_logins)),
+            refused_logins,
+            credentials: Some(self.config.credentials_stamp()),
+        });
+        match worse_of::<()>(Err(error.clone()), remembered) {
+            Err(worse) => worse,
+            Ok(()) => error,
+        }
+    }
+
+    fn remember(&mut self, source: SourceState) -> Result<()> {
+        if self.store.state().source == source {
+            return Ok(());
+        }
+        self.store.record(Event::Source(source))
+    }
+}
+
+fn must_wait(source: &SourceState, stamp: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let is_unchanged = source.credentials.as_deref() == Some(stamp);
+    source
+        .retry_after
+        .filter(|until| is_unchanged && *until > now && *until <= now + TimeDelta::hours(1))
+}

@@ -1,0 +1,87 @@
+//! When a failure that lasts is told of: at its beginning, now and then, and when it is over; pure.
+
+use std::time::{Duration, Instant};
+
+/// A failure that lasts is told of no oftener than this.
+const QUARTER: Duration = Duration::from_mins(15);
+
+/// A side that works, or has failed for some time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailureLogThrottle(Option<OngoingFailure>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OngoingFailure {
+    since: Instant,
+    told: Instant,
+}
+
+impl FailureLogThrottle {
+    /// It failed, perhaps again; says whether a person should read of it.
+    #[must_use]
+    pub fn fails(&mut self, now: Instant) -> bool {
+        match &mut self.0 {
+            None => {
+                let (since, told) = (now, now);
+                self.0 = Some(OngoingFailure { since, told });
+                true
+            }
+            Some(failing) if now.saturating_duration_since(failing.told) >= QUARTER => {
+                failing.told = now;
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// It works; gives how long it did not.
+    pub fn ends(&mut self, now: Instant) -> Option<Duration> {
+        let failing = self.0.take()?;
+        Some(now.saturating_duration_since(failing.since))
+    }
+
+    /// Says whether it fails at present.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// A duration as a person reads it: `45 s`, `12 min`, `3 h 5 min`.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_at_first_each_quarter_of_an_hour_and_when_it_is_over() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut outage = FailureLogThrottle::default();
+        let told: Vec<u64> = (0..=3600)
+            .step_by(10)
+            .filter(|seconds| outage.fails(at(*seconds)))
+            .collect();
+        assert_eq!(told, [0, 900, 1800, 2700, 3600]);
+        assert_eq!(outage.ends(at(3605)), Some(Duration::from_secs(3605)));
+        assert_eq!(outage.ends(at(3606)), None, "it is over once");
+        assert!(outage.fails(at(3607)), "another one begins");
+    }
+
+    #[test]
+    fn durations_are_in_words() {
+        let words = |seconds| format_duration(Duration::from_secs(seconds));
+        assert_eq!(words(0), "0 s");
+        assert_eq!(words(59), "59 s");
+        assert_eq!(words(60), "1 min");
+        assert_eq!(words(3 * 3600 + 5 * 60 + 59), "3 h 5 min");
+    }
+}

@@ -1,0 +1,96 @@
+//! One run: one pass, and the end.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::cli::args::SyncArgs;
+use crate::config::Environment;
+use crate::error::Result;
+use crate::message::Listed;
+use crate::process::signals::SignalRequests;
+use crate::run::account_sync::{AccountSync, worse_of};
+use crate::sync::DryRunResult;
+
+/// Runs once.
+///
+/// # Errors
+/// What ended the run before its end; [`Kind::Resting`](crate::error::ErrorKind::Resting) if there is
+/// nothing wrong.
+pub fn run(args: &SyncArgs, mut carrier: AccountSync<'_>, orders: &SignalRequests) -> Result<()> {
+    if let Some(until) = carrier.rests_until() {
+        let until = until.format("%Y-%m-%d %H:%M UTC");
+        log::info!("gmail rests until {until}; nothing is done before");
+        return Ok(());
+    }
+    if args.dry_run {
+        let told = rehearse(&mut carrier);
+        return unless_ended(told, orders);
+    }
+    let done = unless_ended(copy(&mut carrier), orders);
+    worse_of(done, carrier.fold())?;
+    carrier.touch()
+}
+
+fn copy(carrier: &mut AccountSync<'_>) -> Result<()> {
+    let (mailbox, started) = carrier.look()?;
+    let passed = carrier.pass(&mailbox, started);
+    carrier.leave_gmail();
+    carrier.leave_source();
+    passed.map(drop).map_err(|failed| failed.error)
+}
+
+/// A run that was asked to end did not fail, whatever its connections say of their end.
+fn unless_ended(done: Result<()>, orders: &SignalRequests) -> Result<()> {
+    done.map_err(|error| {
+        if orders.end() {
+            SignalRequests::instead_of(error)
+        } else {
+            error
+        }
+    })
+}
+
+/// Tells what a run would do, a line a message on standard output.
+fn rehearse(carrier: &mut AccountSync<'_>) -> Result<()> {
+    let told = carrier.rehearse(&mut |listed, what| {
+        // A reader that has gone away has seen enough.
+        let _ = writeln!(io::stdout(), "{}", told(listed, what));
+    });
+    carrier.leave_gmail();
+    carrier.leave_source();
+    told
+}
+
+fn told(listed: &Listed, what: DryRunResult) -> String {
+    let date = listed.internal_date.map_or_else(
+        || "no date".to_owned(),
+        |date| date.format("%Y-%m-%d %H:%M:%S %z").to_string(),
+    );
+    let id = listed
+        .identity
+        .id
+        .as_ref()
+        .map_or_else(|| "no Message-ID".to_owned(), ToString::to_string);
+    let what = match what {
+        DryRunResult::New => "new",
+        DryRunResult::NewUnlessThere => "new, unless gmail has it already",
+        DryRunResult::Known => "already there",
+        DryRunResult::Undecided => "its id is in use: its content decides",
+        DryRunResult::Parked => "parked, to be tried again",
+    };
+    format!(
+        "uid {} | {date} | {} octets | {id} | {what}",
+        listed.uid, listed.size
+    )
+}
+
+/// The state file: as asked for, in the folder that systemd made for it, or in the current one.
+#[must_use]
+pub fn state_file(args: &SyncArgs, environment: &Environment) -> PathBuf {
+    const NAME: &str = "sync_state.json";
+    match (&args.state_file, &environment.state_directory) {
+        (Some(file), _) => file.clone(),
+        (None, Some(folder)) => folder.join(NAME),
+        (None, None) => PathBuf::from(NAME),
+    }
+}

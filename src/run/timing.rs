@@ -1,0 +1,107 @@
+//! How long things may take, and how fast the calendar runs: as for people, or faster in a test.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::imap::Timeouts;
+
+/// How long things may take.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// The calendar that dates, retries and the token go by.
+    pub calendar: Clock,
+    /// For servers to answer.
+    pub patience: Timeouts,
+    /// A wait for news is followed by a look after so long, whatever the server said. Home routers
+    /// forget a quiet connection after some minutes, and servers forget to tell.
+    pub longest_wait: Duration,
+    /// The first pause after a failure.
+    pub first_pause: Duration,
+    /// The longest.
+    pub longest_pause: Duration,
+    /// A connection to Gmail is kept so long after its last message.
+    pub warm: Duration,
+    /// A session that lived so long was a good one: what ends it is no repeated failure.
+    pub good_session: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            calendar: Clock::default(),
+            patience: Timeouts::default(),
+            longest_wait: Duration::from_mins(9),
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_mins(5),
+            warm: Duration::from_mins(5),
+            good_session: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The time of day: the system's, or one that runs faster.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    from: DateTime<Utc>,
+    times: u32,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock::running(1, DateTime::UNIX_EPOCH)
+    }
+}
+
+impl Clock {
+    /// One that runs so many times faster than the system's from this moment on.
+    #[must_use]
+    pub fn running(times: u32, from: DateTime<Utc>) -> Clock {
+        Clock {
+            from,
+            times: times.max(1),
+        }
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        let now = Utc::now();
+        if self.times == 1 {
+            return now;
+        }
+        let passed = now.signed_duration_since(self.from);
+        i32::try_from(self.times)
+            .ok()
+            .and_then(|times| passed.checked_mul(times))
+            .and_then(|passed| self.from.checked_add_signed(passed))
+            .unwrap_or(now)
+    }
+
+    /// How long it is until a date: nothing if it has passed.
+    #[must_use]
+    pub fn until(&self, date: DateTime<Utc>) -> Duration {
+        let left = date.signed_duration_since(self.now());
+        left.to_std().unwrap_or_default() / self.times
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn a_calendar_that_runs_faster_shortens_waits() {
+        let calendar = Clock::running(60, Utc::now());
+        let hour = calendar.now() + TimeDelta::hours(1);
+        let wait = calendar.until(hour);
+        assert!(wait <= Duration::from_mins(1) && wait > Duration::from_secs(50));
+        assert_eq!(
+            calendar.until(hour - TimeDelta::hours(2)),
+            Duration::ZERO,
+            "what has passed needs no wait"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! How one side is: since when it fails, when it is tried again, and what a person reads of it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::retry::{Backoff, Jitter};
+use crate::run::failure_log_throttle::{FailureLogThrottle, format_duration};
+use crate::run::timing::Timing;
+
+/// How one side is.
+pub(super) struct SideHealth {
+    name: &'static str,
+    backoff: Backoff,
+    outage: FailureLogThrottle,
+    has_worked: bool,
+}
+
+impl SideHealth {
+    pub fn new(name: &'static str, pace: &Timing) -> SideHealth {
+        SideHealth {
+            name,
+            backoff: Backoff::new(pace.first_pause, pace.longest_pause),
+            outage: FailureLogThrottle::default(),
+            has_worked: false,
+        }
+    }
+
+    /// It failed; gives how long to leave it alone.
+    pub fn fails(&mut self, why: impl fmt::Display) -> Duration {
+        self.is_told(&why);
+        self.pause()
+    }
+
+    /// Tells of a failure, unless it was told of a moment ago.
+    pub fn is_told(&mut self, why: impl fmt::Display) {
+        if self.outage.fails(Instant::now()) {
+            log::warn!("{} is not available; it is tried again: {why}", self.name);
+        } else {
+            log::debug!("{}: {why}", self.name);
+        }
+    }
+
+    /// How long to leave it alone after another failure.
+    pub fn pause(&mut self) -> Duration {
+        self.backoff.pause(Jitter::random())
+    }
+
+    /// It got something done: what fails next fails for the first time.
+    pub fn progresses(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// It let us in, whatever comes of it.
+    pub fn is_reached(&mut self) {
+        self.has_worked = true;
+    }
+
+    /// It works.
+    pub fn works(&mut self) {
+        self.is_reached();
+        self.works_since(Instant::now());
+    }
+
+    /// It has worked since then, as is known now.
+    pub fn works_since(&mut self, since: Instant) {
+        if let Some(lasted) = self.outage.ends(since) {
+            log::info!(
+                "{} is available again, after {}",
+                self.name,
+                format_duration(lasted)
+            );
+        }
+    }
+
+    /// Says whether it ever worked: what is wrong from the beginning is a mistake of a person's.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
+    /// Says whether it fails at present.
+    pub fn fails_now(&self) -> bool {
+        self.outage.goes_on()
+    }
+}
