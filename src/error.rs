@@ -1,7 +1,7 @@
 //! What went wrong, sorted by how far it reaches; and the exit status that says so.
 //!
 //! An error is one line for a person: the place, what was being done, what happened, the remedy.
-//! Text from outside goes in only through [`Foreign`](crate::untrusted::Untrusted), so that it cannot
+//! Text from outside goes in only through [`Untrusted`](crate::untrusted::Untrusted), so that it cannot
 //! forge a line, and secrets never do.
 
 use std::fmt;
@@ -26,7 +26,7 @@ pub enum ErrorKind {
     /// The command line is wrong. Exit status 64.
     Usage,
     /// Credentials are refused; a person must act. Exit status 77.
-    Refused,
+    Rejected,
 }
 
 impl ErrorKind {
@@ -39,7 +39,7 @@ impl ErrorKind {
             ErrorKind::Unavailable => 69,
             ErrorKind::Internal => 70,
             ErrorKind::Disk => 74,
-            ErrorKind::Refused => 77,
+            ErrorKind::Rejected => 77,
             ErrorKind::Config => 78,
         }
     }
@@ -51,12 +51,12 @@ pub enum Consequence {
     /// Gmail must be left alone for a while.
     Rest(RestReason),
     /// Google refused this refresh token (or the access token it gives), known by its digest.
-    TokenRefused {
+    TokenRejected {
         /// A digest of the refused refresh token; never the token.
         refresh_token: String,
     },
     /// Gmail refused a log-in with a fresh access token of this refresh token; that may pass.
-    LoginRefused {
+    LoginRejected {
         /// A digest of the refresh token.
         refresh_token: String,
     },
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn an_error_is_one_line_place_doing_what_remedy() {
         let error = Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Rejected,
             "mail.example.com:993",
             "the server says \"NO\"",
         )
@@ -228,27 +228,27 @@ mod tests {
     #[test]
     fn of_two_failures_the_one_that_needs_a_person_wins() {
         let network = Error::new(ErrorKind::Unavailable, "a", "x");
-        let login = Error::new(ErrorKind::Refused, "b", "y");
+        let login = Error::new(ErrorKind::Rejected, "b", "y");
         assert_eq!(
             network.clone().worse(login.clone()).kind(),
-            ErrorKind::Refused
+            ErrorKind::Rejected
         );
-        assert_eq!(login.worse(network).kind(), ErrorKind::Refused);
+        assert_eq!(login.worse(network).kind(), ErrorKind::Rejected);
     }
 
     #[test]
     fn what_must_be_remembered_of_the_lesser_failure_is_not_lost() {
         let rest = |rest| Error::new(ErrorKind::Resting, "a", "x").with_consequence(rest);
         let quota = Consequence::Rest(RestReason::Quota);
-        let login = Error::new(ErrorKind::Refused, "b", "y");
+        let login = Error::new(ErrorKind::Rejected, "b", "y");
         for worse in [
             rest(quota.clone()).worse(login.clone()),
             login.clone().worse(rest(quota.clone())),
         ] {
-            assert_eq!(worse.kind(), ErrorKind::Refused);
+            assert_eq!(worse.kind(), ErrorKind::Rejected);
             assert_eq!(worse.consequence(), Some(&quota));
         }
-        let token = Consequence::TokenRefused {
+        let token = Consequence::TokenRejected {
             refresh_token: "digest".to_owned(),
         };
         let worse = rest(quota).worse(login.with_consequence(token.clone()));

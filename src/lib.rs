@@ -76,7 +76,7 @@ pub fn run_at(
             print(io::stdout(), text.trim_end());
             Ok(())
         }
-        Err(EarlyExit::Wrong(error)) => Err(error),
+        Err(EarlyExit::UsageError(error)) => Err(error),
     };
     match done {
         Ok(()) => 0,
@@ -121,9 +121,9 @@ fn carry(
     }
     let around = surroundings(args, pace, screen)?;
     let purpose = if args.dry_run {
-        RunMode::Rehearse
+        RunMode::DryRun
     } else {
-        RunMode::Carry
+        RunMode::Copy
     };
     let state = run::once::state_file(args, environment);
     let carrier = AccountSync::begin(config, &state, purpose, &around)?;
@@ -145,7 +145,7 @@ fn surroundings<'a>(
             ProcessMode::Resident,
             Watchdog::begin(run::account_sync::STEP),
         ),
-        None => (ProcessMode::OnePass, Watchdog::default()),
+        None => (ProcessMode::OneShot, Watchdog::default()),
     };
     Ok(RunContext {
         screen,

@@ -89,7 +89,7 @@ pub trait Target {
     ///
     /// # Errors
     /// As for [`terms`](Target::terms). A question that the server refuses to answer is
-    /// [`LookupResult::Absent`].
+    /// [`LookupResult::NotFound`].
     fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>>;
 
     /// Hands a message over; blocks while too many octets are on their way.
@@ -148,18 +148,18 @@ pub enum SearchScope {
     /// All Mail; what the reader threw away does not count.
     AllMail,
     /// All Mail, Trash and Junk: Gmail would take a deleted mail back if it came again.
-    Everywhere,
+    AllMailTrashAndJunk,
 }
 
 /// Whether the target has a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupResult {
     /// It has it.
-    Held,
+    Found,
     /// It has another message under the same id.
-    Other,
+    OtherMessage,
     /// It was not found; for a server whose index is late, no proof.
-    Absent,
+    NotFound,
     /// Of a message that was sent: it may have it, and does not show what would tell.
     Unclear,
 }
@@ -213,7 +213,7 @@ pub trait Progress {
     fn settled(&mut self, octets: u64);
 }
 
-/// NullTarget looks.
+/// Nobody looks.
 impl Progress for () {
     fn backlog(&mut self, _: usize) {}
 

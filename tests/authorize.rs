@@ -860,7 +860,7 @@ fn time_is_up_some_day() {
     };
     let limit = Duration::from_millis(50);
     let error = consent::run(&args, &Environment::default(), limit).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(
         error.to_string(),
         "Google: waiting for consent: no answer came from a browser, and time is up; nothing was \

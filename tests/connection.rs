@@ -81,7 +81,7 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
     session.logout();
 
     for token in ["ya29.unknown", "ya29.other"] {
-        let Err(OpenError::LogIn { failure, error }) = open(token) else {
+        let Err(OpenError::Login { failure, error }) = open(token) else {
             panic!("{token} opens a session");
         };
         assert!(failure.concerns_credentials(), "{failure:?}");
@@ -316,16 +316,13 @@ fn a_password_goes_by_the_way_that_the_server_offers() {
 fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
     let cases = [
         (
-            "S: $tag NO [AUTHENTICATIONFAILED] Invalid credentials (CommandError)",
+            "S: $tag NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
             true,
         ),
-        (
-            "S: $tag NO [ALERT] Invalid credentials (CommandError)",
-            true,
-        ),
+        ("S: $tag NO [ALERT] Invalid credentials (Failure)", true),
         ("S: $tag NO wrong", true),
         (
-            "S: $tag NO [ALERT] Too many simultaneous connections. (CommandError)",
+            "S: $tag NO [ALERT] Too many simultaneous connections. (Failure)",
             false,
         ),
         ("S: $tag NO [UNAVAILABLE] Temporary System Error", false),
@@ -339,7 +336,7 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
     ];
     for (answer, expected) in cases {
         let answers = ["C: AUTHENTICATE PLAIN *", answer];
-        let (_, Err(OpenError::LogIn { failure, error })) = log_in("AUTH=PLAIN SASL-IR", &answers)
+        let (_, Err(OpenError::Login { failure, error })) = log_in("AUTH=PLAIN SASL-IR", &answers)
         else {
             panic!("{answer} opens a session");
         };
@@ -348,7 +345,7 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
             expected,
             "{answer}: {failure:?}"
         );
-        assert_eq!(error.kind() == ErrorKind::Refused, expected, "{error}");
+        assert_eq!(error.kind() == ErrorKind::Rejected, expected, "{error}");
         assert_eq!(
             matches!(failure, CommandError::Bye(_)),
             answer.contains("BYE"),
@@ -367,7 +364,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
         "C: AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB5YTI5AQE=",
         "S: + eyJzdGF0dXMiOiI0MDAifQ==",
         "C: ",
-        "S: a2 NO [AUTHENTICATIONFAILED] Invalid credentials (CommandError)",
+        "S: a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
     ])]);
     let login = Login::Xoauth2 {
         user: "alice".to_owned(),
@@ -377,7 +374,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
     let trust = Trust::for_server(&server).unwrap();
     let unopened =
         Session::open(&server, &trust, &ConnectionOptions::default(), &login).unwrap_err();
-    let OpenError::LogIn { failure, .. } = unopened else {
+    let OpenError::Login { failure, .. } = unopened else {
         panic!("{unopened:?}");
     };
     assert!(failure.concerns_credentials(), "{failure:?}");
@@ -469,7 +466,7 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
             Err(CommandError::No(reply)) => format!("no {}", reply.code.unwrap_or_default()),
             Err(CommandError::Bad(reply)) => format!("bad {}", reply.code.unwrap_or_default()),
             Err(CommandError::Bye(reply)) => format!("bye {}", reply.code.unwrap_or_default()),
-            Err(CommandError::Lost(_)) => "lost".to_owned(),
+            Err(CommandError::ConnectionLost(_)) => "lost".to_owned(),
         };
         assert_eq!(outcome, expected);
         assert_eq!(session.is_usable(), goes_on, "{expected}");
@@ -491,7 +488,7 @@ fn a_response_that_has_no_end_is_cut_off() {
     let failure = session.search("ALL").unwrap_err();
     assert_eq!(
         failure,
-        CommandError::Lost("it sent more than was asked for".to_owned())
+        CommandError::ConnectionLost("it sent more than was asked for".to_owned())
     );
 }
 

@@ -60,7 +60,7 @@ fn new() -> Vec<Vec<u8>> {
     new
 }
 
-/// A source and a GmailTarget between two runs: the one to come has all kinds of work.
+/// A source and a Gmail between two runs: the one to come has all kinds of work.
 fn mixed(unfinished: Unfinished) -> Home {
     let gmail = GmailOptions {
         deduplicates: false,
@@ -110,7 +110,7 @@ fn deliver(home: &Home, mails: Vec<Vec<u8>>) {
     }
 }
 
-/// What must be there in the end: each once, but what GmailTarget does not take.
+/// What must be there in the end: each once, but what Gmail does not take.
 fn expected() -> BTreeMap<String, usize> {
     let all = before().into_iter().chain(new());
     all.filter(|octets| octets != b"4")
@@ -257,7 +257,7 @@ fn recover(home: &Home, what: &str) {
     home.gmail.faults().clear();
     rest(home, what);
     home.gmail.clock().advance(Duration::from_secs(10));
-    // Time for the resting times of GmailTarget and of messages, and for an append to be stored.
+    // Time for the resting times of Gmail and of messages, and for an append to be stored.
     for _ in 0..2 {
         home.let_pass(60);
         let ran = home.run();

@@ -1,4 +1,4 @@
-//! What becomes of a message for each thing that GmailTarget may say or do.
+//! What becomes of a message for each thing that Gmail may say or do.
 
 #![allow(
     clippy::unwrap_used,
@@ -302,12 +302,12 @@ fn a_refused_token_is_renewed_once() {
     let error = gmail.terms().unwrap_err();
     assert_eq!(
         (error.kind(), played.renewals()),
-        (ErrorKind::Refused, 1),
+        (ErrorKind::Rejected, 1),
         "{error}"
     );
     assert!(matches!(
         error.consequence(),
-        Some(Consequence::LoginRefused { .. })
+        Some(Consequence::LoginRejected { .. })
     ));
     assert!(!error.to_string().contains("RENEWED") && !error.to_string().contains("FIRST"));
 }
@@ -319,7 +319,7 @@ fn sasl(token: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(words)
 }
 
-/// GmailTarget's two steps of refusing a token: it wants an empty line before it says NO.
+/// Gmail's two steps of refusing a token: it wants an empty line before it says NO.
 fn refuse(said: &Said, is_refused: bool) -> Option<Does> {
     if said.line.starts_with("AUTHENTICATE") && is_refused {
         return Some(Does::Says(
@@ -337,17 +337,17 @@ fn a_refused_login_says_what_a_person_can_do() {
     for (answer, kind, expected) in [
         (
             "{tag} NO Lookup failed cf29mb85450632edb\r\n",
-            ErrorKind::Refused,
+            ErrorKind::Rejected,
             "target_user",
         ),
         (
             "{tag} NO [ALERT] IMAP access is disabled for your domain. x\r\n",
-            ErrorKind::Refused,
+            ErrorKind::Rejected,
             "administrator",
         ),
         (
             "* NO [WEBALERT https://x] Web login required.\r\n{tag} NO [ALERT] Please log in via your web browser: https://y (Failure)\r\n",
-            ErrorKind::Refused,
+            ErrorKind::Rejected,
             "browser",
         ),
         (
@@ -432,7 +432,7 @@ fn terms_are_the_limit_and_where_new_mail_will_appear() {
     assert_eq!(terms.append_limit, Some(35_651_584));
     assert_eq!(terms.mark, Some(mark()));
     let opened = played.heard("EXAMINE");
-    assert_eq!(opened[0].line, "EXAMINE \"[GmailTarget]/Alle Nachrichten\"");
+    assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
     // Once a pass, and anew for the next on the same connection.
     gmail.finish().unwrap();
     assert_eq!(gmail.terms().unwrap(), terms);
@@ -512,10 +512,10 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
     assert_eq!(
         holdings,
         [
-            LookupResult::Held,
-            LookupResult::Other,
-            LookupResult::Absent,
-            LookupResult::Absent
+            LookupResult::Found,
+            LookupResult::OtherMessage,
+            LookupResult::NotFound,
+            LookupResult::NotFound
         ]
     );
     let searches = played.heard("UID SEARCH");
@@ -539,7 +539,7 @@ fn a_refused_search_is_asked_one_by_one_and_an_outage_is_no_answer() {
         question("Message-ID: <even>\r\n\r\n"),
     ];
     let holdings = played.gmail(1).holds(&questions).unwrap();
-    assert_eq!(holdings, [LookupResult::Absent, LookupResult::Absent]);
+    assert_eq!(holdings, [LookupResult::NotFound, LookupResult::NotFound]);
     assert_eq!(played.heard("UID SEARCH").len(), 3);
 
     let played = Played::by(|said| {
@@ -563,7 +563,7 @@ fn a_lookup_connection_that_died_is_opened_anew_once() {
     let questions = [question("Message-ID: <a@b>\r\n\r\n")];
     assert_eq!(
         played.gmail(1).holds(&questions).unwrap(),
-        [LookupResult::Absent]
+        [LookupResult::NotFound]
     );
 
     let played = Played::by(|said| {
@@ -613,7 +613,7 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         _ => None,
     });
     let sent = |body: &[u8], uid_validity: u32| LookupQuery {
-        reach: SearchScope::Everywhere,
+        reach: SearchScope::AllMailTrashAndJunk,
         sent: Some(UncertainAppend {
             at: now(),
             mark: Some(Mark {
@@ -628,15 +628,15 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
     let mut ask = |question: LookupQuery| gmail.holds(&[question]).unwrap()[0];
     assert_eq!(
         ask(sent(b"Subject: x\r\n\r\nbody\r\n", 7)),
-        LookupResult::Held
+        LookupResult::Found
     );
     assert_eq!(
         ask(sent(b"Subject: x\r\n\r\nother\r\n", 7)),
-        LookupResult::Absent
+        LookupResult::NotFound
     );
     assert_eq!(
         ask(sent(b"Subject: x\r\n\r\nbody\r\n", 8)),
-        LookupResult::Absent
+        LookupResult::NotFound
     );
     let pages = played.heard("UID FETCH 70 (UID RFC822.SIZE");
     assert_eq!(
@@ -646,9 +646,7 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
     );
     // A session sees only what was there when it opened the folder.
     assert_eq!(
-        played
-            .heard("EXAMINE \"[GmailTarget]/Alle Nachrichten\"")
-            .len(),
+        played.heard("EXAMINE \"[Gmail]/Alle Nachrichten\"").len(),
         3
     );
 }
@@ -693,7 +691,7 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     ));
     let questions = [question("Message-ID: <a@b>\r\n\r\n")];
     let mut gmail = played.gmail(1);
-    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Absent]);
+    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
     assert_eq!(played.heard("EXAMINE")[0].line, "EXAMINE \"Arrived\"");
 
     let played = Played::by(lists("{tag} OK Success\r\n"));
@@ -701,7 +699,7 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     for pass in 1..3 {
         gmail.begin_pass(0);
         assert_eq!(gmail.terms().unwrap().mark, None);
-        assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Absent]);
+        assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
         assert_eq!(played.heard("LIST").len(), pass);
     }
     assert!(played.heard("EXAMINE").is_empty());

@@ -1,4 +1,4 @@
-//! The target at GmailTarget's double: lost answers, late indexes, tokens that die.
+//! The target at Gmail's double: lost answers, late indexes, tokens that die.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ use imap_to_gmail_sync::sync::{
 };
 use tempfile::TempDir;
 
-/// A GmailTarget account with its token endpoint and token file.
+/// A Gmail account with its token endpoint and token file.
 struct Account {
     gmail: double::Gmail,
     endpoint: TokenEndpoint,
@@ -108,7 +108,7 @@ fn question(octets: &[u8]) -> LookupQuery {
 
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
-        reach: SearchScope::Everywhere,
+        reach: SearchScope::AllMailTrashAndJunk,
         sent: Some(UncertainAppend {
             at: date("2026-11-22T12:00:00Z").to_utc(),
             mark,
@@ -125,8 +125,8 @@ fn holding(target: &mut GmailTarget, question: LookupQuery) -> LookupResult {
 #[test]
 fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
     for (unfinished, expected) in [
-        (Unfinished::Stored, LookupResult::Held),
-        (Unfinished::Forgotten, LookupResult::Absent),
+        (Unfinished::Stored, LookupResult::Found),
+        (Unfinished::Forgotten, LookupResult::NotFound),
     ] {
         for id in ["<a@b>", "", "<odd{%}@b>"] {
             let account = Account::open(GmailOptions {
@@ -149,8 +149,8 @@ fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
             assert!(matches!(outcome, Outcome::Uncertain(_)), "{outcome:?}");
             let found = holding(&mut target, sent(&octets, mark));
             assert_eq!(
-                found == LookupResult::Held,
-                expected == LookupResult::Held,
+                found == LookupResult::Found,
+                expected == LookupResult::Found,
                 "{id}: {found:?}"
             );
         }
@@ -176,7 +176,7 @@ fn a_refused_question_about_a_lost_append_proves_nothing() {
         let asked = sent(&octets, mark);
         assert_eq!(holding(&mut target, asked.clone()), LookupResult::Unclear);
         account.gmail.faults().clear();
-        assert_eq!(holding(&mut target, asked), LookupResult::Held);
+        assert_eq!(holding(&mut target, asked), LookupResult::Found);
     }
 }
 
@@ -191,17 +191,17 @@ fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
     let mut target = account.target(1);
     assert_eq!(
         holding(&mut target, sent(&octets, None)),
-        LookupResult::Held
+        LookupResult::Found
     );
     assert_eq!(
         holding(&mut target, question(&octets)),
-        LookupResult::Absent
+        LookupResult::NotFound
     );
     let everywhere = LookupQuery {
-        reach: SearchScope::Everywhere,
+        reach: SearchScope::AllMailTrashAndJunk,
         ..question(&octets)
     };
-    assert_eq!(holding(&mut target, everywhere), LookupResult::Held);
+    assert_eq!(holding(&mut target, everywhere), LookupResult::Found);
 }
 
 #[test]
@@ -212,11 +212,20 @@ fn one_id_on_different_messages_is_no_proof() {
         .gmail
         .deliver(&printed, date("2020-01-01T00:00:00Z"), &[]);
     let mut target = account.target(1);
-    assert_eq!(holding(&mut target, question(&printed)), LookupResult::Held);
+    assert_eq!(
+        holding(&mut target, question(&printed)),
+        LookupResult::Found
+    );
     let other = mail("<printer@b>", "page 2", "body");
-    assert_eq!(holding(&mut target, question(&other)), LookupResult::Other);
+    assert_eq!(
+        holding(&mut target, question(&other)),
+        LookupResult::OtherMessage
+    );
     let part = mail("<r@b>", "page 1", "body");
-    assert_eq!(holding(&mut target, question(&part)), LookupResult::Absent);
+    assert_eq!(
+        holding(&mut target, question(&part)),
+        LookupResult::NotFound
+    );
 }
 
 #[test]
@@ -229,7 +238,7 @@ fn a_new_pass_sees_mail_that_came_meanwhile() {
         .gmail
         .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
     target.begin_pass(0);
-    assert_eq!(holding(&mut target, question(&octets)), LookupResult::Held);
+    assert_eq!(holding(&mut target, question(&octets)), LookupResult::Found);
     let after = target.terms().unwrap().mark.unwrap();
     assert_eq!(after.uid_next.get(), before.uid_next.get() + 1);
     assert_eq!(account.gmail.logins(), 1);
@@ -243,7 +252,7 @@ fn sessions_end_with_their_token_and_nobody_notices() {
         let octets = mail(&format!("<{number}@b>"), "x", "body");
         assert_eq!(
             holding(&mut target, question(&octets)),
-            LookupResult::Absent
+            LookupResult::NotFound
         );
         let outcome = outcome(&mut target, &octets);
         assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
@@ -258,10 +267,13 @@ fn a_session_that_ends_in_the_middle_of_a_pass_is_opened_anew() {
     let account = Account::open(GmailOptions::default());
     let mut target = account.target(1);
     let first = mail("<1@b>", "x", "body");
-    assert_eq!(holding(&mut target, question(&first)), LookupResult::Absent);
+    assert_eq!(
+        holding(&mut target, question(&first)),
+        LookupResult::NotFound
+    );
     assert!(matches!(outcome(&mut target, &first), Outcome::Appended(_)));
     account.gmail.disconnect();
-    assert_eq!(holding(&mut target, question(&first)), LookupResult::Held);
+    assert_eq!(holding(&mut target, question(&first)), LookupResult::Found);
     let second = mail("<2@b>", "x", "body");
     assert!(matches!(
         outcome(&mut target, &second),
@@ -279,10 +291,10 @@ fn a_revoked_token_needs_a_person() {
         options.refusal = Some((400, body.to_owned()));
     });
     let error = account.target(1).terms().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(matches!(
         error.consequence(),
-        Some(Consequence::TokenRefused { .. })
+        Some(Consequence::TokenRejected { .. })
     ));
     assert_eq!(account.gmail.connections(), 0);
 }
@@ -350,7 +362,7 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
         assert!(
             holdings
                 .iter()
-                .all(|holding| *holding == LookupResult::Held)
+                .all(|holding| *holding == LookupResult::Found)
         );
     }
     let searches = || {
@@ -374,10 +386,10 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
         sent(&mail("<3@b>", "x", "another body"), None),
     ];
     let expected = [
-        LookupResult::Held,
-        LookupResult::Other,
-        LookupResult::Held,
-        LookupResult::Other,
+        LookupResult::Found,
+        LookupResult::OtherMessage,
+        LookupResult::Found,
+        LookupResult::OtherMessage,
     ];
     assert_eq!(target.holds(&others).unwrap(), expected);
 }

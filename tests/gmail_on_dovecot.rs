@@ -170,18 +170,21 @@ fn mail(number: usize) -> Vec<u8> {
 #[test]
 fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
     let account = Account::open();
-    let mut gmail = account.gmail("[GmailTarget]/Alle Nachrichten", 3);
+    let mut gmail = account.gmail("[Gmail]/Alle Nachrichten", 3);
     let mails: Vec<Vec<u8>> = (0..60).map(mail).collect();
     let questions: Vec<LookupQuery> = mails.iter().map(|mail| question(mail)).collect();
-    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Absent; 60]);
+    assert_eq!(
+        gmail.holds(&questions).unwrap(),
+        [LookupResult::NotFound; 60]
+    );
     gmail.begin_pass(60);
     let messages = mails.iter().zip(1..).map(|(mail, uid)| message(uid, mail));
     send(&mut gmail, messages.collect());
     gmail.begin_pass(0);
-    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Held; 60]);
+    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Found; 60]);
 
     let mut client = account.dovecot.client(USER);
-    client.command("SELECT \"[GmailTarget]/Alle Nachrichten\"");
+    client.command("SELECT \"[Gmail]/Alle Nachrichten\"");
     let answer = client.command("UID FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])");
     let text = String::from_utf8(answer).unwrap();
     for mail in &mails {
@@ -217,7 +220,7 @@ fn a_folder_with_an_odd_name_is_created_and_a_large_message_goes() {
 #[test]
 fn a_sent_message_without_id_is_found_by_its_content_alone() {
     let account = Account::open();
-    let folder = "[GmailTarget]/Alle Nachrichten";
+    let folder = "[Gmail]/Alle Nachrichten";
     let mut gmail = account.gmail(folder, 1);
     send(&mut gmail, vec![message(1, b"Subject: s\r\n\r\nold\r\n")]);
     gmail.begin_pass(0);
@@ -240,9 +243,9 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
     assert_eq!(
         gmail.holds(&questions).unwrap(),
         [
-            LookupResult::Held,
-            LookupResult::Absent,
-            LookupResult::Absent
+            LookupResult::Found,
+            LookupResult::NotFound,
+            LookupResult::NotFound
         ]
     );
 }
@@ -250,10 +253,10 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
 #[test]
 fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
     let account = Account::open();
-    let mut gmail = account.gmail("[GmailTarget]/Papierkorb", 1);
+    let mut gmail = account.gmail("[Gmail]/Papierkorb", 1);
     send(&mut gmail, vec![message(1, &mail(1))]);
     let everywhere = LookupQuery {
-        reach: SearchScope::Everywhere,
+        reach: SearchScope::AllMailTrashAndJunk,
         ..question(&mail(1))
     };
     let questions = [
@@ -270,9 +273,9 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
     assert_eq!(
         gmail.holds(&questions).unwrap(),
         [
-            LookupResult::Absent,
-            LookupResult::Held,
-            LookupResult::Other
+            LookupResult::NotFound,
+            LookupResult::Found,
+            LookupResult::OtherMessage
         ]
     );
 }
@@ -281,10 +284,10 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
 fn a_token_that_the_server_does_not_know_is_refused() {
     let account = Account::open();
     let error = account.gmail_with("BAD", "INBOX", 1).terms().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     let consequence = error.consequence();
     assert!(matches!(
         consequence,
-        Some(Consequence::TokenRefused { .. })
+        Some(Consequence::TokenRejected { .. })
     ));
 }

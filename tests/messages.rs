@@ -888,7 +888,7 @@ fn the_state_is_not_ours() {
 fn another_run_holds_the_lock() {
     let home = home();
     let mut lock = Lock::take(&home.path("sync_state.json")).unwrap();
-    if let LockAttempt::Ours(lock) = &mut lock {
+    if let LockAttempt::Acquired(lock) = &mut lock {
         lock.sign(4711).unwrap();
     }
     let ran = home.run();

@@ -185,7 +185,7 @@ fn a_refused_log_in_names_the_field_to_correct() {
     let dovecot = Dovecot::start();
     let config = config(dovecot.server(), "INBOX");
     let error = ImapSource::open(&config, Secret::new("wrong".to_owned())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.kind(), ErrorKind::Rejected);
     let text = error.to_string();
     assert!(text.contains("logging in as alice"), "{text}");
     assert!(text.contains("source_pass"), "{text}");

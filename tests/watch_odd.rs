@@ -1,4 +1,4 @@
-//! WaitOptions for mail at servers that idle in odd ways.
+//! Waiting for mail at servers that idle in odd ways.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -164,7 +164,7 @@ fn mail_is_told_of_in_many_ways_and_listed_with_the_end_of_the_idle() {
         let mut source = open(script.server(), &bounds());
         assert_eq!(
             round(&mut source, patiently()),
-            (WaitOutcome::Mail, vec![5]),
+            (WaitOutcome::NewMail, vec![5]),
             "{case:?}"
         );
         assert_eq!(listed(&mut source), [5], "no command: the script is over");
@@ -189,7 +189,7 @@ fn untagged_lines_after_done_end_nothing() {
     let mut source = open(script.server(), &bounds());
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     assert_eq!(listed(&mut source), [5]);
 }
@@ -203,17 +203,17 @@ fn an_idle_that_the_server_ends_is_not_ended_again() {
     let mut source = open(script.server(), &bounds());
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     assert_eq!(listed(&mut source), [5]);
 
     // Without news it is waited for on the clock, and mail is heard of all the same.
     for (told, news) in [
-        (&["S: w2 OK enough"][..], WaitOutcome::Time),
-        (&["S: w2 NO go", "S: * 5 EXISTS"], WaitOutcome::Mail),
+        (&["S: w2 OK enough"][..], WaitOutcome::Elapsed),
+        (&["S: w2 NO go", "S: * 5 EXISTS"], WaitOutcome::NewMail),
     ] {
         let look: &[&str] = match news {
-            WaitOutcome::Mail => &["C: UID FETCH 5:* *", FIFTH, "S: w3 OK"],
+            WaitOutcome::NewMail => &["C: UID FETCH 5:* *", FIFTH, "S: w3 OK"],
             _ => &[
                 "C: NOOP",
                 "S: w3 OK",
@@ -225,7 +225,7 @@ fn an_idle_that_the_server_ends_is_not_ended_again() {
         let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &["S: + x"], told, look])]);
         let mut source = open(script.server(), &bounds());
         let how = WaitOptions {
-            poll_interval: if news == WaitOutcome::Mail {
+            poll_interval: if news == WaitOutcome::NewMail {
                 LONG
             } else {
                 Duration::from_millis(20)
@@ -264,10 +264,10 @@ fn an_end_of_idle_that_crosses_ours_leaves_no_answer_too_many() {
     let mut source = open(script.server(), &bounds);
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_done_that_is_never_answered_costs_the_session_and_no_mail() {
     let begun = Instant::now();
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     // The player would hang up after twenty seconds.
     assert!(begun.elapsed() < Duration::from_secs(15));
@@ -320,13 +320,13 @@ fn a_server_that_refuses_idle_is_polled() {
         let mut source = open(script.server(), &bounds());
         assert_eq!(
             round(&mut source, by_polling()),
-            (WaitOutcome::Time, vec![]),
+            (WaitOutcome::Elapsed, vec![]),
             "{refusal}"
         );
         assert_eq!(source.waits_by(by_polling()), "polling every 0 s");
         assert_eq!(
             round(&mut source, by_polling()),
-            (WaitOutcome::Time, vec![5]),
+            (WaitOutcome::Elapsed, vec![5]),
             "{refusal}"
         );
     }
@@ -353,7 +353,7 @@ fn a_server_without_idle_or_an_owner_who_wants_none_is_polled() {
             idles,
             ..by_polling()
         };
-        assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![5]));
+        assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![5]));
     }
 }
 
@@ -374,15 +374,15 @@ fn a_server_that_never_answers_to_idle_is_looked_at_and_then_polled() {
     let mut source = open(script.server(), &bounds());
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Time, vec![5])
+        (WaitOutcome::Elapsed, vec![5])
     );
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Time, vec![5])
+        (WaitOutcome::Elapsed, vec![5])
     );
     assert_eq!(
         round(&mut source, by_polling()),
-        (WaitOutcome::Time, vec![5])
+        (WaitOutcome::Elapsed, vec![5])
     );
 }
 
@@ -412,11 +412,11 @@ fn a_server_that_loses_what_comes_in_one_packet_gets_commands_one_by_one() {
     let mut source = open(script.server(), &bounds);
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5, 6])
+        (WaitOutcome::NewMail, vec![5, 6])
     );
 }
 
@@ -443,7 +443,7 @@ fn a_server_that_never_pushes_costs_one_wait() {
         until: Instant::now() + Duration::from_millis(100),
         ..patiently()
     };
-    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![5]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![5]));
 }
 
 #[test]
@@ -461,7 +461,10 @@ fn a_number_that_is_told_with_every_idle_does_not_keep_us_busy() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     let begun = Instant::now();
-    assert_eq!(round(&mut source, patiently()), (WaitOutcome::Time, vec![]));
+    assert_eq!(
+        round(&mut source, patiently()),
+        (WaitOutcome::Elapsed, vec![])
+    );
     assert!(begun.elapsed() >= bounds.patience.prompt);
 
     // Nor does one who tells it and ends the IDLE.
@@ -474,7 +477,7 @@ fn a_number_that_is_told_with_every_idle_does_not_keep_us_busy() {
         ..patiently()
     };
     let begun = Instant::now();
-    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![]));
     assert!(begun.elapsed() >= how.poll_interval);
 }
 
@@ -486,7 +489,7 @@ fn chatter_does_not_make_an_idle_longer() {
     bounds.patience.idle = Duration::from_millis(300);
     let mut source = open(script.server(), &bounds);
     let began = Instant::now();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Time);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Elapsed);
     assert!(began.elapsed() < Duration::from_secs(5));
     drop(source);
 }
@@ -554,11 +557,11 @@ fn a_burst_is_one_look_however_many_lines_tell_of_it() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     let (news, new) = round(&mut source, patiently());
-    assert_eq!((news, new.len()), (WaitOutcome::Mail, 100));
+    assert_eq!((news, new.len()), (WaitOutcome::NewMail, 100));
     bounds.tether.wake();
     assert_eq!(
         source.wait(patiently()).unwrap(),
-        WaitOutcome::Called,
+        WaitOutcome::Woken,
         "nothing of it is left"
     );
 }
@@ -579,7 +582,7 @@ fn a_flood_is_searched_for_and_not_listed_at_once() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &found])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Mail);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::NewMail);
     assert_eq!(source.look().unwrap().uid_next.get(), 5000);
 }
 
@@ -599,7 +602,7 @@ fn what_is_told_between_a_look_and_the_next_wait_is_not_missed() {
     assert_eq!(source.search(&one).unwrap().len(), 1);
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5]),
+        (WaitOutcome::NewMail, vec![5]),
         "without an IDLE"
     );
     assert_eq!(listed(&mut source), [5]);
@@ -642,15 +645,15 @@ fn what_is_told_between_a_look_and_the_next_wait_is_not_missed() {
     let mut source = open(script.server(), &bounds());
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5, 6])
+        (WaitOutcome::NewMail, vec![5, 6])
     );
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5, 6, 7])
+        (WaitOutcome::NewMail, vec![5, 6, 7])
     );
 }
 
@@ -674,10 +677,10 @@ fn what_is_told_after_a_search_that_missed_it_is_not_lost() {
         idles: false,
         ..by_polling()
     };
-    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![]));
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
 }
 
@@ -701,10 +704,10 @@ fn answers_that_stand_with_the_wrong_command_are_read() {
         idles: false,
         ..by_polling()
     };
-    assert_eq!(round(&mut source, how), (WaitOutcome::Time, vec![5]));
+    assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![5]));
     assert_eq!(
         round(&mut source, how),
-        (WaitOutcome::Time, vec![5]),
+        (WaitOutcome::Elapsed, vec![5]),
         "it is told of once"
     );
 }
@@ -732,7 +735,7 @@ fn mail_that_came_while_a_pass_had_to_reconnect_is_not_missed() {
     assert_eq!(source.search(&one).unwrap().len(), 1);
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
 }
 
@@ -754,7 +757,7 @@ fn news_of_mail_that_is_not_there_has_the_folder_opened_anew() {
     let dialogue = [dialogue(&[&OPENED, &IDLE, &told, &nothing]), another].concat();
     let script = Script::play(vec![dialogue]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Mail);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::NewMail);
     assert_eq!(source.look().unwrap().uid_validity.get(), 8);
 }
 
@@ -772,7 +775,7 @@ fn a_refused_listing_is_left_to_the_pass() {
     let mut source = open(script.server(), &bounds());
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
 }
 
@@ -784,7 +787,7 @@ fn what_is_listed_ahead_is_given_once() {
     let mut source = open(script.server(), &bounds());
     assert_eq!(
         round(&mut source, patiently()),
-        (WaitOutcome::Mail, vec![5])
+        (WaitOutcome::NewMail, vec![5])
     );
     assert_eq!(listed(&mut source), [5]);
     assert!(listed(&mut source).is_empty());
@@ -822,7 +825,7 @@ fn a_call_ends_the_wait_and_leaves_the_idle_to_the_look() {
             idles,
             ..patiently()
         };
-        assert_eq!(round(&mut source, how), (WaitOutcome::Called, vec![]));
+        assert_eq!(round(&mut source, how), (WaitOutcome::Woken, vec![]));
         caller.join().unwrap();
     }
 }
@@ -841,7 +844,7 @@ fn a_limit_ends_the_wait_and_the_farewell() {
         .tether
         .end_by(Instant::now() + Duration::from_millis(50));
     let began = Instant::now();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
     source.logout();
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -875,11 +878,11 @@ fn a_session_that_idles_takes_commands_and_leave() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
     bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Called);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
     source.logout();
 }
 
@@ -900,7 +903,7 @@ fn a_folder_that_was_replaced_under_a_session_is_noticed() {
     let mut bounds = bounds();
     bounds.patience.idle = Duration::from_millis(50);
     let mut source = open(script.server(), &bounds);
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Time);
+    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Elapsed);
     let mailbox = source.look().unwrap();
     let seen = (
         mailbox.uid_validity.get(),

@@ -141,7 +141,7 @@ fn the_client_in_a_network_of_its_own() {
     tether.wake();
     assert_eq!(
         source.wait(how()).unwrap(),
-        WaitOutcome::Called,
+        WaitOutcome::Woken,
         "it idles now"
     );
     // Nobody there feels addressed any more.

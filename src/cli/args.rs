@@ -67,12 +67,12 @@ pub enum EarlyExit {
     /// Help or version was asked for: this text on standard output, exit status 0.
     Print(String),
     /// The command line is wrong ([`ErrorKind::Usage`]).
-    Wrong(Error),
+    UsageError(Error),
 }
 
 impl From<Error> for EarlyExit {
     fn from(error: Error) -> EarlyExit {
-        EarlyExit::Wrong(error)
+        EarlyExit::UsageError(error)
     }
 }
 
@@ -356,7 +356,7 @@ mod tests {
 
     fn told(words: &[&str]) -> String {
         match read(words) {
-            Err(EarlyExit::Wrong(error)) => {
+            Err(EarlyExit::UsageError(error)) => {
                 assert_eq!(error.kind(), ErrorKind::Usage);
                 error.to_string()
             }
@@ -516,7 +516,7 @@ mod tests {
     #[test]
     fn an_argument_that_is_not_utf_8_is_a_mistake_and_no_panic() {
         let words = [OsString::from_vec(b"--config=\xff".to_vec())];
-        let Err(EarlyExit::Wrong(error)) = parse(words.into_iter()) else {
+        let Err(EarlyExit::UsageError(error)) = parse(words.into_iter()) else {
             panic!("it was taken");
         };
         assert_eq!(

@@ -1,7 +1,7 @@
 //! The mailbox mail goes to.
 //!
 //! One connection looks messages up, others append them. Nothing is opened before the first
-//! question, so that a run with nothing new touches neither GmailTarget nor the token.
+//! question, so that a run with nothing new touches neither Gmail nor the token.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::delivery::gmail_imap::mail_index::MailIndex;
 /// A connection more is worth its log-in for so many messages.
 const MESSAGES_A_LANE: usize = 10;
 
-/// A GmailTarget account, or another that speaks IMAP and XOAUTH2.
+/// A Gmail account, or another that speaks IMAP and XOAUTH2.
 pub struct GmailTarget {
     account: Arc<GmailAccount>,
     lookup: Option<Lookup>,
@@ -68,7 +68,7 @@ impl GmailTarget {
         }
     }
 
-    /// Begins another pass: what was seen of GmailTarget in the one before counts no longer. Messages to
+    /// Begins another pass: what was seen of Gmail in the one before counts no longer. Messages to
     /// be expected share enough connections from the beginning; without such a hint, connections
     /// are added as messages come.
     pub fn begin_pass(&mut self, backlog: usize) {
@@ -87,7 +87,7 @@ impl GmailTarget {
         self.lanes.narrow(1);
     }
 
-    /// Says whether GmailTarget can be asked without renewing the token.
+    /// Says whether Gmail can be asked without renewing the token.
     ///
     /// # Errors
     /// The token file cannot be read.
@@ -120,15 +120,15 @@ impl GmailTarget {
                     self.lookup = Some(lookup);
                     return Ok(answer);
                 }
-                Err(LookupError::Final(error)) => {
+                Err(LookupError::Fatal(error)) => {
                     lookup.close();
                     return Err(error);
                 }
-                Err(LookupError::Lost(failure)) if is_second_try => {
+                Err(LookupError::ConnectionLost(failure)) if is_second_try => {
                     let error = self.account.error(ErrorKind::Unavailable, failure);
                     return Err(error.during("looking messages up"));
                 }
-                Err(LookupError::Lost(failure)) => {
+                Err(LookupError::ConnectionLost(failure)) => {
                     log::debug!("looking messages up: {failure}; connecting anew");
                     is_second_try = true;
                 }
@@ -184,9 +184,9 @@ impl Target for GmailTarget {
         };
         let answer = |is_there| {
             if is_there {
-                LookupResult::Held
+                LookupResult::Found
             } else {
-                answers.next().unwrap_or(LookupResult::Absent)
+                answers.next().unwrap_or(LookupResult::NotFound)
             }
         };
         Ok(is_there.into_iter().map(answer).collect())

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind};
 use crate::imap::wire::{ResponseText, StatusCondition};
-use crate::imap::{Login, Transcript, connection, wire};
+use crate::imap::{Login, Transcript, wire};
 use crate::net::describe_io_error;
 use crate::untrusted::Untrusted;
 
@@ -18,7 +18,7 @@ pub enum CommandError {
     /// The server ended the connection, and said why.
     Bye(ResponseText),
     /// The connection broke, timed out, or says what no one understands: how, for a person.
-    Lost(String),
+    ConnectionLost(String),
 }
 
 impl CommandError {
@@ -29,7 +29,7 @@ impl CommandError {
             CommandError::No(reply) | CommandError::Bad(reply) | CommandError::Bye(reply) => {
                 Some(reply)
             }
-            CommandError::Lost(_) => None,
+            CommandError::ConnectionLost(_) => None,
         }
     }
 
@@ -46,7 +46,7 @@ impl fmt::Display for CommandError {
             CommandError::No(reply) => write!(f, "the server says NO {reply}"),
             CommandError::Bad(reply) => write!(f, "the server says BAD {reply}"),
             CommandError::Bye(reply) => write!(f, "the server hung up: {reply}"),
-            CommandError::Lost(how) => f.write_str(how),
+            CommandError::ConnectionLost(how) => f.write_str(how),
         }
     }
 }
@@ -57,7 +57,7 @@ pub enum OpenError {
     /// It did not come to the log-in: no connection, no greeting, no way to log in.
     Unreachable(Error),
     /// The log-in failed.
-    LogIn {
+    Login {
         /// How; [`CommandError::concerns_credentials`] says whether a person must act.
         failure: CommandError,
         /// The same, for a person.
@@ -68,7 +68,7 @@ pub enum OpenError {
 impl From<OpenError> for Error {
     fn from(unopened: OpenError) -> Error {
         match unopened {
-            OpenError::Unreachable(error) | OpenError::LogIn { error, .. } => error,
+            OpenError::Unreachable(error) | OpenError::Login { error, .. } => error,
         }
     }
 }
@@ -77,14 +77,14 @@ impl From<OpenError> for Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExamineError {
     /// A command failed.
-    Failed(CommandError),
+    Command(CommandError),
     /// The server did not refuse it, but nobody can work with it so.
-    Unfit(Error),
+    Unusable(Error),
 }
 
 impl From<CommandError> for ExamineError {
     fn from(failure: CommandError) -> ExamineError {
-        ExamineError::Failed(failure)
+        ExamineError::Command(failure)
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn command_error(error: imap::Error, witness: &Transcript) -> Command
         }
         (error, _) => match witness.bye() {
             Some(text) => CommandError::Bye(ResponseText::of_text(&text)),
-            None => CommandError::Lost(describe(&error, witness)),
+            None => CommandError::ConnectionLost(describe(&error, witness)),
         },
     }
 }
@@ -121,7 +121,7 @@ fn describe(error: &imap::Error, witness: &Transcript) -> String {
 pub(crate) fn log_in_error(place: &str, login: &Login, failure: &CommandError) -> Error {
     let doing = format!("logging in as {}", Untrusted::new(login.user()));
     let kind = if failure.concerns_credentials() {
-        ErrorKind::Refused
+        ErrorKind::Rejected
     } else {
         ErrorKind::Unavailable
     };

@@ -25,22 +25,22 @@ pub(crate) struct ActiveIdle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleStart {
     /// The server tells of news from now on.
-    Idling,
+    Started,
     /// It does not idle, whatever it says of its capabilities.
-    Refused,
+    Unsupported,
     /// It does not answer: the session is over.
-    Silent,
+    NoResponse,
 }
 
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleResult {
     /// The server tells that something is new.
-    Mail,
+    NewMail,
     /// The time has come.
-    Time,
+    Elapsed,
     /// Somebody pulled the tether.
-    Called,
+    Woken,
     /// The server has ended the IDLE.
     IdleEnded,
 }
@@ -90,11 +90,11 @@ impl Session {
         });
         self.connection.connection().answer_by(None);
         match answered {
-            Ok(IdleStart::Idling) => {
+            Ok(IdleStart::Started) => {
                 self.witness.forget_told();
                 let began = Instant::now();
                 self.idling = Some(ActiveIdle { tag, began });
-                Ok(IdleStart::Idling)
+                Ok(IdleStart::Started)
             }
             Ok(begun) => {
                 self.refuses_idle = true;
@@ -102,7 +102,7 @@ impl Session {
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 self.is_usable = false;
-                Ok(IdleStart::Silent)
+                Ok(IdleStart::NoResponse)
             }
             Err(error) => Err(self.lost(&error)),
         }
@@ -113,10 +113,10 @@ impl Session {
         loop {
             let response = self.connection.connection().next_response()?;
             if response.starts_with(b"+") {
-                return Ok(IdleStart::Idling);
+                return Ok(IdleStart::Started);
             }
             if tag(&response) == Some(awaited) {
-                return Ok(IdleStart::Refused);
+                return Ok(IdleStart::Unsupported);
             }
         }
     }
@@ -137,9 +137,9 @@ impl Session {
             };
             let heard = self.connection.connection().hear(limit);
             match heard.map_err(|error| self.lost(&error))? {
-                ReceiveResult::Time if has_news => return Ok(IdleResult::Mail),
-                ReceiveResult::Time => return Ok(IdleResult::Time),
-                ReceiveResult::Called => return Ok(IdleResult::Called),
+                ReceiveResult::Elapsed if has_news => return Ok(IdleResult::NewMail),
+                ReceiveResult::Elapsed => return Ok(IdleResult::Elapsed),
+                ReceiveResult::Woken => return Ok(IdleResult::Woken),
                 ReceiveResult::Response(response) => {
                     if let Some(end) = self.end_by(&response)? {
                         return Ok(end);
@@ -148,9 +148,9 @@ impl Session {
             }
         }
         Ok(if self.has_news() {
-            IdleResult::Mail
+            IdleResult::NewMail
         } else {
-            IdleResult::Time
+            IdleResult::Elapsed
         })
     }
 
@@ -181,7 +181,7 @@ impl Session {
         let has_news = self.has_news();
         self.idling = None;
         Ok(Some(if has_news {
-            IdleResult::Mail
+            IdleResult::NewMail
         } else {
             IdleResult::IdleEnded
         }))

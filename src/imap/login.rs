@@ -110,7 +110,7 @@ pub(crate) fn log_in(
     result.map_err(|(error, _)| error)
 }
 
-/// OneResponse its words once; a second challenge is the server's account of an error, to which XOAUTH2
+/// Says its words once; a second challenge is the server's account of an error, to which XOAUTH2
 /// wants an empty answer before the server says NO.
 struct OneResponse(Cell<String>);
 
@@ -123,7 +123,7 @@ impl Authenticator for OneResponse {
 }
 
 impl CommandError {
-    /// OneResponse whether a refused log-in says that the credentials are wrong.
+    /// Says whether a refused log-in says that the credentials are wrong.
     ///
     /// `[ALERT]`, `[UNAVAILABLE]`, `[OVERQUOTA]` and the like say nothing about them; Gmail's older
     /// `[ALERT] Invalid credentials` does.

@@ -43,11 +43,11 @@ impl Session {
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
         match self.examine_unexplained(folder) {
             Ok(mailbox) => Ok(mailbox),
-            Err(ExamineError::Failed(failure)) => {
+            Err(ExamineError::Command(failure)) => {
                 let error = self.explain_unopened(folder, &failure);
                 Err(error.during(opening(folder)))
             }
-            Err(ExamineError::Unfit(error)) => Err(error),
+            Err(ExamineError::Unusable(error)) => Err(error),
         }
     }
 
@@ -117,7 +117,7 @@ impl Session {
     }
 
     fn unfit(&self, folder: &str, kind: ErrorKind, what: &str) -> ExamineError {
-        ExamineError::Unfit(Error::new(kind, &self.place, what).during(opening(folder)))
+        ExamineError::Unusable(Error::new(kind, &self.place, what).during(opening(folder)))
     }
 
     /// All folders, by their names as a person writes them.
@@ -157,11 +157,11 @@ impl Session {
             let opened = ExamineData::read(&answer);
             if opened.uid_validity != Some(uid_validity) {
                 let what = "the folder got another UIDVALIDITY meanwhile";
-                return Err(CommandError::Lost(what.to_owned()));
+                return Err(CommandError::ConnectionLost(what.to_owned()));
             }
             let exists = opened.exists.ok_or_else(|| {
                 let what = "the server does not tell how many messages the folder holds";
-                CommandError::Lost(what.to_owned())
+                CommandError::ConnectionLost(what.to_owned())
             })?;
             return Ok((uid_next, exists));
         }
@@ -173,8 +173,9 @@ impl Session {
             .filter_map(|attributes| uid_attribute(&attributes))
             .max();
         let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
-        next.map(|uid_next| (uid_next, exists))
-            .ok_or_else(|| CommandError::Lost("the server does not tell the next UID".to_owned()))
+        next.map(|uid_next| (uid_next, exists)).ok_or_else(|| {
+            CommandError::ConnectionLost("the server does not tell the next UID".to_owned())
+        })
     }
 
     /// What STATUS says of the next UID; none if the server does not answer it, as some do not for

@@ -111,7 +111,9 @@ impl Session {
         if self.is_usable {
             return Ok(());
         }
-        Err(CommandError::Lost("the connection is closed".to_owned()))
+        Err(CommandError::ConnectionLost(
+            "the connection is closed".to_owned(),
+        ))
     }
 
     pub(crate) fn write(&mut self, text: &str) -> io::Result<()> {
@@ -133,7 +135,7 @@ impl Session {
         self.idling = None;
         match self.witness.bye() {
             Some(text) => CommandError::Bye(ResponseText::of_text(&text)),
-            None => CommandError::Lost(describe_io_error(error)),
+            None => CommandError::ConnectionLost(describe_io_error(error)),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Session {
         let connection = SharedConnection::new(connection);
         let mut client = imap::Client::new(connection.clone());
         let unreachable = |doing: &str, failure: CommandError| {
-            let is_lost = matches!(failure, CommandError::Lost(_));
+            let is_lost = matches!(failure, CommandError::ConnectionLost(_));
             let error = Error::new(ErrorKind::Unavailable, &place, failure).during(doing);
             OpenError::Unreachable(if is_lost {
                 error.remedy("if it stays so, check the port")
@@ -112,7 +112,7 @@ impl Session {
             Err(error) => {
                 let failure = command_error(error, &witness);
                 let error = log_in_error(&place, login, &failure);
-                Err(OpenError::LogIn { failure, error })
+                Err(OpenError::Login { failure, error })
             }
         }
     }
@@ -197,7 +197,7 @@ impl Session {
         use imap::types::Flag;
         let Some(name) = wire::escaped_mailbox(folder) else {
             let what = "the folder's name holds a line end or a NUL";
-            return Err(CommandError::Lost(what.to_owned()));
+            return Err(CommandError::ConnectionLost(what.to_owned()));
         };
         let set = [
             (flags.seen, Flag::Seen),
@@ -346,10 +346,10 @@ fn read_greeting(
     match wire::status(&witness.last_line()) {
         Some((StatusCondition::Ok, _)) => Ok(()),
         Some((StatusCondition::Bye, reply)) => Err(CommandError::Bye(reply)),
-        Some((StatusCondition::PreAuth, _)) => Err(CommandError::Lost(
+        Some((StatusCondition::PreAuth, _)) => Err(CommandError::ConnectionLost(
             "the server takes us for somebody already (PREAUTH)".to_owned(),
         )),
-        _ => Err(CommandError::Lost(format!(
+        _ => Err(CommandError::ConnectionLost(format!(
             "this is no IMAP server: it greets with {:?}",
             Untrusted::new(greeting.trim_ascii_end())
         ))),

@@ -81,16 +81,19 @@ impl TcpSocket {
     /// Waits for something to read, as for news: not past this moment.
     pub(crate) fn wait_for_news(&self, until: Instant) -> io::Result<WaitResult> {
         let socket = Some((self.tcp.as_fd(), PollFlags::IN));
-        self.tether.wait(socket, until, WakeOn::Calls)
+        self.tether.wait(socket, until, WakeOn::WakeOrCancel)
     }
 
     /// Waits until the socket can be used, and not past the deadline.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
         let socket = Some((self.tcp.as_fd(), flags));
-        match self.tether.wait(socket, self.deadline, WakeOn::Limits)? {
+        match self
+            .tether
+            .wait(socket, self.deadline, WakeOn::CancelOnly)?
+        {
             WaitResult::Ready => Ok(()),
-            WaitResult::Over => Err(told_to_end()),
-            WaitResult::Time | WaitResult::Jump | WaitResult::Called => {
+            WaitResult::Cancelled => Err(told_to_end()),
+            WaitResult::Elapsed | WaitResult::ClockJump | WaitResult::Woken => {
                 Err(io::ErrorKind::TimedOut.into())
             }
         }
@@ -158,13 +161,13 @@ fn connect(address: &SocketAddr, bounds: &ConnectionOptions) -> io::Result<TcpSt
     }
     let until = Instant::now() + bounds.patience.connect;
     let waited_for = Some((socket.as_fd(), PollFlags::OUT));
-    match bounds.tether.wait(waited_for, until, WakeOn::Limits)? {
+    match bounds.tether.wait(waited_for, until, WakeOn::CancelOnly)? {
         WaitResult::Ready => {
             sockopt::socket_error(&socket)??;
             Ok(socket.into())
         }
-        WaitResult::Over => Err(told_to_end()),
-        WaitResult::Time | WaitResult::Jump | WaitResult::Called => {
+        WaitResult::Cancelled => Err(told_to_end()),
+        WaitResult::Elapsed | WaitResult::ClockJump | WaitResult::Woken => {
             Err(io::ErrorKind::TimedOut.into())
         }
     }

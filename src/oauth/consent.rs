@@ -63,7 +63,7 @@ impl From<BrowserRequest> for ConsentEvent {
 ///
 /// # Errors
 /// [`ErrorKind::Config`]: `client_secret.json` or the configuration is not right. [`ErrorKind::Usage`]: the
-/// token file exists. [`ErrorKind::Refused`]: the person or Google says no, or time is up.
+/// token file exists. [`ErrorKind::Rejected`]: the person or Google says no, or time is up.
 /// [`ErrorKind::Unavailable`]: the port, Google or Gmail cannot be had. [`ErrorKind::Disk`]: the token cannot
 /// be saved. Whatever it is, a token file that was there before is untouched.
 pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> Result<()> {
@@ -256,7 +256,7 @@ fn visited(
             visit.answer(&ResultPage::Denied);
             Err(denied())
         }
-        AuthorizationResponse::Refused(code) => {
+        AuthorizationResponse::Error(code) => {
             let error = refused(code);
             visit.answer(&ResultPage::Failed);
             Err(error)
@@ -275,26 +275,26 @@ fn pasted(
         None
     };
     match redirect::of_pasted(line, &attempt.state) {
-        PastedLine::Nothing => None,
-        PastedLine::Garbage => again(
+        PastedLine::Empty => None,
+        PastedLine::Unrecognized => again(
             "This is neither the address that the browser ended on (http://127.0.0.1:...) nor a \
              code (4/...). Paste it whole.",
         ),
-        PastedLine::TooEarly => again(
+        PastedLine::ConsentPage => again(
             "This is the address of Google's own page. Go on there until the browser ends on \
              http://127.0.0.1:..., and paste that address.",
         ),
-        PastedLine::Redirect(RedirectQuery::WrongState | RedirectQuery::Other) => again(
+        PastedLine::Redirect(RedirectQuery::WrongState | RedirectQuery::NotARedirect) => again(
             "This address belongs to another attempt, or a part of it is missing. Open the address \
              above, and paste the one that the browser ends on.",
         ),
-        PastedLine::Redirect(RedirectQuery::Answer(AuthorizationResponse::Denied)) => {
+        PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Denied)) => {
             Some(Err(denied()))
         }
-        PastedLine::Redirect(RedirectQuery::Answer(AuthorizationResponse::Refused(code))) => {
+        PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Error(code))) => {
             Some(Err(refused(&code)))
         }
-        PastedLine::Redirect(RedirectQuery::Answer(AuthorizationResponse::Code(code))) => {
+        PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Code(code))) => {
             match exchange.token(attempt, &code) {
                 Ok(saved) => {
                     say(format_args!("{saved}\n"));
@@ -335,7 +335,7 @@ fn page_of(
 
 fn denied() -> Error {
     Error::new(
-        ErrorKind::Refused,
+        ErrorKind::Rejected,
         "Google",
         "access was not allowed in the browser",
     )
@@ -351,14 +351,14 @@ fn refused(code: &str) -> Error {
         _ => "nothing was saved; run this again",
     };
     let what = format!("it says {}", Untrusted::new(code));
-    Error::new(ErrorKind::Refused, "Google", what)
+    Error::new(ErrorKind::Rejected, "Google", what)
         .during("asking for consent")
         .remedy(remedy)
 }
 
 fn time_is_up() -> Error {
     Error::new(
-        ErrorKind::Refused,
+        ErrorKind::Rejected,
         "Google",
         "no answer came from a browser, and time is up",
     )

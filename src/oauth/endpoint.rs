@@ -92,11 +92,11 @@ pub(crate) struct IssuedTokens {
 #[derive(Debug)]
 pub(crate) enum EndpointError {
     /// Google says no, and will say so again until a person acts.
-    Refused(OAuthError),
+    Rejected(OAuthError),
     /// Nobody could be asked, three times: why, for a person.
     Unavailable(String),
     /// Whoever was asked could not prove who it is: why, for a person.
-    Unproven(String),
+    NotVerified(String),
 }
 
 /// The way to a token endpoint.
@@ -126,15 +126,15 @@ impl ExtraTokenFields for GoogleFields {}
 
 /// What came of one try.
 enum RequestOutcome {
-    Granted(IssuedTokens),
-    Refused(OAuthError),
+    Issued(IssuedTokens),
+    Rejected(OAuthError),
     /// It may go better the next time: why, and whether the endpoint may have done its work.
     Failed {
         why: String,
         may_have_worked: bool,
     },
     /// The server could not prove who it is, and will not the next moment.
-    Unproven(String),
+    NotVerified(String),
 }
 
 impl Endpoint {
@@ -169,19 +169,19 @@ impl Endpoint {
         let mut lost = None;
         loop {
             let why = match self.ask_once(who, proof, deadline) {
-                RequestOutcome::Granted(grant) => return Ok(grant),
-                RequestOutcome::Refused(complaint) => {
+                RequestOutcome::Issued(grant) => return Ok(grant),
+                RequestOutcome::Rejected(complaint) => {
                     // An answer that could not be had may have been the one that used the code up.
                     return Err(
                         match lost.filter(|_| matches!(proof, AuthorizationGrant::Consent { .. })) {
                             Some(why) if complaint.code() == "invalid_grant" => {
                                 EndpointError::Unavailable(why)
                             }
-                            _ => EndpointError::Refused(complaint),
+                            _ => EndpointError::Rejected(complaint),
                         },
                     );
                 }
-                RequestOutcome::Unproven(why) => return Err(EndpointError::Unproven(why)),
+                RequestOutcome::NotVerified(why) => return Err(EndpointError::NotVerified(why)),
                 RequestOutcome::Failed {
                     why,
                     may_have_worked,
@@ -236,16 +236,16 @@ impl Endpoint {
             may_have_worked: status.get().is_none_or(|status| status < 300),
         };
         match answer {
-            Ok(response) => RequestOutcome::Granted(granted(&response)),
+            Ok(response) => RequestOutcome::Issued(granted(&response)),
             Err(RequestTokenError::ServerResponse(complaint)) => {
                 if complaint.is_transient() || status.get().is_some_and(is_transient) {
                     failed(answered(status.get()))
                 } else {
-                    RequestOutcome::Refused(complaint)
+                    RequestOutcome::Rejected(complaint)
                 }
             }
             Err(RequestTokenError::Request(error)) if is_about_identity(&error) => {
-                RequestOutcome::Unproven(describe(&error))
+                RequestOutcome::NotVerified(describe(&error))
             }
             Err(RequestTokenError::Request(error)) => failed(describe(&error)),
             // What the answer says instead is not shown: it may hold a token.

@@ -88,7 +88,7 @@ impl Token {
     /// An access token that lives for some minutes yet, renewed if need be.
     ///
     /// # Errors
-    /// Google refuses the refresh token, now or as is remembered ([`ErrorKind::Refused`]); the token
+    /// Google refuses the refresh token, now or as is remembered ([`ErrorKind::Rejected`]); the token
     /// endpoint cannot be reached ([`ErrorKind::Unavailable`]); a new refresh token cannot be saved
     /// ([`ErrorKind::Disk`]).
     pub fn access(&mut self, now: DateTime<Utc>) -> Result<Secret> {
@@ -148,14 +148,14 @@ impl Token {
     /// What to tell later runs when Gmail refuses even a fresh token.
     #[must_use]
     pub fn login_refusal(&self) -> Consequence {
-        Consequence::LoginRefused {
+        Consequence::LoginRejected {
             refresh_token: self.refresh_token_digest(),
         }
     }
 
     /// What to tell later runs when Google refuses to give another.
     fn refusal(&self) -> Consequence {
-        Consequence::TokenRefused {
+        Consequence::TokenRejected {
             refresh_token: self.refresh_token_digest(),
         }
     }
@@ -192,7 +192,7 @@ impl Token {
                     format!("Google refused this token, and is not asked again before {until}");
                 Err(self
                     .file
-                    .failure(ErrorKind::Refused, what)
+                    .failure(ErrorKind::Rejected, what)
                     .remedy(self.make_another()))
             }
         }
@@ -203,7 +203,7 @@ impl Token {
             let what = "Gmail refuses the access token, and there is no refresh_token to renew it";
             return Err(self
                 .file
-                .failure(ErrorKind::Refused, what)
+                .failure(ErrorKind::Rejected, what)
                 .remedy(self.make_another())
                 .with_consequence(self.refusal()));
         };
@@ -228,13 +228,13 @@ impl Token {
             .ask(&application, AuthorizationGrant::Refresh(&refresh));
         let grant = match answer {
             Ok(grant) => grant,
-            Err(EndpointError::Refused(complaint)) => return Err(self.refused(&complaint, now)),
+            Err(EndpointError::Rejected(complaint)) => return Err(self.refused(&complaint, now)),
             Err(EndpointError::Unavailable(why)) => {
                 return Err(self
                     .at_endpoint(ErrorKind::Unavailable, why)
                     .remedy("later runs try again (if it stays so, check token_uri)"));
             }
-            Err(EndpointError::Unproven(why)) => {
+            Err(EndpointError::NotVerified(why)) => {
                 return Err(self
                     .at_endpoint(ErrorKind::Unavailable, why)
                     .remedy("check token_uri, target_ca_file and this host's clock"));
@@ -250,7 +250,7 @@ impl Token {
             log::warn!(
                 "{}",
                 self.at_endpoint(
-                    ErrorKind::Refused,
+                    ErrorKind::Rejected,
                     "the token gives no access to mail: the box for it was not ticked",
                 )
                 .remedy(self.make_another())
@@ -313,7 +313,7 @@ impl Token {
         let said = complaint.quoted(secrets.iter().flatten());
         let what = format!("Google refuses to renew the token: {said}");
         let error = self
-            .at_endpoint(ErrorKind::Refused, what)
+            .at_endpoint(ErrorKind::Rejected, what)
             .remedy(self.remedy(complaint, now));
         if complaint.code() != "invalid_grant" {
             // It is the client that is refused: corrected, the same refresh token works again.
@@ -527,7 +527,7 @@ mod tests {
         let error = token
             .renew(&Secret::new("ONLY".to_owned()), noon())
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(error.kind(), ErrorKind::Rejected);
         assert_eq!(error.consequence(), Some(&token.refusal()));
     }
 
@@ -663,7 +663,7 @@ mod tests {
             let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
             let mut token = files.load();
             let error = token.access(noon()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
             let line = error.to_string();
             assert!(
                 line.contains(expected) && !line.contains("REFRESH"),
@@ -683,13 +683,16 @@ mod tests {
         let error = token.access(noon()).unwrap_err();
         let digest = "1c3108ccf1f5accf";
         let remembered = match error.consequence() {
-            Some(Consequence::TokenRefused { refresh_token }) => refresh_token.clone(),
+            Some(Consequence::TokenRejected { refresh_token }) => refresh_token.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(remembered, digest);
         assert_eq!(remembered, token.refresh_token_digest());
         // In the same run, and in the next:
-        assert_eq!(token.access(noon()).unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(
+            token.access(noon()).unwrap_err().kind(),
+            ErrorKind::Rejected
+        );
         let refusal = RememberedRejection {
             refresh_token: remembered,
             retry_after: noon() + TimeDelta::minutes(5),
@@ -698,7 +701,7 @@ mod tests {
         let error = token.access(noon()).unwrap_err();
         assert_eq!(
             (error.kind(), error.consequence()),
-            (ErrorKind::Refused, None)
+            (ErrorKind::Rejected, None)
         );
         assert_eq!(google.asked(), 1);
         // When its time has come:

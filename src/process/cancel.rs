@@ -45,9 +45,9 @@ struct WakePipe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SleepResult {
     /// The time has come, or the host slept meanwhile.
-    Time,
+    Elapsed,
     /// Somebody called.
-    Called,
+    Woken,
 }
 
 /// Why a wait ended.
@@ -56,20 +56,20 @@ pub(crate) enum WaitResult {
     /// The socket can be used.
     Ready,
     /// The time has come.
-    Time,
+    Elapsed,
     /// The clocks went apart: the host slept, or its clock was set.
-    Jump,
+    ClockJump,
     /// Somebody called.
-    Called,
+    Woken,
     /// The limit has passed.
-    Over,
+    Cancelled,
 }
 
 /// Whether a wait is one for news, which a call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WakeOn {
-    Calls,
-    Limits,
+    WakeOrCancel,
+    CancelOnly,
 }
 
 impl Canceller {
@@ -110,9 +110,9 @@ impl Canceller {
     /// the host was suspended meanwhile (within seconds of waking up).
     #[must_use]
     pub fn sleep(&self, until: Instant) -> SleepResult {
-        match self.wait(None, until, WakeOn::Calls) {
-            Ok(WaitResult::Called) => SleepResult::Called,
-            _ => SleepResult::Time,
+        match self.wait(None, until, WakeOn::WakeOrCancel) {
+            Ok(WaitResult::Woken) => SleepResult::Woken,
+            _ => SleepResult::Elapsed,
         }
     }
 
@@ -137,15 +137,15 @@ impl Canceller {
             let now = Instant::now();
             let limit = self.limit();
             if limit.is_some_and(|limit| limit <= now) {
-                return Ok(WaitResult::Over);
+                return Ok(WaitResult::Cancelled);
             }
             let stir = self.look(socket, slice(now, until, limit, hears), hears)?;
             match stir {
                 Some(stir) => return Ok(stir),
-                None if hears == WakeOn::Calls && clocks.went_apart() => {
-                    return Ok(WaitResult::Jump);
+                None if hears == WakeOn::WakeOrCancel && clocks.went_apart() => {
+                    return Ok(WaitResult::ClockJump);
                 }
-                None if until <= Instant::now() => return Ok(WaitResult::Time),
+                None if until <= Instant::now() => return Ok(WaitResult::Elapsed),
                 None => {}
             }
         }
@@ -166,11 +166,11 @@ impl Canceller {
             ));
         }
         if let Some(line) = &self.0 {
-            if hears == WakeOn::Calls {
+            if hears == WakeOn::WakeOrCancel {
                 let calls = line.calls.reader.as_fd();
                 asked.push((
                     PollFd::from_borrowed_fd(calls, PollFlags::IN),
-                    Some(WaitResult::Called),
+                    Some(WaitResult::Woken),
                 ));
             }
             if self.limit().is_none() {
@@ -192,7 +192,7 @@ impl Canceller {
             .zip(meanings)
             .filter(|(descriptor, _)| !descriptor.revents().is_empty());
         let stir = stirred.next().and_then(|(_, stir)| stir);
-        if let (Some(WaitResult::Called), Some(line)) = (stir, &self.0) {
+        if let (Some(WaitResult::Woken), Some(line)) = (stir, &self.0) {
             line.calls.drain();
         }
         Ok(stir)
@@ -211,8 +211,8 @@ fn slice(now: Instant, until: Instant, limit: Option<Instant>, hears: WakeOn) ->
         left = left.min(limit.saturating_duration_since(now)).min(NOTICE);
     }
     match hears {
-        WakeOn::Calls => left.min(CLOCK_LOOK),
-        WakeOn::Limits => left,
+        WakeOn::WakeOrCancel => left.min(CLOCK_LOOK),
+        WakeOn::CancelOnly => left,
     }
 }
 
@@ -247,20 +247,20 @@ mod tests {
     fn a_sleep_ends_in_time_or_by_a_call_whenever_it_came() {
         let tether = Canceller::new().unwrap();
         let soon = Instant::now() + Duration::from_millis(20);
-        assert_eq!(tether.sleep(soon), SleepResult::Time);
+        assert_eq!(tether.sleep(soon), SleepResult::Elapsed);
         assert!(soon <= Instant::now());
         tether.wake();
         tether.wake();
-        assert_eq!(tether.sleep(Instant::now() + LONG), SleepResult::Called);
+        assert_eq!(tether.sleep(Instant::now() + LONG), SleepResult::Woken);
         assert_eq!(
             tether.sleep(Instant::now()),
-            SleepResult::Time,
+            SleepResult::Elapsed,
             "heard once"
         );
         let caller = tether.clone();
         let sleeper = thread::spawn(move || tether.sleep(Instant::now() + LONG));
         caller.wake();
-        assert_eq!(sleeper.join().unwrap(), SleepResult::Called);
+        assert_eq!(sleeper.join().unwrap(), SleepResult::Woken);
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         tether.end_by(Instant::now());
         assert!(!tether.is_over());
         let soon = Instant::now() + Duration::from_millis(5);
-        assert_eq!(tether.sleep(soon), SleepResult::Time);
+        assert_eq!(tether.sleep(soon), SleepResult::Elapsed);
         assert!(soon <= Instant::now());
     }
 
@@ -287,15 +287,15 @@ mod tests {
             })
         };
         let waiting = [
-            wait(WakeOn::Limits),
-            wait(WakeOn::Limits),
-            wait(WakeOn::Calls),
+            wait(WakeOn::CancelOnly),
+            wait(WakeOn::CancelOnly),
+            wait(WakeOn::WakeOrCancel),
         ];
         tether.end_by(Instant::now() + LONG);
         tether.end_by(Instant::now() + Duration::from_millis(100));
         tether.end_by(Instant::now() + LONG);
         for waiting in waiting {
-            assert_eq!(waiting.join().unwrap(), WaitResult::Over);
+            assert_eq!(waiting.join().unwrap(), WaitResult::Cancelled);
         }
         assert!(tether.is_over());
     }
@@ -306,9 +306,9 @@ mod tests {
         tether.wake();
         let soon = Instant::now() + Duration::from_millis(20);
         assert_eq!(
-            tether.wait(None, soon, WakeOn::Limits).unwrap(),
-            WaitResult::Time
+            tether.wait(None, soon, WakeOn::CancelOnly).unwrap(),
+            WaitResult::Elapsed
         );
-        assert_eq!(tether.sleep(Instant::now() + LONG), SleepResult::Called);
+        assert_eq!(tether.sleep(Instant::now() + LONG), SleepResult::Woken);
     }
 }

@@ -79,7 +79,7 @@ impl SignalRequests {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessMode {
     /// For one pass: it can be ended.
-    OnePass,
+    OneShot,
     /// Until it is ended: it can also be told to read its configuration, or to look.
     Resident,
 }
@@ -90,7 +90,7 @@ pub enum ProcessMode {
 /// [`ErrorKind::Internal`] if the system does not let us.
 pub fn hear(life: ProcessMode, tether: Canceller) -> Result<Arc<SignalRequests>> {
     let heard: &[i32] = match life {
-        ProcessMode::OnePass => &[SIGTERM, SIGINT],
+        ProcessMode::OneShot => &[SIGTERM, SIGINT],
         ProcessMode::Resident => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1],
     };
     let hangup = HangupAction::of_this_process();
@@ -123,9 +123,7 @@ pub fn after<T>(work: impl FnOnce() -> T) -> T {
 fn obey(mut signals: Signals, hangup: HangupAction, orders: &SignalRequests, tether: &Canceller) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP if hangup == HangupAction::Reloads => {
-                orders.reload.store(true, Ordering::SeqCst)
-            }
+            SIGHUP if hangup == HangupAction::Reload => orders.reload.store(true, Ordering::SeqCst),
             SIGUSR1 => orders.look.store(true, Ordering::SeqCst),
             _ => end(orders, tether),
         }
@@ -150,9 +148,9 @@ fn end(orders: &SignalRequests, tether: &Canceller) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HangupAction {
     /// The terminal that we belong to is gone.
-    Ends,
+    Exit,
     /// A service manager, or a person, wants the files read again.
-    Reloads,
+    Reload,
 }
 
 impl HangupAction {
@@ -161,9 +159,9 @@ impl HangupAction {
         let has_terminal = fs::File::open("/dev/tty").is_ok();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         if has_terminal && !ignores_hangup(&status) {
-            HangupAction::Ends
+            HangupAction::Exit
         } else {
-            HangupAction::Reloads
+            HangupAction::Reload
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Connections outlive a shorter sleep; and a clock that is set right by seconds is no sleep.
 const SHORTEST: Duration = Duration::from_secs(10);
 
-/// ClockReading that went apart so far were not just set right by a little.
+/// Clocks that went apart so far were not just set right by a little.
 const JUMP: Duration = Duration::from_secs(10);
 
 /// What both clocks showed at a moment.

@@ -59,7 +59,7 @@ pub struct AccountSync<'a> {
     around: &'a RunContext<'a>,
     source: Option<ImapSource>,
     gmail: Option<GmailTarget>,
-    /// When GmailTarget was last asked something.
+    /// When Gmail was last asked something.
     gmail_used: Option<Instant>,
     /// Since when there is something to fold.
     unfolded_since: Option<DateTime<Utc>>,
@@ -70,7 +70,7 @@ pub struct AccountSync<'a> {
 pub struct PassSummary {
     /// With the messages.
     pub report: PassReport,
-    /// Whether GmailTarget was asked, and so works.
+    /// Whether Gmail was asked, and so works.
     pub asked_gmail: bool,
 }
 
@@ -87,9 +87,9 @@ pub struct PassError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunMode {
     /// Mail is carried.
-    Carry,
+    Copy,
     /// It is only said what would be carried.
-    Rehearse,
+    DryRun,
 }
 
 impl<'a> AccountSync<'a> {
@@ -108,8 +108,8 @@ impl<'a> AccountSync<'a> {
         let now = around.pace.calendar.now();
         let disk = Box::new(FolderStorage::of(state));
         let mut store = match purpose {
-            RunMode::Carry => StateStore::load(disk, now)?,
-            RunMode::Rehearse => StateStore::rehearse(disk, now)?,
+            RunMode::Copy => StateStore::load(disk, now)?,
+            RunMode::DryRun => StateStore::rehearse(disk, now)?,
         };
         adopt(&mut store, &config, state)?;
         Ok(AccountSync {
@@ -136,7 +136,7 @@ impl<'a> AccountSync<'a> {
         self.store.state()
     }
 
-    /// Until when GmailTarget rests, if it does.
+    /// Until when Gmail rests, if it does.
     #[must_use]
     pub fn rests_until(&self) -> Option<DateTime<Utc>> {
         upload_quota::rests_until(&self.store.state().gmail, self.now())
@@ -173,7 +173,7 @@ impl<'a> AccountSync<'a> {
     ) -> Result<PassSummary, PassError> {
         let Some(source) = &mut self.source else {
             return Err(PassError {
-                side: Side::Here,
+                side: Side::Host,
                 error: not_open(),
             });
         };
@@ -211,9 +211,9 @@ impl<'a> AccountSync<'a> {
                 side: Side::Source,
                 error: self.learn(error, started),
             }),
-            // What the engine says of itself is about GmailTarget, too: the daily limit is reached, or it
+            // What the engine says of itself is about Gmail, too: the daily limit is reached, or it
             // refuses everything.
-            (Err(error), Side::Here) if !is_ours(&error) => Err(PassError {
+            (Err(error), Side::Host) if !is_ours(&error) => Err(PassError {
                 side: Side::Gmail,
                 error,
             }),
@@ -224,7 +224,7 @@ impl<'a> AccountSync<'a> {
     /// Says for each message what a pass would do, and moves nothing.
     ///
     /// # Errors
-    /// As for [`look`](AccountSync::look), and GmailTarget's.
+    /// As for [`look`](AccountSync::look), and Gmail's.
     pub fn rehearse(&mut self, tell: &mut dyn FnMut(&Listed, DryRunResult)) -> Result<()> {
         let (mailbox, _) = self.look()?;
         let Some(source) = &mut self.source else {
@@ -258,7 +258,7 @@ impl<'a> AccountSync<'a> {
         }
     }
 
-    /// Takes leave of GmailTarget; the next question connects anew, with the token as it is then.
+    /// Takes leave of Gmail; the next question connects anew, with the token as it is then.
     pub fn leave_gmail(&mut self) {
         self.gmail_used = None;
         if let Some(mut gmail) = self.gmail.take() {
@@ -283,7 +283,7 @@ impl<'a> AccountSync<'a> {
         }
     }
 
-    /// Since when GmailTarget was not asked anything, if connections to it are kept.
+    /// Since when Gmail was not asked anything, if connections to it are kept.
     #[must_use]
     pub fn gmail_rests_since(&self) -> Option<Instant> {
         self.gmail_used

@@ -14,7 +14,7 @@ use crate::sync::DryRunResult;
 /// Runs once.
 ///
 /// # Errors
-/// What ended the run before its end; [`Kind::Resting`](crate::error::ErrorKind::Resting) if there is
+/// What ended the run before its end; [`ErrorKind::Resting`](crate::error::ErrorKind::Resting) if there is
 /// nothing wrong.
 pub fn run(args: &SyncArgs, mut carrier: AccountSync<'_>, orders: &SignalRequests) -> Result<()> {
     if let Some(until) = carrier.rests_until() {
@@ -73,9 +73,9 @@ fn told(listed: &Listed, what: DryRunResult) -> String {
         .map_or_else(|| "no Message-ID".to_owned(), ToString::to_string);
     let what = match what {
         DryRunResult::New => "new",
-        DryRunResult::NewUnlessThere => "new, unless gmail has it already",
+        DryRunResult::NewUnlessAtGmail => "new, unless gmail has it already",
         DryRunResult::Known => "already there",
-        DryRunResult::Undecided => "its id is in use: its content decides",
+        DryRunResult::NeedsBody => "its id is in use: its content decides",
         DryRunResult::Parked => "parked, to be tried again",
     };
     format!(

@@ -128,7 +128,7 @@ impl Watcher<'_> {
                 Err(PassError { side, error }) => match side {
                     Side::Source => return self.source_fails(error),
                     Side::Gmail => self.gmail_fails(error, started)?,
-                    Side::Here => return Err(error),
+                    Side::Host => return Err(error),
                 },
             }
         }
@@ -186,7 +186,7 @@ impl Watcher<'_> {
             return Ok(());
         }
         match waited {
-            Ok(WaitOutcome::Time) if Instant::now() < until && begun.passed() < AT_ONCE => {
+            Ok(WaitOutcome::Elapsed) if Instant::now() < until && begun.passed() < AT_ONCE => {
                 self.wait_fails("the wait ended at once");
             }
             Ok(news) => self.hears(news, begun.passed()),
@@ -200,7 +200,7 @@ impl Watcher<'_> {
         if self.session_is_good() {
             self.source_is_well();
         }
-        if news != WaitOutcome::Mail {
+        if news != WaitOutcome::NewMail {
             return;
         }
         if let Some(pause) = self.alarms.rings(waited) {
@@ -259,7 +259,7 @@ impl Watcher<'_> {
         }
         let again = self.log_in_again_at(&error);
         match error.kind() {
-            ErrorKind::Refused if again.is_none() => return Err(error),
+            ErrorKind::Rejected if again.is_none() => return Err(error),
             ErrorKind::Disk | ErrorKind::Internal => return Err(error),
             ErrorKind::Config if !self.gmail.has_worked() => return Err(error),
             _ => {}
@@ -277,7 +277,7 @@ impl Watcher<'_> {
     /// When to log in to Gmail again after it refused even a fresh token: Google takes such back
     /// now and then. None if a person must act.
     fn log_in_again_at(&self, error: &Error) -> Option<Duration> {
-        let Some(Consequence::LoginRefused { .. }) = error.consequence() else {
+        let Some(Consequence::LoginRejected { .. }) = error.consequence() else {
             return None;
         };
         let refused = self.carrier.state().gmail.token_refused.as_ref();

@@ -44,7 +44,7 @@ impl SourceConnector {
     /// Adds which field to look at when the log-in is refused.
     fn explain(&self, unopened: OpenError) -> Error {
         let error = Error::from(unopened);
-        if error.kind() != ErrorKind::Refused {
+        if error.kind() != ErrorKind::Rejected {
             return error;
         }
         let field = match &self.password {

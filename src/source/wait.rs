@@ -1,4 +1,4 @@
-//! WaitOptions for new mail on the open session, and looking what is new.
+//! Waiting for new mail on the open session, and looking what is new.
 
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,11 @@ pub struct WaitOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitOutcome {
     /// The server told of new mail.
-    Mail,
+    NewMail,
     /// The time is up; a server may forget to tell.
-    Time,
+    Elapsed,
     /// Somebody called by the tether.
-    Called,
+    Woken,
 }
 
 /// What was learned of the server that its next session shows again.
@@ -78,7 +78,7 @@ impl ImapSource {
         }
         // Whatever broke then: it was told to end.
         if self.access.bounds.tether.is_over() {
-            return Ok(WaitOutcome::Called);
+            return Ok(WaitOutcome::Woken);
         }
         waited.map_err(|failure| {
             let place = crate::imap::place(&self.access.server);
@@ -153,28 +153,28 @@ impl ImapSource {
     fn wait_on_session(&mut self, how: WaitOptions) -> Result<WaitOutcome, CommandError> {
         let may_idle = how.idles && self.habits.silences < SILENCES_BORNE;
         let Some(session) = self.session.as_mut().filter(|session| session.is_usable()) else {
-            return Ok(WaitOutcome::Time);
+            return Ok(WaitOutcome::Elapsed);
         };
         if self.has_missed_news || session.has_news() {
-            return Ok(WaitOutcome::Mail);
+            return Ok(WaitOutcome::NewMail);
         }
         if may_idle && !session.is_idling() && session.offers_idle()? {
             match session.begin_idle()? {
-                IdleStart::Idling => self.habits.silences = 0,
-                IdleStart::Refused => debug!("the source announces IDLE and does not idle"),
-                IdleStart::Silent => {
+                IdleStart::Started => self.habits.silences = 0,
+                IdleStart::Unsupported => debug!("the source announces IDLE and does not idle"),
+                IdleStart::NoResponse => {
                     self.habits.silences += 1;
                     // Perhaps it lost what came in the same packet as the NOOP.
                     self.habits.swallows_commands = true;
                     warn!("the source announces IDLE and does not answer to it");
-                    return Ok(WaitOutcome::Time);
+                    return Ok(WaitOutcome::Elapsed);
                 }
             }
         }
         self.tell(how);
         loop {
             let Some(session) = self.session.as_mut() else {
-                return Ok(WaitOutcome::Time);
+                return Ok(WaitOutcome::Elapsed);
             };
             let until = if session.is_idling() {
                 how.until
@@ -182,9 +182,9 @@ impl ImapSource {
                 how.until.min(Instant::now() + how.poll_interval)
             };
             match session.await_news(until)? {
-                IdleResult::Mail => return Ok(WaitOutcome::Mail),
-                IdleResult::Time => return Ok(WaitOutcome::Time),
-                IdleResult::Called => return Ok(WaitOutcome::Called),
+                IdleResult::NewMail => return Ok(WaitOutcome::NewMail),
+                IdleResult::Elapsed => return Ok(WaitOutcome::Elapsed),
+                IdleResult::Woken => return Ok(WaitOutcome::Woken),
                 IdleResult::IdleEnded => debug!("the source ended the IDLE; waiting without it"),
             }
         }

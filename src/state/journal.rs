@@ -35,7 +35,7 @@ enum JournalStatus {
     /// It has its first line and takes events.
     Open,
     /// Nothing is written: a rehearsal.
-    Rehearsed,
+    ReadOnly,
 }
 
 /// The journal's first line.
@@ -80,7 +80,7 @@ impl StateStore {
             state: loaded.state,
             disk,
             serial: loaded.serial,
-            journal: JournalStatus::Rehearsed,
+            journal: JournalStatus::ReadOnly,
             unfolded: 0,
             unfolded_octets: 0,
         })
@@ -153,7 +153,7 @@ impl StateStore {
     /// # Errors
     /// [`ErrorKind::Disk`] if a file cannot be written; what was recorded is still in the journal.
     pub fn fold(&mut self, now: DateTime<Utc>) -> Result<()> {
-        if self.journal == JournalStatus::Rehearsed || self.unfolded == 0 {
+        if self.journal == JournalStatus::ReadOnly || self.unfolded == 0 {
             return Ok(());
         }
         self.state.prune(now);
@@ -192,7 +192,7 @@ impl StateStore {
     }
 
     fn append(&mut self, lines: &[u8]) -> Result<()> {
-        if self.journal == JournalStatus::Rehearsed {
+        if self.journal == JournalStatus::ReadOnly {
             return Ok(());
         }
         let mut octets = Vec::new();
@@ -244,8 +244,8 @@ struct LoadedState {
 /// Whether there was a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SnapshotStatus {
-    Nothing,
-    Snapshot,
+    Missing,
+    Read,
     Unreadable,
 }
 
@@ -258,11 +258,11 @@ impl LoadedState {
             .unwrap_or_default();
         let (head, events) = replay(&journal);
         let (serial, follows) = match found {
-            SnapshotStatus::Nothing | SnapshotStatus::Snapshot => (serial, head == Some(serial)),
+            SnapshotStatus::Missing | SnapshotStatus::Read => (serial, head == Some(serial)),
             // The number is lost with the snapshot; what the journal says still helps.
             SnapshotStatus::Unreadable => (head.unwrap_or(0), true),
         };
-        if found == SnapshotStatus::Nothing && head.is_some_and(|head| head > 0) {
+        if found == SnapshotStatus::Missing && head.is_some_and(|head| head > 0) {
             // Its snapshot was taken away on purpose; one to come must never seem to be that one.
             disk.create(&StateFile::Journal)
                 .map_err(|error| failed(disk, &StateFile::Journal, &error))?;
@@ -294,17 +294,17 @@ fn read_snapshot(
         .read(&StateFile::Snapshot)
         .map_err(|error| cannot(disk, &error))?;
     let Some(octets) = octets else {
-        return Ok((State::default(), 0, SnapshotStatus::Nothing));
+        return Ok((State::default(), 0, SnapshotStatus::Missing));
     };
     match snapshot::read(&octets, now) {
-        Ok((state, serial)) => Ok((state, serial, SnapshotStatus::Snapshot)),
+        Ok((state, serial)) => Ok((state, serial, SnapshotStatus::Read)),
         Err(SnapshotError::Newer(version)) => Err(Error::new(
             ErrorKind::Config,
             disk.path(&StateFile::Snapshot).display(),
             format!("this state is of version {version}, written by a later release"),
         )
         .remedy("use that release, or another --state-file")),
-        Err(SnapshotError::Garbage(why)) => {
+        Err(SnapshotError::Invalid(why)) => {
             let state =
                 start_anew(disk, &octets, &why, now).map_err(|error| cannot(disk, &error))?;
             Ok((state, 0, SnapshotStatus::Unreadable))

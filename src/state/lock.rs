@@ -25,7 +25,7 @@ pub struct Lock {
 #[derive(Debug)]
 pub enum LockAttempt {
     /// It is ours.
-    Ours(Lock),
+    Acquired(Lock),
     /// Another run has it.
     Busy {
         /// The lock file.
@@ -56,7 +56,7 @@ impl Lock {
             .open(&path)
             .map_err(|error| failed(&error))?;
         match file.try_lock_exclusive() {
-            Ok(()) => Ok(LockAttempt::Ours(Lock { file, path })),
+            Ok(()) => Ok(LockAttempt::Acquired(Lock { file, path })),
             Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
                 Ok(LockAttempt::Busy {
                     holder: holder(&mut file),
@@ -128,7 +128,7 @@ mod tests {
 
     fn ours(state: &Path) -> Lock {
         match Lock::take(state).unwrap() {
-            LockAttempt::Ours(lock) => lock,
+            LockAttempt::Acquired(lock) => lock,
             LockAttempt::Busy { .. } => panic!("busy"),
         }
     }
@@ -144,7 +144,7 @@ mod tests {
                 assert_eq!(path, folder.path().join("sync_state.json.lock"));
                 assert_eq!(holder, Some(4711));
             }
-            LockAttempt::Ours(_) => panic!("two locks"),
+            LockAttempt::Acquired(_) => panic!("two locks"),
         }
         drop(lock);
         let mut lock = ours(&state);

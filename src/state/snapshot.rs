@@ -23,7 +23,7 @@ pub(super) enum SnapshotError {
     /// It is of a later version of this program.
     Newer(u64),
     /// It is not a snapshot: where and why.
-    Garbage(String),
+    Invalid(String),
 }
 
 /// A snapshot as it is written.
@@ -199,12 +199,12 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Reads a snapshot: the state and its serial number. SyncedIds without a time count from `now`.
+/// Reads a snapshot: the state and its serial number. Ids without a time count from `now`.
 pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), SnapshotError> {
     let found: SnapshotIn = match serde_json::from_slice(octets) {
         Ok(found) => found,
         Err(error) => {
-            return Err(newer(octets).unwrap_or(SnapshotError::Garbage(error.to_string())));
+            return Err(newer(octets).unwrap_or(SnapshotError::Invalid(error.to_string())));
         }
     };
     if let Some(newer) = found.version.filter(|version| *version > VERSION) {

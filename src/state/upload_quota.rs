@@ -70,8 +70,8 @@ pub fn after(gmail: &GmailState, consequence: &Consequence, now: DateTime<Utc>) 
                 .clamp(shortest, longest);
             gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
         }
-        Consequence::TokenRefused { refresh_token }
-        | Consequence::LoginRefused { refresh_token } => {
+        Consequence::TokenRejected { refresh_token }
+        | Consequence::LoginRejected { refresh_token } => {
             let before = gmail
                 .token_refused
                 .filter(|before| before.refresh_token == *refresh_token);
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_refused_token_is_tried_less_and_less_often_and_another_one_anew() {
         let now = at("2026-11-22T20:40:00Z");
-        let refused = |token: &str| Consequence::TokenRefused {
+        let refused = |token: &str| Consequence::TokenRejected {
             refresh_token: token.to_owned(),
         };
         let mut gmail = GmailState::default();

@@ -193,7 +193,7 @@ impl Engine<'_> {
         let mut wanted = Vec::new();
         for (candidate, holding) in group.into_iter().zip(holdings) {
             match (candidate.verdict, holding) {
-                (IdentityDecision::Ask(_, if_absent), Some(holding))
+                (IdentityDecision::LookUp(_, if_absent), Some(holding))
                     if !plan::must_deliver(holding, if_absent) =>
                 {
                     self.settle_there(candidate.listed, holding)?;
@@ -213,8 +213,8 @@ impl Engine<'_> {
             ..
         } = listed;
         match holding {
-            LookupResult::Held => self.report.found += 1,
-            LookupResult::Other | LookupResult::Absent | LookupResult::Unclear => {
+            LookupResult::Found => self.report.found += 1,
+            LookupResult::OtherMessage | LookupResult::NotFound | LookupResult::Unclear => {
                 self.report.known += 1
             }
         }
@@ -225,7 +225,7 @@ impl Engine<'_> {
             });
         };
         match holding {
-            LookupResult::Held => log::info!("{id} (uid {uid}) is at gmail already"),
+            LookupResult::Found => log::info!("{id} (uid {uid}) is at gmail already"),
             _ => log::info!("{id} (uid {uid}) was delivered before, and is gone at gmail"),
         }
         let digest = Digest { header, body: None };
@@ -243,8 +243,8 @@ impl Engine<'_> {
         let questions: Vec<LookupQuery> = group
             .iter()
             .filter_map(|PlannedMessage { listed, verdict }| match verdict {
-                IdentityDecision::Ask(reach, _) => Some(question(listed, *reach)),
-                IdentityDecision::Known | IdentityDecision::ReadToDecide => None,
+                IdentityDecision::LookUp(reach, _) => Some(question(listed, *reach)),
+                IdentityDecision::Known | IdentityDecision::CompareBody => None,
             })
             .collect();
         let mut answers = if questions.is_empty() {
@@ -255,8 +255,10 @@ impl Engine<'_> {
         Ok(group
             .iter()
             .map(|candidate| match candidate.verdict {
-                IdentityDecision::Ask(..) => Some(answers.next().unwrap_or(LookupResult::Absent)),
-                IdentityDecision::Known | IdentityDecision::ReadToDecide => None,
+                IdentityDecision::LookUp(..) => {
+                    Some(answers.next().unwrap_or(LookupResult::NotFound))
+                }
+                IdentityDecision::Known | IdentityDecision::CompareBody => None,
             })
             .collect())
     }

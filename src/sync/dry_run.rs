@@ -16,11 +16,11 @@ pub enum DryRunResult {
     /// It would be copied.
     New,
     /// It would be copied, unless Gmail has it: Gmail could not be asked.
-    NewUnlessThere,
+    NewUnlessAtGmail,
     /// Gmail has it, or it was delivered.
     Known,
     /// Its id is in use: its octets decide.
-    Undecided,
+    NeedsBody,
     /// It waits for its next try.
     Parked,
 }
@@ -62,7 +62,7 @@ impl Engine<'_> {
                 let found = self
                     .source
                     .search(&SourceSearch::Since(plan::ask_since(&pass)))?;
-                if begun == DatePassStart::Now {
+                if begun == DatePassStart::New {
                     self.store.record(Event::DatePass(pass.clone()))?;
                 }
                 let below = found.into_iter().filter(|uid| *uid < pass.uid_next);
@@ -81,9 +81,9 @@ impl Engine<'_> {
                     .is_none_or(|pass| plan::is_late_enough(pass, listed))
             });
             let manner = if pass.is_some() {
-                SelectedBy::ByDate
+                SelectedBy::Date
             } else {
-                SelectedBy::New
+                SelectedBy::Uid
             };
             self.tell(&listed, manner, can_ask, tell)?;
         }
@@ -125,14 +125,14 @@ impl Engine<'_> {
 
 fn rehearsed(verdict: IdentityDecision, holding: Option<LookupResult>) -> DryRunResult {
     match (verdict, holding) {
-        (IdentityDecision::ReadToDecide, _) => DryRunResult::Undecided,
-        (IdentityDecision::Ask(..), None) => DryRunResult::NewUnlessThere,
-        (IdentityDecision::Ask(_, if_absent), Some(holding))
+        (IdentityDecision::CompareBody, _) => DryRunResult::NeedsBody,
+        (IdentityDecision::LookUp(..), None) => DryRunResult::NewUnlessAtGmail,
+        (IdentityDecision::LookUp(_, if_absent), Some(holding))
             if plan::must_deliver(holding, if_absent) =>
         {
             DryRunResult::New
         }
-        (IdentityDecision::Known | IdentityDecision::Ask(..), _) => DryRunResult::Known,
+        (IdentityDecision::Known | IdentityDecision::LookUp(..), _) => DryRunResult::Known,
     }
 }
 
@@ -145,7 +145,7 @@ impl Target for NullTarget {
     }
 
     fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
-        Ok(vec![LookupResult::Absent; questions.len()])
+        Ok(vec![LookupResult::NotFound; questions.len()])
     }
 
     fn submit(&mut self, _: Message) -> Result<()> {

@@ -139,13 +139,13 @@ impl<'a> Engine<'a> {
         );
         self.look_up_uncertain(&plan.parked)?;
         let round = match plan.due {
-            Due::Nothing => RoundResult::Last,
+            Due::Nothing => RoundResult::AboveCursor,
             Due::Between(first, last) => {
                 self.copy_between(mailbox, first, last)?;
-                RoundResult::Last
+                RoundResult::AboveCursor
             }
             Due::ByDate(pass, begun) => {
-                if begun == DatePassStart::Now {
+                if begun == DatePassStart::New {
                     self.begin(&pass)?;
                 }
                 self.copy_by_date(mailbox, &pass)?;
@@ -156,7 +156,7 @@ impl<'a> Engine<'a> {
         self.finish()?;
         match round {
             RoundResult::ByDate => self.end_date_pass()?,
-            RoundResult::Last | RoundResult::Unfinished => self.raise_cursor()?,
+            RoundResult::AboveCursor | RoundResult::Unfinished => self.raise_cursor()?,
         }
         self.frontier = None;
         let is_open = self.store.state().date_pass.is_some();
@@ -204,7 +204,7 @@ impl<'a> Engine<'a> {
             let listed = self.list(page)?;
             left -= page.len();
             self.announce(left, &listed);
-            self.copy(listed, SelectedBy::New)?;
+            self.copy(listed, SelectedBy::Uid)?;
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ impl<'a> Engine<'a> {
                 .retain(|listed| since.contains(listed.uid) && plan::is_late_enough(pass, listed));
             left -= page.len();
             self.announce(left, &listed);
-            self.copy(listed, SelectedBy::ByDate)?;
+            self.copy(listed, SelectedBy::Date)?;
         }
         Ok(())
     }
@@ -383,7 +383,7 @@ enum RoundResult {
     /// By date, and something must be waited for.
     Unfinished,
     /// Above the cursor.
-    Last,
+    AboveCursor,
 }
 
 /// The UIDs that a listing does not speak of.

@@ -20,7 +20,7 @@ const BEFORE_MAIL: DateTime<Utc> = DateTime::UNIX_EPOCH;
 pub(super) struct Plan {
     /// Which messages it must look at.
     pub due: Due,
-    /// ParkedMessage messages whose time has come.
+    /// Parked messages whose time has come.
     pub parked: Vec<Uid>,
 }
 
@@ -39,9 +39,9 @@ pub(super) enum Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DatePassStart {
     /// It was cut short and goes on.
-    Before,
+    Resumed,
     /// It begins.
-    Now,
+    New,
 }
 
 /// Decides what a pass has to do in this mailbox, called `user@host/folder`.
@@ -54,17 +54,17 @@ pub(super) fn due(
 ) -> Plan {
     let due = match (&state.date_pass, &state.cursor) {
         (Some(pass), _) if goes_on(pass, state, mailbox, source) => {
-            Due::ByDate(pass.clone(), DatePassStart::Before)
+            Due::ByDate(pass.clone(), DatePassStart::Resumed)
         }
         (None, Some(cursor)) if holds(cursor, state, mailbox, source) => above(cursor, mailbox),
         _ => Due::ByDate(
             begin(state, mailbox, source, first_run_days, now),
-            DatePassStart::Now,
+            DatePassStart::New,
         ),
     };
     // In a new pass by date the UIDs of parked messages count no longer.
     let parked = match due {
-        Due::ByDate(_, DatePassStart::Now) => Vec::new(),
+        Due::ByDate(_, DatePassStart::New) => Vec::new(),
         _ => state
             .parked
             .iter()
@@ -158,9 +158,9 @@ pub(super) fn is_late_enough(pass: &DatePass, listed: &Listed) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SelectedBy {
     /// Its UID is above the cursor, or it was parked: it is new in the mailbox.
-    New,
+    Uid,
     /// A pass by date found it: it may have been delivered under another UID.
-    ByDate,
+    Date,
 }
 
 /// What is to be done with a listed message.
@@ -169,9 +169,9 @@ pub(super) enum IdentityDecision {
     /// Nothing: it was delivered.
     Known,
     /// It must be read; its body tells whether it was delivered.
-    ReadToDecide,
+    CompareBody,
     /// Gmail must be asked.
-    Ask(SearchScope, IfAbsent),
+    LookUp(SearchScope, IfAbsent),
 }
 
 /// What is to be done if Gmail has nothing under the id of a message.
@@ -186,20 +186,20 @@ pub(super) enum IfAbsent {
 /// Decides by what is known of a message's identity.
 pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> IdentityDecision {
     let reach = match manner {
-        SelectedBy::New => SearchScope::AllMail,
-        SelectedBy::ByDate => SearchScope::Everywhere,
+        SelectedBy::Uid => SearchScope::AllMail,
+        SelectedBy::Date => SearchScope::AllMailTrashAndJunk,
     };
-    let ask = IdentityDecision::Ask(reach, IfAbsent::Deliver);
+    let ask = IdentityDecision::LookUp(reach, IfAbsent::Deliver);
     let Some(id) = &listed.identity.id else {
         return ask;
     };
     match (state.knows(id), manner) {
         (Knowledge::Unknown, _) => ask,
-        (Knowledge::IdOnly, SelectedBy::ByDate) => {
-            IdentityDecision::Ask(SearchScope::Everywhere, IfAbsent::Leave)
+        (Knowledge::IdOnly, SelectedBy::Date) => {
+            IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Leave)
         }
-        (Knowledge::IdOnly, SelectedBy::New) => {
-            IdentityDecision::Ask(SearchScope::Everywhere, IfAbsent::Deliver)
+        (Knowledge::IdOnly, SelectedBy::Uid) => {
+            IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Deliver)
         }
         (Knowledge::Digests(digests), manner) => {
             let same: Vec<&Digest> = digests
@@ -208,15 +208,15 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> Ide
                 .collect();
             // In a pass by date it has another UID than it had, and is the same all the same; unless
             // this very pass has delivered one like it.
-            let moved = manner == SelectedBy::ByDate && !state.delivered_in_this_pass(id);
+            let moved = manner == SelectedBy::Date && !state.delivered_in_this_pass(id);
             if same.is_empty() {
                 // One like it may be what the original delivered under this id, of which the
                 // state tells no more once another was delivered: the reader may have deleted it.
-                IdentityDecision::Ask(SearchScope::Everywhere, IfAbsent::Deliver)
+                IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Deliver)
             } else if moved || same.iter().any(|digest| digest.body.is_none()) {
                 IdentityDecision::Known
             } else {
-                IdentityDecision::ReadToDecide
+                IdentityDecision::CompareBody
             }
         }
     }
@@ -225,9 +225,9 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> Ide
 /// Says whether a message must be delivered, given what Gmail answered.
 pub(super) fn must_deliver(holding: LookupResult, if_absent: IfAbsent) -> bool {
     match (holding, if_absent) {
-        (LookupResult::Held, _) | (LookupResult::Absent, IfAbsent::Leave) => false,
-        (LookupResult::Other | LookupResult::Unclear, _)
-        | (LookupResult::Absent, IfAbsent::Deliver) => true,
+        (LookupResult::Found, _) | (LookupResult::NotFound, IfAbsent::Leave) => false,
+        (LookupResult::OtherMessage | LookupResult::Unclear, _)
+        | (LookupResult::NotFound, IfAbsent::Deliver) => true,
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
 
     fn since(due: &Due) -> DateTime<Utc> {
         match due {
-            Due::ByDate(pass, DatePassStart::Now) => pass.since,
+            Due::ByDate(pass, DatePassStart::New) => pass.since,
             other => panic!("{other:?}"),
         }
     }
@@ -378,7 +378,7 @@ mod tests {
         let begun = state([Event::DatePass(pass.clone())]);
         let later = now() + TimeDelta::days(3);
         let plan = super::due(&begun, &mailbox(7, 60), SOURCE, 7, later);
-        assert_eq!(plan.due, Due::ByDate(pass.clone(), DatePassStart::Before));
+        assert_eq!(plan.due, Due::ByDate(pass.clone(), DatePassStart::Resumed));
         // In another mailbox it begins anew, and reaches back as far as it was to.
         let anew = super::due(&begun, &mailbox(8, 60), SOURCE, 7, later);
         assert_eq!(since(&anew.due), pass.since);
@@ -430,28 +430,26 @@ mod tests {
         let nothing = State::default();
         let delivered = state([done(SCAN, true)]);
         let held = state([done(SCAN, false)]);
-        let ask = |reach| IdentityDecision::Ask(reach, IfAbsent::Deliver);
-        let (all_mail, everywhere) = (ask(SearchScope::AllMail), ask(SearchScope::Everywhere));
+        let ask = |reach| IdentityDecision::LookUp(reach, IfAbsent::Deliver);
+        let (all_mail, everywhere) = (
+            ask(SearchScope::AllMail),
+            ask(SearchScope::AllMailTrashAndJunk),
+        );
         let cases = [
-            (&nothing, SCAN, SelectedBy::New, all_mail),
-            (&nothing, SCAN, SelectedBy::ByDate, everywhere),
+            (&nothing, SCAN, SelectedBy::Uid, all_mail),
+            (&nothing, SCAN, SelectedBy::Date, everywhere),
             (
                 &delivered,
                 SCAN,
-                SelectedBy::New,
-                IdentityDecision::ReadToDecide,
+                SelectedBy::Uid,
+                IdentityDecision::CompareBody,
             ),
-            (
-                &delivered,
-                SCAN,
-                SelectedBy::ByDate,
-                IdentityDecision::Known,
-            ),
-            (&delivered, OTHER, SelectedBy::New, everywhere),
-            (&delivered, OTHER, SelectedBy::ByDate, everywhere),
-            (&held, SCAN, SelectedBy::New, IdentityDecision::Known),
-            (&held, OTHER, SelectedBy::New, everywhere),
-            (&delivered, NAMELESS, SelectedBy::New, all_mail),
+            (&delivered, SCAN, SelectedBy::Date, IdentityDecision::Known),
+            (&delivered, OTHER, SelectedBy::Uid, everywhere),
+            (&delivered, OTHER, SelectedBy::Date, everywhere),
+            (&held, SCAN, SelectedBy::Uid, IdentityDecision::Known),
+            (&held, OTHER, SelectedBy::Uid, everywhere),
+            (&delivered, NAMELESS, SelectedBy::Uid, all_mail),
         ];
         for (state, message, manner, expected) in cases {
             assert_eq!(
@@ -465,14 +463,14 @@ mod tests {
     #[test]
     fn gmails_answer_decides_what_is_delivered() {
         use IfAbsent::{Deliver, Leave};
-        use LookupResult::{Absent, Held, Other};
+        use LookupResult::{Found, NotFound, OtherMessage};
         for (holding, if_absent, delivers) in [
-            (Held, Deliver, false),
-            (Held, Leave, false),
-            (Other, Deliver, true),
-            (Other, Leave, true),
-            (Absent, Deliver, true),
-            (Absent, Leave, false),
+            (Found, Deliver, false),
+            (Found, Leave, false),
+            (OtherMessage, Deliver, true),
+            (OtherMessage, Leave, true),
+            (NotFound, Deliver, true),
+            (NotFound, Leave, false),
         ] {
             assert_eq!(
                 must_deliver(holding, if_absent),

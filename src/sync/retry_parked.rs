@@ -46,7 +46,7 @@ impl Engine<'_> {
         else {
             return Ok(());
         };
-        if holding == LookupResult::Held {
+        if holding == LookupResult::Found {
             log::info!("{id} (uid {uid}) was stored by gmail, which had not been heard");
             self.report.found += 1;
             return self.store.record(Event::Done {
@@ -106,7 +106,7 @@ impl Engine<'_> {
                 .filter(|uid| !strays.contains(*uid))
                 .collect();
             let again = self.sort_out(&page, listed)?;
-            self.copy(again, SelectedBy::New)?;
+            self.copy(again, SelectedBy::Uid)?;
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Engine<'_> {
             .filter(|question| question.identity.id.is_some() || question.sent.is_some());
         match question {
             Some(question) => {
-                Ok(self.target.holds(&[question])?.first() == Some(&LookupResult::Held))
+                Ok(self.target.holds(&[question])?.first() == Some(&LookupResult::Found))
             }
             None => Ok(false),
         }
@@ -252,7 +252,7 @@ fn lookup(uid: Uid, parked: &ParkedMessage) -> Option<LookupQuery> {
             id: parked.id.clone().filter(MessageId::is_from_field),
             header: digest.header,
         },
-        reach: SearchScope::Everywhere,
+        reach: SearchScope::AllMailTrashAndJunk,
         sent,
     })
 }

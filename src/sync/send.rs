@@ -89,7 +89,7 @@ impl Engine<'_> {
                 self.settle_known(UidSet::from_iter([uid]))?;
                 return Ok(None);
             }
-            if candidate.verdict == IdentityDecision::ReadToDecide {
+            if candidate.verdict == IdentityDecision::CompareBody {
                 log::info!(
                     "{} (uid {uid}) is another message under an id in use",
                     ready.message.id

@@ -296,5 +296,5 @@ fn a_folder_that_does_not_exist_is_a_mistake_of_the_configuration(house: &mut dy
 
 fn a_wrong_password_is_refused(house: &mut dyn House) {
     let error = house.open_as("wrong", "INBOX").err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
 }

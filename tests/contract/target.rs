@@ -94,7 +94,7 @@ fn question(octets: &[u8]) -> LookupQuery {
 
 fn everywhere(octets: &[u8]) -> LookupQuery {
     LookupQuery {
-        reach: SearchScope::Everywhere,
+        reach: SearchScope::AllMailTrashAndJunk,
         ..question(octets)
     }
 }
@@ -194,7 +194,10 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
         question(&here),
         question(b"Subject: s\r\n\r\n"),
     ];
-    assert_eq!(target.holds(&questions).unwrap(), [LookupResult::Absent; 3]);
+    assert_eq!(
+        target.holds(&questions).unwrap(),
+        [LookupResult::NotFound; 3]
+    );
     send(&mut target, &[mail(&here)]);
     target.begin_pass(0);
     let questions = [
@@ -206,10 +209,10 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
     assert_eq!(
         target.holds(&questions).unwrap(),
         [
-            LookupResult::Absent,
-            LookupResult::Held,
-            LookupResult::Other,
-            LookupResult::Absent
+            LookupResult::NotFound,
+            LookupResult::Found,
+            LookupResult::OtherMessage,
+            LookupResult::NotFound
         ]
     );
 }
@@ -242,9 +245,9 @@ fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
     for (index, mail) in mails.iter().enumerate() {
         let answer = target.holds(&[question(&mail.octets)]).unwrap();
         let expected = if index % 2 == 0 {
-            LookupResult::Held
+            LookupResult::Found
         } else {
-            LookupResult::Absent
+            LookupResult::NotFound
         };
         assert_eq!(answer, [expected], "{}", ids[index]);
     }
@@ -252,7 +255,7 @@ fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
     let answers = target.holds(&questions).unwrap();
     let held: Vec<bool> = answers
         .iter()
-        .map(|answer| *answer == LookupResult::Held)
+        .map(|answer| *answer == LookupResult::Found)
         .collect();
     assert_eq!(
         held,
@@ -273,9 +276,9 @@ fn what_is_asked_for_in_a_large_backlog_is_found(account: &dyn Account) {
         let questions: Vec<LookupQuery> = group.iter().map(|mail| question(&mail.octets)).collect();
         let is_there = mails[..10].contains(&group[0]);
         let expected = if is_there {
-            LookupResult::Held
+            LookupResult::Found
         } else {
-            LookupResult::Absent
+            LookupResult::NotFound
         };
         assert_eq!(target.holds(&questions).unwrap(), [expected; 5]);
     }
@@ -292,9 +295,9 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for_everywhere(accou
     assert_eq!(
         target.holds(&questions).unwrap(),
         [
-            LookupResult::Absent,
-            LookupResult::Held,
-            LookupResult::Other
+            LookupResult::NotFound,
+            LookupResult::Found,
+            LookupResult::OtherMessage
         ]
     );
 }
@@ -319,7 +322,7 @@ fn what_was_sent_is_known_by_its_content_alone(account: &dyn Account) {
     let answers = target.holds(&questions).unwrap();
     let held: Vec<bool> = answers
         .iter()
-        .map(|answer| *answer == LookupResult::Held)
+        .map(|answer| *answer == LookupResult::Found)
         .collect();
     assert_eq!(held, [true, false, true, false, true], "{answers:?}");
 }
@@ -359,22 +362,22 @@ fn a_connection_that_was_closed_meanwhile_is_opened_anew(account: &dyn Account) 
     send(&mut target, &[mail(&octets)]);
     assert_eq!(
         target.holds(&[question(&octets)]).unwrap(),
-        [LookupResult::Held]
+        [LookupResult::Found]
     );
     account.kick();
     target.begin_pass(0);
     assert_eq!(
         target.holds(&[question(&octets)]).unwrap(),
-        [LookupResult::Held]
+        [LookupResult::Found]
     );
 }
 
 fn a_token_that_is_not_good_is_refused(account: &dyn Account) {
     let mut target = account.target_with("bad", account.folder());
     let error = target.terms().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(
-        matches!(error.consequence(), Some(Consequence::TokenRefused { .. })),
+        matches!(error.consequence(), Some(Consequence::TokenRejected { .. })),
         "{error}"
     );
 }

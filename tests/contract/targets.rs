@@ -95,7 +95,7 @@ impl Account for Dovecot {
     }
 
     fn folder(&self) -> &'static str {
-        "[GmailTarget]/Alle Nachrichten"
+        "[Gmail]/Alle Nachrichten"
     }
 
     fn messages(&self) -> Vec<(u32, Mail)> {
@@ -115,7 +115,7 @@ impl Account for Dovecot {
     fn trash(&self, uid: u32) {
         let mut client = self.server.client(USER);
         client.command(&format!("SELECT \"{}\"", self.folder()));
-        client.command(&format!("UID MOVE {uid} \"[GmailTarget]/Papierkorb\""));
+        client.command(&format!("UID MOVE {uid} \"[Gmail]/Papierkorb\""));
     }
 
     fn count(&self, folder: &str) -> usize {
@@ -127,7 +127,7 @@ impl Account for Dovecot {
     }
 }
 
-/// The double of GmailTarget.
+/// The double of Gmail.
 pub struct Double {
     gmail: double::Gmail,
     files: TempDir,

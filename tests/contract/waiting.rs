@@ -50,7 +50,7 @@ impl Watched {
     fn begin(&mut self) {
         self.tether.wake();
         let how = waiting(true);
-        assert_eq!(self.source.wait(how).unwrap(), WaitOutcome::Called);
+        assert_eq!(self.source.wait(how).unwrap(), WaitOutcome::Woken);
         assert_eq!(self.source.waits_by(how), "IDLE");
     }
 
@@ -96,7 +96,7 @@ fn mail_that_comes_while_an_idle_is_on_is_told_of_and_listed(house: &mut dyn Hou
         watched.begin();
         let mut uid = 0;
         let news = watched.wait_while(|| uid = house.deliver("INBOX", &letter(number)));
-        assert_eq!((news, watched.look()), (WaitOutcome::Mail, vec![uid]));
+        assert_eq!((news, watched.look()), (WaitOutcome::NewMail, vec![uid]));
     }
     watched.source.logout();
 }
@@ -105,11 +105,11 @@ fn mail_that_comes_between_a_look_and_the_wait_is_told_of(house: &mut dyn House)
     house.deliver("INBOX", &letter(1));
     let mut watched = Watched::open(house);
     let uid = house.deliver("INBOX", &letter(2));
-    assert_eq!(watched.wait_while(|| ()), WaitOutcome::Mail);
+    assert_eq!(watched.wait_while(|| ()), WaitOutcome::NewMail);
     assert_eq!(watched.look(), [uid]);
     // Also on a session that has waited before.
     let uid = house.deliver("INBOX", &letter(3));
-    assert_eq!(watched.wait_while(|| ()), WaitOutcome::Mail);
+    assert_eq!(watched.wait_while(|| ()), WaitOutcome::NewMail);
     assert_eq!(watched.look(), [uid]);
 }
 
@@ -120,7 +120,7 @@ fn mail_that_comes_to_an_empty_mailbox_is_told_of(house: &mut dyn House) {
     let news = watched.wait_while(|| {
         house.deliver("INBOX", &letter(1));
     });
-    assert_eq!((news, watched.look()), (WaitOutcome::Mail, vec![1]));
+    assert_eq!((news, watched.look()), (WaitOutcome::NewMail, vec![1]));
     assert_eq!(watched.mailbox.exists, 1);
 }
 
@@ -145,7 +145,7 @@ fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
 fn polling_finds_mail_as_well(house: &mut dyn House) {
     let mut watched = Watched::open(house);
     let how = || waiting(false);
-    assert_eq!(watched.source.wait(how()).unwrap(), WaitOutcome::Time);
+    assert_eq!(watched.source.wait(how()).unwrap(), WaitOutcome::Elapsed);
     assert!(watched.look().is_empty());
     let uid = house.deliver("INBOX", &letter(1));
     watched.source.wait(how()).unwrap();
@@ -154,7 +154,7 @@ fn polling_finds_mail_as_well(house: &mut dyn House) {
         // Dovecot searches first and tells then: the next wait does not even begin.
         assert_eq!(
             watched.source.wait(waiting(true)).unwrap(),
-            WaitOutcome::Mail
+            WaitOutcome::NewMail
         );
         listed = watched.look();
     }

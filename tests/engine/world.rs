@@ -452,11 +452,11 @@ impl Target for Gmail1 {
         Self::gone(&world)?;
         let indexed = world.now - TimeDelta::seconds(world.gmail.index_delay);
         let holding = |question: &LookupQuery| {
-            let mut holding = LookupResult::Absent;
+            let mut holding = LookupResult::NotFound;
             for there in &world.gmail.messages {
                 let is_reached = match there.place {
                     Place::Inbox | Place::Archive => true,
-                    Place::Trash => question.reach == SearchScope::Everywhere,
+                    Place::Trash => question.reach == SearchScope::AllMailTrashAndJunk,
                     Place::Gone => false,
                 };
                 let identity = Identity::of_header(&there.octets);
@@ -475,9 +475,9 @@ impl Target for Gmail1 {
                     .as_ref()
                     .is_none_or(|sent| BodyDigest::of_message(&there.octets) == sent.body);
                 if identity.header == question.identity.header && is_same_body {
-                    return LookupResult::Held;
+                    return LookupResult::Found;
                 }
-                holding = LookupResult::Other;
+                holding = LookupResult::OtherMessage;
             }
             holding
         };

@@ -79,7 +79,7 @@ impl Watched<'_> {
     /// Returns when an IDLE is on and nothing is left to be carried.
     pub fn wait_for_idle(&mut self) {
         self.tether.wake();
-        while self.source.wait(waiting()).unwrap() != WaitOutcome::Called {
+        while self.source.wait(waiting()).unwrap() != WaitOutcome::Woken {
             self.look();
             self.tether.wake();
         }
@@ -92,7 +92,7 @@ impl Watched<'_> {
         self.home.source.deliver(octets.as_bytes(), date, &[]);
         let before = self.mailbox;
         while self.mailbox == before {
-            assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::Mail);
+            assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::NewMail);
             self.look();
         }
     }
@@ -105,7 +105,7 @@ impl Watched<'_> {
         thread::scope(|scope| {
             scope.spawn(|| (0..count).for_each(deliver));
             while self.mailbox.uid_next.get() < last {
-                assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::Mail);
+                assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::NewMail);
                 self.look();
                 passes += 1;
             }

@@ -1,4 +1,4 @@
-//! A GmailTarget that says exactly what a test tells it to say, and a token endpoint beside it.
+//! A Gmail that says exactly what a test tells it to say, and a token endpoint beside it.
 //!
 //! It knows just enough IMAP to read commands and literals; every answer can be replaced.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
@@ -206,7 +206,7 @@ fn serve(connection: usize, stream: &TcpStream, script: &Script, heard: &Mutex<V
     }
 }
 
-/// What GmailTarget says to a client when nothing is wrong.
+/// What Gmail says to a client when nothing is wrong.
 fn ordinarily(said: &Said) -> Does {
     let word = said.line.split(' ').next().unwrap_or_default();
     Does::Says(match word {
@@ -220,10 +220,10 @@ fn ordinarily(said: &Said) -> Does {
         "LIST" => {
             "* LIST (\\HasNoChildren) \"/\" \"INBOX\"\r\n\
              * LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n\
-             * LIST (\\HasChildren \\Noselect) \"/\" \"[GmailTarget]\"\r\n\
-             * LIST (\\All \\HasNoChildren) \"/\" \"[GmailTarget]/Alle Nachrichten\"\r\n\
-             * LIST (\\HasNoChildren \\Trash) \"/\" \"[GmailTarget]/Papierkorb\"\r\n\
-             * LIST (\\HasNoChildren \\Junk) \"/\" \"[GmailTarget]/Spam\"\r\n{tag} OK Success\r\n"
+             * LIST (\\HasChildren \\Noselect) \"/\" \"[Gmail]\"\r\n\
+             * LIST (\\All \\HasNoChildren) \"/\" \"[Gmail]/Alle Nachrichten\"\r\n\
+             * LIST (\\HasNoChildren \\Trash) \"/\" \"[Gmail]/Papierkorb\"\r\n\
+             * LIST (\\HasNoChildren \\Junk) \"/\" \"[Gmail]/Spam\"\r\n{tag} OK Success\r\n"
         }
         "EXAMINE" => {
             "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid.\r\n* OK [UIDNEXT 66] Predicted.\r\n\

@@ -213,7 +213,7 @@ impl GmailAccount {
 /// Logs in with an access token and takes leave again: proves that it opens the account's mail.
 ///
 /// # Errors
-/// The server is unavailable, or does not take the token for this account ([`ErrorKind::Refused`]).
+/// The server is unavailable, or does not take the token for this account ([`ErrorKind::Rejected`]).
 pub(crate) fn verify_access_token(config: &TargetConfig, access: &Secret) -> Result<()> {
     let trust = Trust::for_server(&config.server)?;
     let remedy = format!(
@@ -230,7 +230,7 @@ pub(crate) fn verify_access_token(config: &TargetConfig, access: &Secret) -> Res
     .map(Session::logout)
     .map_err(|unopened| match &unopened {
         // Nothing rests here: no run is on.
-        OpenError::LogIn { failure, .. } if is_to_rest(failure) => {
+        OpenError::Login { failure, .. } if is_to_rest(failure) => {
             not_logged_in(config, ErrorKind::Unavailable, failure)
         }
         _ => explain(config, unopened, &remedy),
@@ -267,18 +267,18 @@ fn open(
 /// A log-in that failed as a failure of the pass; `when_refused` is the remedy if Gmail does not
 /// take the token.
 fn explain(config: &TargetConfig, unopened: OpenError, when_refused: &str) -> Error {
-    let OpenError::LogIn { failure, .. } = unopened else {
+    let OpenError::Login { failure, .. } = unopened else {
         return unopened.into();
     };
     let error = |kind| not_logged_in(config, kind, &failure);
     match login_rejection(&failure) {
-        LoginRejection::Credentials => error(ErrorKind::Refused).remedy(when_refused),
-        LoginRejection::Person(remedy) => error(ErrorKind::Refused).remedy(remedy),
+        LoginRejection::Credentials => error(ErrorKind::Rejected).remedy(when_refused),
+        LoginRejection::NeedsPerson(remedy) => error(ErrorKind::Rejected).remedy(remedy),
         LoginRejection::OverQuota => resting(error(ErrorKind::Resting), RestReason::Quota),
         LoginRejection::TooManyConnections => {
             resting(error(ErrorKind::Resting), RestReason::Connections)
         }
-        LoginRejection::Passing => error(ErrorKind::Unavailable),
+        LoginRejection::Temporary => error(ErrorKind::Unavailable),
     }
 }
 
@@ -288,7 +288,7 @@ fn resting(error: Error, rest: RestReason) -> Error {
 
 fn is_about_the_token(unopened: &OpenError) -> bool {
     match unopened {
-        OpenError::LogIn { failure, .. } => login_rejection(failure) == LoginRejection::Credentials,
+        OpenError::Login { failure, .. } => login_rejection(failure) == LoginRejection::Credentials,
         OpenError::Unreachable(_) => false,
     }
 }

@@ -63,7 +63,7 @@ enum AppendAttempt {
     /// The message has its outcome, and the lane goes on.
     Settled(Outcome),
     /// The connection was dead before the message was asked for, and so may be the outcome's reason.
-    Stale(Outcome),
+    StaleConnection(Outcome),
     /// The message has its outcome, and the lane ends.
     Doubtful(Outcome, Error),
     /// The message was not stored and nothing is wrong with it; the lane ends.
@@ -118,7 +118,7 @@ impl AppendWorker {
             return;
         }
         match self.append(&mut message) {
-            AppendAttempt::Settled(outcome) | AppendAttempt::Stale(outcome) => {
+            AppendAttempt::Settled(outcome) | AppendAttempt::StaleConnection(outcome) => {
                 self.settle(message.uid, outcome);
             }
             // The pass must not seem finished before its failure is known: the error comes first.
@@ -185,7 +185,7 @@ impl AppendWorker {
         }
         match self.attempt(message) {
             // Servers end quiet connections; that is no fault of the message.
-            AppendAttempt::Stale(_) => self.attempt(message),
+            AppendAttempt::StaleConnection(_) => self.attempt(message),
             attempt => attempt,
         }
     }
@@ -200,15 +200,13 @@ impl AppendWorker {
         loop {
             let answer = self.send(message);
             match append_result(&answer) {
-                AppendResult::NoFolder if !created => {
+                AppendResult::MailboxMissing if !created => {
                     created = true;
                     if let Err(end) = self.create_folder() {
                         return end;
                     }
                 }
-                AppendResult::NotRead
-                    if !mended && normalize::has_bare_line_ends(&message.octets) =>
-                {
+                AppendResult::Bad if !mended && normalize::has_bare_line_ends(&message.octets) => {
                     mended = true;
                     log::warn!(
                         "message {} {}: Gmail does not take its line ends; it is sent once more \
@@ -228,7 +226,9 @@ impl AppendWorker {
 
     fn send(&mut self, message: &Message) -> Result<ResponseText, CommandError> {
         let Some(logged_in) = &mut self.logged_in else {
-            return Err(CommandError::Lost("the connection is closed".to_owned()));
+            return Err(CommandError::ConnectionLost(
+                "the connection is closed".to_owned(),
+            ));
         };
         logged_in.session.append(
             &self.account.config().folder,
@@ -246,14 +246,14 @@ impl AppendWorker {
     ) -> AppendAttempt {
         let outcome = match verdict {
             AppendResult::Stored(uid) => Outcome::Appended(uid),
-            AppendResult::Unproven => {
+            AppendResult::WithoutAppendUid => {
                 Outcome::Uncertain("Gmail says OK but not where the message is".to_owned())
             }
             AppendResult::TooLarge => Outcome::Refused(why(answer)),
-            AppendResult::NoFolder | AppendResult::NotTaken | AppendResult::NotRead => {
+            AppendResult::MailboxMissing | AppendResult::No | AppendResult::Bad => {
                 Outcome::Parked(why(answer))
             }
-            AppendResult::HungUp => return self.hung_up(answer, message),
+            AppendResult::ConnectionLost => return self.hung_up(answer, message),
             AppendResult::OverQuota => {
                 let error = self.account.must_rest(RestReason::Quota, why(answer));
                 return self.unless_sent(answer, message, error);
@@ -262,7 +262,7 @@ impl AppendWorker {
                 let error = self.account.must_rest(RestReason::Connections, why(answer));
                 return self.unless_sent(answer, message, error);
             }
-            AppendResult::Trouble => {
+            AppendResult::ServerTrouble => {
                 let error = self.account.error(ErrorKind::Unavailable, why(answer));
                 return AppendAttempt::Unsent(error.during("appending a message"));
             }
@@ -286,7 +286,7 @@ impl AppendWorker {
         if self.was_asked_for() {
             AppendAttempt::Settled(outcome)
         } else {
-            AppendAttempt::Stale(outcome)
+            AppendAttempt::StaleConnection(outcome)
         }
     }
 

@@ -57,7 +57,7 @@ impl FoundMessage {
 pub(super) fn holding_of(wanted: &Identity, candidates: &[FoundMessage]) -> LookupResult {
     let is_it = |candidate: &FoundMessage| wanted.id.is_some() && candidate.identity == *wanted;
     if candidates.iter().any(is_it) {
-        LookupResult::Held
+        LookupResult::Found
     } else {
         holding_of_others(wanted, candidates)
     }
@@ -69,9 +69,9 @@ pub(super) fn holding_of_others(wanted: &Identity, candidates: &[FoundMessage]) 
         .iter()
         .any(|candidate| candidate.has_id_of(wanted))
     {
-        LookupResult::Other
+        LookupResult::OtherMessage
     } else {
-        LookupResult::Absent
+        LookupResult::NotFound
     }
 }
 

@@ -21,9 +21,9 @@ const MOST_COMPARED: usize = 20_000;
 /// How a look-up failed.
 pub(super) enum LookupError {
     /// The connection is gone: another may do.
-    Lost(CommandError),
+    ConnectionLost(CommandError),
     /// It ends the pass.
-    Final(Error),
+    Fatal(Error),
 }
 
 /// The connection that looks messages up.
@@ -147,7 +147,7 @@ impl Lookup {
         questions: &[LookupQuery],
         account: &GmailAccount,
     ) -> Result<Vec<LookupResult>, LookupError> {
-        let mut holdings = vec![LookupResult::Absent; questions.len()];
+        let mut holdings = vec![LookupResult::NotFound; questions.len()];
         if let Some(all) = self.folders.all.clone() {
             // A session sees what was there when it opened the folder; a lost append came later.
             if questions.iter().any(|question| question.sent.is_some()) {
@@ -170,12 +170,13 @@ impl Lookup {
         holdings: &mut [LookupResult],
         account: &GmailAccount,
     ) -> Result<(), LookupError> {
-        let reaches =
-            |question: &LookupQuery| is_all_mail || question.reach == SearchScope::Everywhere;
+        let reaches = |question: &LookupQuery| {
+            is_all_mail || question.reach == SearchScope::AllMailTrashAndJunk
+        };
         let open: Vec<(&LookupQuery, &mut LookupResult)> = questions
             .iter()
             .zip(holdings)
-            .filter(|(question, holding)| reaches(question) && **holding != LookupResult::Held)
+            .filter(|(question, holding)| reaches(question) && **holding != LookupResult::Found)
             .collect();
         let asks_something = |question: &LookupQuery| {
             question.identity.id.is_some() || (is_all_mail && question.sent.is_some())
@@ -203,17 +204,17 @@ impl Lookup {
                 }
             };
             let is_clear =
-                found == LookupResult::Held || question.sent.is_none() || misses_are_clear;
+                found == LookupResult::Found || question.sent.is_none() || misses_are_clear;
             let found = if is_clear {
                 found
             } else {
                 LookupResult::Unclear
             };
             // What another folder does not hold makes nothing clear.
-            if *holding == LookupResult::Unclear && found != LookupResult::Held {
+            if *holding == LookupResult::Unclear && found != LookupResult::Found {
                 continue;
             }
-            if found != LookupResult::Absent {
+            if found != LookupResult::NotFound {
                 *holding = found;
             }
         }
@@ -359,8 +360,8 @@ fn ids_of<'a>(questions: &[&'a LookupQuery]) -> Vec<&'a MessageId> {
 impl LookupError {
     fn of_opening(unexamined: ExamineError, account: &GmailAccount) -> LookupError {
         match unexamined {
-            ExamineError::Failed(failure) => LookupError::of(failure, account),
-            ExamineError::Unfit(error) => LookupError::Final(error),
+            ExamineError::Command(failure) => LookupError::of(failure, account),
+            ExamineError::Unusable(error) => LookupError::Fatal(error),
         }
     }
 
@@ -368,9 +369,9 @@ impl LookupError {
         let error = account.failure(&failure);
         // What Gmail says of the whole account holds for the next connection, too.
         if failure.leaves_session_usable() || error.consequence().is_some() {
-            LookupError::Final(error.during("looking messages up"))
+            LookupError::Fatal(error.during("looking messages up"))
         } else {
-            LookupError::Lost(failure)
+            LookupError::ConnectionLost(failure)
         }
     }
 }

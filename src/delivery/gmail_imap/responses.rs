@@ -11,45 +11,47 @@ pub(super) enum AppendResult {
     /// The message is stored, and there.
     Stored(AppendUid),
     /// OK, but nothing says that a message came of it; Gmail is known to drop some so.
-    Unproven,
+    WithoutAppendUid,
     /// The message is larger than this server ever takes.
     TooLarge,
     /// The folder must be created first.
-    NoFolder,
+    MailboxMissing,
     /// The account has sent or stored too much.
     OverQuota,
     /// The account has too many connections.
     TooManyConnections,
     /// It is the server, not the message.
-    Trouble,
+    ServerTrouble,
     /// The server does not take this message: NO.
-    NotTaken,
+    No,
     /// The server cannot read this message, or so it says: BAD.
-    NotRead,
+    Bad,
     /// The connection has ended.
-    HungUp,
+    ConnectionLost,
 }
 
 /// Says what the answer to an APPEND means (RFC 3501 6.3.11, RFC 4315 3).
 pub(super) fn append_result(answer: &Result<ResponseText, CommandError>) -> AppendResult {
     let failure = match answer {
-        Ok(reply) => return append_uid(reply).map_or(AppendResult::Unproven, AppendResult::Stored),
+        Ok(reply) => {
+            return append_uid(reply).map_or(AppendResult::WithoutAppendUid, AppendResult::Stored);
+        }
         Err(failure) => failure,
     };
     let Some(reply) = failure.reply() else {
-        return AppendResult::HungUp;
+        return AppendResult::ConnectionLost;
     };
     match failure {
         _ if is_over_quota(reply) => AppendResult::OverQuota,
         _ if is_too_many_connections(reply) => AppendResult::TooManyConnections,
-        CommandError::Bye(_) | CommandError::Lost(_) => AppendResult::HungUp,
-        _ if is_servers_trouble(reply) => AppendResult::Trouble,
+        CommandError::Bye(_) | CommandError::ConnectionLost(_) => AppendResult::ConnectionLost,
+        _ if is_servers_trouble(reply) => AppendResult::ServerTrouble,
         _ if reply.has_code("TOOBIG") || says(reply, "too large") => AppendResult::TooLarge,
         _ if reply.has_code("TRYCREATE") || says(reply, "folder doesn't exist") => {
-            AppendResult::NoFolder
+            AppendResult::MailboxMissing
         }
-        CommandError::No(_) => AppendResult::NotTaken,
-        CommandError::Bad(_) => AppendResult::NotRead,
+        CommandError::No(_) => AppendResult::No,
+        CommandError::Bad(_) => AppendResult::Bad,
     }
 }
 
@@ -106,9 +108,9 @@ pub(super) enum LoginRejection {
     /// The account has too many connections.
     TooManyConnections,
     /// A person must act; no new token will help. What to do.
-    Person(&'static str),
+    NeedsPerson(&'static str),
     /// It says nothing about the credentials, and may pass.
-    Passing,
+    Temporary,
 }
 
 /// What Gmail says at a log-in that only a person can mend, and what the person can do.
@@ -149,7 +151,7 @@ const FOR_A_PERSON: [(&str, &str); 7] = [
 /// is not asked for a new log-in because of them.
 pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
     let Some(reply) = failure.reply() else {
-        return LoginRejection::Passing;
+        return LoginRejection::Temporary;
     };
     if is_over_quota(reply) {
         return LoginRejection::OverQuota;
@@ -158,7 +160,7 @@ pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
         return LoginRejection::TooManyConnections;
     }
     if let Some((_, remedy)) = FOR_A_PERSON.iter().find(|(words, _)| says(reply, words)) {
-        return LoginRejection::Person(remedy);
+        return LoginRejection::NeedsPerson(remedy);
     }
     let names_credentials = ["AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"]
         .iter()
@@ -168,7 +170,7 @@ pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
         || says(reply, "authentication failed");
     match failure {
         CommandError::No(_) if is_about_credentials => LoginRejection::Credentials,
-        _ => LoginRejection::Passing,
+        _ => LoginRejection::Temporary,
     }
 }
 
@@ -206,11 +208,20 @@ mod tests {
             ("a5 OK [APPENDUID 1 66](Success)\r\n", stored),
             ("a5 ok [appenduid 1 66] done", stored),
             ("a5 OK [APPENDUID 1 66] (Success) [THROTTLED]\r\n", stored),
-            ("a5 OK (Success)", AppendResult::Unproven),
-            ("a5 OK", AppendResult::Unproven),
-            ("a5 OK [APPENDUID 0 66] (Success)", AppendResult::Unproven),
-            ("a5 OK [APPENDUID 1] (Success)", AppendResult::Unproven),
-            ("a5 OK (Success) [APPENDUID 1 66]", AppendResult::Unproven),
+            ("a5 OK (Success)", AppendResult::WithoutAppendUid),
+            ("a5 OK", AppendResult::WithoutAppendUid),
+            (
+                "a5 OK [APPENDUID 0 66] (Success)",
+                AppendResult::WithoutAppendUid,
+            ),
+            (
+                "a5 OK [APPENDUID 1] (Success)",
+                AppendResult::WithoutAppendUid,
+            ),
+            (
+                "a5 OK (Success) [APPENDUID 1 66]",
+                AppendResult::WithoutAppendUid,
+            ),
             (
                 "a5 BAD [TOOBIG] Message too large. https://support.google.com/mail/answer/6584#limit",
                 AppendResult::TooLarge,
@@ -221,12 +232,12 @@ mod tests {
             ),
             ("a5 NO [TOOBIG] no", AppendResult::TooLarge),
             (
-                "a5 NO [TRYCREATE] Folder doesn't exist. (CommandError)",
-                AppendResult::NoFolder,
+                "a5 NO [TRYCREATE] Folder doesn't exist. (Failure)",
+                AppendResult::MailboxMissing,
             ),
             (
-                "a5 NO Folder doesn't exist. (CommandError)",
-                AppendResult::NoFolder,
+                "a5 NO Folder doesn't exist. (Failure)",
+                AppendResult::MailboxMissing,
             ),
             ("a5 NO [OVERQUOTA] Storage full", AppendResult::OverQuota),
             (
@@ -234,47 +245,52 @@ mod tests {
                 AppendResult::OverQuota,
             ),
             (
-                "a5 NO [ALERT] Account exceeded command or bandwidth limits. (CommandError)",
+                "a5 NO [ALERT] Account exceeded command or bandwidth limits. (Failure)",
                 AppendResult::OverQuota,
             ),
             (
-                "a5 NO [ALERT] Too many simultaneous connections. (CommandError)",
+                "a5 NO [ALERT] Too many simultaneous connections. (Failure)",
                 AppendResult::TooManyConnections,
             ),
             (
-                "a5 NO [UNAVAILABLE] Temporary System Problem. Try again later. (CommandError)",
-                AppendResult::Trouble,
+                "a5 NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)",
+                AppendResult::ServerTrouble,
             ),
-            ("a5 NO System Error (CommandError)", AppendResult::Trouble),
-            ("a5 NO [SERVERBUG] oops", AppendResult::Trouble),
+            ("a5 NO System Error (Failure)", AppendResult::ServerTrouble),
+            ("a5 NO [SERVERBUG] oops", AppendResult::ServerTrouble),
             (
-                "a5 NO Unable to append message to folder (CommandError)",
-                AppendResult::NotTaken,
+                "a5 NO Unable to append message to folder (Failure)",
+                AppendResult::No,
             ),
             (
                 "a5 BAD Invalid Arguments: Unable to parse message",
-                AppendResult::NotRead,
+                AppendResult::Bad,
             ),
-            ("a5 BAD Could not parse command", AppendResult::NotRead),
-            ("* BYE Invalid character in literal.", AppendResult::HungUp),
-            ("* BYE System Error", AppendResult::HungUp),
+            ("a5 BAD Could not parse command", AppendResult::Bad),
+            (
+                "* BYE Invalid character in literal.",
+                AppendResult::ConnectionLost,
+            ),
+            ("* BYE System Error", AppendResult::ConnectionLost),
             (
                 "* BYE Session expired, please login again.",
-                AppendResult::HungUp,
+                AppendResult::ConnectionLost,
             ),
         ] {
             assert_eq!(append(line), expected, "{line}");
         }
-        let lost = Err(CommandError::Lost("it closed the connection".to_owned()));
-        assert_eq!(append_result(&lost), AppendResult::HungUp);
+        let lost = Err(CommandError::ConnectionLost(
+            "it closed the connection".to_owned(),
+        ));
+        assert_eq!(append_result(&lost), AppendResult::ConnectionLost);
     }
 
     #[test]
     fn each_refused_login_has_its_reason() {
-        use LoginRejection::{Credentials, OverQuota, Passing, Person, TooManyConnections};
+        use LoginRejection::{Credentials, NeedsPerson, OverQuota, Temporary, TooManyConnections};
         for line in [
-            "a1 NO [AUTHENTICATIONFAILED] Invalid credentials (CommandError)",
-            "a1 NO [ALERT] Invalid credentials (CommandError)",
+            "a1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+            "a1 NO [ALERT] Invalid credentials (Failure)",
             "a1 NO SASL authentication failed",
             "a1 NO [AUTHENTICATIONFAILED] Authentication failed.",
         ] {
@@ -288,41 +304,44 @@ mod tests {
             ),
             (
                 "a1 NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail \
-                 settings page and enable your account for IMAP access. (CommandError)",
+                 settings page and enable your account for IMAP access. (Failure)",
                 "turn IMAP on",
             ),
             (
-                "a1 NO [ALERT] Application-specific password required: https://x (CommandError)",
+                "a1 NO [ALERT] Application-specific password required: https://x (Failure)",
                 "password",
             ),
             (
-                "a1 NO [ALERT] Please log in via your web browser: https://x (CommandError)",
+                "a1 NO [ALERT] Please log in via your web browser: https://x (Failure)",
                 "web browser",
             ),
             ("a1 NO Invalid SASL argument. u21mb1", "target_user"),
         ] {
             match login(line) {
-                Person(remedy) => assert!(remedy.contains(expected), "{line}: {remedy}"),
+                NeedsPerson(remedy) => assert!(remedy.contains(expected), "{line}: {remedy}"),
                 other => panic!("{line}: {other:?}"),
             }
         }
         for line in [
-            "a1 NO [ALERT] Account exceeded command or bandwidth limits. (CommandError)",
+            "a1 NO [ALERT] Account exceeded command or bandwidth limits. (Failure)",
             "a1 NO [OVERQUOTA] x",
         ] {
             assert_eq!(login(line), OverQuota, "{line}");
         }
-        let many = "a1 NO [ALERT] Too many simultaneous connections. (CommandError)";
+        let many = "a1 NO [ALERT] Too many simultaneous connections. (Failure)";
         assert_eq!(login(many), TooManyConnections);
         for line in [
             "a1 NO [UNAVAILABLE] Temporary System Error",
-            "a1 NO [ALERT] Lockdown in sector 4 (CommandError)",
+            "a1 NO [ALERT] Lockdown in sector 4 (Failure)",
             "a1 NO [ALERT] x",
             "a1 NO no",
             "* BYE System Error",
         ] {
-            assert_eq!(login(line), Passing, "{line}");
+            assert_eq!(login(line), Temporary, "{line}");
         }
-        assert_eq!(login_rejection(&CommandError::Lost(String::new())), Passing);
+        assert_eq!(
+            login_rejection(&CommandError::ConnectionLost(String::new())),
+            Temporary
+        );
     }
 }

@@ -15,9 +15,9 @@ pub enum ReceiveResult {
     /// A response with its literals, made safe; empty if it says nothing.
     Response(Vec<u8>),
     /// The time has come, or the host was suspended meanwhile.
-    Time,
+    Elapsed,
     /// Somebody pulled the tether.
-    Called,
+    Woken,
 }
 
 impl Connection {
@@ -57,8 +57,8 @@ impl Connection {
             }
             match self.stream.socket().wait_for_news(until)? {
                 WaitResult::Ready => {}
-                WaitResult::Time | WaitResult::Jump => return Ok(ReceiveResult::Time),
-                WaitResult::Called | WaitResult::Over => return Ok(ReceiveResult::Called),
+                WaitResult::Elapsed | WaitResult::ClockJump => return Ok(ReceiveResult::Elapsed),
+                WaitResult::Woken | WaitResult::Cancelled => return Ok(ReceiveResult::Woken),
             }
         }
     }

@@ -119,12 +119,12 @@ impl CodeExchange<'_> {
         };
         let answer = self.endpoint.ask(application, proof);
         answer.map_err(|failure| match failure {
-            EndpointError::Refused(complaint) => self.refused(&complaint, code, &verifier),
+            EndpointError::Rejected(complaint) => self.refused(&complaint, code, &verifier),
             EndpointError::Unavailable(why) => self
                 .at_google(ErrorKind::Unavailable, why)
                 .remedy("nothing was saved; run this again in a few minutes")
                 .into(),
-            EndpointError::Unproven(why) => self
+            EndpointError::NotVerified(why) => self
                 .at_google(ErrorKind::Unavailable, why)
                 .remedy("check token_uri, target_ca_file and this host's clock")
                 .into(),
@@ -139,7 +139,7 @@ impl CodeExchange<'_> {
         ];
         let said = complaint.quoted(secrets.into_iter().flatten());
         let what = format!("Google gives no token: {said}");
-        let error = self.at_google(ErrorKind::Refused, what);
+        let error = self.at_google(ErrorKind::Rejected, what);
         let is_expired = complaint.code() == "invalid_grant";
         let error = if is_expired {
             error.remedy("a consent is good for one use and a few minutes: run this again")
@@ -156,7 +156,7 @@ impl CodeExchange<'_> {
     fn proved(&self, grant: &IssuedTokens) -> Result<Secret> {
         if !grant.has_mail_scope {
             return Err(self
-                .at_google(ErrorKind::Refused, "the consent does not cover mail")
+                .at_google(ErrorKind::Rejected, "the consent does not cover mail")
                 .remedy(
                     "nothing was saved; run this again and tick the box at \"Read, compose, send \
                      and permanently delete all your email from Gmail\"",
@@ -164,7 +164,7 @@ impl CodeExchange<'_> {
         }
         grant.refresh.clone().ok_or_else(|| {
             self.at_google(
-                ErrorKind::Refused,
+                ErrorKind::Rejected,
                 "Google gave no refresh token, without which access ends in an hour",
             )
             .remedy(

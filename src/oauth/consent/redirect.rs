@@ -18,18 +18,18 @@ pub(super) enum AuthorizationResponse {
     /// The person does not.
     Denied,
     /// Google refuses: its code for why.
-    Refused(String),
+    Error(String),
 }
 
 /// What an address says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RedirectQuery {
     /// Google's answer.
-    Answer(AuthorizationResponse),
+    Response(AuthorizationResponse),
     /// It belongs to another attempt, or is forged.
     WrongState,
     /// It is no answer of Google's at all.
-    Other,
+    NotARedirect,
 }
 
 /// What a person pasted.
@@ -38,18 +38,18 @@ pub(super) enum PastedLine {
     /// An address, or the code alone.
     Redirect(RedirectQuery),
     /// An empty line.
-    Nothing,
+    Empty,
     /// The address of Google's page, before its end.
-    TooEarly,
+    ConsentPage,
     /// None of these.
-    Garbage,
+    Unrecognized,
 }
 
 /// Reads the target of an HTTP request (RFC 9112 3.2.1).
 pub(super) fn of_request(target: &str, state: &CsrfToken) -> RedirectQuery {
     match target.split_once('?') {
         Some(("/", query)) => of_query(query, state),
-        _ => RedirectQuery::Other,
+        _ => RedirectQuery::NotARedirect,
     }
 }
 
@@ -58,24 +58,24 @@ pub(super) fn of_pasted(line: &str, state: &CsrfToken) -> PastedLine {
     let line =
         line.trim_matches(|c: char| c.is_whitespace() || c.is_control() || "\"'<>`".contains(c));
     if line.is_empty() {
-        return PastedLine::Nothing;
+        return PastedLine::Empty;
     }
     let (before, after) = line.split_once('?').unwrap_or(("", line));
     let query = after.split('#').next().unwrap_or(after);
     match of_query(query, state) {
-        RedirectQuery::Other => {}
+        RedirectQuery::NotARedirect => {}
         redirect => return PastedLine::Redirect(redirect),
     }
     if before.starts_with("https://accounts.google.")
         || line.starts_with("https://accounts.google.")
     {
-        return PastedLine::TooEarly;
+        return PastedLine::ConsentPage;
     }
     match code(line) {
         Some(code) => {
-            PastedLine::Redirect(RedirectQuery::Answer(AuthorizationResponse::Code(code)))
+            PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Code(code)))
         }
-        None => PastedLine::Garbage,
+        None => PastedLine::Unrecognized,
     }
 }
 
@@ -87,7 +87,7 @@ fn of_query(query: &str, state: &CsrfToken) -> RedirectQuery {
     };
     let (code, error) = (field("code"), field("error"));
     if code.is_none() && error.is_none() {
-        return RedirectQuery::Other;
+        return RedirectQuery::NotARedirect;
     }
     // The library compares digests: how far they agree is not to be seen in the time it takes.
     let brought = field("state").map(|state| CsrfToken::new(state.into_owned()));
@@ -96,15 +96,15 @@ fn of_query(query: &str, state: &CsrfToken) -> RedirectQuery {
     }
     match (code, error) {
         (_, Some(error)) if error == "access_denied" => {
-            RedirectQuery::Answer(AuthorizationResponse::Denied)
+            RedirectQuery::Response(AuthorizationResponse::Denied)
         }
         (_, Some(error)) => {
-            RedirectQuery::Answer(AuthorizationResponse::Refused(error.into_owned()))
+            RedirectQuery::Response(AuthorizationResponse::Error(error.into_owned()))
         }
         (Some(code), None) if code.len() <= LONGEST_CODE => {
-            RedirectQuery::Answer(AuthorizationResponse::Code(Secret::new(code.into_owned())))
+            RedirectQuery::Response(AuthorizationResponse::Code(Secret::new(code.into_owned())))
         }
-        _ => RedirectQuery::Other,
+        _ => RedirectQuery::NotARedirect,
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn code_of(text: &str) -> RedirectQuery {
-        RedirectQuery::Answer(AuthorizationResponse::Code(Secret::new(text.to_owned())))
+        RedirectQuery::Response(AuthorizationResponse::Code(Secret::new(text.to_owned())))
     }
 
     #[test]
@@ -144,25 +144,25 @@ mod tests {
             ("/?code=4/0A-b&state=s%2Bt%2Fa%3Dte", code_of("4/0A-b")),
             (
                 "/?error=access_denied&state=s%2Bt%2Fa%3Dte",
-                RedirectQuery::Answer(AuthorizationResponse::Denied),
+                RedirectQuery::Response(AuthorizationResponse::Denied),
             ),
             (
                 "/?error=org_internal&state=s%2Bt%2Fa%3Dte",
-                RedirectQuery::Answer(AuthorizationResponse::Refused("org_internal".to_owned())),
+                RedirectQuery::Response(AuthorizationResponse::Error("org_internal".to_owned())),
             ),
             ("/?code=4/0A&state=other", RedirectQuery::WrongState),
             ("/?code=4/0A&state=", RedirectQuery::WrongState),
             ("/?code=4/0A", RedirectQuery::WrongState),
             ("/?error=access_denied", RedirectQuery::WrongState),
-            ("/?state=s%2Bt%2Fa%3Dte", RedirectQuery::Other),
-            ("/?code=&state=s%2Bt%2Fa%3Dte", RedirectQuery::Other),
-            ("/", RedirectQuery::Other),
-            ("/favicon.ico", RedirectQuery::Other),
+            ("/?state=s%2Bt%2Fa%3Dte", RedirectQuery::NotARedirect),
+            ("/?code=&state=s%2Bt%2Fa%3Dte", RedirectQuery::NotARedirect),
+            ("/", RedirectQuery::NotARedirect),
+            ("/favicon.ico", RedirectQuery::NotARedirect),
             (
                 "/favicon.ico?code=4/0A&state=s%2Bt%2Fa%3Dte",
-                RedirectQuery::Other,
+                RedirectQuery::NotARedirect,
             ),
-            ("*", RedirectQuery::Other),
+            ("*", RedirectQuery::NotARedirect),
         ];
         for (target, expected) in cases {
             assert_eq!(of_request(target, &state()), expected, "{target}");
@@ -195,10 +195,13 @@ mod tests {
     fn what_else_is_pasted_is_no_code() {
         let early = "https://accounts.google.com/o/oauth2/v2/auth?client_id=x&state=s%2Bt%2Fa%3Dte";
         let cases = [
-            ("", PastedLine::Nothing),
-            (" \n", PastedLine::Nothing),
-            (early, PastedLine::TooEarly),
-            ("https://accounts.google.com/signin", PastedLine::TooEarly),
+            ("", PastedLine::Empty),
+            (" \n", PastedLine::Empty),
+            (early, PastedLine::ConsentPage),
+            (
+                "https://accounts.google.com/signin",
+                PastedLine::ConsentPage,
+            ),
             (
                 "http://127.0.0.1:1/?code=4/0A&state=x",
                 PastedLine::Redirect(RedirectQuery::WrongState),
@@ -209,19 +212,19 @@ mod tests {
             ),
             (
                 "?error=access_denied&state=s%2Bt%2Fa%3Dte",
-                PastedLine::Redirect(RedirectQuery::Answer(AuthorizationResponse::Denied)),
+                PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Denied)),
             ),
-            ("yes", PastedLine::Garbage),
-            ("5/0A-b", PastedLine::Garbage),
-            ("4/0A b", PastedLine::Garbage),
-            ("4/\u{202e}", PastedLine::Garbage),
-            ("4%2F0%00", PastedLine::Garbage),
-            ("http://127.0.0.1:8080/", PastedLine::Garbage),
+            ("yes", PastedLine::Unrecognized),
+            ("5/0A-b", PastedLine::Unrecognized),
+            ("4/0A b", PastedLine::Unrecognized),
+            ("4/\u{202e}", PastedLine::Unrecognized),
+            ("4%2F0%00", PastedLine::Unrecognized),
+            ("http://127.0.0.1:8080/", PastedLine::Unrecognized),
         ];
         for (line, expected) in cases {
             assert_eq!(of_pasted(line, &state()), expected, "{line}");
         }
         let endless = format!("4/{}", "x".repeat(LONGEST_CODE));
-        assert_eq!(of_pasted(&endless, &state()), PastedLine::Garbage);
+        assert_eq!(of_pasted(&endless, &state()), PastedLine::Unrecognized);
     }
 }

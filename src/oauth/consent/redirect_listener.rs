@@ -132,16 +132,16 @@ fn receive(
 ) -> Option<BrowserRequest> {
     let page = match read_target(&mut stream, Instant::now() + TO_ASK) {
         Ok(Some(target)) => match redirect::of_request(&target, state) {
-            RedirectQuery::Other => ResultPage::NotFound,
+            RedirectQuery::NotARedirect => ResultPage::NotFound,
             RedirectQuery::WrongState => {
                 super::say("A browser came with the answer to another attempt; it is ignored.\n");
                 ResultPage::WrongState
             }
             // A second tab: the first answer counts.
-            RedirectQuery::Answer(_) if answered.swap(true, Ordering::SeqCst) => {
+            RedirectQuery::Response(_) if answered.swap(true, Ordering::SeqCst) => {
                 ResultPage::AlreadyDone
             }
-            RedirectQuery::Answer(brought) => return Some(BrowserRequest { brought, stream }),
+            RedirectQuery::Response(brought) => return Some(BrowserRequest { brought, stream }),
         },
         Ok(None) => ResultPage::BadRequest,
         // It never asked.

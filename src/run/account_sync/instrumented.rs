@@ -26,7 +26,7 @@ pub enum Side {
     /// The mailbox mail goes to.
     Gmail,
     /// This host: the state cannot be kept.
-    Here,
+    Host,
 }
 
 /// What is known of a pass besides its report.
@@ -53,7 +53,7 @@ impl PassMonitor<'_> {
     /// On which side the failure was that a pass ends with: the worst, and of several the first
     /// ([`Error::worse`](crate::error::Error::worse)).
     pub fn failed(&self) -> Side {
-        self.failed.get().map_or(Side::Here, |(_, side)| side)
+        self.failed.get().map_or(Side::Host, |(_, side)| side)
     }
 
     /// Whether Gmail was asked anything, and so was reached if nothing failed.
@@ -170,11 +170,11 @@ impl Target for MonitoredTarget<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::ErrorKind::{Refused, Unavailable};
+    use crate::error::ErrorKind::{Rejected, Unavailable};
     use crate::error::{Error, ErrorKind};
     use crate::process::signals::SignalRequests;
     use crate::process::watchdog::Watchdog;
-    use crate::run::account_sync::instrumented::Side::{Gmail, Here, Source};
+    use crate::run::account_sync::instrumented::Side::{Gmail, Host, Source};
     use crate::run::account_sync::instrumented::{PassMonitor, Side};
 
     #[test]
@@ -188,10 +188,10 @@ mod tests {
             }
             oversight.failed()
         };
-        assert_eq!(ended_by(&[]), Here);
+        assert_eq!(ended_by(&[]), Host);
         assert_eq!(ended_by(&[(Source, Unavailable)]), Source);
-        assert_eq!(ended_by(&[(Source, Unavailable), (Gmail, Refused)]), Gmail);
-        assert_eq!(ended_by(&[(Gmail, Refused), (Source, Unavailable)]), Gmail);
+        assert_eq!(ended_by(&[(Source, Unavailable), (Gmail, Rejected)]), Gmail);
+        assert_eq!(ended_by(&[(Gmail, Rejected), (Source, Unavailable)]), Gmail);
         let both = [(Source, Unavailable), (Gmail, Unavailable)];
         assert_eq!(ended_by(&both), Source);
     }

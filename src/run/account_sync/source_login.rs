@@ -38,7 +38,7 @@ impl AccountSync<'_> {
     fn waits(&self, before: &SourceState, until: DateTime<Utc>) -> Error {
         let until = until.format("%Y-%m-%d %H:%M UTC");
         Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Rejected,
             place(&self.config.source.server),
             match before.refused_logins {
                 0 | 1 => "the last log-in was refused".to_owned(),
@@ -54,7 +54,7 @@ impl AccountSync<'_> {
 
     /// Remembers a refused log-in at the source; gives the error back.
     pub(super) fn learn(&mut self, error: Error, now: DateTime<Utc>) -> Error {
-        if error.kind() != ErrorKind::Refused {
+        if error.kind() != ErrorKind::Rejected {
             return error;
         }
         let refused_logins = self.state().source.refused_logins.saturating_add(1);

@@ -11,7 +11,7 @@ use crate::untrusted::Untrusted;
 
 pub(super) fn take_lock(state: &Path) -> Result<Lock> {
     match Lock::take(state)? {
-        LockAttempt::Ours(mut lock) => {
+        LockAttempt::Acquired(mut lock) => {
             lock.sign(std::process::id())?;
             Ok(lock)
         }

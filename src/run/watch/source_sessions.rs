@@ -67,7 +67,7 @@ impl Watcher<'_> {
             return Err(error);
         }
         match error.kind() {
-            ErrorKind::Refused => return self.source_refuses(error),
+            ErrorKind::Rejected => return self.source_refuses(error),
             ErrorKind::Disk | ErrorKind::Internal => return Err(error),
             ErrorKind::Config | ErrorKind::Usage
                 if !self.source.has_worked() && !error.may_pass() =>

@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 /// A stored message larger than this is none of ours.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
-/// BodyDigests that were fetched already.
+/// Bodies that were fetched already.
 #[derive(Default)]
 pub(super) struct BodyDigests(HashMap<Uid, Option<BodyDigest>>);
 
@@ -96,7 +96,7 @@ impl Lookup {
                 body
             };
             if body == Some(sent.body) {
-                return Ok(LookupResult::Held);
+                return Ok(LookupResult::Found);
             }
             is_unclear |= body.is_none();
         }
