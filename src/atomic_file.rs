@@ -35,7 +35,7 @@ impl WriteGuard {
     ///
     /// # Errors
     /// There is no such folder.
-    pub(crate) fn of(path: &Path) -> io::Result<WriteGuard> {
+    pub(crate) fn lock(path: &Path) -> io::Result<WriteGuard> {
         let file = target(path);
         let folder = file
             .parent()
@@ -204,7 +204,7 @@ mod tests {
         ] {
             fs::write(folder.path().join(name), "s3cret").unwrap();
         }
-        WriteGuard::of(&file).unwrap().write(b"{}").unwrap();
+        WriteGuard::lock(&file).unwrap().write(b"{}").unwrap();
         assert_eq!(
             names(folder.path()),
             ["b.json.new-1", "token.json", "token.json.old"]
@@ -217,18 +217,18 @@ mod tests {
     fn a_probe_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token.json");
-        WriteGuard::of(&file).unwrap().probe().unwrap();
+        WriteGuard::lock(&file).unwrap().probe().unwrap();
         assert!(names(folder.path()).is_empty());
-        assert!(WriteGuard::of(&folder.path().join("none/token.json")).is_err());
+        assert!(WriteGuard::lock(&folder.path().join("none/token.json")).is_err());
     }
 
     #[test]
     fn one_waits_for_the_other() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token.json");
-        let held = WriteGuard::of(&file).unwrap();
+        let held = WriteGuard::lock(&file).unwrap();
         let other = file.clone();
-        let waiting = thread::spawn(move || WriteGuard::of(&other).unwrap().write(b"second"));
+        let waiting = thread::spawn(move || WriteGuard::lock(&other).unwrap().write(b"second"));
         // It sweeps as soon as it may: what is there is of the first.
         let unfinished = folder.path().join("token.json.new-1");
         fs::write(&unfinished, "").unwrap();
@@ -247,7 +247,7 @@ mod tests {
         let link = folder.path().join("token.json");
         symlink("real/token.json", &link).unwrap();
         for octets in [b"1", b"2"] {
-            WriteGuard::of(&link).unwrap().write(octets).unwrap();
+            WriteGuard::lock(&link).unwrap().write(octets).unwrap();
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(
                 fs::read(folder.path().join("real/token.json")).unwrap(),
@@ -268,7 +268,7 @@ mod tests {
             assert_ne!(fs::metadata("/proc/self").unwrap().uid(), 0);
             return;
         }
-        WriteGuard::of(&link).unwrap().write(b"{}").unwrap();
+        WriteGuard::lock(&link).unwrap().write(b"{}").unwrap();
         assert_eq!(fs::read(&precious).unwrap(), b"kept");
         assert_eq!(fs::metadata(&precious).unwrap().uid(), 0);
         let known = fs::symlink_metadata(&link).unwrap();

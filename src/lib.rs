@@ -61,14 +61,14 @@ pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> 
     ExitCode::from(run_at(words, environment, &Timing::default()))
 }
 
-/// The same at another pace, as tests want it; gives the exit status.
+/// The same at another timing, as tests want it; gives the exit status.
 pub fn run_at(
     words: impl Iterator<Item = OsString>,
     environment: &Environment,
-    pace: &Timing,
+    timing: &Timing,
 ) -> u8 {
     let done = match cli::args::parse(words) {
-        Ok(Command::Run(args)) => return run_logged(&args, environment, pace),
+        Ok(Command::Run(args)) => return run_logged(&args, environment, timing),
         Ok(Command::Authorize(args)) => {
             oauth::consent::run(&args, environment, oauth::consent::TO_CONSENT)
         }
@@ -87,15 +87,15 @@ pub fn run_at(
     }
 }
 
-fn run_logged(args: &SyncArgs, environment: &Environment, pace: &Timing) -> u8 {
-    let screen = Terminal::new();
+fn run_logged(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8 {
+    let terminal = Terminal::new();
     let done = process::logging::begin(
         args.log,
         args.debug,
         environment.journal_stream.as_deref(),
-        &screen,
+        &terminal,
     )
-    .and_then(|()| carry(args, environment, pace, &screen));
+    .and_then(|()| carry(args, environment, timing, &terminal));
     match done {
         Ok(()) => 0,
         Err(error) => {
@@ -109,51 +109,51 @@ fn run_logged(args: &SyncArgs, environment: &Environment, pace: &Timing) -> u8 {
 fn carry(
     args: &SyncArgs,
     environment: &Environment,
-    pace: &Timing,
-    screen: &Terminal,
+    timing: &Timing,
+    terminal: &Terminal,
 ) -> Result<()> {
-    for option in &args.ineffective {
+    for option in &args.ignored_options {
         log::info!("{option} has no effect without --watch");
     }
     let config = Config::load(&args.config, environment)?;
     for warning in config.warnings() {
         log::warn!("{warning}");
     }
-    let around = surroundings(args, pace, screen)?;
+    let context = run_context(args, timing, terminal)?;
     let purpose = if args.dry_run {
         RunMode::DryRun
     } else {
         RunMode::Copy
     };
     let state = run::once::state_file(args, environment);
-    let carrier = AccountSync::begin(config, &state, purpose, &around)?;
+    let sync = AccountSync::start(config, &state, purpose, &context)?;
     match args.watch {
-        Some(watch) => run::watch::run(args, watch, environment, carrier, &around),
-        None => run::once::run(args, carrier, &around.orders),
+        Some(watch) => run::watch::run(args, watch, environment, sync, &context),
+        None => run::once::run(args, sync, &context.requests),
     }
 }
 
-fn surroundings<'a>(
+fn run_context<'a>(
     args: &SyncArgs,
-    pace: &'a Timing,
-    screen: &'a Terminal,
+    timing: &'a Timing,
+    terminal: &'a Terminal,
 ) -> Result<RunContext<'a>> {
-    let tether =
+    let canceller =
         Canceller::new().map_err(|error| Error::new(ErrorKind::Internal, "pipe", error))?;
-    let (life, vigil) = match args.watch {
+    let (life, watchdog) = match args.watch {
         Some(_) => (
             ProcessMode::Resident,
-            Watchdog::begin(run::account_sync::STEP),
+            Watchdog::start(run::account_sync::STEP),
         ),
         None => (ProcessMode::OneShot, Watchdog::default()),
     };
     Ok(RunContext {
-        screen,
-        pace,
-        orders: process::signals::hear(life, tether.clone())?,
-        tether,
-        alerts: AlertLog::default(),
-        vigil,
+        terminal,
+        timing,
+        requests: process::signals::hear(life, canceller.clone())?,
+        canceller,
+        alert_log: AlertLog::default(),
+        watchdog,
     })
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
-    longest: Duration,
-    step: Duration,
+    max: Duration,
+    next: Duration,
 }
 
 /// Chance, for many clients of one server must not come back to it all at the same moment.
@@ -29,32 +29,32 @@ impl Jitter {
 }
 
 impl Backoff {
-    /// Pauses from `first` to `longest`.
+    /// Pauses from `first` to `max`.
     #[must_use]
-    pub fn new(first: Duration, longest: Duration) -> Backoff {
+    pub fn new(first: Duration, max: Duration) -> Backoff {
         Backoff {
             first,
-            longest,
-            step: first,
+            max,
+            next: first,
         }
     }
 
-    /// The pause after another failure: the step and up to half of it again, `longest` at most.
-    pub fn pause(&mut self, Jitter(jitter): Jitter) -> Duration {
-        let more = self.step / 2 * u32::from(jitter) / u32::from(u8::MAX);
-        let pause = self.step.saturating_add(more).min(self.longest);
-        // Two thirds of the longest leave room for chance.
-        self.step = self
-            .step
+    /// The pause after another failure: the step and up to half of it again, `max` at most.
+    pub fn next_delay(&mut self, Jitter(jitter): Jitter) -> Duration {
+        let more = self.next / 2 * u32::from(jitter) / u32::from(u8::MAX);
+        let pause = self.next.saturating_add(more).min(self.max);
+        // Two thirds of the max leave room for chance.
+        self.next = self
+            .next
             .saturating_mul(2)
-            .min(self.longest * 2 / 3)
+            .min(self.max * 2 / 3)
             .max(self.first);
         pause
     }
 
     /// After a success the next failure is the first again.
     pub fn reset(&mut self) {
-        self.step = self.first;
+        self.next = self.first;
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
 
     fn pauses(backoff: &mut Backoff, jitter: u8) -> Vec<u64> {
         (0..10)
-            .map(|_| backoff.pause(Jitter(jitter)).as_secs())
+            .map(|_| backoff.next_delay(Jitter(jitter)).as_secs())
             .collect()
     }
 

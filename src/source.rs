@@ -45,20 +45,20 @@ const SMALLEST_ALLOWANCE: u64 = 48 * 1024 * 1024;
 
 /// The mailbox mail comes from, on its server.
 pub struct ImapSource {
-    access: SourceConnector,
+    connector: SourceConnector,
     session: Option<Session>,
     /// The folder as it was when it was looked at last.
     mailbox: Mailbox,
     /// What the last listing said, to bound what a fetch may cost and to know again what it gives.
     listed: BTreeMap<Uid, ListedSummary>,
-    ahead: PrefetchedListing,
-    habits: ServerQuirks,
+    prefetched: PrefetchedListing,
+    quirks: ServerQuirks,
     /// Mail came while there was no session to be told of it.
-    has_missed_news: bool,
+    may_have_missed_mail: bool,
     /// When the folder was last asked for as a whole.
-    examined: Instant,
+    last_examine: Instant,
     /// When a look last found the session broken, and opened another.
-    reopened: Option<Instant>,
+    last_reopen: Option<Instant>,
 }
 
 /// What a listing said of a message.
@@ -73,37 +73,37 @@ impl ImapSource {
     /// # Errors
     /// The server is unavailable or refuses the log-in, or the folder cannot be opened.
     pub fn open(config: &SourceConfig, password: Secret) -> Result<(ImapSource, Mailbox)> {
-        ImapSource::open_with(config, password, ConnectionOptions::default())
+        ImapSource::open_with_options(config, password, ConnectionOptions::default())
     }
 
     /// The same with other bounds: another patience, a tether.
     ///
     /// # Errors
     /// As for [`open`](ImapSource::open).
-    pub fn open_with(
+    pub fn open_with_options(
         config: &SourceConfig,
         password: Secret,
         bounds: impl Into<ConnectionOptions>,
     ) -> Result<(ImapSource, Mailbox)> {
-        let access = SourceConnector {
+        let connector = SourceConnector {
             server: config.server.clone(),
             folder: config.folder.clone(),
             user: config.user.clone(),
             password: config.password.clone(),
             trust: Trust::for_server(&config.server)?,
-            bounds: bounds.into(),
+            options: bounds.into(),
         };
-        let (session, mailbox) = access.open_by(password)?;
+        let (session, mailbox) = connector.open_with_password(password)?;
         let source = ImapSource {
-            access,
+            connector,
             session: Some(session),
             mailbox,
             listed: BTreeMap::new(),
-            ahead: PrefetchedListing::default(),
-            habits: ServerQuirks::default(),
-            has_missed_news: false,
-            examined: Instant::now(),
-            reopened: None,
+            prefetched: PrefetchedListing::default(),
+            quirks: ServerQuirks::default(),
+            may_have_missed_mail: false,
+            last_examine: Instant::now(),
+            last_reopen: None,
         };
         Ok((source, mailbox))
     }
@@ -127,14 +127,14 @@ impl ImapSource {
 
     fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
-        let (mut session, mailbox) = self.access.open()?;
+        let (mut session, mailbox) = self.connector.open()?;
         // One that fell back is another one, too: a backup was restored.
         let is_the_same = mailbox.uid_validity == self.mailbox.uid_validity
             && mailbox.uid_next >= self.mailbox.uid_next;
         if is_the_same {
-            self.habits.shape(&mut session);
+            self.quirks.apply_to(&mut session);
             // What came while there was no session, nobody tells any more.
-            self.has_missed_news |= mailbox.uid_next > self.mailbox.uid_next;
+            self.may_have_missed_mail |= mailbox.uid_next > self.mailbox.uid_next;
             return Ok(session);
         }
         let error = Error::new(
@@ -147,7 +147,7 @@ impl ImapSource {
     }
 
     /// Asks, and once more on a new connection if the first breaks.
-    fn ask<T>(
+    fn run_with_reconnect<T>(
         &mut self,
         doing: &str,
         question: impl Fn(&mut Session) -> Result<T, CommandError>,
@@ -158,7 +158,7 @@ impl ImapSource {
             answer => answer,
         };
         answer.map_err(|failure| {
-            let place = crate::imap::place(&self.access.server);
+            let place = crate::imap::place(&self.connector.server);
             Error::new(ErrorKind::Unavailable, place, failure).during(doing)
         })
     }
@@ -184,7 +184,9 @@ impl Source for ImapSource {
                 let ranges: Vec<(Uid, Uid)> = uids.ranges().collect();
                 for some in ranges.chunks(RANGES_AT_ONCE) {
                     let criteria = format!("UID {}", set_of(some));
-                    found.extend(self.ask(doing, |session| session.search(&criteria))?);
+                    found.extend(
+                        self.run_with_reconnect(doing, |session| session.search(&criteria))?,
+                    );
                 }
                 // `42:*` is answered with 41 where 41 is the last (RFC 3501 6.4.8).
                 found.retain(|uid| uids.contains(*uid));
@@ -194,11 +196,11 @@ impl Source for ImapSource {
             }
             SourceSearch::Since(day) => {
                 let criteria = format!("SINCE {}", day_of(*day));
-                self.ask(doing, |session| session.search(&criteria))
+                self.run_with_reconnect(doing, |session| session.search(&criteria))
             }
             SourceSearch::On(day) => {
                 let criteria = format!("ON {}", day_of(*day));
-                self.ask(doing, |session| session.search(&criteria))
+                self.run_with_reconnect(doing, |session| session.search(&criteria))
             }
         }
     }
@@ -211,11 +213,11 @@ impl Source for ImapSource {
         } else {
             uids.iter().collect()
         };
-        let mut listed = self.ahead.take(&uids).unwrap_or_default();
+        let mut listed = self.prefetched.take(&uids).unwrap_or_default();
         if listed.is_empty() {
             let mut breakers = 0;
             for some in uids.chunks(LISTED_AT_ONCE) {
-                self.list_some(some, &mut breakers, &mut listed)?;
+                self.list_chunk(some, &mut breakers, &mut listed)?;
             }
         }
         listed.sort_by_key(|listed| listed.uid);
@@ -233,9 +235,9 @@ impl Source for ImapSource {
         }
         let allowance = self.allowance(uids);
         let session = self.session()?;
-        session.witness().allow(allowance);
+        session.transcript().set_allowance(allowance);
         let answer = session.command(&format!("UID FETCH {set} (UID BODY.PEEK[])"));
-        session.witness().allow(0);
+        session.transcript().set_allowance(0);
         let mut bodies = match answer {
             Ok(answer) => read_bodies(&answer),
             Err(failure) => {
@@ -262,7 +264,7 @@ impl Source for ImapSource {
 impl std::fmt::Debug for ImapSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ImapSource")
-            .field("folder", &self.access.folder)
+            .field("folder", &self.connector.folder)
             .finish_non_exhaustive()
     }
 }
@@ -297,7 +299,7 @@ impl ListedSummary {
                 let size = self.size;
                 Fetched::Unreadable(format!("the server gives nothing for its {size} octets"))
             }
-            Fetched::Octets(octets) if self.is_another(&octets) => {
+            Fetched::Octets(octets) if self.is_other_message(&octets) => {
                 warn!("uid {uid}: the server gives another message than the one that it listed");
                 Fetched::Missing
             }
@@ -308,7 +310,7 @@ impl ListedSummary {
     /// Courier gives a text of its own, "This message is no longer available", for a message that
     /// another session has removed. Told by everything that can be told, because there are servers
     /// whose sizes are wrong, and some whose listings show a header in another form.
-    fn is_another(&self, octets: &[u8]) -> bool {
+    fn is_other_message(&self, octets: &[u8]) -> bool {
         let found = Identity::of_header(octets);
         self.identity.id.is_some()
             && self.identity.id != found.id

@@ -59,7 +59,7 @@ pub struct State {
     /// Identities of what was delivered or found at Gmail.
     known: HashMap<MessageId, KnownMessage>,
     /// Keys of the snapshot that we do not know: kept as they are.
-    foreign: serde_json::Map<String, serde_json::Value>,
+    unknown_keys: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Whose state it is: `user/folder` on both sides.
@@ -152,7 +152,8 @@ pub struct SourceState {
     /// No log-in before, unless the credentials changed.
     pub retry_after: Option<DateTime<Utc>>,
     /// Log-ins refused one after the other.
-    pub refused_logins: u32,
+    #[serde(rename = "refused_logins")]
+    pub rejected_logins: u32,
     /// What the configuration and the password file looked like then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
@@ -170,9 +171,11 @@ pub struct GmailState {
     pub uploaded: BTreeMap<String, u64>,
     /// When Gmail last took a message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub taken_at: Option<DateTime<Utc>>,
+    #[serde(rename = "taken_at")]
+    pub last_accepted: Option<DateTime<Utc>>,
     /// A refresh token that Google refused.
-    pub token_refused: Option<RejectedToken>,
+    #[serde(rename = "token_refused")]
+    pub rejected_token: Option<RejectedToken>,
 }
 
 /// A refresh token that Google refused.
@@ -211,7 +214,7 @@ pub enum Knowledge<'a> {
 impl State {
     /// What is known under an id.
     #[must_use]
-    pub fn knows(&self, id: &MessageId) -> Knowledge<'_> {
+    pub fn known_digests(&self, id: &MessageId) -> Knowledge<'_> {
         match self.known.get(id) {
             None => Knowledge::Unknown,
             Some(known) if known.digests.is_empty() => Knowledge::IdOnly,
@@ -229,7 +232,7 @@ impl State {
 
     /// How many ids are remembered.
     #[must_use]
-    pub fn ids_known(&self) -> usize {
+    pub fn known_id_count(&self) -> usize {
         self.known.len()
     }
 
@@ -244,13 +247,13 @@ impl State {
 
     /// Says whether a UID needs no more thought: settled, or parked and so taken care of.
     #[must_use]
-    pub fn has_dealt_with(&self, uid: Uid) -> bool {
+    pub fn is_settled_or_parked(&self, uid: Uid) -> bool {
         self.settled.contains(uid) || self.parked.contains_key(&uid)
     }
 
     /// When something is to be tried again, though nothing new came: parked messages, and a pass by
     /// date that waits for some.
-    pub fn next_tries(&self, now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+    pub fn retry_times(&self, now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
         let waits = self.date_pass.as_ref().map(|_| now + TimeDelta::minutes(1));
         let parked = self.parked.values().map(move |parked| {
             if parked.is_due(now) {
@@ -264,7 +267,7 @@ impl State {
 
     /// The messages of this id and header that were sent without an answer: those that are parked,
     /// with their UIDs, and the strays of a pass by date, whose UIDs count no longer.
-    pub fn twins_in_doubt<'a>(
+    pub fn uncertain_twins<'a>(
         &'a self,
         id: &'a MessageId,
         digest: Digest,
@@ -286,7 +289,7 @@ impl State {
 
     /// Takes back what events say of UIDs, because the snapshot that they followed is lost: how far
     /// the mailbox was copied must be found out by date, as far back as `reach` at least.
-    fn doubt_uids(&mut self, reach: Option<DateTime<Utc>>) {
+    fn discard_uids(&mut self, reach: Option<DateTime<Utc>>) {
         self.cursor = None;
         self.settled = UidSet::default();
         self.last_sync = self.last_sync.min(reach).or(reach);
@@ -321,7 +324,7 @@ impl State {
         known.digests.drain(..excess);
     }
 
-    fn report(&mut self, key: &str, refused: RefusedMessage) {
+    fn add_refused(&mut self, key: &str, refused: RefusedMessage) {
         // Two messages may have had one UID, under different values of UIDVALIDITY.
         let mut free = key.to_owned();
         let mut count = 1;
@@ -340,7 +343,7 @@ impl State {
 impl ParkedMessage {
     /// Says whether the message of this listing is the one that was parked.
     #[must_use]
-    pub fn is(&self, listed: &Listed) -> bool {
+    pub fn matches(&self, listed: &Listed) -> bool {
         let Some(digest) = self.digest else {
             return true;
         };

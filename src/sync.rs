@@ -79,23 +79,23 @@ pub trait Target {
     ///
     /// # Errors
     /// The server is unavailable, refuses the log-in, or the account must rest.
-    fn terms(&mut self) -> Result<TargetStatus>;
+    fn status(&mut self) -> Result<TargetStatus>;
 
     /// Says what the pass is about to bring: so many messages, of which the oldest listed so far
     /// is of this date. A hint: the target may prepare itself, and nothing rests on it.
-    fn expects(&mut self, _backlog: usize, _oldest: Option<DateTime<FixedOffset>>) {}
+    fn announce_backlog(&mut self, _backlog: usize, _oldest: Option<DateTime<FixedOffset>>) {}
 
     /// Which of these messages the target has already; one answer for each question, in order.
     ///
     /// # Errors
-    /// As for [`terms`](Target::terms). A question that the server refuses to answer is
+    /// As for [`terms`](Target::status). A question that the server refuses to answer is
     /// [`LookupResult::NotFound`].
     fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>>;
 
     /// Hands a message over; blocks while too many octets are on their way.
     ///
     /// # Errors
-    /// As for [`terms`](Target::terms); the message was then not sent, and has no outcome.
+    /// As for [`terms`](Target::status); the message was then not sent, and has no outcome.
     fn submit(&mut self, message: Message) -> Result<()>;
 
     /// The next outcome, if one has come; each message submitted has exactly one.
@@ -104,7 +104,7 @@ pub trait Target {
     /// Waits until every message submitted has its outcome.
     ///
     /// # Errors
-    /// As for [`terms`](Target::terms); the outcomes are there all the same.
+    /// As for [`terms`](Target::status); the outcomes are there all the same.
     fn finish(&mut self) -> Result<()>;
 }
 
@@ -125,10 +125,10 @@ pub struct LookupQuery {
     /// Id and header digest: both must match. Without id only `sent` can find it.
     pub identity: Identity,
     /// How far the search goes.
-    pub reach: SearchScope,
+    pub scope: SearchScope,
     /// It was sent and the answer was lost: the body must match as well, and mail at or above the
     /// mark is compared even if no search finds it.
-    pub sent: Option<UncertainAppend>,
+    pub uncertain: Option<UncertainAppend>,
 }
 
 /// An append whose answer was lost.
@@ -228,7 +228,7 @@ pub struct PassReport {
     /// Their octets.
     pub octets: u64,
     /// Messages found at Gmail.
-    pub found: u64,
+    pub already_there: u64,
     /// Messages that were delivered before.
     pub known: u64,
     /// Times that a message was parked.
@@ -240,8 +240,8 @@ pub struct PassReport {
 impl PassReport {
     /// Says whether nothing worth a line happened.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.appended + self.found + self.parked + self.refused == 0
+    pub fn is_empty(&self) -> bool {
+        self.appended + self.already_there + self.parked + self.refused == 0
     }
 }
 
@@ -250,7 +250,7 @@ impl fmt::Display for PassReport {
         write!(
             f,
             "{} appended, {} already there",
-            self.appended, self.found
+            self.appended, self.already_there
         )?;
         for (count, what) in [
             (self.known, "known"),
@@ -300,7 +300,7 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// As for [`run`](Pass::run).
-    pub fn rehearse(
+    pub fn dry_run(
         self,
         mailbox: &Mailbox,
         can_ask: bool,

@@ -84,7 +84,7 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
         let Err(OpenError::Login { failure, error }) = open(token) else {
             panic!("{token} opens a session");
         };
-        assert!(failure.concerns_credentials(), "{failure:?}");
+        assert!(failure.rejects_credentials(), "{failure:?}");
         assert!(!error.to_string().contains("ya29"), "{error}");
     }
     introspection.revoke("ya29.good/token+1");
@@ -341,7 +341,7 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
             panic!("{answer} opens a session");
         };
         assert_eq!(
-            failure.concerns_credentials(),
+            failure.rejects_credentials(),
             expected,
             "{answer}: {failure:?}"
         );
@@ -377,7 +377,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
     let OpenError::Login { failure, .. } = unopened else {
         panic!("{unopened:?}");
     };
-    assert!(failure.concerns_credentials(), "{failure:?}");
+    assert!(failure.rejects_credentials(), "{failure:?}");
 }
 
 #[test]
@@ -470,7 +470,7 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
         };
         assert_eq!(outcome, expected);
         assert_eq!(session.is_usable(), goes_on, "{expected}");
-        assert_eq!(session.witness().literal_was_sent(), was_sent, "{expected}");
+        assert_eq!(session.transcript().literal_was_sent(), was_sent, "{expected}");
     }
 }
 

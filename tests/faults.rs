@@ -339,7 +339,7 @@ fn gmail_may_fail_in_every_way_at_every_event_and_store_five_seconds_later() {
 /// A run with little patience, as the program does it.
 fn run_impatiently(home: &Home) {
     let patience = Timeouts {
-        answer: Duration::from_millis(400),
+        response: Duration::from_millis(400),
         command: Duration::from_secs(4),
         ..Timeouts::default()
     };
@@ -352,19 +352,20 @@ fn run_impatiently(home: &Home) {
         home.configure(&json!({ field: home.path(file) }));
     }
     let config = Config::load(&home.path("config.json"), &Environment::of_this_process()).unwrap();
-    let disk = Box::new(FolderStorage::of(&home.path("sync_state.json")));
+    let disk = Box::new(FolderStorage::new(&home.path("sync_state.json")));
     let mut store = StateStore::load(disk, Utc::now()).unwrap();
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
-    let Ok((mut source, mailbox)) = ImapSource::open_with(&config.source, password, patience)
+    let Ok((mut source, mailbox)) =
+        ImapSource::open_with_options(&config.source, password, patience)
     else {
         return;
     };
     let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
-        bounds: patience.into(),
-        refused: None,
+        connection: patience.into(),
+        rejected_token: None,
         is_dry_run: false,
     });
     let settings = sync::PassOptions {

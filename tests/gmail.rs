@@ -299,7 +299,7 @@ fn a_refused_token_is_renewed_once() {
 
     let played = Played::by(|said| refuse(said, true));
     let mut gmail = played.gmail(1);
-    let error = gmail.terms().unwrap_err();
+    let error = gmail.status().unwrap_err();
     assert_eq!(
         (error.kind(), played.renewals()),
         (ErrorKind::Rejected, 1),
@@ -370,7 +370,7 @@ fn a_refused_login_says_what_a_person_can_do() {
             let is_it = said.line.starts_with("AUTHENTICATE");
             is_it.then_some(Does::Says(answer))
         });
-        let error = played.gmail(1).terms().unwrap_err();
+        let error = played.gmail(1).status().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(played.renewals(), 0);
@@ -385,7 +385,7 @@ fn with_too_many_connections_the_pass_goes_on_with_fewer() {
         is_it.then_some(Does::Says(many))
     });
     let mut gmail = played.gmail(4);
-    gmail.begin_pass(1_000);
+    gmail.start_pass(1_000);
     let mails = [MAIL; 60];
     let (outcomes, result) = send(&mut gmail, &mails);
     assert_eq!(result, Ok(()));
@@ -410,7 +410,7 @@ fn a_backlog_is_shared_by_as_many_connections_as_it_is_worth() {
     for (messages, most, expected) in [(9, 4, 1), (25, 4, 2), (100, 4, 4), (100, 1, 1)] {
         let played = Played::by(|_| None);
         let mut gmail = played.gmail(most);
-        gmail.begin_pass(messages);
+        gmail.start_pass(messages);
         let mails = vec![MAIL; messages];
         let (outcomes, result) = send(&mut gmail, &mails);
         assert_eq!((outcomes.len(), result), (messages, Ok(())));
@@ -428,17 +428,17 @@ fn a_backlog_is_shared_by_as_many_connections_as_it_is_worth() {
 fn terms_are_the_limit_and_where_new_mail_will_appear() {
     let played = Played::by(|_| None);
     let mut gmail = played.gmail(1);
-    let terms = gmail.terms().unwrap();
+    let terms = gmail.status().unwrap();
     assert_eq!(terms.append_limit, Some(35_651_584));
     assert_eq!(terms.mark, Some(mark()));
     let opened = played.heard("EXAMINE");
     assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
     // Once a pass, and anew for the next on the same connection.
     gmail.finish().unwrap();
-    assert_eq!(gmail.terms().unwrap(), terms);
+    assert_eq!(gmail.status().unwrap(), terms);
     assert_eq!(played.heard("EXAMINE").len(), 1);
-    gmail.begin_pass(0);
-    assert_eq!(gmail.terms().unwrap(), terms);
+    gmail.start_pass(0);
+    assert_eq!(gmail.status().unwrap(), terms);
     assert_eq!(played.heard("EXAMINE").len(), 2);
     assert_eq!(played.heard("AUTHENTICATE").len(), 1);
 }
@@ -461,7 +461,7 @@ fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
             let is_it = said.line.starts_with("EXAMINE");
             is_it.then(|| refuses.clone())
         });
-        let error = played.gmail(1).terms().unwrap_err();
+        let error = played.gmail(1).status().unwrap_err();
         let expected = Consequence::Rest(rest);
         assert_eq!(error.consequence(), Some(&expected), "{answer}");
         assert_eq!(error.kind(), ErrorKind::Resting, "{answer}");
@@ -480,8 +480,8 @@ fn question(header: &str) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(header.as_bytes()),
-        reach: SearchScope::AllMail,
-        sent: None,
+        scope: SearchScope::AllMail,
+        uncertain: None,
     }
 }
 
@@ -613,8 +613,8 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         _ => None,
     });
     let sent = |body: &[u8], uid_validity: u32| LookupQuery {
-        reach: SearchScope::AllMailTrashAndJunk,
-        sent: Some(UncertainAppend {
+        scope: SearchScope::AllMailTrashAndJunk,
+        uncertain: Some(UncertainAppend {
             at: now(),
             mark: Some(Mark {
                 uid_validity: UidValidity::new(uid_validity).unwrap(),
@@ -669,7 +669,7 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
             _ => None,
         });
         let asked = LookupQuery {
-            sent: Some(UncertainAppend {
+            uncertain: Some(UncertainAppend {
                 at: now(),
                 mark: Some(mark()),
                 body: BodyDigest::of_message(MAIL),
@@ -697,8 +697,8 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     let played = Played::by(lists("{tag} OK Success\r\n"));
     let mut gmail = played.gmail(1);
     for pass in 1..3 {
-        gmail.begin_pass(0);
-        assert_eq!(gmail.terms().unwrap().mark, None);
+        gmail.start_pass(0);
+        assert_eq!(gmail.status().unwrap().mark, None);
         assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
         assert_eq!(played.heard("LIST").len(), pass);
     }
@@ -713,7 +713,7 @@ fn what_one_connection_gives_back_another_sends() {
         is_it.then_some(Does::Says(many))
     });
     let mut gmail = played.gmail(2);
-    gmail.begin_pass(1_000);
+    gmail.start_pass(1_000);
     let (outcomes, result) = send(&mut gmail, &[MAIL; 300]);
     assert_eq!(result, Ok(()));
     assert_eq!(outcomes.len(), 300);

@@ -63,8 +63,8 @@ impl Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(move || clock.now()),
-            bounds: ConnectionOptions::default(),
-            refused: None,
+            connection: ConnectionOptions::default(),
+            rejected_token: None,
             is_dry_run: false,
         })
     }
@@ -101,15 +101,15 @@ fn question(octets: &[u8]) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
-        reach: SearchScope::AllMail,
-        sent: None,
+        scope: SearchScope::AllMail,
+        uncertain: None,
     }
 }
 
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
-        reach: SearchScope::AllMailTrashAndJunk,
-        sent: Some(UncertainAppend {
+        scope: SearchScope::AllMailTrashAndJunk,
+        uncertain: Some(UncertainAppend {
             at: date("2026-11-22T12:00:00Z").to_utc(),
             mark,
             body: BodyDigest::of_message(octets),
@@ -140,7 +140,7 @@ fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
                 .gmail
                 .deliver(&mail(id, "x", "other"), date("2020-01-01T00:00:00Z"), &[]);
             let mut target = account.target(1);
-            let mark = target.terms().unwrap().mark;
+            let mark = target.status().unwrap().mark;
             account
                 .gmail
                 .faults()
@@ -163,7 +163,7 @@ fn a_refused_question_about_a_lost_append_proves_nothing() {
         let account = Account::open(GmailOptions::default());
         let octets = mail("", "x", "body");
         let mut target = account.target(1);
-        let mark = target.terms().unwrap().mark;
+        let mark = target.status().unwrap().mark;
         account
             .gmail
             .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
@@ -198,7 +198,7 @@ fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
         LookupResult::NotFound
     );
     let everywhere = LookupQuery {
-        reach: SearchScope::AllMailTrashAndJunk,
+        scope: SearchScope::AllMailTrashAndJunk,
         ..question(&octets)
     };
     assert_eq!(holding(&mut target, everywhere), LookupResult::Found);
@@ -232,14 +232,14 @@ fn one_id_on_different_messages_is_no_proof() {
 fn a_new_pass_sees_mail_that_came_meanwhile() {
     let account = Account::open(GmailOptions::default());
     let mut target = account.target(1);
-    let before = target.terms().unwrap().mark.unwrap();
+    let before = target.status().unwrap().mark.unwrap();
     let octets = mail("<a@b>", "x", "body");
     account
         .gmail
         .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
-    target.begin_pass(0);
+    target.start_pass(0);
     assert_eq!(holding(&mut target, question(&octets)), LookupResult::Found);
-    let after = target.terms().unwrap().mark.unwrap();
+    let after = target.status().unwrap().mark.unwrap();
     assert_eq!(after.uid_next.get(), before.uid_next.get() + 1);
     assert_eq!(account.gmail.logins(), 1);
 }
@@ -290,7 +290,7 @@ fn a_revoked_token_needs_a_person() {
             r#"{"error":"invalid_grant","error_description":"Token has been expired or revoked."}"#;
         options.refusal = Some((400, body.to_owned()));
     });
-    let error = account.target(1).terms().unwrap_err();
+    let error = account.target(1).status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(matches!(
         error.consequence(),
@@ -306,7 +306,7 @@ fn what_is_too_large_is_refused_and_said_before() {
         ..GmailOptions::default()
     });
     let mut target = account.target(1);
-    assert_eq!(target.terms().unwrap().append_limit, Some(1_000));
+    assert_eq!(target.status().unwrap().append_limit, Some(1_000));
     let outcome = outcome(&mut target, &mail("<a@b>", "x", &"y".repeat(1_000)));
     assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
 }
@@ -318,8 +318,8 @@ fn an_account_that_has_no_place_left_rests() {
         ..GmailOptions::default()
     });
     let mut target = account.target(4);
-    target.begin_pass(1_000);
-    target.terms().unwrap();
+    target.start_pass(1_000);
+    target.status().unwrap();
     for number in 1..50 {
         let octets = mail(&format!("<{number}@b>"), "x", "body");
         let uid = Uid::new(number).unwrap();
@@ -334,7 +334,7 @@ fn an_account_that_has_no_place_left_rests() {
     assert_eq!(account.gmail.messages("INBOX").len(), 49);
 
     account.gmail.change(|options| options.most_sessions = 0);
-    let error = account.target(1).terms().unwrap_err();
+    let error = account.target(1).status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Resting);
     assert_eq!(
         error.consequence(),
@@ -354,8 +354,8 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
             .deliver(octets, date("2026-11-20T00:00:00Z"), &[]);
     }
     let mut target = account.target(1);
-    target.expects(700, Some(date("2026-11-20T12:00:00Z")));
-    target.expects(200, Some(date("2026-11-21T12:00:00Z")));
+    target.announce_backlog(700, Some(date("2026-11-20T12:00:00Z")));
+    target.announce_backlog(200, Some(date("2026-11-21T12:00:00Z")));
     let asked: Vec<LookupQuery> = held.iter().map(|octets| question(octets)).collect();
     for group in asked.chunks(10) {
         let holdings = target.holds(group).unwrap();
@@ -377,8 +377,8 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
     account
         .gmail
         .deliver(&old, date("2020-01-01T00:00:00Z"), &[]);
-    target.begin_pass(0);
-    target.expects(201, Some(date("2026-11-20T12:00:00Z")));
+    target.start_pass(0);
+    target.announce_backlog(201, Some(date("2026-11-20T12:00:00Z")));
     let others = [
         question(&old),
         question(&mail("<1@b>", "another subject", "body")),

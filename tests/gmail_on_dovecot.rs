@@ -110,8 +110,8 @@ impl Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
-            bounds: ConnectionOptions::default(),
-            refused: None,
+            connection: ConnectionOptions::default(),
+            rejected_token: None,
             is_dry_run: false,
         })
     }
@@ -137,8 +137,8 @@ fn question(octets: &[u8]) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
-        reach: SearchScope::AllMail,
-        sent: None,
+        scope: SearchScope::AllMail,
+        uncertain: None,
     }
 }
 
@@ -177,10 +177,10 @@ fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
         gmail.holds(&questions).unwrap(),
         [LookupResult::NotFound; 60]
     );
-    gmail.begin_pass(60);
+    gmail.start_pass(60);
     let messages = mails.iter().zip(1..).map(|(mail, uid)| message(uid, mail));
     send(&mut gmail, messages.collect());
-    gmail.begin_pass(0);
+    gmail.start_pass(0);
     assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Found; 60]);
 
     let mut client = account.dovecot.client(USER);
@@ -223,12 +223,12 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
     let folder = "[Gmail]/Alle Nachrichten";
     let mut gmail = account.gmail(folder, 1);
     send(&mut gmail, vec![message(1, b"Subject: s\r\n\r\nold\r\n")]);
-    gmail.begin_pass(0);
-    let mark = gmail.terms().unwrap().mark;
+    gmail.start_pass(0);
+    let mark = gmail.status().unwrap().mark;
     assert_eq!(mark.unwrap().uid_next.get(), 2);
     send(&mut gmail, vec![message(2, b"Subject: s\r\n\r\nnew\r\n")]);
     let ask = |body: &[u8]| LookupQuery {
-        sent: Some(UncertainAppend {
+        uncertain: Some(UncertainAppend {
             at: Utc::now(),
             mark,
             body: BodyDigest::of_message(body),
@@ -256,7 +256,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
     let mut gmail = account.gmail("[Gmail]/Papierkorb", 1);
     send(&mut gmail, vec![message(1, &mail(1))]);
     let everywhere = LookupQuery {
-        reach: SearchScope::AllMailTrashAndJunk,
+        scope: SearchScope::AllMailTrashAndJunk,
         ..question(&mail(1))
     };
     let questions = [
@@ -283,7 +283,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
 #[test]
 fn a_token_that_the_server_does_not_know_is_refused() {
     let account = Account::open();
-    let error = account.gmail_with("BAD", "INBOX", 1).terms().unwrap_err();
+    let error = account.gmail_with("BAD", "INBOX", 1).status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     let consequence = error.consequence();
     assert!(matches!(

@@ -920,12 +920,12 @@ fn the_source_says_nothing() {
         folder: "INBOX".to_owned(),
     };
     let patience = Timeouts {
-        answer: Duration::from_millis(100),
+        response: Duration::from_millis(100),
         ..Timeouts::default()
     };
     let told = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
         let password = Secret::new(PASSWORD.to_owned());
-        let error = ImapSource::open_with(&config(tls), password, patience)
+        let error = ImapSource::open_with_options(&config(tls), password, patience)
             .err()
             .unwrap()
             .or_usual_remedy();

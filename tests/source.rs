@@ -45,12 +45,12 @@ fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
 fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
     let patience = Timeouts {
         connect: Duration::from_secs(5),
-        answer: Duration::from_millis(200),
+        response: Duration::from_millis(200),
         command: Duration::from_millis(600),
         ..Timeouts::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
-    ImapSource::open_with(&config(server, "INBOX"), password, patience)
+    ImapSource::open_with_options(&config(server, "INBOX"), password, patience)
 }
 
 fn uids(numbers: &[u32]) -> Vec<Uid> {

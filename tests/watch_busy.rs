@@ -31,9 +31,9 @@ fn the_program_with_short_pauses() {
         return;
     };
     let pace = Timing {
-        first_pause: FIRST_PAUSE,
-        longest_pause: Duration::from_secs(10),
-        good_session: Duration::from_secs(3),
+        first_retry_delay: FIRST_PAUSE,
+        max_retry_delay: Duration::from_secs(10),
+        stable_session: Duration::from_secs(3),
         ..Timing::default()
     };
     let words = words.split('\n').map(Into::into);

@@ -70,12 +70,12 @@ fn dialogue(parts: &[&[&str]]) -> Vec<String> {
 
 fn bounds() -> ConnectionOptions {
     ConnectionOptions {
-        patience: Timeouts {
-            answer: Duration::from_secs(10),
-            prompt: Duration::from_millis(300),
+        timeouts: Timeouts {
+            response: Duration::from_secs(10),
+            idle_start: Duration::from_millis(300),
             ..Timeouts::default()
         },
-        tether: Canceller::new().unwrap(),
+        canceller: Canceller::new().unwrap(),
         ..ConnectionOptions::default()
     }
 }
@@ -88,14 +88,14 @@ fn open(server: Server, bounds: &ConnectionOptions) -> ImapSource {
         password: Password::Given(password()),
         folder: "INBOX".to_owned(),
     };
-    ImapSource::open_with(&config, password(), bounds.clone())
+    ImapSource::open_with_options(&config, password(), bounds.clone())
         .unwrap()
         .0
 }
 
 fn patiently() -> WaitOptions {
     WaitOptions {
-        idles: true,
+        use_idle: true,
         poll_interval: LONG,
         until: Instant::now() + LONG,
     }
@@ -110,13 +110,13 @@ fn by_polling() -> WaitOptions {
 
 /// Waits, looks, and lists what is new.
 fn round(source: &mut ImapSource, how: WaitOptions) -> (WaitOutcome, Vec<u32>) {
-    let news = source.wait(how).unwrap();
+    let news = source.wait_for_mail(how).unwrap();
     (news, new(source))
 }
 
 fn new(source: &mut ImapSource) -> Vec<u32> {
     let before = Uid::new(5).unwrap();
-    let Mailbox { uid_next, .. } = source.look().unwrap();
+    let Mailbox { uid_next, .. } = source.check_for_mail().unwrap();
     (before.get()..uid_next.get()).collect()
 }
 
@@ -266,8 +266,8 @@ fn an_end_of_idle_that_crosses_ours_leaves_no_answer_too_many() {
         round(&mut source, patiently()),
         (WaitOutcome::NewMail, vec![5])
     );
-    bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
+    bounds.canceller.wake();
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_done_that_is_never_answered_costs_the_session_and_no_mail() {
         steps(&OPENED_AGAIN),
     ]);
     let mut bounds = bounds();
-    bounds.patience.answer = LONG;
+    bounds.timeouts.response = LONG;
     let mut source = open(script.server(), &bounds);
     let begun = Instant::now();
     assert_eq!(
@@ -323,7 +323,7 @@ fn a_server_that_refuses_idle_is_polled() {
             (WaitOutcome::Elapsed, vec![]),
             "{refusal}"
         );
-        assert_eq!(source.waits_by(by_polling()), "polling every 0 s");
+        assert_eq!(source.wait_method(by_polling()), "polling every 0 s");
         assert_eq!(
             round(&mut source, by_polling()),
             (WaitOutcome::Elapsed, vec![5]),
@@ -346,11 +346,11 @@ fn a_server_without_idle_or_an_owner_who_wants_none_is_polled() {
         .iter()
         .map(|step| step.replace(" IDLE]", "]"))
         .collect();
-    for (dialogue, idles) in [(without, true), (dialogue(&[&OPENED, &look]), false)] {
+    for (dialogue, use_idle) in [(without, true), (dialogue(&[&OPENED, &look]), false)] {
         let script = Script::play(vec![dialogue]);
         let mut source = open(script.server(), &bounds());
         let how = WaitOptions {
-            idles,
+            use_idle,
             ..by_polling()
         };
         assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![5]));
@@ -390,9 +390,9 @@ fn a_server_that_never_answers_to_idle_is_looked_at_and_then_polled() {
 fn a_server_that_loses_what_comes_in_one_packet_gets_commands_one_by_one() {
     let lost = ["S: + x", "S: * 5 EXISTS", "C: DONE", "S: w2 OK", "silence"];
     let bounds = ConnectionOptions {
-        patience: Timeouts {
-            answer: Duration::from_millis(300),
-            ..bounds().patience
+        timeouts: Timeouts {
+            response: Duration::from_millis(300),
+            ..bounds().timeouts
         },
         ..bounds()
     };
@@ -465,7 +465,7 @@ fn a_number_that_is_told_with_every_idle_does_not_keep_us_busy() {
         round(&mut source, patiently()),
         (WaitOutcome::Elapsed, vec![])
     );
-    assert!(begun.elapsed() >= bounds.patience.prompt);
+    assert!(begun.elapsed() >= bounds.timeouts.idle_start);
 
     // Nor does one who tells it and ends the IDLE.
     let ended = ["R: + idling\r\n* 4 EXISTS\r\nw2 OK enough\r\n"];
@@ -486,10 +486,10 @@ fn chatter_does_not_make_an_idle_longer() {
     // Fifty milliseconds apart, for ten seconds at most.
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &["S: + idling", "busy"]])]);
     let mut bounds = bounds();
-    bounds.patience.idle = Duration::from_millis(300);
+    bounds.timeouts.idle_max = Duration::from_millis(300);
     let mut source = open(script.server(), &bounds);
     let began = Instant::now();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Elapsed);
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Elapsed);
     assert!(began.elapsed() < Duration::from_secs(5));
     drop(source);
 }
@@ -510,7 +510,7 @@ fn a_farewell_or_a_broken_connection_ends_the_wait_and_the_next_look_opens_anoth
             steps(&OPENED_AGAIN),
         ]);
         let mut source = open(script.server(), &bounds());
-        let error = source.wait(patiently()).unwrap_err().to_string();
+        let error = source.wait_for_mail(patiently()).unwrap_err().to_string();
         assert!(
             error.contains("waiting for new mail") && error.contains(expected),
             "{error}"
@@ -527,8 +527,8 @@ fn a_folder_that_is_another_after_a_reconnection_is_looked_at_anew() {
         .collect();
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE]), another]);
     let mut source = open(script.server(), &bounds());
-    source.wait(patiently()).unwrap_err();
-    assert_eq!(source.look().unwrap().uid_validity.get(), 8);
+    source.wait_for_mail(patiently()).unwrap_err();
+    assert_eq!(source.check_for_mail().unwrap().uid_validity.get(), 8);
 }
 
 #[test]
@@ -558,9 +558,9 @@ fn a_burst_is_one_look_however_many_lines_tell_of_it() {
     let mut source = open(script.server(), &bounds);
     let (news, new) = round(&mut source, patiently());
     assert_eq!((news, new.len()), (WaitOutcome::NewMail, 100));
-    bounds.tether.wake();
+    bounds.canceller.wake();
     assert_eq!(
-        source.wait(patiently()).unwrap(),
+        source.wait_for_mail(patiently()).unwrap(),
         WaitOutcome::Woken,
         "nothing of it is left"
     );
@@ -582,8 +582,8 @@ fn a_flood_is_searched_for_and_not_listed_at_once() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &found])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::NewMail);
-    assert_eq!(source.look().unwrap().uid_next.get(), 5000);
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::NewMail);
+    assert_eq!(source.check_for_mail().unwrap().uid_next.get(), 5000);
 }
 
 #[test]
@@ -674,7 +674,7 @@ fn what_is_told_after_a_search_that_missed_it_is_not_lost() {
     let script = Script::play(vec![dialogue(&[&OPENED, &look])]);
     let mut source = open(script.server(), &bounds());
     let how = WaitOptions {
-        idles: false,
+        use_idle: false,
         ..by_polling()
     };
     assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![]));
@@ -701,7 +701,7 @@ fn answers_that_stand_with_the_wrong_command_are_read() {
     let script = Script::play(vec![dialogue(&[&OPENED, &look])]);
     let mut source = open(script.server(), &bounds());
     let how = WaitOptions {
-        idles: false,
+        use_idle: false,
         ..by_polling()
     };
     assert_eq!(round(&mut source, how), (WaitOutcome::Elapsed, vec![5]));
@@ -757,8 +757,8 @@ fn news_of_mail_that_is_not_there_has_the_folder_opened_anew() {
     let dialogue = [dialogue(&[&OPENED, &IDLE, &told, &nothing]), another].concat();
     let script = Script::play(vec![dialogue]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::NewMail);
-    assert_eq!(source.look().unwrap().uid_validity.get(), 8);
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::NewMail);
+    assert_eq!(source.check_for_mail().unwrap().uid_validity.get(), 8);
 }
 
 #[test]
@@ -805,8 +805,8 @@ fn a_call_ends_the_wait_and_leaves_the_idle_to_the_look() {
         "S: $tag OK",
     ];
     for begin in [&IDLE[..], &[]] {
-        let idles = !begin.is_empty();
-        let steps = if idles {
+        let use_idle = !begin.is_empty();
+        let steps = if use_idle {
             dialogue(&[&OPENED, begin, &["S: + idling"], &look])
         } else {
             dialogue(&[&OPENED, &look[2..]])
@@ -815,14 +815,14 @@ fn a_call_ends_the_wait_and_leaves_the_idle_to_the_look() {
         let bounds = bounds();
         let mut source = open(script.server(), &bounds);
         let caller = thread::spawn({
-            let tether = bounds.tether.clone();
+            let tether = bounds.canceller.clone();
             move || {
                 thread::sleep(Duration::from_millis(50));
                 tether.wake();
             }
         });
         let how = WaitOptions {
-            idles,
+            use_idle,
             ..patiently()
         };
         assert_eq!(round(&mut source, how), (WaitOutcome::Woken, vec![]));
@@ -838,13 +838,13 @@ fn a_limit_ends_the_wait_and_the_farewell() {
         &["S: + idling", "silence"],
     ])]);
     let mut bounds = bounds();
-    bounds.patience.prompt = LONG;
+    bounds.timeouts.idle_start = LONG;
     let mut source = open(script.server(), &bounds);
     bounds
-        .tether
-        .end_by(Instant::now() + Duration::from_millis(50));
+        .canceller
+        .cancel_at(Instant::now() + Duration::from_millis(50));
     let began = Instant::now();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
     source.logout();
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -877,12 +877,12 @@ fn a_session_that_idles_takes_commands_and_leave() {
     ])]);
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
-    bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
+    bounds.canceller.wake();
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
-    bounds.tether.wake();
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Woken);
+    bounds.canceller.wake();
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
     source.logout();
 }
 
@@ -901,10 +901,10 @@ fn a_folder_that_was_replaced_under_a_session_is_noticed() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &replaced])]);
     let mut bounds = bounds();
-    bounds.patience.idle = Duration::from_millis(50);
+    bounds.timeouts.idle_max = Duration::from_millis(50);
     let mut source = open(script.server(), &bounds);
-    assert_eq!(source.wait(patiently()).unwrap(), WaitOutcome::Elapsed);
-    let mailbox = source.look().unwrap();
+    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Elapsed);
+    let mailbox = source.check_for_mail().unwrap();
     let seen = (
         mailbox.uid_validity.get(),
         mailbox.uid_next.get(),
@@ -939,10 +939,10 @@ fn a_session_that_breaks_again_and_again_is_not_opened_each_time_at_once() {
     let breaks = dialogue(&[&OPENED, &IDLE, &news]);
     let script = Script::play(vec![breaks.clone(), breaks]);
     let mut source = open(script.server(), &bounds());
-    source.wait(patiently()).unwrap();
-    source.look().unwrap();
-    source.wait(patiently()).unwrap();
-    let error = source.look().unwrap_err().to_string();
+    source.wait_for_mail(patiently()).unwrap();
+    source.check_for_mail().unwrap();
+    source.wait_for_mail(patiently()).unwrap();
+    let error = source.check_for_mail().unwrap_err().to_string();
     assert!(error.contains("looking for new mail"), "{error}");
 }
 
@@ -972,15 +972,15 @@ fn a_password_that_lives_for_an_hour_is_read_anew() {
         folder: "INBOX".to_owned(),
     };
     let first = Secret::new("first".to_owned());
-    let (mut source, _) = ImapSource::open_with(&config, first, bounds()).unwrap();
-    source.look().unwrap();
+    let (mut source, _) = ImapSource::open_with_options(&config, first, bounds()).unwrap();
+    source.check_for_mail().unwrap();
 }
 
 #[test]
 fn a_farewell_to_nobody_does_not_take_long() {
     let script = Script::play(vec![dialogue(&[&OPENED, &["C: LOGOUT", "silence"]])]);
     let mut bounds = bounds();
-    bounds.patience.answer = LONG;
+    bounds.timeouts.response = LONG;
     let source = open(script.server(), &bounds);
     let begun = Instant::now();
     source.logout();

@@ -112,11 +112,11 @@ fn the_client_in_a_network_of_its_own() {
     let port = hear("port ").parse().unwrap();
     let tether = Canceller::new().unwrap();
     let bounds = ConnectionOptions {
-        patience: Timeouts {
+        timeouts: Timeouts {
             silence: Duration::from_secs(6),
             ..Timeouts::default()
         },
-        tether: tether.clone(),
+        canceller: tether.clone(),
         ..ConnectionOptions::default()
     };
     let password = Secret::new("secret".to_owned());
@@ -132,15 +132,15 @@ fn the_client_in_a_network_of_its_own() {
         password: Password::Given(password.clone()),
         folder: "INBOX".to_owned(),
     };
-    let (mut source, _) = ImapSource::open_with(&config, password, bounds).unwrap();
+    let (mut source, _) = ImapSource::open_with_options(&config, password, bounds).unwrap();
     let how = || WaitOptions {
-        idles: true,
+        use_idle: true,
         poll_interval: Duration::from_mins(1),
         until: Instant::now() + Duration::from_mins(1),
     };
     tether.wake();
     assert_eq!(
-        source.wait(how()).unwrap(),
+        source.wait_for_mail(how()).unwrap(),
         WaitOutcome::Woken,
         "it idles now"
     );
@@ -149,7 +149,7 @@ fn the_client_in_a_network_of_its_own() {
         "nsenter --net=/proc/{}/ns/net ip addr del 127.0.0.1/8 dev v1",
         server.id()
     ));
-    let ended = source.wait(how());
+    let ended = source.wait_for_mail(how());
     server.kill().unwrap();
     server.wait().unwrap();
     let error = ended.unwrap_err().to_string();

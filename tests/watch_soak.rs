@@ -42,18 +42,18 @@ fn the_program_at_a_quick_pace() {
     };
     let words = words.split('\n').map(Into::into);
     let pace = Timing {
-        calendar: Clock::running(TIMES, begun.parse().unwrap()),
-        patience: Timeouts {
+        clock: Clock::accelerated(TIMES, begun.parse().unwrap()),
+        timeouts: Timeouts {
             connect: Duration::from_secs(3),
-            answer: Duration::from_secs(1),
+            response: Duration::from_secs(1),
             command: Duration::from_secs(5),
             ..Timeouts::default()
         },
-        longest_wait: Duration::from_secs(2),
-        first_pause: Duration::from_millis(20),
-        longest_pause: Duration::from_millis(500),
-        warm: Duration::from_millis(1500),
-        good_session: Duration::from_millis(200),
+        max_wait: Duration::from_secs(2),
+        first_retry_delay: Duration::from_millis(20),
+        max_retry_delay: Duration::from_millis(500),
+        gmail_keep_open: Duration::from_millis(1500),
+        stable_session: Duration::from_millis(200),
     };
     let environment = Environment::of_this_process();
     let status = imap_to_gmail_sync::run_at(words, &environment, &pace);
@@ -106,7 +106,7 @@ impl Soak {
     }
 
     fn now(&self) -> DateTime<FixedOffset> {
-        Clock::running(TIMES, self.begun).now().fixed_offset()
+        Clock::accelerated(TIMES, self.begun).now().fixed_offset()
     }
 
     fn watching(&self) -> &Watching {

@@ -49,14 +49,14 @@ pub struct SyncArgs {
     /// Whether to stay and wait for more mail, and how.
     pub watch: Option<WatchOptions>,
     /// The options typed that have no effect without `--watch`.
-    pub ineffective: Vec<&'static str>,
+    pub ignored_options: Vec<&'static str>,
 }
 
 /// How to wait for more mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchOptions {
     /// Whether the server may tell (IDLE), where it offers to.
-    pub idles: bool,
+    pub use_idle: bool,
     /// Between looks, where it may not.
     pub poll_interval: Duration,
 }
@@ -85,16 +85,16 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, EarlyExit
     if words.first().is_some_and(|word| word == auth::NAME) {
         words.remove(0);
         let options: auth::RawAuthArgs = options(&[PROGRAM, auth::NAME], words)?;
-        return Ok(Command::Authorize(options.meant()?));
+        return Ok(Command::Authorize(options.validate()?));
     }
     let options: RawSyncArgs = options(&[PROGRAM], words)?;
-    Ok(Command::Run(options.meant()?))
+    Ok(Command::Run(options.validate()?))
 }
 
 /// Reads the options of a command, which is named as it is typed.
 fn options<T: FromArgs + ArgsInfo>(command: &[&str], words: Vec<String>) -> Result<T, EarlyExit> {
     let words = expand(words, T::get_args_info().flags)?;
-    let is_typed = |word| words.iter().any(|typed: &TypedOption| typed.word == word);
+    let is_typed = |name: &str| words.iter().any(|typed: &TypedOption| typed.name == name);
     // Whoever asks for help gets it, whatever else is typed.
     if is_typed("--help") {
         return Err(EarlyExit::Print(help::<T>(command)));
@@ -168,17 +168,17 @@ struct RawSyncArgs {
 
 impl RawSyncArgs {
     /// What the options mean together.
-    fn meant(self) -> Result<SyncArgs> {
+    fn validate(self) -> Result<SyncArgs> {
         let poll_interval = self.poll_interval()?;
         if self.watch && self.dry_run {
             return Err(usage("--dry-run and --watch exclude each other"));
         }
         Ok(SyncArgs {
             watch: self.watch.then(|| WatchOptions {
-                idles: !self.no_idle,
+                use_idle: !self.no_idle,
                 poll_interval: poll_interval.unwrap_or(POLL_INTERVAL),
             }),
-            ineffective: self.ineffective(),
+            ignored_options: self.ignored_options(),
             config: self
                 .config
                 .map(|file| path("--config", file))
@@ -205,7 +205,7 @@ impl RawSyncArgs {
     }
 
     /// The polling options without `--watch`: command lines of the Python original have them.
-    fn ineffective(&self) -> Vec<&'static str> {
+    fn ignored_options(&self) -> Vec<&'static str> {
         [
             ("--no-idle", self.no_idle),
             ("--poll-interval", self.poll_interval.is_some()),
@@ -236,13 +236,13 @@ fn log(target: &str) -> Result<LogTarget> {
 
 /// An option as argh wants it: in full, its value apart.
 struct TypedOption {
-    word: &'static str,
+    name: &'static str,
     value: Option<String>,
 }
 
 impl TypedOption {
     fn words(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.word).chain(self.value.as_deref())
+        std::iter::once(self.name).chain(self.value.as_deref())
     }
 }
 
@@ -277,15 +277,15 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
             }
             value => value,
         };
-        let word = flag.long;
+        let name = flag.long;
         if expanded
             .iter()
-            .any(|typed: &TypedOption| typed.word == word)
+            .any(|typed: &TypedOption| typed.name == name)
             && takes_value
         {
-            return Err(usage(format_args!("{word} is given twice")));
+            return Err(usage(format_args!("{name} is given twice")));
         }
-        expanded.push(TypedOption { word, value });
+        expanded.push(TypedOption { name, value });
     }
     Ok(expanded)
 }
@@ -372,7 +372,7 @@ mod tests {
             debug: false,
             log: LogTarget::Stdout,
             watch: None,
-            ineffective: Vec::new(),
+            ignored_options: Vec::new(),
         }
     }
 
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(
             read(&["--no-idle", "--config", "c.json", "--poll-interval", "30"]),
             Ok(SyncArgs {
-                ineffective: vec!["--no-idle", "--poll-interval"],
+                ignored_options: vec!["--no-idle", "--poll-interval"],
                 ..plain()
             })
         );
@@ -420,20 +420,20 @@ mod tests {
     fn watching_is_by_idle_and_else_each_minute_unless_told_otherwise() {
         let watch = |words: &[&str]| {
             let args = read(&[&["--config", "c.json", "--watch"], words].concat()).unwrap();
-            assert!(args.ineffective.is_empty());
+            assert!(args.ignored_options.is_empty());
             args.watch.unwrap()
         };
         assert_eq!(
             watch(&[]),
             WatchOptions {
-                idles: true,
+                use_idle: true,
                 poll_interval: Duration::from_mins(1)
             }
         );
         assert_eq!(
             watch(&["--no-idle", "--poll-interval=7"]),
             WatchOptions {
-                idles: false,
+                use_idle: false,
                 poll_interval: Duration::from_secs(7)
             }
         );

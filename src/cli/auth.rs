@@ -74,7 +74,7 @@ pub(crate) struct RawAuthArgs {
 
 impl RawAuthArgs {
     /// What the options mean together.
-    pub(crate) fn meant(self) -> Result<AuthArgs> {
+    pub(crate) fn validate(self) -> Result<AuthArgs> {
         let file = |option, file: Option<String>| file.map(|file| path(option, file)).transpose();
         Ok(AuthArgs {
             credentials: file("--credentials", self.credentials)?

@@ -26,7 +26,7 @@ impl Terminal {
     }
 
     /// Does something that writes lines, with the bar out of the way.
-    pub fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub fn suspend_bar<T>(&self, write: impl FnOnce() -> T) -> T {
         self.0.suspend(write)
     }
 }

@@ -30,7 +30,7 @@ impl<'a> PathResolver<'a> {
 
     /// Beside `config.json`, else in the current folder; one that is not there yet is to be made
     /// beside `config.json`.
-    pub(super) fn of_file(&self, name: &str) -> PathBuf {
+    pub(super) fn resolve(&self, name: &str) -> PathBuf {
         let beside = self.beside_config.join(name);
         if !is_there(&beside) && is_there(Path::new(name)) {
             return PathBuf::from(name);
@@ -38,13 +38,13 @@ impl<'a> PathResolver<'a> {
         beside
     }
 
-    /// Among systemd's credentials, else as [`of_file`](PathResolver::of_file).
-    pub(super) fn of_credential(&self, name: &str) -> PathBuf {
+    /// Among systemd's credentials, else as [`of_file`](PathResolver::resolve).
+    pub(super) fn resolve_credential(&self, name: &str) -> PathBuf {
         self.credentials
             .filter(|_| Path::new(name).is_relative())
             .map(|folder| folder.join(name))
             .filter(|file| is_there(file))
-            .unwrap_or_else(|| self.of_file(name))
+            .unwrap_or_else(|| self.resolve(name))
     }
 
     /// The command that makes the token file of this configuration anew, in the folder with

@@ -72,7 +72,7 @@ impl RawConfig {
     }
 
     /// Notes a mistake.
-    pub(super) fn note(&mut self, mistake: impl fmt::Display) -> MistakeNoted {
+    pub(super) fn add_mistake(&mut self, mistake: impl fmt::Display) -> MistakeNoted {
         self.mistakes.push(mistake.to_string());
         MistakeNoted
     }
@@ -83,27 +83,27 @@ impl RawConfig {
     }
 
     /// Whether the field is there, be it right or wrong.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(super) fn contains(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
     /// A text as it stands, not empty.
-    pub(super) fn raw(&mut self, name: &str) -> Validated<Option<String>> {
+    pub(super) fn string(&mut self, name: &str) -> Validated<Option<String>> {
         match self.fields.get(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.is_empty() => {
-                Err(self.note(format_args!("{name} must not be empty")))
+                Err(self.add_mistake(format_args!("{name} must not be empty")))
             }
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.wrong_sort(name, "a string")),
+            Some(_) => Err(self.add_type_mistake(name, "a string")),
         }
     }
 
     /// A text without control characters: a name or path of one line.
-    pub(super) fn text(&mut self, name: &str) -> Validated<Option<String>> {
-        match self.raw(name)? {
+    pub(super) fn line(&mut self, name: &str) -> Validated<Option<String>> {
+        match self.string(name)? {
             Some(text) if text.contains(char::is_control) => {
-                Err(self.note(format_args!("{name} must not hold control characters")))
+                Err(self.add_mistake(format_args!("{name} must not hold control characters")))
             }
             text => Ok(text),
         }
@@ -111,9 +111,9 @@ impl RawConfig {
 
     /// A text that must be given.
     pub(super) fn required(&mut self, name: &str) -> Validated<String> {
-        match self.text(name)? {
+        match self.line(name)? {
             Some(text) => Ok(text),
-            None => Err(self.note(format_args!("{name} is missing"))),
+            None => Err(self.add_mistake(format_args!("{name} is missing"))),
         }
     }
 
@@ -138,24 +138,24 @@ impl RawConfig {
             value => sort_of(value).to_owned(),
         };
         let (first, last) = (limits.start(), limits.end());
-        Err(self.note(format_args!(
+        Err(self.add_mistake(format_args!(
             "{name} must be a whole number from {first} to {last}, not {found}"
         )))
     }
 
     /// `true` or `false`.
-    pub(super) fn switch(&mut self, name: &str) -> Validated<Option<bool>> {
+    pub(super) fn boolean(&mut self, name: &str) -> Validated<Option<bool>> {
         match self.fields.get(name) {
             None => Ok(None),
             Some(Value::Bool(switch)) => Ok(Some(*switch)),
-            Some(_) => Err(self.wrong_sort(name, "true or false")),
+            Some(_) => Err(self.add_type_mistake(name, "true or false")),
         }
     }
 
     /// Notes of which sort a field must be and is: never its value, which may be a password.
-    fn wrong_sort(&mut self, name: &str, wanted: &str) -> MistakeNoted {
+    fn add_type_mistake(&mut self, name: &str, wanted: &str) -> MistakeNoted {
         let found = self.fields.get(name).map_or("missing", sort_of);
-        self.note(format_args!("{name} must be {wanted}, not {found}"))
+        self.add_mistake(format_args!("{name} must be {wanted}, not {found}"))
     }
 }
 

@@ -39,7 +39,7 @@ fn fields(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Confi
     let source = source(written, places);
     let target = target(written, places);
     let first_run_days = written.number("first_run_days", &(0..=MOST_DAYS));
-    let copy_flags = written.switch("copy_flags");
+    let copy_flags = written.boolean("copy_flags");
     let daily_upload_limit = daily_upload_limit(written);
     Ok(Config {
         source: source?,
@@ -60,7 +60,7 @@ fn source(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Sourc
     let port = port(written, "source_port");
     let tls = source_tls(written, host.as_deref().ok());
     let ca_file = file(written, "source_ca_file", places);
-    let tls_name = written.text("source_tls_name");
+    let tls_name = written.line("source_tls_name");
     let folder = folder(written, "source_folder");
     let (host, tls) = (host?, tls?);
     let usual_port = if tls == TlsMode::Implicit {
@@ -85,7 +85,7 @@ fn source(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Sourc
 fn target(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<TargetConfig> {
     let user = written.required("target_user");
     let token_file = written.required("target_token_file");
-    let host = written.text("target_server");
+    let host = written.line("target_server");
     let host = host.map(|host| host.unwrap_or_else(|| GMAIL.to_owned()));
     let host = host.and_then(|host| host_alone(written, "target_server", host));
     let port = port(written, "target_port");
@@ -102,7 +102,7 @@ fn target(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Targe
             host,
         },
         user: user?,
-        token_file: places.of_file(&token_file?),
+        token_file: places.resolve(&token_file?),
         folder: folder?,
         connections: connections?.unwrap_or(USUAL_CONNECTIONS),
         auth_command: String::new(),
@@ -114,24 +114,25 @@ fn password(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Pas
     let fields = ["source_pass", "source_pass_command", "source_pass_file"];
     let given: Vec<&str> = fields
         .into_iter()
-        .filter(|name| written.has(name))
+        .filter(|name| written.contains(name))
         .collect();
     match given.as_slice() {
-        [] => Err(written
-            .note("source_pass is missing (or one of source_pass_command and source_pass_file)")),
+        [] => Err(written.add_mistake(
+            "source_pass is missing (or one of source_pass_command and source_pass_file)",
+        )),
         ["source_pass"] => {
-            let password = written.raw("source_pass")?.unwrap_or_default();
+            let password = written.string("source_pass")?.unwrap_or_default();
             Ok(Password::Given(Secret::new(password)))
         }
         ["source_pass_command"] => {
-            let command = written.raw("source_pass_command")?.unwrap_or_default();
+            let command = written.string("source_pass_command")?.unwrap_or_default();
             Ok(Password::Command(Secret::new(command)))
         }
         ["source_pass_file"] => {
-            let name = written.text("source_pass_file")?.unwrap_or_default();
-            Ok(Password::File(places.of_credential(&name)))
+            let name = written.line("source_pass_file")?.unwrap_or_default();
+            Ok(Password::File(places.resolve_credential(&name)))
         }
-        several => Err(written.note(format_args!(
+        several => Err(written.add_mistake(format_args!(
             "{} exclude each other, give one",
             several.join(" and ")
         ))),
@@ -139,15 +140,15 @@ fn password(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Pas
 }
 
 fn source_tls(written: &mut RawConfig, host: Option<&str>) -> Validated<TlsMode> {
-    match written.text("source_tls")?.as_deref() {
+    match written.line("source_tls")?.as_deref() {
         None | Some("implicit") => Ok(TlsMode::Implicit),
         Some("starttls") => Ok(TlsMode::StartTls),
         Some("none") if host.is_none_or(is_loopback) => Ok(TlsMode::None),
-        Some("none") => Err(written.note(
+        Some("none") => Err(written.add_mistake(
             "source_tls \"none\" is for a source_server on this machine only (localhost, 127.0.0.1)",
         )),
         Some(_) => {
-            Err(written.note("source_tls must be \"implicit\", \"starttls\" or \"none\""))
+            Err(written.add_mistake("source_tls must be \"implicit\", \"starttls\" or \"none\""))
         }
     }
 }
@@ -161,14 +162,14 @@ fn file(
     name: &str,
     places: &PathResolver<'_>,
 ) -> Validated<Option<PathBuf>> {
-    let file = written.text(name)?;
-    Ok(file.map(|file| places.of_file(&file)))
+    let file = written.line(name)?;
+    Ok(file.map(|file| places.resolve(&file)))
 }
 
 /// The inbox has one name in any case (RFC 3501 5.1), and so it has one account in the state.
 fn folder(written: &mut RawConfig, name: &str) -> Validated<String> {
     const INBOX: &str = "INBOX";
-    let folder = written.text(name)?.unwrap_or_else(|| INBOX.to_owned());
+    let folder = written.line(name)?.unwrap_or_else(|| INBOX.to_owned());
     Ok(if folder.eq_ignore_ascii_case(INBOX) {
         INBOX.to_owned()
     } else {
@@ -178,7 +179,7 @@ fn folder(written: &mut RawConfig, name: &str) -> Validated<String> {
 
 fn daily_upload_limit(written: &mut RawConfig) -> Validated<Option<u64>> {
     const NAME: &str = "daily_upload_limit";
-    let Some(text) = written.text(NAME)? else {
+    let Some(text) = written.line(NAME)? else {
         return Ok(Some(USUAL_DAILY_LIMIT));
     };
     if text == "none" {
@@ -186,7 +187,7 @@ fn daily_upload_limit(written: &mut RawConfig) -> Validated<Option<u64>> {
     }
     match text.parse().map(Size::octets) {
         Ok(octets) if octets > 0 => Ok(Some(octets)),
-        _ => Err(written.note(format_args!(
+        _ => Err(written.add_mistake(format_args!(
             "{NAME} must be a size, such as \"400M\", or \"none\""
         ))),
     }
@@ -203,7 +204,7 @@ fn host_alone(written: &mut RawConfig, name: &str, host: String) -> Validated<St
     let is_strange = |character: char| character.is_whitespace() || "/@[]".contains(character);
     if host.contains(is_strange) || (host.contains(':') && !is_ipv6(&host)) {
         let port = name.replace("server", "port");
-        return Err(written.note(format_args!(
+        return Err(written.add_mistake(format_args!(
             "{name} must be a host name or an address alone (the port is {port})"
         )));
     }
@@ -573,24 +574,24 @@ mod tests {
         };
         let config = folder.path().join("config.json");
         let places = PathResolver::new(&config, &environment);
-        assert_eq!(places.of_file("here.pem"), folder.path().join("here.pem"));
-        assert_eq!(places.of_file("new.json"), folder.path().join("new.json"));
-        assert_eq!(places.of_file("/a/b"), Path::new("/a/b"));
+        assert_eq!(places.resolve("here.pem"), folder.path().join("here.pem"));
+        assert_eq!(places.resolve("new.json"), folder.path().join("new.json"));
+        assert_eq!(places.resolve("/a/b"), Path::new("/a/b"));
         // Tests run in the package's folder.
-        assert_eq!(places.of_file("Cargo.toml"), Path::new("Cargo.toml"));
+        assert_eq!(places.resolve("Cargo.toml"), Path::new("Cargo.toml"));
         assert_eq!(
-            places.of_credential("both"),
+            places.resolve_credential("both"),
             credentials.path().join("both")
         );
         assert_eq!(
-            places.of_credential("there"),
+            places.resolve_credential("there"),
             credentials.path().join("there")
         );
         assert_eq!(
-            places.of_credential("here.pem"),
+            places.resolve_credential("here.pem"),
             folder.path().join("here.pem")
         );
-        assert_eq!(places.of_credential("/a/b"), Path::new("/a/b"));
+        assert_eq!(places.resolve_credential("/a/b"), Path::new("/a/b"));
     }
 
     #[test]

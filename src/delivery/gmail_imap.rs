@@ -36,18 +36,18 @@ const MESSAGES_A_LANE: usize = 10;
 pub struct GmailTarget {
     account: Arc<GmailAccount>,
     lookup: Option<Lookup>,
-    lanes: AppendPool,
+    append_pool: AppendPool,
     /// How many messages this pass will bring, as far as is known.
     backlog: usize,
     submitted: usize,
     /// Asked once a pass: what is appended later has at least the UID that was next then.
-    terms: Option<TargetStatus>,
+    status: Option<TargetStatus>,
     /// What it holds of the time that a long pass is about, once that is known.
-    listing: MailIndex,
+    index: MailIndex,
     /// The search for what is to be listed before the next question.
-    to_list: Option<String>,
+    index_search: Option<String>,
     /// A pass has one listing.
-    is_listed: bool,
+    is_indexed: bool,
 }
 
 impl GmailTarget {
@@ -56,35 +56,35 @@ impl GmailTarget {
     pub fn new(settings: GmailTargetOptions) -> GmailTarget {
         let account = Arc::new(GmailAccount::new(settings));
         GmailTarget {
-            lanes: AppendPool::new(Arc::clone(&account)),
+            append_pool: AppendPool::new(Arc::clone(&account)),
             account,
             lookup: None,
             backlog: 0,
             submitted: 0,
-            terms: None,
-            listing: MailIndex::default(),
-            to_list: None,
-            is_listed: false,
+            status: None,
+            index: MailIndex::default(),
+            index_search: None,
+            is_indexed: false,
         }
     }
 
     /// Begins another pass: what was seen of Gmail in the one before counts no longer. Messages to
     /// be expected share enough connections from the beginning; without such a hint, connections
     /// are added as messages come.
-    pub fn begin_pass(&mut self, backlog: usize) {
+    pub fn start_pass(&mut self, backlog: usize) {
         self.backlog = backlog;
         self.submitted = 0;
-        self.terms = None;
-        self.listing = MailIndex::default();
-        self.to_list = None;
-        self.is_listed = false;
-        self.lookup = self.lookup.take().and_then(Lookup::for_another_pass);
+        self.status = None;
+        self.index = MailIndex::default();
+        self.index_search = None;
+        self.is_indexed = false;
+        self.lookup = self.lookup.take().and_then(Lookup::reuse_for_next_pass);
     }
 
     /// Ends a pass that came to its end: of the connections, one for appending and the one for
     /// looking up stay, for messages that come soon.
     pub fn end_pass(&mut self) {
-        self.lanes.narrow(1);
+        self.append_pool.shrink_to(1);
     }
 
     /// Says whether Gmail can be asked without renewing the token.
@@ -97,7 +97,7 @@ impl GmailTarget {
 
     /// Takes leave of the server; the next question connects anew.
     pub fn close(&mut self) {
-        self.lanes.close();
+        self.append_pool.close();
         if let Some(lookup) = self.lookup.take() {
             lookup.close();
         }
@@ -105,14 +105,14 @@ impl GmailTarget {
 
     /// Asks on the lookup connection, which is opened if need be; and once more on a new one if it
     /// breaks, for servers end quiet connections.
-    fn look<T>(
+    fn with_lookup<T>(
         &mut self,
         ask: impl Fn(&mut Lookup, &GmailAccount) -> Result<T, LookupError>,
     ) -> Result<T> {
         let mut is_second_try = false;
         loop {
             let mut lookup = match self.lookup.take() {
-                Some(lookup) if self.is_alive(&lookup) => lookup,
+                Some(lookup) if self.can_be_reused(&lookup) => lookup,
                 _ => Lookup::open(&self.account)?,
             };
             match ask(&mut lookup, &self.account) {
@@ -137,39 +137,39 @@ impl GmailTarget {
     }
 
     /// Lists what a long pass may be about, before its first question.
-    fn list(&mut self) -> Result<()> {
-        if let Some(program) = self.to_list.take() {
-            self.is_listed = true;
-            self.listing = self.look(|lookup, account| lookup.list(&program, account))?;
+    fn build_index(&mut self) -> Result<()> {
+        if let Some(program) = self.index_search.take() {
+            self.is_indexed = true;
+            self.index = self.with_lookup(|lookup, account| lookup.index(&program, account))?;
         }
         Ok(())
     }
 
-    fn is_alive(&self, lookup: &Lookup) -> bool {
-        lookup.is_usable() && !self.account.has_outlived(lookup.logged_in())
+    fn can_be_reused(&self, lookup: &Lookup) -> bool {
+        lookup.is_usable() && !self.account.expires_soon(lookup.logged_in())
     }
 }
 
 impl Target for GmailTarget {
-    fn terms(&mut self) -> Result<TargetStatus> {
-        if let Some(terms) = self.terms {
+    fn status(&mut self) -> Result<TargetStatus> {
+        if let Some(terms) = self.status {
             return Ok(terms);
         }
-        let terms = self.look(Lookup::terms)?;
-        self.terms = Some(terms);
+        let terms = self.with_lookup(Lookup::status)?;
+        self.status = Some(terms);
         Ok(terms)
     }
 
-    fn expects(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
+    fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
         self.backlog = self.backlog.max(backlog);
-        if !self.is_listed && self.to_list.is_none() {
-            self.to_list = mail_index::program(backlog, oldest);
+        if !self.is_indexed && self.index_search.is_none() {
+            self.index_search = mail_index::program(backlog, oldest);
         }
     }
 
     fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
-        self.list()?;
-        let is_there: Vec<bool> = questions.iter().map(|it| self.listing.proves(it)).collect();
+        self.build_index()?;
+        let is_there: Vec<bool> = questions.iter().map(|it| self.index.contains(it)).collect();
         let open: Vec<LookupQuery> = questions
             .iter()
             .zip(&is_there)
@@ -179,7 +179,7 @@ impl Target for GmailTarget {
         let mut answers = if open.is_empty() {
             Vec::new().into_iter()
         } else {
-            self.look(|lookup, account| lookup.holds(&open, account))?
+            self.with_lookup(|lookup, account| lookup.holds(&open, account))?
                 .into_iter()
         };
         let answer = |is_there| {
@@ -194,17 +194,17 @@ impl Target for GmailTarget {
 
     fn submit(&mut self, message: Message) -> Result<()> {
         let wanted = self.backlog.max(self.submitted) / MESSAGES_A_LANE;
-        self.lanes.submit(message, wanted)?;
+        self.append_pool.submit(message, wanted)?;
         self.submitted += 1;
         Ok(())
     }
 
     fn settled(&mut self) -> Option<(Uid, Outcome)> {
-        self.lanes.settled()
+        self.append_pool.settled()
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.lanes.finish()
+        self.append_pool.finish()
     }
 }
 

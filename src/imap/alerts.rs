@@ -16,17 +16,17 @@ pub struct AlertLog(Arc<Mutex<LoggedAlerts>>);
 
 #[derive(Debug, Default)]
 struct LoggedAlerts {
-    since: Option<Instant>,
+    window_start: Option<Instant>,
     alerts: HashSet<(String, Vec<u8>)>,
 }
 
 impl AlertLog {
     /// Says whether to tell of an alert of the server at this place, and counts it as told.
-    pub(crate) fn is_news(&self, place: &str, line: &[u8], now: Instant) -> bool {
+    pub(crate) fn should_log(&self, place: &str, line: &[u8], now: Instant) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |since: Instant| now.saturating_duration_since(since) >= AGAIN;
-        if told.since.is_none_or(is_old) {
-            told.since = Some(now);
+        if told.window_start.is_none_or(is_old) {
+            told.window_start = Some(now);
             told.alerts.clear();
         }
         told.alerts.len() < MOST && told.alerts.insert((place.to_owned(), line.to_vec()))
@@ -41,15 +41,15 @@ mod tests {
     fn an_alert_is_told_once_an_hour_and_a_flood_is_not() {
         let alerts = AlertLog::default();
         let now = Instant::now();
-        assert!(alerts.is_news("a", b"full", now));
+        assert!(alerts.should_log("a", b"full", now));
         assert!(
-            !alerts.clone().is_news("a", b"full", now),
+            !alerts.clone().should_log("a", b"full", now),
             "another session"
         );
-        assert!(alerts.is_news("b", b"full", now), "another server");
-        assert!(alerts.is_news("a", b"full", now + AGAIN));
-        let told =
-            (0..1000u32).filter(|number| alerts.is_news("a", &number.to_be_bytes(), now + AGAIN));
+        assert!(alerts.should_log("b", b"full", now), "another server");
+        assert!(alerts.should_log("a", b"full", now + AGAIN));
+        let told = (0..1000u32)
+            .filter(|number| alerts.should_log("a", &number.to_be_bytes(), now + AGAIN));
         assert_eq!(told.count(), MOST - 1);
     }
 }

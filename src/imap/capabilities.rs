@@ -8,12 +8,12 @@ pub struct Capabilities(Vec<String>);
 
 impl Capabilities {
     /// What the server told of late, asked or unasked.
-    pub(crate) fn told(witness: &Transcript) -> Option<Capabilities> {
+    pub(crate) fn from_transcript(witness: &Transcript) -> Option<Capabilities> {
         let words = witness.capabilities()?;
-        Some(Capabilities::of_words(&words))
+        Some(Capabilities::parse(&words))
     }
 
-    fn of_words(words: &str) -> Capabilities {
+    fn parse(words: &str) -> Capabilities {
         Capabilities(words.split(' ').map(str::to_ascii_uppercase).collect())
     }
 

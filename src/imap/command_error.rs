@@ -24,7 +24,7 @@ pub enum CommandError {
 impl CommandError {
     /// What the server said; nothing if the connection was lost.
     #[must_use]
-    pub fn reply(&self) -> Option<&ResponseText> {
+    pub fn response_text(&self) -> Option<&ResponseText> {
         match self {
             CommandError::No(reply) | CommandError::Bad(reply) | CommandError::Bye(reply) => {
                 Some(reply)
@@ -58,7 +58,7 @@ pub enum OpenError {
     Unreachable(Error),
     /// The log-in failed.
     Login {
-        /// How; [`CommandError::concerns_credentials`] says whether a person must act.
+        /// How; [`CommandError::rejects_credentials`] says whether a person must act.
         failure: CommandError,
         /// The same, for a person.
         error: Error,
@@ -90,8 +90,8 @@ impl From<CommandError> for ExamineError {
 
 /// The library's error, read together with what the server said last: the library loses reasons
 /// and codes.
-pub(crate) fn command_error(error: imap::Error, witness: &Transcript) -> CommandError {
-    let last = wire::status(&witness.last_line());
+pub(crate) fn command_error(error: imap::Error, transcript: &Transcript) -> CommandError {
+    let last = wire::status(&transcript.last_line());
     match (error, last) {
         (imap::Error::No(_) | imap::Error::Append, Some((StatusCondition::No, reply))) => {
             CommandError::No(reply)
@@ -99,28 +99,28 @@ pub(crate) fn command_error(error: imap::Error, witness: &Transcript) -> Command
         (imap::Error::Bad(_) | imap::Error::Append, Some((StatusCondition::Bad, reply))) => {
             CommandError::Bad(reply)
         }
-        (error, _) => match witness.bye() {
-            Some(text) => CommandError::Bye(ResponseText::of_text(&text)),
-            None => CommandError::ConnectionLost(describe(&error, witness)),
+        (error, _) => match transcript.bye() {
+            Some(text) => CommandError::Bye(ResponseText::parse(&text)),
+            None => CommandError::ConnectionLost(describe(&error, transcript)),
         },
     }
 }
 
-fn describe(error: &imap::Error, witness: &Transcript) -> String {
+fn describe(error: &imap::Error, transcript: &Transcript) -> String {
     match error {
         imap::Error::Io(error) => describe_io_error(error),
         imap::Error::ConnectionLost => "it closed the connection".to_owned(),
         imap::Error::Validate(error) => error.to_string(),
         _ => format!(
             "it sent what is no IMAP: {:?}",
-            Untrusted::new(&witness.last_line())
+            Untrusted::new(&transcript.last_line())
         ),
     }
 }
 
 pub(crate) fn log_in_error(place: &str, login: &Login, failure: &CommandError) -> Error {
     let doing = format!("logging in as {}", Untrusted::new(login.user()));
-    let kind = if failure.concerns_credentials() {
+    let kind = if failure.rejects_credentials() {
         ErrorKind::Rejected
     } else {
         ErrorKind::Unavailable

@@ -1,7 +1,7 @@
 //! A connection to an IMAP server: octets, deadlines and last words.
 //!
 //! It opens TCP and TLS, lets nothing wait for ever and nothing grow without bound, and hands what
-//! the server says to the IMAP library line by line, made safe for its parser (`gate`). It knows
+//! the server says to the IMAP library line by line, made safe for its parser (`sanitizer`). It knows
 //! where lines and literals are, but not what they mean.
 
 use std::io::{self, Read, Write};
@@ -39,7 +39,7 @@ pub struct Timeouts {
     /// For each address of a server to accept the connection.
     pub connect: Duration,
     /// For a line of a response, for the next part of a literal, for the peer to take what we send.
-    pub answer: Duration,
+    pub response: Duration,
     /// For a command as a whole, however often the server says that it is still busy; as much
     /// again as `answer` for each part of a long response.
     pub command: Duration,
@@ -47,21 +47,21 @@ pub struct Timeouts {
     /// IDLE; asked for by TCP keep-alive from half of it on.
     pub silence: Duration,
     /// For the server to take an IDLE up, and to end it when it is told to.
-    pub prompt: Duration,
+    pub idle_start: Duration,
     /// The longest IDLE. Servers may end one after 30 minutes (RFC 2177), routers forget a quiet
     /// connection earlier, and a server may forget to tell of new mail: each is followed by a look.
-    pub idle: Duration,
+    pub idle_max: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Timeouts {
             connect: Duration::from_secs(20),
-            answer: Duration::from_mins(1),
+            response: Duration::from_mins(1),
             command: Duration::from_mins(10),
             silence: Duration::from_mins(2),
-            prompt: Duration::from_secs(15),
-            idle: Duration::from_mins(9),
+            idle_start: Duration::from_secs(15),
+            idle_max: Duration::from_mins(9),
         }
     }
 }
@@ -70,17 +70,17 @@ impl Default for Timeouts {
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionOptions {
     /// How long to wait for what.
-    pub patience: Timeouts,
+    pub timeouts: Timeouts,
     /// What ends waits before their time.
-    pub tether: Canceller,
+    pub canceller: Canceller,
     /// What servers may have told to a person.
-    pub alerts: AlertLog,
+    pub alert_log: AlertLog,
 }
 
 impl From<Timeouts> for ConnectionOptions {
-    fn from(patience: Timeouts) -> ConnectionOptions {
+    fn from(timeouts: Timeouts) -> ConnectionOptions {
         ConnectionOptions {
-            patience,
+            timeouts,
             ..ConnectionOptions::default()
         }
     }
@@ -89,25 +89,25 @@ impl From<Timeouts> for ConnectionOptions {
 /// A stream to a server, opened and, as configured, encrypted.
 pub struct Connection {
     stream: Transport,
-    patience: Timeouts,
-    witness: Transcript,
-    gate: Sanitizer,
+    timeouts: Timeouts,
+    transcript: Transcript,
+    sanitizer: Sanitizer,
     /// Read from the stream and not looked at yet; `taken` octets of it are used up.
     incoming: Vec<u8>,
-    taken: usize,
+    incoming_used: usize,
     /// Made safe and not yet handed on; `given` octets of it are.
     ready: Vec<u8>,
-    given: usize,
+    ready_used: usize,
     /// Lines that came while a `+` was awaited: they are handed on after it.
     held_back: Vec<u8>,
     /// What is left of a literal, and whether it goes nowhere.
-    literal: u64,
-    skips_literal: bool,
+    literal_left: u64,
+    skip_literal: bool,
     /// Octets received since the last command, and when they must have ended.
-    response: u64,
-    command_begun: Instant,
+    response_octets: u64,
+    command_started: Instant,
     /// When the next responses must have come, if that is earlier than by the rules.
-    due: Option<Instant>,
+    response_deadline: Option<Instant>,
     greeting_is_read: bool,
 }
 
@@ -125,7 +125,7 @@ impl Connection {
     pub fn open(server: &Server, trust: &Trust, bounds: &ConnectionOptions) -> Result<Connection> {
         let place = place(server);
         let socket = TcpSocket::connect(server, &place, bounds)?;
-        let mut connection = Connection::over(socket, &place, bounds);
+        let mut connection = Connection::from_socket(socket, &place, bounds);
         if server.tls == TlsMode::StartTls {
             connection.start_tls(&place)?;
         }
@@ -137,8 +137,8 @@ impl Connection {
 
     /// A view into what is said, for after the stream has been handed over.
     #[must_use]
-    pub fn witness(&self) -> Transcript {
-        self.witness.clone()
+    pub fn transcript(&self) -> Transcript {
+        self.transcript.clone()
     }
 
     /// Says whether the server's greeting came already, in the clear before STARTTLS.
@@ -148,65 +148,66 @@ impl Connection {
     }
 
     /// Makes reads end by this moment at the latest; `None`: as those of ordinary commands end.
-    pub fn answer_by(&mut self, due: Option<Instant>) {
-        self.due = due;
+    pub fn set_response_deadline(&mut self, due: Option<Instant>) {
+        self.response_deadline = due;
     }
 
     /// Makes the server answer sooner than it must, from now on.
-    pub fn hurry(&mut self, answer: Duration) {
-        self.patience.answer = self.patience.answer.min(answer);
-        self.patience.command = self.patience.command.min(answer);
+    pub fn shorten_timeouts(&mut self, answer: Duration) {
+        self.timeouts.response = self.timeouts.response.min(answer);
+        self.timeouts.command = self.timeouts.command.min(answer);
     }
 
-    fn over(socket: TcpSocket, place: &str, bounds: &ConnectionOptions) -> Connection {
+    fn from_socket(socket: TcpSocket, place: &str, bounds: &ConnectionOptions) -> Connection {
         Connection {
             stream: Transport::Plain(socket),
-            patience: bounds.patience,
-            witness: Transcript::new(place, bounds.alerts.clone()),
-            gate: Sanitizer::default(),
+            timeouts: bounds.timeouts,
+            transcript: Transcript::new(place, bounds.alert_log.clone()),
+            sanitizer: Sanitizer::default(),
             incoming: Vec::new(),
-            taken: 0,
+            incoming_used: 0,
             ready: Vec::new(),
-            given: 0,
+            ready_used: 0,
             held_back: Vec::new(),
-            literal: 0,
-            skips_literal: false,
-            response: 0,
-            command_begun: Instant::now(),
-            due: None,
+            literal_left: 0,
+            skip_literal: false,
+            response_octets: 0,
+            command_started: Instant::now(),
+            response_deadline: None,
             greeting_is_read: false,
         }
     }
 
     /// The moment by which the next piece must be there.
     fn next_deadline(&self) -> Instant {
-        let parts = u32::try_from(self.response / PROGRESS).unwrap_or(u32::MAX);
-        let earned = self.patience.answer.saturating_mul(parts);
-        let limit = self.patience.command.saturating_add(earned);
-        let ordinary = (self.command_begun + limit).min(Instant::now() + self.patience.answer);
-        self.due.map_or(ordinary, |due| due.min(ordinary))
+        let parts = u32::try_from(self.response_octets / PROGRESS).unwrap_or(u32::MAX);
+        let earned = self.timeouts.response.saturating_mul(parts);
+        let limit = self.timeouts.command.saturating_add(earned);
+        let ordinary = (self.command_started + limit).min(Instant::now() + self.timeouts.response);
+        self.response_deadline
+            .map_or(ordinary, |due| due.min(ordinary))
     }
 
     /// Reads the next line, or a piece of a literal, into `ready`; it may stay empty.
     fn receive(&mut self) -> io::Result<()> {
         self.ready.clear();
-        self.given = 0;
-        if self.literal > 0 {
+        self.ready_used = 0;
+        if self.literal_left > 0 {
             return self.receive_literal();
         }
         let line = self.read_line()?;
-        self.witness_line(&line)
+        self.process_line(&line)
     }
 
-    fn witness_line(&mut self, line: &[u8]) -> io::Result<()> {
-        let awaits_continuation = self.witness.awaited() == Awaiting::Continuation;
-        self.witness.received(line);
+    fn process_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let awaits_continuation = self.transcript.awaiting() == Awaiting::Continuation;
+        self.transcript.received(line);
         let mut admitted = self
-            .gate
-            .admit(line)
+            .sanitizer
+            .sanitize(line)
             .map_err(|nonsense| io::Error::new(io::ErrorKind::InvalidData, nonsense.describe()))?;
-        self.literal = admitted.literal;
-        self.skips_literal = admitted.skip_literal;
+        self.literal_left = admitted.literal;
+        self.skip_literal = admitted.skip_literal;
         if awaits_continuation && line.starts_with(b"*") {
             // The library takes the first line after a literal's announcement for the answer to it,
             // and waits for ever if it was something else.
@@ -222,19 +223,19 @@ impl Connection {
     }
 
     fn receive_literal(&mut self) -> io::Result<()> {
-        if self.taken == self.incoming.len() {
+        if self.incoming_used == self.incoming.len() {
             self.fill(self.next_deadline())?;
         }
-        let unread = self.incoming.get(self.taken..).unwrap_or_default();
+        let unread = self.incoming.get(self.incoming_used..).unwrap_or_default();
         let length = unread
             .len()
-            .min(usize::try_from(self.literal).unwrap_or(usize::MAX));
-        if !self.skips_literal {
+            .min(usize::try_from(self.literal_left).unwrap_or(usize::MAX));
+        if !self.skip_literal {
             self.ready
                 .extend_from_slice(unread.get(..length).unwrap_or_default());
         }
-        self.taken += length;
-        self.literal -= length as u64;
+        self.incoming_used += length;
+        self.literal_left -= length as u64;
         Ok(())
     }
 
@@ -242,13 +243,13 @@ impl Connection {
     fn read_line(&mut self) -> io::Result<Vec<u8>> {
         let mut deadline = self.next_deadline();
         let mut searched = 0;
-        let mut earned = self.response + PROGRESS;
+        let mut earned = self.response_octets + PROGRESS;
         loop {
-            let unread = self.incoming.get(self.taken..).unwrap_or_default();
+            let unread = self.incoming.get(self.incoming_used..).unwrap_or_default();
             let fresh = unread.get(searched..).unwrap_or_default();
             if let Some(end) = fresh.iter().position(|octet| *octet == b'\n') {
                 let line = unread.get(..=searched + end).unwrap_or_default().to_vec();
-                self.taken += line.len();
+                self.incoming_used += line.len();
                 return Ok(line);
             }
             searched = unread.len();
@@ -258,9 +259,9 @@ impl Connection {
                     "it sent a line that has no end",
                 ));
             }
-            if self.response >= earned {
+            if self.response_octets >= earned {
                 deadline = self.next_deadline();
-                earned = self.response + PROGRESS;
+                earned = self.response_octets + PROGRESS;
             }
             self.fill(deadline)?;
         }
@@ -269,13 +270,13 @@ impl Connection {
     /// Reads more from the stream.
     fn fill(&mut self, deadline: Instant) -> io::Result<()> {
         self.stream.socket().set_deadline(deadline);
-        self.take_in()
+        self.read_from_transport()
     }
 
-    fn take_in(&mut self) -> io::Result<()> {
-        if self.taken > 0 {
-            self.incoming.drain(..self.taken);
-            self.taken = 0;
+    fn read_from_transport(&mut self) -> io::Result<()> {
+        if self.incoming_used > 0 {
+            self.incoming.drain(..self.incoming_used);
+            self.incoming_used = 0;
         }
         let mut piece = [0; PIECE];
         let length = match &mut self.stream {
@@ -287,8 +288,8 @@ impl Connection {
         }
         self.incoming
             .extend_from_slice(piece.get(..length).unwrap_or_default());
-        self.response += length as u64;
-        if self.response > self.witness.allowance() {
+        self.response_octets += length as u64;
+        if self.response_octets > self.transcript.allowance() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "it sent more than was asked for",
@@ -309,15 +310,15 @@ impl Transport {
 
 impl Read for Connection {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.given == self.ready.len() {
+        while self.ready_used == self.ready.len() {
             self.receive()?;
         }
-        let ready = self.ready.get(self.given..).unwrap_or_default();
+        let ready = self.ready.get(self.ready_used..).unwrap_or_default();
         let length = ready.len().min(into.len());
         if let (Some(to), Some(from)) = (into.get_mut(..length), ready.get(..length)) {
             to.copy_from_slice(from);
         }
-        self.given += length;
+        self.ready_used += length;
         Ok(length)
     }
 }
@@ -325,21 +326,21 @@ impl Read for Connection {
 impl Write for Connection {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let piece = octets.get(..PIECE).unwrap_or(octets);
-        self.response = 0;
-        self.command_begun = Instant::now();
+        self.response_octets = 0;
+        self.command_started = Instant::now();
         self.stream
             .socket()
-            .set_deadline(Instant::now() + self.patience.answer);
+            .set_deadline(Instant::now() + self.timeouts.response);
         match &mut self.stream {
             Transport::Plain(socket) => {
                 let length = socket.write(piece)?;
-                self.witness.sent(piece.get(..length).unwrap_or(piece));
+                self.transcript.sent(piece.get(..length).unwrap_or(piece));
                 Ok(length)
             }
             Transport::Tls(stream) => {
                 let length = stream.write(piece)?;
                 // They may be on the wire from here on, whatever becomes of the rest.
-                self.witness.sent(piece.get(..length).unwrap_or(piece));
+                self.transcript.sent(piece.get(..length).unwrap_or(piece));
                 stream.flush()?;
                 Ok(length)
             }

@@ -18,7 +18,7 @@ const LONGEST_BURST: u32 = 1_000;
 #[derive(Debug)]
 pub(crate) struct ActiveIdle {
     pub(crate) tag: String,
-    began: Instant,
+    started: Instant,
 }
 
 /// What came of asking for an IDLE.
@@ -51,19 +51,19 @@ impl Session {
     /// # Errors
     /// Asking for its capabilities failed.
     pub fn offers_idle(&mut self) -> Result<bool, CommandError> {
-        Ok(!self.refuses_idle && self.capabilities()?.has("IDLE"))
+        Ok(!self.idle_unsupported && self.capabilities()?.has("IDLE"))
     }
 
     /// Says whether an IDLE is on.
     #[must_use]
     pub fn is_idling(&self) -> bool {
-        self.idling.is_some()
+        self.active_idle.is_some()
     }
 
     /// Says whether the server told of new messages since the last look.
     #[must_use]
-    pub fn has_news(&self) -> bool {
-        self.witness.view().fresh > 0
+    pub fn has_new_mail(&self) -> bool {
+        self.transcript.mailbox_status().new_messages > 0
     }
 
     /// Asks for an IDLE. A NOOP before it makes the server tell what came since the last command:
@@ -71,45 +71,47 @@ impl Session {
     ///
     /// # Errors
     /// The connection broke.
-    pub fn begin_idle(&mut self) -> Result<IdleStart, CommandError> {
-        if self.swallows_commands {
+    pub fn start_idle(&mut self) -> Result<IdleStart, CommandError> {
+        if self.loses_pipelined_commands {
             self.command("NOOP")?;
         }
-        self.begin()?;
-        let noop = if self.swallows_commands {
+        self.start_command()?;
+        let noop = if self.loses_pipelined_commands {
             String::new()
         } else {
             format!("{} NOOP\r\n", self.next_tag())
         };
         let tag = self.next_tag();
         let text = format!("{noop}{tag} IDLE\r\n");
-        let due = Instant::now() + self.patience.prompt;
-        let answered = self.write(&text).and_then(|()| {
-            self.connection.connection().answer_by(Some(due));
-            self.read_begin_of_idle(&tag)
+        let due = Instant::now() + self.timeouts.idle_start;
+        let answered = self.send(&text).and_then(|()| {
+            self.connection
+                .connection()
+                .set_response_deadline(Some(due));
+            self.read_idle_start(&tag)
         });
-        self.connection.connection().answer_by(None);
+        self.connection.connection().set_response_deadline(None);
         match answered {
             Ok(IdleStart::Started) => {
-                self.witness.forget_told();
-                let began = Instant::now();
-                self.idling = Some(ActiveIdle { tag, began });
+                self.transcript.clear_exists_reported();
+                let started = Instant::now();
+                self.active_idle = Some(ActiveIdle { tag, started });
                 Ok(IdleStart::Started)
             }
             Ok(begun) => {
-                self.refuses_idle = true;
+                self.idle_unsupported = true;
                 Ok(begun)
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 self.is_usable = false;
                 Ok(IdleStart::NoResponse)
             }
-            Err(error) => Err(self.lost(&error)),
+            Err(error) => Err(self.connection_lost(&error)),
         }
     }
 
     /// Reads up to the `+`; what comes before it is noted in passing, whatever it is.
-    fn read_begin_of_idle(&mut self, awaited: &str) -> io::Result<IdleStart> {
+    fn read_idle_start(&mut self, awaited: &str) -> io::Result<IdleStart> {
         loop {
             let response = self.connection.connection().next_response()?;
             if response.starts_with(b"+") {
@@ -126,28 +128,28 @@ impl Session {
     ///
     /// # Errors
     /// The connection broke.
-    pub fn await_news(&mut self, until: Instant) -> Result<IdleResult, CommandError> {
-        self.begin()?;
+    pub fn wait_for_mail(&mut self, until: Instant) -> Result<IdleResult, CommandError> {
+        self.start_command()?;
         for _ in 0..LONGEST_BURST {
-            let has_news = self.has_news();
+            let has_news = self.has_new_mail();
             let limit = if has_news {
                 Instant::now()
             } else {
-                until.min(self.end_of_idle().unwrap_or(until))
+                until.min(self.idle_deadline().unwrap_or(until))
             };
-            let heard = self.connection.connection().hear(limit);
-            match heard.map_err(|error| self.lost(&error))? {
+            let heard = self.connection.connection().receive_unsolicited(limit);
+            match heard.map_err(|error| self.connection_lost(&error))? {
                 ReceiveResult::Elapsed if has_news => return Ok(IdleResult::NewMail),
                 ReceiveResult::Elapsed => return Ok(IdleResult::Elapsed),
                 ReceiveResult::Woken => return Ok(IdleResult::Woken),
                 ReceiveResult::Response(response) => {
-                    if let Some(end) = self.end_by(&response)? {
+                    if let Some(end) = self.end_of_wait(&response)? {
                         return Ok(end);
                     }
                 }
             }
         }
-        Ok(if self.has_news() {
+        Ok(if self.has_new_mail() {
             IdleResult::NewMail
         } else {
             IdleResult::Elapsed
@@ -157,29 +159,29 @@ impl Session {
     /// When an IDLE has lasted long enough. A number that is told and is no larger may hide new mail
     /// behind some that went, and is looked into; but there are servers that tell it with every
     /// IDLE, so not at once.
-    fn end_of_idle(&self) -> Option<Instant> {
-        let idling = self.idling.as_ref()?;
-        Some(if self.witness.view().was_told {
-            idling.began + self.patience.prompt.min(self.patience.idle)
+    fn idle_deadline(&self) -> Option<Instant> {
+        let idling = self.active_idle.as_ref()?;
+        Some(if self.transcript.mailbox_status().exists_reported {
+            idling.started + self.timeouts.idle_start.min(self.timeouts.idle_max)
         } else {
-            idling.began + self.patience.idle
+            idling.started + self.timeouts.idle_max
         })
     }
 
     /// What ends the wait although nobody told it to: a farewell, or the end of the IDLE.
-    fn end_by(&mut self, response: &[u8]) -> Result<Option<IdleResult>, CommandError> {
+    fn end_of_wait(&mut self, response: &[u8]) -> Result<Option<IdleResult>, CommandError> {
         if response.starts_with(b"*") {
             return match wire::status(response) {
-                Some((StatusCondition::Bye, reply)) => Err(self.farewell(reply)),
+                Some((StatusCondition::Bye, reply)) => Err(self.bye_received(reply)),
                 _ => Ok(None),
             };
         }
-        let idle = self.idling.as_ref().map(|idling| idling.tag.as_str());
+        let idle = self.active_idle.as_ref().map(|idling| idling.tag.as_str());
         if idle.is_none() || tag(response) != idle {
             return Ok(None);
         }
-        let has_news = self.has_news();
-        self.idling = None;
+        let has_news = self.has_new_mail();
+        self.active_idle = None;
         Ok(Some(if has_news {
             IdleResult::NewMail
         } else {
@@ -187,9 +189,9 @@ impl Session {
         }))
     }
 
-    fn farewell(&mut self, reply: ResponseText) -> CommandError {
+    fn bye_received(&mut self, reply: ResponseText) -> CommandError {
         self.is_usable = false;
-        self.idling = None;
+        self.active_idle = None;
         CommandError::Bye(reply)
     }
 }

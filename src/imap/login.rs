@@ -38,7 +38,7 @@ impl Login {
     }
 
     /// Why no server could take these credentials.
-    pub(crate) fn mistake(&self) -> Option<&'static str> {
+    pub(crate) fn invalid_characters(&self) -> Option<&'static str> {
         let (user, secret) = match self {
             Login::Password { user, password } => (user, password),
             Login::Xoauth2 { user, token } => (user, token),
@@ -67,7 +67,7 @@ pub(crate) enum LoginMethod {
 
 impl LoginMethod {
     /// The way for these credentials; none if the server offers none.
-    pub(crate) fn choose(login: &Login, capabilities: &Capabilities) -> Option<LoginMethod> {
+    pub(crate) fn for_login(login: &Login, capabilities: &Capabilities) -> Option<LoginMethod> {
         match login {
             Login::Password { user, password } if capabilities.has("AUTH=PLAIN") => {
                 // RFC 4616: no authorization identity, the user, the password.
@@ -128,7 +128,7 @@ impl CommandError {
     /// `[ALERT]`, `[UNAVAILABLE]`, `[OVERQUOTA]` and the like say nothing about them; Gmail's older
     /// `[ALERT] Invalid credentials` does.
     #[must_use]
-    pub fn concerns_credentials(&self) -> bool {
+    pub fn rejects_credentials(&self) -> bool {
         const SAY_NOTHING: [&str; 7] = [
             "ALERT",
             "UNAVAILABLE",

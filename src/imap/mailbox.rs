@@ -41,10 +41,10 @@ impl Session {
     /// The folder does not exist, cannot be opened, or the server does not tell its UIDVALIDITY and
     /// how many messages it holds; or the connection broke.
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
-        match self.examine_unexplained(folder) {
+        match self.try_examine(folder) {
             Ok(mailbox) => Ok(mailbox),
             Err(ExamineError::Command(failure)) => {
-                let error = self.explain_unopened(folder, &failure);
+                let error = self.explain_examine_error(folder, &failure);
                 Err(error.during(opening(folder)))
             }
             Err(ExamineError::Unusable(error)) => Err(error),
@@ -55,11 +55,11 @@ impl Session {
     ///
     /// # Errors
     /// As for [`examine`](Session::examine).
-    pub fn examine_unexplained(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
-        let name = self.quoted(folder)?;
-        self.witness.forget_view();
+    pub fn try_examine(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
+        let name = self.quote_mailbox(folder)?;
+        self.transcript.clear_mailbox_status();
         let answer = self.command(&format!("EXAMINE {name}"))?;
-        self.opened(folder, &name, &answer)
+        self.read_examine_data(folder, &name, &answer)
     }
 
     /// The same with a command for the open folder in the same write, and what came of that: none
@@ -67,26 +67,26 @@ impl Session {
     ///
     /// # Errors
     /// As for [`examine`](Session::examine).
-    pub fn examine_with(
+    pub fn examine_and(
         &mut self,
         folder: &str,
         command: &str,
     ) -> Result<(Mailbox, Option<CommandResult>), ExamineError> {
-        let name = self.quoted(folder)?;
-        self.witness.forget_view();
+        let name = self.quote_mailbox(folder)?;
+        self.transcript.clear_mailbox_status();
         let mut answers = self
-            .together(&[&format!("EXAMINE {name}"), command])?
+            .pipeline(&[&format!("EXAMINE {name}"), command])?
             .into_iter();
         let answer = answers.next().unwrap_or(Ok(Vec::new()))?;
-        let is_complete = ExamineData::read(&answer).uid_next.is_some();
-        let mailbox = self.opened(folder, &name, &answer)?;
+        let is_complete = ExamineData::parse(&answer).uid_next.is_some();
+        let mailbox = self.read_examine_data(folder, &name, &answer)?;
         let other = answers.next().filter(|_| is_complete);
         Ok((mailbox, other.map(|other| Ok([answer, other?].concat()))))
     }
 
-    fn quoted(&self, folder: &str) -> Result<String, ExamineError> {
+    fn quote_mailbox(&self, folder: &str) -> Result<String, ExamineError> {
         wire::quoted_mailbox(folder).ok_or_else(|| {
-            self.unfit(
+            self.unusable(
                 folder,
                 ErrorKind::Config,
                 "its name holds a line end or a NUL",
@@ -95,15 +95,20 @@ impl Session {
     }
 
     /// What the answer to EXAMINE tells of a folder, and what must be asked for besides.
-    fn opened(&mut self, folder: &str, name: &str, answer: &[u8]) -> Result<Mailbox, ExamineError> {
-        let opened = ExamineData::read(answer);
+    fn read_examine_data(
+        &mut self,
+        folder: &str,
+        name: &str,
+        answer: &[u8],
+    ) -> Result<Mailbox, ExamineError> {
+        let opened = ExamineData::parse(answer);
         let uid_validity = opened.uid_validity.ok_or_else(|| {
             let what = "the server gives it no UIDVALIDITY, so its messages cannot be told apart";
-            self.unfit(folder, ErrorKind::Unavailable, what)
+            self.unusable(folder, ErrorKind::Unavailable, what)
         })?;
         let exists = opened.exists.ok_or_else(|| {
             let what = "the server does not tell how many messages it holds";
-            self.unfit(folder, ErrorKind::Unavailable, what)
+            self.unusable(folder, ErrorKind::Unavailable, what)
         })?;
         let (uid_next, exists) = match opened.uid_next {
             Some(uid_next) => (uid_next, exists),
@@ -116,7 +121,7 @@ impl Session {
         })
     }
 
-    fn unfit(&self, folder: &str, kind: ErrorKind, what: &str) -> ExamineError {
+    fn unusable(&self, folder: &str, kind: ErrorKind, what: &str) -> ExamineError {
         ExamineError::Unusable(Error::new(kind, &self.place, what).during(opening(folder)))
     }
 
@@ -154,7 +159,7 @@ impl Session {
     ) -> Result<(Uid, u32), CommandError> {
         if let Some(uid_next) = self.ask_status_for_uid_next(name)? {
             let answer = self.command(&format!("EXAMINE {name}"))?;
-            let opened = ExamineData::read(&answer);
+            let opened = ExamineData::parse(&answer);
             if opened.uid_validity != Some(uid_validity) {
                 let what = "the folder got another UIDVALIDITY meanwhile";
                 return Err(CommandError::ConnectionLost(what.to_owned()));
@@ -198,7 +203,7 @@ impl Session {
 
     /// Why a folder could not be opened; a name that does not exist is a mistake in the
     /// configuration, and the folders there are help to correct it.
-    fn explain_unopened(&mut self, folder: &str, failure: &CommandError) -> Error {
+    fn explain_examine_error(&mut self, folder: &str, failure: &CommandError) -> Error {
         if !failure.leaves_session_usable() {
             return self.error(failure);
         }
@@ -236,7 +241,7 @@ struct ExamineData {
 }
 
 impl ExamineData {
-    fn read(answer: &[u8]) -> ExamineData {
+    fn parse(answer: &[u8]) -> ExamineData {
         let mut opened = ExamineData::default();
         for response in responses(answer) {
             match response {

@@ -8,33 +8,35 @@ pub struct MailboxStatus {
     /// How many there are; none if it did not tell yet.
     pub exists: Option<u32>,
     /// How many came since the last look.
-    pub fresh: u32,
+    pub new_messages: u32,
     /// It told a number since the last look, perhaps the same again.
-    pub was_told: bool,
+    pub exists_reported: bool,
 }
 
 impl MailboxStatus {
     /// A look found so many messages more, and began when so many had been told of. Those it had to
     /// find, if they are still there. What was told meanwhile it may have missed: servers may
     /// answer first, and tell afterwards, in whatever order the commands came.
-    pub(crate) fn looked(&mut self, told_before: u32, found: u32) {
-        let meanwhile = self.fresh.saturating_sub(told_before);
-        self.fresh = self.fresh.saturating_sub(found).min(meanwhile);
-        self.was_told = false;
+    pub(crate) fn record_check(&mut self, told_before: u32, found: u32) {
+        let meanwhile = self.new_messages.saturating_sub(told_before);
+        self.new_messages = self.new_messages.saturating_sub(found).min(meanwhile);
+        self.exists_reported = false;
     }
 
     /// Hears an untagged line.
-    pub(crate) fn hear(&mut self, line: &[u8]) {
+    pub(crate) fn update(&mut self, line: &[u8]) {
         let Some((number, word)) = numbered(line) else {
             return;
         };
         if word.eq_ignore_ascii_case(b"EXISTS") {
             let known = self.exists.unwrap_or(number);
-            self.fresh = self.fresh.saturating_add(number.saturating_sub(known));
+            self.new_messages = self
+                .new_messages
+                .saturating_add(number.saturating_sub(known));
             self.exists = Some(number);
-            self.was_told = true;
+            self.exists_reported = true;
         } else if word.eq_ignore_ascii_case(b"RECENT") {
-            self.was_told |= number > 0;
+            self.exists_reported |= number > 0;
         } else if word.eq_ignore_ascii_case(b"EXPUNGE") {
             self.exists = self.exists.map(|exists| exists.saturating_sub(1));
         }
@@ -57,10 +59,10 @@ mod tests {
 
     fn heard(lines: &[&str]) -> MailboxStatus {
         let mut view = MailboxStatus::default();
-        view.hear(b"* 5 EXISTS");
-        view.looked(0, 0);
+        view.update(b"* 5 EXISTS");
+        view.record_check(0, 0);
         for line in lines {
-            view.hear(line.as_bytes());
+            view.update(line.as_bytes());
         }
         view
     }
@@ -78,13 +80,16 @@ mod tests {
             (3, 1, 2, 1),
             (3, 2, 9, 0),
         ];
-        for (fresh, told_before, found, expected) in cases {
+        for (new_messages, told_before, found, expected) in cases {
             let mut view = MailboxStatus {
-                fresh,
+                new_messages,
                 ..MailboxStatus::default()
             };
-            view.looked(told_before, found);
-            assert_eq!(view.fresh, expected, "{fresh} {told_before} {found}");
+            view.record_check(told_before, found);
+            assert_eq!(
+                view.new_messages, expected,
+                "{new_messages} {told_before} {found}"
+            );
         }
     }
 
@@ -105,11 +110,11 @@ mod tests {
             ),
             (&["* 1 RECENT"], 5, 0, true),
         ];
-        for (lines, exists, fresh, was_told) in cases {
+        for (lines, exists, new_messages, exists_reported) in cases {
             let expected = MailboxStatus {
                 exists: Some(exists),
-                fresh,
-                was_told,
+                new_messages,
+                exists_reported,
             };
             assert_eq!(heard(lines), expected, "{lines:?}");
         }

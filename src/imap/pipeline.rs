@@ -38,13 +38,13 @@ impl Session {
     ///
     /// # Errors
     /// The connection broke, or the server does not answer; the session is over.
-    pub fn together(&mut self, commands: &[&str]) -> Result<Vec<CommandResult>, CommandError> {
-        if self.swallows_commands && !commands.is_empty() {
-            return self.one_by_one(commands);
+    pub fn pipeline(&mut self, commands: &[&str]) -> Result<Vec<CommandResult>, CommandError> {
+        if self.loses_pipelined_commands && !commands.is_empty() {
+            return self.run_one_by_one(commands);
         }
-        self.begin()?;
+        self.start_command()?;
         let mut awaited = PendingCommands {
-            idle: self.idling.take().map(|idling| idling.tag),
+            idle: self.active_idle.take().map(|idling| idling.tag),
             commands: Vec::new(),
             answered: 0,
             untagged: Vec::new(),
@@ -58,10 +58,10 @@ impl Session {
             lines.push(format!("{tag} {command}\r\n"));
             awaited.commands.push((tag, None));
         }
-        let given = self.write(&lines.concat());
+        let given = self.send(&lines.concat());
         let answered = given.and_then(|()| self.read_answers(&mut awaited));
-        self.connection.connection().answer_by(None);
-        answered.map_err(|error| self.lost(&error))?;
+        self.connection.connection().set_response_deadline(None);
+        answered.map_err(|error| self.connection_lost(&error))?;
         Ok(awaited
             .commands
             .into_iter()
@@ -69,7 +69,7 @@ impl Session {
             .collect())
     }
 
-    fn one_by_one(&mut self, commands: &[&str]) -> Result<Vec<CommandResult>, CommandError> {
+    fn run_one_by_one(&mut self, commands: &[&str]) -> Result<Vec<CommandResult>, CommandError> {
         self.end_idle()?;
         let mut answers = Vec::new();
         for command in commands {
@@ -84,14 +84,17 @@ impl Session {
 
     fn read_answers(&mut self, awaited: &mut PendingCommands) -> io::Result<()> {
         if awaited.idle.is_some() {
-            let due = Instant::now() + self.patience.prompt;
-            self.connection.connection().answer_by(Some(due));
+            let due = Instant::now() + self.timeouts.idle_start;
+            self.connection
+                .connection()
+                .set_response_deadline(Some(due));
         }
         while !awaited.is_complete() {
             let response = self.connection.connection().next_response();
-            self.swallows_commands |= is_timed_out(&response) && awaited.has_only_begun();
-            if awaited.take(response?)? == TakenResponse::EndOfIdle {
-                self.connection.connection().answer_by(None);
+            self.loses_pipelined_commands |=
+                is_timed_out(&response) && awaited.is_partly_answered();
+            if awaited.record(response?)? == TakenResponse::EndOfIdle {
+                self.connection.connection().set_response_deadline(None);
             }
         }
         Ok(())
@@ -99,15 +102,15 @@ impl Session {
 
     /// Ends an IDLE, if one is on.
     pub(crate) fn end_idle(&mut self) -> Result<(), CommandError> {
-        if self.idling.is_some() {
-            self.together(&[])?;
+        if self.active_idle.is_some() {
+            self.pipeline(&[])?;
         }
         Ok(())
     }
 
     /// Another command begins: what was said belongs to the one before.
-    pub(crate) fn begin(&mut self) -> Result<(), CommandError> {
-        self.witness.begin();
+    pub(crate) fn start_command(&mut self) -> Result<(), CommandError> {
+        self.transcript.start_command();
         if self.is_usable {
             return Ok(());
         }
@@ -116,7 +119,7 @@ impl Session {
         ))
     }
 
-    pub(crate) fn write(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
         use std::io::Write;
         let mut connection = self.connection.connection();
         connection.write_all(text.as_bytes())?;
@@ -125,16 +128,16 @@ impl Session {
 
     /// A tag that the library never gives.
     pub(crate) fn next_tag(&mut self) -> String {
-        self.own_commands = self.own_commands.wrapping_add(1);
-        format!("w{}", self.own_commands)
+        self.last_tag = self.last_tag.wrapping_add(1);
+        format!("w{}", self.last_tag)
     }
 
     /// The session is over: why.
-    pub(crate) fn lost(&mut self, error: &io::Error) -> CommandError {
+    pub(crate) fn connection_lost(&mut self, error: &io::Error) -> CommandError {
         self.is_usable = false;
-        self.idling = None;
-        match self.witness.bye() {
-            Some(text) => CommandError::Bye(ResponseText::of_text(&text)),
+        self.active_idle = None;
+        match self.transcript.bye() {
+            Some(text) => CommandError::Bye(ResponseText::parse(&text)),
             None => CommandError::ConnectionLost(describe_io_error(error)),
         }
     }
@@ -146,13 +149,13 @@ impl PendingCommands {
     }
 
     /// The server answered what came first, and says nothing to what came in the same packet.
-    fn has_only_begun(&self) -> bool {
+    fn is_partly_answered(&self) -> bool {
         self.answered > 0
     }
 
     /// Takes a response. What has a tag that nobody awaits is an answer to what nobody asked, as
     /// `DONE BAD` when the server ended the IDLE at the same moment.
-    fn take(&mut self, mut response: Vec<u8>) -> io::Result<TakenResponse> {
+    fn record(&mut self, mut response: Vec<u8>) -> io::Result<TakenResponse> {
         let Some(answered) = tag(&response) else {
             if response.starts_with(b"*") {
                 self.untagged.append(&mut response);

@@ -23,7 +23,7 @@ const NOTHING: &[u8] = b"* OK\r\n";
 #[derive(Debug, Default)]
 pub(crate) struct Sanitizer {
     /// The response that goes on after a literal.
-    open: Option<OpenResponse>,
+    open_response: Option<OpenResponse>,
 }
 
 /// What may go on to the parser.
@@ -76,42 +76,45 @@ enum ResponseKind {
 
 impl Sanitizer {
     /// Makes a line safe. It ends in LF, or is cut off by the end of the stream.
-    pub(crate) fn admit(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
+    pub(crate) fn sanitize(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match self.open.take() {
-            Some(response) => self.go_on(response, line),
-            None => self.begin(line),
+        match self.open_response.take() {
+            Some(response) => self.continue_response(response, line),
+            None => self.start_response(line),
         }
     }
 
     /// Says whether a response goes on after a literal.
     pub(crate) fn is_within_response(&self) -> bool {
-        self.open.is_some()
+        self.open_response.is_some()
     }
 
-    fn begin(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
+    fn start_response(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
         // Some servers write more blanks than one; the parser knows one.
         if let Some(data) = line.strip_prefix(b"*  ") {
-            return self.begin(&[b"* ".as_slice(), data.trim_ascii_start()].concat());
+            return self.start_response(&[b"* ".as_slice(), data.trim_ascii_start()].concat());
         }
         let Some(data) = line.strip_prefix(b"* ") else {
-            return Ok(SanitizedLine::whole(plain(line)));
+            return Ok(SanitizedLine::complete(plain(line)));
         };
         let mut words = data.split(|octet| *octet == b' ');
         let first = words.next().unwrap_or_default().to_ascii_uppercase();
         let second = words.next().unwrap_or_default().to_ascii_uppercase();
         let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
         match (first.as_slice(), second.as_slice()) {
-            (b"OK" | b"BYE" | b"SEARCH", _) => Ok(SanitizedLine::whole(plain(line))),
+            (b"OK" | b"BYE" | b"SEARCH", _) => Ok(SanitizedLine::complete(plain(line))),
             // Warnings: the parser's callers panic on them or give up.
-            (b"NO" | b"BAD" | b"PREAUTH", _) => Ok(SanitizedLine::whole(NOTHING.to_vec())),
-            (_, b"EXISTS" | b"EXPUNGE") if is_number => Ok(SanitizedLine::whole(plain(line))),
-            (_, b"FETCH") if is_number => self.go_on(OpenResponse::new(ResponseKind::Fetch), line),
-            (b"LIST", _) => self.go_on(OpenResponse::new(ResponseKind::List), line),
-            (b"STATUS", _) => self.go_on(OpenResponse::new(ResponseKind::Status), line),
+            (b"NO" | b"BAD" | b"PREAUTH", _) => Ok(SanitizedLine::complete(NOTHING.to_vec())),
+            (_, b"EXISTS" | b"EXPUNGE") if is_number => Ok(SanitizedLine::complete(plain(line))),
+            (_, b"FETCH") if is_number => {
+                self.continue_response(OpenResponse::new(ResponseKind::Fetch), line)
+            }
+            (b"LIST", _) => self.continue_response(OpenResponse::new(ResponseKind::List), line),
+            (b"STATUS", _) => self.continue_response(OpenResponse::new(ResponseKind::Status), line),
             _ => {
-                let admitted = self.go_on(OpenResponse::new(ResponseKind::Unknown), line)?;
+                let admitted =
+                    self.continue_response(OpenResponse::new(ResponseKind::Unknown), line)?;
                 Ok(SanitizedLine {
                     line: NOTHING.to_vec(),
                     ..admitted
@@ -120,12 +123,12 @@ impl Sanitizer {
         }
     }
 
-    fn go_on(
+    fn continue_response(
         &mut self,
         mut response: OpenResponse,
         line: &[u8],
     ) -> Result<SanitizedLine, ProtocolError> {
-        let (line, literal) = response.make_safe(line)?;
+        let (line, literal) = response.sanitize_part(line)?;
         let is_unknown = response.kind == ResponseKind::Unknown;
         let admitted = SanitizedLine {
             line: if is_unknown { Vec::new() } else { line },
@@ -133,14 +136,14 @@ impl Sanitizer {
             skip_literal: is_unknown,
         };
         if literal.is_some() {
-            self.open = Some(response);
+            self.open_response = Some(response);
         }
         Ok(admitted)
     }
 }
 
 impl SanitizedLine {
-    fn whole(line: Vec<u8>) -> SanitizedLine {
+    fn complete(line: Vec<u8>) -> SanitizedLine {
         SanitizedLine {
             line,
             ..SanitizedLine::default()
@@ -160,7 +163,7 @@ impl OpenResponse {
     }
 
     /// The line as the parser may see it, and the size of the literal that it announces.
-    fn make_safe(&mut self, line: &[u8]) -> Result<(Vec<u8>, Option<u64>), ProtocolError> {
+    fn sanitize_part(&mut self, line: &[u8]) -> Result<(Vec<u8>, Option<u64>), ProtocolError> {
         let mut safe = Vec::with_capacity(line.len() + 16);
         let mut rest = line;
         while let Some((&octet, after)) = rest.split_first() {
@@ -322,7 +325,7 @@ mod tests {
         let mut gate = Sanitizer::default();
         let mut seen = Vec::new();
         for line in lines {
-            seen.extend(gate.admit(line)?.line);
+            seen.extend(gate.sanitize(line)?.line);
         }
         Ok(String::from_utf8(seen).unwrap())
     }
@@ -368,11 +371,11 @@ mod tests {
     #[test]
     fn a_literal_of_what_nobody_asked_for_goes_nowhere() {
         let mut gate = Sanitizer::default();
-        let first = gate.admit(b"* XYZZY {5}\r\n").unwrap();
+        let first = gate.sanitize(b"* XYZZY {5}\r\n").unwrap();
         assert_eq!((first.literal, first.skip_literal), (5, true));
-        let rest = gate.admit(b" (more)\r\n").unwrap();
+        let rest = gate.sanitize(b" (more)\r\n").unwrap();
         assert_eq!((rest.line.as_slice(), rest.literal), (b"".as_slice(), 0));
-        assert_eq!(gate.admit(b"a1 OK\r\n").unwrap().line, b"a1 OK\r\n");
+        assert_eq!(gate.sanitize(b"a1 OK\r\n").unwrap().line, b"a1 OK\r\n");
     }
 
     #[test]
@@ -405,15 +408,17 @@ mod tests {
     fn a_literal_is_announced_only_where_a_response_can_hold_one() {
         let mut gate = Sanitizer::default();
         assert_eq!(
-            gate.admit(b"* 1 FETCH (BODY[] {12}\r\n").unwrap().literal,
+            gate.sanitize(b"* 1 FETCH (BODY[] {12}\r\n")
+                .unwrap()
+                .literal,
             12
         );
-        assert_eq!(gate.admit(b" UID 1)\r\n").unwrap().literal, 0);
+        assert_eq!(gate.sanitize(b" UID 1)\r\n").unwrap().literal, 0);
         for line in ["* OK see {12}\r\n", "a1 NO {12}\r\n", "+ {12}\r\n"] {
-            assert_eq!(gate.admit(line.as_bytes()).unwrap().literal, 0, "{line}");
+            assert_eq!(gate.sanitize(line.as_bytes()).unwrap().literal, 0, "{line}");
         }
         // More than any number: the parser sees what it is.
-        let huge = gate.admit(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n");
+        let huge = gate.sanitize(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n");
         assert_eq!(huge.unwrap().literal, 0);
     }
 
@@ -483,8 +488,8 @@ mod tests {
 
         // Spread over many literals, too.
         let mut gate = Sanitizer::default();
-        gate.admit(b"* 1 FETCH ({1}\r\n").unwrap();
-        let mut answers = (0..LONGEST_STRUCTURE).map(|_| gate.admit(b"{1}\r\n"));
+        gate.sanitize(b"* 1 FETCH ({1}\r\n").unwrap();
+        let mut answers = (0..LONGEST_STRUCTURE).map(|_| gate.sanitize(b"{1}\r\n"));
         assert!(answers.any(|answer| answer == Err(ProtocolError::TooMuchStructure)));
     }
 
@@ -531,7 +536,7 @@ mod tests {
             }
             line.extend_from_slice(b"\r\n");
             let mut gate = Sanitizer::default();
-            if let Ok(admitted) = gate.admit(&line) {
+            if let Ok(admitted) = gate.sanitize(&line) {
                 let _ = imap_proto::parser::parse_response(&admitted.line);
             }
         }

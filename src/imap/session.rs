@@ -35,19 +35,19 @@ const TO_PART: Duration = Duration::from_secs(2);
 /// A session in which somebody is logged in.
 pub struct Session {
     pub(super) imap: imap::Session<SharedConnection>,
-    pub(super) witness: Transcript,
+    pub(super) transcript: Transcript,
     pub(super) place: String,
     pub(super) capabilities: Option<Capabilities>,
     pub(super) is_usable: bool,
     /// The library's connection, for what the library cannot do.
     pub(super) connection: SharedConnection,
-    pub(super) patience: Timeouts,
-    pub(super) own_commands: u32,
-    pub(super) idling: Option<ActiveIdle>,
+    pub(super) timeouts: Timeouts,
+    pub(super) last_tag: u32,
+    pub(super) active_idle: Option<ActiveIdle>,
     /// The server announces IDLE and does not know it.
-    pub(super) refuses_idle: bool,
+    pub(super) idle_unsupported: bool,
     /// The server loses commands that come in one packet with others.
-    pub(super) swallows_commands: bool,
+    pub(super) loses_pipelined_commands: bool,
 }
 
 impl Session {
@@ -63,7 +63,7 @@ impl Session {
     ) -> Result<Session, OpenError> {
         let place = place(server);
         let connection = Connection::open(server, trust, bounds).map_err(OpenError::Unreachable)?;
-        let witness = connection.witness();
+        let transcript = connection.transcript();
         let needs_greeting = !connection.greeting_is_read();
         let connection = SharedConnection::new(connection);
         let mut client = imap::Client::new(connection.clone());
@@ -77,40 +77,42 @@ impl Session {
             })
         };
         if needs_greeting {
-            read_greeting(&mut client, &witness)
+            read_greeting(&mut client, &transcript)
                 .map_err(|failure| unreachable("reading its greeting", failure))?;
         }
-        let capabilities = capabilities_before_log_in(&mut client, &witness)
+        let capabilities = capabilities_before_log_in(&mut client, &transcript)
             .map_err(|failure| unreachable("asking what it can do", failure))?;
-        let way = LoginMethod::choose(login, &capabilities);
-        let way = way.filter(|_| login.mistake().is_none()).ok_or_else(|| {
-            let wrong =
-                |what: &str| Error::new(ErrorKind::Config, &place, what).during("logging in");
-            OpenError::Unreachable(match login.mistake() {
-                Some(mistake) => wrong(mistake),
-                None => wrong("the server offers no log-in with a password on this connection")
-                    .remedy("encrypt it (source_tls), or use another server"),
-            })
-        })?;
+        let way = LoginMethod::for_login(login, &capabilities);
+        let way = way
+            .filter(|_| login.invalid_characters().is_none())
+            .ok_or_else(|| {
+                let wrong =
+                    |what: &str| Error::new(ErrorKind::Config, &place, what).during("logging in");
+                OpenError::Unreachable(match login.invalid_characters() {
+                    Some(mistake) => wrong(mistake),
+                    None => wrong("the server offers no log-in with a password on this connection")
+                        .remedy("encrypt it (source_tls), or use another server"),
+                })
+            })?;
 
-        witness.forget_capabilities();
+        transcript.clear_capabilities();
         let sends_at_once = capabilities.has("SASL-IR");
         match login::log_in(client, login, way, sends_at_once) {
             Ok(imap) => Ok(Session {
                 imap,
-                capabilities: Capabilities::told(&witness),
-                witness,
+                capabilities: Capabilities::from_transcript(&transcript),
+                transcript,
                 place,
                 is_usable: true,
                 connection,
-                patience: bounds.patience,
-                own_commands: 0,
-                idling: None,
-                refuses_idle: false,
-                swallows_commands: false,
+                timeouts: bounds.timeouts,
+                last_tag: 0,
+                active_idle: None,
+                idle_unsupported: false,
+                loses_pipelined_commands: false,
             }),
             Err(error) => {
-                let failure = command_error(error, &witness);
+                let failure = command_error(error, &transcript);
                 let error = log_in_error(&place, login, &failure);
                 Err(OpenError::Login { failure, error })
             }
@@ -124,7 +126,8 @@ impl Session {
     pub fn capabilities(&mut self) -> Result<Capabilities, CommandError> {
         if self.capabilities.is_none() {
             self.command("CAPABILITY")?;
-            self.capabilities = Some(Capabilities::told(&self.witness).unwrap_or_default());
+            self.capabilities =
+                Some(Capabilities::from_transcript(&self.transcript).unwrap_or_default());
         }
         Ok(self.capabilities.clone().unwrap_or_default())
     }
@@ -135,22 +138,22 @@ impl Session {
     /// # Errors
     /// See [`CommandError`]; after anything but a NO or BAD the session is over.
     pub fn command(&mut self, command: &str) -> Result<Vec<u8>, CommandError> {
-        self.attempt(|imap| imap.run_command_and_read_response(command))
+        self.run(|imap| imap.run_command_and_read_response(command))
     }
 
     /// Does something with the library's session, and reads its failure.
     ///
     /// # Errors
     /// As for [`command`](Session::command).
-    pub fn attempt<T>(
+    pub fn run<T>(
         &mut self,
         action: impl FnOnce(&mut imap::Session<SharedConnection>) -> imap::Result<T>,
     ) -> Result<T, CommandError> {
         if self.is_usable {
             self.end_idle()?;
         }
-        self.begin()?;
-        let result = action(&mut self.imap).map_err(|error| command_error(error, &self.witness));
+        self.start_command()?;
+        let result = action(&mut self.imap).map_err(|error| command_error(error, &self.transcript));
         // Nobody here reads what the library puts aside.
         drop(self.imap.take_all_unsolicited());
         if let Err(failure) = &result {
@@ -172,7 +175,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`command`](Session::command).
-    pub fn id(&mut self) -> Result<(), CommandError> {
+    pub fn send_id(&mut self) -> Result<(), CommandError> {
         let command = concat!(
             "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
             env!("CARGO_PKG_VERSION"),
@@ -204,7 +207,7 @@ impl Session {
             (flags.flagged, Flag::Flagged),
             (flags.answered, Flag::Answered),
         ];
-        let stored = self.attempt(|imap| {
+        let stored = self.run(|imap| {
             let mut append = imap.append(&name, octets);
             append.flags(
                 set.into_iter()
@@ -228,16 +231,16 @@ impl Session {
     /// Takes leave; whatever happens then, the session is over. The answer is not waited for long:
     /// nothing depends on it.
     pub fn logout(mut self) {
-        self.connection.connection().hurry(TO_PART);
-        self.patience.prompt = self.patience.prompt.min(TO_PART);
-        if self.idling.is_some() {
-            if let Err(failure) = self.together(&["LOGOUT"]) {
+        self.connection.connection().shorten_timeouts(TO_PART);
+        self.timeouts.idle_start = self.timeouts.idle_start.min(TO_PART);
+        if self.active_idle.is_some() {
+            if let Err(failure) = self.pipeline(&["LOGOUT"]) {
                 debug!("{}: logging out: {failure}", self.place);
             }
         } else if self.is_usable
             && let Err(error) = self.imap.logout()
         {
-            let failure = command_error(error, &self.witness);
+            let failure = command_error(error, &self.transcript);
             debug!("{}: logging out: {failure}", self.place);
         }
     }
@@ -250,19 +253,19 @@ impl Session {
 
     /// Says whether the server was seen to lose commands that come in one packet with others.
     #[must_use]
-    pub fn swallows_commands(&self) -> bool {
-        self.swallows_commands
+    pub fn loses_pipelined_commands(&self) -> bool {
+        self.loses_pipelined_commands
     }
 
     /// Gives each command a packet of its own.
-    pub fn give_one_by_one(&mut self) {
-        self.swallows_commands = true;
+    pub fn disable_pipelining(&mut self) {
+        self.loses_pipelined_commands = true;
     }
 
     /// What was said last.
     #[must_use]
-    pub fn witness(&self) -> &Transcript {
-        &self.witness
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
     }
 
     /// The server as error messages name it.
@@ -279,8 +282,8 @@ impl Session {
 
     /// What the server said with its tagged OK to all that was sent, if that was its last line.
     fn tagged_ok(&self) -> Option<ResponseText> {
-        let response = self.witness.tagged_response();
-        match wire::status(&response.filter(|_| self.witness.literal_was_sent())?) {
+        let response = self.transcript.tagged_response();
+        match wire::status(&response.filter(|_| self.transcript.literal_was_sent())?) {
             Some((StatusCondition::Ok, reply)) => Some(reply),
             _ => None,
         }
@@ -338,12 +341,12 @@ pub fn uid_attribute(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
 
 fn read_greeting(
     client: &mut imap::Client<SharedConnection>,
-    witness: &Transcript,
+    transcript: &Transcript,
 ) -> Result<(), CommandError> {
     let greeting = client
         .read_greeting()
-        .map_err(|error| command_error(error, witness))?;
-    match wire::status(&witness.last_line()) {
+        .map_err(|error| command_error(error, transcript))?;
+    match wire::status(&transcript.last_line()) {
         Some((StatusCondition::Ok, _)) => Ok(()),
         Some((StatusCondition::Bye, reply)) => Err(CommandError::Bye(reply)),
         Some((StatusCondition::PreAuth, _)) => Err(CommandError::ConnectionLost(
@@ -358,13 +361,13 @@ fn read_greeting(
 
 fn capabilities_before_log_in(
     client: &mut imap::Client<SharedConnection>,
-    witness: &Transcript,
+    transcript: &Transcript,
 ) -> Result<Capabilities, CommandError> {
-    if let Some(told) = Capabilities::told(witness) {
+    if let Some(told) = Capabilities::from_transcript(transcript) {
         return Ok(told);
     }
     client
         .capabilities()
-        .map_err(|error| command_error(error, witness))?;
-    Ok(Capabilities::told(witness).unwrap_or_default())
+        .map_err(|error| command_error(error, transcript))?;
+    Ok(Capabilities::from_transcript(transcript).unwrap_or_default())
 }

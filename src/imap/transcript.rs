@@ -1,7 +1,7 @@
 //! What was said on a connection, for those who cannot look into it any more.
 //!
 //! The IMAP library owns the stream once it has it, and loses what it does not understand: the
-//! reason of a refused APPEND, the text of a BYE, capabilities in passing. The witness keeps them.
+//! reason of a refused APPEND, the text of a BYE, capabilities in passing. The transcript keeps them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,13 +30,13 @@ pub struct Transcript(Arc<Mutex<TranscriptState>>);
 #[derive(Debug)]
 struct TranscriptState {
     place: String,
-    alerts: AlertLog,
+    alert_log: AlertLog,
     lines: VecDeque<Vec<u8>>,
     bye: Option<Vec<u8>>,
     capabilities: Option<String>,
     allowance: u64,
     outgoing: SentCommands,
-    view: MailboxStatus,
+    mailbox_status: MailboxStatus,
 }
 
 /// Where in what we send the connection is.
@@ -50,7 +50,7 @@ struct SentCommands {
     literal_was_sent: bool,
     /// The lines of an AUTHENTICATE dialogue are secrets until the server's tagged response.
     authenticating: bool,
-    awaited: Awaiting,
+    awaiting: Awaiting,
 }
 
 /// What the server owes us before we go on.
@@ -64,44 +64,44 @@ pub(crate) enum Awaiting {
 }
 
 impl Transcript {
-    pub(crate) fn new(place: &str, alerts: AlertLog) -> Transcript {
+    pub(crate) fn new(place: &str, alert_log: AlertLog) -> Transcript {
         Transcript(Arc::new(Mutex::new(TranscriptState {
             place: place.to_owned(),
-            alerts,
+            alert_log,
             lines: VecDeque::new(),
             bye: None,
             capabilities: None,
             allowance: ORDINARY_ALLOWANCE,
             outgoing: SentCommands::default(),
-            view: MailboxStatus::default(),
+            mailbox_status: MailboxStatus::default(),
         })))
     }
 
     /// The last line that the server sent, without its line end; empty if it sent none.
     #[must_use]
     pub fn last_line(&self) -> Vec<u8> {
-        self.dialogue().lines.back().cloned().unwrap_or_default()
+        self.state().lines.back().cloned().unwrap_or_default()
     }
 
     /// The last lines that the server sent, oldest first, without literals and line ends.
     #[must_use]
     pub fn last_lines(&self) -> Vec<Vec<u8>> {
-        self.dialogue().lines.iter().cloned().collect()
+        self.state().lines.iter().cloned().collect()
     }
 
     /// Forgets what was said: what comes next belongs to another command.
-    pub fn begin(&self) {
-        let mut dialogue = self.dialogue();
+    pub fn start_command(&self) {
+        let mut dialogue = self.state();
         dialogue.lines.clear();
         dialogue.outgoing.tag = None;
         dialogue.outgoing.literal_was_sent = false;
     }
 
     /// The last line that the server sent, if it has the tag of the command that was
-    /// [begun](Transcript::begin).
+    /// [begun](Transcript::start_command).
     #[must_use]
     pub fn tagged_response(&self) -> Option<Vec<u8>> {
-        let dialogue = self.dialogue();
+        let dialogue = self.state();
         let last = dialogue.lines.back()?;
         let after = last.strip_prefix(dialogue.outgoing.tag.as_deref()?)?;
         after.starts_with(b" ").then(|| last.clone())
@@ -110,68 +110,68 @@ impl Transcript {
     /// What the server said when it ended the connection (`* BYE …`), without the word BYE.
     #[must_use]
     pub fn bye(&self) -> Option<Vec<u8>> {
-        self.dialogue().bye.clone()
+        self.state().bye.clone()
     }
 
     /// The words of the last capabilities that the server told, asked or unasked.
     #[must_use]
     pub fn capabilities(&self) -> Option<String> {
-        self.dialogue().capabilities.clone()
+        self.state().capabilities.clone()
     }
 
     /// How many messages there are, as the server told in passing.
     #[must_use]
-    pub fn view(&self) -> MailboxStatus {
-        self.dialogue().view
+    pub fn mailbox_status(&self) -> MailboxStatus {
+        self.state().mailbox_status
     }
 
     /// A look found so many messages more, and began when so many had been told of.
-    pub fn looked(&self, told_before: u32, found: u32) {
-        self.dialogue().view.looked(told_before, found);
+    pub fn record_check(&self, told_before: u32, found: u32) {
+        self.state().mailbox_status.record_check(told_before, found);
     }
 
     /// What was told without a message more counts no longer.
-    pub fn forget_told(&self) {
-        self.dialogue().view.was_told = false;
+    pub fn clear_exists_reported(&self) {
+        self.state().mailbox_status.exists_reported = false;
     }
 
     /// Another folder is about to be opened: nothing is known of it.
-    pub fn forget_view(&self) {
-        self.dialogue().view = MailboxStatus::default();
+    pub fn clear_mailbox_status(&self) {
+        self.state().mailbox_status = MailboxStatus::default();
     }
 
     /// Forgets the capabilities: those before a log-in or STARTTLS are not those after it.
-    pub fn forget_capabilities(&self) {
-        self.dialogue().capabilities = None;
+    pub fn clear_capabilities(&self) {
+        self.state().capabilities = None;
     }
 
     /// Says whether a literal of this command was handed to the socket to its last octet; if not,
     /// the server cannot have it all.
     #[must_use]
     pub fn literal_was_sent(&self) -> bool {
-        self.dialogue().outgoing.literal_was_sent
+        self.state().outgoing.literal_was_sent
     }
 
     /// Allows the response to the next commands to cost this many octets, if it is more than the
     /// ordinary 32 MiB; what exceeds it breaks the connection.
-    pub fn allow(&self, octets: u64) {
-        self.dialogue().allowance = octets.max(ORDINARY_ALLOWANCE);
+    pub fn set_allowance(&self, octets: u64) {
+        self.state().allowance = octets.max(ORDINARY_ALLOWANCE);
     }
 
     pub(crate) fn allowance(&self) -> u64 {
-        self.dialogue().allowance
+        self.state().allowance
     }
 
     /// Notes octets that the socket has taken.
     pub(crate) fn sent(&self, octets: &[u8]) {
-        let mut dialogue = self.dialogue();
+        let mut dialogue = self.state();
         let place = dialogue.place.clone();
-        dialogue.outgoing.take(octets, &place);
+        dialogue.outgoing.record(octets, &place);
     }
 
     /// Notes a line that the server sent, literals aside.
     pub(crate) fn received(&self, line: &[u8]) {
-        let mut dialogue = self.dialogue();
+        let mut dialogue = self.state();
         debug!("{}: S: {}", dialogue.place, Untrusted::new(line));
         let line = line.get(..OCTETS_KEPT).unwrap_or(line).trim_ascii_end();
         if let Some(text) = strip_word(line, b"* BYE") {
@@ -182,8 +182,8 @@ impl Transcript {
         }
         if is_alert(line)
             && dialogue
-                .alerts
-                .is_news(&dialogue.place, line, Instant::now())
+                .alert_log
+                .should_log(&dialogue.place, line, Instant::now())
         {
             // RFC 3501 7.1: it must be shown to the user.
             warn!(
@@ -193,9 +193,9 @@ impl Transcript {
             );
         }
         if line.starts_with(b"*") {
-            dialogue.view.hear(line);
+            dialogue.mailbox_status.update(line);
         } else {
-            dialogue.outgoing.answered(line);
+            dialogue.outgoing.record_response(line);
         }
         if dialogue.lines.len() == LINES_KEPT {
             dialogue.lines.pop_front();
@@ -204,17 +204,17 @@ impl Transcript {
     }
 
     /// What the server owes us.
-    pub(crate) fn awaited(&self) -> Awaiting {
-        self.dialogue().outgoing.awaited
+    pub(crate) fn awaiting(&self) -> Awaiting {
+        self.state().outgoing.awaiting
     }
 
-    fn dialogue(&self) -> MutexGuard<'_, TranscriptState> {
+    fn state(&self) -> MutexGuard<'_, TranscriptState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SentCommands {
-    fn take(&mut self, mut octets: &[u8], place: &str) {
+    fn record(&mut self, mut octets: &[u8], place: &str) {
         while !octets.is_empty() {
             if self.literal > 0 {
                 let whole = u64::try_from(octets.len()).unwrap_or(u64::MAX);
@@ -230,7 +230,7 @@ impl SentCommands {
                 self.line.extend_from_slice(line);
                 octets = rest;
                 let line = std::mem::take(&mut self.line);
-                self.line_is_sent(line.trim_ascii_end(), place);
+                self.record_line(line.trim_ascii_end(), place);
             } else {
                 self.line.extend_from_slice(octets);
                 octets = b"";
@@ -238,7 +238,7 @@ impl SentCommands {
         }
     }
 
-    fn line_is_sent(&mut self, line: &[u8], place: &str) {
+    fn record_line(&mut self, line: &[u8], place: &str) {
         if log_enabled!(log::Level::Debug) {
             debug!("{place}: C: {}", self.redact(line));
         }
@@ -252,7 +252,7 @@ impl SentCommands {
         self.literal = literal.unwrap_or(0);
         self.literal_was_sent |= literal == Some(0);
         // A literal of the form {n+} (RFC 7888) is not waited for.
-        self.awaited = if literal.is_some() && !line.ends_with(b"+}") {
+        self.awaiting = if literal.is_some() && !line.ends_with(b"+}") {
             Awaiting::Continuation
         } else {
             Awaiting::Responses
@@ -278,8 +278,8 @@ impl SentCommands {
     }
 
     /// The server sent a `+` or a tagged response.
-    fn answered(&mut self, line: &[u8]) {
-        self.awaited = Awaiting::Responses;
+    fn record_response(&mut self, line: &[u8]) {
+        self.awaiting = Awaiting::Responses;
         if !line.starts_with(b"+") {
             self.authenticating = false;
             // It did not want the literal.
@@ -322,7 +322,7 @@ mod tests {
     fn sent(lines: &[&str]) -> SentCommands {
         let mut outgoing = SentCommands::default();
         for line in lines {
-            outgoing.take(line.as_bytes(), "here");
+            outgoing.record(line.as_bytes(), "here");
         }
         outgoing
     }
@@ -340,9 +340,9 @@ mod tests {
             assert_eq!(nothing.redact(line.as_bytes()), expected);
         }
         let mut dialogue = sent(&["a1 AUTHENTICATE PLAIN\r\n"]);
-        dialogue.answered(b"+ ");
+        dialogue.record_response(b"+ ");
         assert_eq!(dialogue.redact(b"c2VjcmV0"), "…");
-        dialogue.answered(b"a1 OK");
+        dialogue.record_response(b"a1 OK");
         assert_eq!(dialogue.redact(b"a2 NOOP"), "a2 NOOP");
     }
 
@@ -364,9 +364,9 @@ mod tests {
     #[test]
     fn a_literal_that_is_refused_does_not_swallow_the_next_command() {
         let mut outgoing = sent(&["a1 APPEND x {5}\r\n"]);
-        outgoing.answered(b"a1 NO no");
-        outgoing.take(b"a2 APPEND x {3}\r\n", "here");
-        outgoing.take(b"abc", "here");
+        outgoing.record_response(b"a1 NO no");
+        outgoing.record(b"a2 APPEND x {3}\r\n", "here");
+        outgoing.record(b"abc", "here");
         assert!(outgoing.literal_was_sent);
     }
 
@@ -380,7 +380,7 @@ mod tests {
             ("a1 SEARCH {5+}\r\n", Awaiting::Responses),
         ];
         for (line, expected) in cases {
-            assert_eq!(sent(&[line]).awaited, expected, "{line}");
+            assert_eq!(sent(&[line]).awaiting, expected, "{line}");
         }
     }
 
@@ -406,17 +406,17 @@ mod tests {
 
     #[test]
     fn last_words_are_kept_and_not_without_end() {
-        let witness = Transcript::new("here", AlertLog::default());
+        let transcript = Transcript::new("here", AlertLog::default());
         for number in 0..100 {
-            witness.received(format!("* {number} EXISTS\r\n").as_bytes());
+            transcript.received(format!("* {number} EXISTS\r\n").as_bytes());
         }
-        witness.received(b"* bye [UNAVAILABLE] gone\r\n");
-        assert_eq!(witness.last_lines().len(), LINES_KEPT);
-        assert_eq!(witness.last_line(), b"* bye [UNAVAILABLE] gone");
-        assert_eq!(witness.bye().unwrap(), b"[UNAVAILABLE] gone");
-        witness.received(&vec![b'x'; 1_000_000]);
-        assert_eq!(witness.last_line().len(), OCTETS_KEPT);
-        witness.begin();
-        assert_eq!(witness.last_line(), b"");
+        transcript.received(b"* bye [UNAVAILABLE] gone\r\n");
+        assert_eq!(transcript.last_lines().len(), LINES_KEPT);
+        assert_eq!(transcript.last_line(), b"* bye [UNAVAILABLE] gone");
+        assert_eq!(transcript.bye().unwrap(), b"[UNAVAILABLE] gone");
+        transcript.received(&vec![b'x'; 1_000_000]);
+        assert_eq!(transcript.last_line().len(), OCTETS_KEPT);
+        transcript.start_command();
+        assert_eq!(transcript.last_line(), b"");
     }
 }

@@ -107,7 +107,7 @@ pub struct ResponseText {
 impl ResponseText {
     /// Reads what follows the word OK, NO, BAD or BYE.
     #[must_use]
-    pub fn of_text(text: &[u8]) -> ResponseText {
+    pub fn parse(text: &[u8]) -> ResponseText {
         let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
         let Some((code, after)) = text.strip_prefix('[').and_then(|code| code.split_once(']'))
         else {
@@ -175,7 +175,7 @@ pub fn status(line: &[u8]) -> Option<(StatusCondition, ResponseText)> {
         b"PREAUTH" => StatusCondition::PreAuth,
         _ => return None,
     };
-    Some((status, ResponseText::of_text(text)))
+    Some((status, ResponseText::parse(text)))
 }
 
 #[cfg(test)]
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_shown_harmless() {
-        let reply = ResponseText::of_text(b"[ALERT] a\x1b[2J\xff");
+        let reply = ResponseText::parse(b"[ALERT] a\x1b[2J\xff");
         assert_eq!(reply.to_string(), "[ALERT] a\\u{1b}[2J\u{fffd}");
         assert!(reply.has_code("ALERT") && !reply.has_code("A"));
     }

@@ -22,9 +22,9 @@ const PROBES: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct TcpSocket {
     tcp: TcpStream,
-    tether: Canceller,
+    canceller: Canceller,
     deadline: Instant,
-    waits: bool,
+    blocking: bool,
 }
 
 impl TcpSocket {
@@ -35,13 +35,13 @@ impl TcpSocket {
     pub(crate) fn connect(
         server: &Server,
         place: &str,
-        bounds: &ConnectionOptions,
+        options: &ConnectionOptions,
     ) -> Result<TcpSocket> {
-        let addresses = resolve(server, place, &bounds.tether)?;
+        let addresses = resolve(server, place, &options.canceller)?;
         let mut refusals = Vec::new();
         for address in addresses {
-            match connect(&address, bounds) {
-                Ok(tcp) => return Ok(TcpSocket::new(tcp, bounds)),
+            match connect(&address, options) {
+                Ok(tcp) => return Ok(TcpSocket::new(tcp, options)),
                 Err(error) => {
                     refusals.push(format!("{}: {}", address.ip(), describe_io_error(&error)))
                 }
@@ -54,41 +54,41 @@ impl TcpSocket {
         )
     }
 
-    fn new(tcp: TcpStream, bounds: &ConnectionOptions) -> TcpSocket {
+    fn new(tcp: TcpStream, options: &ConnectionOptions) -> TcpSocket {
         // Commands are small and each is waited for. A socket that refuses an option still works.
         let _ = tcp.set_nodelay(true);
-        let _ = notice_silence(&tcp, bounds.patience);
+        let _ = notice_silence(&tcp, options.timeouts);
         TcpSocket {
             tcp,
-            tether: bounds.tether.clone(),
-            deadline: Instant::now() + bounds.patience.answer,
-            waits: true,
+            canceller: options.canceller.clone(),
+            deadline: Instant::now() + options.timeouts.response,
+            blocking: true,
         }
     }
 
     /// Sets the moment after which no read or write succeeds.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        self.waits = true;
+        self.blocking = true;
     }
 
     /// Makes reads end with [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read,
     /// until a deadline is set.
-    pub(crate) fn wait_no_more(&mut self) {
-        self.waits = false;
+    pub(crate) fn set_nonblocking(&mut self) {
+        self.blocking = false;
     }
 
     /// Waits for something to read, as for news: not past this moment.
-    pub(crate) fn wait_for_news(&self, until: Instant) -> io::Result<WaitResult> {
+    pub(crate) fn wait_readable(&self, until: Instant) -> io::Result<WaitResult> {
         let socket = Some((self.tcp.as_fd(), PollFlags::IN));
-        self.tether.wait(socket, until, WakeOn::WakeOrCancel)
+        self.canceller.wait(socket, until, WakeOn::WakeOrCancel)
     }
 
     /// Waits until the socket can be used, and not past the deadline.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
         let socket = Some((self.tcp.as_fd(), flags));
         match self
-            .tether
+            .canceller
             .wait(socket, self.deadline, WakeOn::CancelOnly)?
         {
             WaitResult::Ready => Ok(()),
@@ -99,11 +99,11 @@ impl TcpSocket {
         }
     }
 
-    fn check_time(&self) -> io::Result<()> {
-        if self.tether.is_over() {
+    fn check_deadline(&self) -> io::Result<()> {
+        if self.canceller.is_cancelled() {
             return Err(told_to_end());
         }
-        if self.waits && self.deadline <= Instant::now() {
+        if self.blocking && self.deadline <= Instant::now() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
@@ -113,10 +113,10 @@ impl TcpSocket {
 impl Read for TcpSocket {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.check_time()?;
+            self.check_deadline()?;
             match self.tcp.read(into) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.waits => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.blocking => {
                     self.wait(PollFlags::IN)?;
                 }
                 result => return result,
@@ -128,7 +128,7 @@ impl Read for TcpSocket {
 impl Write for TcpSocket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         loop {
-            self.check_time()?;
+            self.check_deadline()?;
             match self.tcp.write(octets) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -145,7 +145,7 @@ impl Write for TcpSocket {
 }
 
 /// Connects without blocking, so that it can be ended.
-fn connect(address: &SocketAddr, bounds: &ConnectionOptions) -> io::Result<TcpStream> {
+fn connect(address: &SocketAddr, options: &ConnectionOptions) -> io::Result<TcpStream> {
     use rustix::io::Errno;
     let family = if address.is_ipv6() {
         AddressFamily::INET6
@@ -159,9 +159,12 @@ fn connect(address: &SocketAddr, bounds: &ConnectionOptions) -> io::Result<TcpSt
         Err(Errno::INPROGRESS | Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let until = Instant::now() + bounds.patience.connect;
+    let until = Instant::now() + options.timeouts.connect;
     let waited_for = Some((socket.as_fd(), PollFlags::OUT));
-    match bounds.tether.wait(waited_for, until, WakeOn::CancelOnly)? {
+    match options
+        .canceller
+        .wait(waited_for, until, WakeOn::CancelOnly)?
+    {
         WaitResult::Ready => {
             sockopt::socket_error(&socket)??;
             Ok(socket.into())
@@ -176,25 +179,25 @@ fn connect(address: &SocketAddr, bounds: &ConnectionOptions) -> io::Result<TcpSt
 /// Makes the system notice a peer that vanished without a word, as behind a router that forgot the
 /// connection: TCP keep-alive for a connection that says nothing (RFC 9293 3.8.4), and a user
 /// time-out for one that does (RFC 5482).
-fn notice_silence(tcp: &TcpStream, patience: Timeouts) -> io::Result<()> {
-    let half = patience.silence / 2;
+fn notice_silence(tcp: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
+    let half = timeouts.silence / 2;
     let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
     sockopt::set_tcp_keepidle(tcp, whole_seconds(half))?;
     sockopt::set_tcp_keepintvl(tcp, whole_seconds(half / PROBES))?;
     sockopt::set_tcp_keepcnt(tcp, PROBES)?;
     sockopt::set_socket_keepalive(tcp, true)?;
-    let milliseconds = u32::try_from(patience.silence.as_millis()).unwrap_or(u32::MAX);
+    let milliseconds = u32::try_from(timeouts.silence.as_millis()).unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(tcp, milliseconds)?;
     Ok(())
 }
 
 /// All addresses of the server; only loopback ones for plain text.
-fn resolve(server: &Server, place: &str, tether: &Canceller) -> Result<Vec<SocketAddr>> {
+fn resolve(server: &Server, place: &str, canceller: &Canceller) -> Result<Vec<SocketAddr>> {
     let unknown = |error: io::Error| {
         Error::new(ErrorKind::Unavailable, place, describe_io_error(&error))
             .during("looking its address up")
     };
-    if tether.is_over() {
+    if canceller.is_cancelled() {
         return Err(unknown(told_to_end()));
     }
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
@@ -218,7 +221,7 @@ fn resolve(server: &Server, place: &str, tether: &Canceller) -> Result<Vec<Socke
     Ok(addresses)
 }
 
-/// The tether's limit has passed. No kind of error that anybody tries again after.
+/// The canceller's limit has passed. No kind of error that anybody tries again after.
 fn told_to_end() -> io::Error {
     io::Error::other("this program was told to end")
 }
@@ -247,14 +250,14 @@ mod tests {
     /// Far longer than a test lasts: what ends before was ended.
     const LONG: Duration = Duration::from_mins(5);
 
-    fn bounds(patience: Duration) -> ConnectionOptions {
+    fn options(timeouts: Duration) -> ConnectionOptions {
         ConnectionOptions {
-            patience: Timeouts {
-                connect: patience,
-                answer: patience,
+            timeouts: Timeouts {
+                connect: timeouts,
+                response: timeouts,
                 ..Timeouts::default()
             },
-            tether: Canceller::new().unwrap(),
+            canceller: Canceller::new().unwrap(),
             ..ConnectionOptions::default()
         }
     }
@@ -264,7 +267,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let address = listener.local_addr().unwrap();
-        let soon = bounds(Duration::from_millis(200));
+        let soon = options(Duration::from_millis(200));
         let queued = std::iter::from_fn(|| connect(&address, &soon).ok()).collect();
         (listener, address, queued)
     }
@@ -272,14 +275,14 @@ mod tests {
     #[test]
     fn connecting_ends_in_time_and_by_the_tether() {
         let (_listener, address, _queued) = full();
-        let soon = bounds(Duration::from_millis(20));
+        let soon = options(Duration::from_millis(20));
         let late = connect(&address, &soon).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
 
-        let long = bounds(LONG);
-        let tether = long.tether.clone();
+        let long = options(LONG);
+        let canceller = long.canceller.clone();
         let connecting = thread::spawn(move || connect(&address, &long).unwrap_err());
-        tether.end_by(Instant::now() + Duration::from_millis(20));
+        canceller.cancel_at(Instant::now() + Duration::from_millis(20));
         let error = connecting.join().unwrap();
         assert_eq!(describe_io_error(&error), "this program was told to end");
     }
@@ -290,7 +293,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
-        let error = connect(&address, &bounds(LONG)).unwrap_err();
+        let error = connect(&address, &options(LONG)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -298,7 +301,7 @@ mod tests {
     fn reading_and_writing_end_by_the_tether_however_long_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let long = bounds(LONG);
+        let long = options(LONG);
         let open = || TcpSocket::new(connect(&address, &long).unwrap(), &long);
         let (mut one, mut other) = (open(), open());
         let reading = thread::spawn(move || one.read(&mut [0; 10]).unwrap_err());
@@ -308,8 +311,8 @@ mod tests {
                 .find_map(io::Result::err)
                 .unwrap()
         });
-        long.tether
-            .end_by(Instant::now() + Duration::from_millis(100));
+        long.canceller
+            .cancel_at(Instant::now() + Duration::from_millis(100));
         for error in [reading.join().unwrap(), writing.join().unwrap()] {
             assert_eq!(describe_io_error(&error), "this program was told to end");
         }
@@ -319,8 +322,8 @@ mod tests {
     fn silence_is_watched_on_every_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let bounds = ConnectionOptions::default();
-        let socket = TcpSocket::new(connect(&address, &bounds).unwrap(), &bounds);
+        let options = ConnectionOptions::default();
+        let socket = TcpSocket::new(connect(&address, &options).unwrap(), &options);
         assert!(sockopt::socket_keepalive(&socket.tcp).unwrap());
         let idle = sockopt::tcp_keepidle(&socket.tcp).unwrap();
         let interval = sockopt::tcp_keepintvl(&socket.tcp).unwrap();

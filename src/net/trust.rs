@@ -147,31 +147,31 @@ fn authorities(certificates: &[CertificateDer<'static>]) -> io::Result<Arc<WebPk
 /// and its names say nothing more; dates and handshake signatures count as ever.
 #[derive(Debug)]
 struct PinnedVerifier {
-    known: Vec<CertificateDer<'static>>,
+    pinned: Vec<CertificateDer<'static>>,
     /// None if webpki can read none of them as an authority.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl PinnedVerifier {
-    fn new(known: Vec<CertificateDer<'static>>) -> io::Result<PinnedVerifier> {
-        let authorities = authorities(&known).ok();
+    fn new(pinned: Vec<CertificateDer<'static>>) -> io::Result<PinnedVerifier> {
+        let authorities = authorities(&pinned).ok();
         if authorities.is_none()
-            && !known
+            && !pinned
                 .iter()
                 .any(|known| CertificateValidity::of(known).is_some())
         {
             return Err(io::Error::other("it holds no certificate that can be read"));
         }
         Ok(PinnedVerifier {
-            known,
+            pinned,
             authorities,
             provider: crypto_provider(),
         })
     }
 
-    fn is_known(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.known.iter().any(|known| known == certificate)
+    fn is_pinned(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.pinned.iter().any(|known| known == certificate)
     }
 }
 
@@ -184,7 +184,7 @@ impl ServerCertVerifier for PinnedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        if self.is_known(end_entity) {
+        if self.is_pinned(end_entity) {
             return CertificateValidity::of(end_entity)
                 .ok_or(CertificateError::BadEncoding)
                 .and_then(|validity| validity.check(now))

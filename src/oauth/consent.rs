@@ -75,7 +75,7 @@ pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> 
         .transpose()?;
     let file = token_file(args, config.as_ref());
     may_be_written(&file, args.force)?;
-    let desk = UserEnvironment::of(environment);
+    let desk = UserEnvironment::detect(environment);
     let listener =
         RedirectListener::bind(args.port, args.port.is_some() && desk.is_in_container())?;
     let port = listener.port();
@@ -86,8 +86,8 @@ pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> 
     let (tell, events) = sync_channel::<ConsentEvent>(FEW);
     listener.serve(attempt.state.clone(), tell.clone());
     listen_to_the_terminal(tell);
-    if !args.no_browser && desk.has_browser() {
-        open_browser(attempt.address.clone());
+    if !args.no_browser && desk.can_open_browser() {
+        open_browser(attempt.url.clone());
     }
 
     wait(&attempt, &exchange, &events, Instant::now() + to_consent)
@@ -119,7 +119,7 @@ fn may_be_written(file: &Path, is_forced: bool) -> Result<()> {
         )
         .remedy("to replace it, add --force"));
     }
-    let probed = WriteGuard::of(file).and_then(|held| held.probe());
+    let probed = WriteGuard::lock(file).and_then(|held| held.probe());
     probed.map_err(|error| {
         Error::new(ErrorKind::Disk, shown, error)
             .during("looking whether the token can be saved")
@@ -150,9 +150,9 @@ fn ask_the_person(
     );
     say(format_args!(
         "Open this address in a browser, {who}, and allow access to its mail:\n\n  {}\n\n",
-        attempt.address
+        attempt.url
     ));
-    if let Some(tunnel) = desk.tunnel(port) {
+    if let Some(tunnel) = desk.ssh_tunnel_command(port) {
         say(format_args!(
             "If your browser is on another computer, it finds its way back here by this command, \
              typed there first (with the name by which you reach this machine, if it is another):\
@@ -242,23 +242,23 @@ fn visited(
     attempt: &AuthorizationRequest,
     exchange: &CodeExchange<'_>,
 ) -> Result<()> {
-    match &visit.brought {
+    match &visit.response {
         AuthorizationResponse::Code(code) => {
             say(format_args!(
                 "The browser is back; asking Google for the token ...\n"
             ));
-            let done = exchange.token(attempt, code);
-            visit.answer(&page_of(&done, exchange));
+            let done = exchange.obtain_token(attempt, code);
+            visit.respond(&page_of(&done, exchange));
             done.map(|saved| say(format_args!("{saved}\n")))
                 .map_err(|failed| failed.error)
         }
         AuthorizationResponse::Denied => {
-            visit.answer(&ResultPage::Denied);
+            visit.respond(&ResultPage::Denied);
             Err(denied())
         }
         AuthorizationResponse::Error(code) => {
             let error = refused(code);
-            visit.answer(&ResultPage::Failed);
+            visit.respond(&ResultPage::Failed);
             Err(error)
         }
     }
@@ -295,7 +295,7 @@ fn pasted(
             Some(Err(refused(&code)))
         }
         PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Code(code))) => {
-            match exchange.token(attempt, &code) {
+            match exchange.obtain_token(attempt, &code) {
                 Ok(saved) => {
                     say(format_args!("{saved}\n"));
                     Some(Ok(()))
@@ -315,7 +315,7 @@ fn pasted(
 fn dismiss_the_browser(events: &Receiver<ConsentEvent>) {
     while let Ok(event) = events.try_recv() {
         if let ConsentEvent::Visit(visit) = event {
-            visit.answer(&ResultPage::AlreadyDone);
+            visit.respond(&ResultPage::AlreadyDone);
         }
     }
 }

@@ -81,9 +81,9 @@ pub(crate) struct IssuedTokens {
     /// A new refresh token, which replaces the old one.
     pub(crate) refresh: Option<Secret>,
     /// How long the access token lives from now.
-    pub(crate) life: Duration,
+    pub(crate) expires_in: Duration,
     /// How long the refresh token lives from now; said only of an app in "Testing".
-    pub(crate) refresh_life: Option<Duration>,
+    pub(crate) refresh_token_expires_in: Option<Duration>,
     /// Whether it gives access to mail; a person may consent to less than was asked for.
     pub(crate) has_mail_scope: bool,
 }
@@ -159,7 +159,7 @@ impl Endpoint {
     }
 
     /// Asks for an access token, three times if need be.
-    pub(crate) fn ask(
+    pub(crate) fn request_token(
         &self,
         who: &ClientRegistration,
         proof: AuthorizationGrant<'_>,
@@ -168,7 +168,7 @@ impl Endpoint {
         let mut pauses = PAUSES.iter();
         let mut lost = None;
         loop {
-            let why = match self.ask_once(who, proof, deadline) {
+            let why = match self.try_request(who, proof, deadline) {
                 RequestOutcome::Issued(grant) => return Ok(grant),
                 RequestOutcome::Rejected(complaint) => {
                     // An answer that could not be had may have been the one that used the code up.
@@ -199,7 +199,7 @@ impl Endpoint {
         }
     }
 
-    fn ask_once(
+    fn try_request(
         &self,
         who: &ClientRegistration,
         proof: AuthorizationGrant<'_>,
@@ -291,8 +291,8 @@ fn granted(response: &GoogleTokenResponse) -> IssuedTokens {
             .refresh_token()
             .filter(|token| !token.secret().is_empty())
             .map(|token| Secret::new(token.secret().clone())),
-        life: response.expires_in().unwrap_or(USUAL_LIFE),
-        refresh_life: refresh_life.as_u64().map(Duration::from_secs),
+        expires_in: response.expires_in().unwrap_or(USUAL_LIFE),
+        refresh_token_expires_in: refresh_life.as_u64().map(Duration::from_secs),
         has_mail_scope: scopes
             .is_none_or(|scopes| scopes.iter().any(|scope| scope.as_str() == MAIL_SCOPE)),
     }

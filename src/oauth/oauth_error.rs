@@ -54,7 +54,7 @@ impl OAuthError {
     }
 
     /// Google's code and explanation, unless they repeat one of these.
-    pub(crate) fn quoted<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+    pub(crate) fn describe<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
         let said = format!("{} {}", self.error, self.description());
         if secrets
             .into_iter()
@@ -70,7 +70,7 @@ impl OAuthError {
 
     /// What is wrong with the application and how it is mended, if the complaint is about it and
     /// not about a token. `where_from` is the file that told its id and secret.
-    pub(crate) fn about_the_application(&self, where_from: &str) -> Option<String> {
+    pub(crate) fn client_remedy(&self, where_from: &str) -> Option<String> {
         Some(match self.code() {
             "invalid_client" => format!(
                 "client_id or client_secret in {where_from} is not known to Google: download \
@@ -95,7 +95,7 @@ impl OAuthError {
     }
 
     /// Says whether the administrator of the account's Workspace stands in the way.
-    pub(crate) fn is_of_the_administrator(&self) -> bool {
+    pub(crate) fn is_admin_policy(&self) -> bool {
         matches!(
             self.code(),
             "admin_policy_enforced" | "access_denied" | "org_internal"

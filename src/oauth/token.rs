@@ -41,11 +41,11 @@ pub struct Token {
     file: TokenFile,
     ca_file: Option<PathBuf>,
     endpoint: Option<Endpoint>,
-    refused: Option<RememberedRejection>,
+    remembered_rejection: Option<RememberedRejection>,
     is_read_only: bool,
-    warned_unsaved: bool,
+    has_warned_unsaved: bool,
     /// A new refresh token is known here only: the one in the file is worth nothing any more.
-    rotation_unsaved: bool,
+    is_rotation_unsaved: bool,
 }
 
 impl Token {
@@ -65,10 +65,10 @@ impl Token {
             file: TokenFile::read(path, &make_another)?,
             ca_file: ca_file.map(Path::to_owned),
             endpoint: None,
-            refused,
+            remembered_rejection: refused,
             is_read_only: false,
-            warned_unsaved: false,
-            rotation_unsaved: false,
+            has_warned_unsaved: false,
+            is_rotation_unsaved: false,
         })
     }
 
@@ -82,7 +82,7 @@ impl Token {
     /// Says whether the access token can be used without renewing it.
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
-        self.file.access().is_some() && !self.must_be_renewed(now)
+        self.file.access().is_some() && !self.needs_renewal(now)
     }
 
     /// An access token that lives for some minutes yet, renewed if need be.
@@ -92,12 +92,12 @@ impl Token {
     /// endpoint cannot be reached ([`ErrorKind::Unavailable`]); a new refresh token cannot be saved
     /// ([`ErrorKind::Disk`]).
     pub fn access(&mut self, now: DateTime<Utc>) -> Result<Secret> {
-        self.look_at_the_file_again();
+        self.reload_if_changed();
         self.save_rotation()?;
-        self.respect_refusal(now)?;
+        self.check_remembered_rejection(now)?;
         match self.file.access() {
-            Some(access) if !self.must_be_renewed(now) => Ok(access),
-            _ => self.renewed(now),
+            Some(access) if !self.needs_renewal(now) => Ok(access),
+            _ => self.request_renewal(now),
         }
     }
 
@@ -106,12 +106,12 @@ impl Token {
     /// # Errors
     /// As for [`access`](Token::access); without a refresh token, always.
     pub fn renew(&mut self, refused: &Secret, now: DateTime<Utc>) -> Result<Secret> {
-        self.look_at_the_file_again();
-        self.respect_refusal(now)?;
+        self.reload_if_changed();
+        self.check_remembered_rejection(now)?;
         match self.file.access() {
             // Renewed meanwhile, by another connection or another program.
-            Some(access) if access != *refused && !self.must_be_renewed(now) => Ok(access),
-            _ => self.renewed(now),
+            Some(access) if access != *refused && !self.needs_renewal(now) => Ok(access),
+            _ => self.request_renewal(now),
         }
     }
 
@@ -130,8 +130,8 @@ impl Token {
 
     /// What a person does about a token that nothing can be done with.
     #[must_use]
-    pub fn make_another(&self) -> &str {
-        self.file.make_another()
+    pub fn new_token_remedy(&self) -> &str {
+        self.file.new_token_remedy()
     }
 
     /// How the state remembers which refresh token was refused; of a file that has none, which
@@ -147,20 +147,20 @@ impl Token {
 
     /// What to tell later runs when Gmail refuses even a fresh token.
     #[must_use]
-    pub fn login_refusal(&self) -> Consequence {
+    pub fn login_rejection(&self) -> Consequence {
         Consequence::LoginRejected {
             refresh_token: self.refresh_token_digest(),
         }
     }
 
     /// What to tell later runs when Google refuses to give another.
-    fn refusal(&self) -> Consequence {
+    fn token_rejection(&self) -> Consequence {
         Consequence::TokenRejected {
             refresh_token: self.refresh_token_digest(),
         }
     }
 
-    fn must_be_renewed(&self, now: DateTime<Utc>) -> bool {
+    fn needs_renewal(&self, now: DateTime<Utc>) -> bool {
         // Without a refresh token there is nothing to renew it with: used until it is refused.
         let can_be = self.file.refresh().is_some();
         let expires_soon = self
@@ -171,20 +171,20 @@ impl Token {
     }
 
     /// Takes over what a person or another program wrote since.
-    fn look_at_the_file_again(&mut self) {
+    fn reload_if_changed(&mut self) {
         if let Some(changed) = self.file.changed() {
             log::debug!("the token file has changed and is read again");
             self.file = changed;
-            self.rotation_unsaved = false;
+            self.is_rotation_unsaved = false;
         }
     }
 
-    fn respect_refusal(&self, now: DateTime<Utc>) -> Result<()> {
+    fn check_remembered_rejection(&self, now: DateTime<Utc>) -> Result<()> {
         let digest = self.refresh_token_digest();
         let holds = |refusal: &&RememberedRejection| {
             refusal.refresh_token == digest && now < refusal.retry_after
         };
-        match self.refused.as_ref().filter(holds) {
+        match self.remembered_rejection.as_ref().filter(holds) {
             None => Ok(()),
             Some(refusal) => {
                 let until = moment(refusal.retry_after);
@@ -192,31 +192,31 @@ impl Token {
                     format!("Google refused this token, and is not asked again before {until}");
                 Err(self
                     .file
-                    .failure(ErrorKind::Rejected, what)
-                    .remedy(self.make_another()))
+                    .error(ErrorKind::Rejected, what)
+                    .remedy(self.new_token_remedy()))
             }
         }
     }
 
-    fn renewed(&mut self, now: DateTime<Utc>) -> Result<Secret> {
+    fn request_renewal(&mut self, now: DateTime<Utc>) -> Result<Secret> {
         let Some(refresh) = self.file.refresh() else {
             let what = "Gmail refuses the access token, and there is no refresh_token to renew it";
             return Err(self
                 .file
-                .failure(ErrorKind::Rejected, what)
-                .remedy(self.make_another())
-                .with_consequence(self.refusal()));
+                .error(ErrorKind::Rejected, what)
+                .remedy(self.new_token_remedy())
+                .with_consequence(self.token_rejection()));
         };
         if self.is_read_only {
             let what = "the access token has expired, and a dry run does not renew it";
-            return Err(self.file.failure(ErrorKind::Unavailable, what));
+            return Err(self.file.error(ErrorKind::Unavailable, what));
         }
-        let Some(application) = self.file.application() else {
+        let Some(application) = self.file.client() else {
             let what = "has no client_id, so that the access token cannot be renewed";
             return Err(self
                 .file
-                .failure(ErrorKind::Config, what)
-                .remedy(self.make_another()));
+                .error(ErrorKind::Config, what)
+                .remedy(self.new_token_remedy()));
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
@@ -225,10 +225,12 @@ impl Token {
         let answer = self
             .endpoint
             .insert(endpoint)
-            .ask(&application, AuthorizationGrant::Refresh(&refresh));
+            .request_token(&application, AuthorizationGrant::Refresh(&refresh));
         let grant = match answer {
             Ok(grant) => grant,
-            Err(EndpointError::Rejected(complaint)) => return Err(self.refused(&complaint, now)),
+            Err(EndpointError::Rejected(complaint)) => {
+                return Err(self.rejection_error(&complaint, now));
+            }
             Err(EndpointError::Unavailable(why)) => {
                 return Err(self
                     .at_endpoint(ErrorKind::Unavailable, why)
@@ -240,12 +242,17 @@ impl Token {
                     .remedy("check token_uri, target_ca_file and this host's clock"));
             }
         };
-        self.take(&grant, &refresh, now)?;
+        self.store_renewal(&grant, &refresh, now)?;
         Ok(grant.access)
     }
 
     /// Takes what a renewal by `refresh` gave, and saves it.
-    fn take(&mut self, grant: &IssuedTokens, refresh: &Secret, now: DateTime<Utc>) -> Result<()> {
+    fn store_renewal(
+        &mut self,
+        grant: &IssuedTokens,
+        refresh: &Secret,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         if !grant.has_mail_scope {
             log::warn!(
                 "{}",
@@ -253,10 +260,10 @@ impl Token {
                     ErrorKind::Rejected,
                     "the token gives no access to mail: the box for it was not ticked",
                 )
-                .remedy(self.make_another())
+                .remedy(self.new_token_remedy())
             );
         }
-        let held = self.file.hold();
+        let held = self.file.lock();
         // A person made another one while Google was asked: what they made stands.
         if let Some(theirs) = self.file.changed()
             && theirs.refresh().as_ref() != Some(refresh)
@@ -266,30 +273,30 @@ impl Token {
             return Ok(());
         }
         let is_rotated = grant.refresh.as_ref().is_some_and(|new| new != refresh);
-        self.file.renewed(grant, now);
+        self.file.apply_renewal(grant, now);
         log::debug!(
             "the access token was renewed, and lives {} minutes",
-            grant.life.as_secs() / 60
+            grant.expires_in.as_secs() / 60
         );
         self.save(held, is_rotated)
     }
 
     /// Saves a renewed token; that it cannot be is an error only if the next run would need it.
     fn save(&mut self, held: io::Result<WriteGuard>, is_rotated: bool) -> Result<()> {
-        self.rotation_unsaved |= is_rotated;
+        self.is_rotation_unsaved |= is_rotated;
         match held.and_then(|held| self.file.save(&held)) {
-            Ok(()) => self.rotation_unsaved = false,
-            Err(error) if self.rotation_unsaved => {
+            Ok(()) => self.is_rotation_unsaved = false,
+            Err(error) if self.is_rotation_unsaved => {
                 let what = format!("the new refresh token cannot be saved: {error}");
-                return Err(self.file.failure(ErrorKind::Disk, what).remedy(
+                return Err(self.file.error(ErrorKind::Disk, what).remedy(
                     "make the file and its folder writable: the old token is worthless now",
                 ));
             }
-            Err(error) if !self.warned_unsaved => {
-                self.warned_unsaved = true;
+            Err(error) if !self.has_warned_unsaved => {
+                self.has_warned_unsaved = true;
                 let what =
                     format!("the renewed token cannot be saved and is used from memory: {error}");
-                log::warn!("{}", self.file.failure(ErrorKind::Disk, what));
+                log::warn!("{}", self.file.error(ErrorKind::Disk, what));
             }
             Err(_) => {}
         }
@@ -297,20 +304,20 @@ impl Token {
     }
 
     fn save_rotation(&mut self) -> Result<()> {
-        if self.rotation_unsaved {
-            self.save(self.file.hold(), true)?;
+        if self.is_rotation_unsaved {
+            self.save(self.file.lock(), true)?;
         }
         Ok(())
     }
 
     /// Puts Google's refusal into words, and remembers it for the rest of the run.
-    fn refused(&mut self, complaint: &OAuthError, now: DateTime<Utc>) -> Error {
+    fn rejection_error(&mut self, complaint: &OAuthError, now: DateTime<Utc>) -> Error {
         let secrets = [
             self.file.access(),
             self.file.refresh(),
-            self.file.application().and_then(|app| app.client_secret),
+            self.file.client().and_then(|app| app.client_secret),
         ];
-        let said = complaint.quoted(secrets.iter().flatten());
+        let said = complaint.describe(secrets.iter().flatten());
         let what = format!("Google refuses to renew the token: {said}");
         let error = self
             .at_endpoint(ErrorKind::Rejected, what)
@@ -319,17 +326,17 @@ impl Token {
             // It is the client that is refused: corrected, the same refresh token works again.
             return error;
         }
-        self.refused = Some(RememberedRejection {
+        self.remembered_rejection = Some(RememberedRejection {
             refresh_token: self.refresh_token_digest(),
             retry_after: now + BELIEVED,
         });
-        error.with_consequence(self.refusal())
+        error.with_consequence(self.token_rejection())
     }
 
     /// The likely causes of a refusal, and what a person does about them.
     fn remedy(&self, complaint: &OAuthError, now: DateTime<Utc>) -> String {
-        let make_another = self.make_another();
-        if complaint.is_of_the_administrator() {
+        let make_another = self.new_token_remedy();
+        if complaint.is_admin_policy() {
             return "the administrator of the account's Workspace must allow the app".to_owned();
         }
         if complaint.code() == "invalid_grant" && complaint.is_session_control() {
@@ -338,9 +345,9 @@ impl Token {
                  {make_another}"
             );
         }
-        match complaint.about_the_application("the token file") {
+        match complaint.client_remedy("the token file") {
             Some(mend) => format!("{mend} and {make_another}"),
-            None => format!("{}: {make_another}", self.health().causes(now)),
+            None => format!("{}: {make_another}", self.health().likely_causes(now)),
         }
     }
 
@@ -358,8 +365,8 @@ pub(crate) fn save_consent(
     refresh: &Secret,
     now: DateTime<Utc>,
 ) -> io::Result<TokenHealth> {
-    let mut file = TokenFile::of_consent(path, application, grant, refresh, now);
-    file.save(&WriteGuard::of(path)?)?;
+    let mut file = TokenFile::from_consent(path, application, grant, refresh, now);
+    file.save(&WriteGuard::lock(path)?)?;
     Ok(file.health())
 }
 
@@ -528,7 +535,7 @@ mod tests {
             .renew(&Secret::new("ONLY".to_owned()), noon())
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
-        assert_eq!(error.consequence(), Some(&token.refusal()));
+        assert_eq!(error.consequence(), Some(&token.token_rejection()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) struct TokenFile {
     fields: Map<String, Value>,
     octets: Vec<u8>,
     token_uri: TokenUrl,
-    make_another: String,
+    new_token_remedy: String,
 }
 
 impl TokenFile {
@@ -53,7 +53,7 @@ impl TokenFile {
     }
 
     /// The file of a token that a person has just consented to; not on disk yet.
-    pub(crate) fn of_consent(
+    pub(crate) fn from_consent(
         path: &Path,
         application: &ClientRegistration,
         grant: &IssuedTokens,
@@ -72,9 +72,9 @@ impl TokenFile {
         set("scopes", json!([MAIL_SCOPE]));
         set("universe_domain", json!("googleapis.com"));
         set("account", json!(""));
-        set("expiry", json!(written(later(now, grant.life))));
+        set("expiry", json!(written(later(now, grant.expires_in))));
         set(ISSUED, json!(written(now)));
-        if let Some(life) = grant.refresh_life {
+        if let Some(life) = grant.refresh_token_expires_in {
             set(DIES, json!(written(later(now, life))));
         }
         TokenFile {
@@ -82,7 +82,7 @@ impl TokenFile {
             fields,
             octets: Vec::new(),
             token_uri: application.token_uri.clone(),
-            make_another: String::new(),
+            new_token_remedy: String::new(),
         }
     }
 
@@ -120,7 +120,7 @@ impl TokenFile {
             fields,
             octets,
             token_uri,
-            make_another: make_another.to_owned(),
+            new_token_remedy: make_another.to_owned(),
         };
         if file.access().is_none() && file.refresh().is_none() {
             let what = "holds neither token nor refresh_token";
@@ -140,7 +140,7 @@ impl TokenFile {
     }
 
     /// The program that the person allowed in, if the file names it.
-    pub(crate) fn application(&self) -> Option<ClientRegistration> {
+    pub(crate) fn client(&self) -> Option<ClientRegistration> {
         Some(ClientRegistration {
             client_id: text(&self.fields, "client_id")?.to_owned(),
             client_secret: self.secret("client_secret"),
@@ -160,19 +160,19 @@ impl TokenFile {
 
     /// What the file tells of the refresh token's life.
     pub(crate) fn health(&self) -> TokenHealth {
-        let expires = self.expiry();
+        let access_token_expires = self.expiry();
         TokenHealth {
             issued: self.moment(ISSUED),
             first_used: self.moment(FIRST_USED),
-            dies: self.moment(DIES),
-            last_used: expires.and_then(|expires| expires.checked_sub_signed(HOUR)),
-            expires,
+            expires: self.moment(DIES),
+            last_used: access_token_expires.and_then(|expires| expires.checked_sub_signed(HOUR)),
+            access_token_expires,
         }
     }
 
     /// What a person does about a file that is worth nothing.
-    pub(crate) fn make_another(&self) -> &str {
-        &self.make_another
+    pub(crate) fn new_token_remedy(&self) -> &str {
+        &self.new_token_remedy
     }
 
     /// The file as it is on disk now, if it is another one than was read or written last.
@@ -181,11 +181,11 @@ impl TokenFile {
         if octets == self.octets {
             return None;
         }
-        TokenFile::parse(&self.path, octets, &self.make_another).ok()
+        TokenFile::parse(&self.path, octets, &self.new_token_remedy).ok()
     }
 
     /// Takes what a renewal gave, and notes how old the refresh token is at least.
-    pub(crate) fn renewed(&mut self, grant: &IssuedTokens, now: DateTime<Utc>) {
+    pub(crate) fn apply_renewal(&mut self, grant: &IssuedTokens, now: DateTime<Utc>) {
         let rotated = grant
             .refresh
             .as_ref()
@@ -195,7 +195,7 @@ impl TokenFile {
             self.fields.insert(name.to_owned(), Value::String(value));
         };
         set("token", grant.access.expose().to_owned());
-        set("expiry", written(later(now, grant.life)));
+        set("expiry", written(later(now, grant.expires_in)));
         if let Some(refresh) = rotated {
             set("refresh_token", refresh.expose().to_owned());
             set(ISSUED, written(now));
@@ -204,15 +204,15 @@ impl TokenFile {
         } else if !knows_age {
             set(FIRST_USED, written(now));
         }
-        if let Some(life) = grant.refresh_life {
+        if let Some(life) = grant.refresh_token_expires_in {
             let dies = written(later(now, life));
             self.fields.insert(DIES.to_owned(), Value::String(dies));
         }
     }
 
     /// Keeps others from replacing the file.
-    pub(crate) fn hold(&self) -> io::Result<WriteGuard> {
-        WriteGuard::of(&self.path)
+    pub(crate) fn lock(&self) -> io::Result<WriteGuard> {
+        WriteGuard::lock(&self.path)
     }
 
     /// Writes the file whole and for its owner only.
@@ -225,7 +225,7 @@ impl TokenFile {
     }
 
     /// A failure at this file.
-    pub(crate) fn failure(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
+    pub(crate) fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
         Error::new(kind, shown(&self.path), what)
     }
 
@@ -316,8 +316,8 @@ mod tests {
         IssuedTokens {
             access: Secret::new(access.to_owned()),
             refresh: refresh.map(|token| Secret::new(token.to_owned())),
-            life: Duration::from_hours(1),
-            refresh_life: None,
+            expires_in: Duration::from_hours(1),
+            refresh_token_expires_in: None,
             has_mail_scope: true,
         }
     }
@@ -328,17 +328,17 @@ mod tests {
         let (first, second) = (at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
         let mut file = parse(r#"{"refresh_token":"r"}"#).unwrap();
         assert_eq!(file.health(), TokenHealth::default());
-        file.renewed(&granted("a", None), first);
-        file.renewed(&granted("b", Some("r")), second);
+        file.apply_renewal(&granted("a", None), first);
+        file.apply_renewal(&granted("b", Some("r")), second);
         let health = file.health();
         assert_eq!((health.issued, health.first_used), (None, Some(first)));
         assert_eq!(health.last_used, Some(second));
         file.fields
             .insert(DIES.to_owned(), json!("2026-01-09T00:00:00Z"));
-        file.renewed(&granted("c", Some("r2")), second);
+        file.apply_renewal(&granted("c", Some("r2")), second);
         let health = file.health();
         assert_eq!((health.issued, health.first_used), (Some(second), None));
-        assert_eq!(health.dies, None);
+        assert_eq!(health.expires, None);
     }
 
     #[test]
@@ -434,8 +434,8 @@ mod tests {
 
         let mut file = TokenFile::read(&link, "").unwrap();
         let now = parse_expiry("2026-01-02T02:04:05.678901Z").unwrap();
-        file.renewed(&granted("t2", None), now);
-        file.save(&file.hold().unwrap()).unwrap();
+        file.apply_renewal(&granted("t2", None), now);
+        file.save(&file.lock().unwrap()).unwrap();
         assert!(file.changed().is_none());
 
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

@@ -27,30 +27,30 @@ pub struct TokenHealth {
     /// When this program first used it: it is at least so old.
     pub first_used: Option<DateTime<Utc>>,
     /// When Google will not take it any more; said only of an app in "Testing".
-    pub dies: Option<DateTime<Utc>>,
+    pub expires: Option<DateTime<Utc>>,
     /// When it last gave an access token.
     pub last_used: Option<DateTime<Utc>>,
     /// When that access token expires.
-    pub expires: Option<DateTime<Utc>>,
+    pub access_token_expires: Option<DateTime<Utc>>,
 }
 
 impl TokenHealth {
     /// What a person should do before it is too late, if anything.
     #[must_use]
     pub fn warning(&self, now: DateTime<Utc>) -> Option<String> {
-        let dies = self
-            .dies
-            .filter(|dies| dies.signed_duration_since(now) <= WARNED)?;
+        let expires = self
+            .expires
+            .filter(|expires| expires.signed_duration_since(now) <= WARNED)?;
         Some(format!(
             "the app is in \"Testing\", and the token dies at {}",
-            moment(dies)
+            moment(expires)
         ))
     }
 
     /// Why Google probably refuses it, the likeliest first.
     #[must_use]
-    pub fn causes(&self, now: DateTime<Utc>) -> String {
-        if self.dies.is_some_and(|dies| dies <= now) {
+    pub fn likely_causes(&self, now: DateTime<Utc>) -> String {
+        if self.expires.is_some_and(|expires| expires <= now) {
             return "the app is in \"Testing\", where a token lives 7 days (publish it)".to_owned();
         }
         let mut causes = Vec::new();
@@ -91,11 +91,14 @@ impl fmt::Display for TokenHealth {
             (None, Some(first)) => parts.push(format!("in use since {}", moment(first))),
             (None, None) => parts.push("of unknown age".to_owned()),
         }
-        if let Some(dies) = self.dies {
-            parts.push(format!("dies at {}", moment(dies)));
-        }
         if let Some(expires) = self.expires {
-            parts.push(format!("access token until {}", moment(expires)));
+            parts.push(format!("dies at {}", moment(expires)));
+        }
+        if let Some(access_token_expires) = self.access_token_expires {
+            parts.push(format!(
+                "access token until {}",
+                moment(access_token_expires)
+            ));
         }
         f.write_str(&parts.join(", "))
     }
@@ -116,7 +119,7 @@ mod tests {
     /// Which of the two causes that age tells about are named, for a token known from these days,
     /// refused today.
     fn named(health: TokenHealth, today: i64) -> (bool, bool) {
-        let causes = health.causes(day(today));
+        let causes = health.likely_causes(day(today));
         (causes.contains(TESTING), causes.contains(UNUSED))
     }
 
@@ -153,10 +156,10 @@ mod tests {
     fn a_known_end_is_the_cause_and_is_announced() {
         let health = TokenHealth {
             issued: Some(day(0)),
-            dies: Some(day(7)),
+            expires: Some(day(7)),
             ..TokenHealth::default()
         };
-        assert_eq!(health.causes(day(7)), TESTING);
+        assert_eq!(health.likely_causes(day(7)), TESTING);
         assert_eq!(health.warning(day(4)), None);
         assert_eq!(
             health.warning(day(5)).unwrap(),
@@ -169,8 +172,8 @@ mod tests {
     fn a_person_reads_it() {
         let health = TokenHealth {
             issued: Some(day(0)),
-            dies: Some(day(7)),
-            expires: Some(day(1)),
+            expires: Some(day(7)),
+            access_token_expires: Some(day(1)),
             ..TokenHealth::default()
         };
         assert_eq!(

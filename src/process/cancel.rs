@@ -29,10 +29,10 @@ pub struct Canceller(Option<Arc<CancelState>>);
 #[derive(Debug)]
 struct CancelState {
     /// Has an octet in it while a call was not heard yet.
-    calls: WakePipe,
+    wake_pipe: WakePipe,
     /// Has an octet in it, for ever, once there is a limit: whoever waits must look at it.
-    limits: WakePipe,
-    limit: Mutex<Option<Instant>>,
+    cancel_pipe: WakePipe,
+    deadline: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -79,17 +79,17 @@ impl Canceller {
     /// The system gives no more file descriptors.
     pub fn new() -> io::Result<Canceller> {
         Ok(Canceller(Some(Arc::new(CancelState {
-            calls: WakePipe::new()?,
-            limits: WakePipe::new()?,
-            limit: Mutex::new(None),
+            wake_pipe: WakePipe::new()?,
+            cancel_pipe: WakePipe::new()?,
+            deadline: Mutex::new(None),
         }))))
     }
 
-    /// Ends a wait for news (`ImapSource::wait`, [`sleep`](Canceller::sleep)) that is on, or else the
+    /// Ends a wait for news (`ImapSource::wait_for_mail`, [`sleep`](Canceller::sleep)) that is on, or else the
     /// next one. It does not disturb commands.
     pub fn wake(&self) {
         if let Some(line) = &self.0 {
-            line.calls.fill();
+            line.wake_pipe.notify();
         }
     }
 
@@ -97,13 +97,13 @@ impl Canceller {
     /// TLS, reading, writing, waiting. It holds at once, also for who waits already; of several,
     /// the earliest counts. Looking up a host name is not begun any more, but goes on if it has
     /// begun.
-    pub fn end_by(&self, at: Instant) {
+    pub fn cancel_at(&self, at: Instant) {
         let Some(line) = &self.0 else {
             return;
         };
-        let mut limit = line.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limit = line.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         *limit = Some(limit.map_or(at, |before| before.min(at)));
-        line.limits.fill();
+        line.cancel_pipe.notify();
     }
 
     /// Sleeps until this moment, a call, or the limit. Ends at once, as if the time had come, when
@@ -118,8 +118,8 @@ impl Canceller {
 
     /// Says whether the limit has passed: nothing more can be done.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.limit().is_some_and(|limit| limit <= Instant::now())
+    pub fn is_cancelled(&self) -> bool {
+        self.deadline().is_some_and(|limit| limit <= Instant::now())
     }
 
     /// Waits until the socket can be used, or for nothing; not past this moment.
@@ -135,14 +135,14 @@ impl Canceller {
         let clocks = ClockReading::now();
         loop {
             let now = Instant::now();
-            let limit = self.limit();
+            let limit = self.deadline();
             if limit.is_some_and(|limit| limit <= now) {
                 return Ok(WaitResult::Cancelled);
             }
-            let stir = self.look(socket, slice(now, until, limit, hears), hears)?;
+            let stir = self.poll_once(socket, slice(now, until, limit, hears), hears)?;
             match stir {
                 Some(stir) => return Ok(stir),
-                None if hears == WakeOn::WakeOrCancel && clocks.went_apart() => {
+                None if hears == WakeOn::WakeOrCancel && clocks.clocks_diverged() => {
                     return Ok(WaitResult::ClockJump);
                 }
                 None if until <= Instant::now() => return Ok(WaitResult::Elapsed),
@@ -152,7 +152,7 @@ impl Canceller {
     }
 
     /// One poll.
-    fn look(
+    fn poll_once(
         &self,
         socket: Option<(BorrowedFd<'_>, PollFlags)>,
         at_most: Duration,
@@ -167,14 +167,14 @@ impl Canceller {
         }
         if let Some(line) = &self.0 {
             if hears == WakeOn::WakeOrCancel {
-                let calls = line.calls.reader.as_fd();
+                let calls = line.wake_pipe.reader.as_fd();
                 asked.push((
                     PollFd::from_borrowed_fd(calls, PollFlags::IN),
                     Some(WaitResult::Woken),
                 ));
             }
-            if self.limit().is_none() {
-                let limits = line.limits.reader.as_fd();
+            if self.deadline().is_none() {
+                let limits = line.cancel_pipe.reader.as_fd();
                 asked.push((PollFd::from_borrowed_fd(limits, PollFlags::IN), None));
             }
         }
@@ -193,14 +193,14 @@ impl Canceller {
             .filter(|(descriptor, _)| !descriptor.revents().is_empty());
         let stir = stirred.next().and_then(|(_, stir)| stir);
         if let (Some(WaitResult::Woken), Some(line)) = (stir, &self.0) {
-            line.calls.drain();
+            line.wake_pipe.drain();
         }
         Ok(stir)
     }
 
-    fn limit(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         let line = self.0.as_ref()?;
-        *line.limit.lock().unwrap_or_else(PoisonError::into_inner)
+        *line.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -223,7 +223,7 @@ impl WakePipe {
     }
 
     /// A pipe that is full says what is to be said.
-    fn fill(&self) {
+    fn notify(&self) {
         let _ = rustix::io::write(&self.writer, b".");
     }
 
@@ -267,8 +267,8 @@ mod tests {
     fn a_tether_that_nobody_pulls_only_sleeps() {
         let tether = Canceller::default();
         tether.wake();
-        tether.end_by(Instant::now());
-        assert!(!tether.is_over());
+        tether.cancel_at(Instant::now());
+        assert!(!tether.is_cancelled());
         let soon = Instant::now() + Duration::from_millis(5);
         assert_eq!(tether.sleep(soon), SleepResult::Elapsed);
         assert!(soon <= Instant::now());
@@ -291,13 +291,13 @@ mod tests {
             wait(WakeOn::CancelOnly),
             wait(WakeOn::WakeOrCancel),
         ];
-        tether.end_by(Instant::now() + LONG);
-        tether.end_by(Instant::now() + Duration::from_millis(100));
-        tether.end_by(Instant::now() + LONG);
+        tether.cancel_at(Instant::now() + LONG);
+        tether.cancel_at(Instant::now() + Duration::from_millis(100));
+        tether.cancel_at(Instant::now() + LONG);
         for waiting in waiting {
             assert_eq!(waiting.join().unwrap(), WaitResult::Cancelled);
         }
-        assert!(tether.is_over());
+        assert!(tether.is_cancelled());
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn begin(
     let screen = screen.clone();
     let print = move |record: &log::Record<'_>| {
         // A reader that has gone away (a closed pipe) must not end a run: the line is dropped.
-        let _ = screen.suspended(|| match stream {
+        let _ = screen.suspend_bar(|| match stream {
             LogTarget::Stdout => writeln!(io::stdout(), "{}", record.args()),
             LogTarget::Stderr => writeln!(io::stderr(), "{}", record.args()),
         });

@@ -27,39 +27,39 @@ const LAST_MOMENT: Duration = Duration::from_millis(4500);
 /// What was asked for and not done yet.
 #[derive(Debug, Default)]
 pub struct SignalRequests {
-    end: AtomicBool,
+    exit: AtomicBool,
     reload: AtomicBool,
-    look: AtomicBool,
+    poll: AtomicBool,
 }
 
 impl SignalRequests {
     /// Says whether the process shall end.
     #[must_use]
-    pub fn end(&self) -> bool {
-        self.end.load(Ordering::SeqCst)
+    pub fn exit_requested(&self) -> bool {
+        self.exit.load(Ordering::SeqCst)
     }
 
     /// Says whether the configuration shall be read again, and takes the order.
     #[must_use]
-    pub fn take_reload(&self) -> bool {
+    pub fn take_reload_request(&self) -> bool {
         self.reload.swap(false, Ordering::SeqCst)
     }
 
     /// Says the same, and leaves the order.
     #[must_use]
-    pub fn wants_reload(&self) -> bool {
+    pub fn reload_requested(&self) -> bool {
         self.reload.load(Ordering::SeqCst)
     }
 
     /// Says whether to look now, and takes the order.
     #[must_use]
-    pub fn take_look(&self) -> bool {
-        self.look.swap(false, Ordering::SeqCst)
+    pub fn take_poll_request(&self) -> bool {
+        self.poll.swap(false, Ordering::SeqCst)
     }
 
     /// What ends a run that was asked to end.
     #[must_use]
-    pub fn ended() -> Error {
+    pub fn exit_error() -> Error {
         let what = "ended by a signal; the next run goes on from here";
         Error::new(ErrorKind::Resting, env!("CARGO_PKG_NAME"), what)
     }
@@ -67,10 +67,10 @@ impl SignalRequests {
     /// The same in place of what failed because connections were ended; what the disk does not
     /// take is worth its own words even then.
     #[must_use]
-    pub fn instead_of(error: Error) -> Error {
+    pub fn replace_error(error: Error) -> Error {
         match error.kind() {
             ErrorKind::Disk | ErrorKind::Internal => error,
-            _ => SignalRequests::ended(),
+            _ => SignalRequests::exit_error(),
         }
     }
 }
@@ -124,7 +124,7 @@ fn obey(mut signals: Signals, hangup: HangupAction, orders: &SignalRequests, tet
     for signal in signals.forever() {
         match signal {
             SIGHUP if hangup == HangupAction::Reload => orders.reload.store(true, Ordering::SeqCst),
-            SIGUSR1 => orders.look.store(true, Ordering::SeqCst),
+            SIGUSR1 => orders.poll.store(true, Ordering::SeqCst),
             _ => end(orders, tether),
         }
         tether.wake();
@@ -134,10 +134,10 @@ fn obey(mut signals: Signals, hangup: HangupAction, orders: &SignalRequests, tet
 /// Asks the loop to end, and sees to it that it does. Whoever asks twice wants it at once: what is
 /// on its way stands in the journal, and the next run finds out what became of it.
 fn end(orders: &SignalRequests, tether: &Canceller) {
-    if orders.end.swap(true, Ordering::SeqCst) {
+    if orders.exit.swap(true, Ordering::SeqCst) {
         process::exit(0);
     }
-    tether.end_by(Instant::now() + GRACE);
+    tether.cancel_at(Instant::now() + GRACE);
     thread::spawn(|| {
         thread::sleep(LAST_MOMENT);
         process::exit(0);
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn an_order_is_taken_once() {
         let orders = SignalRequests::default();
-        orders.look.store(true, Ordering::SeqCst);
-        assert!(orders.take_look());
-        assert!(!orders.take_look());
-        assert!(!orders.take_reload() && !orders.end());
+        orders.poll.store(true, Ordering::SeqCst);
+        assert!(orders.take_poll_request());
+        assert!(!orders.take_poll_request());
+        assert!(!orders.take_reload_request() && !orders.exit_requested());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A server that keeps the loop waiting is no reason to be restarted, and one thread cannot wait and
 //! give signs. So a thread gives them on the loop's behalf, but only until the moment by which the
-//! loop has promised to be heard of again: a loop that hangs breaks its promise, and then there are
+//! loop has promised to be heard of again: a loop that hangs breaks its deadline, and then there are
 //! no more signs.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use crate::process::systemd;
 
-/// The loop's promise, kept by a thread; by none where nobody wants signs of life.
+/// The loop's deadline, kept by a thread; by none where nobody wants signs of life.
 #[derive(Debug, Default)]
 pub struct Watchdog(Option<WatchdogThread>);
 
 #[derive(Debug)]
 struct WatchdogThread {
-    promise: Arc<Deadline>,
+    deadline: Arc<Deadline>,
     /// The thread ends when this is gone.
     _thread: Sender<()>,
 }
@@ -30,11 +30,11 @@ struct Deadline(Mutex<Instant>);
 impl Watchdog {
     /// Begins to give signs of life if systemd wants them; the loop is believed to live so long.
     #[must_use]
-    pub fn begin(first: Duration) -> Watchdog {
-        Watchdog::wanted(systemd::watchdog_limit(), first, systemd::watchdog)
+    pub fn start(first: Duration) -> Watchdog {
+        Watchdog::start_with(systemd::watchdog_limit(), first, systemd::watchdog)
     }
 
-    fn wanted(
+    fn start_with(
         limit: Option<Duration>,
         first: Duration,
         sign: impl Fn() + Send + 'static,
@@ -42,37 +42,37 @@ impl Watchdog {
         let Some(limit) = limit else {
             return Watchdog::default();
         };
-        let promise = Arc::new(Deadline(Mutex::new(Instant::now() + first)));
+        let deadline = Arc::new(Deadline(Mutex::new(Instant::now() + first)));
         let (thread, ended) = channel();
-        let for_thread = Arc::clone(&promise);
+        let for_thread = Arc::clone(&deadline);
         thread::spawn(move || keep(&for_thread, limit / 2, &ended, sign));
         Watchdog(Some(WatchdogThread {
-            promise,
+            deadline,
             _thread: thread,
         }))
     }
 
     /// The loop lives, and will be heard of again within this time.
-    pub fn vouch(&self, time: Duration) {
+    pub fn extend_deadline(&self, time: Duration) {
         if let Some(kept) = &self.0 {
-            kept.promise.renew(Instant::now() + time);
+            kept.deadline.extend(Instant::now() + time);
         }
     }
 }
 
 impl Deadline {
-    fn renew(&self, until: Instant) {
+    fn extend(&self, until: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    fn holds(&self, now: Instant) -> bool {
+    fn is_pending(&self, now: Instant) -> bool {
         now < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn keep(promise: &Deadline, interval: Duration, ended: &Receiver<()>, sign: impl Fn()) {
+fn keep(deadline: &Deadline, interval: Duration, ended: &Receiver<()>, sign: impl Fn()) {
     loop {
-        if promise.holds(Instant::now()) {
+        if deadline.is_pending(Instant::now()) {
             sign();
         }
         match ended.recv_timeout(interval) {
@@ -92,11 +92,11 @@ mod tests {
     fn a_promise_holds_until_its_time_and_no_longer() {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
-        let promise = Deadline(Mutex::new(after(10)));
-        assert!(promise.holds(after(9)));
-        assert!(!promise.holds(after(10)), "the loop hangs");
-        promise.renew(after(20));
-        assert!(promise.holds(after(19)));
+        let deadline = Deadline(Mutex::new(after(10)));
+        assert!(deadline.is_pending(after(9)));
+        assert!(!deadline.is_pending(after(10)), "the loop hangs");
+        deadline.extend(after(20));
+        assert!(deadline.is_pending(after(19)));
     }
 
     fn wait_until(is_so: impl Fn() -> bool) {
@@ -111,22 +111,22 @@ mod tests {
     fn signs_come_while_the_loop_vouches_and_none_while_it_hangs() {
         let signs = Arc::new(AtomicUsize::new(0));
         let in_a_minute = || Instant::now() + Duration::from_mins(1);
-        let promise = Arc::new(Deadline(Mutex::new(in_a_minute())));
-        let (count, broken) = (Arc::clone(&signs), Arc::clone(&promise));
-        // The promise breaks with the third sign: no further one can be on its way.
+        let deadline = Arc::new(Deadline(Mutex::new(in_a_minute())));
+        let (count, broken) = (Arc::clone(&signs), Arc::clone(&deadline));
+        // The deadline breaks with the third sign: no further one can be on its way.
         let sign = move || {
             if count.fetch_add(1, Ordering::SeqCst) == 2 {
-                broken.renew(Instant::now());
+                broken.extend(Instant::now());
             }
         };
         let (ours, ended) = channel();
-        let kept = Arc::clone(&promise);
+        let kept = Arc::clone(&deadline);
         let thread = thread::spawn(move || keep(&kept, Duration::from_millis(2), &ended, sign));
         wait_until(|| signs.load(Ordering::SeqCst) >= 3);
         // Time for some more; on a slow host there are fewer, which proves less and harms nobody.
         thread::sleep(Duration::from_millis(40));
         assert_eq!(signs.load(Ordering::SeqCst), 3);
-        promise.renew(in_a_minute());
+        deadline.extend(in_a_minute());
         wait_until(|| signs.load(Ordering::SeqCst) > 3);
         drop(ours);
         thread.join().unwrap();
@@ -137,10 +137,10 @@ mod tests {
         let signs = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&signs);
         let limit = Some(Duration::from_millis(4));
-        let vigil = Watchdog::wanted(limit, Duration::ZERO, move || {
+        let vigil = Watchdog::start_with(limit, Duration::ZERO, move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        vigil.vouch(Duration::from_mins(1));
+        vigil.extend_deadline(Duration::from_mins(1));
         wait_until(|| signs.load(Ordering::SeqCst) > 0);
         drop(vigil);
         wait_until(|| Arc::strong_count(&signs) == 1);
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn without_a_watchdog_nothing_is_kept() {
-        let vigil = Watchdog::wanted(None, Duration::from_mins(1), || panic!("nobody asked"));
-        vigil.vouch(Duration::from_mins(1));
+        let vigil = Watchdog::start_with(None, Duration::from_mins(1), || panic!("nobody asked"));
+        vigil.extend_deadline(Duration::from_mins(1));
         assert!(vigil.0.is_none());
     }
 }

@@ -38,17 +38,17 @@ use crate::run::account_sync::startup::{account_of, adopt, take_lock};
 /// What a carrier needs of the process that it lives in.
 pub struct RunContext<'a> {
     /// The terminal.
-    pub screen: &'a Terminal,
+    pub terminal: &'a Terminal,
     /// How long things may take.
-    pub pace: &'a Timing,
+    pub timing: &'a Timing,
     /// What ends waits on all connections.
-    pub tether: Canceller,
+    pub canceller: Canceller,
     /// What servers have told to a person.
-    pub alerts: AlertLog,
+    pub alert_log: AlertLog,
     /// What was asked for from outside.
-    pub orders: Arc<SignalRequests>,
+    pub requests: Arc<SignalRequests>,
     /// Who must hear that there is life.
-    pub vigil: Watchdog,
+    pub watchdog: Watchdog,
 }
 
 /// Carries mail of one account, with the lock held.
@@ -56,11 +56,11 @@ pub struct AccountSync<'a> {
     config: Config,
     lock: Lock,
     store: StateStore,
-    around: &'a RunContext<'a>,
+    context: &'a RunContext<'a>,
     source: Option<ImapSource>,
     gmail: Option<GmailTarget>,
     /// When Gmail was last asked something.
-    gmail_used: Option<Instant>,
+    gmail_last_used: Option<Instant>,
     /// Since when there is something to fold.
     unfolded_since: Option<DateTime<Utc>>,
 }
@@ -71,7 +71,7 @@ pub struct PassSummary {
     /// With the messages.
     pub report: PassReport,
     /// Whether Gmail was asked, and so works.
-    pub asked_gmail: bool,
+    pub used_gmail: bool,
 }
 
 /// What ended a pass before its end, and on which side.
@@ -98,28 +98,28 @@ impl<'a> AccountSync<'a> {
     /// # Errors
     /// Another run holds the lock ([`ErrorKind::Resting`]), or the state cannot be used or is another
     /// account's.
-    pub fn begin(
+    pub fn start(
         config: Config,
         state: &Path,
         purpose: RunMode,
-        around: &'a RunContext<'a>,
+        context: &'a RunContext<'a>,
     ) -> Result<AccountSync<'a>> {
         let lock = take_lock(state)?;
-        let now = around.pace.calendar.now();
-        let disk = Box::new(FolderStorage::of(state));
+        let now = context.timing.clock.now();
+        let disk = Box::new(FolderStorage::new(state));
         let mut store = match purpose {
             RunMode::Copy => StateStore::load(disk, now)?,
-            RunMode::DryRun => StateStore::rehearse(disk, now)?,
+            RunMode::DryRun => StateStore::load_read_only(disk, now)?,
         };
         adopt(&mut store, &config, state)?;
         Ok(AccountSync {
             config,
             lock,
             store,
-            around,
+            context,
             source: None,
             gmail: None,
-            gmail_used: None,
+            gmail_last_used: None,
             unfolded_since: None,
         })
     }
@@ -138,7 +138,7 @@ impl<'a> AccountSync<'a> {
 
     /// Until when Gmail rests, if it does.
     #[must_use]
-    pub fn rests_until(&self) -> Option<DateTime<Utc>> {
+    pub fn resting_until(&self) -> Option<DateTime<Utc>> {
         upload_quota::rests_until(&self.store.state().gmail, self.now())
     }
 
@@ -147,18 +147,18 @@ impl<'a> AccountSync<'a> {
     ///
     /// # Errors
     /// The source is unavailable or refuses the log-in, now or a moment ago.
-    pub fn look(&mut self) -> Result<(Mailbox, DateTime<Utc>)> {
-        self.around.vigil.vouch(instrumented::STEP);
+    pub fn check_source(&mut self) -> Result<(Mailbox, DateTime<Utc>)> {
+        self.context.watchdog.extend_deadline(instrumented::STEP);
         let started = self.now();
         let Some(mut source) = self.source.take() else {
-            return Ok((self.open()?, started));
+            return Ok((self.log_in_to_source()?, started));
         };
-        match source.look() {
+        match source.check_for_mail() {
             Ok(mailbox) => {
                 self.source = Some(source);
                 Ok((mailbox, started))
             }
-            Err(error) => Err(self.learn(error, started)),
+            Err(error) => Err(self.record_rejected_login(error, started)),
         }
     }
 
@@ -166,7 +166,7 @@ impl<'a> AccountSync<'a> {
     ///
     /// # Errors
     /// What ended the pass before its end; what settled before stands in the journal.
-    pub fn pass(
+    pub fn run_pass(
         &mut self,
         mailbox: &Mailbox,
         started: DateTime<Utc>,
@@ -177,39 +177,36 @@ impl<'a> AccountSync<'a> {
                 error: not_open(),
             });
         };
-        let settings = gmail_settings(&self.config, self.store.state(), self.around, false);
+        let settings = gmail_settings(&self.config, self.store.state(), self.context, false);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(settings));
-        gmail.begin_pass(0);
-        let oversight = PassMonitor::new(&self.around.orders, &self.around.vigil);
-        let calendar = self.around.pace.calendar;
+        gmail.start_pass(0);
+        let oversight = PassMonitor::new(&self.context.requests, &self.context.watchdog);
+        let calendar = self.context.timing.clock;
         let done = Pass {
             source: &mut MonitoredSource::new(source, &oversight),
             target: &mut MonitoredTarget::new(gmail, &oversight),
             store: &mut self.store,
             settings: &settings_of(&self.config),
-            progress: &mut CopyProgressBar::new(self.around.screen),
+            progress: &mut CopyProgressBar::new(self.context.terminal),
             now: &|| calendar.now(),
         }
         .run(mailbox, started);
         gmail.end_pass();
-        let asked_gmail = oversight.gmail_was_asked();
-        if self.store.has_news() {
+        let used_gmail = oversight.gmail_was_asked();
+        if self.store.has_unfolded_events() {
             self.unfolded_since.get_or_insert(started);
         }
-        if asked_gmail {
-            self.gmail_used = Some(Instant::now());
+        if used_gmail {
+            self.gmail_last_used = Some(Instant::now());
         }
         match (done, oversight.failed()) {
             (Ok(report), _) => {
                 tell(&report);
-                Ok(PassSummary {
-                    report,
-                    asked_gmail,
-                })
+                Ok(PassSummary { report, used_gmail })
             }
             (Err(error), Side::Source) => Err(PassError {
                 side: Side::Source,
-                error: self.learn(error, started),
+                error: self.record_rejected_login(error, started),
             }),
             // What the engine says of itself is about Gmail, too: the daily limit is reached, or it
             // refuses everything.
@@ -224,18 +221,18 @@ impl<'a> AccountSync<'a> {
     /// Says for each message what a pass would do, and moves nothing.
     ///
     /// # Errors
-    /// As for [`look`](AccountSync::look), and Gmail's.
-    pub fn rehearse(&mut self, tell: &mut dyn FnMut(&Listed, DryRunResult)) -> Result<()> {
-        let (mailbox, _) = self.look()?;
+    /// As for [`look`](AccountSync::check_source), and Gmail's.
+    pub fn dry_run(&mut self, tell: &mut dyn FnMut(&Listed, DryRunResult)) -> Result<()> {
+        let (mailbox, _) = self.check_source()?;
         let Some(source) = &mut self.source else {
             return Err(not_open());
         };
-        let settings = gmail_settings(&self.config, self.store.state(), self.around, true);
+        let settings = gmail_settings(&self.config, self.store.state(), self.context, true);
         let gmail = self.gmail.insert(GmailTarget::new(settings));
         let can_ask = gmail.has_valid_token()?;
-        let oversight = PassMonitor::new(&self.around.orders, &self.around.vigil);
+        let oversight = PassMonitor::new(&self.context.requests, &self.context.watchdog);
         let target: &mut dyn Target = if can_ask { gmail } else { &mut NullTarget };
-        let calendar = self.around.pace.calendar;
+        let calendar = self.context.timing.clock;
         Pass {
             source: &mut MonitoredSource::new(source, &oversight),
             target: &mut MonitoredTarget::new(target, &oversight),
@@ -244,32 +241,32 @@ impl<'a> AccountSync<'a> {
             progress: &mut (),
             now: &|| calendar.now(),
         }
-        .rehearse(&mailbox, can_ask, tell)
+        .dry_run(&mailbox, can_ask, tell)
     }
 
     /// Waits for news of the source.
     ///
     /// # Errors
     /// The source broke the connection, or does not answer.
-    pub fn wait(&mut self, waiting: WaitOptions) -> Result<WaitOutcome> {
+    pub fn wait_for_mail(&mut self, waiting: WaitOptions) -> Result<WaitOutcome> {
         match &mut self.source {
-            Some(source) => source.wait(waiting),
+            Some(source) => source.wait_for_mail(waiting),
             None => Err(not_open()),
         }
     }
 
     /// Takes leave of Gmail; the next question connects anew, with the token as it is then.
-    pub fn leave_gmail(&mut self) {
-        self.gmail_used = None;
+    pub fn disconnect_gmail(&mut self) {
+        self.gmail_last_used = None;
         if let Some(mut gmail) = self.gmail.take() {
             gmail.close();
         }
     }
 
     /// Gives up all connections without a farewell, which nobody may be there to hear.
-    pub fn forget_connections(&mut self) {
+    pub fn drop_connections(&mut self) {
         self.source = None;
-        self.gmail_used = None;
+        self.gmail_last_used = None;
         if let Some(gmail) = self.gmail.take() {
             // Its own farewell may take a while.
             std::thread::spawn(move || drop(gmail));
@@ -277,7 +274,7 @@ impl<'a> AccountSync<'a> {
     }
 
     /// Takes leave of the source.
-    pub fn leave_source(&mut self) {
+    pub fn disconnect_source(&mut self) {
         if let Some(source) = self.source.take() {
             source.logout();
         }
@@ -285,13 +282,13 @@ impl<'a> AccountSync<'a> {
 
     /// Since when Gmail was not asked anything, if connections to it are kept.
     #[must_use]
-    pub fn gmail_rests_since(&self) -> Option<Instant> {
-        self.gmail_used
+    pub fn gmail_idle_since(&self) -> Option<Instant> {
+        self.gmail_last_used
     }
 
     /// How much waits in the journal to be folded, in octets.
     #[must_use]
-    pub fn unfolded(&self) -> u64 {
+    pub fn journal_octets(&self) -> u64 {
         self.store.unfolded_octets()
     }
 
@@ -315,7 +312,7 @@ impl<'a> AccountSync<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Disk`]
-    pub fn touch(&self) -> Result<()> {
+    pub fn record_success(&self) -> Result<()> {
         self.lock.touch(SystemTime::now())
     }
 
@@ -330,19 +327,19 @@ impl<'a> AccountSync<'a> {
             return Err(Error::new(ErrorKind::Config, place, what)
                 .remedy("start another process for it, with a --state-file of its own"));
         }
-        self.leave_source();
-        self.leave_gmail();
+        self.disconnect_source();
+        self.disconnect_gmail();
         self.config = config;
         Ok(())
     }
 
     fn now(&self) -> DateTime<Utc> {
-        self.around.pace.calendar.now()
+        self.context.timing.clock.now()
     }
 }
 
 fn tell(report: &PassReport) {
-    if report.is_quiet() {
+    if report.is_empty() {
         log::debug!("nothing new");
     } else {
         log::info!("{report}");

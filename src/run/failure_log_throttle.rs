@@ -12,21 +12,21 @@ pub struct FailureLogThrottle(Option<OngoingFailure>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OngoingFailure {
     since: Instant,
-    told: Instant,
+    logged_at: Instant,
 }
 
 impl FailureLogThrottle {
     /// It failed, perhaps again; says whether a person should read of it.
     #[must_use]
-    pub fn fails(&mut self, now: Instant) -> bool {
+    pub fn record_failure(&mut self, now: Instant) -> bool {
         match &mut self.0 {
             None => {
-                let (since, told) = (now, now);
-                self.0 = Some(OngoingFailure { since, told });
+                let (since, logged_at) = (now, now);
+                self.0 = Some(OngoingFailure { since, logged_at });
                 true
             }
-            Some(failing) if now.saturating_duration_since(failing.told) >= QUARTER => {
-                failing.told = now;
+            Some(failing) if now.saturating_duration_since(failing.logged_at) >= QUARTER => {
+                failing.logged_at = now;
                 true
             }
             Some(_) => false,
@@ -34,14 +34,14 @@ impl FailureLogThrottle {
     }
 
     /// It works; gives how long it did not.
-    pub fn ends(&mut self, now: Instant) -> Option<Duration> {
+    pub fn record_recovery(&mut self, now: Instant) -> Option<Duration> {
         let failing = self.0.take()?;
         Some(now.saturating_duration_since(failing.since))
     }
 
     /// Says whether it fails at present.
     #[must_use]
-    pub fn goes_on(&self) -> bool {
+    pub fn is_failing(&self) -> bool {
         self.0.is_some()
     }
 }
@@ -68,12 +68,15 @@ mod tests {
         let mut outage = FailureLogThrottle::default();
         let told: Vec<u64> = (0..=3600)
             .step_by(10)
-            .filter(|seconds| outage.fails(at(*seconds)))
+            .filter(|seconds| outage.record_failure(at(*seconds)))
             .collect();
         assert_eq!(told, [0, 900, 1800, 2700, 3600]);
-        assert_eq!(outage.ends(at(3605)), Some(Duration::from_secs(3605)));
-        assert_eq!(outage.ends(at(3606)), None, "it is over once");
-        assert!(outage.fails(at(3607)), "another one begins");
+        assert_eq!(
+            outage.record_recovery(at(3605)),
+            Some(Duration::from_secs(3605))
+        );
+        assert_eq!(outage.record_recovery(at(3606)), None, "it is over once");
+        assert!(outage.record_failure(at(3607)), "another one begins");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::sync::DryRunResult;
 /// What ended the run before its end; [`ErrorKind::Resting`](crate::error::ErrorKind::Resting) if there is
 /// nothing wrong.
 pub fn run(args: &SyncArgs, mut carrier: AccountSync<'_>, orders: &SignalRequests) -> Result<()> {
-    if let Some(until) = carrier.rests_until() {
+    if let Some(until) = carrier.resting_until() {
         let until = until.format("%Y-%m-%d %H:%M UTC");
         log::info!("gmail rests until {until}; nothing is done before");
         return Ok(());
@@ -28,22 +28,22 @@ pub fn run(args: &SyncArgs, mut carrier: AccountSync<'_>, orders: &SignalRequest
     }
     let done = unless_ended(copy(&mut carrier), orders);
     worse_of(done, carrier.fold())?;
-    carrier.touch()
+    carrier.record_success()
 }
 
 fn copy(carrier: &mut AccountSync<'_>) -> Result<()> {
-    let (mailbox, started) = carrier.look()?;
-    let passed = carrier.pass(&mailbox, started);
-    carrier.leave_gmail();
-    carrier.leave_source();
+    let (mailbox, started) = carrier.check_source()?;
+    let passed = carrier.run_pass(&mailbox, started);
+    carrier.disconnect_gmail();
+    carrier.disconnect_source();
     passed.map(drop).map_err(|failed| failed.error)
 }
 
 /// A run that was asked to end did not fail, whatever its connections say of their end.
 fn unless_ended(done: Result<()>, orders: &SignalRequests) -> Result<()> {
     done.map_err(|error| {
-        if orders.end() {
-            SignalRequests::instead_of(error)
+        if orders.exit_requested() {
+            SignalRequests::replace_error(error)
         } else {
             error
         }
@@ -52,12 +52,12 @@ fn unless_ended(done: Result<()>, orders: &SignalRequests) -> Result<()> {
 
 /// Tells what a run would do, a line a message on standard output.
 fn rehearse(carrier: &mut AccountSync<'_>) -> Result<()> {
-    let told = carrier.rehearse(&mut |listed, what| {
+    let told = carrier.dry_run(&mut |listed, what| {
         // A reader that has gone away has seen enough.
         let _ = writeln!(io::stdout(), "{}", told(listed, what));
     });
-    carrier.leave_gmail();
-    carrier.leave_source();
+    carrier.disconnect_gmail();
+    carrier.disconnect_source();
     told
 }
 

@@ -10,32 +10,32 @@ use crate::imap::Timeouts;
 #[derive(Debug, Clone)]
 pub struct Timing {
     /// The calendar that dates, retries and the token go by.
-    pub calendar: Clock,
+    pub clock: Clock,
     /// For servers to answer.
-    pub patience: Timeouts,
+    pub timeouts: Timeouts,
     /// A wait for news is followed by a look after so long, whatever the server said. Home routers
     /// forget a quiet connection after some minutes, and servers forget to tell.
-    pub longest_wait: Duration,
+    pub max_wait: Duration,
     /// The first pause after a failure.
-    pub first_pause: Duration,
+    pub first_retry_delay: Duration,
     /// The longest.
-    pub longest_pause: Duration,
+    pub max_retry_delay: Duration,
     /// A connection to Gmail is kept so long after its last message.
-    pub warm: Duration,
+    pub gmail_keep_open: Duration,
     /// A session that lived so long was a good one: what ends it is no repeated failure.
-    pub good_session: Duration,
+    pub stable_session: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Timing {
-            calendar: Clock::default(),
-            patience: Timeouts::default(),
-            longest_wait: Duration::from_mins(9),
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_mins(5),
-            warm: Duration::from_mins(5),
-            good_session: Duration::from_secs(30),
+            clock: Clock::default(),
+            timeouts: Timeouts::default(),
+            max_wait: Duration::from_mins(9),
+            first_retry_delay: Duration::from_secs(1),
+            max_retry_delay: Duration::from_mins(5),
+            gmail_keep_open: Duration::from_mins(5),
+            stable_session: Duration::from_secs(30),
         }
     }
 }
@@ -49,14 +49,14 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock::running(1, DateTime::UNIX_EPOCH)
+        Clock::accelerated(1, DateTime::UNIX_EPOCH)
     }
 }
 
 impl Clock {
     /// One that runs so many times faster than the system's from this moment on.
     #[must_use]
-    pub fn running(times: u32, from: DateTime<Utc>) -> Clock {
+    pub fn accelerated(times: u32, from: DateTime<Utc>) -> Clock {
         Clock {
             from,
             times: times.max(1),
@@ -80,7 +80,7 @@ impl Clock {
 
     /// How long it is until a date: nothing if it has passed.
     #[must_use]
-    pub fn until(&self, date: DateTime<Utc>) -> Duration {
+    pub fn duration_until(&self, date: DateTime<Utc>) -> Duration {
         let left = date.signed_duration_since(self.now());
         left.to_std().unwrap_or_default() / self.times
     }
@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn a_calendar_that_runs_faster_shortens_waits() {
-        let calendar = Clock::running(60, Utc::now());
+        let calendar = Clock::accelerated(60, Utc::now());
         let hour = calendar.now() + TimeDelta::hours(1);
-        let wait = calendar.until(hour);
+        let wait = calendar.duration_until(hour);
         assert!(wait <= Duration::from_mins(1) && wait > Duration::from_secs(50));
         assert_eq!(
-            calendar.until(hour - TimeDelta::hours(2)),
+            calendar.duration_until(hour - TimeDelta::hours(2)),
             Duration::ZERO,
             "what has passed needs no wait"
         );

@@ -63,10 +63,10 @@ pub fn run(
         watch,
         environment,
         around,
-        source: SideHealth::new("the source", around.pace),
-        gmail: SideHealth::new("Gmail", around.pace),
+        source: SideHealth::new("the source", around.timing),
+        gmail: SideHealth::new("Gmail", around.timing),
         carrier,
-        alarms: FalseNotifications::new(around.pace),
+        alarms: FalseNotifications::new(around.timing),
         open_since: None,
         short_sessions: 0,
         gmail_not_before: None,
@@ -103,10 +103,10 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn run(&mut self) -> Result<()> {
-        while !self.around.orders.end() {
+        while !self.around.requests.exit_requested() {
             self.heed_orders();
             let turned = self.turn();
-            if self.around.orders.end() {
+            if self.around.requests.exit_requested() {
                 return turned.or_else(only_ours);
             }
             turned?;
@@ -116,14 +116,14 @@ impl Watcher<'_> {
 
     /// Looks, carries what is there, and waits for more.
     fn turn(&mut self) -> Result<()> {
-        let (mailbox, started) = match self.carrier.look() {
+        let (mailbox, started) = match self.carrier.check_source() {
             Ok(looked) => looked,
             Err(error) => return self.source_fails(error),
         };
         self.source_is_open();
-        self.alarms.looked(&mailbox);
+        self.alarms.record_check(&mailbox);
         if !self.gmail_must_wait() {
-            match self.carrier.pass(&mailbox, started) {
+            match self.carrier.run_pass(&mailbox, started) {
                 Ok(passed) => self.passed(&passed)?,
                 Err(PassError { side, error }) => match side {
                     Side::Source => return self.source_fails(error),
@@ -132,7 +132,7 @@ impl Watcher<'_> {
                 },
             }
         }
-        if self.around.orders.end() {
+        if self.around.requests.exit_requested() {
             return Ok(());
         }
         self.wait()
@@ -140,16 +140,16 @@ impl Watcher<'_> {
 
     fn passed(&mut self, passed: &PassSummary) -> Result<()> {
         self.appended += passed.report.appended;
-        if passed.asked_gmail {
-            self.gmail.works();
-            self.gmail.progresses();
+        if passed.used_gmail {
+            self.gmail.record_success();
+            self.gmail.reset_backoff();
         }
-        if !passed.report.is_quiet() {
+        if !passed.report.is_empty() {
             self.source_is_well();
         }
         self.gmail_not_before = None;
         self.fold_if_due()?;
-        self.carrier.touch()
+        self.carrier.record_success()
     }
 
     fn fold_if_due(&mut self) -> Result<()> {
@@ -157,7 +157,7 @@ impl Watcher<'_> {
             .carrier
             .unfolded_since()
             .is_some_and(|since| self.now() - since >= OLD);
-        if self.carrier.unfolded() >= LARGE || is_old {
+        if self.carrier.journal_octets() >= LARGE || is_old {
             self.carrier.fold()?;
         }
         Ok(())
@@ -167,29 +167,29 @@ impl Watcher<'_> {
     fn wait(&mut self) -> Result<()> {
         let now = Instant::now();
         self.gmail_not_before = self.gmail_not_before.filter(|at| *at > now);
-        let until = self.appointments().next();
+        let until = self.appointments().get();
         systemd::status(&self.status());
         self.vouch_until(until);
         let begun = ClockReading::now();
-        let waited = self.carrier.wait(WaitOptions {
-            idles: self.watch.idles,
+        let waited = self.carrier.wait_for_mail(WaitOptions {
+            use_idle: self.watch.use_idle,
             poll_interval: self.watch.poll_interval,
             until,
         });
-        if let Some(slept) = begun.slept() {
+        if let Some(slept) = begun.suspended_for() {
             log::info!(
                 "this host slept for {}; connecting anew",
                 format_duration(slept)
             );
             self.open_since = None;
-            self.carrier.forget_connections();
+            self.carrier.drop_connections();
             return Ok(());
         }
         match waited {
-            Ok(WaitOutcome::Elapsed) if Instant::now() < until && begun.passed() < AT_ONCE => {
+            Ok(WaitOutcome::Elapsed) if Instant::now() < until && begun.elapsed() < AT_ONCE => {
                 self.wait_fails("the wait ended at once");
             }
-            Ok(news) => self.hears(news, begun.passed()),
+            Ok(news) => self.hears(news, begun.elapsed()),
             Err(error) => self.wait_fails(error),
         }
         self.leave_gmail_if_cold();
@@ -203,58 +203,58 @@ impl Watcher<'_> {
         if news != WaitOutcome::NewMail {
             return;
         }
-        if let Some(pause) = self.alarms.rings(waited) {
+        if let Some(pause) = self.alarms.notified(waited) {
             // A server that lies is polled.
             let pause = pause.min(self.watch.poll_interval);
             self.sleep(pause, &self.status());
         } else if self.gmail_must_wait() {
             // Nothing can be done about it yet: it must not keep us busy.
-            self.sleep(self.around.pace.first_pause, &self.status());
+            self.sleep(self.around.timing.first_retry_delay, &self.status());
         }
     }
 
     fn appointments(&self) -> WaitDeadline {
-        let pace = self.around.pace;
+        let pace = self.around.timing;
         let now = self.now();
-        let mut next = WaitDeadline::between(pace.first_pause, pace.longest_wait);
+        let mut next = WaitDeadline::between(pace.first_retry_delay, pace.max_wait);
         if !self.gmail_must_wait() {
-            for retry in self.carrier.state().next_tries(now) {
-                next.not_after_date(retry, &pace.calendar);
+            for retry in self.carrier.state().retry_times(now) {
+                next.at_latest_date(retry, &pace.clock);
             }
         }
         if let Some(since) = self.carrier.unfolded_since() {
-            next.not_after_date(since + OLD, &pace.calendar);
+            next.at_latest_date(since + OLD, &pace.clock);
         }
-        if let Some(until) = self.carrier.rests_until() {
-            next.not_after_date(until, &pace.calendar);
+        if let Some(until) = self.carrier.resting_until() {
+            next.at_latest_date(until, &pace.clock);
         }
         if let Some(at) = self.gmail_not_before {
-            next.not_after(at);
+            next.at_latest(at);
         }
         if let Some(at) = self.source_proves_well_at() {
-            next.not_after(at);
+            next.at_latest(at);
         }
-        if let Some(since) = self.carrier.gmail_rests_since() {
-            next.not_after(since + pace.warm);
+        if let Some(since) = self.carrier.gmail_idle_since() {
+            next.at_latest(since + pace.gmail_keep_open);
         }
         next
     }
 
     fn gmail_must_wait(&self) -> bool {
         let now = Instant::now();
-        self.gmail_not_before.is_some_and(|at| at > now) || self.carrier.rests_until().is_some()
+        self.gmail_not_before.is_some_and(|at| at > now) || self.carrier.resting_until().is_some()
     }
 
     fn leave_gmail_if_cold(&mut self) {
-        let since = self.carrier.gmail_rests_since();
-        if since.is_some_and(|since| since.elapsed() >= self.around.pace.warm) {
+        let since = self.carrier.gmail_idle_since();
+        if since.is_some_and(|since| since.elapsed() >= self.around.timing.gmail_keep_open) {
             log::debug!("no mail for a while; leaving Gmail");
-            self.carrier.leave_gmail();
+            self.carrier.disconnect_gmail();
         }
     }
 
     fn gmail_fails(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
-        if self.around.orders.end() {
+        if self.around.requests.exit_requested() {
             return Err(error);
         }
         let again = self.log_in_again_at(&error);
@@ -264,12 +264,15 @@ impl Watcher<'_> {
             ErrorKind::Config if !self.gmail.has_worked() => return Err(error),
             _ => {}
         }
-        self.carrier.leave_gmail();
-        let taken_at = self.carrier.state().gmail.taken_at;
+        self.carrier.disconnect_gmail();
+        let taken_at = self.carrier.state().gmail.last_accepted;
         if taken_at.is_some_and(|at| at >= started) {
-            self.gmail.progresses();
+            self.gmail.reset_backoff();
         }
-        let pause = self.gmail.fails(&error).max(again.unwrap_or_default());
+        let pause = self
+            .gmail
+            .record_failure(&error)
+            .max(again.unwrap_or_default());
         self.gmail_not_before = Some(Instant::now() + pause);
         self.fold_if_due()
     }
@@ -280,23 +283,23 @@ impl Watcher<'_> {
         let Some(Consequence::LoginRejected { .. }) = error.consequence() else {
             return None;
         };
-        let refused = self.carrier.state().gmail.token_refused.as_ref();
+        let refused = self.carrier.state().gmail.rejected_token.as_ref();
         refused
             .filter(|refused| refused.tries < REFUSALS_BORNE)
             .map(|refused| {
                 self.around
-                    .pace
-                    .calendar
-                    .until(refused.retry_after + MOMENT)
+                    .timing
+                    .clock
+                    .duration_until(refused.retry_after + MOMENT)
             })
     }
 
     /// Does what was asked for from outside.
     fn heed_orders(&mut self) {
-        if self.around.orders.take_reload() {
+        if self.around.requests.take_reload_request() {
             self.reload();
         }
-        if self.around.orders.take_look() {
+        if self.around.requests.take_poll_request() {
             log::info!("looking now, as asked");
             self.gmail_not_before = None;
         }
@@ -307,13 +310,13 @@ impl Watcher<'_> {
         let until = Instant::now() + pause;
         self.vouch_until(until);
         systemd::status(status);
-        let _ = self.around.tether.sleep(until);
+        let _ = self.around.canceller.sleep(until);
         self.leave_gmail_if_cold();
     }
 
     fn vouch_until(&self, until: Instant) {
         let left = until.saturating_duration_since(Instant::now());
-        self.around.vigil.vouch(left + AROUND_A_WAIT);
+        self.around.watchdog.extend_deadline(left + AROUND_A_WAIT);
     }
 
     /// What it does, for a person.
@@ -321,12 +324,12 @@ impl Watcher<'_> {
         let folder = Untrusted::new(&self.carrier.config().source.folder);
         let appended = self.appended;
         let watching = format!("watching {folder}; {appended} copied since the start");
-        if let Some(until) = self.carrier.rests_until() {
+        if let Some(until) = self.carrier.resting_until() {
             format!(
                 "{watching}; Gmail rests until {}",
                 until.format("%H:%M UTC")
             )
-        } else if self.gmail.fails_now() {
+        } else if self.gmail.is_failing() {
             format!("{watching}; Gmail is not available")
         } else {
             watching
@@ -336,22 +339,22 @@ impl Watcher<'_> {
     /// Takes leave; the state first, for the connections may be gone.
     fn end(&mut self, done: Result<()>) -> Result<()> {
         let folded = self.carrier.fold();
-        self.carrier.leave_gmail();
-        self.carrier.leave_source();
-        if self.around.orders.end() {
+        self.carrier.disconnect_gmail();
+        self.carrier.disconnect_source();
+        if self.around.requests.exit_requested() {
             log::info!("ended by a signal");
         }
         worse_of(done, folded)
     }
 
     fn now(&self) -> DateTime<Utc> {
-        self.around.pace.calendar.now()
+        self.around.timing.clock.now()
     }
 }
 
 /// When the end was asked for, only what went wrong on this host is a failure.
 fn only_ours(error: Error) -> Result<()> {
-    match SignalRequests::instead_of(error) {
+    match SignalRequests::replace_error(error) {
         error if error.kind() == ErrorKind::Resting => Ok(()),
         error => Err(error),
     }

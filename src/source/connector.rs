@@ -15,22 +15,22 @@ pub(super) struct SourceConnector {
     pub(super) user: String,
     pub(super) password: Password,
     pub(super) trust: Trust,
-    pub(super) bounds: ConnectionOptions,
+    pub(super) options: ConnectionOptions,
 }
 
 impl SourceConnector {
     /// Logs in and opens the folder, with the password as it is now: some live for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
-        self.open_by(self.password.read()?)
+        self.open_with_password(self.password.read()?)
     }
 
     /// The same with this password.
-    pub(super) fn open_by(&self, password: Secret) -> Result<(Session, Mailbox)> {
+    pub(super) fn open_with_password(&self, password: Secret) -> Result<(Session, Mailbox)> {
         let login = Login::Password {
             user: self.user.clone(),
             password,
         };
-        let mut session = Session::open(&self.server, &self.trust, &self.bounds, &login)
+        let mut session = Session::open(&self.server, &self.trust, &self.options, &login)
             .map_err(|unopened| self.explain(unopened))?;
         match session.examine(&self.folder) {
             Ok(mailbox) => Ok((session, mailbox)),

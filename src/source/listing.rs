@@ -25,7 +25,7 @@ pub(super) struct PrefetchedListing {
 
 impl PrefetchedListing {
     /// All messages from one UID to another.
-    pub(super) fn of(from: Uid, last: Uid, listed: Vec<Listed>) -> PrefetchedListing {
+    pub(super) fn from_listing(from: Uid, last: Uid, listed: Vec<Listed>) -> PrefetchedListing {
         PrefetchedListing {
             from: from.get(),
             last: last.get(),
@@ -53,7 +53,7 @@ impl PrefetchedListing {
 
 impl ImapSource {
     /// Lists these messages; a failure is narrowed down to the message to blame, which is left out.
-    pub(super) fn list_some(
+    pub(super) fn list_chunk(
         &mut self,
         uids: &[Uid],
         breakers: &mut u32,
@@ -72,8 +72,8 @@ impl ImapSource {
         };
         let (first, second) = uids.split_at(uids.len() / 2);
         if !first.is_empty() {
-            self.list_some(first, breakers, into)?;
-            return self.list_some(second, breakers, into);
+            self.list_chunk(first, breakers, into)?;
+            return self.list_chunk(second, breakers, into);
         }
         // One message alone; a connection may break by chance.
         if !failure.leaves_session_usable() {
@@ -92,7 +92,7 @@ impl ImapSource {
             *breakers += 1;
         }
         if *breakers > BREAKERS_BORNE {
-            let place = crate::imap::place(&self.access.server);
+            let place = crate::imap::place(&self.connector.server);
             return Err(
                 Error::new(ErrorKind::Unavailable, place, failure).during("listing messages")
             );

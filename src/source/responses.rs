@@ -29,7 +29,7 @@ pub(super) fn read_listing(answer: &[u8], asked: &UidSet) -> Vec<Listed> {
         };
         let entry = entries.entry(uid).or_default();
         for attribute in attributes {
-            entry.take(&attribute);
+            entry.add(&attribute);
         }
     }
     entries
@@ -47,7 +47,7 @@ pub(super) fn read_listing(answer: &[u8], asked: &UidSet) -> Vec<Listed> {
 }
 
 impl ListingEntry {
-    fn take(&mut self, attribute: &AttributeValue<'_>) {
+    fn add(&mut self, attribute: &AttributeValue<'_>) {
         match attribute {
             AttributeValue::Rfc822Size(size) => self.size = Some(u64::from(*size)),
             AttributeValue::InternalDate(date) => self.internal_date = internal_date(date),

@@ -25,7 +25,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitOptions {
     /// Whether IDLE may be used.
-    pub idles: bool,
+    pub use_idle: bool,
     /// How long to wait where IDLE is not used.
     pub poll_interval: Duration,
     /// When it ends at the latest.
@@ -47,17 +47,17 @@ pub enum WaitOutcome {
 #[derive(Debug, Default)]
 pub(super) struct ServerQuirks {
     /// So often in a row it did not answer to IDLE.
-    silences: u32,
-    swallows_commands: bool,
+    idle_timeouts: u32,
+    loses_pipelined_commands: bool,
     /// How it was said that the folder is watched.
-    told: Option<String>,
+    logged_method: Option<String>,
 }
 
 impl ServerQuirks {
     /// Treats a new session as the ones before it had to be treated.
-    pub(super) fn shape(&self, session: &mut Session) {
-        if self.swallows_commands {
-            session.give_one_by_one();
+    pub(super) fn apply_to(&self, session: &mut Session) {
+        if self.loses_pipelined_commands {
+            session.disable_pipelining();
         }
     }
 }
@@ -65,30 +65,30 @@ impl ServerQuirks {
 impl ImapSource {
     /// Waits for news: by IDLE where the server offers it and it may be used, else until the poll
     /// interval has passed; never longer than an IDLE may last. It returns at once if the server
-    /// told of new mail since the last [`look`](ImapSource::look), and if the session broke since.
+    /// told of new mail since the last [`look`](ImapSource::check_for_mail), and if the session broke since.
     /// A look must follow the wait, whatever ended it, and a pass the look.
     ///
     /// # Errors
     /// The connection broke. The next look opens another.
-    pub fn wait(&mut self, how: WaitOptions) -> Result<WaitOutcome> {
-        self.ahead = PrefetchedListing::default();
+    pub fn wait_for_mail(&mut self, how: WaitOptions) -> Result<WaitOutcome> {
+        self.prefetched = PrefetchedListing::default();
         let waited = self.wait_on_session(how);
         if let Some(session) = &self.session {
-            self.habits.swallows_commands |= session.swallows_commands();
+            self.quirks.loses_pipelined_commands |= session.loses_pipelined_commands();
         }
         // Whatever broke then: it was told to end.
-        if self.access.bounds.tether.is_over() {
+        if self.connector.options.canceller.is_cancelled() {
             return Ok(WaitOutcome::Woken);
         }
         waited.map_err(|failure| {
-            let place = crate::imap::place(&self.access.server);
+            let place = crate::imap::place(&self.connector.server);
             Error::new(ErrorKind::Unavailable, place, failure).during("waiting for new mail")
         })
     }
 
     /// How the folder is watched, for a person: `IDLE`, or `polling every 60 s`.
     #[must_use]
-    pub fn waits_by(&self, how: WaitOptions) -> String {
+    pub fn wait_method(&self, how: WaitOptions) -> String {
         let idles = self.session.as_ref().is_some_and(Session::is_idling);
         if idles {
             return "IDLE".to_owned();
@@ -101,77 +101,77 @@ impl ImapSource {
     ///
     /// # Errors
     /// As for [`open`](ImapSource::open).
-    pub fn look(&mut self) -> Result<Mailbox> {
-        self.ahead = PrefetchedListing::default();
+    pub fn check_for_mail(&mut self) -> Result<Mailbox> {
+        self.prefetched = PrefetchedListing::default();
         let usable = self.session.take().filter(Session::is_usable);
         if let Some(mut session) = usable {
             // A session may show a folder for as long as it lives that was replaced long ago.
-            let is_stale = self.examined.elapsed() >= self.access.bounds.patience.idle;
+            let is_stale = self.last_examine.elapsed() >= self.connector.options.timeouts.idle_max;
             let glanced = if is_stale {
                 Ok(None)
             } else {
-                self.glance(&mut session)
+                self.check_on_session(&mut session)
             };
             match glanced {
                 Ok(Some(mailbox)) => return Ok(self.keep(session, mailbox)),
                 Ok(None) => {
-                    let mailbox = session.examine(&self.access.folder)?;
-                    self.examined = Instant::now();
+                    let mailbox = session.examine(&self.connector.folder)?;
+                    self.last_examine = Instant::now();
                     return Ok(self.keep(session, mailbox));
                 }
                 Err(failure) => {
                     debug!("looking for new mail: {failure}");
-                    self.habits.swallows_commands |= session.swallows_commands();
-                    self.may_be_opened_again(&failure)?;
+                    self.quirks.loses_pipelined_commands |= session.loses_pipelined_commands();
+                    self.check_reconnect_rate(&failure)?;
                 }
             }
         }
-        let (mut session, mailbox) = self.access.open()?;
-        self.habits.shape(&mut session);
-        self.examined = Instant::now();
+        let (mut session, mailbox) = self.connector.open()?;
+        self.quirks.apply_to(&mut session);
+        self.last_examine = Instant::now();
         Ok(self.keep(session, mailbox))
     }
 
     /// A session that broke a moment after the one before it did is not opened again at once: who
     /// tries too often is locked out.
-    fn may_be_opened_again(&mut self, failure: &CommandError) -> Result<()> {
-        let before = self.reopened.replace(Instant::now());
+    fn check_reconnect_rate(&mut self, failure: &CommandError) -> Result<()> {
+        let before = self.last_reopen.replace(Instant::now());
         if before.is_none_or(|before| before.elapsed() >= YOUNG) {
             return Ok(());
         }
-        let place = crate::imap::place(&self.access.server);
+        let place = crate::imap::place(&self.connector.server);
         Err(Error::new(ErrorKind::Unavailable, place, failure).during("looking for new mail"))
     }
 
     fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {
         self.session = Some(session);
         self.mailbox = mailbox;
-        self.has_missed_news = false;
+        self.may_have_missed_mail = false;
         mailbox
     }
 
     fn wait_on_session(&mut self, how: WaitOptions) -> Result<WaitOutcome, CommandError> {
-        let may_idle = how.idles && self.habits.silences < SILENCES_BORNE;
+        let may_idle = how.use_idle && self.quirks.idle_timeouts < SILENCES_BORNE;
         let Some(session) = self.session.as_mut().filter(|session| session.is_usable()) else {
             return Ok(WaitOutcome::Elapsed);
         };
-        if self.has_missed_news || session.has_news() {
+        if self.may_have_missed_mail || session.has_new_mail() {
             return Ok(WaitOutcome::NewMail);
         }
         if may_idle && !session.is_idling() && session.offers_idle()? {
-            match session.begin_idle()? {
-                IdleStart::Started => self.habits.silences = 0,
+            match session.start_idle()? {
+                IdleStart::Started => self.quirks.idle_timeouts = 0,
                 IdleStart::Unsupported => debug!("the source announces IDLE and does not idle"),
                 IdleStart::NoResponse => {
-                    self.habits.silences += 1;
+                    self.quirks.idle_timeouts += 1;
                     // Perhaps it lost what came in the same packet as the NOOP.
-                    self.habits.swallows_commands = true;
+                    self.quirks.loses_pipelined_commands = true;
                     warn!("the source announces IDLE and does not answer to it");
                     return Ok(WaitOutcome::Elapsed);
                 }
             }
         }
-        self.tell(how);
+        self.log_wait_method(how);
         loop {
             let Some(session) = self.session.as_mut() else {
                 return Ok(WaitOutcome::Elapsed);
@@ -181,7 +181,7 @@ impl ImapSource {
             } else {
                 how.until.min(Instant::now() + how.poll_interval)
             };
-            match session.await_news(until)? {
+            match session.wait_for_mail(until)? {
                 IdleResult::NewMail => return Ok(WaitOutcome::NewMail),
                 IdleResult::Elapsed => return Ok(WaitOutcome::Elapsed),
                 IdleResult::Woken => return Ok(WaitOutcome::Woken),
@@ -191,26 +191,26 @@ impl ImapSource {
     }
 
     /// Says once that the wait has begun, and again when the manner changes.
-    fn tell(&mut self, how: WaitOptions) {
-        let manner = self.waits_by(how);
-        if self.habits.told.as_ref() != Some(&manner) {
+    fn log_wait_method(&mut self, how: WaitOptions) {
+        let manner = self.wait_method(how);
+        if self.quirks.logged_method.as_ref() != Some(&manner) {
             info!(
                 "watching {} by {manner}",
-                Untrusted::new(&self.access.folder)
+                Untrusted::new(&self.connector.folder)
             );
-            self.habits.told = Some(manner);
+            self.quirks.logged_method = Some(manner);
         }
     }
 
     /// Asks what came, in one write. Within one session UIDVALIDITY cannot change (RFC 3501
     /// 2.3.1.1), and UIDs only rise. None if the server refuses to say, or contradicts itself: it
     /// told of mail that is not there, and perhaps the folder is another.
-    fn glance(&mut self, session: &mut Session) -> Result<Option<Mailbox>, CommandError> {
+    fn check_on_session(&mut self, session: &mut Session) -> Result<Option<Mailbox>, CommandError> {
         let from = self.mailbox.uid_next;
-        let fresh = session.witness().view().fresh;
+        let fresh = session.transcript().mailbox_status().new_messages;
         let found = if (1..=LISTED_BY_LOOK).contains(&fresh) {
             let list = format!("UID FETCH {from}:* {LISTING}");
-            ask(session, &[&list])?.map(|answer| self.list_ahead(from, &answer))
+            ask(session, &[&list])?.map(|answer| self.prefetch_listing(from, &answer))
         } else {
             // A session sees what it was told of: the NOOP makes the server tell.
             let search = format!("UID SEARCH UID {from}:*");
@@ -222,14 +222,14 @@ impl ImapSource {
         // `42:*` is answered with 41 where 41 is the last (RFC 3501 6.4.8).
         let new: Vec<Uid> = found.into_iter().filter(|uid| *uid >= from).collect();
         let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
-        session.witness().looked(fresh, count);
+        session.transcript().record_check(fresh, count);
         if new.is_empty() && fresh > 0 {
             debug!("the source told of new mail, and there is none");
             return Ok(None);
         }
         let highest = new.iter().max().copied();
         let after = |uid: Uid| Uid::new(uid.get().saturating_add(1)).unwrap_or(uid);
-        let told = session.witness().view().exists;
+        let told = session.transcript().mailbox_status().exists;
         Ok(Some(Mailbox {
             uid_validity: self.mailbox.uid_validity,
             uid_next: highest.map_or(from, after),
@@ -238,14 +238,15 @@ impl ImapSource {
     }
 
     /// Keeps what a look listed for the pass that follows, and gives the UIDs.
-    fn list_ahead(&mut self, from: Uid, answer: &[u8]) -> Vec<Uid> {
+    fn prefetch_listing(&mut self, from: Uid, answer: &[u8]) -> Vec<Uid> {
         let uids: Vec<Uid> = fetch_responses(answer)
             .filter_map(|attributes| uid_attribute(&attributes))
             .filter(|uid| *uid >= from)
             .collect();
         if let Some(last) = uids.iter().max() {
             let asked: UidSet = uids.iter().copied().collect();
-            self.ahead = PrefetchedListing::of(from, *last, read_listing(answer, &asked));
+            self.prefetched =
+                PrefetchedListing::from_listing(from, *last, read_listing(answer, &asked));
         }
         uids
     }
@@ -253,7 +254,7 @@ impl ImapSource {
 
 /// Gives commands in one write, and all that was answered; none if the last is refused.
 fn ask(session: &mut Session, commands: &[&str]) -> Result<Option<Vec<u8>>, CommandError> {
-    let answers = session.together(commands)?;
+    let answers = session.pipeline(commands)?;
     if let Some(Err(failure)) = answers.last() {
         debug!("the source refuses to say what is new: {failure}");
         return Ok(None);

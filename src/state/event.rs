@@ -110,18 +110,18 @@ impl State {
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Account(account) => self.account = Some(account),
-            Event::DatePass(pass) => self.begin(pass),
+            Event::DatePass(pass) => self.start_date_pass(pass),
             Event::Found { uid, stray } => {
-                if let Some(parked) = self.take_stray(stray) {
+                if let Some(parked) = self.remove_orphan(stray) {
                     self.parked.insert(uid, parked);
                 }
             }
             Event::Lost { stray, refused } => {
-                self.take_stray(stray);
-                self.report("before", refused);
+                self.remove_orphan(stray);
+                self.add_refused("before", refused);
             }
             Event::StrayDone { stray, at } => {
-                let parked = self.take_stray(stray);
+                let parked = self.remove_orphan(stray);
                 if let Some((id, digest)) = parked.and_then(|stray| stray.id.zip(stray.digest)) {
                     self.remember(id, digest, at);
                 }
@@ -143,9 +143,9 @@ impl State {
                 appended,
             } => {
                 if appended {
-                    self.gmail.taken_at = Some(at);
+                    self.gmail.last_accepted = Some(at);
                     self.gmail.rest_minutes = 0;
-                    self.gmail.token_refused = None;
+                    self.gmail.rejected_token = None;
                 }
                 self.remember(id, digest, at);
                 self.settle(uid);
@@ -165,18 +165,18 @@ impl State {
                 self.parked.extend(before.map(|before| (uid, before)));
             }
             Event::Refused { uid, refused } => {
-                self.report(&uid.to_string(), refused);
+                self.add_refused(&uid.to_string(), refused);
                 self.settle(uid);
             }
             Event::Settled { uids } => uids.iter().for_each(|uid| self.settle(uid)),
-            Event::Cursor(cursor) => self.raise(cursor),
+            Event::Cursor(cursor) => self.move_cursor(cursor),
             Event::Synced { at } => self.last_sync = Some(at),
             Event::Gmail(gmail) => self.gmail = gmail,
             Event::Source(source) => self.source = source,
         }
     }
 
-    fn begin(&mut self, pass: DatePass) {
+    fn start_date_pass(&mut self, pass: DatePass) {
         let mut strays = self
             .date_pass
             .take()
@@ -189,7 +189,7 @@ impl State {
     }
 
     /// The strays keep their places while a pass goes on: the last one fills the gap.
-    fn take_stray(&mut self, stray: usize) -> Option<ParkedMessage> {
+    fn remove_orphan(&mut self, stray: usize) -> Option<ParkedMessage> {
         let strays = &mut self.date_pass.as_mut()?.strays;
         (stray < strays.len()).then(|| strays.swap_remove(stray))
     }
@@ -205,7 +205,7 @@ impl State {
         }
     }
 
-    fn raise(&mut self, cursor: Cursor) {
+    fn move_cursor(&mut self, cursor: Cursor) {
         if let Some(uid) = Uid::new(cursor.uid) {
             self.settled.remove_up_to(uid);
         }

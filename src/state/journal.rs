@@ -23,7 +23,7 @@ pub struct StateStore {
     serial: u64,
     journal: JournalStatus,
     /// Events since the last fold, and their octets in the journal.
-    unfolded: usize,
+    unfolded_events: usize,
     unfolded_octets: u64,
 }
 
@@ -60,11 +60,11 @@ impl StateStore {
             disk,
             serial: loaded.serial,
             journal: JournalStatus::Untouched,
-            unfolded: loaded.replayed,
+            unfolded_events: loaded.replayed,
             unfolded_octets: 0,
         };
         if loaded.found == SnapshotStatus::Unreadable {
-            store.unfolded += 1;
+            store.unfolded_events += 1;
         }
         store.fold(now)?;
         Ok(store)
@@ -74,14 +74,14 @@ impl StateStore {
     ///
     /// # Errors
     /// As for [`load`](StateStore::load).
-    pub fn rehearse(mut disk: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
+    pub fn load_read_only(mut disk: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
         let loaded = LoadedState::read(&mut ReadOnlyStorage(disk.as_mut()), now)?;
         Ok(StateStore {
             state: loaded.state,
             disk,
             serial: loaded.serial,
             journal: JournalStatus::ReadOnly,
-            unfolded: 0,
+            unfolded_events: 0,
             unfolded_octets: 0,
         })
     }
@@ -94,8 +94,8 @@ impl StateStore {
 
     /// Says whether anything was recorded that the snapshot does not hold yet.
     #[must_use]
-    pub fn has_news(&self) -> bool {
-        self.unfolded > 0
+    pub fn has_unfolded_events(&self) -> bool {
+        self.unfolded_events > 0
     }
 
     /// How many octets were written to the journal since the last fold.
@@ -123,11 +123,11 @@ impl StateStore {
         let mut lines = Vec::new();
         for event in &events {
             serde_json::to_writer(&mut lines, event)
-                .map_err(|error| self.unwritable(&error.into()))?;
+                .map_err(|error| self.write_error(&error.into()))?;
             lines.push(b'\n');
         }
         self.append(&lines)?;
-        self.unfolded += events.len();
+        self.unfolded_events += events.len();
         self.unfolded_octets += lines.len() as u64;
         for event in events {
             self.state.apply(event);
@@ -143,7 +143,7 @@ impl StateStore {
         if self.journal == JournalStatus::Open {
             self.disk
                 .sync(&StateFile::Journal)
-                .map_err(|error| self.unwritable(&error))?;
+                .map_err(|error| self.write_error(&error))?;
         }
         Ok(())
     }
@@ -153,23 +153,23 @@ impl StateStore {
     /// # Errors
     /// [`ErrorKind::Disk`] if a file cannot be written; what was recorded is still in the journal.
     pub fn fold(&mut self, now: DateTime<Utc>) -> Result<()> {
-        if self.journal == JournalStatus::ReadOnly || self.unfolded == 0 {
+        if self.journal == JournalStatus::ReadOnly || self.unfolded_events == 0 {
             return Ok(());
         }
         self.state.prune(now);
         let serial = self.serial + 1;
-        let octets =
-            snapshot::write(&self.state, serial).map_err(|error| self.unwritable(&error.into()))?;
+        let octets = snapshot::write(&self.state, serial)
+            .map_err(|error| self.write_error(&error.into()))?;
         self.replace_snapshot(&octets)
             .map_err(|error| failed(self.disk.as_ref(), &StateFile::Snapshot, &error))?;
         self.serial = serial;
-        self.unfolded = 0;
+        self.unfolded_events = 0;
         self.unfolded_octets = 0;
         // From here on the journal's first line names an older snapshot: it counts no longer.
-        if self.journal == JournalStatus::Open || self.journal_has_something()? {
+        if self.journal == JournalStatus::Open || self.journal_is_nonempty()? {
             self.disk
                 .create(&StateFile::Journal)
-                .map_err(|error| self.unwritable(&error))?;
+                .map_err(|error| self.write_error(&error))?;
         }
         self.journal = JournalStatus::Untouched;
         Ok(())
@@ -183,11 +183,11 @@ impl StateStore {
         self.disk.sync_folder()
     }
 
-    fn journal_has_something(&mut self) -> Result<bool> {
+    fn journal_is_nonempty(&mut self) -> Result<bool> {
         let journal = self
             .disk
             .read(&StateFile::Journal)
-            .map_err(|error| self.unwritable(&error))?;
+            .map_err(|error| self.write_error(&error))?;
         Ok(journal.is_some_and(|journal| !journal.is_empty()))
     }
 
@@ -198,17 +198,17 @@ impl StateStore {
         let mut octets = Vec::new();
         if self.journal == JournalStatus::Untouched {
             octets = self
-                .begin_journal()
-                .map_err(|error| self.unwritable(&error))?;
+                .start_journal()
+                .map_err(|error| self.write_error(&error))?;
         }
         octets.extend_from_slice(lines);
         self.disk
             .append(&StateFile::Journal, &octets)
-            .map_err(|error| self.unwritable(&error))
+            .map_err(|error| self.write_error(&error))
     }
 
     /// Empties the journal, or creates it for good, and gives its first line.
-    fn begin_journal(&mut self) -> io::Result<Vec<u8>> {
+    fn start_journal(&mut self) -> io::Result<Vec<u8>> {
         let is_new = self.disk.read(&StateFile::Journal)?.is_none();
         if !is_new {
             // What it held is folded into the snapshot that lies there; but a run that was killed
@@ -227,7 +227,7 @@ impl StateStore {
         Ok(line)
     }
 
-    fn unwritable(&self, error: &io::Error) -> Error {
+    fn write_error(&self, error: &io::Error) -> Error {
         failed(self.disk.as_ref(), &StateFile::Journal, error)
     }
 }
@@ -274,7 +274,7 @@ impl LoadedState {
             replayed += 1;
         }
         if found == SnapshotStatus::Unreadable {
-            state.doubt_uids(reach);
+            state.discard_uids(reach);
         }
         Ok(LoadedState {
             state,

@@ -192,7 +192,7 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
         refused: &state.refused,
         source: &state.source,
         gmail: &state.gmail,
-        foreign: &state.foreign,
+        foreign: &state.unknown_keys,
     };
     let mut octets = serde_json::to_vec_pretty(&written)?;
     octets.push(b'\n');
@@ -226,7 +226,7 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Sn
         source: found.source,
         gmail: found.gmail,
         known: known(found.synced_message_ids, found.digests, now),
-        foreign: found.foreign,
+        unknown_keys: found.foreign,
     };
     Ok((state, found.serial))
 }

@@ -83,7 +83,7 @@ impl FolderStorage {
     /// The folder that holds this snapshot, or will. A symbolic link is followed, so that the
     /// files that belong together lie together.
     #[must_use]
-    pub fn of(snapshot: &Path) -> FolderStorage {
+    pub fn new(snapshot: &Path) -> FolderStorage {
         let snapshot = fs::canonicalize(snapshot).unwrap_or_else(|_| snapshot.to_owned());
         FolderStorage {
             snapshot,

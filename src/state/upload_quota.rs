@@ -73,13 +73,13 @@ pub fn after(gmail: &GmailState, consequence: &Consequence, now: DateTime<Utc>) 
         Consequence::TokenRejected { refresh_token }
         | Consequence::LoginRejected { refresh_token } => {
             let before = gmail
-                .token_refused
+                .rejected_token
                 .filter(|before| before.refresh_token == *refresh_token);
             let tries = before
                 .as_ref()
                 .map_or(0, |before| before.tries)
                 .saturating_add(1);
-            gmail.token_refused = Some(RejectedToken {
+            gmail.rejected_token = Some(RejectedToken {
                 refresh_token: refresh_token.clone(),
                 since: before.map_or(now, |before| before.since),
                 tries,
@@ -166,10 +166,10 @@ mod tests {
         let mut minutes = Vec::new();
         for _ in 0..5 {
             gmail = after(&gmail, &refused("a"), now);
-            minutes.push((gmail.token_refused.as_ref().unwrap().retry_after - now).num_minutes());
+            minutes.push((gmail.rejected_token.as_ref().unwrap().retry_after - now).num_minutes());
         }
         assert_eq!(minutes, [1, 5, 15, 60, 60]);
         gmail = after(&gmail, &refused("b"), now);
-        assert_eq!(gmail.token_refused.unwrap().tries, 1);
+        assert_eq!(gmail.rejected_token.unwrap().tries, 1);
     }
 }

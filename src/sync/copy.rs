@@ -114,7 +114,7 @@ impl Engine<'_> {
         id: MessageId,
         digest: Digest,
     ) -> Result<bool> {
-        let in_doubt = self.store.state().twins_in_doubt(&id, digest);
+        let in_doubt = self.store.state().uncertain_twins(&id, digest);
         let is_another = |uid: Uid| uid != listed.uid && !self.not_stored.contains(&uid);
         let twin = in_doubt
             .filter(|(uid, _)| uid.is_none_or(is_another))
@@ -159,7 +159,7 @@ impl Engine<'_> {
         }
         // After the question, with which the target can get them in one round trip; before the
         // fetch, which must know the limit.
-        let terms = self.target.terms()?;
+        let terms = self.target.status()?;
         let wanted = self.refuse_too_large(wanted, terms)?;
         let read = self.read(wanted)?;
         self.send(read, terms)
@@ -213,7 +213,7 @@ impl Engine<'_> {
             ..
         } = listed;
         match holding {
-            LookupResult::Found => self.report.found += 1,
+            LookupResult::Found => self.report.already_there += 1,
             LookupResult::OtherMessage | LookupResult::NotFound | LookupResult::Unclear => {
                 self.report.known += 1
             }
@@ -341,12 +341,12 @@ impl Engine<'_> {
 }
 
 /// The question whether Gmail has a listed message.
-fn question(listed: &Listed, reach: SearchScope) -> LookupQuery {
+fn question(listed: &Listed, scope: SearchScope) -> LookupQuery {
     LookupQuery {
         uid: listed.uid,
         identity: listed.identity.clone(),
-        reach,
-        sent: None,
+        scope,
+        uncertain: None,
     }
 }
 

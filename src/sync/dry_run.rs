@@ -72,7 +72,7 @@ impl Engine<'_> {
         let parked: Vec<Uid> = self.store.state().parked.keys().copied().collect();
         let todo: Vec<Uid> = uids
             .iter()
-            .filter(|uid| !self.store.state().has_dealt_with(*uid))
+            .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
             .collect();
         for page in todo.chunks(PAGE) {
             let mut listed = self.list(page)?;
@@ -140,7 +140,7 @@ fn rehearsed(verdict: IdentityDecision, holding: Option<LookupResult>) -> DryRun
 pub struct NullTarget;
 
 impl Target for NullTarget {
-    fn terms(&mut self) -> Result<TargetStatus> {
+    fn status(&mut self) -> Result<TargetStatus> {
         Ok(TargetStatus::default())
     }
 

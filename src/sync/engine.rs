@@ -120,7 +120,7 @@ impl<'a> Engine<'a> {
         if last == RoundResult::Unfinished {
             return Ok(());
         }
-        if self.store.has_news()
+        if self.store.has_unfolded_events()
             || age.is_none_or(|age| age >= SYNCED_STEP || age < TimeDelta::zero())
         {
             self.store.record(Event::Synced { at: started })?;
@@ -197,7 +197,7 @@ impl<'a> Engine<'a> {
             });
         let todo: Vec<Uid> = due
             .into_iter()
-            .filter(|uid| !self.store.state().has_dealt_with(*uid))
+            .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
             .collect();
         let mut left = todo.len();
         for page in todo.chunks(PAGE) {
@@ -235,7 +235,7 @@ impl<'a> Engine<'a> {
         }
         let todo: Vec<Uid> = asked
             .iter()
-            .filter(|uid| !self.store.state().has_dealt_with(*uid))
+            .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
             .collect();
         let mut left = todo.len();
         for page in todo.chunks(PAGE) {
@@ -255,7 +255,7 @@ impl<'a> Engine<'a> {
         let backlog = left + listed.len();
         let oldest = listed.iter().filter_map(|listed| listed.internal_date);
         self.progress.backlog(backlog);
-        self.target.expects(backlog, oldest.min());
+        self.target.announce_backlog(backlog, oldest.min());
     }
 
     fn search_below(&mut self, search: &SourceSearch, pass: &DatePass) -> Result<UidSet> {
@@ -340,7 +340,7 @@ impl<'a> Engine<'a> {
         };
         let state = self.store.state();
         while let Some(uid) = frontier.due.get(frontier.passed) {
-            if !state.has_dealt_with(*uid) || self.in_flight.contains_key(uid) {
+            if !state.is_settled_or_parked(*uid) || self.in_flight.contains_key(uid) {
                 break;
             }
             frontier.passed += 1;

@@ -193,7 +193,7 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> Ide
     let Some(id) = &listed.identity.id else {
         return ask;
     };
-    match (state.knows(id), manner) {
+    match (state.known_digests(id), manner) {
         (Knowledge::Unknown, _) => ask,
         (Knowledge::IdOnly, SelectedBy::Date) => {
             IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Leave)

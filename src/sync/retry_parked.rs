@@ -48,7 +48,7 @@ impl Engine<'_> {
         };
         if holding == LookupResult::Found {
             log::info!("{id} (uid {uid}) was stored by gmail, which had not been heard");
-            self.report.found += 1;
+            self.report.already_there += 1;
             return self.store.record(Event::Done {
                 uid,
                 id,
@@ -125,7 +125,7 @@ impl Engine<'_> {
             // Another message under this UID (a backup was restored) is a new one.
             let is_there = listed
                 .iter()
-                .any(|listed| listed.uid == *uid && parked.is(listed));
+                .any(|listed| listed.uid == *uid && parked.matches(listed));
             let is_silent = !parked.is_due((self.now)());
             if !is_there && !is_silent {
                 self.leave(*uid, &parked)?;
@@ -140,7 +140,7 @@ impl Engine<'_> {
         match (parked.id.clone(), parked.digest) {
             (Some(id), Some(digest)) if is_there => {
                 let at = (self.now)();
-                self.report.found += 1;
+                self.report.already_there += 1;
                 self.store.record(Event::Done {
                     uid,
                     id,
@@ -156,7 +156,7 @@ impl Engine<'_> {
     /// Asks Gmail for a message of which only what was written down is left.
     fn is_at_gmail(&mut self, uid: Uid, parked: &ParkedMessage) -> Result<bool> {
         let question = lookup(uid, parked)
-            .filter(|question| question.identity.id.is_some() || question.sent.is_some());
+            .filter(|question| question.identity.id.is_some() || question.uncertain.is_some());
         match question {
             Some(question) => {
                 Ok(self.target.holds(&[question])?.first() == Some(&LookupResult::Found))
@@ -180,7 +180,7 @@ impl Engine<'_> {
         let mut found = UidSet::default();
         let mut others = Vec::new();
         for message in std::mem::take(listed) {
-            let is_it = |stray: &ParkedMessage| stray.digest.is_some() && stray.is(&message);
+            let is_it = |stray: &ParkedMessage| stray.digest.is_some() && stray.matches(&message);
             match self.strays().iter().position(is_it) {
                 Some(stray) => {
                     let uid = message.uid;
@@ -209,7 +209,7 @@ impl Engine<'_> {
             }
             let at = (self.now)();
             if is_found {
-                self.report.found += 1;
+                self.report.already_there += 1;
                 self.store.record(Event::StrayDone { stray, at })?;
                 continue;
             }
@@ -238,7 +238,7 @@ fn was_long_ago(sent: SentMark, now: DateTime<Utc>) -> bool {
 /// The question whether Gmail has a parked message, wherever the reader put it.
 fn lookup(uid: Uid, parked: &ParkedMessage) -> Option<LookupQuery> {
     let digest = parked.digest?;
-    let sent = match (parked.sent, digest.body) {
+    let uncertain = match (parked.sent, digest.body) {
         (Some(sent), Some(body)) => Some(UncertainAppend {
             at: sent.at,
             mark: sent.mark,
@@ -252,7 +252,7 @@ fn lookup(uid: Uid, parked: &ParkedMessage) -> Option<LookupQuery> {
             id: parked.id.clone().filter(MessageId::is_from_field),
             header: digest.header,
         },
-        reach: SearchScope::AllMailTrashAndJunk,
-        sent,
+        scope: SearchScope::AllMailTrashAndJunk,
+        uncertain,
     })
 }

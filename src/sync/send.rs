@@ -84,7 +84,7 @@ impl Engine<'_> {
             self.refuse(uid, Some(ready.message.id), too_large(octets, limit))?;
             return Ok(None);
         }
-        if let Knowledge::Digests(digests) = self.store.state().knows(&ready.message.id) {
+        if let Knowledge::Digests(digests) = self.store.state().known_digests(&ready.message.id) {
             if digests.contains(&ready.digest) {
                 self.settle_known(UidSet::from_iter([uid]))?;
                 return Ok(None);

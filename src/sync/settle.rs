@@ -177,7 +177,7 @@ impl Engine<'_> {
             .store
             .state()
             .gmail
-            .taken_at
+            .last_accepted
             .is_some_and(|taken| taken > parked.since);
         parked.tries >= LAST_TRY && now - parked.since >= LAST_DAY && taken_since
     }

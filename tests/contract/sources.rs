@@ -57,7 +57,7 @@ pub trait House {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        ImapSource::open_with(&config, password, bounds).unwrap()
+        ImapSource::open_with_options(&config, password, bounds).unwrap()
     }
 
     fn open(&self, folder: &str) -> (ImapSource, Mailbox) {

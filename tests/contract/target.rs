@@ -87,21 +87,21 @@ fn question(octets: &[u8]) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
-        reach: SearchScope::AllMail,
-        sent: None,
+        scope: SearchScope::AllMail,
+        uncertain: None,
     }
 }
 
 fn everywhere(octets: &[u8]) -> LookupQuery {
     LookupQuery {
-        reach: SearchScope::AllMailTrashAndJunk,
+        scope: SearchScope::AllMailTrashAndJunk,
         ..question(octets)
     }
 }
 
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
-        sent: Some(UncertainAppend {
+        uncertain: Some(UncertainAppend {
             at: Utc::now(),
             mark,
             body: BodyDigest::of_message(octets),
@@ -173,7 +173,7 @@ fn many_messages_have_one_outcome_each(account: &dyn Account) {
         .map(|number| mail(with_id(&format!("<{number}@x>"), "s", "body")))
         .collect();
     let mut target = account.target();
-    target.begin_pass(mails.len());
+    target.start_pass(mails.len());
     let mut places: Vec<u32> = send(&mut target, &mails)
         .iter()
         .map(|place| place.uid.get())
@@ -199,7 +199,7 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
         [LookupResult::NotFound; 3]
     );
     send(&mut target, &[mail(&here)]);
-    target.begin_pass(0);
+    target.start_pass(0);
     let questions = [
         question(&absent),
         question(&here),
@@ -241,7 +241,7 @@ fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
     // Half of them: each of the others contains one, or is contained.
     let sent: Vec<Mail> = mails.iter().step_by(2).cloned().collect();
     send(&mut target, &sent);
-    target.begin_pass(0);
+    target.start_pass(0);
     for (index, mail) in mails.iter().enumerate() {
         let answer = target.holds(&[question(&mail.octets)]).unwrap();
         let expected = if index % 2 == 0 {
@@ -271,7 +271,7 @@ fn what_is_asked_for_in_a_large_backlog_is_found(account: &dyn Account) {
         .collect();
     let mut target = account.target();
     send(&mut target, &mails[..10]);
-    target.begin_pass(300);
+    target.start_pass(300);
     for group in mails.chunks(5) {
         let questions: Vec<LookupQuery> = group.iter().map(|mail| question(&mail.octets)).collect();
         let is_there = mails[..10].contains(&group[0]);
@@ -289,7 +289,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for_everywhere(accou
     let mut target = account.target();
     let places = send(&mut target, &[mail(&octets)]);
     account.trash(places[0].uid.get());
-    target.begin_pass(0);
+    target.start_pass(0);
     let other = with_id("<a@b>", "another", "body");
     let questions = [question(&octets), everywhere(&octets), everywhere(&other)];
     assert_eq!(
@@ -306,8 +306,8 @@ fn what_was_sent_is_known_by_its_content_alone(account: &dyn Account) {
     let mut target = account.target();
     let old = b"Subject: s\r\n\r\nold\r\n";
     send(&mut target, &[mail(old)]);
-    target.begin_pass(0);
-    let mark = target.terms().unwrap().mark;
+    target.start_pass(0);
+    let mark = target.status().unwrap().mark;
     assert!(mark.is_some());
     let new = b"Subject: s\r\n\r\nnew\r\n";
     let known = with_id("<a@b>", "s", "one");
@@ -329,9 +329,9 @@ fn what_was_sent_is_known_by_its_content_alone(account: &dyn Account) {
 
 fn the_mark_says_where_new_mail_will_appear(account: &dyn Account) {
     let mut target = account.target();
-    let before = target.terms().unwrap().mark.unwrap();
+    let before = target.status().unwrap().mark.unwrap();
     assert_eq!(
-        target.terms().unwrap().mark,
+        target.status().unwrap().mark,
         Some(before),
         "asked once a pass"
     );
@@ -342,8 +342,8 @@ fn the_mark_says_where_new_mail_will_appear(account: &dyn Account) {
             mail(with_id("<2@x>", "s", "b")),
         ],
     );
-    target.begin_pass(0);
-    let after = target.terms().unwrap().mark.unwrap();
+    target.start_pass(0);
+    let after = target.status().unwrap().mark.unwrap();
     assert_eq!(after.uid_validity, before.uid_validity);
     assert_eq!(after.uid_next.get(), before.uid_next.get() + 2);
     assert!(UidValidity::new(after.uid_validity.get()).is_some());
@@ -365,7 +365,7 @@ fn a_connection_that_was_closed_meanwhile_is_opened_anew(account: &dyn Account) 
         [LookupResult::Found]
     );
     account.kick();
-    target.begin_pass(0);
+    target.start_pass(0);
     assert_eq!(
         target.holds(&[question(&octets)]).unwrap(),
         [LookupResult::Found]
@@ -374,7 +374,7 @@ fn a_connection_that_was_closed_meanwhile_is_opened_anew(account: &dyn Account) 
 
 fn a_token_that_is_not_good_is_refused(account: &dyn Account) {
     let mut target = account.target_with("bad", account.folder());
-    let error = target.terms().unwrap_err();
+    let error = target.status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(
         matches!(error.consequence(), Some(Consequence::TokenRejected { .. })),

@@ -49,8 +49,8 @@ pub trait Account {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(Utc::now),
-            bounds: ConnectionOptions::default(),
-            refused: None,
+            connection: ConnectionOptions::default(),
+            rejected_token: None,
             is_dry_run: false,
         })
     }

@@ -35,7 +35,7 @@ impl Watched {
     fn open(house: &dyn House) -> Watched {
         let tether = Canceller::new().unwrap();
         let bounds = ConnectionOptions {
-            tether: tether.clone(),
+            canceller: tether.clone(),
             ..ConnectionOptions::default()
         };
         let (source, mailbox) = house.open_within(bounds);
@@ -50,14 +50,14 @@ impl Watched {
     fn begin(&mut self) {
         self.tether.wake();
         let how = waiting(true);
-        assert_eq!(self.source.wait(how).unwrap(), WaitOutcome::Woken);
-        assert_eq!(self.source.waits_by(how), "IDLE");
+        assert_eq!(self.source.wait_for_mail(how).unwrap(), WaitOutcome::Woken);
+        assert_eq!(self.source.wait_method(how), "IDLE");
     }
 
     /// Waits while something happens to the mailbox.
     fn wait_while(&mut self, act: impl FnOnce()) -> WaitOutcome {
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| self.source.wait(waiting(true)).unwrap());
+            let waiting = scope.spawn(|| self.source.wait_for_mail(waiting(true)).unwrap());
             act();
             waiting.join().unwrap()
         })
@@ -66,17 +66,17 @@ impl Watched {
     /// The UIDs of what is new, listed.
     fn look(&mut self) -> Vec<u32> {
         let before = self.mailbox.uid_next.get();
-        self.mailbox = self.source.look().unwrap();
+        self.mailbox = self.source.check_for_mail().unwrap();
         let new = (before..self.mailbox.uid_next.get()).filter_map(Uid::new);
         let listed = self.source.list(&new.collect()).unwrap();
         listed.iter().map(|listed| listed.uid.get()).collect()
     }
 }
 
-fn waiting(idles: bool) -> WaitOptions {
+fn waiting(use_idle: bool) -> WaitOptions {
     WaitOptions {
-        idles,
-        poll_interval: if idles {
+        use_idle,
+        poll_interval: if use_idle {
             LONG
         } else {
             Duration::from_millis(100)
@@ -136,7 +136,7 @@ fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
     let mut listed = watched.look();
     let begun = Instant::now();
     while listed.len() < BURST as usize && begun.elapsed() < LONG {
-        watched.source.wait(waiting(true)).unwrap();
+        watched.source.wait_for_mail(waiting(true)).unwrap();
         listed.extend(watched.look());
     }
     assert_eq!(listed, (1..=BURST).collect::<Vec<u32>>());
@@ -145,15 +145,15 @@ fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
 fn polling_finds_mail_as_well(house: &mut dyn House) {
     let mut watched = Watched::open(house);
     let how = || waiting(false);
-    assert_eq!(watched.source.wait(how()).unwrap(), WaitOutcome::Elapsed);
+    assert_eq!(watched.source.wait_for_mail(how()).unwrap(), WaitOutcome::Elapsed);
     assert!(watched.look().is_empty());
     let uid = house.deliver("INBOX", &letter(1));
-    watched.source.wait(how()).unwrap();
+    watched.source.wait_for_mail(how()).unwrap();
     let mut listed = watched.look();
     if listed.is_empty() {
         // Dovecot searches first and tells then: the next wait does not even begin.
         assert_eq!(
-            watched.source.wait(waiting(true)).unwrap(),
+            watched.source.wait_for_mail(waiting(true)).unwrap(),
             WaitOutcome::NewMail
         );
         listed = watched.look();
@@ -175,7 +175,7 @@ fn what_goes_meanwhile_does_not_hide_what_comes(house: &mut dyn House) {
     let mut listed = watched.look();
     let begun = Instant::now();
     while listed.is_empty() && begun.elapsed() < LONG {
-        watched.source.wait(waiting(true)).unwrap();
+        watched.source.wait_for_mail(waiting(true)).unwrap();
         listed.extend(watched.look());
     }
     assert_eq!(listed, [uid]);

@@ -24,7 +24,7 @@ fn folder_with(snapshot: &str) -> TempDir {
 }
 
 fn load_at(folder: &Path, now: DateTime<Utc>) -> StateStore {
-    StateStore::load(Box::new(FolderStorage::of(&folder.join("state"))), now).unwrap()
+    StateStore::load(Box::new(FolderStorage::new(&folder.join("state"))), now).unwrap()
 }
 
 fn load(folder: &Path) -> StateStore {
@@ -70,12 +70,12 @@ fn every_form_that_the_original_wrote_is_read() {
         let state = store.state();
         for known in ["<a@b>", "<c@d>"] {
             assert_eq!(
-                state.knows(&id(known)),
+                state.known_digests(&id(known)),
                 Knowledge::IdOnly,
                 "{known} of {form}"
             );
         }
-        assert_eq!(state.knows(&id("<e@f>")), Knowledge::Unknown);
+        assert_eq!(state.known_digests(&id("<e@f>")), Knowledge::Unknown);
         assert_eq!(state.cursor, None);
         assert_eq!(
             state.last_sync.is_some(),
@@ -112,12 +112,12 @@ fn an_id_without_a_time_counts_from_the_day_it_was_first_read() {
     store.record(done(5, "<c@d>")).unwrap();
     store.fold(now()).unwrap();
     let mut later = load_at(folder.path(), now() + TimeDelta::days(31));
-    assert_eq!(later.state().knows(&id("<a@b>")), Knowledge::IdOnly);
+    assert_eq!(later.state().known_digests(&id("<a@b>")), Knowledge::IdOnly);
     later.record(Event::Synced { at: now() }).unwrap();
     later
         .fold(now() + TimeDelta::days(31) + TimeDelta::seconds(1))
         .unwrap();
-    assert_eq!(load(folder.path()).state().ids_known(), 0);
+    assert_eq!(load(folder.path()).state().known_id_count(), 0);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn what_the_journal_says_helps_when_the_snapshot_is_garbage() {
     fs::write(folder.path().join("state"), "garbage").unwrap();
     let store = load(folder.path());
     assert!(matches!(
-        store.state().knows(&id("<c@d>")),
+        store.state().known_digests(&id("<c@d>")),
         Knowledge::Digests(_)
     ));
 }
@@ -181,7 +181,7 @@ fn a_state_of_a_later_release_is_left_alone() {
     let written = r#"{"version": 3, "cursor": "something new"}"#;
     let folder = folder_with(written);
     let Err(error) = StateStore::load(
-        Box::new(FolderStorage::of(&folder.path().join("state"))),
+        Box::new(FolderStorage::new(&folder.path().join("state"))),
         now(),
     ) else {
         panic!("it was read");
@@ -207,19 +207,19 @@ fn a_torn_journal_line_hides_neither_what_stands_before_nor_what_comes_after() {
         fs::remove_file(folder.path().join("state")).ok();
         fs::write(&journal, &whole[..cut]).unwrap();
         let mut store = load(folder.path());
-        let first = store.state().knows(&id("<a@b>")) != Knowledge::Unknown;
+        let first = store.state().known_digests(&id("<a@b>")) != Knowledge::Unknown;
         let lines = String::from_utf8_lossy(&whole[..cut]).matches('\n').count();
         assert_eq!(first, lines >= 2, "cut at {cut}");
         store.record(done(3, "<e@f>")).unwrap();
         drop(store);
         let store = load(folder.path());
         assert_ne!(
-            store.state().knows(&id("<e@f>")),
+            store.state().known_digests(&id("<e@f>")),
             Knowledge::Unknown,
             "cut at {cut}"
         );
         assert_eq!(
-            store.state().knows(&id("<a@b>")) != Knowledge::Unknown,
+            store.state().known_digests(&id("<a@b>")) != Knowledge::Unknown,
             first
         );
     }
@@ -268,14 +268,14 @@ fn nothing_is_written_when_nothing_is_recorded() {
 #[test]
 fn a_rehearsal_remembers_and_writes_nothing() {
     let folder = folder_with("garbage");
-    let mut store = StateStore::rehearse(
-        Box::new(FolderStorage::of(&folder.path().join("state"))),
+    let mut store = StateStore::load_read_only(
+        Box::new(FolderStorage::new(&folder.path().join("state"))),
         now(),
     )
     .unwrap();
     store.record(done(1, "<a@b>")).unwrap();
     store.fold(now()).unwrap();
-    assert_ne!(store.state().knows(&id("<a@b>")), Knowledge::Unknown);
+    assert_ne!(store.state().known_digests(&id("<a@b>")), Knowledge::Unknown);
     assert_eq!(
         fs::read_to_string(folder.path().join("state")).unwrap(),
         "garbage"
@@ -302,7 +302,7 @@ fn nobody_else_can_read_the_state() {
 #[test]
 fn a_folder_that_is_not_there_is_said_so() {
     let path = Path::new("/nonexistent/state");
-    let mut store = StateStore::load(Box::new(FolderStorage::of(path)), now()).unwrap();
+    let mut store = StateStore::load(Box::new(FolderStorage::new(path)), now()).unwrap();
     let error = store.record(done(1, "<a@b>")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Disk);
     assert!(
@@ -317,7 +317,7 @@ fn a_state_that_is_a_folder_is_neither_read_nor_replaced() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("state")).unwrap();
     let Err(error) = StateStore::load(
-        Box::new(FolderStorage::of(&folder.path().join("state"))),
+        Box::new(FolderStorage::new(&folder.path().join("state"))),
         now(),
     ) else {
         panic!("it was read");
@@ -374,7 +374,7 @@ fn ids_are_kept_while_a_pass_by_date_goes_on() {
         .unwrap();
     store.fold(now()).unwrap();
     assert_eq!(
-        load(folder.path()).state().knows(&id("<old@x>")),
+        load(folder.path()).state().known_digests(&id("<old@x>")),
         Knowledge::IdOnly
     );
 }
@@ -398,7 +398,7 @@ fn of_a_device_that_uses_one_id_for_ever_the_last_messages_are_told_apart() {
             })
             .unwrap();
     }
-    let Knowledge::Digests(digests) = store.state().knows(&id("<device@x>")) else {
+    let Knowledge::Digests(digests) = store.state().known_digests(&id("<device@x>")) else {
         panic!()
     };
     assert_eq!(digests.len(), 100);

@@ -74,6 +74,6 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
 /// What is remembered, read without changing it.
 pub fn state(world: &Shared) -> imap_to_gmail_sync::state::State {
     let now = world.borrow().now;
-    let store = StateStore::rehearse(Box::new(Disk1(world.clone())), now).unwrap();
+    let store = StateStore::load_read_only(Box::new(Disk1(world.clone())), now).unwrap();
     store.state().clone()
 }

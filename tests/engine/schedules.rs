@@ -547,7 +547,7 @@ impl Schedule {
             // The original delivered it, and only its id is known: a stated limit.
             self.fate(&octets).may_be_doubled = true;
         }
-        let knowledge = identity.id.as_ref().map(|id| remembered.knows(id));
+        let knowledge = identity.id.as_ref().map(|id| remembered.known_digests(id));
         let is_known = match knowledge {
             _ if self.fate(&octets).seen => true,
             None | Some(Knowledge::Unknown) => false,

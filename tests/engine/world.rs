@@ -432,7 +432,7 @@ impl Gmail1 {
 }
 
 impl Target for Gmail1 {
-    fn terms(&mut self) -> Result<TargetStatus> {
+    fn status(&mut self) -> Result<TargetStatus> {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
@@ -456,14 +456,14 @@ impl Target for Gmail1 {
             for there in &world.gmail.messages {
                 let is_reached = match there.place {
                     Place::Inbox | Place::Archive => true,
-                    Place::Trash => question.reach == SearchScope::AllMailTrashAndJunk,
+                    Place::Trash => question.scope == SearchScope::AllMailTrashAndJunk,
                     Place::Gone => false,
                 };
                 let identity = Identity::of_header(&there.octets);
                 let is_found = question.identity.id.is_some()
                     && identity.id == question.identity.id
                     && there.stored_at <= indexed;
-                let mark = question.sent.as_ref().and_then(|sent| sent.mark);
+                let mark = question.uncertain.as_ref().and_then(|sent| sent.mark);
                 let is_above = mark.is_some_and(|mark| there.uid >= mark.uid_next.get())
                     && there.place != Place::Trash
                     && identity.id == question.identity.id;
@@ -471,7 +471,7 @@ impl Target for Gmail1 {
                     continue;
                 }
                 let is_same_body = question
-                    .sent
+                    .uncertain
                     .as_ref()
                     .is_none_or(|sent| BodyDigest::of_message(&there.octets) == sent.body);
                 if identity.header == question.identity.header && is_same_body {

@@ -48,15 +48,15 @@ impl Watched<'_> {
         }
         let config =
             Config::load(&home.path("config.json"), &Environment::of_this_process()).unwrap();
-        let disk = Box::new(FolderStorage::of(&home.path("sync_state.json")));
+        let disk = Box::new(FolderStorage::new(&home.path("sync_state.json")));
         let tether = Canceller::new().unwrap();
         let bounds = ConnectionOptions {
-            tether: tether.clone(),
+            canceller: tether.clone(),
             ..ConnectionOptions::default()
         };
         let password = config.source.password.read().unwrap();
         let (source, mailbox) =
-            ImapSource::open_with(&config.source, password, bounds.clone()).unwrap();
+            ImapSource::open_with_options(&config.source, password, bounds.clone()).unwrap();
         let mut watched = Watched {
             home,
             store: StateStore::load(disk, Utc::now()).unwrap(),
@@ -65,8 +65,8 @@ impl Watched<'_> {
             gmail: GmailTarget::new(gmail_imap::GmailTargetOptions {
                 config: config.target.clone(),
                 now: Arc::new(Utc::now),
-                bounds,
-                refused: None,
+                connection: bounds,
+                rejected_token: None,
                 is_dry_run: false,
             }),
             config,
@@ -79,7 +79,7 @@ impl Watched<'_> {
     /// Returns when an IDLE is on and nothing is left to be carried.
     pub fn wait_for_idle(&mut self) {
         self.tether.wake();
-        while self.source.wait(waiting()).unwrap() != WaitOutcome::Woken {
+        while self.source.wait_for_mail(waiting()).unwrap() != WaitOutcome::Woken {
             self.look();
             self.tether.wake();
         }
@@ -92,7 +92,7 @@ impl Watched<'_> {
         self.home.source.deliver(octets.as_bytes(), date, &[]);
         let before = self.mailbox;
         while self.mailbox == before {
-            assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::NewMail);
+            assert_eq!(self.source.wait_for_mail(waiting()).unwrap(), WaitOutcome::NewMail);
             self.look();
         }
     }
@@ -105,7 +105,7 @@ impl Watched<'_> {
         thread::scope(|scope| {
             scope.spawn(|| (0..count).for_each(deliver));
             while self.mailbox.uid_next.get() < last {
-                assert_eq!(self.source.wait(waiting()).unwrap(), WaitOutcome::NewMail);
+                assert_eq!(self.source.wait_for_mail(waiting()).unwrap(), WaitOutcome::NewMail);
                 self.look();
                 passes += 1;
             }
@@ -114,12 +114,12 @@ impl Watched<'_> {
     }
 
     fn look(&mut self) {
-        self.mailbox = self.source.look().unwrap();
+        self.mailbox = self.source.check_for_mail().unwrap();
         self.pass();
     }
 
     fn pass(&mut self) {
-        self.gmail.begin_pass(0);
+        self.gmail.start_pass(0);
         let settings = sync::PassOptions {
             source: self.config.source_name(),
             first_run_days: self.config.first_run_days,
@@ -140,7 +140,7 @@ impl Watched<'_> {
 
 fn waiting() -> WaitOptions {
     WaitOptions {
-        idles: true,
+        use_idle: true,
         poll_interval: LONG,
         until: Instant::now() + LONG,
     }

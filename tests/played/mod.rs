@@ -112,11 +112,11 @@ impl Played {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(now),
-            bounds: ConnectionOptions::from(Timeouts {
-                answer: Duration::from_secs(2),
+            connection: ConnectionOptions::from(Timeouts {
+                response: Duration::from_secs(2),
                 ..Timeouts::default()
             }),
-            refused: None,
+            rejected_token: None,
             is_dry_run: false,
         })
     }

@@ -29,9 +29,9 @@ pub struct GmailTargetOptions {
     /// What tells the time.
     pub now: NowFn,
     /// What ends waits for the server.
-    pub bounds: ConnectionOptions,
+    pub connection: ConnectionOptions,
     /// A refused token that an earlier run remembered.
-    pub refused: Option<RememberedRejection>,
+    pub rejected_token: Option<RememberedRejection>,
     /// Whether the token is used only as long as it is valid, and nothing is written.
     pub is_dry_run: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct GmailAccount {
     /// Loaded when the first connection is opened: a run with nothing to do reads no token.
     credentials: Mutex<Option<GmailCredentials>>,
     /// The server loses commands that come in one packet with others.
-    swallows_commands: AtomicBool,
+    loses_pipelined_commands: AtomicBool,
 }
 
 struct GmailCredentials {
@@ -61,7 +61,7 @@ impl GmailAccount {
         GmailAccount {
             settings,
             credentials: Mutex::new(None),
-            swallows_commands: AtomicBool::new(false),
+            loses_pipelined_commands: AtomicBool::new(false),
         }
     }
 
@@ -101,29 +101,30 @@ impl GmailAccount {
             let is_about_the_token = is_about_the_token(&unopened);
             let remedy = format!(
                 "check that target_user is the account that the token was made for, or {}",
-                token.make_another()
+                token.new_token_remedy()
             );
             let error = explain(self.config(), unopened, &remedy);
             if is_about_the_token {
-                error.with_consequence(token.login_refusal())
+                error.with_consequence(token.login_rejection())
             } else {
                 error
             }
         })?;
         let expires = token.expires();
         drop(credentials);
-        self.introduce(session)
+        self.send_id(session)
             .map(|session| GmailSession { session, expires })
     }
 
     /// Remembers whether the server was seen to lose commands, for the sessions to come.
-    pub(super) fn note_swallowed(&self, session: &Session) {
-        let is_seen = session.swallows_commands();
-        self.swallows_commands.fetch_or(is_seen, Ordering::Relaxed);
+    pub(super) fn note_lost_pipelined(&self, session: &Session) {
+        let is_seen = session.loses_pipelined_commands();
+        self.loses_pipelined_commands
+            .fetch_or(is_seen, Ordering::Relaxed);
     }
 
     /// Says whether the server may end the session soon, because its token dies.
-    pub(super) fn has_outlived(&self, logged_in: &GmailSession) -> bool {
+    pub(super) fn expires_soon(&self, logged_in: &GmailSession) -> bool {
         let expires = logged_in.expires;
         expires.is_some_and(|expires| expires.signed_duration_since(self.now()) <= TO_FINISH)
     }
@@ -131,17 +132,17 @@ impl GmailAccount {
     /// A failure of a session as a failure of the pass: what Gmail says of the whole account has
     /// its consequence.
     pub(super) fn failure(&self, failure: &CommandError) -> Error {
-        match failure.reply() {
-            Some(reply) if is_over_quota(reply) => self.must_rest(RestReason::Quota, failure),
+        match failure.response_text() {
+            Some(reply) if is_over_quota(reply) => self.rest_error(RestReason::Quota, failure),
             Some(reply) if is_too_many_connections(reply) => {
-                self.must_rest(RestReason::Connections, failure)
+                self.rest_error(RestReason::Connections, failure)
             }
             _ => self.error(ErrorKind::Unavailable, failure),
         }
     }
 
     /// The account must be left alone for a while.
-    pub(super) fn must_rest(&self, rest: RestReason, why: impl std::fmt::Display) -> Error {
+    pub(super) fn rest_error(&self, rest: RestReason, why: impl std::fmt::Display) -> Error {
         self.error(ErrorKind::Resting, why)
             .with_consequence(Consequence::Rest(rest))
     }
@@ -167,9 +168,9 @@ impl GmailAccount {
                 file,
                 server.ca_file.as_deref(),
                 &self.config().auth_command,
-                self.settings.refused.clone(),
+                self.settings.rejected_token.clone(),
             )?;
-            self.tell_health(&token);
+            self.log_token_health(&token);
             *credentials = Some(GmailCredentials {
                 trust: Trust::for_server(server)?,
                 token: if self.settings.is_dry_run {
@@ -183,27 +184,27 @@ impl GmailAccount {
     }
 
     /// How the token is, and what should be done before it dies.
-    fn tell_health(&self, token: &Token) {
+    fn log_token_health(&self, token: &Token) {
         let health = token.health();
         log::debug!("the refresh token: {health}");
         if let Some(warning) = health.warning(self.now()) {
             log::warn!(
                 "{warning}; publish the app (README, \"The token\"), then {}",
-                token.make_another()
+                token.new_token_remedy()
             );
         }
     }
 
     fn open(&self, trust: &Trust, access: Secret) -> Result<Session, OpenError> {
-        open(self.config(), trust, &self.settings.bounds, access)
+        open(self.config(), trust, &self.settings.connection, access)
     }
 
     /// Google asks clients to say who they are; that a server does not care is no failure.
-    fn introduce(&self, mut session: Session) -> Result<Session> {
-        if self.swallows_commands.load(Ordering::Relaxed) {
-            session.give_one_by_one();
+    fn send_id(&self, mut session: Session) -> Result<Session> {
+        if self.loses_pipelined_commands.load(Ordering::Relaxed) {
+            session.disable_pipelining();
         }
-        match session.id() {
+        match session.send_id() {
             Err(failure) if !failure.leaves_session_usable() => Err(self.failure(&failure)),
             _ => Ok(session),
         }

@@ -55,7 +55,7 @@ pub(super) struct AppendWorker {
     /// Set when the pass has failed: nothing more is sent.
     stop: Arc<AtomicBool>,
     logged_in: Option<GmailSession>,
-    said_farewell: bool,
+    reported_closed: bool,
 }
 
 /// What came of one attempt to append.
@@ -83,7 +83,7 @@ impl AppendWorker {
             reports,
             stop,
             logged_in: None,
-            said_farewell: false,
+            reported_closed: false,
         }
     }
 
@@ -94,12 +94,12 @@ impl AppendWorker {
             self.fail(error, work, &mut unsent);
         }
         for message in work {
-            self.serve(message, work, &mut unsent);
+            self.process(message, work, &mut unsent);
         }
         if let Some(GmailSession { session, .. }) = self.logged_in.take() {
             session.logout();
         }
-        self.said_farewell = true;
+        self.reported_closed = true;
         self.report(WorkerReport::Closed {
             lane: self.number,
             unsent,
@@ -112,7 +112,12 @@ impl AppendWorker {
         Ok(())
     }
 
-    fn serve(&mut self, mut message: Message, work: &Receiver<Message>, unsent: &mut Vec<Message>) {
+    fn process(
+        &mut self,
+        mut message: Message,
+        work: &Receiver<Message>,
+        unsent: &mut Vec<Message>,
+    ) {
         if self.stop.load(Ordering::Relaxed) {
             unsent.push(message);
             return;
@@ -161,9 +166,9 @@ impl AppendWorker {
     }
 
     /// Logs in anew where the session is broken, or is about to be ended with its token.
-    fn be_logged_in(&mut self) -> Result<()> {
+    fn ensure_logged_in(&mut self) -> Result<()> {
         if let Some(logged_in) = self.logged_in.take() {
-            if logged_in.session.is_usable() && !self.account.has_outlived(&logged_in) {
+            if logged_in.session.is_usable() && !self.account.expires_soon(&logged_in) {
                 self.logged_in = Some(logged_in);
                 return Ok(());
             }
@@ -183,16 +188,16 @@ impl AppendWorker {
                 message.id
             );
         }
-        match self.attempt(message) {
+        match self.try_append(message) {
             // Servers end quiet connections; that is no fault of the message.
-            AppendAttempt::StaleConnection(_) => self.attempt(message),
+            AppendAttempt::StaleConnection(_) => self.try_append(message),
             attempt => attempt,
         }
     }
 
     /// Sends the message, a second time where the answer tells what to change.
-    fn attempt(&mut self, message: &mut Message) -> AppendAttempt {
-        if let Err(error) = self.be_logged_in() {
+    fn try_append(&mut self, message: &mut Message) -> AppendAttempt {
+        if let Err(error) = self.ensure_logged_in() {
             return AppendAttempt::Unsent(error);
         }
         let mut created = false;
@@ -216,7 +221,7 @@ impl AppendWorker {
                     );
                     message.octets = normalize::with_crlf(&message.octets);
                 }
-                verdict => return self.conclude(verdict, &answer, message),
+                verdict => return self.attempt_for(verdict, &answer, message),
             }
             if !self.is_usable() {
                 return AppendAttempt::Settled(not_stored(&answer));
@@ -238,7 +243,7 @@ impl AppendWorker {
         )
     }
 
-    fn conclude(
+    fn attempt_for(
         &self,
         verdict: AppendResult,
         answer: &Result<ResponseText, CommandError>,
@@ -253,14 +258,16 @@ impl AppendWorker {
             AppendResult::MailboxMissing | AppendResult::No | AppendResult::Bad => {
                 Outcome::Parked(why(answer))
             }
-            AppendResult::ConnectionLost => return self.hung_up(answer, message),
+            AppendResult::ConnectionLost => return self.connection_lost(answer, message),
             AppendResult::OverQuota => {
-                let error = self.account.must_rest(RestReason::Quota, why(answer));
-                return self.unless_sent(answer, message, error);
+                let error = self.account.rest_error(RestReason::Quota, why(answer));
+                return self.fail_unless_sent(answer, message, error);
             }
             AppendResult::TooManyConnections => {
-                let error = self.account.must_rest(RestReason::Connections, why(answer));
-                return self.unless_sent(answer, message, error);
+                let error = self
+                    .account
+                    .rest_error(RestReason::Connections, why(answer));
+                return self.fail_unless_sent(answer, message, error);
             }
             AppendResult::ServerTrouble => {
                 let error = self.account.error(ErrorKind::Unavailable, why(answer));
@@ -271,7 +278,7 @@ impl AppendWorker {
     }
 
     /// The connection ended: before the whole message was sent it cannot be stored.
-    fn hung_up(
+    fn connection_lost(
         &self,
         answer: &Result<ResponseText, CommandError>,
         message: &Message,
@@ -283,7 +290,7 @@ impl AppendWorker {
             )));
         }
         let outcome = not_stored(answer);
-        if self.was_asked_for() {
+        if self.continuation_was_received() {
             AppendAttempt::Settled(outcome)
         } else {
             AppendAttempt::StaleConnection(outcome)
@@ -291,7 +298,7 @@ impl AppendWorker {
     }
 
     /// A tagged refusal says that nothing was stored; a BYE after the whole message does not.
-    fn unless_sent(
+    fn fail_unless_sent(
         &self,
         answer: &Result<ResponseText, CommandError>,
         message: &Message,
@@ -310,15 +317,15 @@ impl AppendWorker {
             || self
                 .logged_in
                 .as_ref()
-                .is_some_and(|logged_in| logged_in.session.witness().literal_was_sent())
+                .is_some_and(|logged_in| logged_in.session.transcript().literal_was_sent())
     }
 
     /// Says whether the server sent its `+` for the message.
-    fn was_asked_for(&self) -> bool {
+    fn continuation_was_received(&self) -> bool {
         let lines = self
             .logged_in
             .as_ref()
-            .map(|logged_in| logged_in.session.witness().last_lines());
+            .map(|logged_in| logged_in.session.transcript().last_lines());
         lines.is_some_and(|lines| lines.iter().any(|line| line.starts_with(b"+")))
     }
 
@@ -353,7 +360,7 @@ impl AppendWorker {
 /// A lane that panics must be noticed: its messages are in doubt.
 impl Drop for AppendWorker {
     fn drop(&mut self) {
-        if self.said_farewell {
+        if self.reported_closed {
             return;
         }
         self.report(WorkerReport::Failing {

@@ -22,16 +22,16 @@ const MOST_MESSAGES: usize = 5;
 /// The append connections of an account.
 pub(super) struct AppendPool {
     account: Arc<GmailAccount>,
-    by_number: BTreeMap<usize, WorkerHandle>,
+    workers: BTreeMap<usize, WorkerHandle>,
     next_number: usize,
     /// The most that the account bears, as far as is known.
-    most: usize,
+    max_workers: usize,
     reports: Receiver<WorkerReport>,
     /// For new lanes.
-    reporter: Sender<WorkerReport>,
+    report_sender: Sender<WorkerReport>,
     outcomes: VecDeque<(Uid, Outcome)>,
     /// What a lane gave back, to be sent by another.
-    homeless: VecDeque<Message>,
+    requeued: VecDeque<Message>,
     failure: Option<Error>,
     stop: Arc<AtomicBool>,
 }
@@ -40,7 +40,7 @@ pub(super) struct AppendPool {
 struct WorkerHandle {
     /// None once it is not to be given any more.
     work: Option<Sender<Message>>,
-    is_open: bool,
+    is_logged_in: bool,
     /// What was handed to it and has no outcome yet.
     in_flight: VecDeque<(Uid, u64)>,
 }
@@ -51,13 +51,13 @@ impl WorkerHandle {
     }
 
     /// How much it has to do: small messages cost a round trip each, large ones their octets.
-    fn burden(&self) -> (bool, u64, usize) {
+    fn load(&self) -> (bool, u64, usize) {
         let is_full = self.in_flight.len() >= MOST_MESSAGES;
         (is_full, self.octets(), self.in_flight.len())
     }
 
-    fn takes_work(&self) -> bool {
-        self.is_open && self.work.is_some()
+    fn accepts_work(&self) -> bool {
+        self.is_logged_in && self.work.is_some()
     }
 
     fn has_room_for(&self, size: u64) -> bool {
@@ -68,16 +68,16 @@ impl WorkerHandle {
 
 impl AppendPool {
     pub(super) fn new(account: Arc<GmailAccount>) -> AppendPool {
-        let (reporter, reports) = channel();
+        let (report_sender, reports) = channel();
         AppendPool {
-            most: account.config().connections.max(1),
+            max_workers: account.config().connections.max(1),
             account,
-            by_number: BTreeMap::new(),
+            workers: BTreeMap::new(),
             next_number: 0,
             reports,
-            reporter,
+            report_sender,
             outcomes: VecDeque::new(),
-            homeless: VecDeque::new(),
+            requeued: VecDeque::new(),
             failure: None,
             stop: Arc::default(),
         }
@@ -87,119 +87,122 @@ impl AppendPool {
     /// while all are full.
     pub(super) fn submit(&mut self, message: Message, wanted: usize) -> Result<()> {
         let size = message.octets.len() as u64;
-        self.attend();
+        self.process_reports();
         loop {
             if let Some(failure) = &self.failure {
                 return Err(failure.clone());
             }
-            self.widen(wanted);
-            if self.idlest().is_some_and(|lane| lane.has_room_for(size)) {
-                self.hand_over(message);
+            self.grow_to(wanted);
+            if self
+                .least_loaded()
+                .is_some_and(|lane| lane.has_room_for(size))
+            {
+                self.dispatch(message);
                 return Ok(());
             }
-            self.wait();
+            self.wait_for_report();
         }
     }
 
     /// The next outcome that has come.
     pub(super) fn settled(&mut self) -> Option<(Uid, Outcome)> {
-        self.attend();
+        self.process_reports();
         self.outcomes.pop_front()
     }
 
     /// Waits until everything has its outcome; after a failure, until all lanes have ended.
     pub(super) fn finish(&mut self) -> Result<()> {
-        self.attend();
+        self.process_reports();
         while self.is_busy() {
-            self.wait();
+            self.wait_for_report();
         }
         let Some(failure) = self.failure.take() else {
             return Ok(());
         };
         // The next pass begins anew.
         self.stop = Arc::default();
-        self.most = self.account.config().connections.max(1);
+        self.max_workers = self.account.config().connections.max(1);
         Err(failure)
     }
 
     /// Lets all lanes go but so many, without waiting for them: what a backlog needed is too much
     /// for what comes now and then.
-    pub(super) fn narrow(&mut self, most: usize) {
-        self.attend();
-        for lane in self.by_number.values_mut().skip(most) {
+    pub(super) fn shrink_to(&mut self, most: usize) {
+        self.process_reports();
+        for lane in self.workers.values_mut().skip(most) {
             lane.work = None;
         }
     }
 
     /// Takes leave of the server, which is waited for.
     pub(super) fn close(&mut self) {
-        for lane in self.by_number.values_mut() {
+        for lane in self.workers.values_mut() {
             lane.work = None;
         }
-        while !self.by_number.is_empty() {
-            self.wait();
+        while !self.workers.is_empty() {
+            self.wait_for_report();
         }
         self.failure = None;
     }
 
     fn is_busy(&self) -> bool {
         if self.failure.is_some() {
-            return !self.by_number.is_empty();
+            return !self.workers.is_empty();
         }
         let is_in_flight = |lane: &WorkerHandle| !lane.in_flight.is_empty();
-        !self.homeless.is_empty() || self.by_number.values().any(is_in_flight)
+        !self.requeued.is_empty() || self.workers.values().any(is_in_flight)
     }
 
     /// Hears what has been told since, without waiting.
-    fn attend(&mut self) {
+    fn process_reports(&mut self) {
         while let Ok(report) = self.reports.try_recv() {
-            self.hear(report);
+            self.process_report(report);
         }
     }
 
     /// Hears the next that is told. Every lane tells something within the deadlines of its
     /// connection.
-    fn wait(&mut self) {
-        if self.by_number.is_empty() && self.failure.is_none() {
-            self.widen(1);
+    fn wait_for_report(&mut self) {
+        if self.workers.is_empty() && self.failure.is_none() {
+            self.grow_to(1);
         }
         // It cannot fail: we hold a sender ourselves.
         if let Ok(report) = self.reports.recv() {
-            self.hear(report);
+            self.process_report(report);
         }
-        self.attend();
+        self.process_reports();
     }
 
-    fn hear(&mut self, report: WorkerReport) {
+    fn process_report(&mut self, report: WorkerReport) {
         match report {
             WorkerReport::Opened { lane } => {
-                if let Some(lane) = self.by_number.get_mut(&lane) {
-                    lane.is_open = true;
+                if let Some(lane) = self.workers.get_mut(&lane) {
+                    lane.is_logged_in = true;
                 }
-                self.house();
+                self.dispatch_requeued();
             }
             WorkerReport::Settled { lane, uid, outcome } => {
-                if let Some(lane) = self.by_number.get_mut(&lane) {
+                if let Some(lane) = self.workers.get_mut(&lane) {
                     lane.in_flight.retain(|(in_flight, _)| *in_flight != uid);
                 }
                 self.outcomes.push_back((uid, outcome));
             }
-            WorkerReport::Failing { lane, error } => self.lane_fails(lane, error),
-            WorkerReport::Closed { lane, unsent } => self.lane_closed(lane, unsent),
+            WorkerReport::Failing { lane, error } => self.worker_failed(lane, error),
+            WorkerReport::Closed { lane, unsent } => self.worker_closed(lane, unsent),
         }
     }
 
     /// A lane that cannot be had is no failure while others go on.
-    fn lane_fails(&mut self, number: usize, error: Error) {
-        let Some(lane) = self.by_number.get_mut(&number) else {
+    fn worker_failed(&mut self, number: usize, error: Error) {
+        let Some(lane) = self.workers.get_mut(&number) else {
             return;
         };
         lane.work = None;
-        let was_open = std::mem::take(&mut lane.is_open);
+        let was_open = std::mem::take(&mut lane.is_logged_in);
         let others = self
-            .by_number
+            .workers
             .values()
-            .filter(|lane| lane.takes_work())
+            .filter(|lane| lane.accepts_work())
             .count();
         let too_many = Some(&Consequence::Rest(RestReason::Connections));
         let is_superfluous = error.consequence() == too_many || !was_open;
@@ -207,7 +210,7 @@ impl AppendPool {
             error.kind() != ErrorKind::Unavailable && error.consequence() != too_many;
         if others > 0 && is_superfluous && !concerns_the_account {
             log::info!("going on with fewer connections ({others}): {error}");
-            self.most = others;
+            self.max_workers = others;
             return;
         }
         self.failure = Some(match self.failure.take() {
@@ -215,13 +218,13 @@ impl AppendPool {
             None => error,
         });
         self.stop.store(true, Ordering::Relaxed);
-        for lane in self.by_number.values_mut() {
+        for lane in self.workers.values_mut() {
             lane.work = None;
         }
     }
 
-    fn lane_closed(&mut self, number: usize, unsent: Vec<Message>) {
-        let Some(lane) = self.by_number.remove(&number) else {
+    fn worker_closed(&mut self, number: usize, unsent: Vec<Message>) {
+        let Some(lane) = self.workers.remove(&number) else {
             return;
         };
         let is_unsent = |uid: Uid| unsent.iter().any(|message| message.uid == uid);
@@ -231,33 +234,33 @@ impl AppendPool {
                 self.outcomes.push_back((uid, Outcome::Uncertain(why)));
             }
         }
-        self.homeless.extend(unsent);
-        self.house();
+        self.requeued.extend(unsent);
+        self.dispatch_requeued();
     }
 
     /// Gives what a lane left behind to the others, or back.
-    fn house(&mut self) {
-        while let Some(message) = self.homeless.pop_front() {
+    fn dispatch_requeued(&mut self) {
+        while let Some(message) = self.requeued.pop_front() {
             if self.failure.is_some() {
                 self.outcomes.push_back((message.uid, Outcome::Returned));
-            } else if self.idlest().is_some() {
-                self.hand_over(message);
+            } else if self.least_loaded().is_some() {
+                self.dispatch(message);
             } else {
-                self.homeless.push_front(message);
+                self.requeued.push_front(message);
                 break;
             }
         }
     }
 
-    fn idlest(&self) -> Option<&WorkerHandle> {
-        let open = self.by_number.values().filter(|lane| lane.takes_work());
-        open.min_by_key(|lane| lane.burden())
+    fn least_loaded(&self) -> Option<&WorkerHandle> {
+        let open = self.workers.values().filter(|lane| lane.accepts_work());
+        open.min_by_key(|lane| lane.load())
     }
 
-    fn hand_over(&mut self, message: Message) {
-        let open = self.by_number.values_mut().filter(|lane| lane.takes_work());
-        let Some(lane) = open.min_by_key(|lane| lane.burden()) else {
-            self.homeless.push_back(message);
+    fn dispatch(&mut self, message: Message) {
+        let open = self.workers.values_mut().filter(|lane| lane.accepts_work());
+        let Some(lane) = open.min_by_key(|lane| lane.load()) else {
+            self.requeued.push_back(message);
             return;
         };
         let entry = (message.uid, message.octets.len() as u64);
@@ -266,37 +269,37 @@ impl AppendPool {
             // It has died this moment; its farewell is on the way.
             Some(Err(unsent)) => {
                 lane.work = None;
-                self.homeless.push_back(unsent.0);
+                self.requeued.push_back(unsent.0);
             }
             None => {}
         }
     }
 
-    fn widen(&mut self, wanted: usize) {
-        let wanted = wanted.clamp(1, self.most.max(1));
+    fn grow_to(&mut self, wanted: usize) {
+        let wanted = wanted.clamp(1, self.max_workers.max(1));
         let working = |lanes: &BTreeMap<usize, WorkerHandle>| {
             lanes.values().filter(|lane| lane.work.is_some()).count()
         };
-        while working(&self.by_number) < wanted {
-            self.open_lane();
+        while working(&self.workers) < wanted {
+            self.spawn_worker();
         }
     }
 
-    fn open_lane(&mut self) {
+    fn spawn_worker(&mut self) {
         let (work, receiver) = channel();
         let number = self.next_number;
         self.next_number += 1;
         let lane = AppendWorker::new(
             number,
             Arc::clone(&self.account),
-            self.reporter.clone(),
+            self.report_sender.clone(),
             Arc::clone(&self.stop),
         );
-        self.by_number.insert(
+        self.workers.insert(
             number,
             WorkerHandle {
                 work: Some(work),
-                is_open: false,
+                is_logged_in: false,
                 in_flight: VecDeque::new(),
             },
         );

@@ -16,7 +16,7 @@ pub(super) struct FoundMessage {
 
 impl FoundMessage {
     /// Reads a response to FETCH; none if it does not tell of a message's header.
-    pub(super) fn of(attributes: &[AttributeValue<'_>]) -> Option<FoundMessage> {
+    pub(super) fn from_attributes(attributes: &[AttributeValue<'_>]) -> Option<FoundMessage> {
         let header = attributes.iter().find_map(|attribute| match attribute {
             AttributeValue::BodySection {
                 section: Some(SectionPath::Full(MessageSection::Header)),
@@ -38,7 +38,7 @@ impl FoundMessage {
 
     /// Says whether its body may make it the message that was sent: the header matches, and the id
     /// if there is one.
-    pub(super) fn may_be(&self, wanted: &Identity) -> bool {
+    pub(super) fn may_match(&self, wanted: &Identity) -> bool {
         let matches_id = wanted.id.is_none() || self.identity.id == wanted.id;
         matches_id && self.identity.header == wanted.header
     }

@@ -31,11 +31,11 @@ pub(super) struct Lookup {
     logged_in: GmailSession,
     folders: SearchedFolders,
     /// The folder that is open.
-    open: Option<(String, Mailbox)>,
+    open_mailbox: Option<(String, Mailbox)>,
     append_limit: Option<u64>,
-    knows_gmails_search: bool,
+    has_gm_ext: bool,
     /// A search that was made with opening the folder, and what it found.
-    ahead: Option<(String, CommandResult)>,
+    prefetched_search: Option<(String, CommandResult)>,
 }
 
 /// Where mail can be.
@@ -43,7 +43,7 @@ struct SearchedFolders {
     /// All Mail, or the target folder where All Mail is hidden; none if there is neither yet.
     all: Option<String>,
     /// Trash and Junk.
-    thrown_away: Vec<String>,
+    trash_and_junk: Vec<String>,
 }
 
 impl Lookup {
@@ -67,16 +67,16 @@ impl Lookup {
         Ok(Lookup {
             folders: SearchedFolders {
                 all: named("\\All").or_else(|| target_exists.then(|| target.to_owned())),
-                thrown_away: [named("\\Trash"), named("\\Junk")]
+                trash_and_junk: [named("\\Trash"), named("\\Junk")]
                     .into_iter()
                     .flatten()
                     .collect(),
             },
             logged_in,
-            open: None,
+            open_mailbox: None,
             append_limit: capabilities.append_limit(),
-            knows_gmails_search: capabilities.has("X-GM-EXT-1"),
-            ahead: None,
+            has_gm_ext: capabilities.has("X-GM-EXT-1"),
+            prefetched_search: None,
         })
     }
 
@@ -92,9 +92,9 @@ impl Lookup {
 
     /// The same connection without what it saw: Gmail shows an open folder as it was when it was
     /// opened. None if there was no folder to look in, for there may be one now.
-    pub(super) fn for_another_pass(mut self) -> Option<Lookup> {
-        self.open = None;
-        self.ahead = None;
+    pub(super) fn reuse_for_next_pass(mut self) -> Option<Lookup> {
+        self.open_mailbox = None;
+        self.prefetched_search = None;
         if self.folders.all.is_some() {
             return Some(self);
         }
@@ -108,7 +108,7 @@ impl Lookup {
     }
 
     /// What the server takes, and where new mail will appear, as it is now.
-    pub(super) fn terms(&mut self, account: &GmailAccount) -> Result<TargetStatus, LookupError> {
+    pub(super) fn status(&mut self, account: &GmailAccount) -> Result<TargetStatus, LookupError> {
         let mark = match self.folders.all.clone() {
             None => None,
             Some(all) => {
@@ -126,7 +126,7 @@ impl Lookup {
     }
 
     /// Lists what a search finds in All Mail; of too much, the newest.
-    pub(super) fn list(
+    pub(super) fn index(
         &mut self,
         program: &str,
         account: &GmailAccount,
@@ -138,7 +138,9 @@ impl Lookup {
         let mut uids = self.search(program, account)?.unwrap_or_default();
         uids.sort_unstable();
         uids.drain(..uids.len().saturating_sub(MOST_COMPARED));
-        Ok(MailIndex::of(self.fetch_identities(uids, account)?))
+        Ok(MailIndex::from_messages(
+            self.fetch_identities(uids, account)?,
+        ))
     }
 
     /// Answers each question, in order.
@@ -150,19 +152,22 @@ impl Lookup {
         let mut holdings = vec![LookupResult::NotFound; questions.len()];
         if let Some(all) = self.folders.all.clone() {
             // A session sees what was there when it opened the folder; a lost append came later.
-            if questions.iter().any(|question| question.sent.is_some()) {
-                self.open = None;
+            if questions
+                .iter()
+                .any(|question| question.uncertain.is_some())
+            {
+                self.open_mailbox = None;
             }
-            self.look_in(&all, true, questions, &mut holdings, account)?;
+            self.look_up_in(&all, true, questions, &mut holdings, account)?;
         }
-        for folder in self.folders.thrown_away.clone() {
-            self.look_in(&folder, false, questions, &mut holdings, account)?;
+        for folder in self.folders.trash_and_junk.clone() {
+            self.look_up_in(&folder, false, questions, &mut holdings, account)?;
         }
         Ok(holdings)
     }
 
     /// Looks for what was not found yet in one folder.
-    fn look_in(
+    fn look_up_in(
         &mut self,
         folder: &str,
         is_all_mail: bool,
@@ -171,7 +176,7 @@ impl Lookup {
         account: &GmailAccount,
     ) -> Result<(), LookupError> {
         let reaches = |question: &LookupQuery| {
-            is_all_mail || question.reach == SearchScope::AllMailTrashAndJunk
+            is_all_mail || question.scope == SearchScope::AllMailTrashAndJunk
         };
         let open: Vec<(&LookupQuery, &mut LookupResult)> = questions
             .iter()
@@ -179,13 +184,13 @@ impl Lookup {
             .filter(|(question, holding)| reaches(question) && **holding != LookupResult::Found)
             .collect();
         let asks_something = |question: &LookupQuery| {
-            question.identity.id.is_some() || (is_all_mail && question.sent.is_some())
+            question.identity.id.is_some() || (is_all_mail && question.uncertain.is_some())
         };
         if !open.iter().any(|(question, _)| asks_something(question)) {
             return Ok(());
         }
         let asked: Vec<&LookupQuery> = open.iter().map(|(question, _)| *question).collect();
-        let mailbox = self.open_to_search(folder, &asked, account)?;
+        let mailbox = self.open_and_search(folder, &asked, account)?;
         let mut uids = self.search_by_id(&asked, account)?;
         let mut misses_are_clear = true;
         if is_all_mail {
@@ -197,14 +202,14 @@ impl Lookup {
         let candidates = self.fetch_identities(uids, account)?;
         let mut bodies = BodyDigests::default();
         for (question, holding) in open {
-            let found = match &question.sent {
+            let found = match &question.uncertain {
                 None => holding_of(&question.identity, &candidates),
                 Some(sent) => {
                     self.holding_of_sent(question, sent, &candidates, &mut bodies, account)?
                 }
             };
             let is_clear =
-                found == LookupResult::Found || question.sent.is_none() || misses_are_clear;
+                found == LookupResult::Found || question.uncertain.is_none() || misses_are_clear;
             let found = if is_clear {
                 found
             } else {
@@ -235,7 +240,7 @@ impl Lookup {
                 None => found.extend(self.search_one_by_one(&program, account)?),
             }
         }
-        if self.knows_gmails_search {
+        if self.has_gm_ext {
             for own_words in ids.iter().filter_map(|id| search::by_gmails_own_words(id)) {
                 found.extend(self.search(&own_words, account)?.unwrap_or_default());
             }
@@ -270,7 +275,7 @@ impl Lookup {
     ) -> Result<Option<Vec<Uid>>, LookupError> {
         let marks = questions
             .iter()
-            .filter_map(|question| question.sent.as_ref()?.mark)
+            .filter_map(|question| question.uncertain.as_ref()?.mark)
             .filter(|mark| mark.uid_validity == mailbox.uid_validity);
         let Some(lowest) = marks.map(|mark| mark.uid_next).min() else {
             return Ok(Some(Vec::new()));
@@ -292,7 +297,10 @@ impl Lookup {
         program: &str,
         account: &GmailAccount,
     ) -> Result<Option<Vec<Uid>>, LookupError> {
-        let ahead = self.ahead.take().filter(|(made, _)| made == program);
+        let ahead = self
+            .prefetched_search
+            .take()
+            .filter(|(made, _)| made == program);
         let found = match ahead {
             Some((_, answer)) => answer.map(|answer| session::search_results(&answer)),
             None => self.logged_in.session.search(program),
@@ -303,7 +311,7 @@ impl Lookup {
                 log::debug!("a search is refused, and finds nothing: {failure}");
                 Ok(None)
             }
-            Err(failure) => Err(LookupError::of(failure, account)),
+            Err(failure) => Err(LookupError::from_command_error(failure, account)),
         }
     }
 
@@ -312,41 +320,44 @@ impl Lookup {
         folder: &str,
         account: &GmailAccount,
     ) -> Result<Mailbox, LookupError> {
-        match &self.open {
+        match &self.open_mailbox {
             Some((name, mailbox)) if name == folder => Ok(*mailbox),
-            _ => self.open_anew(folder, account),
+            _ => self.reopen(folder, account),
         }
     }
 
     /// Opens a folder if it is not open, and makes the first search for these ids in the same
     /// write: it costs no round trip of its own.
-    fn open_to_search(
+    fn open_and_search(
         &mut self,
         folder: &str,
         questions: &[&LookupQuery],
         account: &GmailAccount,
     ) -> Result<Mailbox, LookupError> {
-        let is_open = self.open.as_ref().is_some_and(|(name, _)| name == folder);
+        let is_open = self
+            .open_mailbox
+            .as_ref()
+            .is_some_and(|(name, _)| name == folder);
         let programs = search::by_ids(&ids_of(questions));
         let Some(first) = programs.into_iter().next().filter(|_| !is_open) else {
             return self.open_if_needed(folder, account);
         };
-        self.open = None;
+        self.open_mailbox = None;
         let search = format!("UID SEARCH {}", first.text);
-        let examined = self.logged_in.session.examine_with(folder, &search);
-        account.note_swallowed(&self.logged_in.session);
+        let examined = self.logged_in.session.examine_and(folder, &search);
+        account.note_lost_pipelined(&self.logged_in.session);
         let (mailbox, answer) =
-            examined.map_err(|error| LookupError::of_opening(error, account))?;
-        self.ahead = answer.map(|answer| (first.text, answer));
-        self.open = Some((folder.to_owned(), mailbox));
+            examined.map_err(|error| LookupError::from_examine_error(error, account))?;
+        self.prefetched_search = answer.map(|answer| (first.text, answer));
+        self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }
 
-    fn open_anew(&mut self, folder: &str, account: &GmailAccount) -> Result<Mailbox, LookupError> {
-        self.open = None;
-        let examined = self.logged_in.session.examine_unexplained(folder);
-        let mailbox = examined.map_err(|error| LookupError::of_opening(error, account))?;
-        self.open = Some((folder.to_owned(), mailbox));
+    fn reopen(&mut self, folder: &str, account: &GmailAccount) -> Result<Mailbox, LookupError> {
+        self.open_mailbox = None;
+        let examined = self.logged_in.session.try_examine(folder);
+        let mailbox = examined.map_err(|error| LookupError::from_examine_error(error, account))?;
+        self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }
 }
@@ -358,14 +369,14 @@ fn ids_of<'a>(questions: &[&'a LookupQuery]) -> Vec<&'a MessageId> {
 }
 
 impl LookupError {
-    fn of_opening(unexamined: ExamineError, account: &GmailAccount) -> LookupError {
+    fn from_examine_error(unexamined: ExamineError, account: &GmailAccount) -> LookupError {
         match unexamined {
-            ExamineError::Command(failure) => LookupError::of(failure, account),
+            ExamineError::Command(failure) => LookupError::from_command_error(failure, account),
             ExamineError::Unusable(error) => LookupError::Fatal(error),
         }
     }
 
-    fn of(failure: CommandError, account: &GmailAccount) -> LookupError {
+    fn from_command_error(failure: CommandError, account: &GmailAccount) -> LookupError {
         let error = account.failure(&failure);
         // What Gmail says of the whole account holds for the next connection, too.
         if failure.leaves_session_usable() || error.consequence().is_some() {

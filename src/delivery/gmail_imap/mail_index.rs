@@ -28,15 +28,15 @@ pub(super) struct MailIndex(HashSet<Identity>);
 
 impl MailIndex {
     /// Remembers what was listed.
-    pub(super) fn of(candidates: Vec<FoundMessage>) -> MailIndex {
+    pub(super) fn from_messages(candidates: Vec<FoundMessage>) -> MailIndex {
         let identities = candidates.into_iter().map(FoundMessage::into_identity);
         MailIndex(identities.filter(can_be_remembered).collect())
     }
 
     /// Says whether a message is there. One that was sent and got no answer is never judged so:
     /// its body must be the same as well.
-    pub(super) fn proves(&self, question: &LookupQuery) -> bool {
-        question.sent.is_none() && self.0.contains(&question.identity)
+    pub(super) fn contains(&self, question: &LookupQuery) -> bool {
+        question.uncertain.is_none() && self.0.contains(&question.identity)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn append_result(answer: &Result<ResponseText, CommandError>) -> Appe
         }
         Err(failure) => failure,
     };
-    let Some(reply) = failure.reply() else {
+    let Some(reply) = failure.response_text() else {
         return AppendResult::ConnectionLost;
     };
     match failure {
@@ -73,7 +73,7 @@ pub(super) fn is_answer_about_the_question(failure: &CommandError) -> bool {
     let is_about_it = |reply: &ResponseText| {
         !is_over_quota(reply) && !is_too_many_connections(reply) && !is_servers_trouble(reply)
     };
-    failure.leaves_session_usable() && failure.reply().is_some_and(is_about_it)
+    failure.leaves_session_usable() && failure.response_text().is_some_and(is_about_it)
 }
 
 /// Says whether the account has sent, received or stored too much.
@@ -150,7 +150,7 @@ const FOR_A_PERSON: [(&str, &str); 7] = [
 /// `[ALERT]`, `[UNAVAILABLE]` and `[OVERQUOTA]` alone say nothing about the credentials: a person
 /// is not asked for a new log-in because of them.
 pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
-    let Some(reply) = failure.reply() else {
+    let Some(reply) = failure.response_text() else {
         return LoginRejection::Temporary;
     };
     if is_over_quota(reply) {

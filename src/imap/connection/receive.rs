@@ -30,7 +30,7 @@ impl Connection {
         loop {
             self.receive()?;
             response.append(&mut self.ready);
-            if self.literal == 0 && !self.gate.is_within_response() {
+            if self.literal_left == 0 && !self.sanitizer.is_within_response() {
                 return Ok(response);
             }
         }
@@ -41,21 +41,21 @@ impl Connection {
     ///
     /// # Errors
     /// The connection broke.
-    pub fn hear(&mut self, until: Instant) -> io::Result<ReceiveResult> {
+    pub fn receive_unsolicited(&mut self, until: Instant) -> io::Result<ReceiveResult> {
         loop {
-            let unread = self.incoming.get(self.taken..).unwrap_or_default();
+            let unread = self.incoming.get(self.incoming_used..).unwrap_or_default();
             if unread.contains(&b'\n') {
-                self.command_begun = Instant::now();
+                self.command_started = Instant::now();
                 return self.next_response().map(ReceiveResult::Response);
             }
             if unread.len() > LONGEST_UNASKED {
                 let what = "it sent a line that has no end";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
-            if self.fill_at_once()? {
+            if self.read_available()? {
                 continue;
             }
-            match self.stream.socket().wait_for_news(until)? {
+            match self.stream.socket().wait_readable(until)? {
                 WaitResult::Ready => {}
                 WaitResult::Elapsed | WaitResult::ClockJump => return Ok(ReceiveResult::Elapsed),
                 WaitResult::Woken | WaitResult::Cancelled => return Ok(ReceiveResult::Woken),
@@ -64,9 +64,9 @@ impl Connection {
     }
 
     /// Reads what is there, in the socket or decrypted already; says whether there was anything.
-    fn fill_at_once(&mut self) -> io::Result<bool> {
-        self.stream.socket().wait_no_more();
-        match self.take_in() {
+    fn read_available(&mut self) -> io::Result<bool> {
+        self.stream.socket().set_nonblocking();
+        match self.read_from_transport() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),

@@ -23,13 +23,13 @@ impl Connection {
         };
         self.next_line().map_err(lost)?;
         // In its own words: the gate makes a harmless line of PREAUTH.
-        let greeting = self.witness.last_line();
+        let greeting = self.transcript.last_line();
         if !greeting.to_ascii_uppercase().starts_with(b"* OK") {
             let what = format!("it greets with {:?}", Untrusted::new(&greeting));
             return Err(failed(what).remedy("check the port"));
         }
         self.ask_in_the_clear(b"s1 CAPABILITY\r\n").map_err(lost)?;
-        let offered = self.witness.capabilities().unwrap_or_default();
+        let offered = self.transcript.capabilities().unwrap_or_default();
         let offers_it = offered
             .split(' ')
             .any(|word| word.eq_ignore_ascii_case("STARTTLS"));
@@ -45,13 +45,13 @@ impl Connection {
             )));
         }
         // Whoever sits in between could otherwise put words into the encrypted dialogue.
-        if self.incoming.len() > self.taken {
+        if self.incoming.len() > self.incoming_used {
             return Err(failed(
                 "the server sends octets between its OK and the handshake".to_owned(),
             ));
         }
         self.greeting_is_read = true;
-        self.witness.forget_capabilities();
+        self.transcript.clear_capabilities();
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Connection {
         while self.ready.is_empty() {
             self.receive()?;
         }
-        self.given = 0;
+        self.ready_used = 0;
         Ok(std::mem::take(&mut self.ready))
     }
 
@@ -83,7 +83,7 @@ impl Connection {
         let Some(connector) = trust.connector() else {
             return Err(Error::new(ErrorKind::Internal, place, "TLS without roots"));
         };
-        socket.set_deadline(Instant::now() + self.patience.answer);
+        socket.set_deadline(Instant::now() + self.timeouts.response);
         let name = server.tls_name.as_str();
         let stream = connector.connect(name, socket).map_err(|error| {
             let error = match error {

@@ -19,7 +19,7 @@ pub(super) struct AuthorizationRequest {
     /// Where Google sends the browser.
     pub(super) redirect_uri: RedirectUrl,
     /// The address that the person opens.
-    pub(super) address: String,
+    pub(super) url: String,
 }
 
 impl AuthorizationRequest {
@@ -34,7 +34,7 @@ impl AuthorizationRequest {
             Error::new(ErrorKind::Internal, "the address for the browser", error)
         })?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let oauth = BasicClient::new(ClientId::new(client.application.client_id.clone()))
+        let oauth = BasicClient::new(ClientId::new(client.client.client_id.clone()))
             .set_auth_uri(client.auth_uri.clone());
         let mut request = oauth
             .authorize_url(|| CsrfToken::new_random_len(32))
@@ -52,7 +52,7 @@ impl AuthorizationRequest {
             state,
             verifier,
             redirect_uri,
-            address: address.into(),
+            url: address.into(),
         })
     }
 }

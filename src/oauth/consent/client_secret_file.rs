@@ -19,7 +19,7 @@ const NEEDED: &str = "in the Google Cloud console create an OAuth client of type
 #[derive(Debug)]
 pub(super) struct ClientSecretFile {
     /// Who asks, and where for tokens.
-    pub(super) application: ClientRegistration,
+    pub(super) client: ClientRegistration,
     /// Where the person is asked.
     pub(super) auth_uri: AuthUrl,
 }
@@ -77,7 +77,7 @@ fn parse(octets: &[u8]) -> Result<ClientSecretFile, String> {
     let auth_uri = AuthUrl::new(auth_uri.to_owned()).ok();
     let token_uri = TokenUrl::new(token_uri.to_owned()).ok();
     Ok(ClientSecretFile {
-        application: ClientRegistration {
+        client: ClientRegistration {
             client_id: client_id.to_owned(),
             client_secret: Some(Secret::new(client_secret.to_owned())),
             token_uri: token_uri
@@ -128,11 +128,8 @@ mod tests {
                 "redirect_uris":["http://localhost"]}}"#,
         )
         .unwrap();
-        assert_eq!(
-            read.application.client_id,
-            "123-abc.apps.googleusercontent.com"
-        );
-        let secret = read.application.client_secret.as_ref().unwrap();
+        assert_eq!(read.client.client_id, "123-abc.apps.googleusercontent.com");
+        let secret = read.client.client_secret.as_ref().unwrap();
         assert_eq!(secret.expose(), "GOCSPX-s3cret");
         assert_eq!(
             read.auth_uri.as_str(),

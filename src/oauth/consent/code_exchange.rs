@@ -27,7 +27,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// What is needed to make a token of a consent.
 pub(super) struct CodeExchange<'a> {
     /// Who asks.
-    pub(super) client: &'a ClientSecretFile,
+    pub(super) client_secret_file: &'a ClientSecretFile,
     /// The account, if it is known.
     pub(super) config: Option<&'a Config>,
     /// Where the token goes.
@@ -67,7 +67,7 @@ impl<'a> CodeExchange<'a> {
     /// # Errors
     /// The certificates to trust cannot be read ([`ErrorKind::Config`]).
     pub(super) fn prepare(
-        client: &'a ClientSecretFile,
+        client_secret_file: &'a ClientSecretFile,
         config: Option<&'a Config>,
         file: &'a Path,
     ) -> Result<CodeExchange<'a>> {
@@ -76,23 +76,23 @@ impl<'a> CodeExchange<'a> {
             Trust::for_server(&config.target.server)?;
         }
         Ok(CodeExchange {
-            client,
+            client_secret_file,
             config,
             file,
-            endpoint: Endpoint::new(&client.application.token_uri, ca_file)?,
+            endpoint: Endpoint::new(&client_secret_file.client.token_uri, ca_file)?,
         })
     }
 }
 
 impl CodeExchange<'_> {
     /// Exchanges the code, proves what it gives, and saves it.
-    pub(super) fn token(
+    pub(super) fn obtain_token(
         &self,
         attempt: &AuthorizationRequest,
         code: &Secret,
     ) -> Result<SavedToken, ExchangeError> {
-        let grant = self.grant(attempt, code)?;
-        let refresh = self.proved(&grant)?;
+        let grant = self.request_tokens(attempt, code)?;
+        let refresh = self.check_grant(&grant)?;
         if let Some(config) = self.config {
             log_in(&config.target, &grant.access)?;
         }
@@ -105,65 +105,70 @@ impl CodeExchange<'_> {
     }
 
     /// Asks Google.
-    fn grant(
+    fn request_tokens(
         &self,
         attempt: &AuthorizationRequest,
         code: &Secret,
     ) -> Result<IssuedTokens, ExchangeError> {
-        let application = &self.client.application;
+        let application = &self.client_secret_file.client;
         let verifier = Secret::new(attempt.verifier.secret().clone());
         let proof = AuthorizationGrant::Consent {
             code,
             verifier: &verifier,
             redirect_uri: &attempt.redirect_uri,
         };
-        let answer = self.endpoint.ask(application, proof);
+        let answer = self.endpoint.request_token(application, proof);
         answer.map_err(|failure| match failure {
-            EndpointError::Rejected(complaint) => self.refused(&complaint, code, &verifier),
+            EndpointError::Rejected(complaint) => self.rejection_error(&complaint, code, &verifier),
             EndpointError::Unavailable(why) => self
-                .at_google(ErrorKind::Unavailable, why)
+                .error(ErrorKind::Unavailable, why)
                 .remedy("nothing was saved; run this again in a few minutes")
                 .into(),
             EndpointError::NotVerified(why) => self
-                .at_google(ErrorKind::Unavailable, why)
+                .error(ErrorKind::Unavailable, why)
                 .remedy("check token_uri, target_ca_file and this host's clock")
                 .into(),
         })
     }
 
-    fn refused(&self, complaint: &OAuthError, code: &Secret, verifier: &Secret) -> ExchangeError {
+    fn rejection_error(
+        &self,
+        complaint: &OAuthError,
+        code: &Secret,
+        verifier: &Secret,
+    ) -> ExchangeError {
         let secrets = [
             Some(code),
             Some(verifier),
-            self.client.application.client_secret.as_ref(),
+            self.client_secret_file.client.client_secret.as_ref(),
         ];
-        let said = complaint.quoted(secrets.into_iter().flatten());
+        let said = complaint.describe(secrets.into_iter().flatten());
         let what = format!("Google gives no token: {said}");
-        let error = self.at_google(ErrorKind::Rejected, what);
+        let error = self.error(ErrorKind::Rejected, what);
         let is_expired = complaint.code() == "invalid_grant";
         let error = if is_expired {
             error.remedy("a consent is good for one use and a few minutes: run this again")
-        } else if complaint.is_of_the_administrator() {
+        } else if complaint.is_admin_policy() {
             error.remedy("the administrator of the account's Workspace must allow the app")
         } else {
-            let mend = complaint.about_the_application("the file of --credentials");
+            let mend = complaint.client_remedy("the file of --credentials");
             error.remedy(mend.unwrap_or_else(|| "run this again".to_owned()))
         };
         ExchangeError { error, is_expired }
     }
 
     /// The refresh token of a grant that is as it must be.
-    fn proved(&self, grant: &IssuedTokens) -> Result<Secret> {
+    fn check_grant(&self, grant: &IssuedTokens) -> Result<Secret> {
         if !grant.has_mail_scope {
             return Err(self
-                .at_google(ErrorKind::Rejected, "the consent does not cover mail")
+                .error(ErrorKind::Rejected, "the consent does not cover mail")
                 .remedy(
                     "nothing was saved; run this again and tick the box at \"Read, compose, send \
                      and permanently delete all your email from Gmail\"",
                 ));
         }
         grant.refresh.clone().ok_or_else(|| {
-            self.at_google(
+            self.error(
                 ErrorKind::Rejected,
                 "Google gave no refresh token, without which access ends in an hour",
             )
@@ -180,7 +185,7 @@ impl CodeExchange<'_> {
         refresh: &Secret,
         now: DateTime<Utc>,
     ) -> Result<TokenHealth> {
-        let application = &self.client.application;
+        let application = &self.client_secret_file.client;
         let saved =
             signals::after(|| token::save_consent(self.file, application, grant, refresh, now));
         saved.map_err(|error| {
@@ -190,8 +195,8 @@ impl CodeExchange<'_> {
         })
     }
 
-    fn at_google(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
-        let url = self.client.application.token_uri.url();
+    fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        let url = self.client_secret_file.client.token_uri.url();
         let host = url.host_str().unwrap_or_default();
         Error::new(kind, Untrusted::new(host), what).during("getting the token")
     }
@@ -224,13 +229,13 @@ impl fmt::Display for SavedToken {
             Some(account) => write!(f, ", and opens the mail of {}.", Untrusted::new(account))?,
             None => f.write_str("; whose mail it opens was not tried (--config was not given).")?,
         }
-        if let Some(dies) = self.health.dies {
+        if let Some(expires) = self.health.expires {
             write!(
                 f,
                 "\nThe app is in \"Testing\": this token dies on {}. For one that lasts, publish the \
                  app (https://console.cloud.google.com/auth/audience, \"Publish app\"), and then \
                  run this command again with --force.",
-                dies.format("%Y-%m-%d at %H:%M UTC")
+                expires.format("%Y-%m-%d at %H:%M UTC")
             )?;
         }
         Ok(())

@@ -33,8 +33,8 @@ const MOST_CONNECTIONS: usize = 32;
 /// A browser that came back from Google, and waits for its page.
 #[derive(Debug)]
 pub(super) struct BrowserRequest {
-    /// What it brought.
-    pub(super) brought: AuthorizationResponse,
+    /// What it response.
+    pub(super) response: AuthorizationResponse,
     stream: TcpStream,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct RedirectListener {
 
 impl BrowserRequest {
     /// Shows the page and takes leave. A browser that has gone misses it.
-    pub(super) fn answer(mut self, page: &ResultPage) {
+    pub(super) fn respond(mut self, page: &ResultPage) {
         let _ = show(&mut self.stream, page);
     }
 }
@@ -141,7 +141,7 @@ fn receive(
             RedirectQuery::Response(_) if answered.swap(true, Ordering::SeqCst) => {
                 ResultPage::AlreadyDone
             }
-            RedirectQuery::Response(brought) => return Some(BrowserRequest { brought, stream }),
+            RedirectQuery::Response(response) => return Some(BrowserRequest { response, stream }),
         },
         Ok(None) => ResultPage::BadRequest,
         // It never asked.

@@ -77,7 +77,7 @@ impl ResultPage {
     }
 
     fn html(&self) -> String {
-        let (is_good, title, text) = self.words();
+        let (is_good, title, text) = self.content();
         let class = if is_good { "good" } else { "bad" };
         let (title, text) = (escaped(&title), escaped(text));
         format!(
@@ -90,7 +90,7 @@ impl ResultPage {
     }
 
     /// Whether all is well, the title, and what to do now.
-    fn words(&self) -> (bool, String, &'static str) {
+    fn content(&self) -> (bool, String, &'static str) {
         match self {
             ResultPage::Success {
                 account: Some(account),

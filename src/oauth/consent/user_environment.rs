@@ -24,7 +24,7 @@ struct SshConnection {
 
 impl UserEnvironment {
     /// Reads it off the process's environment, and off the marks that containers carry.
-    pub(super) fn of(environment: &Environment) -> UserEnvironment {
+    pub(super) fn detect(environment: &Environment) -> UserEnvironment {
         let has_mark = ["/.dockerenv", "/run/.containerenv"]
             .iter()
             .any(|mark| Path::new(mark).exists());
@@ -35,13 +35,15 @@ impl UserEnvironment {
             ssh: environment
                 .ssh_connection
                 .as_deref()
-                .and_then(|connection| SshConnection::of(connection, environment.user.as_deref())),
+                .and_then(|connection| {
+                    SshConnection::parse(connection, environment.user.as_deref())
+                }),
         }
     }
 
     /// Whether to look for a browser: one that opened on this machine's screen is of no use to
     /// somebody who sits elsewhere.
-    pub(super) fn has_browser(&self) -> bool {
+    pub(super) fn can_open_browser(&self) -> bool {
         self.names_browser || (self.has_desktop && self.ssh.is_none())
     }
 
@@ -52,10 +54,10 @@ impl UserEnvironment {
 
     /// What to type on the computer with the browser, so that it finds this port; none where the
     /// browser is most probably on this one, or comes in by a published port.
-    pub(super) fn tunnel(&self, port: u16) -> Option<String> {
+    pub(super) fn ssh_tunnel_command(&self, port: u16) -> Option<String> {
         let forward = format!("ssh -N -L {port}:127.0.0.1:{port}");
         let Some(ssh) = &self.ssh else {
-            let is_here = self.has_browser() || self.is_in_container;
+            let is_here = self.can_open_browser() || self.is_in_container;
             return (!is_here).then(|| format!("{forward} USER@THIS-MACHINE"));
         };
         let user = ssh.user.as_ref().map(|user| format!("{user}@"));
@@ -74,7 +76,7 @@ impl UserEnvironment {
 impl SshConnection {
     /// Reads `$SSH_CONNECTION`: the client's address and port, the server's address and port
     /// (ssh(1)).
-    fn of(connection: &str, user: Option<&str>) -> Option<SshConnection> {
+    fn parse(connection: &str, user: Option<&str>) -> Option<SshConnection> {
         let mut words = connection.split_ascii_whitespace().skip(2);
         let is_harmless = |name: &&str| {
             name.chars()
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     fn desk(environment: &Environment) -> UserEnvironment {
-        UserEnvironment::of(environment)
+        UserEnvironment::detect(environment)
     }
 
     #[test]
@@ -105,7 +107,7 @@ mod tests {
                 user: user.map(str::to_owned),
                 ..Environment::default()
             })
-            .tunnel(8080)
+            .ssh_tunnel_command(8080)
         };
         assert_eq!(
             over("192.0.2.7 50000 192.0.2.1 22", Some("alice")).unwrap(),
@@ -120,7 +122,7 @@ mod tests {
             "ssh -N -L 8080:127.0.0.1:8080 192.0.2.1"
         );
         for nonsense in ["a b c d", "192.0.2.7 50000 192.0.2.1", "1 2 $(x) 22"] {
-            assert_eq!(SshConnection::of(nonsense, None), None, "{nonsense}");
+            assert_eq!(SshConnection::parse(nonsense, None), None, "{nonsense}");
         }
     }
 
@@ -133,20 +135,20 @@ mod tests {
             ssh: None,
         };
         assert_eq!(
-            nowhere.tunnel(8080).unwrap(),
+            nowhere.ssh_tunnel_command(8080).unwrap(),
             "ssh -N -L 8080:127.0.0.1:8080 USER@THIS-MACHINE"
         );
         let at_home = UserEnvironment {
             has_desktop: true,
             ..nowhere
         };
-        assert_eq!(at_home.tunnel(8080), None);
+        assert_eq!(at_home.ssh_tunnel_command(8080), None);
         let in_container = UserEnvironment {
             has_desktop: false,
             is_in_container: true,
             ..at_home
         };
-        assert_eq!(in_container.tunnel(8080), None);
+        assert_eq!(in_container.ssh_tunnel_command(8080), None);
     }
 
     #[test]
@@ -163,9 +165,9 @@ mod tests {
             names_browser: true,
             ..away.clone()
         };
-        assert!(desk(&at_home).has_browser());
-        assert!(!desk(&away).has_browser());
-        assert!(desk(&named).has_browser());
-        assert!(cfg!(target_os = "macos") || !desk(&Environment::default()).has_browser());
+        assert!(desk(&at_home).can_open_browser());
+        assert!(!desk(&away).can_open_browser());
+        assert!(desk(&named).can_open_browser());
+        assert!(cfg!(target_os = "macos") || !desk(&Environment::default()).can_open_browser());
     }
 }

@@ -70,8 +70,8 @@ impl PassMonitor<'_> {
 
     /// Takes a step that is not taken any more once the end was asked for.
     fn step<T>(&self, side: Side, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        let done = if self.orders.end() {
-            Err(SignalRequests::ended())
+        let done = if self.orders.exit_requested() {
+            Err(SignalRequests::exit_error())
         } else {
             self.finish(side, step)
         };
@@ -80,7 +80,7 @@ impl PassMonitor<'_> {
 
     /// Takes a step that belongs to the end.
     fn finish<T>(&self, side: Side, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.vigil.vouch(STEP);
+        self.vigil.extend_deadline(STEP);
         self.note(side, step())
     }
 
@@ -139,13 +139,13 @@ impl<'a> MonitoredTarget<'a> {
 }
 
 impl Target for MonitoredTarget<'_> {
-    fn terms(&mut self) -> Result<TargetStatus> {
+    fn status(&mut self) -> Result<TargetStatus> {
         self.oversight.asked_gmail.set(true);
-        self.oversight.step(Side::Gmail, || self.target.terms())
+        self.oversight.step(Side::Gmail, || self.target.status())
     }
 
-    fn expects(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
-        self.target.expects(backlog, oldest);
+    fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
+        self.target.announce_backlog(backlog, oldest);
     }
 
     fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {

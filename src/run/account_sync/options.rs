@@ -23,9 +23,9 @@ pub(super) fn settings_of(config: &Config) -> sync::PassOptions {
 
 pub(super) fn bounds(around: &RunContext<'_>) -> ConnectionOptions {
     ConnectionOptions {
-        patience: around.pace.patience,
-        tether: around.tether.clone(),
-        alerts: around.alerts.clone(),
+        timeouts: around.timing.timeouts,
+        canceller: around.canceller.clone(),
+        alert_log: around.alert_log.clone(),
     }
 }
 
@@ -35,14 +35,14 @@ pub(super) fn gmail_settings(
     around: &RunContext<'_>,
     is_dry_run: bool,
 ) -> gmail_imap::GmailTargetOptions {
-    let GmailState { token_refused, .. } = &state.gmail;
-    let calendar = around.pace.calendar;
+    let GmailState { rejected_token, .. } = &state.gmail;
+    let calendar = around.timing.clock;
     gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(move || calendar.now()),
-        bounds: bounds(around),
+        connection: bounds(around),
         // A time further off than the longest step was written by a clock that was wrong.
-        refused: token_refused
+        rejected_token: rejected_token
             .as_ref()
             .filter(|refused| refused.retry_after <= calendar.now() + TimeDelta::hours(1))
             .map(|refused| RememberedRejection {

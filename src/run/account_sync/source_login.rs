@@ -13,34 +13,34 @@ use crate::state::{Event, SourceState, login_step};
 impl AccountSync<'_> {
     /// Logs in to the source, unless it refused us a moment ago: a server that bans who comes too
     /// often with a wrong password would lock out its own owner.
-    pub(super) fn open(&mut self) -> Result<Mailbox> {
+    pub(super) fn log_in_to_source(&mut self) -> Result<Mailbox> {
         let now = self.now();
         let before = &self.store.state().source;
         if let Some(until) = must_wait(before, &self.config.credentials_stamp(), now) {
-            return Err(self.waits(before, until));
+            return Err(self.login_delayed_error(before, until));
         }
-        let bounds = bounds(self.around);
+        let bounds = bounds(self.context);
         let source = &self.config.source;
         let opened = source
             .password
             .read()
-            .and_then(|password| ImapSource::open_with(source, password, bounds));
+            .and_then(|password| ImapSource::open_with_options(source, password, bounds));
         match opened {
             Ok((source, mailbox)) => {
                 self.source = Some(source);
-                self.remember(SourceState::default())?;
+                self.record_source_state(SourceState::default())?;
                 Ok(mailbox)
             }
-            Err(error) => Err(self.learn(error, now)),
+            Err(error) => Err(self.record_rejected_login(error, now)),
         }
     }
 
-    fn waits(&self, before: &SourceState, until: DateTime<Utc>) -> Error {
+    fn login_delayed_error(&self, before: &SourceState, until: DateTime<Utc>) -> Error {
         let until = until.format("%Y-%m-%d %H:%M UTC");
         Error::new(
             ErrorKind::Rejected,
             place(&self.config.source.server),
-            match before.refused_logins {
+            match before.rejected_logins {
                 0 | 1 => "the last log-in was refused".to_owned(),
                 several => format!("the last {several} log-ins were refused"),
             },
@@ -53,14 +53,14 @@ impl AccountSync<'_> {
     }
 
     /// Remembers a refused log-in at the source; gives the error back.
-    pub(super) fn learn(&mut self, error: Error, now: DateTime<Utc>) -> Error {
+    pub(super) fn record_rejected_login(&mut self, error: Error, now: DateTime<Utc>) -> Error {
         if error.kind() != ErrorKind::Rejected {
             return error;
         }
-        let refused_logins = self.state().source.refused_logins.saturating_add(1);
-        let remembered = self.remember(SourceState {
-            retry_after: Some(now + login_step(refused_logins)),
-            refused_logins,
+        let rejected_logins = self.state().source.rejected_logins.saturating_add(1);
+        let remembered = self.record_source_state(SourceState {
+            retry_after: Some(now + login_step(rejected_logins)),
+            rejected_logins,
             credentials: Some(self.config.credentials_stamp()),
         });
         match worse_of::<()>(Err(error.clone()), remembered) {
@@ -69,7 +69,7 @@ impl AccountSync<'_> {
         }
     }
 
-    fn remember(&mut self, source: SourceState) -> Result<()> {
+    fn record_source_state(&mut self, source: SourceState) -> Result<()> {
         if self.store.state().source == source {
             return Ok(());
         }

@@ -14,54 +14,54 @@ const BORNE: u32 = 3;
 /// The alarms of the source, and what came of them.
 pub(super) struct FalseNotifications {
     /// An alarm that comes after a longer wait keeps nobody busy.
-    long: Duration,
+    long_wait: Duration,
     backoff: Backoff,
     false_in_a_row: u32,
     /// The folder as the last look showed it.
-    seen: Option<Mailbox>,
-    told: FailureLogThrottle,
+    last_mailbox: Option<Mailbox>,
+    log_throttle: FailureLogThrottle,
 }
 
 impl FalseNotifications {
     pub fn new(pace: &Timing) -> FalseNotifications {
         FalseNotifications {
-            long: pace.good_session,
-            backoff: Backoff::new(pace.first_pause, pace.longest_pause),
+            long_wait: pace.stable_session,
+            backoff: Backoff::new(pace.first_retry_delay, pace.max_retry_delay),
             false_in_a_row: 0,
-            seen: None,
-            told: FailureLogThrottle::default(),
+            last_mailbox: None,
+            log_throttle: FailureLogThrottle::default(),
         }
     }
 
     /// A look showed the folder so: with something new, what was told before was true.
-    pub fn looked(&mut self, mailbox: &Mailbox) {
-        let is_news = self.seen.is_none_or(|seen| {
+    pub fn record_check(&mut self, mailbox: &Mailbox) {
+        let is_news = self.last_mailbox.is_none_or(|seen| {
             seen.uid_validity != mailbox.uid_validity || seen.uid_next < mailbox.uid_next
         });
         if is_news {
-            self.calm();
+            self.reset();
         }
-        self.seen = Some(*mailbox);
+        self.last_mailbox = Some(*mailbox);
     }
 
     /// The server told of mail after so long a wait; gives how long not to believe it.
-    pub fn rings(&mut self, waited: Duration) -> Option<Duration> {
-        if waited >= self.long {
-            self.calm();
+    pub fn notified(&mut self, waited: Duration) -> Option<Duration> {
+        if waited >= self.long_wait {
+            self.reset();
         }
         self.false_in_a_row = self.false_in_a_row.saturating_add(1);
         if self.false_in_a_row <= BORNE {
             return None;
         }
-        if self.told.fails(Instant::now()) {
+        if self.log_throttle.record_failure(Instant::now()) {
             log::warn!(
                 "the source tells of new mail again and again and has none; looking less often"
             );
         }
-        Some(self.backoff.pause(Jitter::random()))
+        Some(self.backoff.next_delay(Jitter::random()))
     }
 
-    fn calm(&mut self) {
+    fn reset(&mut self) {
         self.false_in_a_row = 0;
         self.backoff.reset();
     }
@@ -82,7 +82,7 @@ mod tests {
 
     fn alarms() -> FalseNotifications {
         let mut alarms = FalseNotifications::new(&Timing::default());
-        alarms.looked(&mailbox(5));
+        alarms.record_check(&mailbox(5));
         alarms
     }
 
@@ -90,8 +90,8 @@ mod tests {
     fn ring(alarms: &mut FalseNotifications, times: usize, waited: u64) -> Vec<bool> {
         (0..times)
             .map(|_| {
-                let pause = alarms.rings(Duration::from_secs(waited));
-                alarms.looked(&mailbox(5));
+                let pause = alarms.notified(Duration::from_secs(waited));
+                alarms.record_check(&mailbox(5));
                 pause.is_some()
             })
             .collect()
@@ -102,9 +102,9 @@ mod tests {
         let mut alarms = alarms();
         assert_eq!(ring(&mut alarms, 5, 0), [false, false, false, true, true]);
         for _ in 0..7 {
-            alarms.rings(Duration::ZERO);
+            alarms.notified(Duration::ZERO);
         }
-        let pause = alarms.rings(Duration::ZERO).unwrap();
+        let pause = alarms.notified(Duration::ZERO).unwrap();
         assert!(pause > Duration::from_mins(2), "{pause:?}");
     }
 
@@ -112,8 +112,8 @@ mod tests {
     fn one_that_proves_true_or_comes_after_a_while_begins_anew() {
         let mut alarms = alarms();
         ring(&mut alarms, 9, 0);
-        alarms.looked(&mailbox(6));
-        assert_eq!(alarms.rings(Duration::ZERO), None);
+        alarms.record_check(&mailbox(6));
+        assert_eq!(alarms.notified(Duration::ZERO), None);
         assert_eq!(ring(&mut alarms, 9, 31), [false; 9]);
     }
 }

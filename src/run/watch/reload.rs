@@ -23,14 +23,14 @@ impl RetryTime {
     fn on(date: DateTime<Utc>, calendar: &Clock) -> RetryTime {
         RetryTime {
             date,
-            moment: Instant::now() + calendar.until(date),
+            moment: Instant::now() + calendar.duration_until(date),
         }
     }
 
     /// How long it is until then; none if it has come.
     fn left(&self, calendar: &Clock) -> Option<Duration> {
         let passing = self.moment.saturating_duration_since(Instant::now());
-        Some(calendar.until(self.date).min(passing)).filter(|left| !left.is_zero())
+        Some(calendar.duration_until(self.date).min(passing)).filter(|left| !left.is_zero())
     }
 }
 
@@ -40,21 +40,21 @@ impl Watcher<'_> {
         let memory = &self.carrier.state().source;
         let Some(again) = memory
             .retry_after
-            .filter(|_| memory.refused_logins < REFUSALS_BORNE)
+            .filter(|_| memory.rejected_logins < REFUSALS_BORNE)
         else {
             return Err(error);
         };
-        self.source.is_told(&error);
+        self.source.log_failure(&error);
         let stamp = self.carrier.config().credentials_stamp();
-        let calendar = self.around.pace.calendar;
+        let calendar = self.around.timing.clock;
         let next = RetryTime::on(again, &calendar);
-        let corrected = calendar.until(calendar.now() + CORRECTED);
+        let corrected = calendar.duration_until(calendar.now() + CORRECTED);
         while let Some(left) = next.left(&calendar)
-            && !self.around.orders.end()
+            && !self.around.requests.exit_requested()
         {
             let pause = left.min(corrected);
             self.sleep(pause, &format!("the source refuses us: {error}"));
-            if self.is_corrected(&stamp) || self.around.orders.wants_reload() {
+            if self.is_corrected(&stamp) || self.around.requests.reload_requested() {
                 self.reload();
                 return Ok(());
             }
@@ -73,7 +73,7 @@ impl Watcher<'_> {
 
     /// Reads the configuration again; one that is wrong changes nothing.
     pub(super) fn reload(&mut self) {
-        let _ = self.around.orders.take_reload();
+        let _ = self.around.requests.take_reload_request();
         let loaded = Config::load(&self.args.config, self.environment);
         self.rejected = loaded.as_ref().ok().map(Config::credentials_stamp);
         match loaded.and_then(|config| self.carrier.reconfigure(config)) {
@@ -85,8 +85,8 @@ impl Watcher<'_> {
                 }
                 self.open_since = None;
                 self.gmail_not_before = None;
-                self.source.progresses();
-                self.gmail.progresses();
+                self.source.reset_backoff();
+                self.gmail.reset_backoff();
             }
             Err(error) => log::error!("{error}; going on with the configuration of before"),
         }
@@ -100,7 +100,7 @@ mod tests {
     /// A calendar that is off by so many hours.
     fn off(hours: i64) -> Clock {
         // Twice as fast, from a moment so long ago: it is ahead by as much.
-        Clock::running(2, Utc::now() - TimeDelta::hours(hours))
+        Clock::accelerated(2, Utc::now() - TimeDelta::hours(hours))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::run::timing::Timing;
 pub(super) struct SideHealth {
     name: &'static str,
     backoff: Backoff,
-    outage: FailureLogThrottle,
+    log_throttle: FailureLogThrottle,
     has_worked: bool,
 }
 
@@ -19,21 +19,21 @@ impl SideHealth {
     pub fn new(name: &'static str, pace: &Timing) -> SideHealth {
         SideHealth {
             name,
-            backoff: Backoff::new(pace.first_pause, pace.longest_pause),
-            outage: FailureLogThrottle::default(),
+            backoff: Backoff::new(pace.first_retry_delay, pace.max_retry_delay),
+            log_throttle: FailureLogThrottle::default(),
             has_worked: false,
         }
     }
 
     /// It failed; gives how long to leave it alone.
-    pub fn fails(&mut self, why: impl fmt::Display) -> Duration {
-        self.is_told(&why);
-        self.pause()
+    pub fn record_failure(&mut self, why: impl fmt::Display) -> Duration {
+        self.log_failure(&why);
+        self.next_delay()
     }
 
     /// Tells of a failure, unless it was told of a moment ago.
-    pub fn is_told(&mut self, why: impl fmt::Display) {
-        if self.outage.fails(Instant::now()) {
+    pub fn log_failure(&mut self, why: impl fmt::Display) {
+        if self.log_throttle.record_failure(Instant::now()) {
             log::warn!("{} is not available; it is tried again: {why}", self.name);
         } else {
             log::debug!("{}: {why}", self.name);
@@ -41,29 +41,29 @@ impl SideHealth {
     }
 
     /// How long to leave it alone after another failure.
-    pub fn pause(&mut self) -> Duration {
-        self.backoff.pause(Jitter::random())
+    pub fn next_delay(&mut self) -> Duration {
+        self.backoff.next_delay(Jitter::random())
     }
 
     /// It got something done: what fails next fails for the first time.
-    pub fn progresses(&mut self) {
+    pub fn reset_backoff(&mut self) {
         self.backoff.reset();
     }
 
     /// It let us in, whatever comes of it.
-    pub fn is_reached(&mut self) {
+    pub fn record_login(&mut self) {
         self.has_worked = true;
     }
 
     /// It works.
-    pub fn works(&mut self) {
-        self.is_reached();
-        self.works_since(Instant::now());
+    pub fn record_success(&mut self) {
+        self.record_login();
+        self.record_success_since(Instant::now());
     }
 
     /// It has worked since then, as is known now.
-    pub fn works_since(&mut self, since: Instant) {
-        if let Some(lasted) = self.outage.ends(since) {
+    pub fn record_success_since(&mut self, since: Instant) {
+        if let Some(lasted) = self.log_throttle.record_recovery(since) {
             log::info!(
                 "{} is available again, after {}",
                 self.name,
@@ -78,7 +78,7 @@ impl SideHealth {
     }
 
     /// Says whether it fails at present.
-    pub fn fails_now(&self) -> bool {
-        self.outage.goes_on()
+    pub fn is_failing(&self) -> bool {
+        self.log_throttle.is_failing()
     }
 }

@@ -14,7 +14,7 @@ impl Watcher<'_> {
     /// The first log-in is what a service manager waits for.
     pub(super) fn source_is_open(&mut self) {
         self.open_since.get_or_insert_with(Instant::now);
-        self.source.is_reached();
+        self.source.record_login();
         if !self.is_ready {
             self.is_ready = true;
             systemd::ready();
@@ -25,21 +25,21 @@ impl Watcher<'_> {
     /// that lets us in and ends each session is out of order.
     pub(super) fn source_is_well(&mut self) {
         self.short_sessions = 0;
-        self.source.progresses();
+        self.source.reset_backoff();
         let since = self.open_since.unwrap_or_else(Instant::now);
-        self.source.works_since(since);
+        self.source.record_success_since(since);
     }
 
     /// A session that lived for a while was a good one, however it ends.
     pub(super) fn session_is_good(&self) -> bool {
         self.open_since
-            .is_some_and(|since| since.elapsed() >= self.around.pace.good_session)
+            .is_some_and(|since| since.elapsed() >= self.around.timing.stable_session)
     }
 
     /// When the source, out of order before, will have proved that it is not any more.
     pub(super) fn source_proves_well_at(&self) -> Option<Instant> {
-        let since = self.open_since.filter(|_| self.source.fails_now())?;
-        Some(since + self.around.pace.good_session)
+        let since = self.open_since.filter(|_| self.source.is_failing())?;
+        Some(since + self.around.timing.stable_session)
     }
 
     /// The connection to the source broke while nothing was asked of it: servers restart, and some
@@ -52,18 +52,18 @@ impl Watcher<'_> {
         }
         self.open_since = None;
         if self.short_sessions > SHORT_SESSIONS_BORNE {
-            self.source.is_told(why);
+            self.source.log_failure(why);
         } else {
             log::debug!("{why}; looking again");
         }
-        let pause = self.source.pause();
+        let pause = self.source.next_delay();
         self.sleep(pause, "connecting to the source again");
     }
 
     pub(super) fn source_fails(&mut self, error: Error) -> Result<()> {
         let was_good = self.session_is_good();
         self.open_since = None;
-        if self.around.orders.end() {
+        if self.around.requests.exit_requested() {
             return Err(error);
         }
         match error.kind() {
@@ -77,9 +77,9 @@ impl Watcher<'_> {
             _ => {}
         }
         if was_good {
-            self.source.progresses();
+            self.source.reset_backoff();
         }
-        let pause = self.source.fails(&error);
+        let pause = self.source.record_failure(&error);
         self.sleep(pause, &format!("the source is not available: {error}"));
         Ok(())
     }

@@ -12,7 +12,7 @@ const NOT_BEFORE: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// The next thing that is to be done without news.
 pub(super) struct WaitDeadline {
     next: Instant,
-    soonest: Instant,
+    earliest: Instant,
 }
 
 impl WaitDeadline {
@@ -22,21 +22,21 @@ impl WaitDeadline {
         let now = Instant::now();
         WaitDeadline {
             next: now + longest,
-            soonest: now + shortest,
+            earliest: now + shortest,
         }
     }
 
-    pub fn not_after(&mut self, at: Instant) {
+    pub fn at_latest(&mut self, at: Instant) {
         self.next = self.next.min(at);
     }
 
-    pub fn not_after_date(&mut self, date: DateTime<Utc>, calendar: &Clock) {
+    pub fn at_latest_date(&mut self, date: DateTime<Utc>, calendar: &Clock) {
         let date = date.max(calendar.now() + NOT_BEFORE);
-        self.not_after(Instant::now() + calendar.until(date));
+        self.at_latest(Instant::now() + calendar.duration_until(date));
     }
 
-    pub fn next(&self) -> Instant {
-        self.next.max(self.soonest)
+    pub fn get(&self) -> Instant {
+        self.next.max(self.earliest)
     }
 }
 
@@ -47,9 +47,7 @@ mod tests {
     use super::*;
 
     fn wait(appointments: &WaitDeadline) -> u64 {
-        let left = appointments
-            .next()
-            .saturating_duration_since(Instant::now());
+        let left = appointments.get().saturating_duration_since(Instant::now());
         // Rounded: some time has passed.
         (left + Duration::from_millis(500)).as_secs()
     }
@@ -59,15 +57,15 @@ mod tests {
         let calendar = Clock::default();
         let mut next = WaitDeadline::between(Duration::from_secs(2), Duration::from_mins(9));
         assert_eq!(wait(&next), 540);
-        next.not_after_date(calendar.now() + TimeDelta::hours(1), &calendar);
+        next.at_latest_date(calendar.now() + TimeDelta::hours(1), &calendar);
         assert_eq!(wait(&next), 540);
-        next.not_after_date(calendar.now() + TimeDelta::minutes(5), &calendar);
+        next.at_latest_date(calendar.now() + TimeDelta::minutes(5), &calendar);
         assert_eq!(wait(&next), 300);
-        next.not_after(Instant::now() + Duration::from_mins(1));
+        next.at_latest(Instant::now() + Duration::from_mins(1));
         assert_eq!(wait(&next), 60);
-        next.not_after_date(calendar.now() - TimeDelta::hours(1), &calendar);
+        next.at_latest_date(calendar.now() - TimeDelta::hours(1), &calendar);
         assert_eq!(wait(&next), 10, "what is overdue does not keep us busy");
-        next.not_after(Instant::now());
+        next.at_latest(Instant::now());
         assert_eq!(wait(&next), 2, "nor does what nobody struck out");
     }
 }

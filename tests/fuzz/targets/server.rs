@@ -40,7 +40,7 @@ pub fn lines(octets: &[u8]) {
             if let Err(error) = connection.read_to_end(&mut admitted) {
                 let _ = imap_to_gmail_sync::net::describe_io_error(&error);
             }
-            let witness = connection.witness();
+            let witness = connection.transcript();
             assert!(witness.last_lines().len() <= 8);
             assert!(witness.last_line().len() <= 2_000);
             responses(&admitted).for_each(drop);
@@ -93,7 +93,7 @@ pub fn source(octets: &[u8]) {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        let (mut source, _) = match ImapSource::open_with(&config, password, patience()) {
+        let (mut source, _) = match ImapSource::open_with_options(&config, password, patience()) {
             Ok(opened) => opened,
             Err(error) => return must_be_harmless(&error.to_string()),
         };
@@ -107,14 +107,14 @@ pub fn source(octets: &[u8]) {
             must_be_harmless(&error.to_string());
         }
         let how = WaitOptions {
-            idles: true,
+            use_idle: true,
             poll_interval: Duration::from_millis(5),
             until: Instant::now() + Duration::from_millis(20),
         };
-        if let Err(error) = source.wait(how) {
+        if let Err(error) = source.wait_for_mail(how) {
             must_be_harmless(&error.to_string());
         }
-        if let Err(error) = source.look() {
+        if let Err(error) = source.check_for_mail() {
             must_be_harmless(&error.to_string());
         }
         source.logout();
@@ -125,10 +125,10 @@ pub fn source(octets: &[u8]) {
 fn patience() -> Timeouts {
     Timeouts {
         connect: Duration::from_secs(5),
-        answer: Duration::from_millis(20),
+        response: Duration::from_millis(20),
         command: Duration::from_millis(100),
-        prompt: Duration::from_millis(20),
-        idle: Duration::from_millis(20),
+        idle_start: Duration::from_millis(20),
+        idle_max: Duration::from_millis(20),
         ..Timeouts::default()
     }
 }

@@ -37,7 +37,7 @@ pub fn journal(octets: &[u8]) {
 
 fn load_and_keep(files: &Files) {
     let untouched = files.contents();
-    let rehearsed = StateStore::rehearse(files.boxed(), now());
+    let rehearsed = StateStore::load_read_only(files.boxed(), now());
     assert_eq!(files.contents(), untouched, "a rehearsal writes nothing");
     if let Err(error) = rehearsed {
         must_be_harmless(&error.to_string());
@@ -72,7 +72,7 @@ fn exact_parts(state: &State) -> [String; 10] {
         format!("{:?}", state.refused),
         format!("{:?}", state.source),
         format!("{:?}", state.gmail),
-        format!("{:?}", state.ids_known()),
+        format!("{:?}", state.known_id_count()),
     ]
 }
 

@@ -67,7 +67,7 @@ impl Lookup {
         Ok(answer.map(|answer| {
             let fetched = session::fetch_responses(&answer);
             fetched
-                .filter_map(|attributes| FoundMessage::of(&attributes))
+                .filter_map(|attributes| FoundMessage::from_attributes(&attributes))
                 .collect()
         }))
     }
@@ -86,7 +86,7 @@ impl Lookup {
         let mut is_unclear = false;
         for candidate in candidates
             .iter()
-            .filter(|candidate| candidate.may_be(wanted) && candidate.size <= LARGEST)
+            .filter(|candidate| candidate.may_match(wanted) && candidate.size <= LARGEST)
         {
             let body = if let Some(body) = bodies.0.get(&candidate.uid) {
                 *body
@@ -112,11 +112,11 @@ impl Lookup {
         candidate: &FoundMessage,
         account: &GmailAccount,
     ) -> Result<Option<BodyDigest>, LookupError> {
-        let witness = self.logged_in.session.witness().clone();
-        witness.allow(candidate.size.saturating_mul(2));
+        let witness = self.logged_in.session.transcript().clone();
+        witness.set_allowance(candidate.size.saturating_mul(2));
         let command = format!("UID FETCH {} (UID BODY.PEEK[])", candidate.uid);
         let answer = self.fetch(&command, account);
-        witness.allow(0);
+        witness.set_allowance(0);
         let answer = answer?.unwrap_or_default();
         let digest = session::fetch_responses(&answer)
             .filter(|attributes| session::uid_attribute(attributes) == Some(candidate.uid))
@@ -133,7 +133,7 @@ impl Lookup {
         match self.logged_in.session.command(command) {
             Ok(answer) => Ok(Some(answer)),
             Err(failure) if is_answer_about_the_question(&failure) => Ok(None),
-            Err(failure) => Err(LookupError::of(failure, account)),
+            Err(failure) => Err(LookupError::from_command_error(failure, account)),
         }
     }
 }
