@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::paths::PathResolver;
 use crate::config::raw::RawConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::untrusted::Untrusted;
 
 /// `config.json` as meant: checked once, trusted everywhere.
@@ -80,6 +80,18 @@ pub struct Server {
     pub tls_name: String,
     /// PEM file with the certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// `host:port`, as error messages name the server; an IPv6 address in brackets.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// How a connection is protected.
@@ -173,7 +185,7 @@ impl Config {
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
     let shown = Untrusted::new(path.as_os_str().as_encoded_bytes());
-    Error::new(ErrorKind::Config, shown, what)
+    Error::new(Side::Config, ErrorKind::Config, shown, what)
 }
 
 #[cfg(test)]

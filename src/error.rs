@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which kind of help a failure needs, and so the exit status of the run (`sysexits.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Nothing is wrong: the account rests, or another run holds the lock. Exit status 0.
     Resting,
@@ -29,7 +29,39 @@ pub enum ErrorKind {
     Rejected,
 }
 
+/// The part of the setup that a failure lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The mailbox that mail comes from, its server and the log-in there.
+    Source,
+    /// The mailbox that mail goes to, and its server.
+    Gmail,
+    /// The OAuth token of the Gmail account: its file, and Google's token endpoint.
+    Token,
+    /// The state on disk, and its lock.
+    State,
+    /// The configuration, or the command line.
+    Config,
+    /// This process or the host it runs on.
+    Host,
+}
+
 impl ErrorKind {
+    /// How much a failure needs a person: of two failures of one run, the more severe one is reported
+    /// and decides the exit status.
+    #[must_use]
+    pub fn severity(self) -> u8 {
+        match self {
+            ErrorKind::Resting => 0,
+            ErrorKind::Unavailable => 1,
+            ErrorKind::Disk => 2,
+            ErrorKind::Internal => 3,
+            ErrorKind::Config => 4,
+            ErrorKind::Usage => 5,
+            ErrorKind::Rejected => 6,
+        }
+    }
+
     /// The exit status that tells a timer or a person what kind of help is needed.
     #[must_use]
     pub fn exit_status(self) -> u8 {
@@ -79,6 +111,7 @@ pub struct Error(Box<ErrorParts>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct ErrorParts {
+    side: Side,
     kind: ErrorKind,
     place: String,
     doing: Option<String>,
@@ -89,10 +122,16 @@ struct ErrorParts {
 }
 
 impl Error {
-    /// A failure of `kind` at `place` (a server, a file, an option); `what` happened.
+    /// A failure of `kind` on `side`, at `place` (a server, a file, an option); `what` happened.
     #[must_use]
-    pub fn new(kind: ErrorKind, place: impl fmt::Display, what: impl fmt::Display) -> Self {
+    pub fn new(
+        side: Side,
+        kind: ErrorKind,
+        place: impl fmt::Display,
+        what: impl fmt::Display,
+    ) -> Self {
         Error(Box::new(ErrorParts {
+            side,
             kind,
             place: place.to_string(),
             doing: None,
@@ -150,6 +189,20 @@ impl Error {
         self.0.may_pass
     }
 
+    /// Assigns the failure to another side: what fails while a server is used (its certificates,
+    /// its password) is a failure of that server's side.
+    #[must_use]
+    pub fn on(mut self, side: Side) -> Self {
+        self.0.side = side;
+        self
+    }
+
+    /// The part of the setup that it lies in.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.0.side
+    }
+
     /// Which kind of help it needs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -166,7 +219,7 @@ impl Error {
     /// runs must know of the other is not lost, unless it has something of its own.
     #[must_use]
     pub fn worse(self, other: Error) -> Error {
-        let (mut worse, lesser) = if other.0.kind > self.0.kind {
+        let (mut worse, lesser) = if other.0.kind.severity() > self.0.kind.severity() {
             (other, self)
         } else {
             (self, other)
@@ -212,6 +265,7 @@ mod tests {
     #[test]
     fn an_error_is_one_line_place_doing_what_remedy() {
         let error = Error::new(
+            Side::Host,
             ErrorKind::Rejected,
             "mail.example.com:993",
             "the server says \"NO\"",
@@ -227,8 +281,8 @@ mod tests {
 
     #[test]
     fn of_two_failures_the_one_that_needs_a_person_wins() {
-        let network = Error::new(ErrorKind::Unavailable, "a", "x");
-        let login = Error::new(ErrorKind::Rejected, "b", "y");
+        let network = Error::new(Side::Host, ErrorKind::Unavailable, "a", "x");
+        let login = Error::new(Side::Host, ErrorKind::Rejected, "b", "y");
         assert_eq!(
             network.clone().worse(login.clone()).kind(),
             ErrorKind::Rejected
@@ -237,10 +291,28 @@ mod tests {
     }
 
     #[test]
+    fn the_failure_that_a_pass_ends_with_says_whose_it_is() {
+        let failure = |side, kind| Error::new(side, kind, "place", "what");
+        let (source, gmail) = (Side::Source, Side::Gmail);
+        let (unavailable, rejected) = (ErrorKind::Unavailable, ErrorKind::Rejected);
+        for (first, second, side) in [
+            ((source, unavailable), (gmail, rejected), gmail),
+            ((gmail, rejected), (source, unavailable), gmail),
+            ((source, unavailable), (gmail, unavailable), source),
+        ] {
+            let (first, second) = (failure(first.0, first.1), failure(second.0, second.1));
+            assert_eq!(first.worse(second).side(), side);
+        }
+        let password = failure(Side::Config, ErrorKind::Config).on(source);
+        assert_eq!(password.side(), source);
+    }
+
+    #[test]
     fn what_must_be_remembered_of_the_lesser_failure_is_not_lost() {
-        let rest = |rest| Error::new(ErrorKind::Resting, "a", "x").with_consequence(rest);
+        let rest =
+            |rest| Error::new(Side::Host, ErrorKind::Resting, "a", "x").with_consequence(rest);
         let quota = Consequence::Rest(RestReason::Quota);
-        let login = Error::new(ErrorKind::Rejected, "b", "y");
+        let login = Error::new(Side::Host, ErrorKind::Rejected, "b", "y");
         for worse in [
             rest(quota.clone()).worse(login.clone()),
             login.clone().worse(rest(quota.clone())),

@@ -4,7 +4,6 @@
 //! responses; everything a server sends passes `sanitize` first, because the crate's parser can be
 //! made to panic.
 
-pub(crate) mod alerts;
 pub(crate) mod capabilities;
 pub(crate) mod command_error;
 pub(crate) mod connection;
@@ -19,11 +18,10 @@ pub(crate) mod shared_connection;
 pub(crate) mod transcript;
 pub mod wire;
 
-pub use alerts::AlertLog;
 pub use capabilities::Capabilities;
 pub use command_error::{CommandError, ExamineError, OpenError};
+pub use connection::Connection;
 pub use connection::receive::ReceiveResult;
-pub use connection::{Connection, ConnectionOptions, Timeouts, place};
 pub use idle::{IdleResult, IdleStart};
 pub use login::Login;
 pub use mailbox::ListedFolder;

@@ -36,6 +36,8 @@ pub mod state;
 pub mod suggest;
 /// The engine: one pass over the source mailbox.
 pub mod sync;
+/// Time-outs.
+pub mod timeouts;
 /// Text from outside, escaped.
 pub mod untrusted;
 
@@ -47,8 +49,8 @@ use std::process::ExitCode;
 use crate::cli::args::{Command, EarlyExit, SyncArgs};
 use crate::cli::progress::Terminal;
 use crate::config::{Config, Environment};
-use crate::error::{Error, ErrorKind, Result};
-use crate::imap::AlertLog;
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
 use crate::process::logging::LogTarget;
 use crate::process::signals::ProcessMode;
@@ -138,8 +140,8 @@ fn run_context<'a>(
     timing: &'a Timing,
     terminal: &'a Terminal,
 ) -> Result<RunContext<'a>> {
-    let canceller =
-        Canceller::new().map_err(|error| Error::new(ErrorKind::Internal, "pipe", error))?;
+    let canceller = Canceller::new()
+        .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
     let (life, watchdog) = match args.watch {
         Some(_) => (
             ProcessMode::Resident,

@@ -2,6 +2,7 @@
 //!
 //! Uses the base modules only.
 
+pub mod alert_log;
 pub mod cancel;
 pub mod logging;
 pub mod signals;

@@ -9,9 +9,10 @@ use chrono::NaiveDate;
 use log::{debug, warn};
 
 use crate::config::SourceConfig;
-use crate::error::{Error, ErrorKind, Result};
-use crate::imap::{CommandError, ConnectionOptions, Session};
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::imap::{CommandError, Session};
 use crate::message::{Identity, Listed, Mailbox, Uid, UidSet};
+use crate::net::ConnectionOptions;
 use crate::net::Trust;
 use crate::secret::Secret;
 use crate::sync::{Fetched, Source, SourceSearch};
@@ -90,7 +91,7 @@ impl ImapSource {
             folder: config.folder.clone(),
             user: config.user.clone(),
             password: config.password.clone(),
-            trust: Trust::for_server(&config.server)?,
+            trust: Trust::for_server(&config.server).map_err(|error| error.on(Side::Source))?,
             options: bounds.into(),
         };
         let (session, mailbox) = connector.open_with_password(password)?;
@@ -138,6 +139,7 @@ impl ImapSource {
             return Ok(session);
         }
         let error = Error::new(
+            Side::Source,
             ErrorKind::Unavailable,
             session.place(),
             "the folder is another one meanwhile: it got another UIDVALIDITY, or fell back",
@@ -158,8 +160,8 @@ impl ImapSource {
             answer => answer,
         };
         answer.map_err(|failure| {
-            let place = crate::imap::place(&self.connector.server);
-            Error::new(ErrorKind::Unavailable, place, failure).during(doing)
+            let place = self.connector.server.address();
+            Error::new(Side::Source, ErrorKind::Unavailable, place, failure).during(doing)
         })
     }
 

@@ -15,7 +15,8 @@ mod script;
 use dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
-use imap_to_gmail_sync::imap::{CommandError, ConnectionOptions, Login, OpenError, Session};
+use imap_to_gmail_sync::imap::{CommandError, Login, OpenError, Session};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::net::Trust;
 use imap_to_gmail_sync::secret::Secret;
 use script::{Script, steps};
@@ -470,7 +471,11 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
         };
         assert_eq!(outcome, expected);
         assert_eq!(session.is_usable(), goes_on, "{expected}");
-        assert_eq!(session.transcript().literal_was_sent(), was_sent, "{expected}");
+        assert_eq!(
+            session.transcript().literal_was_sent(),
+            was_sent,
+            "{expected}"
+        );
     }
 }
 

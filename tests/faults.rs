@@ -19,12 +19,12 @@ use double::{Event, Fault, GmailOptions, Server, SourceOptions, Unfinished, What
 use imap_to_gmail_sync::config::{Config, Environment};
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
-use imap_to_gmail_sync::imap::Timeouts;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::storage::FolderStorage;
 use imap_to_gmail_sync::sync;
 use imap_to_gmail_sync::sync::Pass;
+use imap_to_gmail_sync::timeouts::Timeouts;
 use program::Home;
 use serde_json::json;
 

@@ -16,8 +16,8 @@ use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason};
-use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Mark, Message, MessageId, Uid};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };

@@ -23,8 +23,8 @@ use imap_to_gmail_sync::config::TargetConfig;
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind};
-use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };

@@ -19,10 +19,10 @@ use double::{
 };
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
-use imap_to_gmail_sync::imap::Timeouts;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::lock::{Lock, LockAttempt};
+use imap_to_gmail_sync::timeouts::Timeouts;
 use program::{Home, Ran};
 use serde_json::{Value, json};
 

@@ -19,11 +19,11 @@ use dovecot::{Dovecot, PASSWORD};
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::{ErrorKind, Result};
-use imap_to_gmail_sync::imap::Timeouts;
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
+use imap_to_gmail_sync::timeouts::Timeouts;
 use played::{Does, Played};
 use script::{Script, steps};
 

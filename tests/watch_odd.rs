@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
-use imap_to_gmail_sync::imap::{ConnectionOptions, Timeouts};
 use imap_to_gmail_sync::message::{Mailbox, Uid};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
+use imap_to_gmail_sync::timeouts::Timeouts;
 use script::{Script, steps};
 
 /// Far longer than a test lasts: what ends before was ended.
@@ -267,7 +268,10 @@ fn an_end_of_idle_that_crosses_ours_leaves_no_answer_too_many() {
         (WaitOutcome::NewMail, vec![5])
     );
     bounds.canceller.wake();
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::Woken
+    );
 }
 
 #[test]
@@ -489,7 +493,10 @@ fn chatter_does_not_make_an_idle_longer() {
     bounds.timeouts.idle_max = Duration::from_millis(300);
     let mut source = open(script.server(), &bounds);
     let began = Instant::now();
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Elapsed);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::Elapsed
+    );
     assert!(began.elapsed() < Duration::from_secs(5));
     drop(source);
 }
@@ -582,7 +589,10 @@ fn a_flood_is_searched_for_and_not_listed_at_once() {
     ];
     let script = Script::play(vec![dialogue(&[&OPENED, &IDLE, &told, &found])]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::NewMail);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::NewMail
+    );
     assert_eq!(source.check_for_mail().unwrap().uid_next.get(), 5000);
 }
 
@@ -757,7 +767,10 @@ fn news_of_mail_that_is_not_there_has_the_folder_opened_anew() {
     let dialogue = [dialogue(&[&OPENED, &IDLE, &told, &nothing]), another].concat();
     let script = Script::play(vec![dialogue]);
     let mut source = open(script.server(), &bounds());
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::NewMail);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::NewMail
+    );
     assert_eq!(source.check_for_mail().unwrap().uid_validity.get(), 8);
 }
 
@@ -844,7 +857,10 @@ fn a_limit_ends_the_wait_and_the_farewell() {
         .canceller
         .cancel_at(Instant::now() + Duration::from_millis(50));
     let began = Instant::now();
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::Woken
+    );
     source.logout();
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -878,11 +894,17 @@ fn a_session_that_idles_takes_commands_and_leave() {
     let bounds = bounds();
     let mut source = open(script.server(), &bounds);
     bounds.canceller.wake();
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::Woken
+    );
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
     bounds.canceller.wake();
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Woken);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::Woken
+    );
     source.logout();
 }
 
@@ -903,7 +925,10 @@ fn a_folder_that_was_replaced_under_a_session_is_noticed() {
     let mut bounds = bounds();
     bounds.timeouts.idle_max = Duration::from_millis(50);
     let mut source = open(script.server(), &bounds);
-    assert_eq!(source.wait_for_mail(patiently()).unwrap(), WaitOutcome::Elapsed);
+    assert_eq!(
+        source.wait_for_mail(patiently()).unwrap(),
+        WaitOutcome::Elapsed
+    );
     let mailbox = source.check_for_mail().unwrap();
     let seen = (
         mailbox.uid_validity.get(),

@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
-use imap_to_gmail_sync::imap::{ConnectionOptions, Timeouts};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
+use imap_to_gmail_sync::timeouts::Timeouts;
 use script::{Script, steps};
 
 /// What the test runs of itself in networks of their own.

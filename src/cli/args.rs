@@ -8,7 +8,7 @@ use std::time::Duration;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 
 use crate::cli::auth::{self, AuthArgs};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::logging::LogTarget;
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
@@ -323,7 +323,7 @@ fn not_yet(what: &str) -> Error {
 }
 
 pub(crate) fn usage(what: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Usage, PROGRAM, what)
+    Error::new(Side::Config, ErrorKind::Usage, PROGRAM, what)
 }
 
 fn help<T: FromArgs>(command: &[&str]) -> String {

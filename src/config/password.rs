@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::config::password_command;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
@@ -46,7 +46,7 @@ impl Password {
             ),
             Password::File(file) => ("source_pass_file", first_line_of_file(file)?),
         };
-        let wrong = |what: &str| Error::new(ErrorKind::Config, field, what);
+        let wrong = |what: &str| Error::new(Side::Config, ErrorKind::Config, field, what);
         match String::from_utf8(line) {
             Ok(password) if password.is_empty() => Err(wrong("the password is empty")),
             Ok(password) => Ok(Secret::new(password)),
@@ -69,6 +69,7 @@ fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
     read().map_err(|error| {
         let shown = Untrusted::new(file.as_os_str().as_encoded_bytes());
         Error::new(
+            Side::Config,
             ErrorKind::Config,
             shown,
             format_args!("cannot be read: {error}"),

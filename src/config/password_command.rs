@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::config::password::first_line;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::untrusted::Untrusted;
 
 /// Time for a key store to be asked; nobody is there to type.
@@ -129,7 +129,7 @@ fn complained(failure: String, complaint: &[u8]) -> Error {
 }
 
 fn wrong(what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Config, "source_pass_command", what)
+    Error::new(Side::Config, ErrorKind::Config, "source_pass_command", what)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::Side;
 use crate::error::{Error, ErrorKind};
 use crate::imap::wire::{ResponseText, StatusCondition};
 use crate::imap::{Login, Transcript, wire};
@@ -118,12 +119,17 @@ fn describe(error: &imap::Error, transcript: &Transcript) -> String {
     }
 }
 
-pub(crate) fn log_in_error(place: &str, login: &Login, failure: &CommandError) -> Error {
+pub(crate) fn log_in_error(
+    side: Side,
+    place: &str,
+    login: &Login,
+    failure: &CommandError,
+) -> Error {
     let doing = format!("logging in as {}", Untrusted::new(login.user()));
     let kind = if failure.rejects_credentials() {
         ErrorKind::Rejected
     } else {
         ErrorKind::Unavailable
     };
-    Error::new(kind, place, failure).during(doing)
+    Error::new(side, kind, place, failure).during(doing)
 }

@@ -11,10 +11,13 @@ use rustls_connector::TlsStream;
 
 use crate::config::{Server, TlsMode};
 use crate::error::Result;
-use crate::imap::AlertLog;
+use crate::error::Side;
 use crate::imap::Transcript;
+use crate::net::ConnectionOptions;
 use crate::net::Trust;
+use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
+use crate::timeouts::Timeouts;
 
 pub(crate) mod receive;
 mod starttls;
@@ -33,61 +36,9 @@ const PROGRESS: u64 = 16 * 1024;
 /// Octets are taken from TLS in pieces of a record.
 const PIECE: usize = 16 * 1024;
 
-/// How long to wait for what.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For each address of a server to accept the connection.
-    pub connect: Duration,
-    /// For a line of a response, for the next part of a literal, for the peer to take what we send.
-    pub response: Duration,
-    /// For a command as a whole, however often the server says that it is still busy; as much
-    /// again as `answer` for each part of a long response.
-    pub command: Duration,
-    /// How long a peer may give no sign of life, also while nothing is expected of it, as in an
-    /// IDLE; asked for by TCP keep-alive from half of it on.
-    pub silence: Duration,
-    /// For the server to take an IDLE up, and to end it when it is told to.
-    pub idle_start: Duration,
-    /// The longest IDLE. Servers may end one after 30 minutes (RFC 2177), routers forget a quiet
-    /// connection earlier, and a server may forget to tell of new mail: each is followed by a look.
-    pub idle_max: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            connect: Duration::from_secs(20),
-            response: Duration::from_mins(1),
-            command: Duration::from_mins(10),
-            silence: Duration::from_mins(2),
-            idle_start: Duration::from_secs(15),
-            idle_max: Duration::from_mins(9),
-        }
-    }
-}
-
-/// What bounds a connection: time, whoever holds the tether's other end, and how much it may say.
-#[derive(Debug, Clone, Default)]
-pub struct ConnectionOptions {
-    /// How long to wait for what.
-    pub timeouts: Timeouts,
-    /// What ends waits before their time.
-    pub canceller: Canceller,
-    /// What servers may have told to a person.
-    pub alert_log: AlertLog,
-}
-
-impl From<Timeouts> for ConnectionOptions {
-    fn from(timeouts: Timeouts) -> ConnectionOptions {
-        ConnectionOptions {
-            timeouts,
-            ..ConnectionOptions::default()
-        }
-    }
-}
-
 /// A stream to a server, opened and, as configured, encrypted.
 pub struct Connection {
+    side: Side,
     stream: Transport,
     timeouts: Timeouts,
     transcript: Transcript,
@@ -122,10 +73,10 @@ impl Connection {
     /// # Errors
     /// No address answers, the server cannot prove who it is, it does not offer STARTTLS, or it
     /// sends something in the clear that might be taken for encrypted.
-    pub fn open(server: &Server, trust: &Trust, bounds: &ConnectionOptions) -> Result<Connection> {
-        let place = place(server);
-        let socket = TcpSocket::connect(server, &place, bounds)?;
-        let mut connection = Connection::from_socket(socket, &place, bounds);
+    pub fn open(server: &Server, trust: &Trust, options: &ConnectionOptions) -> Result<Connection> {
+        let place = server.address();
+        let socket = TcpSocket::connect(server, &place, options)?;
+        let mut connection = Connection::from_socket(socket, &place, options);
         if server.tls == TlsMode::StartTls {
             connection.start_tls(&place)?;
         }
@@ -158,11 +109,12 @@ impl Connection {
         self.timeouts.command = self.timeouts.command.min(answer);
     }
 
-    fn from_socket(socket: TcpSocket, place: &str, bounds: &ConnectionOptions) -> Connection {
+    fn from_socket(socket: TcpSocket, place: &str, options: &ConnectionOptions) -> Connection {
         Connection {
+            side: options.side,
             stream: Transport::Plain(socket),
-            timeouts: bounds.timeouts,
-            transcript: Transcript::new(place, bounds.alert_log.clone()),
+            timeouts: options.timeouts,
+            transcript: Transcript::new(place, options.alert_log.clone()),
             sanitizer: Sanitizer::default(),
             incoming: Vec::new(),
             incoming_used: 0,
@@ -358,15 +310,5 @@ impl Write for Connection {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
-    }
-}
-
-/// A server as error messages name it.
-#[must_use]
-pub fn place(server: &Server) -> String {
-    if server.host.contains(':') {
-        format!("[{}]:{}", server.host, server.port)
-    } else {
-        format!("{}:{}", server.host, server.port)
     }
 }

@@ -122,7 +122,9 @@ impl Session {
     }
 
     fn unusable(&self, folder: &str, kind: ErrorKind, what: &str) -> ExamineError {
-        ExamineError::Unusable(Error::new(kind, &self.place, what).during(opening(folder)))
+        ExamineError::Unusable(
+            Error::new(self.side, kind, &self.place, what).during(opening(folder)),
+        )
     }
 
     /// All folders, by their names as a person writes them.
@@ -214,7 +216,7 @@ impl Session {
         if names.contains(&folder) || folder.eq_ignore_ascii_case("INBOX") {
             return self.error(failure);
         }
-        let error = Error::new(ErrorKind::Config, &self.place, failure);
+        let error = Error::new(self.side, ErrorKind::Config, &self.place, failure);
         if let Some(meant) = suggest(folder, names.iter().copied()) {
             return error.remedy(format!("did you mean {:?}?", Untrusted::new(meant)));
         }

@@ -11,15 +11,18 @@ use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
 
 use crate::config::Server;
+use crate::error::Side;
 use crate::error::{Error, ErrorKind, Result};
 use crate::imap::Capabilities;
 use crate::imap::CommandError;
 use crate::imap::Login;
 use crate::imap::OpenError;
 use crate::imap::ResponseText;
-use crate::imap::{Connection, ConnectionOptions, SharedConnection, Timeouts, Transcript, place};
+use crate::imap::{Connection, SharedConnection, Transcript};
 use crate::message::{Flags, InternalDate, Uid};
+use crate::net::ConnectionOptions;
 use crate::net::Trust;
+use crate::timeouts::Timeouts;
 use crate::untrusted::Untrusted;
 
 use crate::imap::command_error::{command_error, log_in_error};
@@ -34,6 +37,7 @@ const TO_PART: Duration = Duration::from_secs(2);
 
 /// A session in which somebody is logged in.
 pub struct Session {
+    pub(super) side: Side,
     pub(super) imap: imap::Session<SharedConnection>,
     pub(super) transcript: Transcript,
     pub(super) place: String,
@@ -58,18 +62,20 @@ impl Session {
     pub fn open(
         server: &Server,
         trust: &Trust,
-        bounds: &ConnectionOptions,
+        options: &ConnectionOptions,
         login: &Login,
     ) -> Result<Session, OpenError> {
-        let place = place(server);
-        let connection = Connection::open(server, trust, bounds).map_err(OpenError::Unreachable)?;
+        let place = server.address();
+        let connection =
+            Connection::open(server, trust, options).map_err(OpenError::Unreachable)?;
         let transcript = connection.transcript();
         let needs_greeting = !connection.greeting_is_read();
         let connection = SharedConnection::new(connection);
         let mut client = imap::Client::new(connection.clone());
         let unreachable = |doing: &str, failure: CommandError| {
             let is_lost = matches!(failure, CommandError::ConnectionLost(_));
-            let error = Error::new(ErrorKind::Unavailable, &place, failure).during(doing);
+            let error =
+                Error::new(options.side, ErrorKind::Unavailable, &place, failure).during(doing);
             OpenError::Unreachable(if is_lost {
                 error.remedy("if it stays so, check the port")
             } else {
@@ -86,8 +92,9 @@ impl Session {
         let way = way
             .filter(|_| login.invalid_characters().is_none())
             .ok_or_else(|| {
-                let wrong =
-                    |what: &str| Error::new(ErrorKind::Config, &place, what).during("logging in");
+                let wrong = |what: &str| {
+                    Error::new(options.side, ErrorKind::Config, &place, what).during("logging in")
+                };
                 OpenError::Unreachable(match login.invalid_characters() {
                     Some(mistake) => wrong(mistake),
                     None => wrong("the server offers no log-in with a password on this connection")
@@ -99,13 +106,14 @@ impl Session {
         let sends_at_once = capabilities.has("SASL-IR");
         match login::log_in(client, login, way, sends_at_once) {
             Ok(imap) => Ok(Session {
+                side: options.side,
                 imap,
                 capabilities: Capabilities::from_transcript(&transcript),
                 transcript,
                 place,
                 is_usable: true,
                 connection,
-                timeouts: bounds.timeouts,
+                timeouts: options.timeouts,
                 last_tag: 0,
                 active_idle: None,
                 idle_unsupported: false,
@@ -113,7 +121,7 @@ impl Session {
             }),
             Err(error) => {
                 let failure = command_error(error, &transcript);
-                let error = log_in_error(&place, login, &failure);
+                let error = log_in_error(options.side, &place, login, &failure);
                 Err(OpenError::Login { failure, error })
             }
         }
@@ -277,7 +285,7 @@ impl Session {
     /// The failure of a command as a failure of what was being done.
     #[must_use]
     pub fn error(&self, failure: &CommandError) -> Error {
-        Error::new(ErrorKind::Unavailable, &self.place, failure)
+        Error::new(self.side, ErrorKind::Unavailable, &self.place, failure)
     }
 
     /// What the server said with its tagged OK to all that was sent, if that was its last line.

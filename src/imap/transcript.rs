@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use log::{debug, log_enabled, warn};
 
+use crate::imap::MailboxStatus;
 use crate::imap::sanitize::announced;
-use crate::imap::{AlertLog, MailboxStatus};
+use crate::process::alert_log::AlertLog;
 use crate::untrusted::Untrusted;
 
 /// Enough for what a server says about one command.

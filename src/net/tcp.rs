@@ -10,8 +10,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, 
 
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::imap::{ConnectionOptions, Timeouts};
+use crate::net::ConnectionOptions;
 use crate::process::cancel::{Canceller, WaitResult, WakeOn};
+use crate::timeouts::Timeouts;
 
 /// How often a silent peer is asked for a sign of life before it counts as gone.
 const PROBES: u32 = 6;
@@ -37,7 +38,7 @@ impl TcpSocket {
         place: &str,
         options: &ConnectionOptions,
     ) -> Result<TcpSocket> {
-        let addresses = resolve(server, place, &options.canceller)?;
+        let addresses = resolve(server, place, options)?;
         let mut refusals = Vec::new();
         for address in addresses {
             match connect(&address, options) {
@@ -47,11 +48,14 @@ impl TcpSocket {
                 }
             }
         }
-        Err(
-            Error::new(ErrorKind::Unavailable, place, refusals.join(", "))
-                .during("connecting")
-                .remedy("check that the server runs, and that its name and port are right"),
+        Err(Error::new(
+            options.side,
+            ErrorKind::Unavailable,
+            place,
+            refusals.join(", "),
         )
+        .during("connecting")
+        .remedy("check that the server runs, and that its name and port are right"))
     }
 
     fn new(tcp: TcpStream, options: &ConnectionOptions) -> TcpSocket {
@@ -192,12 +196,17 @@ fn notice_silence(tcp: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
 }
 
 /// All addresses of the server; only loopback ones for plain text.
-fn resolve(server: &Server, place: &str, canceller: &Canceller) -> Result<Vec<SocketAddr>> {
+fn resolve(server: &Server, place: &str, options: &ConnectionOptions) -> Result<Vec<SocketAddr>> {
     let unknown = |error: io::Error| {
-        Error::new(ErrorKind::Unavailable, place, describe_io_error(&error))
-            .during("looking its address up")
+        Error::new(
+            options.side,
+            ErrorKind::Unavailable,
+            place,
+            describe_io_error(&error),
+        )
+        .during("looking its address up")
     };
-    if canceller.is_cancelled() {
+    if options.canceller.is_cancelled() {
         return Err(unknown(told_to_end()));
     }
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
@@ -206,6 +215,7 @@ fn resolve(server: &Server, place: &str, canceller: &Canceller) -> Result<Vec<So
         .collect();
     if addresses.is_empty() {
         return Err(Error::new(
+            options.side,
             ErrorKind::Unavailable,
             place,
             "the name has no address",
@@ -213,10 +223,13 @@ fn resolve(server: &Server, place: &str, canceller: &Canceller) -> Result<Vec<So
     }
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
     if server.tls == TlsMode::None && !is_local {
-        return Err(
-            Error::new(ErrorKind::Config, place, "plain text is for this host only")
-                .remedy("set the TLS field to \"implicit\" or \"starttls\""),
-        );
+        return Err(Error::new(
+            options.side,
+            ErrorKind::Config,
+            place,
+            "plain text is for this host only",
+        )
+        .remedy("set the TLS field to \"implicit\" or \"starttls\""));
     }
     Ok(addresses)
 }

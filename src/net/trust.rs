@@ -20,7 +20,7 @@ use rustls_connector::rustls::{
 use rustls_connector::{RustlsConnector, rustls_native_certs};
 
 use crate::config::{Server, TlsMode};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::certificate_validity::CertificateValidity;
 
 /// Which certificates prove that a server is the one meant: loaded once, used by every connection.
@@ -66,7 +66,7 @@ impl Trust {
         };
         let config = verifier
             .and_then(client_config)
-            .map_err(|error| Error::new(ErrorKind::Config, place, error))?;
+            .map_err(|error| Error::new(Side::Config, ErrorKind::Config, place, error))?;
         Ok(Trust {
             certificates: Arc::new(certificates),
             connector: Some(Arc::new(config)),
@@ -106,17 +106,20 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
             Some(error) => error.to_string(),
             None => "there are none".to_owned(),
         };
-        return Err(
-            Error::new(ErrorKind::Config, "the system's root certificates", why)
-                .remedy("install the package ca-certificates"),
-        );
+        return Err(Error::new(
+            Side::Config,
+            ErrorKind::Config,
+            "the system's root certificates",
+            why,
+        )
+        .remedy("install the package ca-certificates"));
     }
     Ok(loaded.certs)
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let wrong = |what: String| {
-        Error::new(ErrorKind::Config, file.display(), what)
+        Error::new(Side::Config, ErrorKind::Config, file.display(), what)
             .during("reading certificates")
             .remedy("name a PEM file that holds the certificates to trust")
     };

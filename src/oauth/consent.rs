@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::atomic_file::WriteGuard;
 use crate::cli::auth::AuthArgs;
 use crate::config::{Config, Environment};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::untrusted::Untrusted;
 
 mod authorization_request;
@@ -105,14 +105,17 @@ fn token_file(args: &AuthArgs, config: Option<&Config>) -> PathBuf {
 fn may_be_written(file: &Path, is_forced: bool) -> Result<()> {
     let shown = shown(file);
     if file.is_dir() {
-        return Err(Error::new(ErrorKind::Usage, shown, "is a folder")
-            .during("looking where the token goes")
-            .remedy("name a file"));
+        return Err(
+            Error::new(Side::Token, ErrorKind::Usage, shown, "is a folder")
+                .during("looking where the token goes")
+                .remedy("name a file"),
+        );
     }
     // One in a folder that may not be entered is told by the probe.
     let exists = file.symlink_metadata().is_ok();
     if exists && !is_forced && !(io::stdin().is_terminal() && is_confirmed(&shown)?) {
         return Err(Error::new(
+            Side::Token,
             ErrorKind::Usage,
             shown,
             "exists already, and stays as it is",
@@ -121,7 +124,7 @@ fn may_be_written(file: &Path, is_forced: bool) -> Result<()> {
     }
     let probed = WriteGuard::lock(file).and_then(|held| held.probe());
     probed.map_err(|error| {
-        Error::new(ErrorKind::Disk, shown, error)
+        Error::new(Side::Token, ErrorKind::Disk, shown, error)
             .during("looking whether the token can be saved")
             .remedy("make the folder and make it writable, or give another --token")
     })
@@ -132,7 +135,7 @@ fn is_confirmed(shown: &str) -> Result<bool> {
         "{shown} exists already. Replace it, if all goes well? [y/N] "
     ));
     let answer = terminal_input::line(&mut io::stdin().lock())
-        .map_err(|error| Error::new(ErrorKind::Usage, "standard input", error))?;
+        .map_err(|error| Error::new(Side::Token, ErrorKind::Usage, "standard input", error))?;
     let answer = answer.unwrap_or_default().trim().to_lowercase();
     Ok(matches!(answer.as_str(), "y" | "yes"))
 }
@@ -219,6 +222,7 @@ fn wait(
             Err(RecvTimeoutError::Timeout) => return Err(time_is_up()),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::new(
+                    Side::Token,
                     ErrorKind::Internal,
                     "the browser",
                     "nobody listens any more",
@@ -335,6 +339,7 @@ fn page_of(
 
 fn denied() -> Error {
     Error::new(
+        Side::Token,
         ErrorKind::Rejected,
         "Google",
         "access was not allowed in the browser",
@@ -351,13 +356,14 @@ fn refused(code: &str) -> Error {
         _ => "nothing was saved; run this again",
     };
     let what = format!("it says {}", Untrusted::new(code));
-    Error::new(ErrorKind::Rejected, "Google", what)
+    Error::new(Side::Token, ErrorKind::Rejected, "Google", what)
         .during("asking for consent")
         .remedy(remedy)
 }
 
 fn time_is_up() -> Error {
     Error::new(
+        Side::Token,
         ErrorKind::Rejected,
         "Google",
         "no answer came from a browser, and time is up",

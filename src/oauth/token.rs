@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::atomic_file::WriteGuard;
-use crate::error::{Consequence, Error, ErrorKind, Result};
+use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::oauth::AuthorizationGrant;
 use crate::oauth::ClientRegistration;
 use crate::oauth::Endpoint;
@@ -220,7 +220,8 @@ impl Token {
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(&application.token_uri, self.ca_file.as_deref())?,
+            None => Endpoint::new(&application.token_uri, self.ca_file.as_deref())
+                .map_err(|error| error.on(Side::Token))?,
         };
         let answer = self
             .endpoint
@@ -353,7 +354,8 @@ impl Token {
 
     fn at_endpoint(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
         let host = self.file.token_uri().url().host_str().unwrap_or_default();
-        Error::new(kind, Untrusted::new(host), what).during("renewing the access token")
+        Error::new(Side::Token, kind, Untrusted::new(host), what)
+            .during("renewing the access token")
     }
 }
 

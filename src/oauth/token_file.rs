@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::atomic_file::WriteGuard;
 use crate::config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::{ClientRegistration, IssuedTokens, MAIL_SCOPE, TokenHealth};
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
@@ -226,7 +226,7 @@ impl TokenFile {
 
     /// A failure at this file.
     pub(crate) fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
-        Error::new(kind, shown(&self.path), what)
+        Error::new(Side::Token, kind, shown(&self.path), what)
     }
 
     fn moment(&self, name: &str) -> Option<DateTime<Utc>> {
@@ -285,7 +285,7 @@ fn parse_expiry(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Config, shown(path), what)
+    Error::new(Side::Token, ErrorKind::Config, shown(path), what)
 }
 
 fn shown(path: &Path) -> String {

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use log::{Level, LevelFilter};
 
 use crate::cli::progress::Terminal;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 
 /// The stream that log lines go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,9 @@ pub fn begin(
     dispatch
         .chain(fern::Output::call(print))
         .apply()
-        .map_err(|error| Error::new(ErrorKind::Internal, "log", error).during("beginning to log"))
+        .map_err(|error| {
+            Error::new(Side::Host, ErrorKind::Internal, "log", error).during("beginning to log")
+        })
 }
 
 fn line(style: LineFormat, level: Level, message: &str) -> String {

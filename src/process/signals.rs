@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::cancel::Canceller;
 
 /// What is on its way when the end is asked for may take so long yet.
@@ -61,7 +61,7 @@ impl SignalRequests {
     #[must_use]
     pub fn exit_error() -> Error {
         let what = "ended by a signal; the next run goes on from here";
-        Error::new(ErrorKind::Resting, env!("CARGO_PKG_NAME"), what)
+        Error::new(Side::Host, ErrorKind::Resting, env!("CARGO_PKG_NAME"), what)
     }
 
     /// The same in place of what failed because connections were ended; what the disk does not
@@ -95,7 +95,7 @@ pub fn hear(life: ProcessMode, tether: Canceller) -> Result<Arc<SignalRequests>>
     };
     let hangup = HangupAction::of_this_process();
     let signals = Signals::new(heard).map_err(|error| {
-        Error::new(ErrorKind::Internal, "signals", error).during("asking for them")
+        Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("asking for them")
     })?;
     let orders = Arc::new(SignalRequests::default());
     let for_thread = Arc::clone(&orders);

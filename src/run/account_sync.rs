@@ -9,9 +9,10 @@ use chrono::{DateTime, Utc};
 use crate::cli::progress::{CopyProgressBar, Terminal};
 use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTarget;
+use crate::error::Side;
 use crate::error::{Error, ErrorKind, Result};
-use crate::imap::AlertLog;
 use crate::message::{Listed, Mailbox};
+use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
 use crate::process::signals::SignalRequests;
 use crate::process::watchdog::Watchdog;
@@ -29,7 +30,7 @@ mod options;
 mod source_login;
 mod startup;
 
-pub use instrumented::{STEP, Side};
+pub use instrumented::STEP;
 
 use crate::run::account_sync::instrumented::{MonitoredSource, MonitoredTarget, PassMonitor};
 use crate::run::account_sync::options::{gmail_settings, settings_of};
@@ -72,15 +73,6 @@ pub struct PassSummary {
     pub report: PassReport,
     /// Whether Gmail was asked, and so works.
     pub used_gmail: bool,
-}
-
-/// What ended a pass before its end, and on which side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PassError {
-    /// Who is to blame.
-    pub side: Side,
-    /// What happened.
-    pub error: Error,
 }
 
 /// Whether anything is written.
@@ -166,16 +158,9 @@ impl<'a> AccountSync<'a> {
     ///
     /// # Errors
     /// What ended the pass before its end; what settled before stands in the journal.
-    pub fn run_pass(
-        &mut self,
-        mailbox: &Mailbox,
-        started: DateTime<Utc>,
-    ) -> Result<PassSummary, PassError> {
+    pub fn run_pass(&mut self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassSummary> {
         let Some(source) = &mut self.source else {
-            return Err(PassError {
-                side: Side::Host,
-                error: not_open(),
-            });
+            return Err(not_open());
         };
         let settings = gmail_settings(&self.config, self.store.state(), self.context, false);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(settings));
@@ -199,22 +184,15 @@ impl<'a> AccountSync<'a> {
         if used_gmail {
             self.gmail_last_used = Some(Instant::now());
         }
-        match (done, oversight.failed()) {
-            (Ok(report), _) => {
+        match done {
+            Ok(report) => {
                 tell(&report);
                 Ok(PassSummary { report, used_gmail })
             }
-            (Err(error), Side::Source) => Err(PassError {
-                side: Side::Source,
-                error: self.record_rejected_login(error, started),
-            }),
-            // What the engine says of itself is about Gmail, too: the daily limit is reached, or it
-            // refuses everything.
-            (Err(error), Side::Host) if !is_ours(&error) => Err(PassError {
-                side: Side::Gmail,
-                error,
-            }),
-            (Err(error), side) => Err(PassError { side, error }),
+            Err(error) if error.side() == Side::Source => {
+                Err(self.record_rejected_login(error, started))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -324,7 +302,7 @@ impl<'a> AccountSync<'a> {
         if account_of(&config) != account_of(&self.config) {
             let place = Untrusted::new(&config.source_account()).to_string();
             let what = "this is the configuration of another account";
-            return Err(Error::new(ErrorKind::Config, place, what)
+            return Err(Error::new(Side::Host, ErrorKind::Config, place, what)
                 .remedy("start another process for it, with a --state-file of its own"));
         }
         self.disconnect_source();
@@ -346,12 +324,13 @@ fn tell(report: &PassReport) {
     }
 }
 
-fn is_ours(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Disk | ErrorKind::Internal)
-}
-
 fn not_open() -> Error {
-    Error::new(ErrorKind::Internal, "source", "there is no session")
+    Error::new(
+        Side::Host,
+        ErrorKind::Internal,
+        "source",
+        "there is no session",
+    )
 }
 
 /// The one failure of two that needs a person most; the other is logged.

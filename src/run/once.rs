@@ -36,7 +36,7 @@ fn copy(carrier: &mut AccountSync<'_>) -> Result<()> {
     let passed = carrier.run_pass(&mailbox, started);
     carrier.disconnect_gmail();
     carrier.disconnect_source();
-    passed.map(drop).map_err(|failed| failed.error)
+    passed.map(drop)
 }
 
 /// A run that was asked to end did not fail, whatever its connections say of their end.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::imap::Timeouts;
+use crate::timeouts::Timeouts;
 
 /// How long things may take.
 #[derive(Debug, Clone)]

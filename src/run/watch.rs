@@ -9,12 +9,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::cli::args::{SyncArgs, WatchOptions};
 use crate::config::Environment;
-use crate::error::{Consequence, Error, ErrorKind, Result};
+use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::process::signals::SignalRequests;
 use crate::process::suspend::ClockReading;
 use crate::process::systemd;
-use crate::run::account_sync::Side;
-use crate::run::account_sync::{AccountSync, PassError, PassSummary, RunContext, worse_of};
+use crate::run::account_sync::{AccountSync, PassSummary, RunContext, worse_of};
 use crate::run::failure_log_throttle::format_duration;
 use crate::source::{WaitOptions, WaitOutcome};
 use crate::untrusted::Untrusted;
@@ -125,10 +124,10 @@ impl Watcher<'_> {
         if !self.gmail_must_wait() {
             match self.carrier.run_pass(&mailbox, started) {
                 Ok(passed) => self.passed(&passed)?,
-                Err(PassError { side, error }) => match side {
+                Err(error) => match error.side() {
                     Side::Source => return self.source_fails(error),
-                    Side::Gmail => self.gmail_fails(error, started)?,
-                    Side::Host => return Err(error),
+                    Side::Gmail | Side::Token => self.gmail_fails(error, started)?,
+                    Side::State | Side::Config | Side::Host => return Err(error),
                 },
             }
         }

@@ -2,9 +2,11 @@
 
 use crate::config::Password;
 use crate::config::Server;
+use crate::error::Side;
 use crate::error::{Error, ErrorKind, Result};
-use crate::imap::{ConnectionOptions, Login, OpenError, Session};
+use crate::imap::{Login, OpenError, Session};
 use crate::message::Mailbox;
+use crate::net::ConnectionOptions;
 use crate::net::Trust;
 use crate::secret::Secret;
 
@@ -21,7 +23,11 @@ pub(super) struct SourceConnector {
 impl SourceConnector {
     /// Logs in and opens the folder, with the password as it is now: some live for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
-        self.open_with_password(self.password.read()?)
+        let password = self
+            .password
+            .read()
+            .map_err(|error| error.on(Side::Source))?;
+        self.open_with_password(password)
     }
 
     /// The same with this password.

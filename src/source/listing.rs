@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use log::warn;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::{Listed, Uid, UidSet};
 use crate::source::responses::read_listing;
 use crate::source::{ImapSource, LISTING};
@@ -92,9 +92,10 @@ impl ImapSource {
             *breakers += 1;
         }
         if *breakers > BREAKERS_BORNE {
-            let place = crate::imap::place(&self.connector.server);
+            let place = self.connector.server.address();
             return Err(
-                Error::new(ErrorKind::Unavailable, place, failure).during("listing messages")
+                Error::new(Side::Source, ErrorKind::Unavailable, place, failure)
+                    .during("listing messages"),
             );
         }
         warn!("the source cannot list message UID {set}: {failure}");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::imap::{CommandError, IdleResult, IdleStart, Session, fetch_responses, uid_attribute};
 use crate::message::{Mailbox, Uid, UidSet};
 use crate::source::listing::PrefetchedListing;
@@ -81,8 +81,9 @@ impl ImapSource {
             return Ok(WaitOutcome::Woken);
         }
         waited.map_err(|failure| {
-            let place = crate::imap::place(&self.connector.server);
-            Error::new(ErrorKind::Unavailable, place, failure).during("waiting for new mail")
+            let place = self.connector.server.address();
+            Error::new(Side::Source, ErrorKind::Unavailable, place, failure)
+                .during("waiting for new mail")
         })
     }
 
@@ -139,8 +140,11 @@ impl ImapSource {
         if before.is_none_or(|before| before.elapsed() >= YOUNG) {
             return Ok(());
         }
-        let place = crate::imap::place(&self.connector.server);
-        Err(Error::new(ErrorKind::Unavailable, place, failure).during("looking for new mail"))
+        let place = self.connector.server.address();
+        Err(
+            Error::new(Side::Source, ErrorKind::Unavailable, place, failure)
+                .during("looking for new mail"),
+        )
     }
 
     fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {

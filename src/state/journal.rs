@@ -9,7 +9,7 @@ use std::io;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::state::snapshot::SnapshotError;
 use crate::state::storage::{StateFile, Storage};
 use crate::state::{Event, State, snapshot};
@@ -299,6 +299,7 @@ fn read_snapshot(
     match snapshot::read(&octets, now) {
         Ok((state, serial)) => Ok((state, serial, SnapshotStatus::Read)),
         Err(SnapshotError::Newer(version)) => Err(Error::new(
+            Side::State,
             ErrorKind::Config,
             disk.path(&StateFile::Snapshot).display(),
             format!("this state is of version {version}, written by a later release"),
@@ -356,9 +357,14 @@ fn replay(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
 }
 
 fn failed(disk: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
-    Error::new(ErrorKind::Disk, disk.path(name).display(), error)
-        .during("keeping the state")
-        .remedy("make it readable and writable, with space left on the disk")
+    Error::new(
+        Side::State,
+        ErrorKind::Disk,
+        disk.path(name).display(),
+        error,
+    )
+    .during("keeping the state")
+    .remedy("make it readable and writable, with space left on the disk")
 }
 
 /// Hides every way of writing.

@@ -1,6 +1,6 @@
 //! Sending what was read: the intents first, then the messages.
 
-use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{BodyDigest, Digest, Flags, Listed, Message, MessageId, Uid, UidSet};
 use crate::state::{Event, Knowledge, ParkedMessage, SentMark, retry_step, upload_quota};
 use crate::sync::TargetStatus;
@@ -213,6 +213,7 @@ impl Engine<'_> {
     fn daily_limit_reached(&self) -> Error {
         let sent = upload_quota::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
         Error::new(
+            Side::Gmail,
             ErrorKind::Resting,
             "gmail",
             format!("{sent} octets were sent in the last 24 hours"),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{MessageId, Uid};
 use crate::state::{Event, ParkedMessage, RefusedMessage, retry_step, upload_quota};
 use crate::sync::Outcome;
@@ -34,6 +34,7 @@ impl Engine<'_> {
         while let Some((uid, outcome)) = self.target.settled() {
             let Some(message) = self.in_flight.remove(&uid) else {
                 return Err(Error::new(
+                    Side::Host,
                     ErrorKind::Internal,
                     format!("uid {uid}"),
                     "settled twice",
@@ -49,6 +50,7 @@ impl Engine<'_> {
         if self.parked_in_a_row >= PARKED_IN_A_ROW {
             self.parked_in_a_row = 0;
             return Err(Error::new(
+                Side::Gmail,
                 ErrorKind::Unavailable,
                 "gmail",
                 format!("{PARKED_IN_A_ROW} messages one after the other were not taken"),

@@ -8,7 +8,7 @@ use chrono::Utc;
 use double::GmailOptions;
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
-use imap_to_gmail_sync::imap::ConnectionOptions;
+use imap_to_gmail_sync::net::ConnectionOptions;
 use tempfile::TempDir;
 
 use crate::dovecot::{self, Introspection};

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::{Mailbox, Uid};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
@@ -145,7 +145,10 @@ fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
 fn polling_finds_mail_as_well(house: &mut dyn House) {
     let mut watched = Watched::open(house);
     let how = || waiting(false);
-    assert_eq!(watched.source.wait_for_mail(how()).unwrap(), WaitOutcome::Elapsed);
+    assert_eq!(
+        watched.source.wait_for_mail(how()).unwrap(),
+        WaitOutcome::Elapsed
+    );
     assert!(watched.look().is_empty());
     let uid = house.deliver("INBOX", &letter(1));
     watched.source.wait_for_mail(how()).unwrap();

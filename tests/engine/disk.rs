@@ -275,7 +275,10 @@ fn a_rehearsal_remembers_and_writes_nothing() {
     .unwrap();
     store.record(done(1, "<a@b>")).unwrap();
     store.fold(now()).unwrap();
-    assert_ne!(store.state().known_digests(&id("<a@b>")), Knowledge::Unknown);
+    assert_ne!(
+        store.state().known_digests(&id("<a@b>")),
+        Knowledge::Unknown
+    );
     assert_eq!(
         fs::read_to_string(folder.path().join("state")).unwrap(),
         "garbage"

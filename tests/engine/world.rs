@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use imap_to_gmail_sync::error::{Error, ErrorKind, Result};
+use imap_to_gmail_sync::error::{Error, ErrorKind, Result, Side};
 use imap_to_gmail_sync::message::{
     BodyDigest, Flags, Identity, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
 };
@@ -139,7 +139,7 @@ pub struct DiskModel {
 }
 
 fn died() -> Error {
-    Error::new(ErrorKind::Internal, "world", "died")
+    Error::new(Side::Host, ErrorKind::Internal, "world", "died")
 }
 
 impl World {
@@ -369,6 +369,7 @@ impl Gmail1 {
     fn gone(world: &World) -> Result<()> {
         if world.gmail.gone {
             return Err(Error::new(
+                Side::Gmail,
                 ErrorKind::Unavailable,
                 "gmail",
                 "cannot be reached",

@@ -9,8 +9,8 @@ use chrono::Utc;
 use imap_to_gmail_sync::config::{Config, Environment};
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
-use imap_to_gmail_sync::imap::ConnectionOptions;
 use imap_to_gmail_sync::message::Mailbox;
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::state::journal::StateStore;
@@ -92,7 +92,10 @@ impl Watched<'_> {
         self.home.source.deliver(octets.as_bytes(), date, &[]);
         let before = self.mailbox;
         while self.mailbox == before {
-            assert_eq!(self.source.wait_for_mail(waiting()).unwrap(), WaitOutcome::NewMail);
+            assert_eq!(
+                self.source.wait_for_mail(waiting()).unwrap(),
+                WaitOutcome::NewMail
+            );
             self.look();
         }
     }
@@ -105,7 +108,10 @@ impl Watched<'_> {
         thread::scope(|scope| {
             scope.spawn(|| (0..count).for_each(deliver));
             while self.mailbox.uid_next.get() < last {
-                assert_eq!(self.source.wait_for_mail(waiting()).unwrap(), WaitOutcome::NewMail);
+                assert_eq!(
+                    self.source.wait_for_mail(waiting()).unwrap(),
+                    WaitOutcome::NewMail
+                );
                 self.look();
                 passes += 1;
             }

@@ -15,8 +15,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
-use imap_to_gmail_sync::imap::{ConnectionOptions, Timeouts};
 use imap_to_gmail_sync::message::{Flags, Message, MessageId, Uid};
+use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::timeouts::Timeouts;
 use tempfile::TempDir;
 
 /// Something that the client said.

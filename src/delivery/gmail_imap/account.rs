@@ -9,8 +9,9 @@ use crate::config::TargetConfig;
 use crate::delivery::gmail_imap::responses::{
     LoginRejection, is_over_quota, is_too_many_connections, login_rejection,
 };
-use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
-use crate::imap::{CommandError, ConnectionOptions, Login, OpenError, Session, place};
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
+use crate::imap::{CommandError, Login, OpenError, Session};
+use crate::net::ConnectionOptions;
 use crate::net::Trust;
 use crate::oauth::{RememberedRejection, Token};
 use crate::secret::Secret;
@@ -149,7 +150,7 @@ impl GmailAccount {
 
     /// A failure at this account's server.
     pub(super) fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
-        Error::new(kind, place(&self.config().server), what)
+        Error::new(Side::Gmail, kind, self.config().server.address(), what)
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -172,7 +173,7 @@ impl GmailAccount {
             )?;
             self.log_token_health(&token);
             *credentials = Some(GmailCredentials {
-                trust: Trust::for_server(server)?,
+                trust: Trust::for_server(server).map_err(|error| error.on(Side::Gmail))?,
                 token: if self.settings.is_dry_run {
                     token.read_only()
                 } else {
@@ -246,7 +247,7 @@ fn is_to_rest(failure: &CommandError) -> bool {
 }
 
 fn not_logged_in(config: &TargetConfig, kind: ErrorKind, failure: &CommandError) -> Error {
-    Error::new(kind, place(&config.server), failure).during(format_args!(
+    Error::new(Side::Gmail, kind, config.server.address(), failure).during(format_args!(
         "logging in as {}",
         Untrusted::new(&config.user)
     ))
@@ -255,14 +256,18 @@ fn not_logged_in(config: &TargetConfig, kind: ErrorKind, failure: &CommandError)
 fn open(
     config: &TargetConfig,
     trust: &Trust,
-    bounds: &ConnectionOptions,
+    options: &ConnectionOptions,
     access: Secret,
 ) -> Result<Session, OpenError> {
     let login = Login::Xoauth2 {
         user: config.user.clone(),
         token: access,
     };
-    Session::open(&config.server, trust, bounds, &login)
+    let options = ConnectionOptions {
+        side: Side::Gmail,
+        ..options.clone()
+    };
+    Session::open(&config.server, trust, &options, &login)
 }
 
 /// A log-in that failed as a failure of the pass; `when_refused` is the remedy if Gmail does not

@@ -15,8 +15,9 @@ impl Connection {
     /// Asks for encryption in the clear, and believes nothing else that is said there
     /// (RFC 3501 6.2.1).
     pub(super) fn start_tls(&mut self, place: &str) -> Result<()> {
+        let side = self.side;
         let failed = |what: String| {
-            Error::new(ErrorKind::Unavailable, place, what).during("starting TLS (STARTTLS)")
+            Error::new(side, ErrorKind::Unavailable, place, what).during("starting TLS (STARTTLS)")
         };
         let lost = |error: io::Error| {
             failed(tcp::describe_io_error(&error)).remedy("if it stays so, check the port")
@@ -78,10 +79,20 @@ impl Connection {
     /// Shakes hands: from here on the server has proved who it is.
     pub(super) fn encrypt(self, server: &Server, trust: &Trust, place: &str) -> Result<Connection> {
         let Transport::Plain(mut socket) = self.stream else {
-            return Err(Error::new(ErrorKind::Internal, place, "TLS within TLS"));
+            return Err(Error::new(
+                self.side,
+                ErrorKind::Internal,
+                place,
+                "TLS within TLS",
+            ));
         };
         let Some(connector) = trust.connector() else {
-            return Err(Error::new(ErrorKind::Internal, place, "TLS without roots"));
+            return Err(Error::new(
+                self.side,
+                ErrorKind::Internal,
+                place,
+                "TLS without roots",
+            ));
         };
         socket.set_deadline(Instant::now() + self.timeouts.response);
         let name = server.tls_name.as_str();
@@ -91,7 +102,8 @@ impl Connection {
                 HandshakeError::WouldBlock(_) => io::ErrorKind::TimedOut.into(),
             };
             let (what, remedy) = trust::explain(&error, name);
-            let error = Error::new(ErrorKind::Unavailable, place, what).during("starting TLS");
+            let error =
+                Error::new(self.side, ErrorKind::Unavailable, place, what).during("starting TLS");
             match remedy {
                 Some(remedy) => error.remedy(remedy),
                 None => error,

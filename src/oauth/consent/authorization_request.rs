@@ -6,7 +6,7 @@ use oauth2::basic::BasicClient;
 use oauth2::{ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::MAIL_SCOPE;
 use crate::oauth::consent::client_secret_file::ClientSecretFile;
 
@@ -31,7 +31,12 @@ impl AuthorizationRequest {
     ) -> Result<AuthorizationRequest> {
         let redirect_uri = format!("http://127.0.0.1:{port}/");
         let redirect_uri = RedirectUrl::new(redirect_uri).map_err(|error| {
-            Error::new(ErrorKind::Internal, "the address for the browser", error)
+            Error::new(
+                Side::Token,
+                ErrorKind::Internal,
+                "the address for the browser",
+                error,
+            )
         })?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let oauth = BasicClient::new(ClientId::new(client.client.client_id.clone()))

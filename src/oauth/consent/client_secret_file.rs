@@ -6,7 +6,7 @@ use oauth2::{AuthUrl, TokenUrl};
 use serde_json::{Map, Value};
 
 use crate::config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::{ClientRegistration, is_protected};
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
@@ -40,7 +40,7 @@ impl ClientSecretFile {
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
     let shown = Untrusted::new(path.as_os_str().as_encoded_bytes());
-    Error::new(ErrorKind::Config, shown, what)
+    Error::new(Side::Token, ErrorKind::Config, shown, what)
 }
 
 /// What the octets mean; else what they are, and nothing of what stands in them.

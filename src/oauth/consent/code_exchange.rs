@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::{Config, TargetConfig};
 use crate::delivery::gmail_imap;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::Trust;
 use crate::oauth::consent::authorization_request::AuthorizationRequest;
 use crate::oauth::consent::client_secret_file::ClientSecretFile;
@@ -189,7 +189,7 @@ impl CodeExchange<'_> {
         let saved =
             signals::after(|| token::save_consent(self.file, application, grant, refresh, now));
         saved.map_err(|error| {
-            Error::new(ErrorKind::Disk, shown(self.file), error)
+            Error::new(Side::Token, ErrorKind::Disk, shown(self.file), error)
                 .during("saving the token")
                 .remedy("make the file and its folder writable, and run this again")
         })
@@ -198,7 +198,7 @@ impl CodeExchange<'_> {
     fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
         let url = self.client_secret_file.client.token_uri.url();
         let host = url.host_str().unwrap_or_default();
-        Error::new(kind, Untrusted::new(host), what).during("getting the token")
+        Error::new(Side::Token, kind, Untrusted::new(host), what).during("getting the token")
     }
 }
 

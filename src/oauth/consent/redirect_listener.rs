@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use oauth2::CsrfToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::consent::redirect;
 use crate::oauth::consent::redirect::{AuthorizationResponse, RedirectQuery};
 use crate::oauth::consent::result_page::ResultPage;
@@ -77,7 +77,7 @@ impl RedirectListener {
                 _ => error.to_string(),
             };
             let place = format!("127.0.0.1:{}", wanted.port());
-            Error::new(ErrorKind::Unavailable, place, what)
+            Error::new(Side::Token, ErrorKind::Unavailable, place, what)
                 .during("waiting for the browser")
                 .remedy("give another --port, or none for any that is free")
         })

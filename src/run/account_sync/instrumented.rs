@@ -1,12 +1,12 @@
-//! Both sides of a pass as the loop sees them: which one failed, whether Gmail was asked at all,
-//! that there is life; and no further step once the end was asked for.
+//! Decorators for both sides of a pass: each step first checks for a requested exit and extends the
+//! watchdog's deadline.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::message::{Listed, Message, Uid, UidSet};
 use crate::process::signals::SignalRequests;
 use crate::process::systemd;
@@ -18,23 +18,10 @@ use crate::sync::{
 /// The longest that one step of a pass may take: 35 MB over a line of 40 kbit/s.
 pub const STEP: Duration = Duration::from_hours(2);
 
-/// Who is to blame for a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The mailbox mail comes from.
-    Source,
-    /// The mailbox mail goes to.
-    Gmail,
-    /// This host: the state cannot be kept.
-    Host,
-}
-
 /// What is known of a pass besides its report.
 pub(super) struct PassMonitor<'a> {
     orders: &'a SignalRequests,
     vigil: &'a Watchdog,
-    /// The kind of the worst failure, which is the one that a pass ends with, and its side.
-    failed: Cell<Option<(ErrorKind, Side)>>,
     asked_gmail: Cell<bool>,
     is_at_work: Cell<bool>,
 }
@@ -44,16 +31,9 @@ impl PassMonitor<'_> {
         PassMonitor {
             orders,
             vigil,
-            failed: Cell::new(None),
             asked_gmail: Cell::new(false),
             is_at_work: Cell::new(false),
         }
-    }
-
-    /// On which side the failure was that a pass ends with: the worst, and of several the first
-    /// ([`Error::worse`](crate::error::Error::worse)).
-    pub fn failed(&self) -> Side {
-        self.failed.get().map_or(Side::Host, |(_, side)| side)
     }
 
     /// Whether Gmail was asked anything, and so was reached if nothing failed.
@@ -68,32 +48,18 @@ impl PassMonitor<'_> {
         }
     }
 
-    /// Takes a step that is not taken any more once the end was asked for.
-    fn step<T>(&self, side: Side, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        let done = if self.orders.exit_requested() {
-            Err(SignalRequests::exit_error())
-        } else {
-            self.finish(side, step)
-        };
-        self.note(side, done)
-    }
-
-    /// Takes a step that belongs to the end.
-    fn finish<T>(&self, side: Side, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.vigil.extend_deadline(STEP);
-        self.note(side, step())
-    }
-
-    fn note<T>(&self, side: Side, done: Result<T>) -> Result<T> {
-        if let Err(error) = &done
-            && self
-                .failed
-                .get()
-                .is_none_or(|(kind, _)| error.kind() > kind)
-        {
-            self.failed.set(Some((error.kind(), side)));
+    /// Runs a step, unless an exit was requested.
+    fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.orders.exit_requested() {
+            return Err(SignalRequests::exit_error());
         }
-        done
+        self.final_step(step)
+    }
+
+    /// Runs a step that also belongs to an orderly exit.
+    fn final_step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.vigil.extend_deadline(STEP);
+        step()
     }
 }
 
@@ -111,18 +77,16 @@ impl<'a> MonitoredSource<'a> {
 
 impl Source for MonitoredSource<'_> {
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
-        self.oversight
-            .step(Side::Source, || self.source.search(search))
+        self.oversight.step(|| self.source.search(search))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
         self.oversight.begins_work();
-        self.oversight.step(Side::Source, || self.source.list(uids))
+        self.oversight.step(|| self.source.list(uids))
     }
 
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
-        self.oversight
-            .step(Side::Source, || self.source.fetch(uids))
+        self.oversight.step(|| self.source.fetch(uids))
     }
 }
 
@@ -141,7 +105,7 @@ impl<'a> MonitoredTarget<'a> {
 impl Target for MonitoredTarget<'_> {
     fn status(&mut self) -> Result<TargetStatus> {
         self.oversight.asked_gmail.set(true);
-        self.oversight.step(Side::Gmail, || self.target.status())
+        self.oversight.step(|| self.target.status())
     }
 
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
@@ -150,13 +114,11 @@ impl Target for MonitoredTarget<'_> {
 
     fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
         self.oversight.asked_gmail.set(true);
-        self.oversight
-            .step(Side::Gmail, || self.target.holds(questions))
+        self.oversight.step(|| self.target.holds(questions))
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
-        self.oversight
-            .step(Side::Gmail, || self.target.submit(message))
+        self.oversight.step(|| self.target.submit(message))
     }
 
     fn settled(&mut self) -> Option<(Uid, Outcome)> {
@@ -164,35 +126,6 @@ impl Target for MonitoredTarget<'_> {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.oversight.finish(Side::Gmail, || self.target.finish())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::error::ErrorKind::{Rejected, Unavailable};
-    use crate::error::{Error, ErrorKind};
-    use crate::process::signals::SignalRequests;
-    use crate::process::watchdog::Watchdog;
-    use crate::run::account_sync::instrumented::Side::{Gmail, Host, Source};
-    use crate::run::account_sync::instrumented::{PassMonitor, Side};
-
-    #[test]
-    fn the_failure_that_a_pass_ends_with_says_whose_it_is() {
-        let ended_by = |failures: &[(Side, ErrorKind)]| {
-            let (orders, vigil) = (SignalRequests::default(), Watchdog::default());
-            let oversight = PassMonitor::new(&orders, &vigil);
-            for (side, kind) in failures {
-                let failure = || Err::<(), _>(Error::new(*kind, "place", "what"));
-                assert!(oversight.finish(*side, failure).is_err());
-            }
-            oversight.failed()
-        };
-        assert_eq!(ended_by(&[]), Host);
-        assert_eq!(ended_by(&[(Source, Unavailable)]), Source);
-        assert_eq!(ended_by(&[(Source, Unavailable), (Gmail, Rejected)]), Gmail);
-        assert_eq!(ended_by(&[(Gmail, Rejected), (Source, Unavailable)]), Gmail);
-        let both = [(Source, Unavailable), (Gmail, Unavailable)];
-        assert_eq!(ended_by(&both), Source);
+        self.oversight.final_step(|| self.target.finish())
     }
 }

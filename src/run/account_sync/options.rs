@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 
 use crate::config::Config;
 use crate::delivery::gmail_imap;
-use crate::imap::ConnectionOptions;
+use crate::error::Side;
+use crate::net::ConnectionOptions;
 use crate::oauth::RememberedRejection;
 use crate::run::account_sync::RunContext;
 use crate::state::{GmailState, State};
@@ -21,8 +22,9 @@ pub(super) fn settings_of(config: &Config) -> sync::PassOptions {
     }
 }
 
-pub(super) fn bounds(around: &RunContext<'_>) -> ConnectionOptions {
+pub(super) fn connection_options(around: &RunContext<'_>) -> ConnectionOptions {
     ConnectionOptions {
+        side: Side::Host,
         timeouts: around.timing.timeouts,
         canceller: around.canceller.clone(),
         alert_log: around.alert_log.clone(),
@@ -40,7 +42,7 @@ pub(super) fn gmail_settings(
     gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(move || calendar.now()),
-        connection: bounds(around),
+        connection: connection_options(around),
         // A time further off than the longest step was written by a clock that was wrong.
         rejected_token: rejected_token
             .as_ref()

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::imap::place;
+use crate::error::{Error, ErrorKind, Result, Side};
+
 use crate::message::Mailbox;
-use crate::run::account_sync::options::bounds;
+use crate::run::account_sync::options::connection_options;
 use crate::run::account_sync::{AccountSync, worse_of};
 use crate::source::ImapSource;
 use crate::state::{Event, SourceState, login_step};
@@ -19,12 +19,12 @@ impl AccountSync<'_> {
         if let Some(until) = must_wait(before, &self.config.credentials_stamp(), now) {
             return Err(self.login_delayed_error(before, until));
         }
-        let bounds = bounds(self.context);
+        let options = connection_options(self.context);
         let source = &self.config.source;
         let opened = source
             .password
             .read()
-            .and_then(|password| ImapSource::open_with_options(source, password, bounds));
+            .and_then(|password| ImapSource::open_with_options(source, password, options));
         match opened {
             Ok((source, mailbox)) => {
                 self.source = Some(source);
@@ -38,8 +38,9 @@ impl AccountSync<'_> {
     fn login_delayed_error(&self, before: &SourceState, until: DateTime<Utc>) -> Error {
         let until = until.format("%Y-%m-%d %H:%M UTC");
         Error::new(
+            Side::Host,
             ErrorKind::Rejected,
-            place(&self.config.source.server),
+            self.config.source.server.address(),
             match before.rejected_logins {
                 0 | 1 => "the last log-in was refused".to_owned(),
                 several => format!("the last {several} log-ins were refused"),

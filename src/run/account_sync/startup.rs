@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::state::journal::StateStore;
 use crate::state::lock::{Lock, LockAttempt};
 use crate::state::{AccountNames, Event};
@@ -18,7 +18,12 @@ pub(super) fn take_lock(state: &Path) -> Result<Lock> {
         LockAttempt::Busy { path, holder } => {
             let holder = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
             let what = format!("another run holds the lock{holder}");
-            Err(Error::new(ErrorKind::Resting, path.display(), what))
+            Err(Error::new(
+                Side::Host,
+                ErrorKind::Resting,
+                path.display(),
+                what,
+            ))
         }
     }
 }
@@ -29,6 +34,7 @@ pub(super) fn adopt(store: &mut StateStore, config: &Config, path: &Path) -> Res
     match &store.state().account {
         Some(account) if *account == ours => Ok(()),
         Some(account) => Err(Error::new(
+            Side::Host,
             ErrorKind::Config,
             path.display(),
             format!(

@@ -11,13 +11,14 @@ use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::imap::{
-    Connection, Login, Session, Timeouts, fetch_responses, responses, uid_attribute,
+    Connection, Login, Session, fetch_responses, responses, uid_attribute,
 };
 use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
 use imap_to_gmail_sync::net::Trust;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions};
 use imap_to_gmail_sync::sync::Source as _;
+use imap_to_gmail_sync::timeouts::Timeouts;
 
 use super::must_be_harmless;
 
