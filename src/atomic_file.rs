@@ -3,6 +3,7 @@
 //! A reader sees the old one or the new one, and so it is after a power cut. The folder may belong
 //! to a service while root writes into it: nothing here follows what a stranger has put there.
 
+use crate::timeouts::FILE_LOCK_TIMEOUT;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -12,9 +13,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Whoever else replaces a file of the folder has done so in less.
-const TO_BE_HELD: Duration = Duration::from_secs(2);
 
 /// As much as a token file needs: a full disk is noticed before a person is asked for anything.
 const PROBE: [u8; 4096] = [b' '; 4096];
@@ -146,7 +144,7 @@ fn target(path: &Path) -> PathBuf {
 }
 
 fn lock(folder: File) -> Option<File> {
-    let deadline = Instant::now() + TO_BE_HELD;
+    let deadline = Instant::now() + FILE_LOCK_TIMEOUT;
     loop {
         match folder.try_lock() {
             Ok(()) => return Some(folder),

@@ -184,7 +184,7 @@ impl Config {
 }
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes());
+    let shown = Untrusted::path(path);
     Error::new(Side::Config, ErrorKind::Config, shown, what)
 }
 

@@ -38,6 +38,8 @@ pub mod suggest;
 pub mod sync;
 /// Time-outs.
 pub mod timeouts;
+/// Timestamps in files.
+mod timestamp;
 /// Text from outside, escaped.
 pub mod untrusted;
 
@@ -72,7 +74,7 @@ pub fn run_at(
     let done = match cli::args::parse(words) {
         Ok(Command::Run(args)) => return run_logged(&args, environment, timing),
         Ok(Command::Authorize(args)) => {
-            oauth::consent::run(&args, environment, oauth::consent::TO_CONSENT)
+            oauth::consent::run(&args, environment, timeouts::CONSENT_TIMEOUT)
         }
         Err(EarlyExit::Print(text)) => {
             print(io::stdout(), text.trim_end());
@@ -145,7 +147,7 @@ fn run_context<'a>(
     let (life, watchdog) = match args.watch {
         Some(_) => (
             ProcessMode::Resident,
-            Watchdog::start(run::account_sync::STEP),
+            Watchdog::start(timeouts::PASS_STEP_TIMEOUT),
         ),
         None => (ProcessMode::OneShot, Watchdog::default()),
     };

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
+use crate::retry::PARKED_MESSAGE;
 
 mod event;
 /// The state on disk: a snapshot and the journal of what happened since.
@@ -357,30 +358,6 @@ impl ParkedMessage {
     /// by a clock that was wrong.
     #[must_use]
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        self.retry_after <= now || self.retry_after > now + TimeDelta::days(1)
-    }
-}
-
-/// How long to wait after so many tries: 1, 5, 15 minutes, 1, 6, 24 hours, then daily.
-#[must_use]
-pub fn retry_step(tries: u32) -> TimeDelta {
-    match tries {
-        0 | 1 => TimeDelta::minutes(1),
-        2 => TimeDelta::minutes(5),
-        3 => TimeDelta::minutes(15),
-        4 => TimeDelta::hours(1),
-        5 => TimeDelta::hours(6),
-        _ => TimeDelta::days(1),
-    }
-}
-
-/// How long to wait after so many refused log-ins: 1, 5, 15 minutes, then hourly.
-#[must_use]
-pub fn login_step(refused: u32) -> TimeDelta {
-    match refused {
-        0 | 1 => TimeDelta::minutes(1),
-        2 => TimeDelta::minutes(5),
-        3 => TimeDelta::minutes(15),
-        _ => TimeDelta::hours(1),
+        self.retry_after <= now || self.retry_after > now + PARKED_MESSAGE.max_delay()
     }
 }

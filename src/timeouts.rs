@@ -34,3 +34,43 @@ impl Default for Timeouts {
         }
     }
 }
+
+/// How long a person has for all that Google asks.
+pub const CONSENT_TIMEOUT: Duration = Duration::from_mins(5);
+
+pub(crate) const TOKEN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For one request, all tries together.
+pub(crate) const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long one connection may take for its request. Browsers open some that they never use.
+pub(crate) const BROWSER_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a browser may take to read its page.
+pub(crate) const BROWSER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whoever else replaces a file of the folder has done so in less.
+pub(crate) const FILE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for a key store to be asked; nobody is there to type.
+pub(crate) const PASSWORD_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long output may be on its way when the command has ended: what it leaves running (an agent)
+/// may hold the pipes open for ever.
+pub(crate) const PASSWORD_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What is on its way when the end is asked for may take so long yet.
+pub(crate) const EXIT_IO_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// Then it ends, come what may: the journal is made for it. Service managers kill after ten
+/// seconds at the earliest.
+pub(crate) const FORCED_EXIT_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// A server that is there answers a farewell in less.
+pub(crate) const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest that one step of a pass may take: 35 MB over a line of 40 kbit/s.
+pub(crate) const PASS_STEP_TIMEOUT: Duration = Duration::from_hours(2);
+
+/// Between polls, unless the command line says otherwise.
+pub(crate) const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);

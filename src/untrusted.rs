@@ -4,6 +4,7 @@
 //! a cursor, ring a bell, turn the reading direction round, or fill the log.
 
 use std::fmt;
+use std::path::Path;
 
 /// More of a foreign text than this says nothing to a person.
 const LONGEST_SHOWN: usize = 400;
@@ -17,6 +18,12 @@ impl<'a> Untrusted<'a> {
     #[must_use]
     pub fn new<T: AsRef<[u8]> + ?Sized>(octets: &'a T) -> Self {
         Untrusted(octets.as_ref())
+    }
+
+    /// Wraps a path for showing: it need not be UTF-8, and may hold anything but NUL.
+    #[must_use]
+    pub fn path(path: &'a Path) -> Self {
+        Untrusted(path.as_os_str().as_encoded_bytes())
     }
 }
 

@@ -22,6 +22,7 @@ use imap_to_gmail_sync::cli::auth::AuthArgs;
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::oauth::consent;
+use imap_to_gmail_sync::timeouts;
 use program::{Home, Ran};
 use serde_json::{Value, json};
 
@@ -866,7 +867,7 @@ fn time_is_up_some_day() {
         "Google: waiting for consent: no answer came from a browser, and time is up; nothing was \
          saved; run this again (over SSH and in containers the address can be pasted)"
     );
-    assert_eq!(consent::TO_CONSENT, Duration::from_mins(5));
+    assert_eq!(timeouts::CONSENT_TIMEOUT, Duration::from_mins(5));
     nothing_saved(&home);
 }
 

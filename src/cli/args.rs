@@ -11,15 +11,13 @@ use crate::cli::auth::{self, AuthArgs};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::logging::LogTarget;
 use crate::suggest::suggest;
+use crate::timeouts::DEFAULT_POLL_INTERVAL;
 use crate::untrusted::Untrusted;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The options that a later version will have.
 const OPTIONS_TO_COME: [&str; 3] = ["--log-max-size", "--log-max-files", "--log-format"];
-
-/// Between polls, unless the command line says otherwise.
-const POLL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The subcommands that a later version will have.
 const SUBCOMMANDS_TO_COME: [&str; 2] = ["check", "status"];
@@ -176,7 +174,7 @@ impl RawSyncArgs {
         Ok(SyncArgs {
             watch: self.watch.then(|| WatchOptions {
                 use_idle: !self.no_idle,
-                poll_interval: poll_interval.unwrap_or(POLL_INTERVAL),
+                poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
             }),
             ignored_options: self.ignored_options(),
             config: self

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::password_command;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::secret::Secret;
+use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
 use crate::untrusted::Untrusted;
 
 /// No password is longer.
@@ -42,7 +43,7 @@ impl Password {
             Password::Given(secret) => ("source_pass", secret.expose().as_bytes().to_vec()),
             Password::Command(command) => (
                 "source_pass_command",
-                password_command::first_output_line(command.expose(), password_command::LIMIT)?,
+                password_command::first_output_line(command.expose(), PASSWORD_COMMAND_TIMEOUT)?,
             ),
             Password::File(file) => ("source_pass_file", first_line_of_file(file)?),
         };
@@ -67,7 +68,7 @@ impl Password {
 fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
     let read = || first_line(BufReader::new(File::open(file)?));
     read().map_err(|error| {
-        let shown = Untrusted::new(file.as_os_str().as_encoded_bytes());
+        let shown = Untrusted::path(file);
         Error::new(
             Side::Config,
             ErrorKind::Config,

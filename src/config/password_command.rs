@@ -10,14 +10,8 @@ use std::time::Duration;
 
 use crate::config::password::first_line;
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::timeouts::PASSWORD_OUTPUT_TIMEOUT;
 use crate::untrusted::Untrusted;
-
-/// Time for a key store to be asked; nobody is there to type.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
-
-/// How long output may be on its way when the command has ended: what it leaves running (an agent)
-/// may hold the pipes open for ever.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// As much of each output as is kept; the rest is read and dropped.
 const KEPT: usize = 16 << 10;
@@ -100,7 +94,7 @@ impl CollectedOutput {
     /// All of it, or what came until the grace is over.
     fn octets(&self) -> Vec<u8> {
         // Nothing is ever sent: the end of the sender is the end of the output.
-        let _ = self.end.recv_timeout(GRACE);
+        let _ = self.end.recv_timeout(PASSWORD_OUTPUT_TIMEOUT);
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.clone()
     }

@@ -125,7 +125,7 @@ fn read_if_regular(file: &Path) -> io::Result<Vec<u8>> {
 
 /// The path as a person can paste it behind a command.
 pub(super) fn as_typed_in_a_shell(file: &Path) -> String {
-    let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+    let shown = Untrusted::path(file).to_string();
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@%,".contains(character);
     if shown.chars().all(is_plain) {
         return shown;

@@ -15,8 +15,6 @@ use crate::error::Side;
 use crate::imap::Transcript;
 use crate::net::ConnectionOptions;
 use crate::net::Trust;
-use crate::process::alert_log::AlertLog;
-use crate::process::cancel::Canceller;
 use crate::timeouts::Timeouts;
 
 pub(crate) mod receive;

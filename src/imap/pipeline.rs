@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::imap::wire::{ResponseText, StatusCondition};
-use crate::imap::{CommandError, Session, connection, wire};
+use crate::imap::{CommandError, Session, wire};
 use crate::net::describe_io_error;
 use crate::untrusted::Untrusted;
 

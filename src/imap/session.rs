@@ -5,7 +5,6 @@
 //! at, lines that servers may send.
 
 use std::fmt;
-use std::time::Duration;
 
 use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
@@ -22,6 +21,7 @@ use crate::imap::{Connection, SharedConnection, Transcript};
 use crate::message::{Flags, InternalDate, Uid};
 use crate::net::ConnectionOptions;
 use crate::net::Trust;
+use crate::timeouts::LOGOUT_TIMEOUT;
 use crate::timeouts::Timeouts;
 use crate::untrusted::Untrusted;
 
@@ -31,9 +31,6 @@ use crate::imap::login::{self, LoginMethod};
 use crate::imap::wire;
 
 use crate::imap::wire::StatusCondition;
-
-/// A server that is there answers a farewell in less.
-const TO_PART: Duration = Duration::from_secs(2);
 
 /// A session in which somebody is logged in.
 pub struct Session {
@@ -239,8 +236,10 @@ impl Session {
     /// Takes leave; whatever happens then, the session is over. The answer is not waited for long:
     /// nothing depends on it.
     pub fn logout(mut self) {
-        self.connection.connection().shorten_timeouts(TO_PART);
-        self.timeouts.idle_start = self.timeouts.idle_start.min(TO_PART);
+        self.connection
+            .connection()
+            .shorten_timeouts(LOGOUT_TIMEOUT);
+        self.timeouts.idle_start = self.timeouts.idle_start.min(LOGOUT_TIMEOUT);
         if self.active_idle.is_some() {
             if let Err(failure) = self.pipeline(&["LOGOUT"]) {
                 debug!("{}: logging out: {failure}", self.place);

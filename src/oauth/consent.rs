@@ -32,9 +32,6 @@ use crate::oauth::consent::redirect_listener::{BrowserRequest, RedirectListener}
 use crate::oauth::consent::result_page::ResultPage;
 use crate::oauth::consent::user_environment::UserEnvironment;
 
-/// How long a person has for all that Google asks.
-pub const TO_CONSENT: Duration = Duration::from_mins(5);
-
 /// Where the token goes if nobody says.
 const TOKEN_FILE: &str = "token.json";
 
@@ -375,7 +372,7 @@ fn time_is_up() -> Error {
 }
 
 fn shown(file: &Path) -> String {
-    Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string()
+    Untrusted::path(file).to_string()
 }
 
 /// Speaks to the person, at once: there may be no line end.

@@ -22,20 +22,11 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use crate::error::Result;
 use crate::net::{Trust, crypto_provider, describe_io_error};
 use crate::oauth::OAuthError;
+use crate::retry::TOKEN_REQUEST_DELAYS;
 use crate::secret::Secret;
+use crate::timeouts::TOKEN_CONNECT_TIMEOUT;
+use crate::timeouts::TOKEN_REQUEST_TIMEOUT;
 use crate::untrusted::Untrusted;
-
-const TO_CONNECT: Duration = Duration::from_secs(20);
-
-/// For one request, all tries together.
-const TO_ANSWER: Duration = Duration::from_mins(1);
-
-/// Between the three tries; google-auth waits as long.
-const PAUSES: [Duration; 2] = if cfg!(test) {
-    [Duration::from_millis(1), Duration::from_millis(2)]
-} else {
-    [Duration::from_secs(1), Duration::from_secs(2)]
-};
 
 /// Token answers have a few kilobytes at most.
 const LARGEST_ANSWER: u64 = 64 * 1024;
@@ -150,7 +141,7 @@ impl Endpoint {
             .http_status_as_error(false)
             // The mail itself takes no proxy either.
             .proxy(None)
-            .timeout_connect(Some(TO_CONNECT))
+            .timeout_connect(Some(TOKEN_CONNECT_TIMEOUT))
             .max_idle_connections(0)
             .build();
         Ok(Endpoint {
@@ -164,8 +155,8 @@ impl Endpoint {
         who: &ClientRegistration,
         proof: AuthorizationGrant<'_>,
     ) -> Result<IssuedTokens, EndpointError> {
-        let deadline = Instant::now() + TO_ANSWER;
-        let mut pauses = PAUSES.iter();
+        let deadline = Instant::now() + TOKEN_REQUEST_TIMEOUT;
+        let mut pauses = TOKEN_REQUEST_DELAYS.iter();
         let mut lost = None;
         loop {
             let why = match self.try_request(who, proof, deadline) {

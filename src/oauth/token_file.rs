@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use oauth2::TokenUrl;
 use oauth2::url::{Host, Url};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use crate::config;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::{ClientRegistration, IssuedTokens, MAIL_SCOPE, TokenHealth};
 use crate::secret::Secret;
+use crate::timestamp;
 use crate::untrusted::Untrusted;
 
 /// Where Google renews tokens; for files that do not say.
@@ -230,7 +231,7 @@ impl TokenFile {
     }
 
     fn moment(&self, name: &str) -> Option<DateTime<Utc>> {
-        text(&self.fields, name).and_then(parse_expiry)
+        text(&self.fields, name).and_then(timestamp::parse)
     }
 
     fn secret(&self, name: &str) -> Option<Secret> {
@@ -270,26 +271,12 @@ fn later(moment: DateTime<Utc>, life: Duration) -> DateTime<Utc> {
     moment.checked_add_signed(life).unwrap_or(moment)
 }
 
-/// The moment that an `expiry` of any program means: with `Z`, an offset or nothing (UTC), with a
-/// fraction of a second or without.
-fn parse_expiry(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim();
-    let with_zone = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc());
-    let naive = || {
-        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-            .iter()
-            .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-            .map(|moment| moment.and_utc())
-    };
-    with_zone.ok().or_else(naive)
-}
-
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::new(Side::Token, ErrorKind::Config, shown(path), what)
 }
 
 fn shown(path: &Path) -> String {
-    Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string()
+    Untrusted::path(path).to_string()
 }
 
 /// A moment as a log line or an error shows it.
@@ -324,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_age_of_a_refresh_token_is_kept_until_another_takes_its_place() {
-        let at = |text: &str| parse_expiry(text).unwrap();
+        let at = |text: &str| timestamp::parse(text).unwrap();
         let (first, second) = (at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
         let mut file = parse(r#"{"refresh_token":"r"}"#).unwrap();
         assert_eq!(file.health(), TokenHealth::default());
@@ -355,10 +342,10 @@ mod tests {
             "2026-01-02 03:04:05",
             " 2026-01-02T03:04:05.000000000Z ",
         ] {
-            assert_eq!(parse_expiry(text), Some(expected.to_utc()), "{text}");
+            assert_eq!(timestamp::parse(text), Some(expected.to_utc()), "{text}");
         }
         for text in ["", "soon", "2026-01-02", "2026-13-02T03:04:05Z"] {
-            assert_eq!(parse_expiry(text), None, "{text}");
+            assert_eq!(timestamp::parse(text), None, "{text}");
         }
     }
 
@@ -433,7 +420,7 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
 
         let mut file = TokenFile::read(&link, "").unwrap();
-        let now = parse_expiry("2026-01-02T02:04:05.678901Z").unwrap();
+        let now = timestamp::parse("2026-01-02T02:04:05.678901Z").unwrap();
         file.apply_renewal(&granted("t2", None), now);
         file.save(&file.lock().unwrap()).unwrap();
         assert!(file.changed().is_none());

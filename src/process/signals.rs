@@ -8,7 +8,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -16,13 +16,8 @@ use signal_hook::{flag, low_level};
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::cancel::Canceller;
-
-/// What is on its way when the end is asked for may take so long yet.
-const GRACE: Duration = Duration::from_millis(2500);
-
-/// Then it ends, come what may: the journal is made for it. Service managers kill after ten
-/// seconds at the earliest.
-const LAST_MOMENT: Duration = Duration::from_millis(4500);
+use crate::timeouts::EXIT_IO_TIMEOUT;
+use crate::timeouts::FORCED_EXIT_TIMEOUT;
 
 /// What was asked for and not done yet.
 #[derive(Debug, Default)]
@@ -137,9 +132,9 @@ fn end(orders: &SignalRequests, tether: &Canceller) {
     if orders.exit.swap(true, Ordering::SeqCst) {
         process::exit(0);
     }
-    tether.cancel_at(Instant::now() + GRACE);
+    tether.cancel_at(Instant::now() + EXIT_IO_TIMEOUT);
     thread::spawn(|| {
-        thread::sleep(LAST_MOMENT);
+        thread::sleep(FORCED_EXIT_TIMEOUT);
         process::exit(0);
     });
 }

@@ -23,14 +23,13 @@ use crate::state::lock::Lock;
 use crate::state::storage::FolderStorage;
 use crate::state::{State, upload_quota};
 use crate::sync::{DryRunResult, NullTarget, Pass, PassReport, Target};
+use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
 
 mod instrumented;
 mod options;
 mod source_login;
 mod startup;
-
-pub use instrumented::STEP;
 
 use crate::run::account_sync::instrumented::{MonitoredSource, MonitoredTarget, PassMonitor};
 use crate::run::account_sync::options::{gmail_settings, settings_of};
@@ -140,7 +139,7 @@ impl<'a> AccountSync<'a> {
     /// # Errors
     /// The source is unavailable or refuses the log-in, now or a moment ago.
     pub fn check_source(&mut self) -> Result<(Mailbox, DateTime<Utc>)> {
-        self.context.watchdog.extend_deadline(instrumented::STEP);
+        self.context.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
         let started = self.now();
         let Some(mut source) = self.source.take() else {
             return Ok((self.log_in_to_source()?, started));

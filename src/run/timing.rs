@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::retry::RECONNECT_DELAYS;
 use crate::timeouts::Timeouts;
 
 /// How long things may take.
@@ -32,8 +33,8 @@ impl Default for Timing {
             clock: Clock::default(),
             timeouts: Timeouts::default(),
             max_wait: Duration::from_mins(9),
-            first_retry_delay: Duration::from_secs(1),
-            max_retry_delay: Duration::from_mins(5),
+            first_retry_delay: RECONNECT_DELAYS.0,
+            max_retry_delay: RECONNECT_DELAYS.1,
             gmail_keep_open: Duration::from_mins(5),
             stable_session: Duration::from_secs(30),
         }

@@ -13,6 +13,7 @@ use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::process::signals::SignalRequests;
 use crate::process::suspend::ClockReading;
 use crate::process::systemd;
+use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::account_sync::{AccountSync, PassSummary, RunContext, worse_of};
 use crate::run::failure_log_throttle::format_duration;
 use crate::source::{WaitOptions, WaitOutcome};
@@ -27,9 +28,6 @@ mod wait_deadline;
 use crate::run::watch::false_notifications::FalseNotifications;
 use crate::run::watch::side_health::SideHealth;
 use crate::run::watch::wait_deadline::WaitDeadline;
-
-/// Log-ins that a server refuses in a row before a person must act; they are minutes apart.
-const REFUSALS_BORNE: u32 = 3;
 
 /// What may be done again from a moment on is done a little later: it must not be too early.
 const MOMENT: TimeDelta = TimeDelta::seconds(1);
@@ -284,7 +282,7 @@ impl Watcher<'_> {
         };
         let refused = self.carrier.state().gmail.rejected_token.as_ref();
         refused
-            .filter(|refused| refused.tries < REFUSALS_BORNE)
+            .filter(|refused| refused.tries < MAX_REJECTED_LOGINS)
             .map(|refused| {
                 self.around
                     .timing

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +13,7 @@ use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, KnownMessage, ParkedMessage, RefusedMessage,
     SourceState, State,
 };
+use crate::timestamp;
 
 /// The version that this program writes; the original writes none, which counts as 1.
 const VERSION: u64 = 2;
@@ -140,7 +141,7 @@ impl<'de> Deserialize<'de> for LenientTime {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<LenientTime, E> {
-                Ok(LenientTime(parse_time(text)))
+                Ok(LenientTime(timestamp::parse(text)))
             }
 
             fn visit_unit<E>(self) -> Result<LenientTime, E> {
@@ -213,7 +214,7 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Sn
     let original_mark = found.last_source_uid.as_ref().and_then(Value::as_u64);
     let state = State {
         account: found.account,
-        last_sync: found.last_sync.as_deref().and_then(parse_time),
+        last_sync: found.last_sync.as_deref().and_then(timestamp::parse),
         // Our cursor holds only as long as the original's mark agrees with it.
         cursor: found.cursor.filter(|_| found.version.is_some()),
         last_source_uid: original_mark
@@ -255,19 +256,6 @@ fn known(
         }
     }
     known
-}
-
-/// Reads a time as the original and we wrote it; one without a zone is in UTC.
-fn parse_time(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim();
-    let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
-    let naive = || {
-        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-            .iter()
-            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-            .map(|time| time.and_utc())
-    };
-    zoned.ok().or_else(naive)
 }
 
 /// The form that every Python reads (`fromisoformat` before 3.11 does not know `Z`).

@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::error::{Consequence, RestReason};
-use crate::state::{GmailState, RejectedToken, login_step};
-
-/// The longest rest; a `retry_after` further off was written by a clock that was wrong.
-const LONGEST_REST: TimeDelta = TimeDelta::hours(4);
+use crate::retry::{CONNECTIONS_REST, QUOTA_REST, REJECTED_CREDENTIALS};
+use crate::state::{GmailState, RejectedToken};
 
 /// Until when the account rests, if it does.
 #[must_use]
 pub fn rests_until(gmail: &GmailState, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    // A time that lies further in the future was written while the clock was wrong.
+    let max = TimeDelta::minutes(QUOTA_REST.max_minutes.into());
     gmail
         .retry_after
-        .filter(|until| *until > now && *until <= now + LONGEST_REST)
+        .filter(|until| *until > now && *until <= now + max)
 }
 
 /// Says whether so many octets more stay within the daily limit. A message larger than the whole
@@ -60,14 +60,11 @@ pub fn after(gmail: &GmailState, consequence: &Consequence, now: DateTime<Utc>) 
     let mut gmail = gmail.clone();
     match consequence {
         Consequence::Rest(rest) => {
-            let (shortest, longest) = match rest {
-                RestReason::Quota | RestReason::Refusals => (15, 240),
-                RestReason::Connections => (1, 15),
+            let schedule = match rest {
+                RestReason::Quota | RestReason::Refusals => QUOTA_REST,
+                RestReason::Connections => CONNECTIONS_REST,
             };
-            gmail.rest_minutes = gmail
-                .rest_minutes
-                .saturating_mul(2)
-                .clamp(shortest, longest);
+            gmail.rest_minutes = schedule.next_minutes(gmail.rest_minutes);
             gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
         }
         Consequence::TokenRejected { refresh_token }
@@ -83,7 +80,7 @@ pub fn after(gmail: &GmailState, consequence: &Consequence, now: DateTime<Utc>) 
                 refresh_token: refresh_token.clone(),
                 since: before.map_or(now, |before| before.since),
                 tries,
-                retry_after: now + login_step(tries),
+                retry_after: now + REJECTED_CREDENTIALS.delay_after(tries),
             });
         }
     }

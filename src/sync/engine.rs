@@ -9,8 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{ErrorKind, Result};
 use crate::message::{Digest, Listed, Mailbox, MessageId, Uid, UidSet};
+use crate::retry::PARKED_MESSAGE;
 use crate::state::journal::StateStore;
-use crate::state::{Cursor, DatePass, Event, ParkedMessage, retry_step};
+use crate::state::{Cursor, DatePass, Event, ParkedMessage};
 use crate::sync::plan::{DatePassStart, Due, SelectedBy};
 use crate::sync::{Pass, PassOptions, PassReport, Progress, Source, SourceSearch, Target, plan};
 
@@ -325,7 +326,7 @@ impl<'a> Engine<'a> {
             uid,
             parked: ParkedMessage {
                 tries,
-                retry_after: now + retry_step(tries),
+                retry_after: now + PARKED_MESSAGE.delay_after(tries),
                 why: why.to_owned(),
                 ..parked
             },

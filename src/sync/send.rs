@@ -2,7 +2,8 @@
 
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{BodyDigest, Digest, Flags, Listed, Message, MessageId, Uid, UidSet};
-use crate::state::{Event, Knowledge, ParkedMessage, SentMark, retry_step, upload_quota};
+use crate::retry::PARKED_MESSAGE;
+use crate::state::{Event, Knowledge, ParkedMessage, SentMark, upload_quota};
 use crate::sync::TargetStatus;
 use crate::sync::copy::{PlannedMessage, too_large};
 use crate::sync::engine::{Engine, InFlight};
@@ -140,7 +141,7 @@ impl Engine<'_> {
             digest: Some(ready.digest),
             since: before.map_or(now, |before| before.since),
             tries,
-            retry_after: now + retry_step(tries),
+            retry_after: now + PARKED_MESSAGE.delay_after(tries),
             why: "it was sent, and the answer did not come".to_owned(),
             sent: Some(SentMark {
                 at: now,

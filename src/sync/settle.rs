@@ -1,10 +1,11 @@
 //! What becomes of messages: the meaning of each outcome, and the checkpoints.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{MessageId, Uid};
-use crate::state::{Event, ParkedMessage, RefusedMessage, retry_step, upload_quota};
+use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS, PARKED_MESSAGE};
+use crate::state::{Event, ParkedMessage, RefusedMessage, upload_quota};
 use crate::sync::Outcome;
 use crate::sync::engine::{Engine, InFlight};
 
@@ -13,10 +14,6 @@ const CHECKPOINT: usize = 10;
 
 /// So many messages parked one after the other, none taken between: it is Gmail, not they.
 const PARKED_IN_A_ROW: u32 = 3;
-
-/// A parked message is refused for good when it was tried so often, for so long.
-const LAST_TRY: u32 = 8;
-const LAST_DAY: TimeDelta = TimeDelta::days(7);
 
 impl Engine<'_> {
     /// Waits for what is on its way, and records what became of it.
@@ -136,7 +133,7 @@ impl Engine<'_> {
 
     /// Parks a message that has just been tried.
     pub fn park(&mut self, uid: Uid, parked: ParkedMessage, now: DateTime<Utc>) -> Result<()> {
-        let step = retry_step(parked.tries);
+        let step = PARKED_MESSAGE.delay_after(parked.tries);
         let id = parked
             .id
             .as_ref()
@@ -181,7 +178,7 @@ impl Engine<'_> {
             .gmail
             .last_accepted
             .is_some_and(|taken| taken > parked.since);
-        parked.tries >= LAST_TRY && now - parked.since >= LAST_DAY && taken_since
+        parked.tries >= MAX_ATTEMPTS && now - parked.since >= GIVE_UP_AFTER && taken_since
     }
 
     /// Makes what has settled durable, the cursor with it.

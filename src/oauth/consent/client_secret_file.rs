@@ -39,7 +39,7 @@ impl ClientSecretFile {
 }
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes());
+    let shown = Untrusted::path(path);
     Error::new(Side::Token, ErrorKind::Config, shown, what)
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{self, Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -18,11 +17,9 @@ use crate::oauth::{
     AuthorizationGrant, Endpoint, EndpointError, IssuedTokens, OAuthError, TokenHealth, token,
 };
 use crate::process::signals;
+use crate::retry::CONSENT_LOGIN_DELAYS;
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
-
-/// Between the tries to log in to Gmail: a consent is too dear to be lost to a broken connection.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// What is needed to make a token of a consent.
 pub(super) struct CodeExchange<'a> {
@@ -204,7 +201,7 @@ impl CodeExchange<'_> {
 
 /// Proves that the token opens the account that it is meant for.
 fn log_in(target: &TargetConfig, access: &Secret) -> Result<()> {
-    let mut pauses = PAUSES.iter();
+    let mut pauses = CONSENT_LOGIN_DELAYS.iter();
     loop {
         match (
             gmail_imap::verify_access_token(target, access),

@@ -14,18 +14,14 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::consent::redirect;
 use crate::oauth::consent::redirect::{AuthorizationResponse, RedirectQuery};
 use crate::oauth::consent::result_page::ResultPage;
+use crate::timeouts::BROWSER_REQUEST_TIMEOUT;
+use crate::timeouts::BROWSER_RESPONSE_TIMEOUT;
 
 /// A request's head is a kilobyte or two; more is refused.
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Headers of a request, as many as browsers may send.
 const MOST_HEADERS: usize = 100;
-
-/// How long one connection may take for its request. Browsers open some that they never use.
-const TO_ASK: Duration = Duration::from_secs(30);
-
-/// How long a browser may take to read its page.
-const TO_READ: Duration = Duration::from_secs(5);
 
 /// Connections at a time: a browser has six.
 const MOST_CONNECTIONS: usize = 32;
@@ -130,7 +126,7 @@ fn receive(
     state: &CsrfToken,
     answered: &AtomicBool,
 ) -> Option<BrowserRequest> {
-    let page = match read_target(&mut stream, Instant::now() + TO_ASK) {
+    let page = match read_target(&mut stream, Instant::now() + BROWSER_REQUEST_TIMEOUT) {
         Ok(Some(target)) => match redirect::of_request(&target, state) {
             RedirectQuery::NotARedirect => ResultPage::NotFound,
             RedirectQuery::WrongState => {
@@ -184,10 +180,10 @@ fn read_target(stream: &mut TcpStream, deadline: Instant) -> io::Result<Option<S
 /// Sends the page. What else the browser sends is read away for a moment: closing on octets that
 /// nobody read resets the connection, and the browser would show its own error.
 fn show(stream: &mut TcpStream, page: &ResultPage) -> io::Result<()> {
-    stream.set_write_timeout(Some(TO_READ))?;
+    stream.set_write_timeout(Some(BROWSER_RESPONSE_TIMEOUT))?;
     stream.write_all(&page.response())?;
     stream.shutdown(Shutdown::Write)?;
-    let deadline = Instant::now() + TO_READ;
+    let deadline = Instant::now() + BROWSER_RESPONSE_TIMEOUT;
     let mut piece = [0; 2048];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -2,7 +2,6 @@
 //! watchdog's deadline.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 
@@ -14,9 +13,7 @@ use crate::process::watchdog::Watchdog;
 use crate::sync::{
     Fetched, LookupQuery, LookupResult, Outcome, Source, SourceSearch, Target, TargetStatus,
 };
-
-/// The longest that one step of a pass may take: 35 MB over a line of 40 kbit/s.
-pub const STEP: Duration = Duration::from_hours(2);
+use crate::timeouts::PASS_STEP_TIMEOUT;
 
 /// What is known of a pass besides its report.
 pub(super) struct PassMonitor<'a> {
@@ -58,7 +55,7 @@ impl PassMonitor<'_> {
 
     /// Runs a step that also belongs to an orderly exit.
     fn final_step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.vigil.extend_deadline(STEP);
+        self.vigil.extend_deadline(PASS_STEP_TIMEOUT);
         step()
     }
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-
 use crate::config::Config;
 use crate::delivery::gmail_imap;
 use crate::error::Side;
 use crate::net::ConnectionOptions;
 use crate::oauth::RememberedRejection;
+use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::RunContext;
 use crate::state::{GmailState, State};
 use crate::sync;
@@ -46,7 +45,9 @@ pub(super) fn gmail_settings(
         // A time further off than the longest step was written by a clock that was wrong.
         rejected_token: rejected_token
             .as_ref()
-            .filter(|refused| refused.retry_after <= calendar.now() + TimeDelta::hours(1))
+            .filter(|refused| {
+                refused.retry_after <= calendar.now() + REJECTED_CREDENTIALS.max_delay()
+            })
             .map(|refused| RememberedRejection {
                 refresh_token: refused.refresh_token.clone(),
                 retry_after: refused.retry_after,

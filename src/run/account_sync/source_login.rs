@@ -1,14 +1,15 @@
 //! Logging in to the source, and what its refusals teach.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result, Side};
 
 use crate::message::Mailbox;
+use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::options::connection_options;
 use crate::run::account_sync::{AccountSync, worse_of};
 use crate::source::ImapSource;
-use crate::state::{Event, SourceState, login_step};
+use crate::state::{Event, SourceState};
 
 impl AccountSync<'_> {
     /// Logs in to the source, unless it refused us a moment ago: a server that bans who comes too
@@ -60,7 +61,7 @@ impl AccountSync<'_> {
         }
         let rejected_logins = self.state().source.rejected_logins.saturating_add(1);
         let remembered = self.record_source_state(SourceState {
-            retry_after: Some(now + login_step(rejected_logins)),
+            retry_after: Some(now + REJECTED_CREDENTIALS.delay_after(rejected_logins)),
             rejected_logins,
             credentials: Some(self.config.credentials_stamp()),
         });
@@ -80,7 +81,7 @@ impl AccountSync<'_> {
 
 fn must_wait(source: &SourceState, stamp: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let is_unchanged = source.credentials.as_deref() == Some(stamp);
-    source
-        .retry_after
-        .filter(|until| is_unchanged && *until > now && *until <= now + TimeDelta::hours(1))
+    source.retry_after.filter(|until| {
+        is_unchanged && *until > now && *until <= now + REJECTED_CREDENTIALS.max_delay()
+    })
 }

@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::timing::Clock;
-use crate::run::watch::{REFUSALS_BORNE, Watcher};
+use crate::run::watch::Watcher;
 
 /// While log-ins are refused the files are looked at so often: corrected, they count at once.
 const CORRECTED: TimeDelta = TimeDelta::seconds(20);
@@ -40,7 +41,7 @@ impl Watcher<'_> {
         let memory = &self.carrier.state().source;
         let Some(again) = memory
             .retry_after
-            .filter(|_| memory.rejected_logins < REFUSALS_BORNE)
+            .filter(|_| memory.rejected_logins < MAX_REJECTED_LOGINS)
         else {
             return Err(error);
         };
