@@ -170,7 +170,7 @@ impl<'a> AccountSync<'a> {
             source: &mut MonitoredSource::new(source, &oversight),
             target: &mut MonitoredTarget::new(gmail, &oversight),
             store: &mut self.store,
-            settings: &settings_of(&self.config),
+            options: &settings_of(&self.config),
             progress: &mut CopyProgressBar::new(self.context.terminal),
             now: &|| calendar.now(),
         }
@@ -214,7 +214,7 @@ impl<'a> AccountSync<'a> {
             source: &mut MonitoredSource::new(source, &oversight),
             target: &mut MonitoredTarget::new(target, &oversight),
             store: &mut self.store,
-            settings: &settings_of(&self.config),
+            options: &settings_of(&self.config),
             progress: &mut (),
             now: &|| calendar.now(),
         }

@@ -62,7 +62,7 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
         source: &mut Source1(world.clone()),
         target: &mut Gmail1(world.clone()),
         store: &mut store,
-        settings: &settings,
+        options: &settings,
         progress: &mut (),
         now: &clock,
     };

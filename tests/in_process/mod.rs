@@ -136,7 +136,7 @@ impl Watched<'_> {
             source: &mut self.source,
             target: &mut self.gmail,
             store: &mut self.store,
-            settings: &settings,
+            options: &settings,
             progress: &mut (),
             now: &Utc::now,
         };
