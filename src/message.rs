@@ -143,6 +143,14 @@ pub struct Digest {
     pub body: Option<BodyDigest>,
 }
 
+impl Digest {
+    /// The digest of a message of which only the header is known.
+    #[must_use]
+    pub fn of_header(header: HeaderDigest) -> Digest {
+        Digest { header, body: None }
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}:", self.header.0)?;

@@ -22,12 +22,13 @@ mod ledger;
 mod lookup;
 mod pass;
 mod plan;
+mod report;
 mod retry_parked;
 mod traits;
 
 pub use dry_run::{DryRunResult, NullTarget};
-pub use ledger::PassReport;
 pub use pass::{Pass, PassOptions};
+pub use report::PassReport;
 pub use traits::{
     AppendUid, Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source,
     SourceSearch, Target, TargetStatus, UncertainAppend,

@@ -12,21 +12,21 @@ use crate::sync::plan::Plan;
 /// The selection is the same for both.
 pub(super) trait Action {
     /// Starts a round, before anything is selected.
-    fn start_round(&mut self, plan: &Plan, parts: &mut Parts<'_>) -> Result<()>;
+    fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()>;
 
     /// Handles one page of the listing.
     fn handle_page(
         &mut self,
         page: Vec<Listed>,
         selected_by: SelectedBy,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts,
     ) -> Result<()>;
 
     /// Handles the parked messages that are due, and waits until nothing is in flight.
-    fn finish_round(&mut self, parts: &mut Parts<'_>) -> Result<()>;
+    fn finish_round(&mut self, parts: &mut Parts) -> Result<()>;
 
     /// Handles the orphans that a date pass did not find; returns whether it can end.
-    fn finish_date_pass(&mut self, parts: &mut Parts<'_>) -> Result<bool>;
+    fn finish_date_pass(&mut self, parts: &mut Parts) -> Result<bool>;
 }
 
 /// What the steps of a pass work on.

@@ -20,7 +20,7 @@ pub(super) struct Copy {
 }
 
 impl Action for Copy {
-    fn start_round(&mut self, plan: &Plan, parts: &mut Parts<'_>) -> Result<()> {
+    fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
         if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(
@@ -36,31 +36,31 @@ impl Action for Copy {
         &mut self,
         page: Vec<Listed>,
         selected_by: SelectedBy,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts,
     ) -> Result<()> {
         let mut queue: VecDeque<Listed> = page.into();
         while !queue.is_empty() {
             let Parts { target, ledger, .. } = parts;
-            let mut finish = |ledger: &mut Ledger<'_>| self.delivery.finish(*target, ledger);
+            let mut finish = |ledger: &mut Ledger| self.delivery.finish(*target, ledger);
             let group = group::take_group(&mut queue, selected_by, ledger, &mut finish)?;
             self.copy_group(group, parts)?;
         }
         Ok(())
     }
 
-    fn finish_round(&mut self, parts: &mut Parts<'_>) -> Result<()> {
+    fn finish_round(&mut self, parts: &mut Parts) -> Result<()> {
         self.retry_parked(parts)?;
         self.delivery.finish(parts.target, &mut parts.ledger)
     }
 
-    fn finish_date_pass(&mut self, parts: &mut Parts<'_>) -> Result<bool> {
+    fn finish_date_pass(&mut self, parts: &mut Parts) -> Result<bool> {
         retry_parked::give_up_orphans(parts.target, &mut parts.ledger)?;
         Ok(parts.ledger.orphans().is_empty())
     }
 }
 
 impl Copy {
-    fn copy_group(&mut self, group: Vec<PlannedMessage>, parts: &mut Parts<'_>) -> Result<()> {
+    fn copy_group(&mut self, group: Vec<PlannedMessage>, parts: &mut Parts) -> Result<()> {
         if group.is_empty() {
             return Ok(());
         }
@@ -73,12 +73,11 @@ impl Copy {
             target,
             ledger,
         } = parts;
-        // After the lookup, so that a target can ask for both in one round trip; before the fetch,
-        // because it tells what is too large.
-        let status = target.status()?;
-        let fitting = self.delivery.refuse_too_large(absent, status, ledger)?;
-        let group = fetch.read(fitting, ledger)?;
-        for missing in group.missing {
+        // After the lookup, because a target can ask for its limits in the same round trip; before
+        // the fetch, because what is too large is not fetched.
+        let fitting = self.delivery.refuse_too_large(absent, *target, ledger)?;
+        let (read, missing) = fetch.read(fitting, ledger)?;
+        for missing in missing {
             let uid = missing.listed.uid;
             if missing.exists {
                 ledger.park_unreadable(missing.listed, "it is listed and not given")?;
@@ -86,11 +85,11 @@ impl Copy {
                 retry_parked::give_up(uid, &parked, *target, ledger)?;
             }
         }
-        self.delivery.deliver(group.read, status, *target, ledger)
+        self.delivery.deliver(read, *target, ledger)
     }
 
     /// Retries the parked messages that are due.
-    fn retry_parked(&mut self, parts: &mut Parts<'_>) -> Result<()> {
+    fn retry_parked(&mut self, parts: &mut Parts) -> Result<()> {
         let Parts { target, ledger, .. } = parts;
         self.delivery.finish(*target, ledger)?;
         let mut due = plan::due_parked(ledger.state(), ledger.now());
@@ -102,7 +101,7 @@ impl Copy {
         Ok(())
     }
 
-    fn retry_page(&mut self, page: &[Uid], parts: &mut Parts<'_>) -> Result<()> {
+    fn retry_page(&mut self, page: &[Uid], parts: &mut Parts) -> Result<()> {
         let Parts {
             fetch,
             target,
@@ -121,7 +120,7 @@ impl Copy {
 /// Looks a group up at Gmail, settles what needs no delivery, and returns the others.
 fn settle_those_at_gmail(
     group: Vec<PlannedMessage>,
-    parts: &mut Parts<'_>,
+    parts: &mut Parts,
 ) -> Result<Vec<PlannedMessage>> {
     let results = lookup::look_up_group(&group, parts.target)?;
     let mut absent = Vec::new();

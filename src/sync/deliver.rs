@@ -11,7 +11,7 @@ use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
-use crate::sync::{Outcome, Target, TargetStatus};
+use crate::sync::{Outcome, PassOptions, Target, TargetStatus};
 
 /// After this many messages parked in a row, with none appended between, the cause is Gmail and not
 /// the messages.
@@ -21,6 +21,8 @@ const MAX_PARKED_IN_A_ROW: u32 = 3;
 pub(super) struct Delivery {
     copy_flags: bool,
     daily_upload_limit: Option<u64>,
+    /// What the target announced.
+    status: TargetStatus,
     parked_in_a_row: u32,
 }
 
@@ -41,32 +43,30 @@ impl PreparedMessage {
 }
 
 impl Delivery {
-    pub fn new(copy_flags: bool, daily_upload_limit: Option<u64>) -> Delivery {
+    pub fn new(options: &PassOptions) -> Delivery {
         Delivery {
-            copy_flags,
-            daily_upload_limit,
+            copy_flags: options.copy_flags,
+            daily_upload_limit: options.daily_upload_limit,
+            status: TargetStatus::default(),
             parked_in_a_row: 0,
         }
     }
 
     /// Refuses the messages that are larger than the target accepts, and returns the others.
     pub fn refuse_too_large(
-        &self,
+        &mut self,
         group: Vec<PlannedMessage>,
-        status: TargetStatus,
-        ledger: &mut Ledger<'_>,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
     ) -> Result<Vec<PlannedMessage>> {
-        let (fitting, too_large): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .partition(|planned| exceeded_limit(status, planned.listed.size).is_none());
-        for PlannedMessage { listed, .. } in too_large {
-            refuse_if_too_large(
-                listed.uid,
-                listed.identity.id.as_ref(),
-                listed.size,
-                status,
-                ledger,
-            )?;
+        self.status = target.status()?;
+        let mut fitting = Vec::new();
+        for planned in group {
+            let listed = &planned.listed;
+            let id = listed.identity.id.as_ref();
+            if !self.refuse_if_too_large(listed.uid, id, listed.size, ledger)? {
+                fitting.push(planned);
+            }
         }
         Ok(fitting)
     }
@@ -76,26 +76,25 @@ impl Delivery {
     pub fn deliver(
         &mut self,
         read: Vec<ReadMessage>,
-        status: TargetStatus,
         target: &mut dyn Target,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         let mut batch: Vec<PreparedMessage> = Vec::new();
         for ReadMessage { planned, octets } in read {
             let prepared = self.prepare(&planned, octets);
             let (id, header) = (&prepared.message.id, prepared.digest.header);
             if batch.iter().any(|other| other.is_twin_of(&prepared))
-                || ledger.in_flight().has_twin_of(id, header)
+                || ledger.in_flight.has_twin_of(id, header)
             {
-                // A message without Message-ID: its twin is known only by the octets.
-                self.submit(std::mem::take(&mut batch), status, target, ledger)?;
+                // The twin of a message without Message-ID is known only by the octets.
+                self.submit(std::mem::take(&mut batch), target, ledger)?;
                 self.finish(target, ledger)?;
             }
-            if must_be_sent(&prepared, &planned, status, ledger)? {
+            if self.must_be_sent(&prepared, &planned, ledger)? {
                 batch.push(prepared);
             }
         }
-        self.submit(batch, status, target, ledger)
+        self.submit(batch, target, ledger)
     }
 
     fn prepare(&self, planned: &PlannedMessage, octets: Vec<u8>) -> PreparedMessage {
@@ -121,13 +120,80 @@ impl Delivery {
         }
     }
 
+    /// Decides, now that the octets are known, whether a message must still be sent; if not, it is
+    /// settled or parked here.
+    fn must_be_sent(
+        &self,
+        prepared: &PreparedMessage,
+        planned: &PlannedMessage,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        let Message { uid, id, .. } = &prepared.message;
+        // The size in the listing may be wrong.
+        if self.refuse_if_too_large(*uid, Some(id), prepared.octets(), ledger)? {
+            return Ok(false);
+        }
+        if let Knowledge::Digests(digests) = ledger.state().known_digests(id) {
+            if digests.contains(&prepared.digest) {
+                ledger.settle_known(UidSet::from_iter([*uid]))?;
+                return Ok(false);
+            }
+            if planned.decision == IdentityDecision::CompareBody {
+                log::info!("{id} (uid {uid}) is another message under an id in use");
+            }
+        }
+        let is_parked =
+            ledger.park_if_twin_is_uncertain(&planned.listed, id.clone(), prepared.digest)?;
+        Ok(!is_parked)
+    }
+
+    /// The intent to append a message. Its parked entry is that of an uncertain append: this is what
+    /// the message is if nothing more is recorded.
+    fn intent(&self, prepared: &PreparedMessage, ledger: &Ledger) -> InFlightMessage {
+        let PreparedMessage { message, digest } = prepared;
+        let now = ledger.now();
+        let parked = ledger.parked_or_new(message.uid).another_try();
+        let parked = parked.retry_later("it was sent, and the answer did not come".to_owned(), now);
+        InFlightMessage {
+            id: message.id.clone(),
+            digest: *digest,
+            octets: prepared.octets(),
+            intent: ParkedMessage {
+                id: Some(message.id.clone()),
+                date: message.internal_date,
+                digest: Some(*digest),
+                sent: Some(SentMark {
+                    at: now,
+                    mark: self.status.mark,
+                }),
+                ..parked
+            },
+            before: ledger.state().parked.get(&message.uid).cloned(),
+        }
+    }
+
+    fn refuse_if_too_large(
+        &self,
+        uid: Uid,
+        id: Option<&MessageId>,
+        octets: u64,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        let Some(limit) = self.status.append_limit.filter(|limit| octets > *limit) else {
+            return Ok(false);
+        };
+        ledger.progress.settled(0);
+        let why = format!("it has {octets} octets, and Gmail takes {limit}");
+        ledger.refuse(uid, id.cloned(), why)?;
+        Ok(true)
+    }
+
     /// Records the intents, then submits the messages, as far as the daily limit allows.
     fn submit(
         &mut self,
         batch: Vec<PreparedMessage>,
-        status: TargetStatus,
         target: &mut dyn Target,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         let mut intents = Vec::new();
         let mut messages = Vec::new();
@@ -140,7 +206,7 @@ impl Delivery {
                 break;
             }
             sent = sent.saturating_add(octets);
-            intents.push((prepared.message.uid, intent(&prepared, status, ledger)));
+            intents.push((prepared.message.uid, self.intent(&prepared, ledger)));
             messages.push(prepared.message);
         }
         ledger.record_intents(intents)?;
@@ -156,7 +222,7 @@ impl Delivery {
         &mut self,
         messages: Vec<Message>,
         target: &mut dyn Target,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         let mut failure = None;
         for message in messages {
@@ -171,13 +237,15 @@ impl Delivery {
                     Err(error) => failure = Some(error),
                 }
             }
-            ledger.withdraw_intent(uid)?;
+            if let Some(message) = ledger.in_flight.remove(uid) {
+                ledger.return_unsent(uid, message.before, message.octets)?;
+            }
         }
         failure.map_or(Ok(()), Err)
     }
 
     /// Waits until nothing is in flight, and records the outcomes.
-    pub fn finish(&mut self, target: &mut dyn Target, ledger: &mut Ledger<'_>) -> Result<()> {
+    pub fn finish(&mut self, target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
         let finished = target.finish();
         let recorded = self.record_outcomes(target, ledger);
         match (finished, recorded) {
@@ -187,9 +255,9 @@ impl Delivery {
     }
 
     /// Records the outcomes that have arrived.
-    fn record_outcomes(&mut self, target: &mut dyn Target, ledger: &mut Ledger<'_>) -> Result<()> {
+    fn record_outcomes(&mut self, target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
         while let Some((uid, outcome)) = target.settled() {
-            let Some(message) = ledger.take_in_flight(uid) else {
+            let Some(message) = ledger.in_flight.remove(uid) else {
                 return Err(Error::new(
                     Side::Host,
                     ErrorKind::Internal,
@@ -197,7 +265,7 @@ impl Delivery {
                     "settled twice",
                 ));
             };
-            ledger.show_settled(message.octets);
+            ledger.progress.settled(message.octets);
             self.record_outcome(uid, message, outcome, ledger)?;
             ledger.count_outcome()?;
         }
@@ -213,7 +281,7 @@ impl Delivery {
         uid: Uid,
         message: InFlightMessage,
         outcome: Outcome,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut Ledger,
     ) -> Result<()> {
         match outcome {
             Outcome::Appended(place) => {
@@ -245,7 +313,8 @@ impl Delivery {
                 self.count_parked(&message.intent);
                 ledger.park(uid, message.intent, why)
             }
-            Outcome::Returned => ledger.return_to_before(uid, message.before),
+            // Part of its octets may have been sent.
+            Outcome::Returned => ledger.return_unsent(uid, message.before, 0),
         }
     }
 
@@ -257,82 +326,6 @@ impl Delivery {
     }
 }
 
-/// Decides, now that the octets are known, whether a message must still be sent; if not, its end is
-/// recorded.
-fn must_be_sent(
-    prepared: &PreparedMessage,
-    planned: &PlannedMessage,
-    status: TargetStatus,
-    ledger: &mut Ledger<'_>,
-) -> Result<bool> {
-    let Message { uid, id, .. } = &prepared.message;
-    // The size in the listing may be wrong.
-    if refuse_if_too_large(*uid, Some(id), prepared.octets(), status, ledger)? {
-        return Ok(false);
-    }
-    if let Knowledge::Digests(digests) = ledger.state().known_digests(id) {
-        if digests.contains(&prepared.digest) {
-            ledger.settle_known(UidSet::from_iter([*uid]))?;
-            return Ok(false);
-        }
-        if planned.decision == IdentityDecision::CompareBody {
-            log::info!("{id} (uid {uid}) is another message under an id in use");
-        }
-    }
-    let is_parked =
-        ledger.park_if_twin_is_uncertain(&planned.listed, id.clone(), prepared.digest)?;
-    Ok(!is_parked)
-}
-
-/// The intent to append a message: its parked entry is that of an uncertain append, because this is
-/// what the message is if nothing more is recorded.
-fn intent(
-    prepared: &PreparedMessage,
-    status: TargetStatus,
-    ledger: &Ledger<'_>,
-) -> InFlightMessage {
-    let PreparedMessage { message, digest } = prepared;
-    let now = ledger.now();
-    let parked = ledger.parked_or_new(message.uid).another_try();
-    let parked = parked.retry_later("it was sent, and the answer did not come".to_owned(), now);
-    InFlightMessage {
-        id: message.id.clone(),
-        digest: *digest,
-        octets: prepared.octets(),
-        intent: ParkedMessage {
-            id: Some(message.id.clone()),
-            date: message.internal_date,
-            digest: Some(*digest),
-            sent: Some(SentMark {
-                at: now,
-                mark: status.mark,
-            }),
-            ..parked
-        },
-        before: ledger.state().parked.get(&message.uid).cloned(),
-    }
-}
-
-fn refuse_if_too_large(
-    uid: Uid,
-    id: Option<&MessageId>,
-    octets: u64,
-    status: TargetStatus,
-    ledger: &mut Ledger<'_>,
-) -> Result<bool> {
-    let Some(limit) = exceeded_limit(status, octets) else {
-        return Ok(false);
-    };
-    ledger.show_settled(0);
-    let why = format!("it has {octets} octets, and Gmail takes {limit}");
-    ledger.refuse(uid, id.cloned(), why)?;
-    Ok(true)
-}
-
-fn exceeded_limit(status: TargetStatus, octets: u64) -> Option<u64> {
-    status.append_limit.filter(|limit| octets > *limit)
-}
-
 /// Says whether to give a message up: it failed often and for days, while Gmail accepted others.
 fn is_hopeless(parked: &ParkedMessage, state: &State, now: DateTime<Utc>) -> bool {
     let last_accepted = state.gmail.last_accepted;
@@ -341,7 +334,7 @@ fn is_hopeless(parked: &ParkedMessage, state: &State, now: DateTime<Utc>) -> boo
         && last_accepted.is_some_and(|accepted| accepted > parked.since)
 }
 
-fn sent_in_a_day(ledger: &Ledger<'_>) -> u64 {
+fn sent_in_a_day(ledger: &Ledger) -> u64 {
     upload_quota::sent_in_a_day(&ledger.state().gmail.uploaded, ledger.now())
 }
 

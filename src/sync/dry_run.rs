@@ -53,7 +53,7 @@ impl<'a> DryRun<'a> {
     }
 
     /// Reports the parked messages, due or not.
-    pub fn report_parked(&mut self, parts: &mut Parts<'_>) -> Result<()> {
+    pub fn report_parked(&mut self, parts: &mut Parts) -> Result<()> {
         let Parts { fetch, ledger, .. } = parts;
         let mut uids = std::mem::take(&mut self.looked_up);
         let parked = ledger.state().parked.keys();
@@ -95,7 +95,7 @@ impl<'a> DryRun<'a> {
 }
 
 impl Action for DryRun<'_> {
-    fn start_round(&mut self, plan: &Plan, parts: &mut Parts<'_>) -> Result<()> {
+    fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
         plan.parked
             .iter()
             .for_each(|uid| self.looked_up.insert(*uid));
@@ -106,7 +106,7 @@ impl Action for DryRun<'_> {
         &mut self,
         page: Vec<Listed>,
         selected_by: SelectedBy,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts,
     ) -> Result<()> {
         let Parts { target, ledger, .. } = parts;
         let mut results: HashMap<Uid, DryRunResult> = HashMap::new();
@@ -138,11 +138,11 @@ impl Action for DryRun<'_> {
         Ok(())
     }
 
-    fn finish_round(&mut self, _: &mut Parts<'_>) -> Result<()> {
+    fn finish_round(&mut self, _: &mut Parts) -> Result<()> {
         Ok(())
     }
 
-    fn finish_date_pass(&mut self, parts: &mut Parts<'_>) -> Result<bool> {
+    fn finish_date_pass(&mut self, parts: &mut Parts) -> Result<bool> {
         let now = parts.ledger.now();
         let mut orphans = parts.ledger.orphans().iter();
         Ok(!orphans.any(|orphan| retry_parked::was_just_sent(orphan, now)))

@@ -31,12 +31,6 @@ pub(super) struct ReadMessage {
     pub octets: Vec<u8>,
 }
 
-/// The result of reading a group.
-pub(super) struct ReadGroup {
-    pub read: Vec<ReadMessage>,
-    pub missing: Vec<MissingMessage>,
-}
-
 /// A message that a FETCH did not return although it ended with OK.
 pub(super) struct MissingMessage {
     pub listed: Listed,
@@ -88,7 +82,7 @@ impl<'a> Fetch<'a> {
 
     /// Lists messages. One that is missing from the listing is gone only if a search does not find
     /// it either; otherwise it is listed once more, and parked if it is missing again.
-    pub fn list(&mut self, uids: &[Uid], ledger: &mut Ledger<'_>) -> Result<Vec<Listed>> {
+    pub fn list(&mut self, uids: &[Uid], ledger: &mut Ledger) -> Result<Vec<Listed>> {
         let mut listed = self.source.list(&uids.iter().copied().collect())?;
         let existing = self.settle_gone(&missing(uids, &listed), ledger)?;
         if !existing.is_empty() {
@@ -103,7 +97,7 @@ impl<'a> Fetch<'a> {
 
     /// Settles those of the UIDs that a search does not find, unless they are parked; returns
     /// those that it finds.
-    fn settle_gone(&mut self, uids: &[Uid], ledger: &mut Ledger<'_>) -> Result<Vec<Uid>> {
+    fn settle_gone(&mut self, uids: &[Uid], ledger: &mut Ledger) -> Result<Vec<Uid>> {
         if uids.is_empty() {
             return Ok(Vec::new());
         }
@@ -120,8 +114,8 @@ impl<'a> Fetch<'a> {
     pub fn read(
         &mut self,
         group: Vec<PlannedMessage>,
-        ledger: &mut Ledger<'_>,
-    ) -> Result<ReadGroup> {
+        ledger: &mut Ledger,
+    ) -> Result<(Vec<ReadMessage>, Vec<MissingMessage>)> {
         let uids: Vec<Uid> = group.iter().map(|planned| planned.listed.uid).collect();
         let mut fetched = if uids.is_empty() {
             Vec::new().into_iter()
@@ -144,14 +138,11 @@ impl<'a> Fetch<'a> {
         }
         let uids: Vec<Uid> = missing.iter().map(|listed| listed.uid).collect();
         let existing = self.settle_gone(&uids, ledger)?;
-        let missing = missing
-            .into_iter()
-            .map(|listed| MissingMessage {
-                exists: existing.contains(&listed.uid),
-                listed,
-            })
-            .collect();
-        Ok(ReadGroup { read, missing })
+        let missing = missing.into_iter().map(|listed| MissingMessage {
+            exists: existing.contains(&listed.uid),
+            listed,
+        });
+        Ok((read, missing.collect()))
     }
 }
 

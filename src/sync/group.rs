@@ -27,8 +27,8 @@ pub(super) struct PlannedMessage {
 pub(super) fn take_group(
     queue: &mut VecDeque<Listed>,
     selected_by: SelectedBy,
-    ledger: &mut Ledger<'_>,
-    finish_in_flight: &mut dyn FnMut(&mut Ledger<'_>) -> Result<()>,
+    ledger: &mut Ledger,
+    finish_in_flight: &mut dyn FnMut(&mut Ledger) -> Result<()>,
 ) -> Result<Vec<PlannedMessage>> {
     let mut group: Vec<PlannedMessage> = Vec::new();
     let mut octets = 0;
@@ -67,18 +67,15 @@ fn has_twin(group: &[PlannedMessage], listed: &Listed) -> bool {
     listed.identity.id.is_some() && others.any(|other| *other == listed.identity)
 }
 
-fn has_twin_in_flight(ledger: &Ledger<'_>, listed: &Listed) -> bool {
+fn has_twin_in_flight(ledger: &Ledger, listed: &Listed) -> bool {
     let id = listed.identity.id.as_ref();
-    id.is_some_and(|id| ledger.in_flight().has_twin_of(id, listed.identity.header))
+    id.is_some_and(|id| ledger.in_flight.has_twin_of(id, listed.identity.header))
 }
 
-fn waits_for_twin(ledger: &mut Ledger<'_>, listed: &Listed) -> Result<bool> {
+fn waits_for_twin(ledger: &mut Ledger, listed: &Listed) -> Result<bool> {
     let Some(id) = &listed.identity.id else {
         return Ok(false);
     };
-    let digest = Digest {
-        header: listed.identity.header,
-        body: None,
-    };
+    let digest = Digest::of_header(listed.identity.header);
     ledger.park_if_twin_is_uncertain(listed, id.clone(), digest)
 }

@@ -1,7 +1,5 @@
 //! The only part that records events: each method says what happened to a message.
 
-use std::fmt;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Consequence, Result};
@@ -11,7 +9,7 @@ use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage, RefusedMessage, State, upload_quota};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
-use crate::sync::{AppendUid, LookupResult, Progress, identity};
+use crate::sync::{AppendUid, LookupResult, PassReport, Progress, identity};
 
 /// A checkpoint follows this many outcomes.
 const CHECKPOINT_INTERVAL: usize = 10;
@@ -26,30 +24,13 @@ const LEFT_SOURCE: &str = "it left the source before Gmail took it";
 /// state through it.
 pub(super) struct Ledger<'a> {
     store: &'a mut StateStore,
-    progress: &'a mut dyn Progress,
+    pub progress: &'a mut dyn Progress,
     clock: &'a dyn Fn() -> DateTime<Utc>,
-    in_flight: InFlight,
+    pub in_flight: InFlight,
     /// Set while messages above the cursor are copied.
     advance: Option<CursorAdvance>,
     outcomes_since_checkpoint: usize,
     report: PassReport,
-}
-
-/// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PassReport {
-    /// Messages that Gmail stored.
-    pub appended: u64,
-    /// Their octets.
-    pub octets: u64,
-    /// Messages found at Gmail.
-    pub already_there: u64,
-    /// Messages that were delivered before.
-    pub known: u64,
-    /// How often a message was parked.
-    pub parked: u64,
-    /// Messages that were refused for good.
-    pub refused: u64,
 }
 
 impl<'a> Ledger<'a> {
@@ -81,22 +62,10 @@ impl<'a> Ledger<'a> {
         self.report
     }
 
-    pub fn in_flight(&self) -> &InFlight {
-        &self.in_flight
-    }
-
     /// The parked messages of before this date pass that it has not found again.
     pub fn orphans(&self) -> &[ParkedMessage] {
         let pass = self.state().date_pass.as_ref();
         pass.map_or(&[], |pass| pass.strays.as_slice())
-    }
-
-    pub fn show_backlog(&mut self, messages: usize) {
-        self.progress.backlog(messages);
-    }
-
-    pub fn show_settled(&mut self, octets: u64) {
-        self.progress.settled(octets);
     }
 
     // Settled.
@@ -147,13 +116,7 @@ impl<'a> Ledger<'a> {
     pub fn record_identity(&mut self, listed: &Listed) -> Result<()> {
         let Identity { id, header } = &listed.identity;
         match id {
-            Some(id) => {
-                let digest = Digest {
-                    header: *header,
-                    body: None,
-                };
-                self.record_done(listed.uid, id.clone(), digest, false)
-            }
+            Some(id) => self.record_done(listed.uid, id.clone(), Digest::of_header(*header), false),
             None => self.store.record(Event::Settled {
                 uids: UidSet::from_iter([listed.uid]),
             }),
@@ -253,10 +216,7 @@ impl<'a> Ledger<'a> {
             None => ParkedMessage {
                 id: listed.identity.id,
                 date: listed.internal_date,
-                digest: Some(Digest {
-                    header: listed.identity.header,
-                    body: None,
-                }),
+                digest: Some(Digest::of_header(listed.identity.header)),
                 ..ParkedMessage::new(self.now())
             },
         };
@@ -300,11 +260,6 @@ impl<'a> Ledger<'a> {
         self.store.record(Event::Parked { uid, parked })
     }
 
-    /// Gmail did not store this uncertain append: it can be sent again.
-    pub fn mark_not_stored(&mut self, uid: Uid) {
-        self.in_flight.mark_not_stored(uid);
-    }
-
     // In flight.
 
     /// These messages are about to be sent. The intents are durable when this returns: after a
@@ -325,32 +280,19 @@ impl<'a> Ledger<'a> {
         self.store.sync()
     }
 
-    /// This message was not handed to the target: it stands as before its intent.
-    pub fn withdraw_intent(&mut self, uid: Uid) -> Result<()> {
-        let (before, unsent) = self
-            .in_flight
-            .remove(uid)
-            .map_or((None, 0), |message| (message.before, message.octets));
+    /// This message was not stored: it stands as before its intent. `unsent` of its octets were
+    /// certainly not sent, and are no longer counted.
+    pub fn return_unsent(
+        &mut self,
+        uid: Uid,
+        before: Option<ParkedMessage>,
+        unsent: u64,
+    ) -> Result<()> {
         self.store.record(Event::Returned {
             uid,
             before,
             unsent,
         })
-    }
-
-    /// The target returned this message unsent because the pass ends: it stands as before its
-    /// intent. Its octets stay counted: part of them may have been sent.
-    pub fn return_to_before(&mut self, uid: Uid, before: Option<ParkedMessage>) -> Result<()> {
-        self.store.record(Event::Returned {
-            uid,
-            before,
-            unsent: 0,
-        })
-    }
-
-    /// Takes the message whose outcome has arrived; `None` if it is not in flight.
-    pub fn take_in_flight(&mut self, uid: Uid) -> Option<InFlightMessage> {
-        self.in_flight.remove(uid)
     }
 
     // Orphaned parked messages, by their index.
@@ -414,10 +356,6 @@ impl<'a> Ledger<'a> {
         self.advance = cursor.map(|cursor| CursorAdvance::new(cursor, due, last));
     }
 
-    pub fn end_advance(&mut self) {
-        self.advance = None;
-    }
-
     /// Raises the cursor over whole runs of settled or parked messages. A message in flight is
     /// neither, although its intent is parked in the state: it may be returned unsent.
     pub fn raise_cursor(&mut self) -> Result<()> {
@@ -467,34 +405,6 @@ impl<'a> Ledger<'a> {
 
     pub fn sync(&mut self) -> Result<()> {
         self.store.sync()
-    }
-}
-
-impl PassReport {
-    /// Says whether nothing worth a log line happened.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.appended + self.already_there + self.parked + self.refused == 0
-    }
-}
-
-impl fmt::Display for PassReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} appended, {} already there",
-            self.appended, self.already_there
-        )?;
-        for (count, what) in [
-            (self.known, "known"),
-            (self.parked, "parked"),
-            (self.refused, "refused"),
-        ] {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        Ok(())
     }
 }
 

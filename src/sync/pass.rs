@@ -56,19 +56,13 @@ impl<'a> Pass<'a> {
     /// A server is unavailable or rejects the login, the account must rest, or the state cannot be
     /// written. What settled before stays settled.
     pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassReport> {
-        let (mut parts, options) = self.into_parts();
         let mut copy = Copy {
-            delivery: Delivery::new(options.copy_flags, options.daily_upload_limit),
+            delivery: Delivery::new(self.options),
         };
-        let done = Steps {
-            mailbox,
-            options,
-            action: &mut copy,
-            parts: &mut parts,
-        }
-        .run()
-        .and_then(|()| parts.ledger.record_synced(started));
-        finish(done, copy.delivery, parts)
+        let mut steps = self.steps(mailbox);
+        let done = steps.run(&mut copy);
+        let done = done.and_then(|()| steps.parts.ledger.record_synced(started));
+        finish(done, copy.delivery, steps.parts)
     }
 
     /// Reports each message that a pass would consider, and copies nothing. The store must have
@@ -84,25 +78,22 @@ impl<'a> Pass<'a> {
         can_ask_gmail: bool,
         report: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
-        let (mut parts, options) = self.into_parts();
         let mut dry_run = DryRun::new(can_ask_gmail, report);
-        Steps {
-            mailbox,
-            options,
-            action: &mut dry_run,
-            parts: &mut parts,
-        }
-        .run()?;
-        dry_run.report_parked(&mut parts)
+        let mut steps = self.steps(mailbox);
+        steps.run(&mut dry_run)?;
+        dry_run.report_parked(&mut steps.parts)
     }
 
-    fn into_parts(self) -> (Parts<'a>, &'a PassOptions) {
-        let parts = Parts {
-            fetch: Fetch::new(self.source),
-            target: self.target,
-            ledger: Ledger::new(self.store, self.progress, self.now),
-        };
-        (parts, self.options)
+    fn steps(self, mailbox: &Mailbox) -> Steps<'_, 'a> {
+        Steps {
+            mailbox,
+            options: self.options,
+            parts: Parts {
+                fetch: Fetch::new(self.source),
+                target: self.target,
+                ledger: Ledger::new(self.store, self.progress, self.now),
+            },
+        }
     }
 }
 
@@ -132,32 +123,32 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
     Err(failure)
 }
 
+/// How a round ended.
 #[derive(PartialEq, Eq)]
 enum RoundEnd {
     DatePassEnded,
-    /// A date pass waits for an orphan, or the round was none.
+    /// The round was no date pass, or the date pass waits for an orphan.
     Other,
 }
 
 /// The steps of a pass, whatever its action is.
-struct Steps<'s, 'a> {
-    mailbox: &'s Mailbox,
-    options: &'s PassOptions,
-    action: &'s mut dyn Action,
-    parts: &'s mut Parts<'a>,
+struct Steps<'m, 'a> {
+    mailbox: &'m Mailbox,
+    options: &'a PassOptions,
+    parts: Parts<'a>,
 }
 
 impl Steps<'_, '_> {
-    fn run(&mut self) -> Result<()> {
-        if self.run_round()? == RoundEnd::DatePassEnded {
+    fn run(&mut self, action: &mut dyn Action) -> Result<()> {
+        if self.run_round(action)? == RoundEnd::DatePassEnded {
             // A resumed date pass considers only what was there when it began; what came later is
             // above the cursor that it leaves.
-            self.run_round()?;
+            self.run_round(action)?;
         }
         Ok(())
     }
 
-    fn run_round(&mut self) -> Result<RoundEnd> {
+    fn run_round(&mut self, action: &mut dyn Action) -> Result<RoundEnd> {
         let ledger = &self.parts.ledger;
         let plan = plan::due(
             ledger.state(),
@@ -166,59 +157,67 @@ impl Steps<'_, '_> {
             self.options.first_run_days,
             ledger.now(),
         );
-        self.action.start_round(&plan, self.parts)?;
+        action.start_round(&plan, &mut self.parts)?;
         let is_by_date = match plan.due {
             Due::Nothing => false,
             Due::Between(first, last) => {
-                self.handle_above_cursor(first, last)?;
+                self.handle_above_cursor(action, first, last)?;
                 false
             }
             Due::ByDate(pass, start) => {
                 if start == DatePassStart::New {
                     self.parts.ledger.start_date_pass(pass.clone())?;
                 }
-                self.handle_by_date(&pass)?;
+                self.handle_by_date(action, &pass)?;
                 true
             }
         };
-        self.action.finish_round(self.parts)?;
+        action.finish_round(&mut self.parts)?;
         if !is_by_date {
             self.parts.ledger.raise_cursor()?;
-            self.parts.ledger.end_advance();
-            return Ok(RoundEnd::Other);
+        } else if action.finish_date_pass(&mut self.parts)? {
+            self.parts.ledger.end_date_pass()?;
+            return Ok(RoundEnd::DatePassEnded);
         }
-        if !self.action.finish_date_pass(self.parts)? {
-            return Ok(RoundEnd::Other);
-        }
-        self.parts.ledger.end_date_pass()?;
-        Ok(RoundEnd::DatePassEnded)
+        Ok(RoundEnd::Other)
     }
 
     /// Handles the messages above the cursor.
-    fn handle_above_cursor(&mut self, first: Uid, last: Uid) -> Result<()> {
-        let Parts { fetch, ledger, .. } = &mut *self.parts;
+    fn handle_above_cursor(
+        &mut self,
+        action: &mut dyn Action,
+        first: Uid,
+        last: Uid,
+    ) -> Result<()> {
+        let Parts { fetch, ledger, .. } = &mut self.parts;
         let uids = fetch.search_between(self.mailbox, first, last)?;
         ledger.start_advance(uids.clone(), last);
-        self.handle(uids, SelectedBy::Uid, &|_| true)
+        self.handle(action, uids, SelectedBy::Uid, &|_| true)
     }
 
     /// Handles the messages that a date pass considers, and finds orphans among them.
-    fn handle_by_date(&mut self, pass: &DatePass) -> Result<()> {
+    fn handle_by_date(&mut self, action: &mut dyn Action, pass: &DatePass) -> Result<()> {
         if self.mailbox.exists == 0 {
             return Ok(());
         }
-        let Parts { fetch, ledger, .. } = &mut *self.parts;
+        let Parts { fetch, ledger, .. } = &mut self.parts;
         let found = fetch.search_by_date(pass, ledger.orphans())?;
         let is_considered = |listed: &Listed| {
             found.since.contains(listed.uid) && plan::is_late_enough(pass, listed)
         };
-        self.handle(found.all.iter().collect(), SelectedBy::Date, &is_considered)
+        self.handle(
+            action,
+            found.all.iter().collect(),
+            SelectedBy::Date,
+            &is_considered,
+        )
     }
 
     /// Lists the messages that are not settled or parked, page by page, and handles those that are
     /// considered.
     fn handle(
         &mut self,
+        action: &mut dyn Action,
         mut uids: Vec<Uid>,
         selected_by: SelectedBy,
         is_considered: &dyn Fn(&Listed) -> bool,
@@ -231,16 +230,16 @@ impl Steps<'_, '_> {
                 fetch,
                 target,
                 ledger,
-            } = &mut *self.parts;
+            } = &mut self.parts;
             let mut listed = fetch.list(page, ledger)?;
             retry_parked::find_orphans(&mut listed, ledger)?;
             listed.retain(is_considered);
             remaining -= page.len();
             let backlog = remaining + listed.len();
             let oldest = listed.iter().filter_map(|listed| listed.internal_date);
-            ledger.show_backlog(backlog);
+            ledger.progress.backlog(backlog);
             target.announce_backlog(backlog, oldest.min());
-            self.action.handle_page(listed, selected_by, self.parts)?;
+            action.handle_page(listed, selected_by, &mut self.parts)?;
         }
         Ok(())
     }

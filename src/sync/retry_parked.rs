@@ -21,10 +21,10 @@ const STORE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 pub(super) fn look_up_uncertain(
     uids: &[Uid],
     target: &mut dyn Target,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut Ledger,
 ) -> Result<()> {
     let parked = &ledger.state().parked;
-    let in_flight = ledger.in_flight();
+    let in_flight = &ledger.in_flight;
     let uncertain: Vec<(ParkedMessage, LookupQuery)> = uids
         .iter()
         .filter(|uid| !in_flight.is_not_stored(**uid) && !in_flight.contains(**uid))
@@ -46,7 +46,7 @@ fn resolve_uncertain(
     uid: Uid,
     parked: &ParkedMessage,
     result: LookupResult,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut Ledger,
 ) -> Result<()> {
     let (Some(id), Some(digest), Some(sent)) = (parked.id.clone(), parked.digest, parked.sent)
     else {
@@ -59,7 +59,7 @@ fn resolve_uncertain(
     let now = ledger.now();
     let is_unclear = result == LookupResult::Unclear;
     if now - sent.at >= STORE_TIMEOUT && !is_unclear {
-        ledger.mark_not_stored(uid);
+        ledger.in_flight.mark_not_stored(uid);
         return Ok(());
     }
     if is_unclear {
@@ -77,9 +77,9 @@ fn resolve_uncertain(
 }
 
 /// Says whether a parked message can be sent: it is not uncertain, or known not to be stored.
-pub(super) fn can_be_sent(uid: Uid, ledger: &Ledger<'_>) -> bool {
+pub(super) fn can_be_sent(uid: Uid, ledger: &Ledger) -> bool {
     let parked = ledger.state().parked.get(&uid);
-    parked.is_some_and(|parked| parked.sent.is_none() || ledger.in_flight().is_not_stored(uid))
+    parked.is_some_and(|parked| parked.sent.is_none() || ledger.in_flight.is_not_stored(uid))
 }
 
 /// Gives up those of the parked messages that are no longer at the source.
@@ -87,7 +87,7 @@ pub(super) fn give_up_gone(
     uids: &[Uid],
     listed: &[Listed],
     target: &mut dyn Target,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut Ledger,
 ) -> Result<()> {
     for uid in uids {
         let Some(parked) = ledger.state().parked.get(uid).cloned() else {
@@ -111,7 +111,7 @@ pub(super) fn give_up(
     uid: Uid,
     parked: &ParkedMessage,
     target: &mut dyn Target,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut Ledger,
 ) -> Result<()> {
     let is_found = lookup::is_at_gmail(uid, parked, target)?;
     match (parked.id.clone(), parked.digest) {
@@ -122,7 +122,7 @@ pub(super) fn give_up(
 
 /// Finds orphans in a listing: they are parked under their new UIDs and taken out of the listing.
 /// Returns these UIDs.
-pub(super) fn find_orphans(listed: &mut Vec<Listed>, ledger: &mut Ledger<'_>) -> Result<UidSet> {
+pub(super) fn find_orphans(listed: &mut Vec<Listed>, ledger: &mut Ledger) -> Result<UidSet> {
     let mut found = UidSet::default();
     for message in listed.iter() {
         // One that could not even be listed has no digest, and would match every message.
@@ -138,7 +138,7 @@ pub(super) fn find_orphans(listed: &mut Vec<Listed>, ledger: &mut Ledger<'_>) ->
 
 /// Gives up the orphans that the date pass did not find, unless Gmail has them. One that was sent a
 /// moment ago stays: nothing shows yet whether Gmail stores it.
-pub(super) fn give_up_orphans(target: &mut dyn Target, ledger: &mut Ledger<'_>) -> Result<()> {
+pub(super) fn give_up_orphans(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
     let mut index = 0;
     while let Some(orphan) = ledger.orphans().get(index).cloned() {
         let is_found = lookup::is_at_gmail(Uid::MIN, &orphan, target)?;
