@@ -15,6 +15,10 @@ mod uid_set;
 
 pub use uid_set::UidSet;
 
+/// Messages that one FETCH lists: some 5,500 octets of UIDs at most, of the 8,000 that a command
+/// line may have (RFC 7162 4).
+pub(crate) const FETCH_PAGE_SIZE: usize = 500;
+
 /// A longer Message-ID is no id: it would fill the state, and no server could be asked for it.
 const LONGEST_ID: usize = 4_000;
 
