@@ -3,7 +3,6 @@
 //! Knows no IMAP: the token endpoint's HTTPS uses the same certificates. Uses `config` for the
 //! server's address, `error`, `process` (cancellation, alert log), `timeouts` and `untrusted`.
 
-mod certificate_validity;
 mod pinned_verifier;
 mod tcp;
 mod tls;

@@ -8,6 +8,7 @@ use rustls_connector::{HandshakeError, TlsStream};
 
 use crate::config::Server;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::pinned_verifier::is_ca_as_end_entity;
 use crate::net::tcp::{TcpSocket, describe_io_error};
 use crate::net::{ConnectionOptions, Trust};
 
@@ -124,7 +125,7 @@ fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Optio
                 "if it is a private one, name the file that holds it (source_ca_file, target_ca_file)",
             ),
         ),
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+        CertificateError::Other(other) if is_ca_as_end_entity(other) => (
             "its certificate is one of an authority, not of a server".to_owned(),
             Some("if it is its own, name the file that holds it (source_ca_file, target_ca_file)"),
         ),
