@@ -1,10 +1,6 @@
 //! `auth`: from a person's consent to a token that works, and everything that comes in between.
 //!
-//! Here the browser is a few lines of ours; `authorize_in_chromium.rs` has a real one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod authorizing;
-mod program;
+//! Here the browser is a few lines of ours; `chromium.rs` has a real one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
+use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
+use crate::program::{Home, Ran};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
 use imap_to_gmail_sync::cli::auth::AuthArgs;
@@ -23,7 +20,6 @@ use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::oauth::consent;
 use imap_to_gmail_sync::timeouts;
-use program::{Home, Ran};
 use serde_json::{Value, json};
 
 fn token(home: &Home) -> Value {
