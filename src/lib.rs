@@ -33,7 +33,7 @@ pub mod source;
 /// What is remembered between runs.
 pub mod state;
 /// "Did you mean …?"
-pub mod suggest;
+mod suggest;
 /// The engine: one pass over the source mailbox.
 pub mod sync;
 /// Time-outs.
