@@ -15,10 +15,9 @@ use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home,
 use crate::program::{Home, Ran};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
-use imap_to_gmail_sync::cli::auth::AuthArgs;
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::error::ErrorKind;
-use imap_to_gmail_sync::oauth::consent;
+use imap_to_gmail_sync::oauth::consent::{self, ConsentOptions};
 use imap_to_gmail_sync::timeouts;
 use serde_json::{Value, json};
 
@@ -847,7 +846,7 @@ fn a_wrong_credentials_file_is_named_for_what_it_is() {
 fn time_is_up_some_day() {
     let home = home();
     home.write("client_secret.json", &home.endpoint.client_secret_json());
-    let args = AuthArgs {
+    let options = ConsentOptions {
         credentials: home.path("client_secret.json"),
         token: Some(home.path("token.json")),
         config: None,
@@ -856,7 +855,7 @@ fn time_is_up_some_day() {
         force: false,
     };
     let limit = Duration::from_millis(50);
-    let error = consent::run(&args, &Environment::default(), limit).unwrap_err();
+    let error = consent::run(&options, &Environment::default(), &|_, _| Ok(()), limit).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(
         error.to_string(),
