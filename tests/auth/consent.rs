@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
-use crate::program::{Home, Ran};
+use crate::program::{Home, Run};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
 use imap_to_gmail_sync::config::Environment;
@@ -38,9 +38,9 @@ fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Demands an end with this status and this one line.
-fn ended(ran: &Ran, status: i32, line: &str) {
-    assert_eq!(ran.status, Some(status), "{ran:?}");
-    assert_eq!(ran.stderr, format!("{line}\n"), "{ran:?}");
+fn ended(run: &Run, status: i32, line: &str) {
+    assert_eq!(run.status, Some(status), "{run:?}");
+    assert_eq!(run.stderr, format!("{line}\n"), "{run:?}");
 }
 
 /// Demands that a home without a token has none yet, nor anything that was to become one.
@@ -92,10 +92,10 @@ fn a_consent_becomes_a_token_that_works() {
     let page = consent(&address);
     assert_eq!(page.status, 200);
     assert_eq!(page.title(), "Mail can now be copied to user@gmail.com");
-    let ran = running.end();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let run = running.end();
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     assert!(
-        ran.stdout
+        run.stdout
             .contains("token.json, and opens the mail of user@gmail.com.")
     );
 
@@ -121,7 +121,7 @@ fn a_consent_becomes_a_token_that_works() {
 
     // Nothing secret was shown.
     let exchanged = home.endpoint.requests().remove(0);
-    let told = format!("{ran:?}{page:?}");
+    let told = format!("{run:?}{page:?}");
     for secret in [
         token["token"].as_str().unwrap(),
         token["refresh_token"].as_str().unwrap(),
@@ -186,10 +186,10 @@ fn without_a_configuration_the_account_is_not_claimed() {
     assert!(!address.contains("login_hint"), "{address}");
     let page = consent(&address);
     assert_eq!(page.title(), "The token is saved");
-    let ran = running.end();
+    let run = running.end();
     assert!(
-        ran.stdout.contains("whose mail it opens was not tried"),
-        "{ran:?}"
+        run.stdout.contains("whose mail it opens was not tried"),
+        "{run:?}"
     );
 }
 
@@ -320,14 +320,14 @@ fn a_token_of_another_account_is_not_saved() {
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
     assert_eq!(page.title(), "The token was not saved");
-    let ran = running.end();
+    let run = running.end();
     let expected = format!(
         "localhost:{}: logging in as somebody@gmail.com: the server says NO [AUTHENTICATIONFAILED] \
          Invalid credentials (Failure); you probably signed in to another account: sign in as \
          somebody@gmail.com, or correct target_user; nothing was saved",
         home.gmail.port()
     );
-    ended(&ran, 77, &expected);
+    ended(&run, 77, &expected);
     nothing_saved(&home);
 }
 
@@ -339,7 +339,7 @@ fn an_app_in_testing_is_told_when_its_token_dies() {
         .change(|options| options.refresh_expires_in = Some(week));
     let running = Authorizing::start(&mut auth(&home));
     consent(&running.address());
-    let ran = running.end();
+    let run = running.end();
     let dies: DateTime<Utc> = token(&home)["refresh_token_expires"]
         .as_str()
         .unwrap()
@@ -351,8 +351,8 @@ fn an_app_in_testing_is_told_when_its_token_dies() {
         "The app is in \"Testing\": this token dies on {}.",
         dies.format("%Y-%m-%d at %H:%M UTC")
     );
-    assert!(ran.stdout.contains(&told), "{ran:?}");
-    assert!(ran.stdout.contains("publish the app"), "{ran:?}");
+    assert!(run.stdout.contains(&told), "{run:?}");
+    assert!(run.stdout.contains("publish the app"), "{run:?}");
 
     // Two days before, every run that needs it says so.
     let octets = b"Message-ID: <a@x>\r\n\r\na\r\n";
@@ -364,9 +364,9 @@ fn an_app_in_testing_is_told_when_its_token_dies() {
     home.write("token.json", &token.to_string());
     let octets = b"Message-ID: <b@x>\r\n\r\nb\r\n";
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
-    let ran = home.run_well();
-    let [warning] = ran.logged("warn")[..] else {
-        panic!("{ran:?}");
+    let run = home.run_well();
+    let [warning] = run.logged("warn")[..] else {
+        panic!("{run:?}");
     };
     assert!(
         warning.starts_with("the app is in \"Testing\", and the token dies at "),
@@ -463,15 +463,15 @@ fn a_token_made_by_root_stays_its_services() {
 #[test]
 fn a_folder_that_takes_no_token_is_noticed_before_anybody_is_asked() {
     let home = home();
-    let ran = Authorizing::start(auth(&home).args(["--token", "none/token.json"])).end();
+    let run = Authorizing::start(auth(&home).args(["--token", "none/token.json"])).end();
     ended(
-        &ran,
+        &run,
         74,
         "none/token.json: looking whether the token can be saved: No such file or directory (os \
          error 2); make the folder and make it writable, or give another --token",
     );
-    let ran = Authorizing::start(auth(&home).args(["--token", "."])).end();
-    assert_eq!(ran.status, Some(64));
+    let run = Authorizing::start(auth(&home).args(["--token", "."])).end();
+    assert_eq!(run.status, Some(64));
     assert!(home.endpoint.visits().is_empty());
 }
 
@@ -482,10 +482,10 @@ fn honoured(change: impl FnOnce(&mut double::TokenOptions)) -> (String, i32, Str
     let back = sent_back_to(&running.address());
     home.endpoint.change(change);
     let page = get(&back);
-    let ran = running.end();
+    let run = running.end();
     nothing_saved(&home);
-    assert!(!format!("{ran:?}").contains("GOCSPX-double"), "{ran:?}");
-    (page.title().to_owned(), ran.status.unwrap(), ran.stderr)
+    assert!(!format!("{run:?}").contains("GOCSPX-double"), "{run:?}");
+    (page.title().to_owned(), run.status.unwrap(), run.stderr)
 }
 
 #[test]
@@ -602,8 +602,8 @@ fn gmail_that_cannot_be_reached_leaves_nothing_behind() {
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
     assert_eq!(page.title(), "The token was not saved");
-    let ran = running.end();
-    assert_eq!(ran.status, Some(69), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(69), "{run:?}");
     nothing_saved(&home);
 }
 
@@ -621,8 +621,8 @@ fn what_is_pasted_is_as_good_as_the_browser() {
         let back = sent_back_to(&running.address());
         assert!(back.contains("4%2F0"), "{back}");
         running.paste(&form(&back));
-        let ran = running.end();
-        assert_eq!(ran.status, Some(0), "{ran:?}");
+        let run = running.end();
+        assert_eq!(run.status, Some(0), "{run:?}");
         assert!(token(&home)["refresh_token"].is_string());
     }
 }
@@ -643,8 +643,8 @@ fn what_is_pasted_wrongly_is_asked_for_again() {
     running.wait_for("Google does not take this code");
     running.paste(&"x".repeat(40_000));
     running.paste(&sent_back_to(&address));
-    let ran = running.end();
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(0), "{run:?}");
 }
 
 #[test]
@@ -678,12 +678,12 @@ fn a_port_that_another_program_has_is_named() {
     let other = free_listener();
     let port = other.local_addr().unwrap().port();
     let home = home();
-    let ran = Authorizing::start(auth(&home).args(["--port", &port.to_string()])).end();
+    let run = Authorizing::start(auth(&home).args(["--port", &port.to_string()])).end();
     let line = format!(
         "127.0.0.1:{port}: waiting for the browser: another program has this port; give another \
          --port, or none for any that is free"
     );
-    ended(&ran, 69, &line);
+    ended(&run, 69, &line);
     drop(other);
     let running = Authorizing::start(auth(&home).args(["--port", &port.to_string()]));
     let address = running.address();
@@ -899,7 +899,7 @@ fn endless_input_is_not_read_and_the_browser_still_counts() {
 fn certificates_that_cannot_be_read_are_noticed_before_anybody_is_asked() {
     let home = home();
     home.configure(&json!({ "target_ca_file": "missing.pem" }));
-    let ran = Authorizing::start(&mut auth(&home)).end();
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(78), ""), "{ran:?}");
-    assert!(ran.stderr.starts_with("missing.pem: "), "{ran:?}");
+    let run = Authorizing::start(&mut auth(&home)).end();
+    assert_eq!((run.status, run.stdout.as_str()), (Some(78), ""), "{run:?}");
+    assert!(run.stderr.starts_with("missing.pem: "), "{run:?}");
 }
