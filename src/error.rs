@@ -5,7 +5,10 @@
 //! forge a line, and secrets never do.
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
+
+use crate::untrusted::Untrusted;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -140,6 +143,12 @@ impl Error {
             consequence: None,
             may_pass: false,
         }))
+    }
+
+    /// A mistake in a file that the user provides: [`ErrorKind::Config`] at its path.
+    #[must_use]
+    pub fn in_file(side: Side, path: &Path, what: impl fmt::Display) -> Self {
+        Error::new(side, ErrorKind::Config, Untrusted::path(path), what)
     }
 
     /// Says what was being done; the innermost call wins, because it knows best.
