@@ -105,7 +105,7 @@ fn run_logged(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8
     match done {
         Ok(()) => 0,
         Err(error) => {
-            let error = error.or_usual_remedy();
+            let error = error.with_default_remedy();
             tell(&error, args.log);
             error.kind().exit_status()
         }

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
-use crate::retry::PARKED_MESSAGE;
+use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
 
 mod event;
 /// The state on disk: a snapshot and the journal of what happened since.
@@ -255,7 +255,7 @@ impl State {
     /// When something is to be tried again, though nothing new came: parked messages, and a pass by
     /// date that waits for some.
     pub fn retry_times(&self, now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
-        let waits = self.date_pass.as_ref().map(|_| now + TimeDelta::minutes(1));
+        let waits = self.date_pass.as_ref().map(|_| now + DATE_PASS_RETRY_DELAY);
         let parked = self.parked.values().map(move |parked| {
             if parked.is_due(now) {
                 now

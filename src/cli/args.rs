@@ -12,8 +12,10 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::consent::ConsentOptions;
 use crate::process::logging::LogTarget;
 use crate::suggest::suggest;
-use crate::timeouts::DEFAULT_POLL_INTERVAL;
 use crate::untrusted::Untrusted;
+
+/// Between polls where IDLE is not used.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 

@@ -28,10 +28,10 @@ impl Password {
     ///
     /// # Errors
     /// [`ErrorKind::Config`]: there is no valid password. A command may succeed at the next attempt
-    /// ([`Error::may_pass`]).
+    /// ([`Error::is_retryable`]).
     pub fn read(&self) -> Result<Secret> {
         self.read_once().map_err(|error| match self {
-            Password::Command(_) => error.that_may_pass(),
+            Password::Command(_) => error.retryable(),
             Password::Given(_) | Password::File(_) => error,
         })
     }
@@ -95,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_failure_of_a_command_may_pass() {
+    fn only_a_failure_of_a_command_is_retryable() {
         let command = |line: &str| Password::Command(Secret::new(line.to_owned()));
         for line in ["exit 1", "true", "echo"] {
-            assert!(command(line).read().unwrap_err().may_pass(), "{line}");
+            assert!(command(line).read().unwrap_err().is_retryable(), "{line}");
         }
         let file = Password::File(PathBuf::from("/nowhere"));
-        assert!(!file.read().unwrap_err().may_pass());
+        assert!(!file.read().unwrap_err().is_retryable());
     }
 
     #[test]
