@@ -1,11 +1,14 @@
 //! The error of every layer: which side it is on, which kind of help it needs, and the exit status.
 //!
 //! An error prints as one line: the place, what was being done, what happened, the remedy. Text from
-//! outside enters it only through [`Untrusted`](crate::untrusted::Untrusted), so that it cannot forge a
+//! outside enters it only through [`Untrusted`], so that it cannot forge a
 //! log line; a secret never enters it.
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
+
+use crate::untrusted::Untrusted;
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -144,6 +147,12 @@ impl Error {
             consequence: None,
             is_retryable: false,
         }))
+    }
+
+    /// A mistake in a file that the user provides: [`ErrorKind::Config`] at its path.
+    #[must_use]
+    pub fn in_file(side: Side, path: &Path, what: impl fmt::Display) -> Self {
+        Error::new(side, ErrorKind::Config, Untrusted::path(path), what)
     }
 
     /// Adds what was being done. The innermost caller knows best, so the first call wins.

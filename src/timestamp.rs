@@ -1,9 +1,10 @@
-//! Timestamps as this program, the Python original and google-auth write them.
+//! Timestamps in files and messages.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 
-/// Reads a timestamp: with `Z`, an offset, or neither (then UTC); with a fraction of a second or
-/// without; with `T` or a blank between date and time.
+/// Parses every format that this program, the Python original and google-auth write: with `Z`, an
+/// offset, or neither (then UTC); with or without a fraction of a second; with `T` or a space between
+/// date and time.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
@@ -15,4 +16,10 @@ pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
             .map(|time| time.and_utc())
     };
     with_zone.ok().or_else(naive)
+}
+
+/// The format of log lines and error messages.
+#[must_use]
+pub(crate) fn to_seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
