@@ -143,7 +143,7 @@ fn a_run_ends_in_time_too_and_the_next_goes_on() {
     assert!(
         ran.logged("info")
             .iter()
-            .any(|line| line.contains("ended by a signal; the next run goes on")),
+            .any(|line| line.contains("ended by a signal; the next run continues")),
         "{ran:?}"
     );
     all_arrive_once(&home, 30);
