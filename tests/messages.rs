@@ -4,6 +4,7 @@
 //! in `config.json` itself are in `command_line.rs`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::fs;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 
-use crate::cli::auth::{self, AuthArgs};
+use crate::cli::auth;
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::oauth::consent::ConsentOptions;
 use crate::process::logging::LogTarget;
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
@@ -30,7 +31,7 @@ pub enum Command {
     /// A run.
     Run(SyncArgs),
     /// The first token.
-    Authorize(AuthArgs),
+    Authorize(ConsentOptions),
 }
 
 /// The options of a run.
@@ -554,7 +555,7 @@ mod tests {
 
     #[test]
     fn auth_has_options_of_its_own() {
-        let all = AuthArgs {
+        let all = ConsentOptions {
             credentials: "c.json".into(),
             token: Some("t.json".into()),
             config: Some("config.json".into()),
