@@ -10,6 +10,7 @@ use crate::message::Listed;
 use crate::process::signals::SignalRequests;
 use crate::run::account_sync::{AccountSync, worse_of};
 use crate::sync::DryRunResult;
+use crate::timestamp::format_time;
 
 /// Runs once.
 ///
@@ -18,7 +19,7 @@ use crate::sync::DryRunResult;
 /// nothing wrong.
 pub fn run(args: &SyncArgs, mut carrier: AccountSync<'_>, orders: &SignalRequests) -> Result<()> {
     if let Some(until) = carrier.resting_until() {
-        let until = until.format("%Y-%m-%d %H:%M UTC");
+        let until = format_time(until);
         log::info!("gmail rests until {until}; nothing is done before");
         return Ok(());
     }
