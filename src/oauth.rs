@@ -1,7 +1,7 @@
 //! OAuth 2.0 (RFC 6749): the token of a Gmail account, how it is renewed, and how the first one is
 //! obtained (`consent`).
 //!
-//! Uses `net` for the certificates that are trusted.
+//! May use `net`, `config`, `process` and the base modules.
 
 pub mod consent;
 pub(crate) mod endpoint;

@@ -1,6 +1,7 @@
 //! What the program says to mistakes in its command line and configuration, and how it ends.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::ffi::OsString;

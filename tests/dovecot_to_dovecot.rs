@@ -9,7 +9,9 @@
     clippy::panic
 )]
 
+#[path = "support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;

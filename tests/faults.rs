@@ -6,6 +6,7 @@
 // A test that cannot go on says so by a panic, in its tools as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};

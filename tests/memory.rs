@@ -8,6 +8,7 @@
     reason = "a test may stop at what it does not expect"
 )]
 
+#[path = "support/script.rs"]
 mod script;
 
 use imap_to_gmail_sync::config::Password;

@@ -4,6 +4,7 @@
 //! in `config.json` itself are in `command_line.rs`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::fs;
@@ -928,7 +929,7 @@ fn the_source_says_nothing() {
         let error = ImapSource::open_with_options(&config(tls), password, patience)
             .err()
             .unwrap()
-            .or_usual_remedy();
+            .with_default_remedy();
         let line = error.to_string().replace(&port.to_string(), "SOURCE");
         (i32::from(error.kind().exit_status()), line)
     });

@@ -30,10 +30,10 @@ impl Password {
     ///
     /// # Errors
     /// [`ErrorKind::Config`]: the command or the file does not give one. A command may give it at the
-    /// next try ([`Error::may_pass`]).
+    /// next try ([`Error::is_retryable`]).
     pub fn read(&self) -> Result<Secret> {
         self.read_once().map_err(|error| match self {
-            Password::Command(_) => error.that_may_pass(),
+            Password::Command(_) => error.retryable(),
             Password::Given(_) | Password::File(_) => error,
         })
     }
@@ -105,10 +105,10 @@ mod tests {
     fn only_what_a_command_does_may_pass() {
         let command = |line: &str| Password::Command(Secret::new(line.to_owned()));
         for line in ["exit 1", "true", "echo"] {
-            assert!(command(line).read().unwrap_err().may_pass(), "{line}");
+            assert!(command(line).read().unwrap_err().is_retryable(), "{line}");
         }
         let file = Password::File(PathBuf::from("/nowhere"));
-        assert!(!file.read().unwrap_err().may_pass());
+        assert!(!file.read().unwrap_err().is_retryable());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::config::password::first_line;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::timeouts::PASSWORD_OUTPUT_TIMEOUT;
@@ -28,13 +30,15 @@ pub(crate) fn first_output_line(command: &str, limit: Duration) -> Result<Vec<u8
         .map_err(|error| wrong(format_args!("cannot be run: {error}")))?;
     let output = CollectedOutput::from(child.stdout.take());
     let complaint = CollectedOutput::from(child.stderr.take());
-    let group = child.id();
+    let group = Pid::from_child(&child);
     let failure = match wait(child).recv_timeout(limit) {
         Ok(Ok(status)) if status.success() => None,
         Ok(Ok(status)) => Some(format!("failed ({status})")),
         Ok(Err(error)) => Some(format!("cannot be waited for: {error}")),
         Err(_) => {
-            kill(group);
+            if let Err(error) = kill_process_group(group, Signal::KILL) {
+                log::debug!("source_pass_command cannot be killed: {error}");
+            }
             Some(format!("did not end within {} s", limit.as_secs()))
         }
     };
@@ -54,21 +58,6 @@ fn wait(mut child: Child) -> Receiver<io::Result<ExitStatus>> {
     // Nobody listens any longer when the command took too long.
     thread::spawn(move || ended.send(child.wait()).ok());
     end
-}
-
-/// Ends the command and all that it started and did not send away.
-fn kill(group: u32) {
-    // The shell's own `kill`: there need not be another one where there is a shell.
-    let killed = Command::new("sh")
-        .arg("-c")
-        .arg(format!("kill -s KILL -- -{group}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if let Err(error) = killed {
-        log::debug!("source_pass_command cannot be ended: {error}");
-    }
 }
 
 /// What comes out of a pipe, read in the background, so that the command never waits for us.

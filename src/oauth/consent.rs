@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::atomic_file::WriteGuard;
-use crate::cli::auth::AuthArgs;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, TargetConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
 mod authorization_request;
@@ -41,6 +41,27 @@ const MOST_LINES: usize = 100;
 /// What happens is dealt with one by one; who tells of more waits.
 const FEW: usize = 8;
 
+/// How the first token is obtained, and where it is saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentOptions {
+    /// The `client_secret.json` of the client registration.
+    pub credentials: PathBuf,
+    /// The token file to write; default: the one of `config`, else `token.json`.
+    pub token: Option<PathBuf>,
+    /// The configuration that names the account.
+    pub config: Option<PathBuf>,
+    /// The port of the loopback redirect; default: any free port.
+    pub port: Option<u16>,
+    /// Whether the user opens the browser.
+    pub no_browser: bool,
+    /// Whether to replace an existing token file without asking.
+    pub force: bool,
+}
+
+/// Verifies a new access token at the account's mail server. The caller of [`run`] provides it,
+/// because it needs an IMAP log-in.
+pub type VerifyAccessToken = dyn Fn(&TargetConfig, &Secret) -> Result<()>;
+
 /// What happens while it waits.
 enum ConsentEvent {
     /// A browser came back.
@@ -63,35 +84,42 @@ impl From<BrowserRequest> for ConsentEvent {
 /// token file exists. [`ErrorKind::Rejected`]: the person or Google says no, or time is up.
 /// [`ErrorKind::Unavailable`]: the port, Google or Gmail cannot be had. [`ErrorKind::Disk`]: the token cannot
 /// be saved. Whatever it is, a token file that was there before is untouched.
-pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> Result<()> {
-    let client = ClientSecretFile::read(&args.credentials)?;
-    let config = args
+pub fn run(
+    options: &ConsentOptions,
+    environment: &Environment,
+    verify: &VerifyAccessToken,
+    to_consent: Duration,
+) -> Result<()> {
+    let client = ClientSecretFile::read(&options.credentials)?;
+    let config = options
         .config
         .as_deref()
         .map(|file| Config::load(file, environment))
         .transpose()?;
-    let file = token_file(args, config.as_ref());
-    may_be_written(&file, args.force)?;
+    let file = token_file(options, config.as_ref());
+    may_be_written(&file, options.force)?;
     let desk = UserEnvironment::detect(environment);
-    let listener =
-        RedirectListener::bind(args.port, args.port.is_some() && desk.is_in_container())?;
+    let listener = RedirectListener::bind(
+        options.port,
+        options.port.is_some() && desk.is_in_container(),
+    )?;
     let port = listener.port();
     let attempt = AuthorizationRequest::new(&client, config.as_ref(), port)?;
-    let exchange = CodeExchange::prepare(&client, config.as_ref(), &file)?;
+    let exchange = CodeExchange::prepare(&client, config.as_ref(), &file, verify)?;
 
     ask_the_person(&attempt, config.as_ref(), &desk, port, to_consent);
     let (tell, events) = sync_channel::<ConsentEvent>(FEW);
     listener.serve(attempt.state.clone(), tell.clone());
     listen_to_the_terminal(tell);
-    if !args.no_browser && desk.can_open_browser() {
+    if !options.no_browser && desk.can_open_browser() {
         open_browser(attempt.url.clone());
     }
 
     wait(&attempt, &exchange, &events, Instant::now() + to_consent)
 }
 
-fn token_file(args: &AuthArgs, config: Option<&Config>) -> PathBuf {
-    match (&args.token, config) {
+fn token_file(options: &ConsentOptions, config: Option<&Config>) -> PathBuf {
+    match (&options.token, config) {
         (Some(file), _) => file.clone(),
         (None, Some(config)) => config.target.token_file.clone(),
         (None, None) => PathBuf::from(TOKEN_FILE),

@@ -340,7 +340,7 @@ pub fn worse_of<T>(done: Result<T>, remembered: Result<()>) -> Result<T> {
     match (done, remembered) {
         (Err(one), Err(other)) => {
             log::error!("{other}");
-            Err(one.worse(other))
+            Err(one.more_severe(other))
         }
         (Ok(done), Ok(())) => Ok(done),
         (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),

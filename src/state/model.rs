@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
-use crate::retry::PARKED_MESSAGE;
+use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
 
 /// Ids are remembered this long after delivery, as in the Python original.
 const KEEP_IDS: TimeDelta = TimeDelta::days(31);
@@ -243,7 +243,7 @@ impl State {
         &self,
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = DateTime<Utc>> + '_ {
-        let date_pass = self.date_pass.as_ref().map(|_| now + TimeDelta::minutes(1));
+        let date_pass = self.date_pass.as_ref().map(|_| now + DATE_PASS_RETRY_DELAY);
         let parked = self.parked.values().map(move |parked| {
             if parked.is_due(now) {
                 now

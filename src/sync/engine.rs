@@ -101,7 +101,7 @@ impl<'a> Engine<'a> {
         let failed = match (done, finished) {
             (Ok(()), Ok(())) => return Ok(self.report),
             (Err(error), Ok(())) | (Ok(()), Err(error)) => error,
-            (Err(first), Err(second)) => first.worse(second),
+            (Err(first), Err(second)) => first.more_severe(second),
         };
         if let Some(consequence) = failed.consequence() {
             self.remember(consequence)?;

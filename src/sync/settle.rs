@@ -21,7 +21,7 @@ impl Engine<'_> {
         let finished = self.target.finish();
         let drained = self.drain();
         match (finished, drained) {
-            (Err(one), Err(other)) => Err(one.worse(other)),
+            (Err(one), Err(other)) => Err(one.more_severe(other)),
             (one, other) => one.and(other),
         }
     }

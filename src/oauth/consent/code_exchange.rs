@@ -6,13 +6,12 @@ use std::thread;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::{Config, TargetConfig};
-use crate::delivery::gmail_imap;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::Trust;
 use crate::oauth::consent::authorization_request::AuthorizationRequest;
 use crate::oauth::consent::client_secret_file::ClientSecretFile;
-use crate::oauth::consent::shown;
+use crate::oauth::consent::{VerifyAccessToken, shown};
 use crate::oauth::{
     AuthorizationGrant, Endpoint, EndpointError, IssuedTokens, OAuthError, TokenHealth, token,
 };
@@ -30,6 +29,7 @@ pub(super) struct CodeExchange<'a> {
     /// Where the token goes.
     pub(super) file: &'a Path,
     endpoint: Endpoint,
+    verify: &'a VerifyAccessToken,
 }
 
 /// A token that was saved, in words for the person.
@@ -67,6 +67,7 @@ impl<'a> CodeExchange<'a> {
         client_secret_file: &'a ClientSecretFile,
         config: Option<&'a Config>,
         file: &'a Path,
+        verify: &'a VerifyAccessToken,
     ) -> Result<CodeExchange<'a>> {
         let ca_file = config.and_then(|config| config.target.server.ca_file.as_deref());
         if let Some(config) = config {
@@ -77,6 +78,7 @@ impl<'a> CodeExchange<'a> {
             config,
             file,
             endpoint: Endpoint::new(&client_secret_file.client.token_uri, ca_file)?,
+            verify,
         })
     }
 }
@@ -91,7 +93,7 @@ impl CodeExchange<'_> {
         let grant = self.request_tokens(attempt, code)?;
         let refresh = self.check_grant(&grant)?;
         if let Some(config) = self.config {
-            log_in(&config.target, &grant.access)?;
+            self.log_in(config, &grant.access)?;
         }
         let health = self.save(&grant, &refresh, Utc::now())?;
         Ok(SavedToken {
@@ -192,30 +194,29 @@ impl CodeExchange<'_> {
         })
     }
 
+    /// Proves that the token opens the account that it is meant for.
+    fn log_in(&self, config: &Config, access: &Secret) -> Result<()> {
+        let mut pauses = CONSENT_LOGIN_DELAYS.iter();
+        loop {
+            match ((self.verify)(&config.target, access), pauses.next()) {
+                (Err(error), Some(pause)) if error.kind() == ErrorKind::Unavailable => {
+                    super::say(format_args!("{error}; trying again ...\n"));
+                    thread::sleep(*pause);
+                }
+                (Err(error), _) if error.kind() == ErrorKind::Unavailable => {
+                    return Err(
+                        error.remedy("nothing was saved; run this again when Gmail answers")
+                    );
+                }
+                (done, _) => return done,
+            }
+        }
+    }
+
     fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
         let url = self.client_secret_file.client.token_uri.url();
         let host = url.host_str().unwrap_or_default();
         Error::new(Side::Token, kind, Untrusted::new(host), what).during("getting the token")
-    }
-}
-
-/// Proves that the token opens the account that it is meant for.
-fn log_in(target: &TargetConfig, access: &Secret) -> Result<()> {
-    let mut pauses = CONSENT_LOGIN_DELAYS.iter();
-    loop {
-        match (
-            gmail_imap::verify_access_token(target, access),
-            pauses.next(),
-        ) {
-            (Err(error), Some(pause)) if error.kind() == ErrorKind::Unavailable => {
-                super::say(format_args!("{error}; trying again ...\n"));
-                thread::sleep(*pause);
-            }
-            (Err(error), _) if error.kind() == ErrorKind::Unavailable => {
-                return Err(error.remedy("nothing was saved; run this again when Gmail answers"));
-            }
-            (done, _) => return done,
-        }
     }
 }
 

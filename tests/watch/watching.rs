@@ -1,7 +1,7 @@
 //! The program while it watches: what it says, as it says it, and the signals that it gets.
 
 // Each test uses its own part of it.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};

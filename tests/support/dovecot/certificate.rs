@@ -1,4 +1,5 @@
 //! Certificates for tests, good and bad.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,

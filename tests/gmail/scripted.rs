@@ -1,15 +1,5 @@
 //! What becomes of a message for each thing that Gmail may say or do.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-mod played;
-
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
 use imap_to_gmail_sync::message::{BodyDigest, Identity, Mark, Uid, UidValidity};
@@ -17,7 +7,7 @@ use imap_to_gmail_sync::sync::{
     AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 
-use played::{Does, Played, Said, message, now};
+use crate::played::{Does, Played, Said, message, now};
 
 const MAIL: &[u8] = b"Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\r\n";
 

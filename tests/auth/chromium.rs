@@ -1,20 +1,15 @@
 //! `auth` in a real browser: a person reads Google's page, clicks, and lands on ours.
 //!
 //! With `SCREENSHOTS` naming a folder, what the person sees is left there as pictures.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod authorizing;
-mod browser;
-mod program;
 
 use std::path::Path;
 use std::time::Duration;
 
-use authorizing::{Authorizing, auth, home};
-use browser::{Browser, Colours};
+use crate::authorizing::{Authorizing, auth, home};
+use crate::browser::{Browser, Colours};
+use crate::program::Home;
 use chrono::Utc;
 use double::{Consent, TokenOptions, Trouble};
-use program::Home;
 use serde_json::json;
 
 /// A home whose Google asks the person.

@@ -1,13 +1,4 @@
 //! The target at Gmail's double: lost answers, late indexes, tokens that die.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may stop at what it does not expect"
-)]
-
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;

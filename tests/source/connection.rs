@@ -1,25 +1,13 @@
 //! Opening connections to a real server: TLS in all its forms, and what is refused.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may stop at what it does not expect"
-)]
-
-mod dovecot;
-mod script;
-
-use dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
+use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
+use crate::script::{Script, steps};
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
 use imap_to_gmail_sync::imap::{CommandError, Login, OpenError, Session};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::net::Trust;
 use imap_to_gmail_sync::secret::Secret;
-use script::{Script, steps};
 
 fn with(certificate: Certificate) -> Dovecot {
     Dovecot::start_with(Settings {

@@ -1,26 +1,14 @@
 //! How many round trips lie between the source's notice of new mail and the mail at Gmail.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::expect_used,
-    missing_docs
-)]
-
-mod dovecot;
-mod in_process;
-mod program;
-mod watched;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::dovecot::{Dovecot, PASSWORD};
+use crate::in_process::Watched;
+use crate::program::Home;
+use crate::watching::Watching;
 use double::{GmailOptions, SourceOptions};
-use dovecot::{Dovecot, PASSWORD};
-use in_process::Watched;
-use program::Home;
 use serde_json::json;
-use watched::Watching;
 
 #[test]
 fn a_warm_connection_needs_five_round_trips_from_notice_to_delivery() {

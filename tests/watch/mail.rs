@@ -1,21 +1,15 @@
 //! The resident program between the doubles: what comes is carried as it comes, whatever happens to
 //! the connections.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod program;
-mod watched;
-
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::program::Home;
+use crate::watching::Watching;
 use double::{AppendAnswer, Fault, GmailOptions, SourceOptions};
-use program::Home;
 use rustix::process::Signal;
 use serde_json::json;
-use watched::Watching;
 
 fn message(number: usize) -> Vec<u8> {
     format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n").into_bytes()

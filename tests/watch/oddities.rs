@@ -1,15 +1,9 @@
-//! The resident program at sources that are odd in ways that every command shows; `watch_odd` has
+//! The resident program at sources that are odd in ways that every command shows; `idle` has
 //! those that only their IDLE shows.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
-mod program;
-mod watched;
-
+use crate::program::Home;
+use crate::watching::Watching;
 use double::{Fault, GmailOptions, Oddity, SourceOptions};
-use program::Home;
-use watched::Watching;
 
 fn deliver(home: &Home, number: usize) {
     let octets = format!("Message-ID: <{number}@x>\r\nSubject: s\r\n\r\nbody\r\n");

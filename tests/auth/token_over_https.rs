@@ -1,16 +1,4 @@
 //! The token endpoint over TLS: whom it is believed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "a test may stop at what it does not expect"
-)]
-
-#[path = "dovecot/certificate.rs"]
-mod certificate;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
-use certificate::Certificate;
+use crate::certificate::Certificate;
 use chrono::Utc;
 use imap_to_gmail_sync::error::{ErrorKind, Result};
 use imap_to_gmail_sync::net::crypto_provider;

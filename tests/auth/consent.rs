@@ -1,10 +1,6 @@
 //! `auth`: from a person's consent to a token that works, and everything that comes in between.
 //!
-//! Here the browser is a few lines of ours; `authorize_in_chromium.rs` has a real one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod authorizing;
-mod program;
+//! Here the browser is a few lines of ours; `chromium.rs` has a real one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,15 +11,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
+use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
+use crate::program::{Home, Ran};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
-use imap_to_gmail_sync::cli::auth::AuthArgs;
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::error::ErrorKind;
-use imap_to_gmail_sync::oauth::consent;
+use imap_to_gmail_sync::oauth::consent::{self, ConsentOptions};
 use imap_to_gmail_sync::timeouts;
-use program::{Home, Ran};
 use serde_json::{Value, json};
 
 fn token(home: &Home) -> Value {
@@ -851,7 +846,7 @@ fn a_wrong_credentials_file_is_named_for_what_it_is() {
 fn time_is_up_some_day() {
     let home = home();
     home.write("client_secret.json", &home.endpoint.client_secret_json());
-    let args = AuthArgs {
+    let options = ConsentOptions {
         credentials: home.path("client_secret.json"),
         token: Some(home.path("token.json")),
         config: None,
@@ -860,7 +855,7 @@ fn time_is_up_some_day() {
         force: false,
     };
     let limit = Duration::from_millis(50);
-    let error = consent::run(&args, &Environment::default(), limit).unwrap_err();
+    let error = consent::run(&options, &Environment::default(), &|_, _| Ok(()), limit).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(
         error.to_string(),

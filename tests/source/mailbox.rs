@@ -1,21 +1,11 @@
 //! The source against a real server, and against dialogues that real servers rarely show.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may stop at what it does not expect"
-)]
-
-mod dovecot;
-mod played;
-mod script;
 
 use std::time::{Duration, Instant};
 
+use crate::dovecot::{Dovecot, PASSWORD};
+use crate::played::{Does, Played};
+use crate::script::{Script, steps};
 use chrono::{DateTime, NaiveDate};
-use dovecot::{Dovecot, PASSWORD};
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::{ErrorKind, Result};
@@ -24,8 +14,6 @@ use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 use imap_to_gmail_sync::timeouts::Timeouts;
-use played::{Does, Played};
-use script::{Script, steps};
 
 const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
 

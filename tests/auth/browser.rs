@@ -1,7 +1,7 @@
 //! A real browser without a window: Chromium, driven over `WebDriver` (W3C).
 
 // Each test uses its own part of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,22 +1,16 @@
 //! The resident program at servers that could keep it busy for nothing: how often it comes back to
 //! them is what its pauses explain, and no more.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
-mod program;
-mod watched;
-
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::program::Home;
+use crate::watching::Watching;
 use double::Fault;
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::run::timing::Timing;
-use program::Home;
 use serde_json::json;
-use watched::Watching;
 
 /// Where the program below finds its command line.
 const WORDS: &str = "WATCHED_WORDS";
@@ -46,7 +40,11 @@ fn watch(home: &Home) -> Watching {
     let words = ["--config", "config.json", "--watch", "--debug"];
     command
         .current_dir(home.path("."))
-        .args(["--ignored", "--exact", "the_program_with_short_pauses"])
+        .args([
+            "--ignored",
+            "--exact",
+            "busy::the_program_with_short_pauses",
+        ])
         .arg("--nocapture")
         .env(WORDS, words.join("\n"));
     Watching::of(command)

@@ -1,18 +1,9 @@
 //! Waiting for mail at servers that idle in odd ways.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may stop at what it does not expect"
-)]
-
-mod script;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::script::{Script, steps};
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::message::{Mailbox, Uid};
@@ -22,7 +13,6 @@ use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 use imap_to_gmail_sync::timeouts::Timeouts;
-use script::{Script, steps};
 
 /// Far longer than a test lasts: what ends before was ended.
 const LONG: Duration = Duration::from_mins(5);

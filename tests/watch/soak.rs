@@ -3,28 +3,20 @@
 //!
 //! `SOAK` is the number of messages, `SEED` what happens to them.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
-#[path = "engine/dice.rs"]
-mod dice;
-mod program;
-mod watched;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::dice::Dice;
+use crate::program::Home;
+use crate::watching::Watching;
 use chrono::{DateTime, FixedOffset, Utc};
-use dice::Dice;
 use double::{AppendAnswer, Event, Fault, GmailOptions, SourceOptions, Unfinished, What};
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::run::timing::{Clock, Timing};
 use imap_to_gmail_sync::timeouts::Timeouts;
-use program::Home;
 use rustix::process::Signal;
-use watched::Watching;
 
 /// A minute of the calendar is a tenth of a second.
 const TIMES: u32 = 600;
@@ -98,7 +90,7 @@ impl Soak {
         let words = ["--config", "config.json", "--watch", "--debug"].join("\n");
         command
             .current_dir(folder)
-            .args(["--ignored", "--exact", "the_program_at_a_quick_pace"])
+            .args(["--ignored", "--exact", "soak::the_program_at_a_quick_pace"])
             .arg("--nocapture")
             .env(WORDS, words)
             .env(BEGUN, self.begun.to_rfc3339());

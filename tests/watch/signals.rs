@@ -1,20 +1,14 @@
 //! The resident program and the signals that it gets: it ends within seconds whatever it waits for,
 //! and does between what it is asked to do.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod program;
-mod watched;
-
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::program::Home;
+use crate::watching::Watching;
 use double::{Fault, GmailOptions, SourceOptions, What};
-use program::Home;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use watched::Watching;
 
 /// What is promised between the signal and the end.
 const PROMISED: Duration = Duration::from_secs(5);

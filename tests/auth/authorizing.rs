@@ -1,7 +1,7 @@
 //! `auth` as a person uses it: the program at a terminal, and a browser of a few lines.
 
 // Each test uses its own part of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,20 +1,11 @@
 //! Packets that vanish while an IDLE is on: no answer, no reset, as behind a router that forgot the
 //! connection. The test runs itself in networks of their own, where it can make them vanish.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs,
-    reason = "a test may stop at what it does not expect, and must say when it was skipped"
-)]
-
-mod script;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::script::{Script, steps};
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::net::ConnectionOptions;
@@ -22,11 +13,10 @@ use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::timeouts::Timeouts;
-use script::{Script, steps};
 
 /// What the test runs of itself in networks of their own.
-const CLIENT: &str = "the_client_in_a_network_of_its_own";
-const SERVER: &str = "the_server_in_a_network_of_its_own";
+const CLIENT: &str = "silence::the_client_in_a_network_of_its_own";
+const SERVER: &str = "silence::the_server_in_a_network_of_its_own";
 
 /// Is set in a network of their own; elsewhere these do nothing.
 const APART: &str = "IN_A_NETWORK_OF_ITS_OWN";

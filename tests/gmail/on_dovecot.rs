@@ -1,14 +1,4 @@
 //! The target on a real server: Dovecot with bearer tokens that it validates by asking.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may stop at what it does not expect"
-)]
-
-mod dovecot;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use crate::dovecot::{Dovecot, Settings};
 use chrono::{DateTime, Utc};
-use dovecot::{Dovecot, Settings};
 use imap_to_gmail_sync::config::TargetConfig;
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;

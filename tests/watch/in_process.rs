@@ -1,5 +1,5 @@
 //! A home whose source is watched by the library, in this process.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code)]
 
 use std::sync::Arc;
 use std::thread;

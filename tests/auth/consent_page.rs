@@ -1,21 +1,10 @@
 //! The browser and Google's consent page, without the program: what its tests stand on.
 
-// What goes wrong in a test shall end it at the place.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-mod browser;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
-use browser::{Browser, Colours};
+use crate::browser::{Browser, Colours};
 use double::{Consent, Gmail, GmailOptions, TokenEndpoint};
 
 /// A client that waits on a port for its answer.
