@@ -134,11 +134,8 @@ pub(super) fn hash_canonical(octets: &[u8]) -> u64 {
     let mut pending_cr = false;
     // In runs rather than octet by octet, for speed: a message may have 35 MB.
     for run in octets.split_inclusive(|octet| matches!(octet, b'\r' | b'\0')) {
-        if pending_cr && !run.starts_with(b"\n") && run != b"\0" {
+        if run != b"\0" && std::mem::take(&mut pending_cr) && !run.starts_with(b"\n") {
             hash.update(b"\r");
-            pending_cr = false;
-        } else if run != b"\0" {
-            pending_cr = false;
         }
         match run.split_last() {
             Some((b'\0', text)) => hash.update(text),

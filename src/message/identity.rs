@@ -122,6 +122,7 @@ fn unfold(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{BodyDigest, Digest};
 
     fn id(message: &[u8]) -> Option<String> {
         Identity::of_header(message)
@@ -181,5 +182,21 @@ mod tests {
         assert_ne!(plain, digest("Date: d\r\nFrom: f2\r\nSubject: a b\r\n\r\n"));
         assert_ne!(plain, digest("Date: d\r\nFrom: f\r\nSubject: a c\r\n\r\n"));
         assert_ne!(digest("Date: x\r\n\r\n"), digest("From: x\r\n\r\n"));
+    }
+
+    /// The digests are on disk: they must never change.
+    #[test]
+    fn digests_of_a_kept_message_are_those_of_every_build() {
+        let message = b"Date: Sun, 22 Nov 2026 20:00:00 +0000\r\nFrom: Alice <alice@x>\r\n\
+            Subject: a\r\n b\r\n\r\nbody\r\n\0second line\r\n";
+        let digest = Digest {
+            header: Identity::of_header(message).header,
+            body: Some(BodyDigest::of_message(message)),
+        };
+        assert_eq!(digest.to_string(), "8f861dcbf970b69a:5b2976348e46971e");
+        assert_eq!(
+            MessageId::of_octets(message).as_str(),
+            "sha256:5718be79018efa9d"
+        );
     }
 }
