@@ -365,7 +365,7 @@ impl<'a> Engine<'a> {
         let Some(pass) = self.store.state().date_pass.clone() else {
             return Ok(());
         };
-        if !pass.strays.is_empty() {
+        if !pass.orphans.is_empty() {
             // Sent less than a minute ago: the next run goes on with this pass.
             return Ok(());
         }
