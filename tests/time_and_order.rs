@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;

@@ -15,6 +15,7 @@ use rustls_connector::{RustlsConnector, rustls_native_certs};
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::pinned_verifier::PinnedVerifier;
+use crate::untrusted::Untrusted;
 
 /// The certificates that are trusted for a server: loaded once, used by every connection to it.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ impl Trust {
                 let pinned = read_certificates(file)?;
                 let verifier: io::Result<Arc<dyn ServerCertVerifier>> =
                     PinnedVerifier::new(pinned.clone()).map(|verifier| Arc::new(verifier) as _);
-                (file.display().to_string(), pinned, verifier)
+                (Untrusted::path(file).to_string(), pinned, verifier)
             }
         };
         let config = verifier
@@ -124,7 +125,7 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let wrong = |what: String| {
-        Error::new(Side::Config, ErrorKind::Config, file.display(), what)
+        Error::in_file(Side::Config, file, what)
             .during("reading certificates")
             .remedy("name a PEM file that holds the certificates to trust")
     };
