@@ -301,7 +301,7 @@ fn read_snapshot(
         Err(SnapshotError::Newer(version)) => Err(Error::new(
             Side::State,
             ErrorKind::Config,
-            disk.path(&StateFile::Snapshot).display(),
+            Untrusted::path(&disk.path(&StateFile::Snapshot)),
             format!("this state is of version {version}, written by a later release"),
         )
         .remedy("use that release, or another --state-file")),
@@ -329,9 +329,9 @@ fn start_anew(
     disk.sync(&aside)?;
     log::error!(
         "{}: cannot be read as a state ({}); kept as {}; what arrived in the last days is looked up at Gmail",
-        disk.path(&StateFile::Snapshot).display(),
+        Untrusted::path(&disk.path(&StateFile::Snapshot)),
         Untrusted::new(why),
-        disk.path(&aside).display(),
+        Untrusted::path(&disk.path(&aside)),
     );
     // A pass by date reaches back two days more than it is told.
     let week_ago = now - TimeDelta::days(5);
@@ -360,7 +360,7 @@ fn failed(disk: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
     Error::new(
         Side::State,
         ErrorKind::Disk,
-        disk.path(name).display(),
+        Untrusted::path(&disk.path(name)),
         error,
     )
     .during("keeping the state")

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use fs2::FileExt;
 
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::untrusted::Untrusted;
 
 /// The lock, for as long as it lives.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Lock {
     pub fn take(state: &Path) -> Result<LockAttempt> {
         let path = path_of(state);
         let failed = |error: &io::Error| {
-            Error::new(Side::State, ErrorKind::Disk, path.display(), error)
+            Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), error)
                 .during("taking the lock")
                 .remedy("the folder of the state must be writable")
         };
@@ -102,8 +103,13 @@ impl Lock {
     }
 
     fn failed(&self, error: &io::Error) -> Error {
-        Error::new(Side::State, ErrorKind::Disk, self.path.display(), error)
-            .during("writing the lock file")
+        Error::new(
+            Side::State,
+            ErrorKind::Disk,
+            Untrusted::path(&self.path),
+            error,
+        )
+        .during("writing the lock file")
     }
 }
 
