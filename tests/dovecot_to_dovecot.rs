@@ -20,7 +20,7 @@ use std::fs;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use dovecot::client::Held;
 use dovecot::{Dovecot, Introspection, PASSWORD};
-use program::{Home, Ran, program};
+use program::{Home, Run, program};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -80,14 +80,14 @@ impl Pair {
     }
 
     /// Runs the program, and demands that all goes well.
-    fn run_well(&self) -> Ran {
+    fn run_well(&self) -> Run {
         let mut command = program(self.folder.path());
         let output = command
             .args(["--config", "config.json", "--debug"])
             .output();
-        let ran = Ran::from(output.unwrap());
-        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
-        ran
+        let run = Run::from(output.unwrap());
+        assert_eq!(run.status, Some(0), "{}", run.stderr);
+        run
     }
 
     fn source(&self) -> Vec<Held> {
@@ -223,9 +223,9 @@ fn assert_equal(pair: &Pair, messages: usize) {
 }
 
 /// The commands that the program gave a server, as its log says; without the tags.
-fn commands_to(ran: &Ran, port: u16) -> Vec<String> {
+fn commands_to(run: &Run, port: u16) -> Vec<String> {
     let mark = format!("localhost:{port}: C: ");
-    ran.stdout
+    run.stdout
         .lines()
         .filter_map(|line| line.split_once(&mark))
         .filter_map(|(_, command)| command.split_once(' '))

@@ -24,7 +24,7 @@ use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::lock::{Lock, LockAttempt};
 use imap_to_gmail_sync::timeouts::Timeouts;
-use program::{Home, Ran};
+use program::{Home, Run};
 use serde_json::{Value, json};
 
 /// No line may show it.
@@ -54,17 +54,17 @@ fn home() -> Home {
 /// The exit status of a run and its last line, with `SOURCE`, `GMAIL` and `HOME` for what differs
 /// from run to run.
 fn told(home: &Home) -> (i32, String) {
-    let ran = home.run();
-    let line = last_line(&ran);
+    let run = home.run();
+    let line = last_line(&run);
     for secret in secrets(home) {
-        assert!(!format!("{ran:?}").contains(&secret), "{secret}: {ran:?}");
+        assert!(!format!("{run:?}").contains(&secret), "{secret}: {run:?}");
     }
     let line = line
         .replace(&format!(":{}:", home.source.port()), ":SOURCE:")
         .replace(&format!(":{}:", home.gmail.port()), ":GMAIL:")
         .replace(home.path("").to_str().unwrap(), "HOME/")
         .replace(AUTH, "AUTH");
-    (ran.status.unwrap(), without_times(&line))
+    (run.status.unwrap(), without_times(&line))
 }
 
 /// The line with `DATE` and `TIME` for all that look so.
@@ -83,15 +83,15 @@ fn without_times(line: &str) -> String {
 }
 
 /// The one line: in the log, and on standard error if the run failed.
-fn last_line(ran: &Ran) -> String {
-    let ended_well = ran.status == Some(0);
-    let logged = ran.logged(if ended_well { "info" } else { "error" });
+fn last_line(run: &Run) -> String {
+    let ended_well = run.status == Some(0);
+    let logged = run.logged(if ended_well { "info" } else { "error" });
     let line = logged.last().copied().unwrap_or_default().to_owned();
     if ended_well {
-        assert_eq!(ran.stderr, "", "{ran:?}");
+        assert_eq!(run.stderr, "", "{run:?}");
     } else {
-        assert_eq!(logged.len(), 1, "{ran:?}");
-        assert_eq!(ran.stderr, format!("{line}\n"), "{ran:?}");
+        assert_eq!(logged.len(), 1, "{run:?}");
+        assert_eq!(run.stderr, format!("{line}\n"), "{run:?}");
     }
     line
 }
@@ -892,8 +892,8 @@ fn another_run_holds_the_lock() {
     if let LockAttempt::Acquired(lock) = &mut lock {
         lock.sign(4711).unwrap();
     }
-    let ran = home.run();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    let run = home.run();
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
     compare(
         &[told(&home)],
         &[(
@@ -997,8 +997,8 @@ fn the_server_is_no_imap_server() {
 fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
     let home = home();
     home.write("sync_state.json", "{ \"version\": 2, \"cursor\": 7 }");
-    let ran = home.run_well();
-    let errors: Vec<_> = ran
+    let run = home.run_well();
+    let errors: Vec<_> = run
         .logged("error")
         .iter()
         .map(|line| {
@@ -1026,7 +1026,7 @@ fn a_token_file_that_others_can_read_is_warned_of_once() {
     let home = home();
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(home.path("token.json"), mode).unwrap();
-    let ran = home.run_well();
+    let run = home.run_well();
     let line = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
-    assert_eq!(ran.logged("warn"), [line]);
+    assert_eq!(run.logged("warn"), [line]);
 }

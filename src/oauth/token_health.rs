@@ -85,23 +85,19 @@ impl TokenHealth {
 
 impl fmt::Display for TokenHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        match (self.issued, self.first_used) {
-            (Some(issued), _) => parts.push(format!("issued at {}", timestamp::to_seconds(issued))),
-            (None, Some(first)) => {
-                parts.push(format!("in use since {}", timestamp::to_seconds(first)))
-            }
-            (None, None) => parts.push("of unknown age".to_owned()),
-        }
-        if let Some(expires) = self.expires {
-            parts.push(format!("expires at {}", timestamp::to_seconds(expires)));
-        }
-        if let Some(expires) = self.access_token_expires {
-            parts.push(format!(
-                "access token expires at {}",
-                timestamp::to_seconds(expires)
-            ));
-        }
+        let at = timestamp::to_seconds;
+        let age = match (self.issued, self.first_used) {
+            (Some(issued), _) => format!("issued at {}", at(issued)),
+            (None, Some(first)) => format!("in use since {}", at(first)),
+            (None, None) => "of unknown age".to_owned(),
+        };
+        let expires = self.expires.map(|time| format!("expires at {}", at(time)));
+        let access_token = self.access_token_expires;
+        let access_token = access_token.map(|time| format!("access token expires at {}", at(time)));
+        let parts: Vec<String> = [Some(age), expires, access_token]
+            .into_iter()
+            .flatten()
+            .collect();
         f.write_str(&parts.join(", "))
     }
 }

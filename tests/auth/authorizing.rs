@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::program::{Home, Ran, program};
+use crate::program::{Home, Run, program};
 
 /// Nothing here takes so long.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -117,7 +117,7 @@ impl Authorizing {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Ran {
+    pub fn end(mut self) -> Run {
         let deadline = Instant::now() + LIMIT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -130,7 +130,7 @@ impl Authorizing {
         let mut from = self.child.stderr.take().unwrap();
         from.read_to_string(&mut stderr).unwrap();
         self.listener.take().unwrap().join().unwrap();
-        Ran {
+        Run {
             status: status.code(),
             stdout: self.heard.so_far(),
             stderr,

@@ -82,8 +82,8 @@ fn the_user_consents_and_the_first_message_is_copied() {
     browser.wait_for_title("Mail can now be copied to user@gmail.com");
     assert!(browser.text().contains("You can close this window."));
     assert!(browser.url().starts_with("http://127.0.0.1:"));
-    let ran = running.end();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let run = running.end();
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     check_page(&browser, "success");
 
     home.run_well();
@@ -113,9 +113,9 @@ fn the_user_consents_without_the_mail_scope() {
     browser.click("#mail");
     browser.click("#allow");
     browser.wait_for_title("The token was not saved");
-    let ran = running.end();
-    assert_eq!(ran.status, Some(77), "{ran:?}");
-    assert!(ran.stderr.contains("does not cover mail"), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(77), "{run:?}");
+    assert!(run.stderr.contains("does not cover mail"), "{run:?}");
     check_page(&browser, "failed");
     assert!(!home.path("token.json").exists());
 }
@@ -129,12 +129,12 @@ fn the_user_signs_in_to_another_account() {
     browser.type_into("#account", "somebody@gmail.com");
     browser.click("#allow");
     browser.wait_for_title("The token was not saved");
-    let ran = running.end();
-    assert_eq!(ran.status, Some(77), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(77), "{run:?}");
     assert!(
-        ran.stderr
+        run.stderr
             .contains("you probably signed in to another account"),
-        "{ran:?}"
+        "{run:?}"
     );
     assert!(!home.path("token.json").exists());
 }
@@ -173,8 +173,8 @@ fn an_expired_code_is_reported_in_the_browser() {
     });
     browser.click("#allow");
     browser.wait_for_title("This consent has expired");
-    let ran = running.end();
-    assert_eq!(ran.status, Some(77), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(77), "{run:?}");
     check_page(&browser, "expired");
     assert!(!home.path("token.json").exists());
 }

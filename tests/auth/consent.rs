@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
-use crate::program::{Home, Ran};
+use crate::program::{Home, Run};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
 use imap_to_gmail_sync::config::Environment;
@@ -38,9 +38,9 @@ fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Asserts this exit status and exactly this error line.
-fn assert_failed(ran: &Ran, status: i32, line: &str) {
-    assert_eq!(ran.status, Some(status), "{ran:?}");
-    assert_eq!(ran.stderr, format!("{line}\n"), "{ran:?}");
+fn assert_failed(run: &Run, status: i32, line: &str) {
+    assert_eq!(run.status, Some(status), "{run:?}");
+    assert_eq!(run.stderr, format!("{line}\n"), "{run:?}");
 }
 
 /// Asserts that the home has no token file and no temporary file.
@@ -92,10 +92,10 @@ fn a_consent_yields_a_token_that_works() {
     let page = consent(&address);
     assert_eq!(page.status, 200);
     assert_eq!(page.title(), "Mail can now be copied to user@gmail.com");
-    let ran = running.end();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let run = running.end();
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     assert!(
-        ran.stdout
+        run.stdout
             .contains("token.json, and gives access to the mail of user@gmail.com.")
     );
 
@@ -121,7 +121,7 @@ fn a_consent_yields_a_token_that_works() {
 
     // No secret was printed.
     let exchanged = home.endpoint.requests().remove(0);
-    let output = format!("{ran:?}{page:?}");
+    let output = format!("{run:?}{page:?}");
     for secret in [
         token["token"].as_str().unwrap(),
         token["refresh_token"].as_str().unwrap(),
@@ -186,11 +186,11 @@ fn without_a_configuration_the_token_is_saved_unverified() {
     assert!(!address.contains("login_hint"), "{address}");
     let page = consent(&address);
     assert_eq!(page.title(), "The token is saved");
-    let ran = running.end();
+    let run = running.end();
     assert!(
-        ran.stdout
+        run.stdout
             .contains("it was not tried at Gmail, because --config was not given."),
-        "{ran:?}"
+        "{run:?}"
     );
 }
 
@@ -321,14 +321,14 @@ fn a_token_of_another_account_is_not_saved() {
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
     assert_eq!(page.title(), "The token was not saved");
-    let ran = running.end();
+    let run = running.end();
     let expected = format!(
         "localhost:{}: logging in as somebody@gmail.com: the server says NO [AUTHENTICATIONFAILED] \
          Invalid credentials (Failure); you probably signed in to another account: sign in as \
          somebody@gmail.com, or correct target_user; nothing was saved",
         home.gmail.port()
     );
-    assert_failed(&ran, 77, &expected);
+    assert_failed(&run, 77, &expected);
     assert_nothing_saved(&home);
 }
 
@@ -340,7 +340,7 @@ fn an_app_in_testing_is_warned_when_its_token_expires() {
         .change(|options| options.refresh_expires_in = Some(week));
     let running = Authorizing::start(&mut auth(&home));
     consent(&running.address());
-    let ran = running.end();
+    let run = running.end();
     let expires: DateTime<Utc> = token(&home)["refresh_token_expires"]
         .as_str()
         .unwrap()
@@ -352,8 +352,8 @@ fn an_app_in_testing_is_warned_when_its_token_expires() {
         "The app is in \"Testing\": the refresh token expires on {}.",
         expires.format("%Y-%m-%d at %H:%M UTC")
     );
-    assert!(ran.stdout.contains(&warning), "{ran:?}");
-    assert!(ran.stdout.contains("publish the app"), "{ran:?}");
+    assert!(run.stdout.contains(&warning), "{run:?}");
+    assert!(run.stdout.contains("publish the app"), "{run:?}");
 
     // Two days before, every run that needs it says so.
     let octets = b"Message-ID: <a@x>\r\n\r\na\r\n";
@@ -365,9 +365,9 @@ fn an_app_in_testing_is_warned_when_its_token_expires() {
     home.write("token.json", &token.to_string());
     let octets = b"Message-ID: <b@x>\r\n\r\nb\r\n";
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
-    let ran = home.run_well();
-    let [warning] = ran.logged("warn")[..] else {
-        panic!("{ran:?}");
+    let run = home.run_well();
+    let [warning] = run.logged("warn")[..] else {
+        panic!("{run:?}");
     };
     assert!(
         warning.starts_with("the app is in \"Testing\", and the token expires at "),
@@ -464,15 +464,15 @@ fn a_token_file_keeps_its_owner_when_root_replaces_it() {
 #[test]
 fn a_token_that_cannot_be_saved_is_noticed_before_the_user_is_asked() {
     let home = home();
-    let ran = Authorizing::start(auth(&home).args(["--token", "none/token.json"])).end();
+    let run = Authorizing::start(auth(&home).args(["--token", "none/token.json"])).end();
     assert_failed(
-        &ran,
+        &run,
         74,
         "none/token.json: checking whether the token can be saved: No such file or directory (os \
          error 2); create the folder and make it writable, or choose another --token",
     );
-    let ran = Authorizing::start(auth(&home).args(["--token", "."])).end();
-    assert_eq!(ran.status, Some(64));
+    let run = Authorizing::start(auth(&home).args(["--token", "."])).end();
+    assert_eq!(run.status, Some(64));
     assert!(home.endpoint.visits().is_empty());
 }
 
@@ -483,10 +483,10 @@ fn result_after(change: impl FnOnce(&mut double::TokenOptions)) -> (String, i32,
     let back = sent_back_to(&running.address());
     home.endpoint.change(change);
     let page = get(&back);
-    let ran = running.end();
+    let run = running.end();
     assert_nothing_saved(&home);
-    assert!(!format!("{ran:?}").contains("GOCSPX-double"), "{ran:?}");
-    (page.title().to_owned(), ran.status.unwrap(), ran.stderr)
+    assert!(!format!("{run:?}").contains("GOCSPX-double"), "{run:?}");
+    (page.title().to_owned(), run.status.unwrap(), run.stderr)
 }
 
 #[test]
@@ -603,8 +603,8 @@ fn an_unavailable_gmail_saves_nothing() {
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
     assert_eq!(page.title(), "The token was not saved");
-    let ran = running.end();
-    assert_eq!(ran.status, Some(69), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(69), "{run:?}");
     assert_nothing_saved(&home);
 }
 
@@ -622,8 +622,8 @@ fn a_pasted_address_or_code_replaces_the_redirect() {
         let back = sent_back_to(&running.address());
         assert!(back.contains("4%2F0"), "{back}");
         running.paste(&form(&back));
-        let ran = running.end();
-        assert_eq!(ran.status, Some(0), "{ran:?}");
+        let run = running.end();
+        assert_eq!(run.status, Some(0), "{run:?}");
         assert!(token(&home)["refresh_token"].is_string());
     }
 }
@@ -644,8 +644,8 @@ fn after_a_wrong_line_the_user_may_paste_another() {
     running.wait_for("Google does not accept this code");
     running.paste(&"x".repeat(40_000));
     running.paste(&sent_back_to(&address));
-    let ran = running.end();
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let run = running.end();
+    assert_eq!(run.status, Some(0), "{run:?}");
 }
 
 #[test]
@@ -679,12 +679,12 @@ fn a_port_that_another_program_uses_is_named() {
     let other = free_listener();
     let port = other.local_addr().unwrap().port();
     let home = home();
-    let ran = Authorizing::start(auth(&home).args(["--port", &port.to_string()])).end();
+    let run = Authorizing::start(auth(&home).args(["--port", &port.to_string()])).end();
     let line = format!(
         "127.0.0.1:{port}: waiting for the browser: another program uses this port; choose \
          another --port, or leave it out to use any free port"
     );
-    assert_failed(&ran, 69, &line);
+    assert_failed(&run, 69, &line);
     drop(other);
     let running = Authorizing::start(auth(&home).args(["--port", &port.to_string()]));
     let address = running.address();
@@ -900,7 +900,7 @@ fn endless_input_is_not_read_and_the_browser_still_works() {
 fn certificates_that_cannot_be_read_are_noticed_before_the_user_is_asked() {
     let home = home();
     home.configure(&json!({ "target_ca_file": "missing.pem" }));
-    let ran = Authorizing::start(&mut auth(&home)).end();
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(78), ""), "{ran:?}");
-    assert!(ran.stderr.starts_with("missing.pem: "), "{ran:?}");
+    let run = Authorizing::start(&mut auth(&home)).end();
+    assert_eq!((run.status, run.stdout.as_str()), (Some(78), ""), "{run:?}");
+    assert!(run.stderr.starts_with("missing.pem: "), "{run:?}");
 }

@@ -1,7 +1,7 @@
 //! Opening connections to a real server: TLS in all its forms, and what is refused.
 
 use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
-use crate::script::{Script, steps};
+use crate::scripted_server::{ScriptedServer, steps};
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
 use imap_to_gmail_sync::imap::{CommandError, Login, OpenError, Session};
@@ -196,7 +196,7 @@ fn a_port_where_nobody_listens_and_a_name_that_nobody_has_are_told() {
 }
 
 fn starttls(dialogue: &[&str]) -> String {
-    let script = Script::play(vec![steps(dialogue)]);
+    let server = ScriptedServer::play(vec![steps(dialogue)]);
     let dovecot_like = Certificate::of_its_own(&["localhost"]);
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
@@ -204,7 +204,7 @@ fn starttls(dialogue: &[&str]) -> String {
     refusal(&Server {
         tls: TlsMode::StartTls,
         ca_file: Some(file),
-        ..script.server()
+        ..server.address()
     })
 }
 
@@ -244,24 +244,24 @@ fn starttls_is_required_and_nothing_may_come_before_the_handshake() {
 
 #[test]
 fn a_port_that_speaks_no_tls_is_told() {
-    let script = Script::play(vec![steps(&["S: * OK I speak in the clear", "silence"])]);
+    let server = ScriptedServer::play(vec![steps(&["S: * OK I speak in the clear", "silence"])]);
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, Certificate::of_its_own(&["localhost"]).authority).unwrap();
     let error = refusal(&Server {
         tls: TlsMode::Implicit,
         ca_file: Some(file),
-        ..script.server()
+        ..server.address()
     });
     assert!(error.contains("does not speak TLS"), "{error}");
 }
 
 /// Logs in at a server that answers with these steps, and gives how it failed.
-fn log_in(capabilities: &str, answers: &[&str]) -> (Script, Result<Session, OpenError>) {
+fn log_in(capabilities: &str, answers: &[&str]) -> (ScriptedServer, Result<Session, OpenError>) {
     let greeting = format!("S: * OK [CAPABILITY IMAP4rev1 {capabilities}] hello");
-    let script = Script::play(vec![steps(&[&[greeting.as_str()], answers].concat())]);
-    let session = open(&script.server());
-    (script, session)
+    let server = ScriptedServer::play(vec![steps(&[&[greeting.as_str()], answers].concat())]);
+    let session = open(&server.address());
+    (server, session)
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_password_goes_by_the_way_that_the_server_offers() {
         ("LOGINDISABLED", &[]),
     ];
     for (capabilities, answers) in cases {
-        let (_script, session) = log_in(capabilities, answers);
+        let (_server, session) = log_in(capabilities, answers);
         assert_eq!(
             session.is_ok(),
             !answers.is_empty(),
@@ -345,7 +345,7 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
 
 #[test]
 fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         "S: * OK Gimap ready",
         "C: CAPABILITY",
         "S: * CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2",
@@ -359,7 +359,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
         user: "alice".to_owned(),
         token: Secret::new("ya29".to_owned()),
     };
-    let server = script.server();
+    let server = server.address();
     let trust = Trust::for_server(&server).unwrap();
     let unopened =
         Session::open(&server, &trust, &ConnectionOptions::default(), &login).unwrap_err();
@@ -378,8 +378,8 @@ fn what_is_no_imap_server_and_one_that_sends_us_away_are_told() {
         ("R: ", "closed the connection"),
     ];
     for (greeting, expected) in cases {
-        let script = Script::play(vec![steps(&[greeting])]);
-        let error = refusal(&script.server());
+        let server = ScriptedServer::play(vec![steps(&[greeting])]);
+        let error = refusal(&server.address());
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -442,10 +442,10 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
         (&[], "lost", false, false),
     ];
     for (answers, expected, goes_on, was_sent) in cases {
-        let script = Script::play(vec![steps(
+        let server = ScriptedServer::play(vec![steps(
             &[&opened, [append].as_slice(), answers].concat(),
         )]);
-        let mut session = open(&script.server()).unwrap();
+        let mut session = open(&server.address()).unwrap();
         let flags = Flags {
             seen: true,
             ..Flags::default()
@@ -470,14 +470,14 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
 #[test]
 fn a_response_that_has_no_end_is_cut_off() {
     let line = format!("* SEARCH{}\r\n", " 1".repeat(500_000));
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] x",
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK",
         "C: UID SEARCH ALL",
         &format!("R: {}", line.repeat(40)),
     ])]);
-    let mut session = open(&script.server()).unwrap();
+    let mut session = open(&server.address()).unwrap();
     let failure = session.search("ALL").unwrap_err();
     assert_eq!(
         failure,
@@ -529,7 +529,7 @@ fn the_dialogue_is_logged_without_secrets_and_alerts_are_shown() {
         ],
     ] {
         let (capabilities, answers) = answers.split_first().unwrap();
-        let (_script, session) = log_in(capabilities, answers);
+        let (_server, session) = log_in(capabilities, answers);
         session.unwrap();
     }
     let logged = LOGGED.lock().unwrap().join("\n");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::dovecot::{Dovecot, PASSWORD};
 use crate::played::{Does, Played};
-use crate::script::{Script, steps};
+use crate::scripted_server::{ScriptedServer, steps};
 use chrono::{DateTime, NaiveDate};
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
@@ -274,10 +274,10 @@ fn opened_then(more: &[&str]) -> Vec<String> {
     [opened(), steps(more)].concat()
 }
 
-fn play(more: &[&str]) -> (Script, ImapSource) {
-    let script = Script::play(vec![opened_then(more)]);
-    let (source, _) = open(script.server(), "INBOX").unwrap();
-    (script, source)
+fn play(more: &[&str]) -> (ScriptedServer, ImapSource) {
+    let server = ScriptedServer::play(vec![opened_then(more)]);
+    let (source, _) = open(server.address(), "INBOX").unwrap();
+    (server, source)
 }
 
 const LIST_1_TO_3: &str = "C: UID FETCH 1:3 (UID RFC822.SIZE INTERNALDATE FLAGS \
@@ -285,13 +285,13 @@ const LIST_1_TO_3: &str = "C: UID FETCH 1:3 (UID RFC822.SIZE INTERNALDATE FLAGS 
 
 #[test]
 fn a_run_with_nothing_new_takes_three_round_trips() {
-    let (_script, source) = play(&["C: LOGOUT", "S: * BYE bye", "S: $tag OK out"]);
+    let (_server, source) = play(&["C: LOGOUT", "S: * BYE bye", "S: $tag OK out"]);
     source.logout();
 }
 
 #[test]
 fn a_listing_is_read_however_the_server_writes_it() {
-    let (_script, mut source) = play(&[
+    let (_server, mut source) = play(&[
         LIST_1_TO_3,
         // Merged from several responses, in another order, quoted, lower case, with news between.
         "S: * 1 FETCH (UID 1 RFC822.SIZE 10)",
@@ -332,7 +332,7 @@ fn a_listing_is_read_however_the_server_writes_it() {
 
 #[test]
 fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
-    let (_script, mut source) = play(&[
+    let (_server, mut source) = play(&[
         "C: UID FETCH 1:4 (UID BODY.PEEK[])",
         "S: * 2 EXISTS",
         "S: * 3 FETCH (FLAGS (\\Seen) UID 3)",
@@ -353,7 +353,7 @@ fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
 
 #[test]
 fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         "S: * OK hello",
         "C: CAPABILITY",
         "S: * CAPABILITY IMAP4rev2 AUTH=PLAIN",
@@ -366,10 +366,10 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
         "silence",
     ])]);
     // The tag of the AUTHENTICATE is the second: the server says another, so it makes no sense.
-    assert!(open(script.server(), "INBOX").is_err());
-    drop(script);
+    assert!(open(server.address(), "INBOX").is_err());
+    drop(server);
 
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         GREETING,
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK in",
@@ -391,7 +391,7 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
         "S: $tag OK [READ-ONLY] done",
         "silence",
     ])]);
-    let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!(
         (mailbox.uid_validity.get(), mailbox.uid_next.get()),
         (5, 77)
@@ -400,7 +400,7 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
 
 #[test]
 fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         GREETING,
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK in",
@@ -415,7 +415,7 @@ fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
         "S: $tag OK done",
         "silence",
     ])]);
-    let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!(mailbox.uid_next.get(), 42);
 }
 
@@ -443,19 +443,19 @@ fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
         ]
         .concat()
     };
-    let script = Script::play(vec![dialogue(5, &["silence"])]);
-    let (_source, mailbox) = open(script.server(), "INBOX").unwrap();
+    let server = ScriptedServer::play(vec![dialogue(5, &["silence"])]);
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
 
     // A UID of another life of the folder says nothing of this one.
-    let script = Script::play(vec![dialogue(6, &["C: LOGOUT", "S: $tag OK"])]);
-    let error = open(script.server(), "INBOX").unwrap_err();
+    let server = ScriptedServer::play(vec![dialogue(6, &["C: LOGOUT", "S: $tag OK"])]);
+    let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
 
 #[test]
 fn a_folder_without_uidvalidity_is_an_error() {
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         GREETING,
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK in",
@@ -465,13 +465,13 @@ fn a_folder_without_uidvalidity_is_an_error() {
         "C: LOGOUT",
         "S: $tag OK done",
     ])]);
-    let error = open(script.server(), "INBOX").unwrap_err();
+    let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
 
 #[test]
 fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         GREETING,
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK in",
@@ -483,13 +483,13 @@ fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
         "C: LOGOUT",
         "S: $tag OK done",
     ])]);
-    let error = open(script.server(), "INBOX").unwrap_err();
+    let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("how many messages"), "{error}");
 }
 
 #[test]
 fn a_range_that_is_answered_with_the_last_message_finds_nothing() {
-    let (_script, mut source) = play(&[
+    let (_server, mut source) = play(&[
         "C: UID SEARCH UID 42:4294967295",
         "S: * SEARCH 41 ",
         "S: * SEARCH",
@@ -528,8 +528,8 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
             "silence".to_owned(),
         ],
     ];
-    let script = Script::play(vec![dialogue.concat()]);
-    let (mut source, _) = open(script.server(), "INBOX").unwrap();
+    let server = ScriptedServer::play(vec![dialogue.concat()]);
+    let (mut source, _) = open(server.address(), "INBOX").unwrap();
     let listed = source.list(&set("1:4")).unwrap();
     let listed: Vec<u32> = listed.iter().map(|listed| listed.uid.get()).collect();
     assert_eq!(listed, [1, 2, 4]);
@@ -571,7 +571,7 @@ fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
 
 #[test]
 fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_another() {
-    let script = Script::play(vec![
+    let server = ScriptedServer::play(vec![
         opened_then(&[
             "C: UID FETCH 1:2 (UID BODY.PEEK[])",
             "S: * 1 FETCH (UID 1 BODY[] {100}",
@@ -586,7 +586,7 @@ fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_anothe
             "silence",
         ]),
     ]);
-    let (mut source, _) = open(script.server(), "INBOX").unwrap();
+    let (mut source, _) = open(server.address(), "INBOX").unwrap();
     let fetched = source.fetch(&uids(&[1, 2])).unwrap();
     assert!(
         fetched
@@ -602,8 +602,8 @@ fn another_uidvalidity_after_a_broken_connection_ends_the_pass() {
         .into_iter()
         .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
         .collect();
-    let script = Script::play(vec![opened(), other]);
-    let (mut source, _) = open(script.server(), "INBOX").unwrap();
+    let server = ScriptedServer::play(vec![opened(), other]);
+    let (mut source, _) = open(server.address(), "INBOX").unwrap();
     let error = source.search(&SourceSearch::Uids(set("1"))).unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
@@ -620,7 +620,7 @@ fn a_hostile_server_is_left_and_not_obeyed() {
         "S: gibberish",
         "S: $tag $tag",
     ] {
-        let (_script, mut source) =
+        let (_server, mut source) =
             play(&["C: UID FETCH 1 (UID BODY.PEEK[])", nonsense, "S: ", "S: )"]);
         let fetched = source.fetch(&uids(&[1])).unwrap();
         assert!(matches!(fetched[0], Fetched::Unreadable(_)), "{fetched:?}");
@@ -635,9 +635,9 @@ fn a_server_that_falls_silent_is_given_up() {
         steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "silence"]),
     ];
     for dialogue in dialogues {
-        let script = Script::play(vec![dialogue]);
+        let server = ScriptedServer::play(vec![dialogue]);
         let begun = Instant::now();
-        let error = open_impatiently(script.server()).unwrap_err();
+        let error = open_impatiently(server.address()).unwrap_err();
         assert!(error.to_string().contains("no answer in time"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
@@ -655,8 +655,8 @@ fn a_server_that_is_busy_for_ever_or_drips_is_given_up_too() {
     ];
     for ending in endings {
         let fetch = ["C: UID FETCH 1 (UID BODY.PEEK[])"];
-        let script = Script::play(vec![opened_then(&[&fetch, ending].concat())]);
-        let (mut source, _) = open_impatiently(script.server()).unwrap();
+        let server = ScriptedServer::play(vec![opened_then(&[&fetch, ending].concat())]);
+        let (mut source, _) = open_impatiently(server.address()).unwrap();
         let begun = Instant::now();
         let fetched = source.fetch(&uids(&[1])).unwrap();
         assert!(matches!(fetched[0], Fetched::Unreadable(_)), "{fetched:?}");

@@ -12,8 +12,8 @@
 mod dovecot;
 #[path = "../support/played.rs"]
 mod played;
-#[path = "../support/script.rs"]
-mod script;
+#[path = "../support/scripted_server.rs"]
+mod scripted_server;
 
 mod connection;
 mod mailbox;

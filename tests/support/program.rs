@@ -22,7 +22,7 @@ pub struct Home {
 
 /// How a run ended and what it said.
 #[derive(Debug)]
-pub struct Ran {
+pub struct Run {
     /// The exit status; `None` if a signal ended it.
     pub status: Option<i32>,
     pub stdout: String,
@@ -110,19 +110,19 @@ impl Home {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self) -> Ran {
+    pub fn run(&self) -> Run {
         self.run_with(&[])
     }
 
-    pub fn run_with(&self, options: &[&str]) -> Ran {
+    pub fn run_with(&self, options: &[&str]) -> Run {
         self.command().args(options).output().unwrap().into()
     }
 
     /// Runs it, and demands that all went well.
-    pub fn run_well(&self) -> Ran {
-        let ran = self.run();
-        assert_eq!(ran.status, Some(0), "{ran:?}");
-        ran
+    pub fn run_well(&self) -> Run {
+        let run = self.run();
+        assert_eq!(run.status, Some(0), "{run:?}");
+        run
     }
 
     /// Starts the program and does not wait.
@@ -180,7 +180,7 @@ impl Home {
     }
 }
 
-impl Ran {
+impl Run {
     /// Demands that a mistake was told by this line alone: on standard error, and in the log.
     pub fn told(&self, status: i32, line: &str) {
         assert_eq!(self.status, Some(status), "{self:?}");
@@ -243,9 +243,9 @@ pub fn program(folder: &Path) -> Command {
     command
 }
 
-impl From<Output> for Ran {
-    fn from(output: Output) -> Ran {
-        Ran {
+impl From<Output> for Run {
+    fn from(output: Output) -> Run {
+        Run {
             status: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -14,17 +14,26 @@ mod dice;
 mod dovecot;
 #[path = "../support/program.rs"]
 mod program;
-#[path = "../support/script.rs"]
-mod script;
+#[path = "../support/scripted_server.rs"]
+mod scripted_server;
 
 mod in_process;
+mod session;
+mod short_delays;
 mod watching;
 
-mod busy;
+mod cancel;
+mod credentials;
 mod idle;
-mod mail;
-mod oddities;
+mod listing;
+mod new_mail;
+mod notifications;
+mod outage;
+mod polling;
+mod reconnect;
+mod reload;
 mod round_trips;
 mod signals;
 mod silence;
 mod soak;
+mod systemd;

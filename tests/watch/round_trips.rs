@@ -60,7 +60,7 @@ fn measure_delivery_to_visible() {
         home.gmail.set_round_trip(way);
         let times = measure(&home, |number| deliver_to_double(&home, number));
         tell(&format!("the double, round trip {milliseconds} ms"), times);
-        watching.end();
+        watching.terminate();
     }
     let dovecot = Dovecot::start();
     let home = Home::new();
@@ -74,7 +74,7 @@ fn measure_delivery_to_visible() {
     let watching = watch_warm(&home, || deliver(0));
     let times = measure(&home, deliver);
     tell("Dovecot, at loopback", times);
-    watching.end();
+    watching.terminate();
 }
 
 fn letter(number: usize) -> Vec<u8> {

@@ -1,39 +1,29 @@
-//! The resident program and the signals that it gets: it ends within seconds whatever it waits for,
-//! and does between what it is asked to do.
+//! SIGTERM, SIGINT, SIGHUP at the end of a terminal, SIGUSR1.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::program::Home;
-use crate::watching::Watching;
 use double::{Fault, GmailOptions, SourceOptions, What};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+
+use crate::program::Home;
+use crate::watching::{Watching, arrived, deliver, message};
 
 /// What is promised between the signal and the end.
-const PROMISED: Duration = Duration::from_secs(5);
+const MAX_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// When the process ends itself because nothing else did: what ends before did not need that.
-const LAST_MOMENT: Duration = Duration::from_millis(4500);
+const BEFORE_FORCED_EXIT: Duration = Duration::from_millis(4500);
 
-fn message(number: usize, size: usize) -> Vec<u8> {
-    let body = "0123456789abcdef\r\n".repeat(size / 18);
-    format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n{body}")
-        .into_bytes()
-}
-
-fn deliver(home: &Home, number: usize, size: usize) {
+fn deliver_large(home: &Home, number: usize, size: usize) {
+    let octets = [message(number), b"0123456789abcdef\r\n".repeat(size / 18)].concat();
     let now = chrono::Utc::now().fixed_offset();
-    home.source.deliver(&message(number, size), now, &[]);
-}
-
-fn arrived(home: &Home) -> usize {
-    home.gmail.messages("INBOX").len()
+    home.source.deliver(&octets, now, &[]);
 }
 
 /// Lets every message arrive that is there, by runs as a timer starts them, and demands that each
 /// is there once.
-fn all_arrive_once(home: &Home, count: usize) {
+fn assert_all_arrive_once(home: &Home, count: usize) {
     home.gmail.faults().clear();
     home.source.faults().clear();
     home.gmail.faults().release();
@@ -47,7 +37,7 @@ fn all_arrive_once(home: &Home, count: usize) {
     assert!(delivered.values().all(|copies| copies.len() == 1));
 }
 
-fn no_de_duplication() -> GmailOptions {
+fn without_deduplication() -> GmailOptions {
     GmailOptions {
         deduplicates: false,
         ..GmailOptions::default()
@@ -55,17 +45,17 @@ fn no_de_duplication() -> GmailOptions {
 }
 
 #[test]
-fn it_ends_at_once_while_it_waits_and_takes_leave_of_both_servers() {
+fn a_waiting_program_exits_at_once_and_logs_out_of_both_servers() {
     for signal in [Signal::TERM, Signal::INT] {
         let home = Home::new();
-        deliver(&home, 0, 0);
+        deliver(&home, 0);
         let watching = Watching::start(&home);
         watching.wait_for("watching INBOX");
         let asked = Instant::now();
         watching.signal(signal);
-        let ran = watching.ends();
-        assert!(asked.elapsed() < LAST_MOMENT, "{ran:?}");
-        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+        let run = watching.wait_for_exit();
+        assert!(asked.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
+        assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
         let farewells = |server: &double::Server| {
             let commands = server.commands();
             commands.iter().filter(|it| *it == "LOGOUT").count()
@@ -78,33 +68,33 @@ fn it_ends_at_once_while_it_waits_and_takes_leave_of_both_servers() {
 }
 
 #[test]
-fn it_ends_in_time_in_the_middle_of_a_large_append_and_nothing_is_lost_or_doubled() {
+fn in_the_middle_of_a_large_append_it_exits_in_time_and_nothing_is_lost_or_duplicated() {
     for stall in [
         (|event| matches!(event, What::LiteralBegins(_))) as fn(&What) -> bool,
         |event| matches!(event, What::LiteralHalf(_)),
         |event| matches!(event, What::Literal(_)),
     ] {
-        let home = Home::with(SourceOptions::default(), no_de_duplication());
+        let home = Home::with(SourceOptions::default(), without_deduplication());
         home.gmail
             .faults()
             .once(move |event| stall(&event.what), Fault::Stall);
-        deliver(&home, 0, 30_000_000);
+        deliver_large(&home, 0, 30_000_000);
         let watching = Watching::start(&home);
         watching.wait_until("the stall", || {
             home.gmail.events().iter().any(|event| stall(&event.what))
         });
-        let ran = watching.end();
-        assert_eq!(ran.stderr, "");
-        all_arrive_once(&home, 1);
+        let run = watching.terminate();
+        assert_eq!(run.stderr, "");
+        assert_all_arrive_once(&home, 1);
     }
 }
 
 #[test]
-fn it_ends_in_time_whichever_answer_does_not_come() {
+fn whichever_response_is_missing_it_exits_in_time() {
     let commands = ["EXAMINE", "UID FETCH", "AUTHENTICATE"];
     for command in commands {
         let home = Home::new();
-        deliver(&home, 0, 0);
+        deliver(&home, 0);
         home.source
             .faults()
             .always(move |event| event.is_command(command), Fault::Stall);
@@ -115,38 +105,38 @@ fn it_ends_in_time_whichever_answer_does_not_come() {
                 .iter()
                 .any(|event| event.is_command(command))
         });
-        watching.end();
-        all_arrive_once(&home, 1);
+        watching.terminate();
+        assert_all_arrive_once(&home, 1);
     }
 }
 
 #[test]
-fn a_run_ends_in_time_too_and_the_next_goes_on() {
-    let home = Home::with(SourceOptions::default(), no_de_duplication());
+fn a_single_run_exits_in_time_too_and_the_next_run_goes_on() {
+    let home = Home::with(SourceOptions::default(), without_deduplication());
     for number in 0..30 {
-        deliver(&home, number, 0);
+        deliver(&home, number);
     }
     home.gmail
         .faults()
         .once(double::Event::is_literal, Fault::Stall);
-    let running = Watching::of(home.command());
+    let running = Watching::spawn(home.command());
     running.wait_until("the stall", || {
         home.gmail.events().iter().any(double::Event::is_literal)
     });
-    let ran = running.end();
+    let run = running.terminate();
     assert!(
-        ran.logged("info")
+        run.logged("info")
             .iter()
             .any(|line| line.contains("ended by a signal; the next run goes on")),
-        "{ran:?}"
+        "{run:?}"
     );
-    all_arrive_once(&home, 30);
+    assert_all_arrive_once(&home, 30);
 }
 
 #[test]
-fn who_asks_twice_does_not_wait() {
+fn a_second_signal_ends_the_program_without_a_grace_period() {
     let home = Home::new();
-    deliver(&home, 0, 0);
+    deliver(&home, 0);
     home.gmail
         .faults()
         .once(double::Event::is_literal, Fault::Stall);
@@ -157,62 +147,32 @@ fn who_asks_twice_does_not_wait() {
     let asked = Instant::now();
     watching.signal(Signal::TERM);
     watching.signal(Signal::INT);
-    let ran = watching.ends();
-    assert!(asked.elapsed() < LAST_MOMENT, "{ran:?}");
-    assert_eq!(ran.status, Some(0));
+    let run = watching.wait_for_exit();
+    assert!(asked.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
+    assert_eq!(run.status, Some(0));
     // Who asks once hears these words after a grace.
-    assert!(!ran.stdout.contains("ended by a signal"), "{ran:?}");
-    all_arrive_once(&home, 1);
+    assert!(!run.stdout.contains("ended by a signal"), "{run:?}");
+    assert_all_arrive_once(&home, 1);
 }
 
 #[test]
-fn a_backlog_does_not_keep_it_from_ending() {
-    let home = Home::with(SourceOptions::default(), no_de_duplication());
+fn it_exits_in_time_during_a_backlog() {
+    let home = Home::with(SourceOptions::default(), without_deduplication());
     for number in 0..400 {
-        deliver(&home, number, 0);
+        deliver(&home, number);
     }
     let watching = Watching::start(&home);
     watching.wait_until("the first messages", || arrived(&home) > 20);
     let asked = Instant::now();
-    watching.end();
-    assert!(asked.elapsed() < PROMISED);
+    watching.terminate();
+    assert!(asked.elapsed() < MAX_SHUTDOWN);
     let before = arrived(&home);
     assert!(before < 400, "it was not asked to finish them all");
-    all_arrive_once(&home, 400);
-}
-
-#[test]
-fn a_configuration_is_read_again_and_a_wrong_one_changes_nothing() {
-    let home = Home::new();
-    let watching = Watching::start(&home);
-    watching.wait_for("watching INBOX");
-    let good = home.read("config.json");
-
-    home.write("config.json", "{");
-    watching.signal(Signal::HUP);
-    watching.wait_for("going on with the configuration of before");
-    home.configure_text(&good, &json!({ "source_user": "another" }));
-    watching.signal(Signal::HUP);
-    watching.wait_for("this is the configuration of another account");
-    deliver(&home, 0, 0);
-    watching.wait_until("the message", || arrived(&home) == 1);
-
-    home.source
-        .change(|source| source.password = "new".to_owned());
-    home.configure_text(&good, &json!({ "source_pass": "new", "copy_flags": false }));
-    watching.signal(Signal::HUP);
-    watching.wait_for("the configuration was read again");
-    let now = chrono::Utc::now().fixed_offset();
-    home.source.deliver(&message(1, 0), now, &["\\Seen"]);
-    watching.wait_until("the message", || arrived(&home) == 2);
-    let flags = &home.gmail.messages("INBOX")[1].flags;
-    assert!(!flags.contains(&"\\Seen".to_owned()), "{flags:?}");
-    let ran = watching.end();
-    assert_eq!(ran.logged("error").len(), 2, "{ran:?}");
+    assert_all_arrive_once(&home, 400);
 }
 
 /// Starts it in a terminal of its own, by script(1), and gives its process id.
-fn in_a_terminal(home: &Home, before: &str) -> (Watching, Pid) {
+fn start_in_a_terminal(home: &Home, before: &str) -> (Watching, Pid) {
     let program = env!("CARGO_BIN_EXE_imap-to-gmail-sync");
     let line = format!("{before} {program} --config config.json --watch");
     let mut command = Command::new("script");
@@ -220,52 +180,35 @@ fn in_a_terminal(home: &Home, before: &str) -> (Watching, Pid) {
         .current_dir(home.path("."))
         .args(["-qefc", &line, "/dev/null"])
         .stdin(Stdio::null());
-    let watching = Watching::of(command);
+    let watching = Watching::spawn(command);
     watching.wait_for("watching INBOX");
     let pid: i32 = home.read("sync_state.json.lock").trim().parse().unwrap();
     (watching, Pid::from_raw(pid).unwrap())
 }
 
 #[test]
-fn it_ends_with_its_terminal_unless_it_was_told_to_outlive_it() {
+fn it_exits_with_its_terminal_unless_sighup_is_ignored() {
     let home = Home::new();
-    let (watching, pid) = in_a_terminal(&home, "exec");
+    let (watching, pid) = start_in_a_terminal(&home, "exec");
     kill_process(pid, Signal::HUP).unwrap();
-    let ran = watching.ends();
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("ended by a signal"), "{ran:?}");
+    let run = watching.wait_for_exit();
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(run.stdout.contains("ended by a signal"), "{run:?}");
 
-    let (watching, pid) = in_a_terminal(&home, "trap '' HUP; exec");
+    let (watching, pid) = start_in_a_terminal(&home, "trap '' HUP; exec");
     kill_process(pid, Signal::HUP).unwrap();
     watching.wait_for("the configuration was read again");
     kill_process(pid, Signal::TERM).unwrap();
-    assert_eq!(watching.ends().status, Some(0));
+    assert_eq!(watching.wait_for_exit().status, Some(0));
 }
 
 #[test]
-fn a_token_file_is_read_again() {
-    let home = Home::new();
-    let watching = Watching::start(&home);
-    watching.wait_for("watching INBOX");
-    deliver(&home, 0, 0);
-    watching.wait_until("the message", || arrived(&home) == 1);
-    let logins = home.gmail.logins();
-    home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
-    watching.signal(Signal::HUP);
-    watching.wait_for("the configuration was read again");
-    deliver(&home, 1, 0);
-    watching.wait_until("the message", || arrived(&home) == 2);
-    assert!(home.gmail.logins() > logins);
-    watching.end();
-}
-
-#[test]
-fn it_looks_when_it_is_told_to() {
+fn sigusr1_starts_a_check() {
     let home = Home::new();
     let watching = Watching::start_with(&home, &["--no-idle", "--poll-interval", "500"]);
     watching.wait_for("watching INBOX by polling");
-    deliver(&home, 0, 0);
+    deliver(&home, 0);
     watching.signal(Signal::USR1);
     watching.wait_until("the message", || arrived(&home) == 1);
-    watching.end();
+    watching.terminate();
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::script::{Script, steps};
+use crate::scripted_server::{ScriptedServer, steps};
 use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::net::ConnectionOptions;
@@ -48,16 +48,16 @@ fn packets_that_vanish_while_an_idle_is_on_are_noticed() {
         eprintln!("SKIPPED: this does not work here: {missing}");
         return;
     }
-    let ran = apart(CLIENT).output().unwrap();
-    let said = [ran.stdout, ran.stderr].concat();
+    let run = apart(CLIENT).output().unwrap();
+    let said = [run.stdout, run.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
 }
 
 fn works(line: &str) -> bool {
     let mut words = line.split(' ');
-    let ran = Command::new(words.next().unwrap()).args(words).output();
-    ran.is_ok_and(|ran| ran.status.success())
+    let run = Command::new(words.next().unwrap()).args(words).output();
+    run.is_ok_and(|run| run.status.success())
 }
 
 fn run(line: &str) {
@@ -170,9 +170,9 @@ fn the_server_in_a_network_of_its_own() {
         "S: + idling",
         "silence",
     ];
-    let script = Script::play(vec![steps(&opened)]);
-    println!("port {}", script.server().port);
-    drop(script);
+    let server = ScriptedServer::play(vec![steps(&opened)]);
+    println!("port {}", server.address().port);
+    drop(server);
     // The client ends it.
     std::thread::sleep(Duration::from_mins(2));
 }

@@ -94,7 +94,7 @@ impl Soak {
             .arg("--nocapture")
             .env(WORDS, words)
             .env(BEGUN, self.begun.to_rfc3339());
-        self.watching = Some(Watching::of(command));
+        self.watching = Some(Watching::spawn(command));
     }
 
     fn now(&self) -> DateTime<FixedOffset> {
@@ -235,8 +235,8 @@ impl Soak {
         self.home.gmail.disconnect();
         // It notices with the next message.
         self.deliver(1);
-        let ran = self.watching.take().unwrap().ends();
-        assert_eq!(ran.status, Some(77), "{ran:?}");
+        let run = self.watching.take().unwrap().wait_for_exit();
+        assert_eq!(run.status, Some(77), "{run:?}");
         let token = self.home.endpoint.token_json(&self.home.gmail.user());
         self.home.write("token.json", &token);
         self.restarts += 1;
@@ -276,7 +276,7 @@ impl Soak {
                 self.arrived(),
                 self.delivered.len(),
                 self.happened,
-                tail(&self.watching().said())
+                tail(&self.watching().output())
             );
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -390,11 +390,11 @@ fn everything_arrives_once_whatever_happens_and_nothing_grows() {
     let last = cool(&soak);
     std::thread::sleep(Duration::from_secs(2));
     let idle = Usage::of(soak.watching().pid());
-    let ran = soak.watching.take().unwrap();
+    let run = soak.watching.take().unwrap();
     let pid_ends = Instant::now();
-    ran.signal(Signal::TERM);
-    let ran = ran.ends();
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    run.signal(Signal::TERM);
+    let run = run.wait_for_exit();
+    assert_eq!(run.status, Some(0), "{run:?}");
     assert!(pid_ends.elapsed() < Duration::from_secs(5));
     soak.demand_each_once();
     println!(

@@ -1,7 +1,4 @@
-//! The program while it watches: what it says, as it says it, and the signals that it gets.
-
-// Each test uses its own part of it.
-#![allow(dead_code)]
+//! The resident program as a child process: its output line by line, and its signals.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program::{Home, Ran};
+use crate::program::{Home, Run};
 
-/// Nothing that a test waits for takes so long, unless it is broken.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Only a test that fails waits as long.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A process that watches; it is killed when this is dropped.
+/// The program with `--watch`; dropping kills it.
 pub struct Watching {
     child: Child,
     stdout: Arc<Mutex<String>>,
@@ -24,7 +21,6 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Starts the program in its folder with `--watch`.
     pub fn start(home: &Home) -> Watching {
         Watching::start_with(home, &[])
     }
@@ -32,10 +28,10 @@ impl Watching {
     pub fn start_with(home: &Home, options: &[&str]) -> Watching {
         let mut command = home.command();
         command.arg("--watch").args(options);
-        Watching::of(command)
+        Watching::spawn(command)
     }
 
-    pub fn of(mut command: Command) -> Watching {
+    pub fn spawn(mut command: Command) -> Watching {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -57,76 +53,71 @@ impl Watching {
         kill_process(pid, signal).unwrap();
     }
 
-    /// What it said so far.
-    pub fn said(&self) -> String {
+    /// Its standard output so far: the log.
+    pub fn output(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
 
-    /// How often it said this so far.
+    /// How often `part` stands in its output so far.
     pub fn count(&self, part: &str) -> usize {
-        self.said().matches(part).count()
+        self.output().matches(part).count()
     }
 
-    /// Waits until it says this.
+    /// Waits until its output contains `part`.
     pub fn wait_for(&self, part: &str) {
-        self.wait_for_many(part, 1);
+        self.wait_until(part, || self.count(part) > 0);
     }
 
-    /// Waits until it has said this so often.
-    pub fn wait_for_many(&self, part: &str, times: usize) {
-        self.wait_until(part, || self.count(part) >= times);
-    }
-
-    /// Waits until this is so.
-    pub fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so() {
+    /// Waits until `condition` holds; `what` names it in the failure.
+    pub fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + TIMEOUT;
+        while !condition() {
             assert!(
                 Instant::now() < deadline,
-                "{what:?} does not come:\n{}\n{}",
-                self.said(),
+                "{what:?} does not happen:\n{}\n{}",
+                self.output(),
                 self.stderr.lock().unwrap()
             );
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Waits for its end, and says how it ended.
-    pub fn ends(mut self) -> Ran {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until it has exited.
+    pub fn wait_for_exit(mut self) -> Run {
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
             assert!(
                 Instant::now() < deadline,
-                "it does not end:\n{}",
-                self.said()
+                "it does not exit:\n{}",
+                self.output()
             );
             thread::sleep(Duration::from_millis(5));
         };
-        // What it said last may be on its way yet.
+        // The collecting threads drop their share when they have read everything.
         let owners = || Arc::strong_count(&self.stdout) + Arc::strong_count(&self.stderr);
         while owners() > 2 {
             thread::sleep(Duration::from_millis(1));
         }
-        Ran {
+        Run {
             status: status.code(),
-            stdout: self.said(),
+            stdout: self.output(),
             stderr: self.stderr.lock().unwrap().clone(),
         }
     }
 
-    /// Asks it to end, demands that it does within the five seconds that are promised, and well.
-    pub fn end(self) -> Ran {
+    /// Sends SIGTERM, and asserts that it exits with 0 within the five seconds that are promised.
+    pub fn terminate(self) -> Run {
         let asked = Instant::now();
         self.signal(Signal::TERM);
-        let ran = self.ends();
-        assert_eq!(ran.status, Some(0), "{ran:?}");
-        assert!(asked.elapsed() < Duration::from_secs(5), "{ran:?}");
-        // It came to its end itself: nothing had to end it at the last moment.
-        assert!(ran.stdout.contains("ended by a signal"), "{ran:?}");
-        ran
+        let run = self.wait_for_exit();
+        assert_eq!(run.status, Some(0), "{run:?}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{run:?}");
+        // Only an orderly exit logs this; a forced one does not.
+        assert!(run.stdout.contains("ended by a signal"), "{run:?}");
+        run
     }
 }
 
@@ -149,4 +140,33 @@ fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
         }
     });
     collected
+}
+
+pub fn message(number: usize) -> Vec<u8> {
+    format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n").into_bytes()
+}
+
+pub fn deliver(home: &Home, number: usize) {
+    let now = chrono::Utc::now().fixed_offset();
+    home.source.deliver(&message(number), now, &[]);
+}
+
+/// How many messages Gmail has in its inbox.
+pub fn arrived(home: &Home) -> usize {
+    home.gmail.messages("INBOX").len()
+}
+
+/// Delivers these messages one after the other, each when the one before has arrived at Gmail.
+pub fn deliver_and_wait(home: &Home, watching: &Watching, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        deliver(home, number);
+        let what = format!("message {number}");
+        watching.wait_until(&what, || arrived(home) > number);
+    }
+}
+
+pub fn assert_each_arrived_once(home: &Home, count: usize) {
+    let delivered = home.delivered();
+    assert_eq!(delivered.len(), count);
+    assert!(delivered.values().all(|copies| copies.len() == 1));
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use imap_to_gmail_sync::config::{Server, TlsMode};
 
 /// A dialogue that is being played; dropped, it checks that it came to its end.
-pub struct Script {
+pub struct ScriptedServer {
     port: u16,
     player: Option<JoinHandle<()>>,
 }
 
-impl Script {
+impl ScriptedServer {
     /// Plays one dialogue for each connection, one after the other.
     ///
     /// A step is `S: ` and what the server sends, CRLF added and `$tag` replaced by the tag of the
@@ -23,7 +23,7 @@ impl Script {
     /// after `silence` it waits for the client to close. After `busy` it says so every now and then,
     /// and `D: ` drips octets one by one, both for ten seconds at most; `Z: ` and a number is as many
     /// octets of lines.
-    pub fn play(dialogues: Vec<Vec<String>>) -> Script {
+    pub fn play(dialogues: Vec<Vec<String>>) -> ScriptedServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let player = std::thread::spawn(move || {
@@ -32,14 +32,14 @@ impl Script {
                 play(stream, &dialogue);
             }
         });
-        Script {
+        ScriptedServer {
             port,
             player: Some(player),
         }
     }
 
     /// Where it is, in plain text.
-    pub fn server(&self) -> Server {
+    pub fn address(&self) -> Server {
         Server {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -50,7 +50,7 @@ impl Script {
     }
 }
 
-impl Drop for Script {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         let played = self.player.take().unwrap().join();
         if !std::thread::panicking() {
