@@ -95,11 +95,12 @@ pub fn run_at(
 
 fn run_logged(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8 {
     let terminal = Terminal::new();
-    let done = process::logging::begin(
+    let bar = terminal.clone();
+    let done = process::logging::start(
         args.log,
         args.debug,
         environment.journal_stream.as_deref(),
-        &terminal,
+        move |write| bar.suspend_bar(write),
     )
     .and_then(|()| carry(args, environment, timing, &terminal));
     match done {
@@ -156,7 +157,7 @@ fn run_context<'a>(
     Ok(RunContext {
         terminal,
         timing,
-        requests: process::signals::hear(life, canceller.clone())?,
+        requests: process::signals::listen(life, canceller.clone())?,
         canceller,
         alert_log: AlertLog::default(),
         watchdog,

@@ -1,4 +1,7 @@
-//! Timestamps in files and messages.
+//! Timestamps in files, as this program, the Python original and google-auth write them; and times
+//! and durations for the user.
+
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 
@@ -22,4 +25,33 @@ pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
 #[must_use]
 pub(crate) fn to_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A time for the user: `2026-11-23 04:48 UTC`.
+pub(crate) fn format_time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A duration for the user: `45 s`, `12 min`, `3 h 5 min`.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_in_words() {
+        let words = |seconds| format_duration(Duration::from_secs(seconds));
+        assert_eq!(words(0), "0 s");
+        assert_eq!(words(59), "59 s");
+        assert_eq!(words(60), "1 min");
+        assert_eq!(words(3 * 3600 + 5 * 60 + 59), "3 h 5 min");
+    }
 }

@@ -878,7 +878,7 @@ fn the_state_is_not_ours() {
             ),
             (
                 74,
-                "HOME/sync_state.json: keeping the state: Is a directory (os error 21); make it \
+                "HOME/sync_state.json: reading or writing the state: Is a directory (os error 21); make it \
                 readable and writable, with space left on the disk",
             ),
         ],
@@ -888,9 +888,9 @@ fn the_state_is_not_ours() {
 #[test]
 fn another_run_holds_the_lock() {
     let home = home();
-    let mut lock = Lock::take(&home.path("sync_state.json")).unwrap();
+    let mut lock = Lock::try_acquire(&home.path("sync_state.json")).unwrap();
     if let LockAttempt::Acquired(lock) = &mut lock {
-        lock.sign(4711).unwrap();
+        lock.write_pid(4711).unwrap();
     }
     let run = home.run();
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));

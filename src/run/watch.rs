@@ -15,9 +15,9 @@ use crate::process::suspend::ClockReading;
 use crate::process::systemd;
 use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::account_sync::{AccountSync, PassSummary, RunContext, worse_of};
-use crate::run::failure_log_throttle::format_duration;
 use crate::source::{WaitOptions, WaitOutcome};
 use crate::timeouts::WAIT_COMMANDS_TIMEOUT;
+use crate::timestamp::format_duration;
 use crate::untrusted::Untrusted;
 
 mod false_notifications;

@@ -35,9 +35,9 @@ fn number(event: &Event) -> usize {
     match event {
         Event::Account(_) => 0,
         Event::DatePass(_) => 1,
-        Event::Found { .. } => 2,
-        Event::Lost { .. } => 3,
-        Event::StrayDone { .. } => 4,
+        Event::OrphanFound { .. } => 2,
+        Event::OrphanLost { .. } => 3,
+        Event::OrphanDelivered { .. } => 4,
         Event::Intent { .. } => 5,
         Event::Done { .. } => 6,
         Event::Parked { .. } => 7,
