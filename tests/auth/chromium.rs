@@ -5,12 +5,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::authorizing::{Authorizing, auth, home};
-use crate::browser::{Browser, Colours};
-use crate::program::Home;
 use chrono::Utc;
 use double::{Consent, TokenOptions, Trouble};
 use serde_json::json;
+
+use crate::authorizing::{Authorizing, auth, home};
+use crate::browser::{Browser, Colours};
+use crate::program::Home;
 
 /// A home whose Google asks the person.
 fn home_that_asks() -> Home {
