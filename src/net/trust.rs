@@ -22,6 +22,7 @@ use rustls_connector::{RustlsConnector, rustls_native_certs};
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::certificate_validity::CertificateValidity;
+use crate::untrusted::Untrusted;
 
 /// Which certificates prove that a server is the one meant: loaded once, used by every connection.
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl Trust {
                 let known = read_certificates(file)?;
                 let verifier: io::Result<Arc<dyn ServerCertVerifier>> =
                     PinnedVerifier::new(known.clone()).map(|these| Arc::new(these) as _);
-                (file.display().to_string(), known, verifier)
+                (Untrusted::path(file).to_string(), known, verifier)
             }
         };
         let config = verifier
@@ -119,7 +120,7 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let wrong = |what: String| {
-        Error::new(Side::Config, ErrorKind::Config, file.display(), what)
+        Error::in_file(Side::Config, file, what)
             .during("reading certificates")
             .remedy("name a PEM file that holds the certificates to trust")
     };

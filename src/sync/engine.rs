@@ -14,6 +14,7 @@ use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage};
 use crate::sync::plan::{DatePassStart, Due, SelectedBy};
 use crate::sync::{Pass, PassOptions, PassReport, Progress, Source, SourceSearch, Target, plan};
+use crate::timestamp::format_time;
 
 /// One FETCH lists this many messages.
 pub(super) const PAGE: usize = 500;
@@ -101,7 +102,7 @@ impl<'a> Engine<'a> {
         let failed = match (done, finished) {
             (Ok(()), Ok(())) => return Ok(self.report),
             (Err(error), Ok(())) | (Ok(()), Err(error)) => error,
-            (Err(first), Err(second)) => first.worse(second),
+            (Err(first), Err(second)) => first.more_severe(second),
         };
         if let Some(consequence) = failed.consequence() {
             self.remember(consequence)?;
@@ -214,7 +215,7 @@ impl<'a> Engine<'a> {
         log::info!(
             "{}: copying what arrived since {}",
             crate::untrusted::Untrusted::new(&self.settings.source),
-            pass.since.format("%Y-%m-%d %H:%M UTC")
+            format_time(pass.since)
         );
         self.store.record(Event::DatePass(pass.clone()))?;
         self.store.sync()
@@ -364,7 +365,7 @@ impl<'a> Engine<'a> {
         let Some(pass) = self.store.state().date_pass.clone() else {
             return Ok(());
         };
-        if !pass.strays.is_empty() {
+        if !pass.orphans.is_empty() {
             // Sent less than a minute ago: the next run goes on with this pass.
             return Ok(());
         }

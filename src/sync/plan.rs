@@ -121,7 +121,7 @@ fn begin(
         began: Some(now.trunc_subsecs(0)),
         uid_validity: mailbox.uid_validity,
         uid_next: mailbox.uid_next,
-        strays: Vec::new(),
+        orphans: Vec::new(),
     }
 }
 
@@ -208,7 +208,7 @@ pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> Ide
                 .collect();
             // In a pass by date it has another UID than it had, and is the same all the same; unless
             // this very pass has delivered one like it.
-            let moved = manner == SelectedBy::Date && !state.delivered_in_this_pass(id);
+            let moved = manner == SelectedBy::Date && !state.was_delivered_in_date_pass(id);
             if same.is_empty() {
                 // One like it may be what the original delivered under this id, of which the
                 // state tells no more once another was delivered: the reader may have deleted it.

@@ -171,7 +171,7 @@ impl Engine<'_> {
             .state()
             .date_pass
             .as_ref()
-            .map_or(&[], |pass| pass.strays.as_slice())
+            .map_or(&[], |pass| pass.orphans.as_slice())
     }
 
     /// Takes those out of a listing that were parked before this pass by date; they are parked
@@ -184,7 +184,8 @@ impl Engine<'_> {
             match self.strays().iter().position(is_it) {
                 Some(stray) => {
                     let uid = message.uid;
-                    self.store.record(Event::Found { uid, stray })?;
+                    self.store
+                        .record(Event::OrphanFound { uid, orphan: stray })?;
                     found.insert(uid);
                 }
                 None => others.push(message),
@@ -210,7 +211,8 @@ impl Engine<'_> {
             let at = (self.now)();
             if is_found {
                 self.report.already_there += 1;
-                self.store.record(Event::StrayDone { stray, at })?;
+                self.store
+                    .record(Event::OrphanDelivered { orphan: stray, at })?;
                 continue;
             }
             let id = parked
@@ -224,7 +226,10 @@ impl Engine<'_> {
                 when: at,
                 why: LEFT.to_owned(),
             };
-            self.store.record(Event::Lost { stray, refused })?;
+            self.store.record(Event::OrphanLost {
+                orphan: stray,
+                refused,
+            })?;
         }
         Ok(())
     }

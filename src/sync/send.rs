@@ -112,8 +112,7 @@ impl Engine<'_> {
         for ready in batch {
             let (uid, intent, octets) = self.intent(&ready, terms);
             let planned: u64 = intents.iter().map(|(_, _, octets)| *octets).sum();
-            let sent = planned
-                + upload_quota::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
+            let sent = planned + self.store.state().gmail.uploaded_in_last_day((self.now)());
             if !upload_quota::allows(self.settings.daily_upload_limit, sent, octets) {
                 exhausted = true;
                 break;
@@ -212,7 +211,7 @@ impl Engine<'_> {
     }
 
     fn daily_limit_reached(&self) -> Error {
-        let sent = upload_quota::sent_in_a_day(&self.store.state().gmail.uploaded, (self.now)());
+        let sent = self.store.state().gmail.uploaded_in_last_day((self.now)());
         Error::new(
             Side::Gmail,
             ErrorKind::Resting,

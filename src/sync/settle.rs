@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{MessageId, Uid};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS, PARKED_MESSAGE};
-use crate::state::{Event, ParkedMessage, RefusedMessage, upload_quota};
+use crate::state::{Event, ParkedMessage, RefusedMessage};
 use crate::sync::Outcome;
 use crate::sync::engine::{Engine, InFlight};
 
@@ -21,7 +21,7 @@ impl Engine<'_> {
         let finished = self.target.finish();
         let drained = self.drain();
         match (finished, drained) {
-            (Err(one), Err(other)) => Err(one.worse(other)),
+            (Err(one), Err(other)) => Err(one.more_severe(other)),
             (one, other) => one.and(other),
         }
     }
@@ -190,7 +190,11 @@ impl Engine<'_> {
 
     /// Remembers what later runs must know of a failure.
     pub fn remember(&mut self, consequence: &Consequence) -> Result<()> {
-        let gmail = upload_quota::after(&self.store.state().gmail, consequence, (self.now)());
+        let gmail = self
+            .store
+            .state()
+            .gmail
+            .after_failure(consequence, (self.now)());
         self.store.record(Event::Gmail(gmail))
     }
 }

@@ -1,6 +1,6 @@
-//! `auth`: from a person's consent to a token that works, and everything that comes in between.
+//! `auth`: from the user's consent to a saved token, and everything that can fail.
 //!
-//! Here the browser is a few lines of ours; `chromium.rs` has a real one.
+//! The browser is a simple HTTP client; `chromium.rs` uses a real one.
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -12,10 +12,9 @@ use std::{fs, thread};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
-use imap_to_gmail_sync::cli::auth::AuthArgs;
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::error::ErrorKind;
-use imap_to_gmail_sync::oauth::consent;
+use imap_to_gmail_sync::oauth::consent::{self, ConsentOptions};
 use imap_to_gmail_sync::timeouts;
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ fn token(home: &Home) -> Value {
     serde_json::from_str(&home.read("token.json")).unwrap()
 }
 
-/// Every file of a home, with what is in it.
+/// All files of a home, with their content.
 fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(home.path(""))
         .unwrap()
@@ -38,14 +37,14 @@ fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Demands an end with this status and this one line.
-fn ended(run: &Run, status: i32, line: &str) {
+/// Asserts this exit status and exactly this error line.
+fn assert_failed(run: &Run, status: i32, line: &str) {
     assert_eq!(run.status, Some(status), "{run:?}");
     assert_eq!(run.stderr, format!("{line}\n"), "{run:?}");
 }
 
-/// Demands that a home without a token has none yet, nor anything that was to become one.
-fn nothing_saved(home: &Home) {
+/// Asserts that the home has no token file and no temporary file.
+fn assert_nothing_saved(home: &Home) {
     let names: Vec<String> = files(home).into_keys().collect();
     let expected = [
         "client_secret.json",
@@ -64,21 +63,21 @@ fn field<'a>(address: &'a str, name: &str) -> &'a str {
     value.unwrap()
 }
 
-/// The port to which Google is to send the browser back.
+/// The port of the redirect URI.
 fn port_in(address: &str) -> &str {
     let back = field(address, "redirect_uri");
     back.rsplit_once("%3A").unwrap().1.trim_end_matches("%2F")
 }
 
 #[test]
-fn a_consent_becomes_a_token_that_works() {
+fn a_consent_yields_a_token_that_works() {
     let home = home();
     let octets = b"Message-ID: <a@x>\r\nSubject: a\r\n\r\na\r\n";
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
     let running = Authorizing::start(&mut auth(&home));
     let address = running.address();
 
-    // What Google is asked (RFC 6749 4.1.1, RFC 7636 4.3, GMAIL.md 7.1).
+    // The authorization request (RFC 6749 4.1.1, RFC 7636 4.3, GMAIL.md 7.1).
     assert!(address.starts_with(&home.endpoint.auth_url()));
     assert_eq!(field(&address, "response_type"), "code");
     assert_eq!(field(&address, "scope"), "https%3A%2F%2Fmail.google.com%2F");
@@ -97,7 +96,7 @@ fn a_consent_becomes_a_token_that_works() {
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     assert!(
         run.stdout
-            .contains("token.json, and opens the mail of user@gmail.com.")
+            .contains("token.json, and gives access to the mail of user@gmail.com.")
     );
 
     // google-auth's format (GMAIL.md 7.5).
@@ -120,9 +119,9 @@ fn a_consent_becomes_a_token_that_works() {
         .mode();
     assert_eq!(mode & 0o7777, 0o600);
 
-    // Nothing secret was shown.
+    // No secret was printed.
     let exchanged = home.endpoint.requests().remove(0);
-    let told = format!("{run:?}{page:?}");
+    let output = format!("{run:?}{page:?}");
     for secret in [
         token["token"].as_str().unwrap(),
         token["refresh_token"].as_str().unwrap(),
@@ -130,7 +129,7 @@ fn a_consent_becomes_a_token_that_works() {
         &exchanged["code_verifier"],
         &exchanged["code"],
     ] {
-        assert!(!told.contains(secret), "{secret} in {told}");
+        assert!(!output.contains(secret), "{secret} in {output}");
     }
 
     home.run_well();
@@ -138,7 +137,7 @@ fn a_consent_becomes_a_token_that_works() {
 }
 
 #[test]
-fn the_page_has_nothing_from_outside_and_runs_nothing() {
+fn the_page_loads_nothing_and_runs_no_script() {
     let home = home();
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
@@ -159,7 +158,7 @@ fn the_page_has_nothing_from_outside_and_runs_nothing() {
 }
 
 #[test]
-fn the_token_goes_where_the_command_line_or_the_configuration_says() {
+fn the_token_is_saved_where_the_command_line_or_the_configuration_says() {
     let home = home();
     home.configure(&json!({ "target_token_file": "of-config.json" }));
     let cases = [
@@ -180,7 +179,7 @@ fn the_token_goes_where_the_command_line_or_the_configuration_says() {
 }
 
 #[test]
-fn without_a_configuration_the_account_is_not_claimed() {
+fn without_a_configuration_the_token_is_saved_unverified() {
     let home = home();
     let running = Authorizing::start(&mut auth_alone(&home));
     let address = running.address();
@@ -189,7 +188,8 @@ fn without_a_configuration_the_account_is_not_claimed() {
     assert_eq!(page.title(), "The token is saved");
     let run = running.end();
     assert!(
-        run.stdout.contains("whose mail it opens was not tried"),
+        run.stdout
+            .contains("it was not tried at Gmail, because --config was not given."),
         "{run:?}"
     );
 }
@@ -223,31 +223,31 @@ fn other_paths_do_not_end_the_wait() {
     ] {
         assert_eq!(ask(host, request.as_bytes()).status, 400);
     }
-    // Some that ask nothing, as browsers have in store.
+    // Connections without a request, which browsers open in advance.
     let _idle: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(host).unwrap()).collect();
     assert_eq!(get(&back).status, 200);
     assert_eq!(running.end().status, Some(0));
 }
 
 #[test]
-fn a_denial_ends_it() {
+fn a_denial_ends_the_command() {
     let home = home();
     home.endpoint
         .change(|options| options.consent = Consent::Denied);
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
     assert_eq!((page.status, page.title()), (200, "Access was not allowed"));
-    ended(
+    assert_failed(
         &running.end(),
         77,
         "Google: asking for consent: access was not allowed in the browser; nothing was saved; run \
          this again and choose \"Continue\" or \"Allow\" there",
     );
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
 }
 
 #[test]
-fn an_answer_with_another_state_does_not_end_it() {
+fn a_response_with_another_state_is_ignored() {
     let home = home();
     home.endpoint
         .change(|options| options.consent = Consent::WrongState);
@@ -258,8 +258,8 @@ fn an_answer_with_another_state_does_not_end_it() {
         (page.status, page.title()),
         (400, "This page belongs to another attempt")
     );
-    running.wait_for("answer to another attempt");
-    // Nobody else's denial ends it either, and no code is tried.
+    running.wait_for("response to another attempt");
+    // A forged denial is ignored, too, and no code is exchanged.
     let back = sent_back_to(&address);
     let root = back.split_once('?').unwrap().0;
     assert_eq!(
@@ -286,14 +286,14 @@ fn a_consent_without_the_mail_scope_is_not_saved() {
         (page.status, page.title()),
         (502, "The token was not saved")
     );
-    ended(
+    assert_failed(
         &running.end(),
         77,
         "127.0.0.1: getting the token: the consent does not cover mail; nothing was saved; run this \
          again and tick the box at \"Read, compose, send and permanently delete all your email from \
          Gmail\"",
     );
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
 }
 
 #[test]
@@ -304,14 +304,14 @@ fn a_consent_without_a_refresh_token_is_not_saved() {
     let running = Authorizing::start(&mut auth(&home));
     let page = consent(&running.address());
     assert_eq!(page.title(), "The token was not saved");
-    ended(
+    assert_failed(
         &running.end(),
         77,
-        "127.0.0.1: getting the token: Google gave no refresh token, without which access ends in \
-         an hour; nothing was saved; take the app's access away at \
+        "127.0.0.1: getting the token: Google issued no refresh token, without which access ends in \
+         an hour; nothing was saved; remove the app's access at \
          https://myaccount.google.com/permissions, and run this again",
     );
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
 }
 
 #[test]
@@ -328,12 +328,12 @@ fn a_token_of_another_account_is_not_saved() {
          somebody@gmail.com, or correct target_user; nothing was saved",
         home.gmail.port()
     );
-    ended(&run, 77, &expected);
-    nothing_saved(&home);
+    assert_failed(&run, 77, &expected);
+    assert_nothing_saved(&home);
 }
 
 #[test]
-fn an_app_in_testing_is_told_when_its_token_dies() {
+fn an_app_in_testing_is_warned_when_its_token_expires() {
     let home = home();
     let week = Duration::from_secs(604_799);
     home.endpoint
@@ -341,18 +341,18 @@ fn an_app_in_testing_is_told_when_its_token_dies() {
     let running = Authorizing::start(&mut auth(&home));
     consent(&running.address());
     let run = running.end();
-    let dies: DateTime<Utc> = token(&home)["refresh_token_expires"]
+    let expires: DateTime<Utc> = token(&home)["refresh_token_expires"]
         .as_str()
         .unwrap()
         .parse()
         .unwrap();
-    let left = dies - Utc::now();
+    let left = expires - Utc::now();
     assert!(left > TimeDelta::days(6) && left < TimeDelta::days(7));
-    let told = format!(
-        "The app is in \"Testing\": this token dies on {}.",
-        dies.format("%Y-%m-%d at %H:%M UTC")
+    let warning = format!(
+        "The app is in \"Testing\": the refresh token expires on {}.",
+        expires.format("%Y-%m-%d at %H:%M UTC")
     );
-    assert!(run.stdout.contains(&told), "{run:?}");
+    assert!(run.stdout.contains(&warning), "{run:?}");
     assert!(run.stdout.contains("publish the app"), "{run:?}");
 
     // Two days before, every run that needs it says so.
@@ -370,18 +370,18 @@ fn an_app_in_testing_is_told_when_its_token_dies() {
         panic!("{run:?}");
     };
     assert!(
-        warning.starts_with("the app is in \"Testing\", and the token dies at "),
+        warning.starts_with("the app is in \"Testing\", and the token expires at "),
         "{warning}"
     );
     assert!(warning.contains("; publish the app"), "{warning}");
 }
 
 #[test]
-fn a_token_file_is_replaced_only_when_asked_for_and_never_by_a_failure() {
+fn a_token_file_is_replaced_only_on_request_and_never_by_a_failure() {
     let home = home();
     let old = r#"{"refresh_token":"old","client_id":"x"}"#;
     home.write("token.json", old);
-    ended(
+    assert_failed(
         &Authorizing::start(&mut auth(&home)).end(),
         64,
         "token.json: exists already, and stays as it is; to replace it, add --force",
@@ -429,7 +429,7 @@ fn at_a_terminal(home: &Home, answer: &str) -> String {
 }
 
 #[test]
-fn at_a_terminal_it_asks_whether_to_replace() {
+fn at_a_terminal_the_user_is_asked_whether_to_replace() {
     let home = home();
     home.write("token.json", "{}");
     let said = at_a_terminal(&home, "");
@@ -442,9 +442,9 @@ fn at_a_terminal_it_asks_whether_to_replace() {
     assert!(token(&home)["refresh_token"].is_string());
 }
 
-/// Only root may give files away, and only root needs to.
+/// Only root can change the owner, and only root has to.
 #[test]
-fn a_token_made_by_root_stays_its_services() {
+fn a_token_file_keeps_its_owner_when_root_replaces_it() {
     let home = home();
     home.write("token.json", "{}");
     if std::os::unix::fs::chown(home.path("token.json"), Some(12_345), Some(12_346)).is_err() {
@@ -462,47 +462,47 @@ fn a_token_made_by_root_stays_its_services() {
 }
 
 #[test]
-fn a_folder_that_takes_no_token_is_noticed_before_anybody_is_asked() {
+fn a_token_that_cannot_be_saved_is_noticed_before_the_user_is_asked() {
     let home = home();
     let run = Authorizing::start(auth(&home).args(["--token", "none/token.json"])).end();
-    ended(
+    assert_failed(
         &run,
         74,
-        "none/token.json: looking whether the token can be saved: No such file or directory (os \
-         error 2); make the folder and make it writable, or give another --token",
+        "none/token.json: checking whether the token can be saved: No such file or directory (os \
+         error 2); create the folder and make it writable, or choose another --token",
     );
     let run = Authorizing::start(auth(&home).args(["--token", "."])).end();
     assert_eq!(run.status, Some(64));
     assert!(home.endpoint.visits().is_empty());
 }
 
-/// The page, the exit status and the line of a consent that the token endpoint does not honour.
-fn honoured(change: impl FnOnce(&mut double::TokenOptions)) -> (String, i32, String) {
+/// The page's title, the exit status and the error line, after this change to the token endpoint.
+fn result_after(change: impl FnOnce(&mut double::TokenOptions)) -> (String, i32, String) {
     let home = home();
     let running = Authorizing::start(&mut auth(&home));
     let back = sent_back_to(&running.address());
     home.endpoint.change(change);
     let page = get(&back);
     let run = running.end();
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
     assert!(!format!("{run:?}").contains("GOCSPX-double"), "{run:?}");
     (page.title().to_owned(), run.status.unwrap(), run.stderr)
 }
 
 #[test]
-fn what_google_refuses_is_told_with_its_cause() {
+fn each_rejection_by_google_is_reported_with_its_cause() {
     let refusals = token_refusals();
     assert_eq!(refusals.len(), 18);
-    let told: Vec<_> = thread::scope(|scope| {
+    let results: Vec<_> = thread::scope(|scope| {
         let running: Vec<_> = refusals
             .iter()
             .map(|refusal| {
-                scope.spawn(|| honoured(|options| options.refusal = Some(refusal.clone())))
+                scope.spawn(|| result_after(|options| options.refusal = Some(refusal.clone())))
             })
             .collect();
         running.into_iter().map(|one| one.join().unwrap()).collect()
     });
-    for ((status, body), (title, exit, line)) in refusals.iter().zip(&told) {
+    for ((status, body), (title, exit, line)) in refusals.iter().zip(&results) {
         let error: Value = serde_json::from_str(body).unwrap_or_default();
         let code = error["error"].as_str().unwrap_or_default();
         let case = format!("{status} {body}: {title} | {exit} | {line}");
@@ -538,7 +538,7 @@ fn what_google_refuses_is_told_with_its_cause() {
                     "{case}"
                 );
                 assert!(
-                    line.contains(&format!("answers with HTTP status {status}")),
+                    line.contains(&format!("responds with HTTP status {status}")),
                     "{case}"
                 );
             }
@@ -547,7 +547,7 @@ fn what_google_refuses_is_told_with_its_cause() {
 }
 
 #[test]
-fn a_token_endpoint_in_trouble_costs_nothing_but_the_consent() {
+fn a_failing_token_endpoint_saves_nothing() {
     let troubles = [
         (Trouble::Cut, "it closed the connection"),
         (
@@ -561,15 +561,15 @@ fn a_token_endpoint_in_trouble_costs_nothing_but_the_consent() {
         (Trouble::HalfAnswer, "it closed the connection"),
         (
             Trouble::ContentType("text/html".to_owned()),
-            "gives an answer that cannot be read",
+            "sends a response that cannot be read",
         ),
-        // The answer that got lost was the one that used the code up.
+        // The lost response belongs to the request that used up the code.
         (Trouble::AnswerLost, "it closed the connection"),
     ];
     thread::scope(|scope| {
         for (trouble, why) in troubles {
             scope.spawn(move || {
-                let (title, status, line) = honoured(|options| options.trouble = trouble);
+                let (title, status, line) = result_after(|options| options.trouble = trouble);
                 assert_eq!(
                     (title.as_str(), status),
                     ("The token was not saved", 69),
@@ -597,7 +597,7 @@ fn a_slow_token_endpoint_is_waited_for() {
 }
 
 #[test]
-fn gmail_that_cannot_be_reached_leaves_nothing_behind() {
+fn an_unavailable_gmail_saves_nothing() {
     let home = home();
     home.configure(&json!({ "target_port": 1 }));
     let running = Authorizing::start(&mut auth(&home));
@@ -605,11 +605,11 @@ fn gmail_that_cannot_be_reached_leaves_nothing_behind() {
     assert_eq!(page.title(), "The token was not saved");
     let run = running.end();
     assert_eq!(run.status, Some(69), "{run:?}");
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
 }
 
 #[test]
-fn what_is_pasted_is_as_good_as_the_browser() {
+fn a_pasted_address_or_code_replaces_the_redirect() {
     let forms: [fn(&str) -> String; 4] = [
         str::to_owned,
         |back| format!("  '{}'", back.replace("4/", "4%2F")),
@@ -629,7 +629,7 @@ fn what_is_pasted_is_as_good_as_the_browser() {
 }
 
 #[test]
-fn what_is_pasted_wrongly_is_asked_for_again() {
+fn after_a_wrong_line_the_user_may_paste_another() {
     let home = home();
     let mut running = Authorizing::start(&mut auth(&home));
     let address = running.address();
@@ -641,7 +641,7 @@ fn what_is_pasted_wrongly_is_asked_for_again() {
     running.paste("http://127.0.0.1:1/?code=4/0A&state=forged");
     running.wait_for("This address belongs to another attempt");
     running.paste("4/0Anothers");
-    running.wait_for("Google does not take this code");
+    running.wait_for("Google does not accept this code");
     running.paste(&"x".repeat(40_000));
     running.paste(&sent_back_to(&address));
     let run = running.end();
@@ -649,7 +649,7 @@ fn what_is_pasted_wrongly_is_asked_for_again() {
 }
 
 #[test]
-fn a_code_that_was_used_up_is_no_consent() {
+fn a_used_code_is_not_accepted_again() {
     let home = home();
     let running = Authorizing::start(&mut auth(&home));
     let back = sent_back_to(&running.address());
@@ -658,7 +658,7 @@ fn a_code_that_was_used_up_is_no_consent() {
     assert_eq!(running.end().status, Some(0));
     let before = home.read("token.json");
 
-    // Into another attempt, by the address that fits to that one.
+    // Into another attempt, with that one's state.
     let running = Authorizing::start(auth(&home).arg("--force"));
     let address = running.address();
     let port = port_in(&address);
@@ -675,16 +675,16 @@ fn a_code_that_was_used_up_is_no_consent() {
 }
 
 #[test]
-fn a_port_that_another_program_has_is_named() {
+fn a_port_that_another_program_uses_is_named() {
     let other = free_listener();
     let port = other.local_addr().unwrap().port();
     let home = home();
     let run = Authorizing::start(auth(&home).args(["--port", &port.to_string()])).end();
     let line = format!(
-        "127.0.0.1:{port}: waiting for the browser: another program has this port; give another \
-         --port, or none for any that is free"
+        "127.0.0.1:{port}: waiting for the browser: another program uses this port; choose \
+         another --port, or leave it out to use any free port"
     );
-    ended(&run, 69, &line);
+    assert_failed(&run, 69, &line);
     drop(other);
     let running = Authorizing::start(auth(&home).args(["--port", &port.to_string()]));
     let address = running.address();
@@ -694,7 +694,7 @@ fn a_port_that_another_program_has_is_named() {
 }
 
 #[test]
-fn a_published_port_of_a_container_is_open_to_its_host_and_no_other_port_is() {
+fn only_a_published_port_of_a_container_listens_beyond_loopback() {
     let reaches = |options: &[&str], container: Option<&str>| {
         let home = home();
         let mut command = auth(&home);
@@ -715,7 +715,7 @@ fn a_published_port_of_a_container_is_open_to_its_host_and_no_other_port_is() {
     assert_eq!(reaches(&["--port", &published], None), is_container);
 }
 
-/// One that no other test is given by chance: those get theirs from 32768 on.
+/// A port that no other test gets by chance: ephemeral ports begin at 32768.
 fn free_listener() -> TcpListener {
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     (first..32_768)
@@ -728,7 +728,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn over_ssh_the_command_for_the_persons_own_computer_is_shown() {
+fn over_ssh_the_tunnel_command_is_shown() {
     let home = home();
     let mut command = auth(&home);
     command
@@ -742,7 +742,7 @@ fn over_ssh_the_command_for_the_persons_own_computer_is_shown() {
     assert!(running.wait_for("This waits").contains(&expected));
 }
 
-/// A browser that only notes what it is to open.
+/// A browser that only writes down the address that it is to open.
 fn browser(home: &Home) -> String {
     let noted = home.path("opened").display().to_string();
     let browser = home.path("browser").display().to_string();
@@ -764,7 +764,7 @@ fn wait_for(file: &Path) {
 }
 
 #[test]
-fn the_browser_is_opened_unless_that_is_not_wanted() {
+fn the_browser_is_opened_unless_no_browser_is_given() {
     let home = home();
     let browser = browser(&home);
     let running = Authorizing::start(auth(&home).env("BROWSER", &browser));
@@ -786,7 +786,7 @@ fn the_browser_is_opened_unless_that_is_not_wanted() {
 }
 
 #[test]
-fn ctrl_c_leaves_nothing_behind() {
+fn after_ctrl_c_nothing_is_saved() {
     let home = home();
     let running = Authorizing::start(&mut auth(&home));
     running.address();
@@ -794,16 +794,16 @@ fn ctrl_c_leaves_nothing_behind() {
     running.kill("-INT");
     assert_eq!(running.end().status, None);
     assert_eq!(files(&home), before);
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
 }
 
 #[test]
-fn a_wrong_credentials_file_is_named_for_what_it_is() {
+fn the_error_says_what_a_wrong_credentials_file_is() {
     let home = home();
     let cases = [
         (
             r#"{"web":{"client_id":"x"}}"#,
-            "is of a client of type \"Web application\", to which Google does not send a browser on this host back",
+            "belongs to a client of type \"Web application\", for which Google redirects no browser to this host",
         ),
         (
             r#"{"type":"service_account","private_key":"s3cret"}"#,
@@ -811,15 +811,15 @@ fn a_wrong_credentials_file_is_named_for_what_it_is() {
         ),
         (
             r#"{"installed":{"client_id":"x"}}"#,
-            "its \"installed\" is incomplete: without client_secret, auth_uri, token_uri",
+            "its \"installed\" object lacks client_secret, auth_uri, token_uri",
         ),
         (
             "s3cret",
-            "is not the JSON that Google gives: expected value at line 1 column 1",
+            "is not the JSON object that Google provides: expected value at line 1 column 1",
         ),
         (
             r#"{"refresh_token":"s3cret"}"#,
-            "is a token file, which is what is to be made",
+            "is a token file, which this command creates",
         ),
     ];
     for (text, what) in cases {
@@ -830,24 +830,24 @@ fn a_wrong_credentials_file_is_named_for_what_it_is() {
             "client_secret.json: {what}; in the Google Cloud console create an OAuth client of type \
              \"Desktop app\" and download its client_secret.json (README, \"The token\")"
         );
-        ended(&Authorizing::start(&mut command).end(), 78, &line);
+        assert_failed(&Authorizing::start(&mut command).end(), 78, &line);
         assert_eq!(files(&home), before);
     }
     let mut command = auth(&home);
     fs::remove_file(home.path("client_secret.json")).unwrap();
-    ended(
+    assert_failed(
         &Authorizing::start(&mut command).end(),
         78,
         "client_secret.json: cannot be read: No such file or directory (os error 2); correct \
-         --credentials; it wants the client_secret.json of a \"Desktop app\" client",
+         --credentials; it must name the client_secret.json of a \"Desktop app\" client",
     );
 }
 
 #[test]
-fn time_is_up_some_day() {
+fn the_wait_for_the_user_has_a_time_limit() {
     let home = home();
     home.write("client_secret.json", &home.endpoint.client_secret_json());
-    let args = AuthArgs {
+    let options = ConsentOptions {
         credentials: home.path("client_secret.json"),
         token: Some(home.path("token.json")),
         config: None,
@@ -856,19 +856,19 @@ fn time_is_up_some_day() {
         force: false,
     };
     let limit = Duration::from_millis(50);
-    let error = consent::run(&args, &Environment::default(), limit).unwrap_err();
+    let error = consent::run(&options, &Environment::default(), &|_, _| Ok(()), limit).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(
         error.to_string(),
-        "Google: waiting for consent: no answer came from a browser, and time is up; nothing was \
+        "Google: waiting for consent: no response came from the browser in time; nothing was \
          saved; run this again (over SSH and in containers the address can be pasted)"
     );
     assert_eq!(timeouts::CONSENT_TIMEOUT, Duration::from_mins(5));
-    nothing_saved(&home);
+    assert_nothing_saved(&home);
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_it() {
+fn a_closed_standard_output_does_not_end_the_command() {
     let home = home();
     let browser = browser(&home);
     let mut child = auth(&home)
@@ -879,14 +879,14 @@ fn a_reader_that_goes_away_does_not_end_it() {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    // Opened after everything was said to nobody.
+    // Opened after all output went nowhere.
     wait_for(&home.path("opened"));
     assert_eq!(consent(&home.read("opened")).status, 200);
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn endless_input_is_not_read_and_the_browser_still_counts() {
+fn endless_input_is_not_read_and_the_browser_still_works() {
     let home = home();
     let yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
     let running = Authorizing::start_with(&mut auth(&home), yes);
@@ -897,7 +897,7 @@ fn endless_input_is_not_read_and_the_browser_still_counts() {
 }
 
 #[test]
-fn certificates_that_cannot_be_read_are_noticed_before_anybody_is_asked() {
+fn certificates_that_cannot_be_read_are_noticed_before_the_user_is_asked() {
     let home = home();
     home.configure(&json!({ "target_ca_file": "missing.pem" }));
     let run = Authorizing::start(&mut auth(&home)).end();

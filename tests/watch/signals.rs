@@ -130,7 +130,7 @@ fn a_single_run_exits_in_time_too_and_the_next_run_goes_on() {
     assert!(
         run.logged("info")
             .iter()
-            .any(|line| line.contains("ended by a signal; the next run goes on")),
+            .any(|line| line.contains("ended by a signal; the next run continues")),
         "{run:?}"
     );
     assert_all_arrive_once(&home, 30);

@@ -10,9 +10,9 @@ use crate::state::{AccountNames, Event};
 use crate::untrusted::Untrusted;
 
 pub(super) fn take_lock(state: &Path) -> Result<Lock> {
-    match Lock::take(state)? {
+    match Lock::try_acquire(state)? {
         LockAttempt::Acquired(mut lock) => {
-            lock.sign(std::process::id())?;
+            lock.write_pid(std::process::id())?;
             Ok(lock)
         }
         LockAttempt::Busy { path, holder } => {
