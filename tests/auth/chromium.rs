@@ -5,12 +5,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::authorizing::{Authorizing, auth, home};
-use crate::browser::{Browser, Colours};
-use crate::program::Home;
 use chrono::Utc;
 use double::{Consent, TokenOptions, Trouble};
 use serde_json::json;
+
+use crate::authorizing::{Authorizing, auth, home};
+use crate::browser::{Browser, Colours};
+use crate::program::Home;
 
 /// A home whose consent page waits for clicks.
 fn home_with_consent_page() -> Home {

@@ -1,12 +1,10 @@
 //! The token endpoint over TLS: which certificates are trusted.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
+use std::{fs, thread};
 
-use crate::certificate::Certificate;
 use chrono::Utc;
 use imap_to_gmail_sync::error::{ErrorKind, Result};
 use imap_to_gmail_sync::net::crypto_provider;
@@ -16,6 +14,8 @@ use rustls_connector::rustls::pki_types::pem::PemObject;
 use rustls_connector::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_connector::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
+
+use crate::certificate::Certificate;
 
 /// A token endpoint with this certificate that always issues a token; returns its address.
 fn endpoint(certificate: &Certificate) -> String {
