@@ -1,9 +1,12 @@
-//! A file with a secret in it that is replaced whole, by one process at a time.
+//! Replaces a file that contains a secret atomically, one process at a time.
 //!
-//! A reader sees the old one or the new one, and so it is after a power cut. The folder may belong
-//! to a service while root writes into it: nothing here follows what a stranger has put there.
+//! Readers see the old file or the new one, also after a power failure. Root may write into a folder
+//! that belongs to a service: a symbolic link of another user is never followed.
+//!
+//! The crate `tempfile` would provide the new file's mode 0600 and `O_EXCL` only, which are two
+//! options of the standard library. Owner, `fsync`, the link rule and the removal of what a killed
+//! process left would stay here, and its errors would show the temporary name to the user.
 
-use crate::timeouts::FILE_LOCK_TIMEOUT;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -14,34 +17,36 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// As much as a token file needs: a full disk is noticed before a person is asked for anything.
+use crate::timeouts::FILE_LOCK_TIMEOUT;
+
+/// As large as a token file, so that a full disk is noticed before the user is asked for consent.
 const PROBE: [u8; 4096] = [b' '; 4096];
 
-/// The right to replace a file, for as long as it lives.
+/// Allows replacing a file. Other processes wait until it is dropped.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct WriteGuard {
     file: PathBuf,
     folder: PathBuf,
-    /// Locked, where the file system can do that.
+    /// Absent if the file system cannot lock, or another process holds the lock for too long.
     _lock: Option<File>,
 }
 
 impl WriteGuard {
-    /// Waits until nobody else replaces a file of that folder, for a moment at most. What a process
-    /// left there that was killed while it wrote is removed.
+    /// Locks the file's folder; waits at most [`FILE_LOCK_TIMEOUT`] for other processes. Removes the
+    /// temporary files of a process that was killed while it wrote.
     ///
     /// # Errors
-    /// There is no such folder.
+    /// The folder cannot be opened.
     pub(crate) fn lock(path: &Path) -> io::Result<WriteGuard> {
-        let file = target(path);
+        let file = resolve_link(path);
         let folder = file
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .map_or_else(|| PathBuf::from("."), Path::to_owned);
-        let lock = lock(File::open(&folder)?);
+        let lock = lock_folder(File::open(&folder)?);
         if lock.is_some() {
-            sweep(&folder, &file);
+            remove_leftovers(&folder, &file);
         }
         Ok(WriteGuard {
             file,
@@ -50,100 +55,97 @@ impl WriteGuard {
         })
     }
 
-    /// Writes the file, for its owner only. Root may do so for a service that runs as another
-    /// user: the file stays theirs.
+    /// Writes the file, readable by its owner only. An existing file keeps its owner when root
+    /// replaces it.
     ///
     /// # Errors
-    /// It cannot be written; what was there before is untouched.
+    /// The file cannot be written; the old one is unchanged.
     pub(crate) fn write(&self, octets: &[u8]) -> io::Result<()> {
-        let new = self.new_name();
+        let new = self.temporary_name();
         let written = self
             .write_new(&new, octets)
             .and_then(|()| fs::rename(&new, &self.file));
         if written.is_err() {
-            // Nothing of a secret is left lying about; the first error is the one to tell.
+            // No part of the secret stays; the first error is reported.
             let _ = fs::remove_file(&new);
         }
-        written.map_err(in_plain_words)?;
+        written.map_err(explain)?;
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Makes sure that the file can be written, and leaves nothing.
-    ///
-    /// # Errors
-    /// It could not.
+    /// Checks that the file can be written, without writing it.
     pub(crate) fn probe(&self) -> io::Result<()> {
         if is_mounted(&self.file) {
-            return Err(mounted());
+            return Err(mounted_error());
         }
-        let new = self.new_name();
+        let new = self.temporary_name();
         let written = self.write_new(&new, &PROBE);
         let removed = fs::remove_file(&new);
         written.and(removed)
     }
 
     fn write_new(&self, new: &Path, octets: &[u8]) -> io::Result<()> {
-        // Never through a link, and never into what is there.
+        // `create_new` neither follows a link nor opens an existing file.
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(new)?;
-        if let Ok(known) = fs::symlink_metadata(&self.file) {
-            // Only root can give files away, and only root needs to.
-            let _ = fchown(&file, Some(known.uid()), Some(known.gid()));
+        if let Ok(old) = fs::symlink_metadata(&self.file) {
+            // Only root can change the owner, and only root has to.
+            let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
         }
         file.write_all(octets)?;
         file.sync_all()
     }
 
-    /// A name that nobody has, not even the same process number in another container.
-    fn new_name(&self) -> PathBuf {
-        let chance = RandomState::new().hash_one(std::process::id());
+    /// A random name: the process id may be the same in another container.
+    fn temporary_name(&self) -> PathBuf {
+        let random = RandomState::new().hash_one(std::process::id());
         let mut name = self.file.as_os_str().to_owned();
-        name.push(format!(".new-{chance:016x}"));
+        name.push(format!(".new-{random:016x}"));
         PathBuf::from(name)
     }
 }
 
-/// Removes what was to become the file and never will.
-fn sweep(folder: &Path, file: &Path) {
+/// Removes the temporary files that killed processes left.
+fn remove_leftovers(folder: &Path, file: &Path) {
     let Some(name) = file.file_name() else {
         return;
     };
-    let beginning = [name.as_bytes(), b".new-"].concat();
+    let prefix = [name.as_bytes(), b".new-"].concat();
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().as_bytes().starts_with(&beginning)) {
+    for entry in entries.filter(|entry| entry.file_name().as_bytes().starts_with(&prefix)) {
         let _ = fs::remove_file(entry.path());
     }
 }
 
-/// The file that is meant. A link stays a link and what it names is replaced, unless the link is a
-/// stranger's.
-fn target(path: &Path) -> PathBuf {
+/// The file to replace: the target of a symbolic link, or the link itself if it belongs to neither
+/// root, nor this user, nor the target's owner.
+fn resolve_link(path: &Path) -> PathBuf {
     let Ok(link) = fs::symlink_metadata(path) else {
         return path.to_owned();
     };
     if !link.is_symlink() {
         return path.to_owned();
     }
-    let named = fs::canonicalize(path).or_else(|_| {
-        // One that names what is not there yet.
+    let target = fs::canonicalize(path).or_else(|_| {
+        // The target does not exist yet.
         let to = fs::read_link(path)?;
         io::Result::Ok(path.parent().unwrap_or(Path::new("")).join(to))
     });
-    let is_trusted = |named: &PathBuf| {
-        let owner = fs::metadata(named).map(|file| file.uid()).ok();
+    let is_trusted = |target: &PathBuf| {
+        let owner = fs::metadata(target).map(|file| file.uid()).ok();
         let ours = fs::metadata("/proc/self").map(|process| process.uid()).ok();
         link.uid() == 0 || Some(link.uid()) == ours || Some(link.uid()) == owner
     };
-    named
+    target
         .ok()
         .filter(is_trusted)
         .unwrap_or_else(|| path.to_owned())
 }
 
-fn lock(folder: File) -> Option<File> {
+fn lock_folder(folder: File) -> Option<File> {
     let deadline = Instant::now() + FILE_LOCK_TIMEOUT;
     loop {
         match folder.try_lock() {
@@ -156,22 +158,22 @@ fn lock(folder: File) -> Option<File> {
     }
 }
 
-/// Says whether the file itself is mounted, as containers do it: it cannot be replaced then.
+/// Whether the file itself is a mount point, as in containers: then it cannot be replaced.
 fn is_mounted(file: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    places.any(|place| OsStr::new(place) == file.as_os_str())
+    let mut mount_points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    mount_points.any(|point| OsStr::new(point) == file.as_os_str())
 }
 
-fn in_plain_words(error: io::Error) -> io::Error {
+fn explain(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::ResourceBusy => mounted(),
+        io::ErrorKind::ResourceBusy => mounted_error(),
         _ => error,
     }
 }
 
-fn mounted() -> io::Error {
+fn mounted_error() -> io::Error {
     io::Error::other("the file is mounted by itself and cannot be replaced: mount its folder")
 }
 
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+    fn only_the_leftovers_of_a_killed_process_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token.json");
         for name in [
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_nothing() {
+    fn a_probe_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token.json");
         WriteGuard::lock(&file).unwrap().probe().unwrap();
@@ -221,17 +223,20 @@ mod tests {
     }
 
     #[test]
-    fn one_waits_for_the_other() {
+    fn a_second_writer_waits_for_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token.json");
         let held = WriteGuard::lock(&file).unwrap();
         let other = file.clone();
         let waiting = thread::spawn(move || WriteGuard::lock(&other).unwrap().write(b"second"));
-        // It sweeps as soon as it may: what is there is of the first.
+        // The second writer removes this file as soon as it gets the lock.
         let unfinished = folder.path().join("token.json.new-1");
         fs::write(&unfinished, "").unwrap();
         held.write(b"first").unwrap();
-        assert!(unfinished.exists(), "nobody else was in between");
+        assert!(
+            unfinished.exists(),
+            "the second writer got the lock too early"
+        );
         drop(held);
         waiting.join().unwrap().unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"second");
@@ -239,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_also_to_what_is_not_there_yet() {
+    fn a_link_is_followed_even_if_its_target_does_not_exist_yet() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("real")).unwrap();
         let link = folder.path().join("token.json");
@@ -254,9 +259,9 @@ mod tests {
         }
     }
 
-    /// Root writes into a service's folder.
+    /// As when root writes into a service's folder.
     #[test]
-    fn a_strangers_link_is_replaced_and_never_followed() {
+    fn a_link_of_another_user_is_replaced_and_never_followed() {
         let folder = tempfile::tempdir().unwrap();
         let precious = folder.path().join("precious");
         fs::write(&precious, "kept").unwrap();
@@ -271,14 +276,14 @@ mod tests {
         assert_eq!(fs::metadata(&precious).unwrap().uid(), 0);
         let known = fs::symlink_metadata(&link).unwrap();
         assert!(known.is_file());
-        assert_eq!(known.uid(), 12_345, "it stays the service's");
+        assert_eq!(known.uid(), 12_345, "the service keeps it");
     }
 
     #[test]
-    fn a_file_that_is_mounted_by_itself_is_known() {
+    fn a_file_that_is_a_mount_point_is_recognized() {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let place = mounts.lines().find_map(|line| line.split(' ').nth(4));
-        assert!(is_mounted(Path::new(place.unwrap())));
+        let mount_point = mounts.lines().find_map(|line| line.split(' ').nth(4));
+        assert!(is_mounted(Path::new(mount_point.unwrap())));
         assert!(!is_mounted(Path::new("/proc/self/mountinfo")));
     }
 }

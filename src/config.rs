@@ -1,37 +1,38 @@
-//! `config.json`, as written and as meant.
+//! `config.json`: reads it, checks it, and provides its values to the whole program.
+//!
+//! May use the base modules only.
 
 mod environment;
 mod password;
 mod password_command;
 mod paths;
 mod raw;
-/// Sizes as a person writes them.
-pub mod size;
+mod size;
 mod validate;
 
 pub use environment::Environment;
 pub use password::Password;
-pub(crate) use paths::read;
+pub(crate) use paths::read_file;
+pub(crate) use validate::is_loopback;
 
 use std::path::{Path, PathBuf};
 
 use crate::config::paths::PathResolver;
 use crate::config::raw::RawConfig;
-use crate::error::{Error, ErrorKind, Result, Side};
-use crate::untrusted::Untrusted;
+use crate::error::{Error, Result, Side};
 
-/// `config.json` as meant: checked once, trusted everywhere.
+/// The checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The mailbox that mail comes from.
     pub source: SourceConfig,
     /// The mailbox that mail goes to.
     pub target: TargetConfig,
-    /// How many days back the first run goes.
+    /// The first run copies the messages of this many days.
     pub first_run_days: u32,
-    /// Whether `\Seen`, `\Flagged` and `\Answered` are copied.
+    /// Whether to copy `\Seen`, `\Flagged` and `\Answered`.
     pub copy_flags: bool,
-    /// The most octets to send in 24 hours; `None`: no limit of ours.
+    /// The maximum number of octets to upload in 24 hours; `None`: unlimited.
     pub daily_upload_limit: Option<u64>,
     credentials_stamp: String,
     warnings: Vec<String>,
@@ -40,50 +41,50 @@ pub struct Config {
 /// The mailbox that mail comes from.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
-    /// Where it is.
+    /// Its IMAP server.
     pub server: Server,
-    /// The user to log in as.
+    /// The user name for the log-in.
     pub user: String,
     /// Where the password comes from.
     pub password: Password,
-    /// The folder, as a person writes it (not yet in modified UTF-7).
+    /// The folder, in Unicode (not yet in modified UTF-7).
     pub folder: String,
 }
 
 /// The mailbox that mail goes to.
 #[derive(Debug, Clone)]
 pub struct TargetConfig {
-    /// Where it is.
+    /// Its IMAP server.
     pub server: Server,
     /// The Gmail address.
     pub user: String,
-    /// The file that holds the OAuth2 token.
+    /// The file with the OAuth tokens.
     pub token_file: PathBuf,
-    /// The folder, as a person writes it.
+    /// The folder, in Unicode.
     pub folder: String,
-    /// The most append connections at a time, 1 to 10.
+    /// The maximum number of append connections, 1 to 10.
     pub connections: usize,
-    /// The command that makes the token file anew, as a person types it.
+    /// The shell command that obtains a new token file.
     pub auth_command: String,
 }
 
-/// A server, and how its identity is proved.
+/// The address of an IMAP server, and how the connection is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Host name or address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// How the connection is protected.
+    /// Whether and how TLS is used.
     pub tls: TlsMode,
-    /// The name to expect in the certificate.
+    /// The name that the certificate must have.
     pub tls_name: String,
-    /// PEM file with the certificates to trust instead of the system's.
+    /// A PEM file with the certificates to trust instead of the system's roots.
     pub ca_file: Option<PathBuf>,
 }
 
 impl Server {
-    /// `host:port`, as error messages name the server; an IPv6 address in brackets.
+    /// `host:port` for messages; an IPv6 address is in brackets.
     #[must_use]
     pub fn address(&self) -> String {
         if self.host.contains(':') {
@@ -94,45 +95,43 @@ impl Server {
     }
 }
 
-/// How a connection is protected.
+/// Whether and how a connection uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
     /// TLS from the first octet (RFC 8314).
     Implicit,
-    /// STARTTLS, required (RFC 3501 6.2.1).
+    /// STARTTLS, which the server must offer (RFC 3501 6.2.1).
     StartTls,
-    /// Plain text; to loopback only.
+    /// No TLS; to loopback only.
     None,
 }
 
 impl Config {
-    /// Reads the file and checks all of it; mistakes are told all together.
+    /// Reads and checks the file. The error lists all mistakes.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: it cannot be read, is not JSON, or fields are wrong.
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), always.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
-        let octets = read(path).map_err(|error| {
-            wrong(path, format_args!("cannot be read: {error}")).remedy("correct --config")
+        let error = |what: String| Error::in_file(Side::Config, path, what);
+        let octets = read_file(path).map_err(|failure| {
+            error(format!("cannot be read: {failure}")).remedy("correct --config")
         })?;
-        let written = RawConfig::parse(&octets).map_err(|mistake| wrong(path, mistake))?;
-        let places = PathResolver::new(path, environment);
-        let mut config =
-            validate::config(written, &places).map_err(|mistakes| wrong(path, mistakes))?;
-        let password_file = config.source.password.file();
-        // Taken before the password is read: a change in between is noticed by the next run.
-        config.credentials_stamp = paths::stamp(&octets, password_file);
+        let raw = RawConfig::parse(&octets).map_err(error)?;
+        let paths = PathResolver::new(path, environment);
+        let mut config = validate::config(raw, &paths).map_err(error)?;
+        // Computed before the password is read, so that the next run notices a later change.
+        config.credentials_stamp = paths::stamp(&octets, config.source.password.file());
         config.warnings = config.readable_by_others(path, environment);
-        config.target.auth_command = places.auth_command(path, &config.target.token_file);
+        config.target.auth_command = paths.auth_command(path, &config.target.token_file);
         Ok(config)
     }
 
-    /// The source as the state names it: `user/folder`.
-    #[must_use]
-    pub fn source_account(&self) -> String {
+    /// `user/folder` of the source, as in the state's `account`.
+    pub(crate) fn source_account(&self) -> String {
         format!("{}/{}", self.source.user, self.source.folder)
     }
 
-    /// The source as the cursor names it: `user@host/folder`.
+    /// `user@host/folder` of the source, as in the state's `cursor`.
     #[must_use]
     pub fn source_name(&self) -> String {
         let SourceConfig {
@@ -144,48 +143,42 @@ impl Config {
         format!("{user}@{}/{folder}", server.host)
     }
 
-    /// The target as the state names it: `user/folder`.
-    #[must_use]
-    pub fn target_account(&self) -> String {
+    /// `user/folder` of the target, as in the state's `account`.
+    pub(crate) fn target_account(&self) -> String {
         format!("{}/{}", self.target.user, self.target.folder)
     }
 
-    /// A text that changes when what config or password file holds changes, and shows nothing of it.
-    #[must_use]
-    pub fn credentials_stamp(&self) -> String {
+    /// Changes when the content of the configuration or the password file changes, and does not
+    /// reveal it.
+    pub(crate) fn credentials_stamp(&self) -> String {
         self.credentials_stamp.clone()
     }
 
-    /// What a person should mend although the run goes on, a line each.
+    /// What the user should correct although the run continues, a line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// A line for each file with a secret in it that others may read.
+    /// A warning for each file that contains a secret and that other users can read.
     fn readable_by_others(&self, path: &Path, environment: &Environment) -> Vec<String> {
         let password_file = self.source.password.file();
         let credentials = environment.credentials_directory.as_deref();
-        // A configuration that only says where the password is may be read by everybody, and
-        // systemd guards its credentials itself.
-        let own_file = password_file.is_none().then_some(path);
+        // A configuration that only names the password file contains no secret, and systemd protects
+        // its credentials itself.
+        let config_file = password_file.is_none().then_some(path);
         let password_file = password_file
             .filter(|file| !credentials.is_some_and(|folder| file.starts_with(folder)));
-        [own_file, password_file, Some(&self.target.token_file)]
+        [config_file, password_file, Some(&self.target.token_file)]
             .into_iter()
             .flatten()
             .filter(|file| paths::can_be_read_by_others(file))
             .map(|file| {
-                let shown = paths::as_typed_in_a_shell(file);
+                let shown = paths::quote_for_shell(file);
                 format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
             })
             .collect()
     }
-}
-
-fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    let shown = Untrusted::path(path);
-    Error::new(Side::Config, ErrorKind::Config, shown, what)
 }
 
 #[cfg(test)]
@@ -196,6 +189,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     const FIELDS: &str = r#"{
         "source_server": "mail.example.com",
@@ -235,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_named_as_in_the_state() {
+    fn accounts_have_the_names_that_the_state_uses() {
         let config = Files::new().load();
         assert_eq!(config.source_account(), "alice/INBOX");
         assert_eq!(config.source_name(), "alice@mail.example.com/INBOX");
@@ -243,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_or_is_wrong_is_told_by_its_path() {
+    fn an_error_names_the_file_that_cannot_be_read_or_is_wrong() {
         let files = Files::new();
         let load = |name: &str| {
             let error = Config::load(&files.path(name), &Environment::default()).unwrap_err();
@@ -274,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stamp_changes_with_what_the_files_hold_and_with_nothing_else() {
+    fn the_stamp_changes_with_the_content_of_the_files_only() {
         let files = Files::new();
         let stamp = files.load().credentials_stamp();
         files.write("password", "one\n");
@@ -290,9 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn files_with_secrets_that_others_may_read_are_warned_of() {
+    fn files_with_secrets_that_other_users_can_read_are_warned_of() {
         let files = Files::new();
-        let warned = |environment: &Environment| {
+        let warnings = |environment: &Environment| {
             let config = Config::load(&files.path("config.json"), environment).unwrap();
             config
                 .warnings()
@@ -300,16 +294,16 @@ mod tests {
                 .replace(files.0.path().to_str().unwrap(), "…")
         };
         let plain = Environment::default();
-        assert_eq!(warned(&plain), "");
+        assert_eq!(warnings(&plain), "");
 
-        // It does not hold the password.
+        // It does not contain the password.
         files.permit("config.json", 0o644);
-        assert_eq!(warned(&plain), "");
+        assert_eq!(warnings(&plain), "");
 
         files.permit("password", 0o640);
         files.permit("token.json", 0o604);
         assert_eq!(
-            warned(&plain),
+            warnings(&plain),
             "…/password holds a secret and can be read by others; type: chmod 600 …/password\n\
              …/token.json holds a secret and can be read by others; type: chmod 600 …/token.json"
         );
@@ -318,18 +312,18 @@ mod tests {
             ..plain.clone()
         };
         files.permit("token.json", 0o600);
-        assert_eq!(warned(&credentials), "");
+        assert_eq!(warnings(&credentials), "");
 
         files.write("config.json", &FIELDS.replace("_pass_file", "_pass"));
         files.permit("config.json", 0o644);
         assert_eq!(
-            warned(&plain),
+            warnings(&plain),
             "…/config.json holds a secret and can be read by others; type: chmod 600 …/config.json"
         );
     }
 
     #[test]
-    fn a_path_can_be_pasted_behind_chmod() {
+    fn a_path_is_quoted_for_the_shell() {
         let cases = [
             ("/home/alice/config.json", "/home/alice/config.json"),
             ("My Files/c.json", "'My Files/c.json'"),
@@ -337,23 +331,23 @@ mod tests {
             ("$(reboot)", "'$(reboot)'"),
         ];
         for (path, typed) in cases {
-            assert_eq!(paths::as_typed_in_a_shell(Path::new(path)), typed);
+            assert_eq!(paths::quote_for_shell(Path::new(path)), typed);
         }
     }
 
     #[test]
-    fn the_command_for_another_token_names_its_files_in_full() {
+    fn the_auth_command_names_its_files_by_absolute_paths() {
         let environment = Environment {
             credentials_directory: Some("/run/credentials/a.service".into()),
             ..Environment::default()
         };
         let command = |config: &str, token: &str| {
-            let places = PathResolver::new(Path::new(config), &environment);
-            places.auth_command(Path::new(config), Path::new(token))
+            let paths = PathResolver::new(Path::new(config), &environment);
+            paths.auth_command(Path::new(config), Path::new(token))
         };
         let begin = "imap-to-gmail-sync auth --credentials client_secret.json --config";
         let here = std::env::current_dir().unwrap();
-        let here = paths::as_typed_in_a_shell(&here);
+        let here = paths::quote_for_shell(&here);
         assert_eq!(
             command("/etc/mail/a.json", "/etc/mail/token.json"),
             format!("{begin} /etc/mail/a.json --force")
@@ -362,12 +356,12 @@ mod tests {
             command("a.json", "token.json"),
             format!("{begin} {here}/a.json --force")
         );
-        // Found in the current folder, and not beside the configuration.
+        // The token file is in the current folder, not beside the configuration.
         assert_eq!(
             command("/etc/mail/a.json", "token.json"),
             format!("{begin} /etc/mail/a.json --token {here}/token.json --force")
         );
-        // The copy that systemd makes for the service is gone when a person reads this.
+        // systemd's copy of the configuration exists only while the service runs.
         assert_eq!(
             command("/run/credentials/a.service/a.json", "token.json"),
             format!("{begin} CONFIG.json --token {here}/token.json --force")
@@ -375,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shows_a_secret() {
+    fn debug_output_contains_no_secret() {
         let files = Files::new();
         for field in ["source_pass", "source_pass_command"] {
             let fields = FIELDS

@@ -1,16 +1,19 @@
-//! What went wrong, sorted by how far it reaches; and the exit status that says so.
+//! The error of every layer: which side it is on, which kind of help it needs, and the exit status.
 //!
-//! An error is one line for a person: the place, what was being done, what happened, the remedy.
-//! Text from outside goes in only through [`Untrusted`](crate::untrusted::Untrusted), so that it cannot
-//! forge a line, and secrets never do.
+//! An error prints as one line: the place, what was being done, what happened, the remedy. Text from
+//! outside enters it only through [`Untrusted`], so that it cannot forge a
+//! log line; a secret never enters it.
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
-/// The result of everything that can fail here.
+use crate::untrusted::Untrusted;
+
+/// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Which kind of help a failure needs, and so the exit status of the run (`sysexits.h`).
+/// Which kind of help a failure needs; decides the exit status (`sysexits.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Nothing is wrong: the account rests, or another run holds the lock. Exit status 0.
@@ -19,13 +22,13 @@ pub enum ErrorKind {
     Unavailable,
     /// State, token or log cannot be written. Exit status 74.
     Disk,
-    /// A mistake of ours. Exit status 70.
+    /// A defect of this program, or the system denied it a resource. Exit status 70.
     Internal,
     /// The configuration must be corrected. Exit status 78.
     Config,
     /// The command line is wrong. Exit status 64.
     Usage,
-    /// Credentials are refused; a person must act. Exit status 77.
+    /// A server rejected the credentials; the user must act. Exit status 77.
     Rejected,
 }
 
@@ -34,7 +37,7 @@ pub enum ErrorKind {
 pub enum Side {
     /// The mailbox that mail comes from, its server and the log-in there.
     Source,
-    /// The mailbox that mail goes to, and its server.
+    /// The mailbox that mail goes to, its server and the log-in there.
     Gmail,
     /// The OAuth token of the Gmail account: its file, and Google's token endpoint.
     Token,
@@ -47,8 +50,8 @@ pub enum Side {
 }
 
 impl ErrorKind {
-    /// How much a failure needs a person: of two failures of one run, the more severe one is reported
-    /// and decides the exit status.
+    /// Of two failures of one run, the one with the higher severity is reported and decides the exit
+    /// status. The more a failure needs the user, the higher its severity.
     #[must_use]
     pub fn severity(self) -> u8 {
         match self {
@@ -62,7 +65,7 @@ impl ErrorKind {
         }
     }
 
-    /// The exit status that tells a timer or a person what kind of help is needed.
+    /// The exit status, by which a service manager or the user sees what kind of help is needed.
     #[must_use]
     pub fn exit_status(self) -> u8 {
         match self {
@@ -77,35 +80,39 @@ impl ErrorKind {
     }
 }
 
-/// What must be remembered of a failure, so that later runs do not make it worse.
+/// What the state must remember of a failure, so that later runs do not make it worse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consequence {
     /// Gmail must be left alone for a while.
     Rest(RestReason),
-    /// Google refused this refresh token (or the access token it gives), known by its digest.
+    /// Google rejected this refresh token, or Gmail an access token made from it, until the user
+    /// acts.
     TokenRejected {
-        /// A digest of the refused refresh token; never the token.
+        /// A digest of the refresh token; never the token.
         refresh_token: String,
     },
-    /// Gmail refused a log-in with a fresh access token of this refresh token; that may pass.
+    /// Gmail rejected a log-in with a fresh access token of this refresh token; a later log-in may
+    /// succeed.
     LoginRejected {
-        /// A digest of the refresh token.
+        /// A digest of the refresh token; never the token.
         refresh_token: String,
     },
 }
 
-/// Why Gmail must be left alone, and so for how long.
+/// Why Gmail must be left alone; decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestReason {
-    /// `[OVERQUOTA]`, bandwidth limits, or the daily limit: 15 minutes, doubling to 4 hours.
+    /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit
+    /// ([`QUOTA_REST`](crate::retry::QUOTA_REST)).
     Quota,
-    /// Three messages refused in a row, none taken between: as [`RestReason::Quota`].
+    /// Gmail rejected three messages in a row and accepted none between; rests as
+    /// [`RestReason::Quota`].
     Refusals,
-    /// Too many simultaneous connections: 1 minute, doubling to 15.
+    /// Too many simultaneous connections ([`CONNECTIONS_REST`](crate::retry::CONNECTIONS_REST)).
     Connections,
 }
 
-/// A failure that ends what was being done, in words for a person.
+/// A failure that ends an operation, in words for the user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<ErrorParts>);
 
@@ -118,7 +125,7 @@ struct ErrorParts {
     what: String,
     remedy: Option<String>,
     consequence: Option<Consequence>,
-    may_pass: bool,
+    is_retryable: bool,
 }
 
 impl Error {
@@ -138,27 +145,33 @@ impl Error {
             what: what.to_string(),
             remedy: None,
             consequence: None,
-            may_pass: false,
+            is_retryable: false,
         }))
     }
 
-    /// Says what was being done; the innermost call wins, because it knows best.
+    /// A mistake in a file that the user provides: [`ErrorKind::Config`] at its path.
+    #[must_use]
+    pub fn in_file(side: Side, path: &Path, what: impl fmt::Display) -> Self {
+        Error::new(side, ErrorKind::Config, Untrusted::path(path), what)
+    }
+
+    /// Adds what was being done. The innermost caller knows best, so the first call wins.
     #[must_use]
     pub fn during(mut self, doing: impl fmt::Display) -> Self {
         self.0.doing.get_or_insert_with(|| doing.to_string());
         self
     }
 
-    /// Says what the person can do about it; the innermost call wins.
+    /// Adds what the user can do about it; the first call wins.
     #[must_use]
     pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.0.remedy.get_or_insert_with(|| remedy.to_string());
         self
     }
 
-    /// Says what becomes of failures of its kind, if nobody said what the person can do.
+    /// Adds what happens next after a failure of this kind, if it has no remedy yet.
     #[must_use]
-    pub fn or_usual_remedy(self) -> Self {
+    pub fn with_default_remedy(self) -> Self {
         match (self.0.kind, &self.0.consequence) {
             (ErrorKind::Unavailable, _) => self.remedy("later runs try again"),
             (ErrorKind::Resting, Some(Consequence::Rest(_))) => {
@@ -168,25 +181,19 @@ impl Error {
         }
     }
 
-    /// Adds what later runs must know.
+    /// Sets what the state must remember.
     #[must_use]
     pub fn with_consequence(mut self, consequence: Consequence) -> Self {
         self.0.consequence = Some(consequence);
         self
     }
 
-    /// Says that it may be gone at the next try though nobody corrects anything: a key store that is
-    /// still locked, a command that was too slow.
+    /// Marks a failure that the next attempt may not meet though nobody corrects anything: a key
+    /// store that is still locked, a command that was too slow.
     #[must_use]
-    pub fn that_may_pass(mut self) -> Self {
-        self.0.may_pass = true;
+    pub fn retryable(mut self) -> Self {
+        self.0.is_retryable = true;
         self
-    }
-
-    /// Whether whoever stays should try again, whatever its kind.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        self.0.may_pass
     }
 
     /// Assigns the failure to another side: what fails while a server is used (its certificates,
@@ -197,35 +204,41 @@ impl Error {
         self
     }
 
-    /// The part of the setup that it lies in.
+    /// The part of the setup that the failure lies in.
     #[must_use]
     pub fn side(&self) -> Side {
         self.0.side
     }
 
-    /// Which kind of help it needs.
+    /// Which kind of help the failure needs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What later runs must know of it.
+    /// What the state must remember.
     #[must_use]
     pub fn consequence(&self) -> Option<&Consequence> {
         self.0.consequence.as_ref()
     }
 
-    /// Of two failures of one run, the one to exit with: the one that needs a person. What later
-    /// runs must know of the other is not lost, unless it has something of its own.
+    /// Whether `--watch` tries again, whatever the kind.
     #[must_use]
-    pub fn worse(self, other: Error) -> Error {
-        let (mut worse, lesser) = if other.0.kind.severity() > self.0.kind.severity() {
+    pub fn is_retryable(&self) -> bool {
+        self.0.is_retryable
+    }
+
+    /// The more severe of two failures of one run ([`ErrorKind::severity`]). It takes over the
+    /// consequence of the other one, unless it has its own.
+    #[must_use]
+    pub fn more_severe(self, other: Error) -> Error {
+        let (mut severe, lesser) = if other.0.kind.severity() > self.0.kind.severity() {
             (other, self)
         } else {
             (self, other)
         };
-        worse.0.consequence = worse.0.consequence.or(lesser.0.consequence);
-        worse
+        severe.0.consequence = severe.0.consequence.or(lesser.0.consequence);
+        severe
     }
 }
 
@@ -243,7 +256,7 @@ impl fmt::Display for Error {
     }
 }
 
-// Errors are printed by `{:?}` in places we do not own (test failures, panics): the same one line.
+// `{:?}` prints the same line, because a failed test or a panic uses it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}({self})", self.0.kind)
@@ -280,18 +293,18 @@ mod tests {
     }
 
     #[test]
-    fn of_two_failures_the_one_that_needs_a_person_wins() {
+    fn of_two_failures_the_more_severe_one_wins() {
         let network = Error::new(Side::Host, ErrorKind::Unavailable, "a", "x");
         let login = Error::new(Side::Host, ErrorKind::Rejected, "b", "y");
         assert_eq!(
-            network.clone().worse(login.clone()).kind(),
+            network.clone().more_severe(login.clone()).kind(),
             ErrorKind::Rejected
         );
-        assert_eq!(login.worse(network).kind(), ErrorKind::Rejected);
+        assert_eq!(login.more_severe(network).kind(), ErrorKind::Rejected);
     }
 
     #[test]
-    fn the_failure_that_a_pass_ends_with_says_whose_it_is() {
+    fn the_more_severe_failure_keeps_its_side() {
         let failure = |side, kind| Error::new(side, kind, "place", "what");
         let (source, gmail) = (Side::Source, Side::Gmail);
         let (unavailable, rejected) = (ErrorKind::Unavailable, ErrorKind::Rejected);
@@ -301,29 +314,29 @@ mod tests {
             ((source, unavailable), (gmail, unavailable), source),
         ] {
             let (first, second) = (failure(first.0, first.1), failure(second.0, second.1));
-            assert_eq!(first.worse(second).side(), side);
+            assert_eq!(first.more_severe(second).side(), side);
         }
         let password = failure(Side::Config, ErrorKind::Config).on(source);
         assert_eq!(password.side(), source);
     }
 
     #[test]
-    fn what_must_be_remembered_of_the_lesser_failure_is_not_lost() {
+    fn the_consequence_of_the_lesser_failure_is_kept() {
         let rest =
             |rest| Error::new(Side::Host, ErrorKind::Resting, "a", "x").with_consequence(rest);
         let quota = Consequence::Rest(RestReason::Quota);
         let login = Error::new(Side::Host, ErrorKind::Rejected, "b", "y");
-        for worse in [
-            rest(quota.clone()).worse(login.clone()),
-            login.clone().worse(rest(quota.clone())),
+        for severe in [
+            rest(quota.clone()).more_severe(login.clone()),
+            login.clone().more_severe(rest(quota.clone())),
         ] {
-            assert_eq!(worse.kind(), ErrorKind::Rejected);
-            assert_eq!(worse.consequence(), Some(&quota));
+            assert_eq!(severe.kind(), ErrorKind::Rejected);
+            assert_eq!(severe.consequence(), Some(&quota));
         }
         let token = Consequence::TokenRejected {
             refresh_token: "digest".to_owned(),
         };
-        let worse = rest(quota).worse(login.with_consequence(token.clone()));
-        assert_eq!(worse.consequence(), Some(&token));
+        let severe = rest(quota).more_severe(login.with_consequence(token.clone()));
+        assert_eq!(severe.consequence(), Some(&token));
     }
 }

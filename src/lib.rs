@@ -33,7 +33,7 @@ pub mod source;
 /// What is remembered between runs.
 pub mod state;
 /// "Did you mean …?"
-pub mod suggest;
+mod suggest;
 /// The engine: one pass over the source mailbox.
 pub mod sync;
 /// Time-outs.
@@ -51,6 +51,7 @@ use std::process::ExitCode;
 use crate::cli::args::{Command, EarlyExit, SyncArgs};
 use crate::cli::progress::Terminal;
 use crate::config::{Config, Environment};
+use crate::delivery::gmail_imap;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
@@ -74,7 +75,8 @@ pub fn run_at(
     let done = match cli::args::parse(words) {
         Ok(Command::Run(args)) => return run_logged(&args, environment, timing),
         Ok(Command::Authorize(args)) => {
-            oauth::consent::run(&args, environment, timeouts::CONSENT_TIMEOUT)
+            let verify = &gmail_imap::verify_access_token;
+            oauth::consent::run(&args, environment, verify, timeouts::CONSENT_TIMEOUT)
         }
         Err(EarlyExit::Print(text)) => {
             print(io::stdout(), text.trim_end());
@@ -93,17 +95,18 @@ pub fn run_at(
 
 fn run_logged(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8 {
     let terminal = Terminal::new();
-    let done = process::logging::begin(
+    let bar = terminal.clone();
+    let done = process::logging::start(
         args.log,
         args.debug,
         environment.journal_stream.as_deref(),
-        &terminal,
+        move |write| bar.suspend_bar(write),
     )
     .and_then(|()| carry(args, environment, timing, &terminal));
     match done {
         Ok(()) => 0,
         Err(error) => {
-            let error = error.or_usual_remedy();
+            let error = error.with_default_remedy();
             tell(&error, args.log);
             error.kind().exit_status()
         }
@@ -154,7 +157,7 @@ fn run_context<'a>(
     Ok(RunContext {
         terminal,
         timing,
-        requests: process::signals::hear(life, canceller.clone())?,
+        requests: process::signals::listen(life, canceller.clone())?,
         canceller,
         alert_log: AlertLog::default(),
         watchdog,

@@ -2,10 +2,10 @@
 //!
 //! Uses the base modules only.
 
-pub mod alert_log;
+pub(crate) mod alert_log;
 pub mod cancel;
-pub mod logging;
-pub mod signals;
-pub mod suspend;
-pub mod systemd;
-pub mod watchdog;
+pub(crate) mod logging;
+pub(crate) mod signals;
+pub(crate) mod suspend;
+pub(crate) mod systemd;
+pub(crate) mod watchdog;

@@ -1,6 +1,6 @@
 //! Every retry schedule: how long to wait before the next attempt, and when to give up. Pure.
 //!
-//! The README and the manual page state these schedules, too.
+//! The README and the manual page state these schedules, too; a test compares them.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use chrono::TimeDelta;
 
 /// Delays before the next attempt, by the number of failures so far; the last delay repeats.
 ///
-/// The delays are kept in the state and hold across runs: a run that comes earlier leaves the matter
-/// alone.
+/// The state remembers when the next attempt is due, so the delays hold across runs: an earlier run
+/// does not try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySchedule {
     minutes: &'static [i64],
 }
 
-/// A message that Gmail did not accept, or that the source could not give.
+/// For a message that Gmail did not accept or the source did not return.
 pub const PARKED_MESSAGE: RetrySchedule = RetrySchedule {
     minutes: &[1, 5, 15, 60, 6 * 60, 24 * 60],
 };
 
-/// Credentials that a server rejected: the source's password, Google's refresh token. Servers ban
-/// clients that come too often with a wrong password.
+/// For credentials that a server rejected: the password at the source, the refresh token at Google.
+/// Servers ban clients that try a wrong password too often.
 pub const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule {
     minutes: &[1, 5, 15, 60],
 };
@@ -35,8 +35,8 @@ pub const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(7);
 /// `--watch` ends when a server has rejected the credentials this many times in a row.
 pub const MAX_REJECTED_LOGINS: u32 = 3;
 
-/// Rests of the Gmail account, in minutes: the first, and the longest. Each rest is twice as long as
-/// the one before, until Gmail accepts a message.
+/// How long the Gmail account rests, in minutes. Each rest is twice as long as the one before, until
+/// Gmail accepts a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestSchedule {
     /// The first rest.
@@ -45,31 +45,35 @@ pub struct RestSchedule {
     pub max_minutes: u32,
 }
 
-/// `[OVERQUOTA]`, bandwidth limits, the daily limit, or three messages refused in a row.
+/// After `[OVERQUOTA]`, a bandwidth limit, the daily limit, or three messages rejected in a row.
 pub const QUOTA_REST: RestSchedule = RestSchedule {
     first_minutes: 15,
     max_minutes: 240,
 };
 
-/// Too many simultaneous connections.
+/// After "Too many simultaneous connections".
 pub const CONNECTIONS_REST: RestSchedule = RestSchedule {
     first_minutes: 1,
     max_minutes: 15,
 };
 
-/// Between the three requests to the token endpoint; google-auth waits as long.
+/// Between the three requests to the token endpoint; the delays of google-auth.
 pub const TOKEN_REQUEST_DELAYS: [Duration; 2] = if cfg!(test) {
     [Duration::from_millis(1), Duration::from_millis(2)]
 } else {
     [Duration::from_secs(1), Duration::from_secs(2)]
 };
 
-/// Between the three log-ins that verify a new token: a broken connection must not cost a consent.
+/// Between the three log-ins that verify a new token, so that a broken connection does not cost the
+/// user another consent.
 pub const CONSENT_LOGIN_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Between attempts of `--watch` to reach a server that is unavailable: the first delay, and the
 /// longest ([`Backoff`]).
 pub const RECONNECT_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+
+/// Between attempts of `--watch` to finish a date pass that messages without an outcome keep open.
+pub const DATE_PASS_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 
 impl RetrySchedule {
     /// The delay before the next attempt, after this many failures.
@@ -77,17 +81,16 @@ impl RetrySchedule {
     pub fn delay_after(self, failures: u32) -> TimeDelta {
         let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
         let minutes = self.minutes.get(index).copied();
-        TimeDelta::minutes(minutes.unwrap_or_else(|| self.last()))
+        TimeDelta::minutes(minutes.unwrap_or_else(|| self.max_minutes()))
     }
 
-    /// The longest delay. A time that lies further in the future was written while the clock was
-    /// wrong.
+    /// The longest delay. A due time further in the future was written while the clock was wrong.
     #[must_use]
     pub fn max_delay(self) -> TimeDelta {
-        TimeDelta::minutes(self.last())
+        TimeDelta::minutes(self.max_minutes())
     }
 
-    fn last(self) -> i64 {
+    fn max_minutes(self) -> i64 {
         self.minutes.last().copied().unwrap_or_default()
     }
 }
@@ -102,7 +105,7 @@ impl RestSchedule {
     }
 }
 
-/// The pauses between tries at a server that fails: each about twice as long as the one before.
+/// Exponential backoff with jitter: each delay is about twice as long as the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -110,16 +113,17 @@ pub struct Backoff {
     next: Duration,
 }
 
-/// Chance, for many clients of one server must not come back to it all at the same moment.
+/// A random number that lengthens a delay, so that many clients of one server do not all come back
+/// at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jitter(pub u8);
 
 impl Jitter {
-    /// Another each time.
+    /// A random jitter.
     #[must_use]
     pub fn random() -> Jitter {
         use std::hash::{BuildHasher, Hasher};
-        // The standard library seeds its hash maps at random; that is chance enough here.
+        // The standard library seeds its hash maps at random, which is random enough here.
         let [jitter, ..] = std::hash::RandomState::new()
             .build_hasher()
             .finish()
@@ -129,7 +133,7 @@ impl Jitter {
 }
 
 impl Backoff {
-    /// Pauses from `first` to `max`.
+    /// Delays from `first` to `max`.
     #[must_use]
     pub fn new(first: Duration, max: Duration) -> Backoff {
         Backoff {
@@ -139,20 +143,20 @@ impl Backoff {
         }
     }
 
-    /// The pause after another failure: the step and up to half of it again, `max` at most.
+    /// The delay after another failure; jitter lengthens it by up to half, but not beyond `max`.
     pub fn next_delay(&mut self, Jitter(jitter): Jitter) -> Duration {
-        let more = self.next / 2 * u32::from(jitter) / u32::from(u8::MAX);
-        let pause = self.next.saturating_add(more).min(self.max);
-        // Two thirds of the max leave room for chance.
+        let extra = self.next / 2 * u32::from(jitter) / u32::from(u8::MAX);
+        let delay = self.next.saturating_add(extra).min(self.max);
+        // Two thirds of the maximum leave room for jitter.
         self.next = self
             .next
             .saturating_mul(2)
             .min(self.max * 2 / 3)
             .max(self.first);
-        pause
+        delay
     }
 
-    /// After a success the next failure is the first again.
+    /// Starts again with the first delay, after a success.
     pub fn reset(&mut self) {
         self.next = self.first;
     }
@@ -196,41 +200,113 @@ mod tests {
         Backoff::new(Duration::from_secs(1), Duration::from_mins(5))
     }
 
-    fn pauses(backoff: &mut Backoff, jitter: u8) -> Vec<u64> {
+    fn delays(backoff: &mut Backoff, jitter: u8) -> Vec<u64> {
         (0..10)
             .map(|_| backoff.next_delay(Jitter(jitter)).as_secs())
             .collect()
     }
 
     #[test]
-    fn pauses_double_from_a_second_to_five_minutes() {
+    fn delays_double_from_a_second_to_five_minutes() {
         assert_eq!(
-            pauses(&mut backoff(), 0),
+            delays(&mut backoff(), 0),
             [1, 2, 4, 8, 16, 32, 64, 128, 200, 200]
         );
         assert_eq!(
-            pauses(&mut backoff(), u8::MAX),
+            delays(&mut backoff(), u8::MAX),
             [1, 3, 6, 12, 24, 48, 96, 192, 300, 300]
         );
     }
 
     #[test]
-    fn chance_keeps_two_clients_apart_even_at_the_longest_pause() {
+    fn jitter_keeps_two_clients_apart_even_at_the_longest_delay() {
         let (mut one, mut other) = (backoff(), backoff());
-        assert_ne!(pauses(&mut one, 10)[9], pauses(&mut other, 200)[9]);
+        assert_ne!(delays(&mut one, 10)[9], delays(&mut other, 200)[9]);
     }
 
     #[test]
-    fn a_success_begins_anew() {
+    fn a_success_starts_again_with_the_first_delay() {
         let mut backoff = backoff();
-        pauses(&mut backoff, 0);
+        delays(&mut backoff, 0);
         backoff.reset();
-        assert_eq!(pauses(&mut backoff, 0)[..3], [1, 2, 4]);
+        assert_eq!(delays(&mut backoff, 0)[..3], [1, 2, 4]);
     }
 
     #[test]
-    fn a_longest_pause_below_the_first_is_kept_to() {
+    fn a_maximum_below_the_first_delay_holds() {
         let mut backoff = Backoff::new(Duration::from_secs(9), Duration::from_secs(3));
-        assert_eq!(pauses(&mut backoff, 255), [3; 10]);
+        assert_eq!(delays(&mut backoff, 255), [3; 10]);
+    }
+
+    /// `1, 5 and 15`
+    fn enumerate(numbers: impl Iterator<Item = i64>) -> String {
+        let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+        let (last, others) = numbers.split_last().unwrap();
+        format!("{} and {last}", others.join(", "))
+    }
+
+    fn in_words<N: TryInto<usize>>(number: N) -> &'static str {
+        let words = "no one two three four five six seven eight nine".split(' ');
+        words.collect::<Vec<_>>()[number.try_into().ok().unwrap()]
+    }
+
+    /// How often the last delay of a schedule repeats.
+    fn repeats(schedule: RetrySchedule) -> &'static str {
+        match schedule.max_minutes() {
+            60 => "hourly",
+            1440 => "daily",
+            minutes => panic!("no word for every {minutes} minutes"),
+        }
+    }
+
+    #[test]
+    fn the_readme_and_the_manual_page_state_these_schedules() {
+        let parked = PARKED_MESSAGE.minutes.iter().copied();
+        let rejected = REJECTED_CREDENTIALS.minutes.iter().copied();
+        let hour = 60;
+        let (first_rest, max_rest) = (QUOTA_REST.first_minutes, QUOTA_REST.max_minutes / 60);
+        assert_eq!(RECONNECT_DELAYS.0, Duration::from_secs(1));
+        let sentences = [
+            format!(
+                "retried after {} minutes, after {} hours, and then {}.",
+                enumerate(parked.clone().filter(|minutes| *minutes < hour)),
+                enumerate(parked.filter(|minutes| *minutes >= hour).map(|m| m / hour)),
+                repeats(PARKED_MESSAGE),
+            ),
+            format!(
+                "After {} attempts over {} days, ",
+                in_words(MAX_ATTEMPTS),
+                in_words(GIVE_UP_AFTER.num_days()),
+            ),
+            format!(
+                "retry only after {} minutes and then {}",
+                enumerate(rejected),
+                repeats(REJECTED_CREDENTIALS),
+            ),
+            format!(
+                "for {first_rest} minutes, and for up to {} hours",
+                in_words(max_rest)
+            ),
+            format!(
+                "retries after a second, then at growing intervals of up to {} minutes",
+                in_words(RECONNECT_DELAYS.1.as_secs() / 60)
+            ),
+            format!(
+                "rejected the log-in {} times in a row",
+                in_words(MAX_REJECTED_LOGINS)
+            ),
+        ];
+        for (document, text) in [
+            ("README.md", include_str!("../README.md")),
+            (
+                "the manual page",
+                include_str!("../contrib/imap-to-gmail-sync.1"),
+            ),
+        ] {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for sentence in &sentences {
+                assert!(text.contains(sentence), "{document}: {sentence}");
+            }
+        }
     }
 }

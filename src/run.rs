@@ -2,8 +2,8 @@
 //!
 //! May use the engine (`sync`), both servers (`source`, `delivery`), the state and the process.
 
-pub mod account_sync;
-pub mod failure_log_throttle;
-pub mod once;
+pub(crate) mod account_sync;
+pub(crate) mod failure_log_throttle;
+pub(crate) mod once;
 pub mod timing;
-pub mod watch;
+pub(crate) mod watch;

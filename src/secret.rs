@@ -1,19 +1,19 @@
-//! Passwords and tokens: values that cannot be printed.
+//! Passwords and tokens.
 
 use std::fmt;
 
-/// A password or token: no way of printing it shows it.
+/// A password or token. `Debug` hides the value, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a value into custody.
+    /// Wraps a value.
     #[must_use]
     pub fn new(value: String) -> Secret {
         Secret(value)
     }
 
-    /// The value, for the one place that sends it.
+    /// The value, for sending or saving it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_shown_nowhere() {
+    fn debug_output_hides_the_value() {
         assert_eq!(format!("{:?}", Secret::new("s3cret".into())), "Secret(…)");
     }
 }

@@ -1,35 +1,20 @@
-//! The known name that was probably meant by one that is not known.
+//! "Did you mean …?": finds the known name that a mistyped one probably stands for.
 
-/// The known name with the fewest differences, if they are few enough to be slips of the hand.
+/// The known name nearest to `name`, if at most a third of its characters differ.
 #[must_use]
-pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let slips = name.chars().count().div_ceil(3);
+pub(crate) fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let max_distance = name.chars().count().div_ceil(3);
     known
         .into_iter()
-        .map(|candidate| (differences(name, candidate), candidate))
-        .filter(|(differences, _)| *differences <= slips)
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= max_distance)
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be put in, left out or replaced to make one word of the other
-/// (Levenshtein's distance), upper case as lower case.
-fn differences(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, mine) in one.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        let mut next = vec![left];
-        for (theirs, above) in other.iter().zip(row.iter().skip(1)) {
-            let replaced = diagonal + usize::from(*theirs != mine);
-            left = replaced.min(left + 1).min(above + 1);
-            next.push(left);
-            diagonal = *above;
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+/// The Levenshtein distance, ignoring case.
+fn distance(one: &str, other: &str) -> usize {
+    strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
 }
 
 #[cfg(test)]
@@ -37,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_counted_by_character() {
+    fn distances_are_counted_by_character_and_ignore_case() {
         let cases = [
             ("", "", 0),
             ("", "abc", 3),
@@ -48,12 +33,12 @@ mod tests {
             ("ab", "ba", 2),
         ];
         for (one, other, expected) in cases {
-            assert_eq!(differences(one, other), expected, "{one} {other}");
+            assert_eq!(distance(one, other), expected, "{one} {other}");
         }
     }
 
     #[test]
-    fn a_slip_of_the_hand_finds_the_name_and_another_word_finds_none() {
+    fn a_typing_mistake_finds_the_name_and_another_word_finds_none() {
         let known = ["source_server", "source_user", "target_user"];
         let cases = [
             ("source_sever", Some("source_server")),

@@ -1,24 +1,28 @@
-//! Every time-out and every limit on how long something may take.
+//! Every time-out: how long something may take, and what happens when it takes longer.
+//!
+//! Intervals (of polls, of progress checks) stand where they are used, retry delays in
+//! [`retry`](crate::retry).
 
 use std::time::Duration;
 
-/// How long to wait for what.
+/// The time-outs of an IMAP connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// For each address of a server to accept the connection.
+    /// For each address of a server to accept a TCP connection; then the next address is tried.
     pub connect: Duration,
-    /// For a line of a response, for the next part of a literal, for the peer to take what we send.
+    /// For a line of a response, for the next part of a literal, and for the peer to take what is
+    /// sent; then the connection is closed.
     pub response: Duration,
-    /// For a command as a whole, however often the server says that it is still busy; as much
-    /// again as `answer` for each part of a long response.
+    /// For a command as a whole, even if the server keeps sending untagged responses; each part of a
+    /// long response extends it by `response`. Then the connection is closed.
     pub command: Duration,
-    /// How long a peer may give no sign of life, also while nothing is expected of it, as in an
-    /// IDLE; asked for by TCP keep-alive from half of it on.
+    /// For a peer that answers no TCP keep-alive probe, also during IDLE; then the connection is
+    /// closed. Probes start at half of it.
     pub silence: Duration,
-    /// For the server to take an IDLE up, and to end it when it is told to.
+    /// For the server to answer IDLE, and DONE; then the connection is closed.
     pub idle_start: Duration,
-    /// The longest IDLE. Servers may end one after 30 minutes (RFC 2177), routers forget a quiet
-    /// connection earlier, and a server may forget to tell of new mail: each is followed by a look.
+    /// For one IDLE; then it is ended, and a check follows. Servers may end an IDLE after 30 minutes
+    /// (RFC 2177), routers forget a quiet connection earlier, and servers forget to report new mail.
     pub idle_max: Duration,
 }
 
@@ -35,42 +39,50 @@ impl Default for Timeouts {
     }
 }
 
-/// How long a person has for all that Google asks.
-pub const CONSENT_TIMEOUT: Duration = Duration::from_mins(5);
-
-pub(crate) const TOKEN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// For one request, all tries together.
-pub(crate) const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// How long one connection may take for its request. Browsers open some that they never use.
-pub(crate) const BROWSER_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a browser may take to read its page.
-pub(crate) const BROWSER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whoever else replaces a file of the folder has done so in less.
-pub(crate) const FILE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Time for a key store to be asked; nobody is there to type.
-pub(crate) const PASSWORD_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long output may be on its way when the command has ended: what it leaves running (an agent)
-/// may hold the pipes open for ever.
-pub(crate) const PASSWORD_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// What is on its way when the end is asked for may take so long yet.
-pub(crate) const EXIT_IO_TIMEOUT: Duration = Duration::from_millis(2500);
-
-/// Then it ends, come what may: the journal is made for it. Service managers kill after ten
-/// seconds at the earliest.
-pub(crate) const FORCED_EXIT_TIMEOUT: Duration = Duration::from_millis(4500);
-
-/// A server that is there answers a farewell in less.
+/// For the server to answer LOGOUT; then the connection is closed without it.
 pub(crate) const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest that one step of a pass may take: 35 MB over a line of 40 kbit/s.
+/// Gmail's connections are closed when no message has used them for this long.
+pub(crate) const GMAIL_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// For the user to give the consent in the browser; then `auth` fails.
+pub const CONSENT_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// For the token endpoint to accept a connection; then the request is repeated.
+pub(crate) const TOKEN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For a request to the token endpoint with all its repetitions; then it fails.
+pub(crate) const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// For the browser to send a request on a connection that it opened; then the connection is closed.
+/// Browsers open some that they never use.
+pub(crate) const BROWSER_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For the browser to read the result page; then the connection is closed.
+pub(crate) const BROWSER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For another process to release the lock on a folder in which it replaces a file; then the file
+/// is replaced without the lock.
+pub(crate) const FILE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For `source_pass_command`, which a key store may slow down; then it is killed.
+pub(crate) const PASSWORD_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For the output of `source_pass_command` after it has ended; then what has arrived counts. A
+/// process that it leaves running (an agent) may hold the pipes open.
+pub(crate) const PASSWORD_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// For work in progress on connections after an exit request; then reads and writes fail.
+pub(crate) const EXIT_IO_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// For the process to end after an exit request; then it exits at once, which the journal allows at
+/// any moment. Service managers kill a process after ten seconds at the earliest.
+pub(crate) const FORCED_EXIT_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// For one step of a pass, such as sending 35 MB over a line of 40 kbit/s; then the watchdog no
+/// longer reports to systemd.
 pub(crate) const PASS_STEP_TIMEOUT: Duration = Duration::from_hours(2);
 
-/// Between polls, unless the command line says otherwise.
-pub(crate) const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
+/// For the commands before and after a wait, in addition to the wait; then the watchdog no longer
+/// reports to systemd.
+pub(crate) const WAIT_COMMANDS_TIMEOUT: Duration = Duration::from_mins(25);

@@ -1,9 +1,13 @@
-//! Timestamps as this program, the Python original and google-auth write them.
+//! Timestamps in files, as this program, the Python original and google-auth write them; and times
+//! and durations for the user.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use std::time::Duration;
 
-/// Reads a timestamp: with `Z`, an offset, or neither (then UTC); with a fraction of a second or
-/// without; with `T` or a blank between date and time.
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+
+/// Parses every format that this program, the Python original and google-auth write: with `Z`, an
+/// offset, or neither (then UTC); with or without a fraction of a second; with `T` or a space between
+/// date and time.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
@@ -15,4 +19,39 @@ pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
             .map(|time| time.and_utc())
     };
     with_zone.ok().or_else(naive)
+}
+
+/// The format of log lines and error messages.
+#[must_use]
+pub(crate) fn to_seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A time for the user: `2026-11-23 04:48 UTC`.
+pub(crate) fn format_time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A duration for the user: `45 s`, `12 min`, `3 h 5 min`.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_in_words() {
+        let words = |seconds| format_duration(Duration::from_secs(seconds));
+        assert_eq!(words(0), "0 s");
+        assert_eq!(words(59), "59 s");
+        assert_eq!(words(60), "1 min");
+        assert_eq!(words(3 * 3600 + 5 * 60 + 59), "3 h 5 min");
+    }
 }

@@ -1,26 +1,27 @@
-//! Text from outside, escaped by `Display`.
+//! Text from servers, messages and paths, escaped for log lines and the terminal.
 //!
-//! A server or a mail may hold anything. Shown through `Untrusted` it cannot forge a log line, move
-//! a cursor, ring a bell, turn the reading direction round, or fill the log.
+//! Such text may contain anything. Printed through [`Untrusted`] it cannot forge a log line, control
+//! the terminal, reverse the reading direction, or fill the log.
 
 use std::fmt;
 use std::path::Path;
 
-/// More of a foreign text than this says nothing to a person.
-const LONGEST_SHOWN: usize = 400;
+/// Longer text is truncated.
+const MAX_LENGTH: usize = 400;
 
-/// Octets from a server or a message, shown as one harmless piece of text.
+/// Octets whose `Display` is one line of harmless text.
 #[derive(Clone, Copy)]
 pub struct Untrusted<'a>(&'a [u8]);
 
 impl<'a> Untrusted<'a> {
-    /// Wraps text or octets for showing.
+    /// Wraps text or octets.
     #[must_use]
     pub fn new<T: AsRef<[u8]> + ?Sized>(octets: &'a T) -> Self {
         Untrusted(octets.as_ref())
     }
 
-    /// Wraps a path for showing: it need not be UTF-8, and may hold anything but NUL.
+    /// Wraps a path, which need not be UTF-8 and may contain anything but NUL. All messages print
+    /// paths this way.
     #[must_use]
     pub fn path(path: &'a Path) -> Self {
         Untrusted(path.as_os_str().as_encoded_bytes())
@@ -29,16 +30,16 @@ impl<'a> Untrusted<'a> {
 
 impl fmt::Display for Untrusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = String::from_utf8_lossy(self.0.get(..LONGEST_SHOWN * 4).unwrap_or(self.0));
-        let mut shown = text.chars();
-        for character in shown.by_ref().take(LONGEST_SHOWN) {
+        let text = String::from_utf8_lossy(self.0.get(..MAX_LENGTH * 4).unwrap_or(self.0));
+        let mut characters = text.chars();
+        for character in characters.by_ref().take(MAX_LENGTH) {
             if character == '\\' || is_harmful(character) {
                 write!(f, "{}", character.escape_default())?;
             } else {
                 write!(f, "{character}")?;
             }
         }
-        if shown.next().is_some() || self.0.len() > LONGEST_SHOWN * 4 {
+        if characters.next().is_some() || self.0.len() > MAX_LENGTH * 4 {
             f.write_str("…")?;
         }
         Ok(())
@@ -51,7 +52,8 @@ impl fmt::Debug for Untrusted<'_> {
     }
 }
 
-/// Control characters, line and paragraph separators, and what changes the reading direction.
+/// Control characters, line and paragraph separators, invisible characters, and those that change the
+/// reading direction.
 fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -64,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_text_is_shown_as_it_is() {
+    fn plain_text_is_unchanged() {
         assert_eq!(Untrusted::new("Grüße, <a@b>").to_string(), "Grüße, <a@b>");
     }
 
     #[test]
-    fn lines_escapes_and_direction_marks_are_escaped() {
+    fn line_ends_escape_sequences_and_direction_marks_are_escaped() {
         let nasty = "a\r\nerror forged\x1b[2J\u{202e}b\\c\u{2028}";
         assert_eq!(
             Untrusted::new(nasty).to_string(),
@@ -78,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn octets_that_are_no_text_are_replaced() {
+    fn octets_that_are_not_utf_8_are_replaced() {
         assert_eq!(Untrusted::new(b"a\xffb").to_string(), "a\u{fffd}b");
     }
 
     #[test]
-    fn a_long_text_is_cut() {
+    fn a_long_text_is_truncated() {
         let shown = Untrusted::new(&"x".repeat(1_000_000)).to_string();
-        assert_eq!(shown.chars().count(), LONGEST_SHOWN + 1);
+        assert_eq!(shown.chars().count(), MAX_LENGTH + 1);
         assert!(shown.ends_with('…'));
     }
 }

@@ -1,6 +1,7 @@
 //! What the program says to mistakes in its command line and configuration, and how it ends.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::ffi::OsString;
@@ -10,9 +11,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use program::{Ran, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use program::{Run, program};
 
 /// A folder with a configuration whose servers cannot be reached: nobody listens at port 1.
 struct Folder(TempDir);
@@ -58,7 +60,7 @@ impl Folder {
         self.0.path().join(name).exists()
     }
 
-    fn run(&self, words: &[&str]) -> Ran {
+    fn run(&self, words: &[&str]) -> Run {
         program(self.0.path()).args(words).output().unwrap().into()
     }
 }
@@ -89,10 +91,10 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
         ),
     ];
     for (words, line) in cases {
-        let ran = folder.run(words);
-        assert_eq!(ran.status, Some(64), "{words:?}");
-        assert_eq!(ran.stderr, format!("imap-to-gmail-sync: {line}\n"));
-        assert_eq!(ran.stdout, "", "{words:?}");
+        let run = folder.run(words);
+        assert_eq!(run.status, Some(64), "{words:?}");
+        assert_eq!(run.stderr, format!("imap-to-gmail-sync: {line}\n"));
+        assert_eq!(run.stdout, "", "{words:?}");
     }
     assert!(!folder.holds("sync_state.json.lock"));
 }
@@ -102,10 +104,10 @@ fn an_argument_that_is_not_utf_8_is_a_mistake() {
     let folder = Folder::new();
     let word = OsString::from_vec(b"caf\xe9.json".to_vec());
     let mut command = program(folder.0.path());
-    let ran: Ran = command.arg("--config").arg(word).output().unwrap().into();
-    assert_eq!(ran.status, Some(64));
+    let run: Run = command.arg("--config").arg(word).output().unwrap().into();
+    assert_eq!(run.status, Some(64));
     assert_eq!(
-        ran.stderr,
+        run.stderr,
         "imap-to-gmail-sync: argument \"caf\u{fffd}.json\" is not UTF-8\n"
     );
 }
@@ -114,16 +116,16 @@ fn an_argument_that_is_not_utf_8_is_a_mistake() {
 fn help_and_version_are_printed_on_standard_output() {
     let folder = Folder::new();
     for word in ["--help", "-h"] {
-        let ran = folder.run(&[word]);
-        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
-        assert!(ran.stdout.starts_with("Usage: imap-to-gmail-sync "));
-        assert!(ran.stdout.ends_with("78 configuration.\n"), "{ran:?}");
+        let run = folder.run(&[word]);
+        assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
+        assert!(run.stdout.starts_with("Usage: imap-to-gmail-sync "));
+        assert!(run.stdout.ends_with("78 configuration.\n"), "{run:?}");
     }
     for word in ["--version", "-V"] {
-        let ran = folder.run(&[word]);
-        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+        let run = folder.run(&[word]);
+        assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
         let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(ran.stdout, format!("imap-to-gmail-sync {version}\n"));
+        assert_eq!(run.stdout, format!("imap-to-gmail-sync {version}\n"));
     }
 }
 
@@ -224,8 +226,8 @@ fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
     drop(writer);
     let mut command = program(folder.0.path());
     command.args(["--config", "config.json"]).stdin(reader);
-    let ran: Ran = command.output().unwrap().into();
-    assert_eq!(ran.status, Some(69), "{ran:?}");
+    let first: Run = command.output().unwrap().into();
+    assert_eq!(first.status, Some(69), "{first:?}");
 
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
     folder.write("password", "\nsecond line\n");
@@ -244,8 +246,8 @@ fn a_password_command_cannot_ask_on_standard_input() {
         .spawn()
         .unwrap();
     child.stdin.as_ref().unwrap().write_all(b"typed\n").unwrap();
-    let ran: Ran = child.wait_with_output().unwrap().into();
-    ran.told(78, "source_pass_command: prints nothing");
+    let run: Run = child.wait_with_output().unwrap().into();
+    run.told(78, "source_pass_command: prints nothing");
 }
 
 #[test]
@@ -255,13 +257,13 @@ fn a_password_file_is_looked_for_among_systemds_credentials() {
     fs::write(credentials.path().join("password"), "").unwrap();
     folder.write("password", "s3cret");
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
-    let ran: Ran = program(folder.0.path())
+    let run: Run = program(folder.0.path())
         .args(["--config", "config.json"])
         .env("CREDENTIALS_DIRECTORY", credentials.path())
         .output()
         .unwrap()
         .into();
-    ran.told(78, "source_pass_file: the password is empty");
+    run.told(78, "source_pass_file: the password is empty");
 }
 
 #[test]
@@ -269,10 +271,10 @@ fn files_that_others_may_read_are_warned_of_and_the_run_goes_on() {
     let folder = Folder::new();
     folder.permit("config.json", 0o644);
     folder.permit("token.json", 0o660);
-    let ran = folder.run(&["--config", "config.json"]);
-    assert_eq!(ran.status, Some(69), "{ran:?}");
+    let run = folder.run(&["--config", "config.json"]);
+    assert_eq!(run.status, Some(69), "{run:?}");
     assert_eq!(
-        ran.logged("warn"),
+        run.logged("warn"),
         [
             "config.json holds a secret and can be read by others; type: chmod 600 config.json",
             "token.json holds a secret and can be read by others; type: chmod 600 token.json",
@@ -290,10 +292,10 @@ fn polling_options_of_the_original_are_accepted() {
         "--config",
         "config.json",
     ];
-    let ran = folder.run(&words);
-    assert_eq!(ran.status, Some(69), "{ran:?}");
+    let run = folder.run(&words);
+    assert_eq!(run.status, Some(69), "{run:?}");
     assert_eq!(
-        ran.logged("info"),
+        run.logged("info"),
         [
             "--no-idle has no effect without --watch",
             "--poll-interval has no effect without --watch",
@@ -305,13 +307,13 @@ fn polling_options_of_the_original_are_accepted() {
 fn an_error_goes_to_standard_error_once() {
     let folder = Folder::new();
     for (log, on_stdout) in [("stdout", 1), ("stderr", 0)] {
-        let ran = folder.run(&["--config", "config.json", "--log", log]);
-        assert_eq!(ran.status, Some(69), "{ran:?}");
+        let run = folder.run(&["--config", "config.json", "--log", log]);
+        assert_eq!(run.status, Some(69), "{run:?}");
         let count = |text: &str| text.matches("127.0.0.1:1: ").count();
         assert_eq!(
-            (count(&ran.stdout), count(&ran.stderr)),
+            (count(&run.stdout), count(&run.stderr)),
             (on_stdout, 1),
-            "{ran:?}"
+            "{run:?}"
         );
     }
 }
@@ -328,8 +330,8 @@ fn the_state_is_where_the_command_line_or_systemd_says() {
         if let Some(folders) = folders {
             command.env("STATE_DIRECTORY", folders);
         }
-        let ran: Ran = command.output().unwrap().into();
-        assert_eq!(ran.status, Some(69), "{ran:?}");
+        let run: Run = command.output().unwrap().into();
+        assert_eq!(run.status, Some(69), "{run:?}");
     };
     run(&["--state-file", "mine.json"], Some("two"));
     assert!(folder.holds("mine.json.lock") && !folder.holds("two/sync_state.json.lock"));

@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, SourceOptions, Unfinished};
-use program::{Home, Ran};
 use serde_json::json;
+
+use program::{Home, Run};
 
 const MESSAGES: usize = 15;
 
@@ -65,10 +67,10 @@ fn assert_arrived(home: &Home, messages: usize) {
 
 /// It ended with the status that says that the disk is at fault, and one line that names the file.
 #[track_caller]
-fn assert_blames_the_disk(ran: &Ran, file: &str) {
-    assert_eq!(ran.status, Some(74), "{ran:?}");
-    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    assert!(ran.stderr.contains(file), "{ran:?}");
+fn assert_blames_the_disk(run: &Run, file: &str) {
+    assert_eq!(run.status, Some(74), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(run.stderr.contains(file), "{run:?}");
 }
 
 /// Once the disk is well again: until nothing is left to be done.
@@ -76,8 +78,8 @@ fn assert_blames_the_disk(ran: &Ran, file: &str) {
 fn recover(home: &Home, state: &str) {
     for _ in 0..3 {
         home.let_pass_for(state, 10);
-        let ran = home.run_with(&["--state-file", state]);
-        assert_eq!(ran.status, Some(0), "{ran:?}");
+        let run = home.run_with(&["--state-file", state]);
+        assert_eq!(run.status, Some(0), "{run:?}");
     }
     assert_arrived(home, MESSAGES);
 }
@@ -137,9 +139,9 @@ fn files_that_may_not_grow_stop_the_run_and_nothing_is_lost_or_doubled() {
             .arg(whole.get_program())
             .args(whole.get_args())
             .current_dir(home.path(""));
-        let ran = Ran::from(command.output().unwrap());
-        if ran.status != Some(0) {
-            assert_blames_the_disk(&ran, "sync_state.json");
+        let run = Run::from(command.output().unwrap());
+        if run.status != Some(0) {
+            assert_blames_the_disk(&run, "sync_state.json");
             blamed += 1;
         }
         recover(&home, "sync_state.json");
@@ -165,10 +167,10 @@ fn a_full_file_system_stops_the_run_and_nothing_is_lost_or_doubled() {
             .open(&ballast)
             .and_then(|file| file.set_len(left))
             .unwrap();
-        let ran = home.run_with(&["--state-file", state]);
-        if ran.status != Some(0) {
-            assert_blames_the_disk(&ran, state);
-            assert!(ran.stderr.contains("No space left on device"), "{ran:?}");
+        let run = home.run_with(&["--state-file", state]);
+        if run.status != Some(0) {
+            assert_blames_the_disk(&run, state);
+            assert!(run.stderr.contains("No space left on device"), "{run:?}");
             blamed += 1;
         }
         fs::remove_file(&ballast).unwrap();
@@ -191,9 +193,9 @@ fn a_folder_that_cannot_be_written_ends_the_run_before_anybody_is_asked() {
     let home = home();
     home.write("file", "");
     for state in ["nowhere/sync_state.json", "file/sync_state.json"] {
-        let ran = home.run_with(&["--state-file", state]);
-        assert_blames_the_disk(&ran, state);
-        assert!(ran.stderr.contains("must be writable"), "{ran:?}");
+        let run = home.run_with(&["--state-file", state]);
+        assert_blames_the_disk(&run, state);
+        assert!(run.stderr.contains("must be writable"), "{run:?}");
     }
     // Where another file should be lies a folder.
     fs::create_dir(home.path("sync_state.json")).unwrap();
@@ -249,9 +251,9 @@ fn assert_survives(garbage: &[u8]) {
     home.run_well();
     fs::write(home.path("sync_state.json"), garbage).unwrap();
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
-    let ran = home.run_well();
-    let said = ran.stdout.lines().find(|line| line.contains(" error "));
-    let said = said.unwrap_or_else(|| panic!("nothing is said: {ran:?}"));
+    let run = home.run_well();
+    let said = run.stdout.lines().find(|line| line.contains(" error "));
+    let said = said.unwrap_or_else(|| panic!("nothing is said: {run:?}"));
     assert!(said.contains("sync_state.json"), "{said}");
     assert_eq!(put_aside(&home), [garbage], "{said}");
     assert_arrived(&home, MESSAGES + 1);
@@ -308,8 +310,8 @@ fn a_state_that_is_taken_away_is_a_first_run() {
     home.run_well();
     fs::remove_file(home.path("sync_state.json")).unwrap();
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
-    let ran = home.run_well();
-    assert!(!ran.stdout.contains(" error "), "{ran:?}");
+    let run = home.run_well();
+    assert!(!run.stdout.contains(" error "), "{run:?}");
     assert_arrived(&home, MESSAGES + 1);
     assert!(put_aside(&home).is_empty());
 }
@@ -389,10 +391,10 @@ fn a_state_of_a_later_version_is_refused_and_left_alone() {
     state["cursor"] = json!({ "some other": "shape" });
     let newer = state.to_string();
     home.write("sync_state.json", &newer);
-    let ran = home.run();
-    assert_eq!(ran.status, Some(78), "{ran:?}");
-    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    assert!(ran.stderr.contains("version 3"), "{ran:?}");
+    let run = home.run();
+    assert_eq!(run.status, Some(78), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(run.stderr.contains("version 3"), "{run:?}");
     assert_eq!(home.read("sync_state.json"), newer);
     assert!(put_aside(&home).is_empty());
     assert_eq!(
@@ -414,10 +416,10 @@ fn a_state_of_another_account_is_refused_and_left_alone() {
         let connections = (home.source.connections(), home.gmail.connections());
         let (state, config) = (home.read("sync_state.json"), home.read("config.json"));
         home.configure(&other);
-        let ran = home.run();
-        assert_eq!(ran.status, Some(78), "{ran:?}");
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-        assert!(ran.stderr.contains("--state-file"), "{ran:?}");
+        let run = home.run();
+        assert_eq!(run.status, Some(78), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+        assert!(run.stderr.contains("--state-file"), "{run:?}");
         assert_eq!(home.read("sync_state.json"), state);
         assert_eq!(
             (home.source.connections(), home.gmail.connections()),

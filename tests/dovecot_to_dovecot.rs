@@ -9,18 +9,21 @@
     clippy::panic
 )]
 
+#[path = "support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use dovecot::client::Held;
-use dovecot::{Dovecot, Introspection, PASSWORD};
-use program::{Home, Ran, program};
 use serde_json::json;
 use tempfile::TempDir;
+
+use dovecot::client::Held;
+use dovecot::{Dovecot, Introspection, PASSWORD};
+use program::{Home, Run, program};
 
 const SOURCE_USER: &str = "alice";
 const TARGET_USER: &str = "bob@example.com";
@@ -78,14 +81,14 @@ impl Pair {
     }
 
     /// Runs the program, and demands that all goes well.
-    fn run_well(&self) -> Ran {
+    fn run_well(&self) -> Run {
         let mut command = program(self.folder.path());
         let output = command
             .args(["--config", "config.json", "--debug"])
             .output();
-        let ran = Ran::from(output.unwrap());
-        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
-        ran
+        let run = Run::from(output.unwrap());
+        assert_eq!(run.status, Some(0), "{}", run.stderr);
+        run
     }
 
     fn source(&self) -> Vec<Held> {
@@ -221,9 +224,9 @@ fn assert_equal(pair: &Pair, messages: usize) {
 }
 
 /// The commands that the program gave a server, as its log says; without the tags.
-fn commands_to(ran: &Ran, port: u16) -> Vec<String> {
+fn commands_to(run: &Run, port: u16) -> Vec<String> {
     let mark = format!("localhost:{port}: C: ");
-    ran.stdout
+    run.stdout
         .lines()
         .filter_map(|line| line.split_once(&mark))
         .filter_map(|(_, command)| command.split_once(' '))

@@ -6,6 +6,7 @@
 // A test that cannot go on says so by a panic, in its tools as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +26,9 @@ use imap_to_gmail_sync::state::storage::FolderStorage;
 use imap_to_gmail_sync::sync;
 use imap_to_gmail_sync::sync::Pass;
 use imap_to_gmail_sync::timeouts::Timeouts;
-use program::Home;
 use serde_json::json;
+
+use program::Home;
 
 fn mail(id: &str, subject: &str, body: &str) -> Vec<u8> {
     format!("Message-ID: <{id}@x>\r\nSubject: {subject}\r\n\r\n{body}\r\n").into_bytes()
@@ -232,11 +234,11 @@ fn fail_everywhere(side: Side, unfinished: Unfinished) {
 fn fail_once(home: &Home, side: Side, event: &Event, fault: Fault, events: &[Event], what: &str) {
     let before = side(home).commands().len();
     side(home).faults().at(event.number, fault);
-    let ran = home.run();
-    assert!(matches!(ran.status, Some(0 | 69 | 77)), "{what}: {ran:?}");
+    let run = home.run();
+    assert!(matches!(run.status, Some(0 | 69 | 77)), "{what}: {run:?}");
     assert!(
-        ran.status != Some(77) || is_of_log_in(event),
-        "{what}: {ran:?}"
+        run.status != Some(77) || is_of_log_in(event),
+        "{what}: {run:?}"
     );
     let asked = side(home).commands().len() - before;
     assert!(asked <= 3 * events.len(), "{what}: {asked} commands");
@@ -260,8 +262,8 @@ fn recover(home: &Home, what: &str) {
     // Time for the resting times of Gmail and of messages, and for an append to be stored.
     for _ in 0..2 {
         home.let_pass(60);
-        let ran = home.run();
-        assert_eq!(ran.status, Some(0), "{what}: {ran:?}");
+        let run = home.run();
+        assert_eq!(run.status, Some(0), "{what}: {run:?}");
     }
     let difference = difference(home);
     assert!(difference.is_empty(), "{what}: {difference:?}");
@@ -284,13 +286,13 @@ fn rest(home: &Home, what: &str) {
     let rests = |value| until(value).is_some_and(|time| time > soon);
     let (log_ins, connections) = (home.source.connections(), home.gmail.connections());
     let appended = home.gmail.commands().len();
-    let ran = home.run();
+    let run = home.run();
     if rests(&state["gmail"]["retry_after"]) {
-        assert_eq!(home.gmail.connections(), connections, "{what}: {ran:?}");
+        assert_eq!(home.gmail.connections(), connections, "{what}: {run:?}");
     }
     if rests(&state["source"]["retry_after"]) {
-        assert_eq!(home.source.connections(), log_ins, "{what}: {ran:?}");
-        assert_eq!(ran.status, Some(77), "{what}");
+        assert_eq!(home.source.connections(), log_ins, "{what}: {run:?}");
+        assert_eq!(run.status, Some(77), "{what}");
     }
     let sizes: Vec<String> = home.gmail.commands()[appended..]
         .iter()
@@ -489,7 +491,7 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
     for (what, side, condition, fault) in cases {
         let home = mixed(Unfinished::Stored);
         side(&home).faults().always(condition, fault);
-        for run in 0..4 {
+        for number in 0..4 {
             let count = || {
                 let (source, gmail) = (source(&home), gmail(&home));
                 (
@@ -498,9 +500,9 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
                 )
             };
             let (before, at_gmail) = (count(), gmail(&home).connections());
-            let ran = home.run();
-            assert!(matches!(ran.status, Some(0 | 69)), "{what}: {ran:?}");
-            if run > 0 && ["APPEND is refused", "too much"].contains(&what) {
+            let run = home.run();
+            assert!(matches!(run.status, Some(0 | 69)), "{what}: {run:?}");
+            if number > 0 && ["APPEND is refused", "too much"].contains(&what) {
                 assert_eq!(
                     gmail(&home).connections(),
                     at_gmail,
@@ -512,9 +514,9 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
             // what is new is listed, and what is tried again.
             assert!(
                 connections <= 60,
-                "{what}, run {run}: {connections} connections"
+                "{what}, run {number}: {connections} connections"
             );
-            assert!(commands <= 150, "{what}, run {run}: {commands} commands");
+            assert!(commands <= 150, "{what}, run {number}: {commands} commands");
         }
         recover(&home, what);
     }

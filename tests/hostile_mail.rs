@@ -5,14 +5,16 @@
 // A test that cannot go on says so by a panic, in its tools as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use double::{GmailOptions, Oddity, SourceOptions, date};
-use program::{Home, Ran};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// A mail and what is to become of it.
 struct Mail {
@@ -208,7 +210,7 @@ fn home(source: SourceOptions) -> Home {
 }
 
 /// Says that each mail has had its fate, once, with its date.
-fn check(home: &Home, mails: &[Mail], ran: &Ran) {
+fn check(home: &Home, mails: &[Mail], run: &Run) {
     let mut delivered: BTreeMap<Vec<u8>, Vec<DateTime<FixedOffset>>> = BTreeMap::new();
     for stored in home.gmail.messages("INBOX") {
         let dates = delivered.entry(stored.octets).or_default();
@@ -220,7 +222,7 @@ fn check(home: &Home, mails: &[Mail], ran: &Ran) {
         match &mail.fate {
             Fate::Arrives(octets) => {
                 let dates = delivered.remove(octets).unwrap_or_default();
-                assert_eq!(dates.len(), 1, "{name}: {dates:?} {:?}", ran.stdout);
+                assert_eq!(dates.len(), 1, "{name}: {dates:?} {:?}", run.stdout);
                 let is_close = (dates[0] - received(number)).num_seconds().abs() < 600;
                 assert!(is_close, "{name}: {dates:?}");
             }
@@ -232,7 +234,7 @@ fn check(home: &Home, mails: &[Mail], ran: &Ran) {
                     .is_some_and(|told| told.contains(why));
                 assert!(is_told, "{name}: {parked}");
                 let line = format!("(uid {}), to be tried again", number + 1);
-                assert!(ran.stdout.contains(&line), "{name}: {}", ran.stdout);
+                assert!(run.stdout.contains(&line), "{name}: {}", run.stdout);
             }
         }
     }
@@ -244,11 +246,11 @@ fn check(home: &Home, mails: &[Mail], ran: &Ran) {
 }
 
 /// Says that every line was written by the program, and by nobody in it.
-fn check_lines(ran: &Ran) {
-    for line in ran.stdout.lines().chain(ran.stderr.lines()) {
+fn check_lines(run: &Run) {
+    for line in run.stdout.lines().chain(run.stderr.lines()) {
         assert!(!line.starts_with(FORGED), "{line:?}");
     }
-    for line in ran.stdout.lines() {
+    for line in run.stdout.lines() {
         let (time, rest) = line.split_at_checked(20).unwrap_or((line, ""));
         let is_time = time
             .bytes()
@@ -257,7 +259,7 @@ fn check_lines(ran: &Ran) {
         let has_level = levels.iter().any(|level| rest.starts_with(level));
         assert!(is_time && has_level, "{line:?}");
     }
-    for line in ran.stdout.lines().chain(ran.stderr.lines()) {
+    for line in run.stdout.lines().chain(run.stderr.lines()) {
         let harmful = |character: char| {
             character.is_control()
                 || ('\u{2028}'..='\u{202e}').contains(&character)
@@ -265,7 +267,7 @@ fn check_lines(ran: &Ran) {
         };
         assert!(!line.contains(harmful), "{line:?}");
     }
-    assert!(!ran.stdout.contains('\u{1b}') && !ran.stdout.contains('\u{9b}'));
+    assert!(!run.stdout.contains('\u{1b}') && !run.stdout.contains('\u{9b}'));
 }
 
 /// Says that only commands of ours were heard on either side. That they were well formed, the
@@ -362,11 +364,11 @@ fn carry(source: SourceOptions) {
     let home = home(source);
     let mails = all();
     deliver(&home, &mails);
-    let ran = home.run_with(&["--debug"]);
-    assert_eq!(ran.status, Some(0), "{name}: {}", ran.stdout);
-    check_lines(&ran);
-    check(&home, &mails, &ran);
-    assert!(ran.stdout.contains("5 NUL octets are left out"), "{name}");
+    let run = home.run_with(&["--debug"]);
+    assert_eq!(run.status, Some(0), "{name}: {}", run.stdout);
+    check_lines(&run);
+    check(&home, &mails, &run);
+    assert!(run.stdout.contains("5 NUL octets are left out"), "{name}");
 
     let appended = || {
         home.gmail
@@ -386,9 +388,9 @@ fn carry(source: SourceOptions) {
     let count = home.gmail.messages("INBOX").len();
     for _ in 0..8 {
         // What is not taken follows one on the other here: then Gmail is left alone for a while.
-        let ran = home.run_with(&["--debug"]);
-        assert!(matches!(ran.status, Some(0 | 69)), "{name}: {ran:?}");
-        check_lines(&ran);
+        let run = home.run_with(&["--debug"]);
+        assert!(matches!(run.status, Some(0 | 69)), "{name}: {run:?}");
+        check_lines(&run);
         home.let_pass(4 * 60 + 1);
     }
     check_commands(&home);
@@ -499,7 +501,7 @@ fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
         .deliver(&sized("too-large", limit + 1), received(1), &[]);
     home.source
         .deliver(b"Message-ID: <small@x>\r\n\r\n", received(2), &[]);
-    let ran = home.run_well();
+    let run = home.run_well();
     let stored = home.gmail.messages("INBOX");
     assert_eq!(stored.len(), 2);
     assert!(stored[0].octets == large, "other octets");
@@ -508,7 +510,7 @@ fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
         "not copied: <too-large@x> (uid 2): it has {} octets",
         limit + 1
     );
-    assert!(ran.stdout.contains(&line), "{}", ran.stdout);
+    assert!(run.stdout.contains(&line), "{}", run.stdout);
     let refused: &Value = &home.state()["refused"]["2"];
     assert_eq!(refused["id"], "<too-large@x>");
     // It was not even fetched.

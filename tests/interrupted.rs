@@ -4,6 +4,7 @@
 // A test that cannot go on says so by a panic, in its tools as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,9 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use double::{GmailOptions, IndexDelay, SourceOptions, Unfinished};
-use program::Home;
 use serde_json::json;
+
+use program::Home;
 
 /// Twelve messages: two without Message-ID, one that Gmail refuses, an id used twice, identical
 /// twins, NULs, bare LFs, dates of several days.
@@ -65,11 +67,11 @@ fn run_to_the_end(home: &Home) {
     home.gmail.faults().clear();
     for _ in 0..8 {
         home.let_pass(24 * 60);
-        let ran = home.run();
+        let run = home.run();
         let parked = home.state()["parked"]
             .as_object()
             .map_or(0, serde_json::Map::len);
-        if ran.status == Some(0) && parked <= 1 && home.state()["date_pass"].is_null() {
+        if run.status == Some(0) && parked <= 1 && home.state()["date_pass"].is_null() {
             // The refused message is tried for days; it must not hide that others wait.
             let why = home.state()["parked"].to_string();
             if parked == 0 || why.contains("Unable to parse message") {
@@ -96,10 +98,10 @@ fn cut_everywhere(options: &GmailOptions, side: fn(&Home) -> &double::Server) {
     for event in 1..=events {
         let home = home(options.clone());
         side(&home).faults().cut_at(event);
-        let ran = home.run();
+        let run = home.run();
         assert!(
-            matches!(ran.status, Some(0 | 69)),
-            "cut at {event}: {ran:?}"
+            matches!(run.status, Some(0 | 69)),
+            "cut at {event}: {run:?}"
         );
         run_to_the_end(&home);
         assert_eq!(

@@ -8,15 +8,16 @@
     reason = "a test may stop at what it does not expect"
 )]
 
-mod script;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::SourceConfig;
+use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::message::Uid;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source};
-use script::{Script, steps};
+
+use scripted_server::{ScriptedServer, steps};
 
 const SIZE: usize = 25_000_000;
 
@@ -33,7 +34,7 @@ fn peak() -> usize {
 
 #[test]
 fn a_message_is_in_memory_twice_at_most() {
-    let script = Script::play(vec![steps(&[
+    let server = ScriptedServer::play(vec![steps(&[
         "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK in",
@@ -51,7 +52,7 @@ fn a_message_is_in_memory_twice_at_most() {
     ])]);
     let password = Secret::new("secret".to_owned());
     let config = SourceConfig {
-        server: script.server(),
+        server: server.address(),
         user: "alice".to_owned(),
         password: Password::Given(password.clone()),
         folder: "INBOX".to_owned(),

@@ -4,6 +4,7 @@
 //! in `config.json` itself are in `command_line.rs`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::fs;
@@ -17,14 +18,14 @@ use double::{
     Certificate, Event, Fault, GmailOptions, Security, SourceOptions, Trouble, What,
     refused_logins, token_refusals,
 };
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::lock::{Lock, LockAttempt};
 use imap_to_gmail_sync::timeouts::Timeouts;
-use program::{Home, Ran};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// No line may show it.
 const PASSWORD: &str = "Wachtw00rd!";
@@ -53,17 +54,17 @@ fn home() -> Home {
 /// The exit status of a run and its last line, with `SOURCE`, `GMAIL` and `HOME` for what differs
 /// from run to run.
 fn told(home: &Home) -> (i32, String) {
-    let ran = home.run();
-    let line = last_line(&ran);
+    let run = home.run();
+    let line = last_line(&run);
     for secret in secrets(home) {
-        assert!(!format!("{ran:?}").contains(&secret), "{secret}: {ran:?}");
+        assert!(!format!("{run:?}").contains(&secret), "{secret}: {run:?}");
     }
     let line = line
         .replace(&format!(":{}:", home.source.port()), ":SOURCE:")
         .replace(&format!(":{}:", home.gmail.port()), ":GMAIL:")
         .replace(home.path("").to_str().unwrap(), "HOME/")
         .replace(AUTH, "AUTH");
-    (ran.status.unwrap(), without_times(&line))
+    (run.status.unwrap(), without_times(&line))
 }
 
 /// The line with `DATE` and `TIME` for all that look so.
@@ -82,15 +83,15 @@ fn without_times(line: &str) -> String {
 }
 
 /// The one line: in the log, and on standard error if the run failed.
-fn last_line(ran: &Ran) -> String {
-    let ended_well = ran.status == Some(0);
-    let logged = ran.logged(if ended_well { "info" } else { "error" });
+fn last_line(run: &Run) -> String {
+    let ended_well = run.status == Some(0);
+    let logged = run.logged(if ended_well { "info" } else { "error" });
     let line = logged.last().copied().unwrap_or_default().to_owned();
     if ended_well {
-        assert_eq!(ran.stderr, "", "{ran:?}");
+        assert_eq!(run.stderr, "", "{run:?}");
     } else {
-        assert_eq!(logged.len(), 1, "{ran:?}");
-        assert_eq!(ran.stderr, format!("{line}\n"), "{ran:?}");
+        assert_eq!(logged.len(), 1, "{run:?}");
+        assert_eq!(run.stderr, format!("{line}\n"), "{run:?}");
     }
     line
 }
@@ -548,68 +549,68 @@ fn a_renewal_is_refused() {
         &[
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_grant (Token has been expired or revoked.); the app is in \"Testing\", \
-                where a token lives 7 days (publish it), or the account's password was changed, \
+                where a token expires after 7 days (publish it), or the account's password was changed, \
                 or access was revoked, or the token was unused for 6 months: \
                 make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
-                invalid_grant (Bad Request); the app is in \"Testing\", where a token lives 7 \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
+                invalid_grant (Bad Request); the app is in \"Testing\", where a token expires after 7 \
                 days (publish it), or the account's password was changed, or access was revoked, \
                 or the token was unused for 6 months: make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_grant (Malformed auth code.); the app is in \"Testing\", where a token \
-                lives 7 days (publish it), or the account's password was changed, or access was \
+                expires after 7 days (publish it), or the account's password was changed, or access was \
                 revoked, or the token was unused for 6 months: make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_grant (reauth related error (invalid_rapt)); the Workspace's session \
                 control asks for a new log-in from time to time: make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_client (The OAuth client was not found.); client_id or client_secret in \
                 the token file is not known to Google: download client_secret.json anew and \
                 make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_client (Unauthorized); client_id or client_secret in the token file is \
                 not known to Google: download client_secret.json anew and make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 redirect_uri_mismatch (Bad Request); check that the OAuth client is of type \
                 \"Desktop app\", download its client_secret.json and make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 unsupported_grant_type (Invalid grant_type: x); check that the OAuth client is \
                 of type \"Desktop app\", download its client_secret.json and \
                 make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_request (client_secret is missing.); the token file needs the \
                 client_secret of the OAuth client: download client_secret.json anew and \
                 make a new token by AUTH",
             ),
             (
                 77,
-                "127.0.0.1: renewing the access token: Google refuses to renew the token: \
+                "127.0.0.1: renewing the access token: Google rejected the request: \
                 deleted_client (The OAuth client was deleted.); Google deletes one that is unused \
                 for 6 months: create a new one, download its client_secret.json and \
                 make a new token by AUTH",
@@ -636,7 +637,7 @@ fn a_refusal_that_repeats_a_secret_is_not_shown() {
     let told: Vec<_> = told.collect();
     let line = (
         77,
-        "127.0.0.1: renewing the access token: Google refuses to renew the token: an error that is \
+        "127.0.0.1: renewing the access token: Google rejected the request: an error that is \
         not shown, because it repeats a secret; client_id or client_secret in the token file is \
         not known to Google: download client_secret.json anew and make a new token by AUTH",
     );
@@ -652,7 +653,7 @@ fn a_renewal_fails_for_now() {
         .iter()
         .map(|(status, _)| {
             format!(
-                "127.0.0.1: renewing the access token: answers with HTTP status {status}; later \
+                "127.0.0.1: renewing the access token: responds with HTTP status {status}; later \
                 runs try again (if it stays so, check token_uri)"
             )
         })
@@ -673,7 +674,7 @@ fn a_refused_token_is_remembered() {
         &[told(&home)],
         &[(
             77,
-            "token.json: Google refused this token, and is not asked again before DATE; \
+            "token.json: Google rejected this token, and is not asked again before DATE; \
             make a new token by AUTH",
         )],
     );
@@ -706,7 +707,7 @@ fn the_token_endpoint_is_in_trouble() {
             ),
             (
                 69,
-                "127.0.0.1: renewing the access token: answers with a redirection (HTTP status \
+                "127.0.0.1: renewing the access token: responds with a redirect (HTTP status \
                 302), which is not followed; later runs try again (if it stays so, check \
                 token_uri)",
             ),
@@ -768,7 +769,7 @@ fn the_token_file_is_wrong() {
             ),
             (
                 77,
-                "token.json: Gmail refuses the access token, and there is no refresh_token to \
+                "token.json: Gmail rejected the access token, and there is no refresh_token to \
                 renew it; make a new token by AUTH",
             ),
             (
@@ -877,7 +878,7 @@ fn the_state_is_not_ours() {
             ),
             (
                 74,
-                "HOME/sync_state.json: keeping the state: Is a directory (os error 21); make it \
+                "HOME/sync_state.json: reading or writing the state: Is a directory (os error 21); make it \
                 readable and writable, with space left on the disk",
             ),
         ],
@@ -887,12 +888,12 @@ fn the_state_is_not_ours() {
 #[test]
 fn another_run_holds_the_lock() {
     let home = home();
-    let mut lock = Lock::take(&home.path("sync_state.json")).unwrap();
+    let mut lock = Lock::try_acquire(&home.path("sync_state.json")).unwrap();
     if let LockAttempt::Acquired(lock) = &mut lock {
-        lock.sign(4711).unwrap();
+        lock.write_pid(4711).unwrap();
     }
-    let ran = home.run();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    let run = home.run();
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
     compare(
         &[told(&home)],
         &[(
@@ -928,7 +929,7 @@ fn the_source_says_nothing() {
         let error = ImapSource::open_with_options(&config(tls), password, patience)
             .err()
             .unwrap()
-            .or_usual_remedy();
+            .with_default_remedy();
         let line = error.to_string().replace(&port.to_string(), "SOURCE");
         (i32::from(error.kind().exit_status()), line)
     });
@@ -996,8 +997,8 @@ fn the_server_is_no_imap_server() {
 fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
     let home = home();
     home.write("sync_state.json", "{ \"version\": 2, \"cursor\": 7 }");
-    let ran = home.run_well();
-    let errors: Vec<_> = ran
+    let run = home.run_well();
+    let errors: Vec<_> = run
         .logged("error")
         .iter()
         .map(|line| {
@@ -1025,7 +1026,7 @@ fn a_token_file_that_others_can_read_is_warned_of_once() {
     let home = home();
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(home.path("token.json"), mode).unwrap();
-    let ran = home.run_well();
+    let run = home.run_well();
     let line = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
-    assert_eq!(ran.logged("warn"), [line]);
+    assert_eq!(run.logged("warn"), [line]);
 }

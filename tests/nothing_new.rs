@@ -3,6 +3,7 @@
 // A test that cannot go on says so by a panic, in its tools as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use double::SourceOptions;
+
 use program::Home;
 
 fn home(source: SourceOptions) -> Home {
@@ -42,8 +44,8 @@ fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
     let home = home(SourceOptions::default());
     let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
     let mut before = files(&home);
-    let ran = home.run_well();
-    assert_eq!(ran.stdout + &ran.stderr, "", "it has nothing to say");
+    let run = home.run_well();
+    assert_eq!(run.stdout + &run.stderr, "", "it has nothing to say");
     assert_eq!(home.gmail.connections(), connections);
     assert_eq!(home.endpoint.requests().len(), requests);
     let mut after = files(&home);

@@ -4,6 +4,7 @@
 // A test that cannot go on says so by a panic, in its tools as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::fmt::Write;
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, SourceOptions, Trouble, refused_logins, token_refusals};
-use program::{Home, Ran};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// A password that no other text holds by chance, with what shells and quoting trip over.
 const PASSWORD: &str = "Pa55\"w\\ord $HOME'%s";
@@ -114,24 +116,24 @@ fn token(home: &Home) -> Value {
 }
 
 /// Runs with all that can be said, and searches it.
-fn run_and_search(home: &Home, what: &str) -> Ran {
+fn run_and_search(home: &Home, what: &str) -> Run {
     let before = token(home);
-    let ran = home.run_with(&["--debug"]);
-    search(home, &before, &ran, what);
-    ran
+    let run = home.run_with(&["--debug"]);
+    search(home, &before, &run, what);
+    run
 }
 
-fn search(home: &Home, before: &Value, ran: &Ran, what: &str) {
+fn search(home: &Home, before: &Value, run: &Run, what: &str) {
     for (name, secret) in secrets(home, before) {
         for form in forms(&secret) {
             assert!(
-                !ran.stdout.contains(&form) && !ran.stderr.contains(&form),
-                "{what}: the {name} is shown as {form:?}: {ran:?}"
+                !run.stdout.contains(&form) && !run.stderr.contains(&form),
+                "{what}: the {name} is shown as {form:?}: {run:?}"
             );
         }
     }
     // Lines of other crates would show what we do not see.
-    for line in ran.stdout.lines() {
+    for line in run.stdout.lines() {
         for foreign in [
             "ureq",
             "rustls",
@@ -171,10 +173,10 @@ fn the_search_finds_a_secret_in_any_form() {
 #[test]
 fn a_run_shows_no_secret() {
     let home = home();
-    let ran = run_and_search(&home, "with a valid token");
-    assert_eq!(ran.status, Some(0));
+    let run = run_and_search(&home, "with a valid token");
+    assert_eq!(run.status, Some(0));
     assert!(home.endpoint.requests().is_empty());
-    assert!(ran.stdout.contains("AUTHENTICATE …"), "{}", ran.stdout);
+    assert!(run.stdout.contains("AUTHENTICATE …"), "{}", run.stdout);
 
     home.source.deliver(
         b"Message-ID: <b@x>\r\n\r\nbody\r\n",
@@ -183,8 +185,8 @@ fn a_run_shows_no_secret() {
     );
     expire(&home);
     let before = token(&home);
-    let ran = run_and_search(&home, "with a renewed token");
-    assert_eq!(ran.status, Some(0));
+    let run = run_and_search(&home, "with a renewed token");
+    assert_eq!(run.status, Some(0));
     assert_ne!(token(&home)["token"], before["token"]);
     assert_eq!(home.gmail.messages("INBOX").len(), 2);
 
@@ -214,8 +216,8 @@ fn every_way_to_log_in_keeps_the_password() {
         });
         home.gmail
             .change(|options| options.without = vec!["SASL-IR".to_owned()]);
-        let ran = run_and_search(&home, &format!("{without:?}"));
-        assert_eq!(ran.status, Some(0), "{ran:?}");
+        let run = run_and_search(&home, &format!("{without:?}"));
+        assert_eq!(run.status, Some(0), "{run:?}");
     }
 }
 
@@ -231,8 +233,8 @@ fn a_refused_log_in_shows_no_secret() {
         let home = home();
         home.gmail
             .change(|options| options.login_answer = Some(answer.clone()));
-        let ran = run_and_search(&home, &format!("{answer:?}"));
-        assert_ne!(ran.status, Some(70), "{ran:?}");
+        let run = run_and_search(&home, &format!("{answer:?}"));
+        assert_ne!(run.status, Some(70), "{run:?}");
     }
 
     let home = home();
@@ -262,8 +264,8 @@ fn a_failing_token_endpoint_shows_no_secret() {
         expire(&home);
         home.endpoint
             .change(|options| options.trouble = trouble.clone());
-        let ran = run_and_search(&home, &format!("{trouble:?}"));
-        assert_ne!(ran.status, Some(0));
+        let run = run_and_search(&home, &format!("{trouble:?}"));
+        assert_ne!(run.status, Some(0));
     }
 }
 
@@ -280,12 +282,12 @@ fn a_mistaken_file_shows_no_secret() {
         let home = home();
         home.configure(&config);
         let before = token(&home);
-        let ran = home.run_with(&["--debug"]);
+        let run = home.run_with(&["--debug"]);
         // What a command of the user's says on standard error is shown: it is no output of ours.
         if config.get("source_pass_command").is_none() {
-            search(&home, &before, &ran, &config.to_string());
+            search(&home, &before, &run, &config.to_string());
         }
-        assert_ne!(ran.status, Some(0), "{config}: {ran:?}");
+        assert_ne!(run.status, Some(0), "{config}: {run:?}");
     }
     // Files that are no JSON, cut where the secret stands.
     for (name, field) in [
@@ -298,14 +300,14 @@ fn a_mistaken_file_shows_no_secret() {
         let text = home.read(name);
         let end = text.find(field).unwrap() + field.len() + 12;
         home.write(name, &text[..end]);
-        let ran = home.run_with(&["--debug"]);
-        assert_ne!(ran.status, Some(0), "{name}: {ran:?}");
-        search(&home, &before, &ran, name);
+        let run = home.run_with(&["--debug"]);
+        assert_ne!(run.status, Some(0), "{name}: {run:?}");
+        search(&home, &before, &run, name);
         // Nor the part of it that is left.
         let part = &text[end - 8..end];
         assert!(
-            !ran.stdout.contains(part) && !ran.stderr.contains(part),
-            "{part}: {ran:?}"
+            !run.stdout.contains(part) && !run.stderr.contains(part),
+            "{part}: {run:?}"
         );
     }
     let home = home();
@@ -315,8 +317,8 @@ fn a_mistaken_file_shows_no_secret() {
         wrong[field] = json!([before[field]]);
     }
     home.write("token.json", &wrong.to_string());
-    let ran = home.run_with(&["--debug"]);
-    search(&home, &before, &ran, "a token file of wrong types");
+    let run = home.run_with(&["--debug"]);
+    search(&home, &before, &run, "a token file of wrong types");
 }
 
 #[test]

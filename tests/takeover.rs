@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::fs;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use double::GmailOptions;
-use program::Home;
 use serde_json::{Map, Value, json};
+
+use program::Home;
 
 /// What the original had copied, and what became of it at Gmail since.
 const COPIED: [(&str, AtGmail); 4] = [
@@ -371,9 +373,9 @@ fn a_token_file_with_nothing_but_the_token_works_until_it_is_refused() {
     assert_eq!(appends(&home), 2);
     home.gmail.tokens().revoke_all(&home.gmail.user());
     arrives(&home, "later");
-    let ran = home.run();
-    assert_eq!(ran.status, Some(77), "{ran:?}");
-    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    let run = home.run();
+    assert_eq!(run.status, Some(77), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     // A new token, and it goes on.
     home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
     home.run_well();
@@ -394,13 +396,13 @@ fn a_configuration_of_the_original_with_absolute_and_relative_paths_is_read() {
     home.configure(&json!({ "target_token_file": "elsewhere/token.json" }));
     arrives(&home, "later");
     // The options that the original's unit has.
-    let ran = home.run_with(&[
+    let run = home.run_with(&[
         "--log",
         "stderr",
         "--state-file",
         "sync_state.json",
         "--no-idle",
     ]);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert_eq!(run.status, Some(0), "{run:?}");
     assert_eq!(appends(&home), 3);
 }

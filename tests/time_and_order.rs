@@ -9,14 +9,16 @@
     clippy::panic
 )]
 
+#[path = "support/program.rs"]
 mod program;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, Mailboxes, SourceOptions};
-use program::Home;
 use serde_json::json;
+
+use program::Home;
 
 fn home() -> Home {
     home_with(SourceOptions::default())

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 
-use crate::cli::auth::{self, AuthArgs};
+use crate::cli::auth;
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::oauth::consent::ConsentOptions;
 use crate::process::logging::LogTarget;
 use crate::suggest::suggest;
-use crate::timeouts::DEFAULT_POLL_INTERVAL;
 use crate::untrusted::Untrusted;
+
+/// Between polls where IDLE is not used.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
@@ -28,7 +31,7 @@ pub enum Command {
     /// A run.
     Run(SyncArgs),
     /// The first token.
-    Authorize(AuthArgs),
+    Authorize(ConsentOptions),
 }
 
 /// The options of a run.
@@ -552,7 +555,7 @@ mod tests {
 
     #[test]
     fn auth_has_options_of_its_own() {
-        let all = AuthArgs {
+        let all = ConsentOptions {
             credentials: "c.json".into(),
             token: Some("t.json".into()),
             config: Some("config.json".into()),

@@ -1,31 +1,13 @@
 //! The options of `auth`.
 
-use std::path::PathBuf;
-
 use argh::{ArgsInfo, FromArgs};
 
 use crate::cli::args::{path, usage};
 use crate::error::Result;
+use crate::oauth::consent::ConsentOptions;
 
 /// The word that asks for it.
 pub(crate) const NAME: &str = "auth";
-
-/// How the first token is to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthArgs {
-    /// Where `client_secret.json` is.
-    pub credentials: PathBuf,
-    /// Where the token goes, if the command line says so.
-    pub token: Option<PathBuf>,
-    /// The configuration whose account the token is for.
-    pub config: Option<PathBuf>,
-    /// The port on which the browser is awaited, if the command line says so.
-    pub port: Option<u16>,
-    /// Whether the person opens the browser.
-    pub no_browser: bool,
-    /// Whether a token file that exists is replaced without a question.
-    pub force: bool,
-}
 
 /// The options as argh reads them.
 #[derive(FromArgs, ArgsInfo)]
@@ -74,9 +56,9 @@ pub(crate) struct RawAuthArgs {
 
 impl RawAuthArgs {
     /// What the options mean together.
-    pub(crate) fn validate(self) -> Result<AuthArgs> {
+    pub(crate) fn validate(self) -> Result<ConsentOptions> {
         let file = |option, file: Option<String>| file.map(|file| path(option, file)).transpose();
-        Ok(AuthArgs {
+        Ok(ConsentOptions {
             credentials: file("--credentials", self.credentials)?
                 .ok_or_else(|| usage("--credentials FILE is missing").remedy("see auth --help"))?,
             token: file("--token", self.token)?,

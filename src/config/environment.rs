@@ -1,31 +1,30 @@
-//! The environment variables that the program reads, taken once at its start.
+//! The environment variables that the program uses, read once at its start.
 
 use std::path::PathBuf;
 
-/// What the process's environment says about files.
+/// The values of the environment variables; an empty variable counts as unset.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `$CREDENTIALS_DIRECTORY`: where systemd puts the credentials of a service.
     pub credentials_directory: Option<PathBuf>,
-    /// `$STATE_DIRECTORY`: the folder that systemd made for the state of a service; of several, the
-    /// first.
+    /// The first folder of `$STATE_DIRECTORY`, in which a service of systemd keeps its state.
     pub state_directory: Option<PathBuf>,
-    /// `$JOURNAL_STREAM`: which stream is connected to the journal, by device and inode.
+    /// `$JOURNAL_STREAM`: device and inode of the stream that is connected to the journal.
     pub journal_stream: Option<String>,
-    /// Whether `$DISPLAY` or `$WAYLAND_DISPLAY` says that there is a screen for a browser.
+    /// Whether `$DISPLAY` or `$WAYLAND_DISPLAY` is set: a browser could be shown.
     pub has_desktop: bool,
-    /// Whether `$BROWSER` names one.
+    /// Whether `$BROWSER` is set.
     pub names_browser: bool,
-    /// `$SSH_CONNECTION`: both ends of the connection over which the person is logged in.
+    /// `$SSH_CONNECTION`: addresses and ports of the user's SSH connection.
     pub ssh_connection: Option<String>,
-    /// `$USER`: who the person is here.
+    /// `$USER`: the user's name on this machine.
     pub user: Option<String>,
-    /// Whether `$container` says that this is one (systemd's and Podman's convention).
+    /// Whether `$container` is set (systemd's and Podman's convention).
     pub is_in_container: bool,
 }
 
 impl Environment {
-    /// That of this process.
+    /// Reads the environment of this process.
     #[must_use]
     pub fn of_this_process() -> Environment {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());

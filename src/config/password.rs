@@ -1,4 +1,4 @@
-//! Where the password of the source comes from.
+//! The password of the source: given in the configuration, read from a file, or printed by a command.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -8,32 +8,30 @@ use crate::config::password_command;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::secret::Secret;
 use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
-use crate::untrusted::Untrusted;
 
-/// No password is longer.
-const LONGEST: u64 = 4096;
+const MAX_PASSWORD_LENGTH: u64 = 4096;
 
 /// Where the source's password comes from.
 #[derive(Debug, Clone)]
 pub enum Password {
-    /// `source_pass`: it stands in the configuration.
+    /// `source_pass`: the password itself.
     Given(Secret),
-    /// `source_pass_command`: the first output line of a command run by `sh -c`; the command may
-    /// hold a secret itself.
+    /// `source_pass_command`: the first output line of a command that `sh -c` runs. The command may
+    /// contain a secret.
     Command(Secret),
     /// `source_pass_file`: the first line of a file.
     File(PathBuf),
 }
 
 impl Password {
-    /// The password itself.
+    /// Reads the file or runs the command.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: the command or the file does not give one. A command may give it at the
-    /// next try ([`Error::may_pass`]).
+    /// [`ErrorKind::Config`]: there is no valid password. A command may succeed at the next attempt
+    /// ([`Error::is_retryable`]).
     pub fn read(&self) -> Result<Secret> {
         self.read_once().map_err(|error| match self {
-            Password::Command(_) => error.that_may_pass(),
+            Password::Command(_) => error.retryable(),
             Password::Given(_) | Password::File(_) => error,
         })
     }
@@ -55,7 +53,7 @@ impl Password {
         }
     }
 
-    /// The file it comes from, if it comes from one.
+    /// The password file, if there is one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -68,26 +66,21 @@ impl Password {
 fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
     let read = || first_line(BufReader::new(File::open(file)?));
     read().map_err(|error| {
-        let shown = Untrusted::path(file);
-        Error::new(
-            Side::Config,
-            ErrorKind::Config,
-            shown,
-            format_args!("cannot be read: {error}"),
-        )
-        .during("reading the password")
-        .remedy("correct source_pass_file")
+        Error::in_file(Side::Config, file, format_args!("cannot be read: {error}"))
+            .during("reading the password")
+            .remedy("correct source_pass_file")
     })
 }
 
-/// The first line without its end; more than the longest password is an error.
+/// Reads the first line, without its line end. A line longer than any password is an error.
 pub(crate) fn first_line(from: impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    from.take(LONGEST + 2).read_until(b'\n', &mut line)?;
+    from.take(MAX_PASSWORD_LENGTH + 2)
+        .read_until(b'\n', &mut line)?;
     if line.pop_if(|last| *last == b'\n').is_some() {
         line.pop_if(|last| *last == b'\r');
     }
-    if line.len() as u64 > LONGEST {
+    if line.len() as u64 > MAX_PASSWORD_LENGTH {
         return Err(io::Error::other(
             "its first line is too long for a password",
         ));
@@ -102,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_command_does_may_pass() {
+    fn only_a_failure_of_a_command_is_retryable() {
         let command = |line: &str| Password::Command(Secret::new(line.to_owned()));
         for line in ["exit 1", "true", "echo"] {
-            assert!(command(line).read().unwrap_err().may_pass(), "{line}");
+            assert!(command(line).read().unwrap_err().is_retryable(), "{line}");
         }
         let file = Password::File(PathBuf::from("/nowhere"));
-        assert!(!file.read().unwrap_err().may_pass());
+        assert!(!file.read().unwrap_err().is_retryable());
     }
 
     #[test]
@@ -130,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_password_is_a_mistake_in_the_configuration() {
+    fn a_file_without_password_is_a_configuration_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
-        let told = || {
+        let error_line = || {
             let error = Password::File(file.clone()).read().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             error
@@ -141,7 +134,7 @@ mod tests {
                 .replace(folder.path().to_str().unwrap(), "…")
         };
         assert_eq!(
-            told(),
+            error_line(),
             "…/password: reading the password: cannot be read: No such file or directory \
              (os error 2); correct source_pass_file"
         );
@@ -160,7 +153,7 @@ mod tests {
         ];
         for (octets, line) in cases {
             fs::write(&file, octets).unwrap();
-            assert_eq!(told(), line);
+            assert_eq!(error_line(), line);
         }
     }
 }

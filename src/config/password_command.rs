@@ -1,4 +1,4 @@
-//! A command that prints a password.
+//! Runs the command that prints the password.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -8,15 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::config::password::first_line;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::timeouts::PASSWORD_OUTPUT_TIMEOUT;
 use crate::untrusted::Untrusted;
 
-/// As much of each output as is kept; the rest is read and dropped.
-const KEPT: usize = 16 << 10;
+/// This much of each output is kept; the rest is read and dropped.
+const MAX_OUTPUT_LENGTH: usize = 16 << 10;
 
-/// Runs the command by `sh -c`, without input, and gives its first output line.
+/// Runs the command by `sh -c`, without input, and returns its first output line. After `limit` the
+/// command is killed with all processes that it started in its process group.
 pub(crate) fn first_output_line(command: &str, limit: Duration) -> Result<Vec<u8>> {
     let mut child = Command::new("sh")
         .args(["-c", command])
@@ -25,82 +28,70 @@ pub(crate) fn first_output_line(command: &str, limit: Duration) -> Result<Vec<u8
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|error| wrong(format_args!("cannot be run: {error}")))?;
+        .map_err(|error| command_error(format_args!("cannot be run: {error}")))?;
     let output = CollectedOutput::from(child.stdout.take());
-    let complaint = CollectedOutput::from(child.stderr.take());
-    let group = child.id();
+    let error_output = CollectedOutput::from(child.stderr.take());
+    let group = Pid::from_child(&child);
     let failure = match wait(child).recv_timeout(limit) {
         Ok(Ok(status)) if status.success() => None,
         Ok(Ok(status)) => Some(format!("failed ({status})")),
         Ok(Err(error)) => Some(format!("cannot be waited for: {error}")),
         Err(_) => {
-            kill(group);
+            if let Err(error) = kill_process_group(group, Signal::KILL) {
+                log::debug!("source_pass_command cannot be killed: {error}");
+            }
             Some(format!("did not end within {} s", limit.as_secs()))
         }
     };
     let line = output.octets();
-    if let Some(failure) = failure {
-        return Err(complained(failure, &complaint.octets()));
+    let failure = failure.or_else(|| line.is_empty().then(|| "prints nothing".to_owned()));
+    match failure {
+        None => first_line(line.as_slice()).map_err(command_error),
+        Some(failure) => Err(match error_output.octets().trim_ascii() {
+            [] => command_error(failure),
+            text => command_error(format_args!("{failure}: {:?}", Untrusted::new(text))),
+        }),
     }
-    if line.is_empty() {
-        return Err(complained("prints nothing".to_owned(), &complaint.octets()));
-    }
-    first_line(line.as_slice()).map_err(wrong)
 }
 
-/// Tells when the command has ended.
+/// Waits for the command in a thread; the receiver gets its exit status.
 fn wait(mut child: Child) -> Receiver<io::Result<ExitStatus>> {
-    let (ended, end) = channel();
-    // Nobody listens any longer when the command took too long.
-    thread::spawn(move || ended.send(child.wait()).ok());
-    end
+    let (sender, status) = channel();
+    // The send fails if the command took too long and the receiver is gone.
+    thread::spawn(move || sender.send(child.wait()).ok());
+    status
 }
 
-/// Ends the command and all that it started and did not send away.
-fn kill(group: u32) {
-    // The shell's own `kill`: there need not be another one where there is a shell.
-    let killed = Command::new("sh")
-        .arg("-c")
-        .arg(format!("kill -s KILL -- -{group}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if let Err(error) = killed {
-        log::debug!("source_pass_command cannot be ended: {error}");
-    }
-}
-
-/// What comes out of a pipe, read in the background, so that the command never waits for us.
+/// The output of a pipe, read by a thread, so that the command never blocks on a full pipe.
 struct CollectedOutput {
-    kept: Arc<Mutex<Vec<u8>>>,
+    output: Arc<Mutex<Vec<u8>>>,
+    /// Disconnected at the end of the output.
     end: Receiver<()>,
 }
 
 impl CollectedOutput {
     fn from(pipe: Option<impl Read + Send + 'static>) -> CollectedOutput {
-        let (reading, end) = channel::<()>();
-        let kept = Arc::default();
-        let filled = Arc::clone(&kept);
+        let (sender, end) = channel::<()>();
+        let output = Arc::default();
+        let collected = Arc::clone(&output);
         if let Some(pipe) = pipe {
             thread::spawn(move || {
-                collect(pipe, &filled);
-                drop(reading);
+                collect(pipe, &collected);
+                drop(sender);
             });
         }
-        CollectedOutput { kept, end }
+        CollectedOutput { output, end }
     }
 
-    /// All of it, or what came until the grace is over.
+    /// Returns the whole output, or what was read within the time-out.
     fn octets(&self) -> Vec<u8> {
-        // Nothing is ever sent: the end of the sender is the end of the output.
         let _ = self.end.recv_timeout(PASSWORD_OUTPUT_TIMEOUT);
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.clone()
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.clone()
     }
 }
 
-fn collect(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {
+fn collect(mut pipe: impl Read, output: &Mutex<Vec<u8>>) {
     let mut chunk = [0; 4096];
     loop {
         let count = match pipe.read(&mut chunk) {
@@ -109,20 +100,13 @@ fn collect(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => break,
         };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = KEPT.saturating_sub(kept.len()).min(count);
-        kept.extend(chunk.iter().take(room));
+        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_OUTPUT_LENGTH.saturating_sub(output.len()).min(count);
+        output.extend(chunk.iter().take(room));
     }
 }
 
-fn complained(failure: String, complaint: &[u8]) -> Error {
-    match complaint.trim_ascii() {
-        [] => wrong(failure),
-        complaint => wrong(format_args!("{failure}: {:?}", Untrusted::new(complaint))),
-    }
-}
-
-fn wrong(what: impl std::fmt::Display) -> Error {
+fn command_error(what: impl std::fmt::Display) -> Error {
     Error::new(Side::Config, ErrorKind::Config, "source_pass_command", what)
 }
 
@@ -134,14 +118,14 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for a busy machine; only failures wait for it.
-    const PATIENT: Duration = Duration::from_secs(20);
+    /// Long enough for a busy machine; only failing tests wait for it.
+    const LONG_LIMIT: Duration = Duration::from_secs(20);
 
     fn line(command: &str) -> String {
-        String::from_utf8(first_output_line(command, PATIENT).unwrap()).unwrap()
+        String::from_utf8(first_output_line(command, LONG_LIMIT).unwrap()).unwrap()
     }
 
-    fn told(command: &str, limit: Duration) -> String {
+    fn error_line(command: &str, limit: Duration) -> String {
         let error = first_output_line(command, limit).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         error.to_string()
@@ -156,41 +140,47 @@ mod tests {
     }
 
     #[test]
-    fn output_without_end_is_read_and_dropped() {
+    fn excess_output_is_read_and_dropped() {
         assert_eq!(line("echo s3cret; head -c 1000000 /dev/zero"), "s3cret");
         assert_eq!(
-            told("head -c 1000000 /dev/zero", PATIENT),
+            error_line("head -c 1000000 /dev/zero", LONG_LIMIT),
             "source_pass_command: its first line is too long for a password"
         );
     }
 
     #[test]
-    fn what_a_failing_command_complains_of_is_shown_in_one_line() {
+    fn the_error_output_of_a_failing_command_is_shown_in_one_line() {
         assert_eq!(
-            told("echo s3cret; echo 'no key\n\u{1b}[2J' >&2; exit 3", PATIENT),
+            error_line(
+                "echo s3cret; echo 'no key\n\u{1b}[2J' >&2; exit 3",
+                LONG_LIMIT
+            ),
             "source_pass_command: failed (exit status: 3): \"no key\\n\\u{1b}[2J\""
         );
         assert_eq!(
-            told("exit 1", PATIENT),
+            error_line("exit 1", LONG_LIMIT),
             "source_pass_command: failed (exit status: 1)"
         );
         assert_eq!(
-            told("echo locked >&2", PATIENT),
+            error_line("echo locked >&2", LONG_LIMIT),
             "source_pass_command: prints nothing: \"locked\""
         );
-        let long = told("head -c 100000 /dev/zero | tr '\\0' x >&2; false", PATIENT);
+        let long = error_line(
+            "head -c 100000 /dev/zero | tr '\\0' x >&2; false",
+            LONG_LIMIT,
+        );
         assert!(long.len() < 1000, "{long}");
     }
 
     #[test]
-    fn what_the_command_leaves_running_is_not_waited_for() {
+    fn a_process_that_the_command_leaves_running_is_not_waited_for() {
         let begun = Instant::now();
         assert_eq!(line("sleep 60 & printf s3cret"), "s3cret");
-        assert!(begun.elapsed() < PATIENT);
+        assert!(begun.elapsed() < LONG_LIMIT);
     }
 
     #[test]
-    fn a_command_that_does_not_end_is_killed_with_all_it_started() {
+    fn a_command_that_does_not_end_is_killed_with_its_process_group() {
         let folder = tempfile::tempdir().unwrap();
         let pids = folder.path().join("pids");
         let command = format!(
@@ -198,19 +188,19 @@ mod tests {
             pids.display()
         );
         assert_eq!(
-            told(&command, Duration::from_secs(2)),
+            error_line(&command, Duration::from_secs(2)),
             "source_pass_command: did not end within 2 s: \"waiting\""
         );
-        let deadline = Instant::now() + PATIENT;
+        let deadline = Instant::now() + LONG_LIMIT;
         let pids = fs::read_to_string(pids).unwrap();
         assert_eq!(pids.lines().count(), 2);
         while pids.lines().any(is_alive) {
-            assert!(Instant::now() < deadline, "{pids} live on");
+            assert!(Instant::now() < deadline, "{pids} are still alive");
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// A killed process whose parent has not looked yet is dead, too.
+    /// A zombie counts as dead.
     fn is_alive(pid: &str) -> bool {
         fs::read_to_string(Path::new("/proc").join(pid).join("stat"))
             .is_ok_and(|stat| !stat.contains(") Z "))

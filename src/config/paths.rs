@@ -1,4 +1,4 @@
-//! Where the files are that the configuration names.
+//! The files that the configuration names: where they are, who can read them, whether they changed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,17 +10,17 @@ use sha2::{Digest, Sha256};
 use crate::config::Environment;
 use crate::untrusted::Untrusted;
 
-/// A larger file is no configuration.
-const LARGEST: u64 = 1 << 20;
+/// Configuration and token files are much smaller; a larger file is a mistake.
+const MAX_FILE_LENGTH: u64 = 1 << 20;
 
-/// The folders in which a relative path is looked up.
+/// Resolves the relative paths of a configuration.
 pub(super) struct PathResolver<'a> {
     beside_config: &'a Path,
     credentials: Option<&'a Path>,
 }
 
 impl<'a> PathResolver<'a> {
-    /// Those of a configuration file.
+    /// For the paths in this configuration file.
     pub(super) fn new(config: &'a Path, environment: &'a Environment) -> PathResolver<'a> {
         PathResolver {
             beside_config: config.parent().unwrap_or(Path::new("")),
@@ -28,40 +28,40 @@ impl<'a> PathResolver<'a> {
         }
     }
 
-    /// Beside `config.json`, else in the current folder; one that is not there yet is to be made
+    /// Looks beside `config.json`, then in the current folder. A file that does not exist yet belongs
     /// beside `config.json`.
     pub(super) fn resolve(&self, name: &str) -> PathBuf {
         let beside = self.beside_config.join(name);
-        if !is_there(&beside) && is_there(Path::new(name)) {
+        if !exists(&beside) && exists(Path::new(name)) {
             return PathBuf::from(name);
         }
         beside
     }
 
-    /// Among systemd's credentials, else as [`of_file`](PathResolver::resolve).
+    /// Looks in systemd's credentials, then as [`resolve`](PathResolver::resolve).
     pub(super) fn resolve_credential(&self, name: &str) -> PathBuf {
         self.credentials
             .filter(|_| Path::new(name).is_relative())
             .map(|folder| folder.join(name))
-            .filter(|file| is_there(file))
+            .filter(|file| exists(file))
             .unwrap_or_else(|| self.resolve(name))
     }
 
-    /// The command that makes the token file of this configuration anew, in the folder with
-    /// Google's `client_secret.json`.
+    /// The command that obtains a new token file for this configuration, in the folder with
+    /// `client_secret.json`.
     pub(super) fn auth_command(&self, config: &Path, token_file: &Path) -> String {
-        let typed = |file: &Path| {
-            as_typed_in_a_shell(&path::absolute(file).unwrap_or_else(|_| file.to_owned()))
+        let quoted = |file: &Path| {
+            quote_for_shell(&path::absolute(file).unwrap_or_else(|_| file.to_owned()))
         };
-        // systemd's copy is there only while the service runs; its original is not known here.
+        // systemd's copy exists only while the service runs, and the original path is unknown here.
         let config = match self.credentials {
             Some(folder) if config.starts_with(folder) => "CONFIG.json".to_owned(),
-            _ => typed(config),
+            _ => quoted(config),
         };
-        // One in the current folder would not be found from another.
+        // A file in the current folder would not be found from another folder.
         let is_elsewhere = token_file.is_relative() && !token_file.starts_with(self.beside_config);
         let token = if is_elsewhere {
-            format!(" --token {}", typed(token_file))
+            format!(" --token {}", quoted(token_file))
         } else {
             String::new()
         };
@@ -71,33 +71,33 @@ impl<'a> PathResolver<'a> {
     }
 }
 
-/// A file that cannot be looked at counts as there: the error in opening it says why.
-fn is_there(file: &Path) -> bool {
+/// A file that cannot be examined counts as existing: opening it reports why.
+fn exists(file: &Path) -> bool {
     file.try_exists().unwrap_or(true)
 }
 
-/// Reads a file whole, if it is not absurdly large.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a whole file; a file above the maximum length is an error.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     File::open(path)?
-        .take(LARGEST + 1)
+        .take(MAX_FILE_LENGTH + 1)
         .read_to_end(&mut octets)?;
-    if octets.len() as u64 > LARGEST {
+    if octets.len() as u64 > MAX_FILE_LENGTH {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(octets)
 }
 
-/// Whether anybody but its owner may read or write the file.
+/// Whether other users than the owner can read or write the file.
 pub(super) fn can_be_read_by_others(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|known| known.permissions().mode() & 0o077 != 0)
 }
 
-/// A text that changes when what the files hold changes.
+/// A text that changes when the content of the files changes.
 ///
-/// Not made of time stamps: systemd's credentials and Kubernetes's secrets are written anew for
-/// every run, and each would seem to be a corrected one. Not of a whole digest either, by which a
-/// password could be guessed: 16 bits say "another" and nothing more.
+/// It does not use time stamps, because systemd and Kubernetes write credentials anew for every run.
+/// It does not use a whole digest, from which a password could be guessed: 16 bits show that the
+/// content changed, and nothing more.
 pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
     let of_octets = |octets: &[u8]| match Sha256::digest(octets).as_slice() {
         [first, second, ..] => format!("{}:{first:02x}{second:02x}", octets.len()),
@@ -114,17 +114,17 @@ pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
         .join(" ")
 }
 
-/// What a pipe holds can be read once only, and is left for who needs it.
+/// Reads regular files only: the content of a pipe could not be read again for the password.
 fn read_if_regular(file: &Path) -> io::Result<Vec<u8>> {
     if fs::metadata(file)?.is_file() {
-        read(file)
+        read_file(file)
     } else {
-        Err(io::Error::other("it is no regular file"))
+        Err(io::Error::other("it is not a regular file"))
     }
 }
 
-/// The path as a person can paste it behind a command.
-pub(super) fn as_typed_in_a_shell(file: &Path) -> String {
+/// Quotes the path for a shell command.
+pub(super) fn quote_for_shell(file: &Path) -> String {
     let shown = Untrusted::path(file).to_string();
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@%,".contains(character);
     if shown.chars().all(is_plain) {

@@ -1,4 +1,6 @@
-//! `config.json` as written: values by field name, and the mistakes found in asking for them.
+//! The raw `config.json`: values by field name and type, and the mistakes found while reading them.
+//!
+//! A field is known if it is read: no other list of names exists.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,86 +12,78 @@ use serde_json::{Map, Value};
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
 
-/// All fields that are known.
-const FIELDS: [&str; 20] = [
-    "source_server",
-    "source_user",
-    "source_pass",
-    "source_pass_command",
-    "source_pass_file",
-    "source_port",
-    "source_tls",
-    "source_ca_file",
-    "source_tls_name",
-    "source_folder",
-    "target_user",
-    "target_token_file",
-    "target_server",
-    "target_port",
-    "target_ca_file",
-    "target_folder",
-    "target_connections",
-    "first_run_days",
-    "copy_flags",
-    "daily_upload_limit",
-];
-
-/// The fields of the file, and the mistakes noted so far.
+/// The fields of the file, and the mistakes found so far.
 pub(super) struct RawConfig {
     fields: Map<String, Value>,
+    known: BTreeSet<&'static str>,
     mistakes: Vec<String>,
 }
 
-/// A mistake was found and is noted.
+/// Proof that a mistake was added to [`RawConfig`].
 #[derive(Debug)]
-pub(super) struct MistakeNoted;
+pub(super) struct MistakeAdded;
 
 /// A field's value, unless it is wrong.
-pub(super) type Validated<T> = Result<T, MistakeNoted>;
+pub(super) type Validated<T> = Result<T, MistakeAdded>;
 
 impl RawConfig {
-    /// Reads the JSON, and notes the fields that are not known.
-    ///
-    /// Keys that begin with `_` are comments. A mistake of syntax is told with line and column.
+    /// Parses the JSON. Fields whose names begin with `_` are comments. A syntax error has line and
+    /// column, and never repeats the content.
     pub(super) fn parse(octets: &[u8]) -> Result<RawConfig, String> {
-        // Some editors of Windows begin a file with it.
+        // A byte order mark, which some editors on Windows write.
         let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-        // The library says where a mistake is, and never repeats what stands there.
         let value = serde_json::from_slice(octets).map_err(|error| format!("bad JSON: {error}"))?;
         let Value::Object(mut fields) = value else {
             return Err(format!(
                 "must hold an object, {{ \"source_server\": … }}, not {}",
-                sort_of(&value)
+                type_name(&value)
             ));
         };
         fields.retain(|name, _| !is_comment(name));
-        let unknown = fields
-            .keys()
-            .filter(|name| !FIELDS.contains(&name.as_str()))
-            .map(|name| unknown(name));
-        let mistakes = unknown.chain(twice(octets)).collect();
-        Ok(RawConfig { fields, mistakes })
+        Ok(RawConfig {
+            fields,
+            known: BTreeSet::new(),
+            mistakes: repeated_fields(octets),
+        })
     }
 
-    /// Notes a mistake.
-    pub(super) fn add_mistake(&mut self, mistake: impl fmt::Display) -> MistakeNoted {
+    pub(super) fn add_mistake(&mut self, mistake: impl fmt::Display) -> MistakeAdded {
         self.mistakes.push(mistake.to_string());
-        MistakeNoted
+        MistakeAdded
     }
 
-    /// All mistakes in one line, if there are any.
+    /// All mistakes in one line, if there are any. Every field must have been read before: the
+    /// others are unknown.
     pub(super) fn mistakes(&self) -> Option<String> {
-        (!self.mistakes.is_empty()).then(|| self.mistakes.join("; "))
+        let names = self.fields.keys().map(String::as_str);
+        let unknown = names
+            .filter(|name| !self.known.contains(name))
+            .map(|name| self.unknown_field(name));
+        let mistakes: Vec<String> = unknown.chain(self.mistakes.iter().cloned()).collect();
+        (!mistakes.is_empty()).then(|| mistakes.join("; "))
     }
 
-    /// Whether the field is there, be it right or wrong.
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.fields.contains_key(name)
+    fn unknown_field(&self, name: &str) -> String {
+        let shown = Untrusted::new(name);
+        match suggest(name, self.known.iter().copied()) {
+            Some(known) => format!("unknown field {shown:?} (did you mean {known}?)"),
+            None => format!("unknown field {shown:?}"),
+        }
     }
 
-    /// A text as it stands, not empty.
-    pub(super) fn string(&mut self, name: &str) -> Validated<Option<String>> {
-        match self.fields.get(name) {
+    /// Whether the field is present, with a valid value or not.
+    pub(super) fn contains(&mut self, name: &'static str) -> bool {
+        self.value(name).is_some()
+    }
+
+    fn value(&mut self, name: &'static str) -> Option<&Value> {
+        self.known.insert(name);
+        self.fields.get(name)
+    }
+
+    /// A string that is not empty.
+    pub(super) fn string(&mut self, name: &'static str) -> Validated<Option<String>> {
+        match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.is_empty() => {
                 Err(self.add_mistake(format_args!("{name} must not be empty")))
@@ -99,8 +93,8 @@ impl RawConfig {
         }
     }
 
-    /// A text without control characters: a name or path of one line.
-    pub(super) fn line(&mut self, name: &str) -> Validated<Option<String>> {
+    /// A string without control characters, such as a name or a path.
+    pub(super) fn line(&mut self, name: &'static str) -> Validated<Option<String>> {
         match self.string(name)? {
             Some(text) if text.contains(char::is_control) => {
                 Err(self.add_mistake(format_args!("{name} must not hold control characters")))
@@ -109,24 +103,24 @@ impl RawConfig {
         }
     }
 
-    /// A text that must be given.
-    pub(super) fn required(&mut self, name: &str) -> Validated<String> {
+    /// A [`line`](RawConfig::line) that must be present.
+    pub(super) fn required(&mut self, name: &'static str) -> Validated<String> {
         match self.line(name)? {
             Some(text) => Ok(text),
             None => Err(self.add_mistake(format_args!("{name} is missing"))),
         }
     }
 
-    /// A whole number within limits.
+    /// A whole number within these limits.
     pub(super) fn number<N>(
         &mut self,
-        name: &str,
+        name: &'static str,
         limits: &RangeInclusive<N>,
     ) -> Validated<Option<N>>
     where
         N: TryFrom<u64> + PartialOrd + fmt::Display,
     {
-        let Some(value) = self.fields.get(name) else {
+        let Some(value) = self.value(name) else {
             return Ok(None);
         };
         let number = value.as_u64().and_then(|number| N::try_from(number).ok());
@@ -135,7 +129,7 @@ impl RawConfig {
         }
         let found = match value {
             Value::Number(number) => number.to_string(),
-            value => sort_of(value).to_owned(),
+            value => type_name(value).to_owned(),
         };
         let (first, last) = (limits.start(), limits.end());
         Err(self.add_mistake(format_args!(
@@ -144,17 +138,17 @@ impl RawConfig {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, name: &str) -> Validated<Option<bool>> {
-        match self.fields.get(name) {
+    pub(super) fn boolean(&mut self, name: &'static str) -> Validated<Option<bool>> {
+        match self.value(name) {
             None => Ok(None),
             Some(Value::Bool(switch)) => Ok(Some(*switch)),
             Some(_) => Err(self.add_type_mistake(name, "true or false")),
         }
     }
 
-    /// Notes of which sort a field must be and is: never its value, which may be a password.
-    fn add_type_mistake(&mut self, name: &str, wanted: &str) -> MistakeNoted {
-        let found = self.fields.get(name).map_or("missing", sort_of);
+    /// Names the types only: the value may be a password.
+    fn add_type_mistake(&mut self, name: &str, wanted: &str) -> MistakeAdded {
+        let found = self.fields.get(name).map_or("missing", type_name);
         self.add_mistake(format_args!("{name} must be {wanted}, not {found}"))
     }
 }
@@ -163,21 +157,21 @@ fn is_comment(name: &str) -> bool {
     name.starts_with('_')
 }
 
-/// A line for each field that stands there again; a map would silently keep the last one.
-fn twice(octets: &[u8]) -> Vec<String> {
+/// A mistake for each field that is present more than once: a map silently keeps the last one.
+fn repeated_fields(octets: &[u8]) -> Vec<String> {
     let FieldNames(names) = serde_json::from_slice(octets).unwrap_or_default();
     let mut seen = BTreeSet::new();
-    let mut again = BTreeSet::new();
+    let mut repeated = BTreeSet::new();
     for name in names.iter().filter(|name| !is_comment(name)) {
         if !seen.insert(name) {
-            again.insert(name);
+            repeated.insert(name);
         }
     }
-    let told = |name: &String| format!("{} is given twice", Untrusted::new(name));
-    again.into_iter().map(told).collect()
+    let mistake = |name: &String| format!("{} is given twice", Untrusted::new(name));
+    repeated.into_iter().map(mistake).collect()
 }
 
-fn sort_of(value: &Value) -> &'static str {
+fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -188,7 +182,7 @@ fn sort_of(value: &Value) -> &'static str {
     }
 }
 
-/// The names of an object's fields, as often as they stand there.
+/// The names of an object's fields, with repetitions.
 #[derive(Default)]
 struct FieldNames(Vec<String>);
 
@@ -216,20 +210,12 @@ impl<'de> Visitor<'de> for FieldNamesVisitor {
     }
 }
 
-fn unknown(name: &str) -> String {
-    let shown = Untrusted::new(name);
-    match suggest(name, FIELDS) {
-        Some(known) => format!("unknown field {shown:?} (did you mean {known}?)"),
-        None => format!("unknown field {shown:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn bad_json_is_told_with_its_line_and_column_and_nothing_that_stands_there() {
+    fn a_syntax_error_has_line_and_column_and_never_repeats_the_content() {
         let cases = [
             ("", "bad JSON: EOF while parsing a value at line 1 column 0"),
             (
@@ -259,17 +245,28 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_comments_are_no_mistakes() {
-        let written = RawConfig::parse("\u{feff}{\"_why\": [\"because\"]}".as_bytes()).unwrap();
-        assert_eq!(written.mistakes(), None);
+    fn a_byte_order_mark_and_comments_are_not_mistakes() {
+        let raw = RawConfig::parse("\u{feff}{\"_why\": [\"because\"]}".as_bytes()).unwrap();
+        assert_eq!(raw.mistakes(), None);
     }
 
     #[test]
-    fn a_field_that_stands_there_twice_is_a_mistake() {
-        let written = RawConfig::parse(br#"{"source_user": "a", "source_user": "b"}"#).unwrap();
+    fn a_field_that_is_present_twice_is_a_mistake() {
+        let mut raw = RawConfig::parse(br#"{"source_user": "a", "source_user": "b"}"#).unwrap();
+        raw.string("source_user").unwrap();
         assert_eq!(
-            written.mistakes().as_deref(),
+            raw.mistakes().as_deref(),
             Some("source_user is given twice")
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_not_read_is_unknown() {
+        let mut raw = RawConfig::parse(br#"{"first": "a", "fist": "b", "other": "c"}"#).unwrap();
+        raw.string("first").unwrap();
+        assert_eq!(
+            raw.mistakes().as_deref(),
+            Some("unknown field \"fist\" (did you mean first?); unknown field \"other\"")
         );
     }
 }

@@ -1,23 +1,22 @@
-//! Sizes as a person writes them: "10M".
+//! Sizes in the configuration and on the command line: "10M".
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A number of octets, written with K, M or G as powers of 1024.
+/// A number of octets; K, M and G are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(u64);
+pub(super) struct Size(u64);
 
 impl Size {
     /// The number of octets.
-    #[must_use]
-    pub fn octets(self) -> u64 {
+    pub(super) fn octets(self) -> u64 {
         self.0
     }
 }
 
-/// A text that is no size.
+/// The error for a text that is not a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidSize;
+pub(super) struct InvalidSize;
 
 impl fmt::Display for InvalidSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +34,7 @@ impl FromStr for Size {
             Some((at, 'G' | 'g')) => (text.split_at(at).0, 1 << 30),
             _ => (text, 1),
         };
-        // `u64::from_str` would take a plus sign.
+        // `u64::from_str` accepts a plus sign.
         if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
             return Err(InvalidSize);
         }
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_a_number_and_perhaps_a_unit_of_1024() {
+    fn a_size_is_a_number_with_an_optional_unit_of_1024() {
         let cases = [
             ("0", 0),
             ("4096", 4096),
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_size() {
+    fn anything_else_is_not_a_size() {
         for text in [
             "",
             "M",

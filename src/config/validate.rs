@@ -1,4 +1,4 @@
-//! From what is written in `config.json` to what it means.
+//! What the fields of `config.json` mean: defaults, ranges, and values that depend on each other.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -14,37 +14,38 @@ const GMAIL: &str = "imap.gmail.com";
 const IMAPS: u16 = 993;
 const IMAP: u16 = 143;
 
-/// Gmail allows 15 connections an account; phones and the lookups need some.
-const MOST_CONNECTIONS: usize = 10;
-const USUAL_CONNECTIONS: usize = 4;
+/// Gmail allows 15 connections for an account; lookups and phones need some of them.
+const MAX_CONNECTIONS: usize = 10;
+const DEFAULT_CONNECTIONS: usize = 4;
 
-const USUAL_DAYS: u32 = 7;
-/// A century; more is a slip of the hand.
-const MOST_DAYS: u32 = 36_525;
+const DEFAULT_FIRST_RUN_DAYS: u32 = 7;
+/// A century; more is a typing mistake.
+const MAX_FIRST_RUN_DAYS: u32 = 36_525;
 
-/// Gmail locks an account at about 500 MB a day, and phones send, too.
-const USUAL_DAILY_LIMIT: u64 = 400 << 20;
+/// Gmail locks an account at about 500 MB a day, and phones upload, too.
+const DEFAULT_DAILY_UPLOAD_LIMIT: u64 = 400 << 20;
 
-/// What all fields mean; else all mistakes in one line.
-pub(super) fn config(mut written: RawConfig, places: &PathResolver<'_>) -> Result<Config, String> {
-    let config = fields(&mut written, places);
-    match (written.mistakes(), config) {
+/// Validates all fields; the error lists all mistakes in one line.
+pub(super) fn config(mut raw: RawConfig, paths: &PathResolver<'_>) -> Result<Config, String> {
+    let config = fields(&mut raw, paths);
+    match (raw.mistakes(), config) {
         (None, Ok(config)) => Ok(config),
         (mistakes, _) => Err(mistakes.unwrap_or_default()),
     }
 }
 
-// Here and below, every field is asked for before the first mistake ends anything.
-fn fields(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Config> {
-    let source = source(written, places);
-    let target = target(written, places);
-    let first_run_days = written.number("first_run_days", &(0..=MOST_DAYS));
-    let copy_flags = written.boolean("copy_flags");
-    let daily_upload_limit = daily_upload_limit(written);
+// Here and below, every field is read before the first `?`: `RawConfig` then knows all names and all
+// mistakes.
+fn fields(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Config> {
+    let source = source(raw, paths);
+    let target = target(raw, paths);
+    let first_run_days = raw.number("first_run_days", &(0..=MAX_FIRST_RUN_DAYS));
+    let copy_flags = raw.boolean("copy_flags");
+    let daily_upload_limit = daily_upload_limit(raw);
     Ok(Config {
         source: source?,
         target: target?,
-        first_run_days: first_run_days?.unwrap_or(USUAL_DAYS),
+        first_run_days: first_run_days?.unwrap_or(DEFAULT_FIRST_RUN_DAYS),
         copy_flags: copy_flags?.unwrap_or(true),
         daily_upload_limit: daily_upload_limit?,
         credentials_stamp: String::new(),
@@ -52,25 +53,25 @@ fn fields(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Confi
     })
 }
 
-fn source(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<SourceConfig> {
-    let host = written.required("source_server");
-    let host = host.and_then(|host| host_alone(written, "source_server", host));
-    let user = written.required("source_user");
-    let password = password(written, places);
-    let port = port(written, "source_port");
-    let tls = source_tls(written, host.as_deref().ok());
-    let ca_file = file(written, "source_ca_file", places);
-    let tls_name = written.line("source_tls_name");
-    let folder = folder(written, "source_folder");
+fn source(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<SourceConfig> {
+    let host = raw.required("source_server");
+    let host = host.and_then(|host| bare_host(raw, "source_server", host));
+    let user = raw.required("source_user");
+    let password = password(raw, paths);
+    let port = port(raw, "source_port");
+    let tls = source_tls(raw, host.as_deref().ok());
+    let ca_file = file(raw, "source_ca_file", paths);
+    let tls_name = raw.line("source_tls_name");
+    let folder = folder(raw, "source_folder");
     let (host, tls) = (host?, tls?);
-    let usual_port = if tls == TlsMode::Implicit {
+    let default_port = if tls == TlsMode::Implicit {
         IMAPS
     } else {
         IMAP
     };
     Ok(SourceConfig {
         server: Server {
-            port: port?.unwrap_or(usual_port),
+            port: port?.unwrap_or(default_port),
             tls,
             tls_name: tls_name?.unwrap_or_else(|| host.clone()),
             ca_file: ca_file?,
@@ -82,16 +83,16 @@ fn source(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Sourc
     })
 }
 
-fn target(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<TargetConfig> {
-    let user = written.required("target_user");
-    let token_file = written.required("target_token_file");
-    let host = written.line("target_server");
+fn target(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<TargetConfig> {
+    let user = raw.required("target_user");
+    let token_file = raw.required("target_token_file");
+    let host = raw.line("target_server");
     let host = host.map(|host| host.unwrap_or_else(|| GMAIL.to_owned()));
-    let host = host.and_then(|host| host_alone(written, "target_server", host));
-    let port = port(written, "target_port");
-    let ca_file = file(written, "target_ca_file", places);
-    let folder = folder(written, "target_folder");
-    let connections = written.number("target_connections", &(1..=MOST_CONNECTIONS));
+    let host = host.and_then(|host| bare_host(raw, "target_server", host));
+    let port = port(raw, "target_port");
+    let ca_file = file(raw, "target_ca_file", paths);
+    let folder = folder(raw, "target_folder");
+    let connections = raw.number("target_connections", &(1..=MAX_CONNECTIONS));
     let host = host?;
     Ok(TargetConfig {
         server: Server {
@@ -102,74 +103,74 @@ fn target(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Targe
             host,
         },
         user: user?,
-        token_file: places.resolve(&token_file?),
+        token_file: paths.resolve(&token_file?),
         folder: folder?,
-        connections: connections?.unwrap_or(USUAL_CONNECTIONS),
+        connections: connections?.unwrap_or(DEFAULT_CONNECTIONS),
         auth_command: String::new(),
     })
 }
 
-/// The one of three fields that says where the source's password comes from.
-fn password(written: &mut RawConfig, places: &PathResolver<'_>) -> Validated<Password> {
+/// Exactly one of three fields says where the source's password comes from.
+fn password(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Password> {
     let fields = ["source_pass", "source_pass_command", "source_pass_file"];
     let given: Vec<&str> = fields
         .into_iter()
-        .filter(|name| written.contains(name))
+        .filter(|name| raw.contains(name))
         .collect();
     match given.as_slice() {
-        [] => Err(written.add_mistake(
+        [] => Err(raw.add_mistake(
             "source_pass is missing (or one of source_pass_command and source_pass_file)",
         )),
         ["source_pass"] => {
-            let password = written.string("source_pass")?.unwrap_or_default();
+            let password = raw.string("source_pass")?.unwrap_or_default();
             Ok(Password::Given(Secret::new(password)))
         }
         ["source_pass_command"] => {
-            let command = written.string("source_pass_command")?.unwrap_or_default();
+            let command = raw.string("source_pass_command")?.unwrap_or_default();
             Ok(Password::Command(Secret::new(command)))
         }
         ["source_pass_file"] => {
-            let name = written.line("source_pass_file")?.unwrap_or_default();
-            Ok(Password::File(places.resolve_credential(&name)))
+            let name = raw.line("source_pass_file")?.unwrap_or_default();
+            Ok(Password::File(paths.resolve_credential(&name)))
         }
-        several => Err(written.add_mistake(format_args!(
+        several => Err(raw.add_mistake(format_args!(
             "{} exclude each other, give one",
             several.join(" and ")
         ))),
     }
 }
 
-fn source_tls(written: &mut RawConfig, host: Option<&str>) -> Validated<TlsMode> {
-    match written.line("source_tls")?.as_deref() {
+fn source_tls(raw: &mut RawConfig, host: Option<&str>) -> Validated<TlsMode> {
+    match raw.line("source_tls")?.as_deref() {
         None | Some("implicit") => Ok(TlsMode::Implicit),
         Some("starttls") => Ok(TlsMode::StartTls),
         Some("none") if host.is_none_or(is_loopback) => Ok(TlsMode::None),
-        Some("none") => Err(written.add_mistake(
+        Some("none") => Err(raw.add_mistake(
             "source_tls \"none\" is for a source_server on this machine only (localhost, 127.0.0.1)",
         )),
         Some(_) => {
-            Err(written.add_mistake("source_tls must be \"implicit\", \"starttls\" or \"none\""))
+            Err(raw.add_mistake("source_tls must be \"implicit\", \"starttls\" or \"none\""))
         }
     }
 }
 
-fn port(written: &mut RawConfig, name: &str) -> Validated<Option<u16>> {
-    written.number(name, &(1..=u16::MAX))
+fn port(raw: &mut RawConfig, name: &'static str) -> Validated<Option<u16>> {
+    raw.number(name, &(1..=u16::MAX))
 }
 
 fn file(
-    written: &mut RawConfig,
-    name: &str,
-    places: &PathResolver<'_>,
+    raw: &mut RawConfig,
+    name: &'static str,
+    paths: &PathResolver<'_>,
 ) -> Validated<Option<PathBuf>> {
-    let file = written.line(name)?;
-    Ok(file.map(|file| places.resolve(&file)))
+    let file = raw.line(name)?;
+    Ok(file.map(|file| paths.resolve(&file)))
 }
 
-/// The inbox has one name in any case (RFC 3501 5.1), and so it has one account in the state.
-fn folder(written: &mut RawConfig, name: &str) -> Validated<String> {
+/// INBOX is case-insensitive (RFC 3501 5.1); the state must have one name for it.
+fn folder(raw: &mut RawConfig, name: &'static str) -> Validated<String> {
     const INBOX: &str = "INBOX";
-    let folder = written.line(name)?.unwrap_or_else(|| INBOX.to_owned());
+    let folder = raw.line(name)?.unwrap_or_else(|| INBOX.to_owned());
     Ok(if folder.eq_ignore_ascii_case(INBOX) {
         INBOX.to_owned()
     } else {
@@ -177,47 +178,48 @@ fn folder(written: &mut RawConfig, name: &str) -> Validated<String> {
     })
 }
 
-fn daily_upload_limit(written: &mut RawConfig) -> Validated<Option<u64>> {
+fn daily_upload_limit(raw: &mut RawConfig) -> Validated<Option<u64>> {
     const NAME: &str = "daily_upload_limit";
-    let Some(text) = written.line(NAME)? else {
-        return Ok(Some(USUAL_DAILY_LIMIT));
+    let Some(text) = raw.line(NAME)? else {
+        return Ok(Some(DEFAULT_DAILY_UPLOAD_LIMIT));
     };
     if text == "none" {
         return Ok(None);
     }
     match text.parse().map(Size::octets) {
         Ok(octets) if octets > 0 => Ok(Some(octets)),
-        _ => Err(written.add_mistake(format_args!(
+        _ => Err(raw.add_mistake(format_args!(
             "{NAME} must be a size, such as \"400M\", or \"none\""
         ))),
     }
 }
 
-/// A host name or address, and nothing of what people write around it.
-fn host_alone(written: &mut RawConfig, name: &str, host: String) -> Validated<String> {
+/// Accepts a host name or an address without scheme, user or port.
+fn bare_host(raw: &mut RawConfig, name: &str, host: String) -> Validated<String> {
     let address = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     if let Some(address) = address.filter(|address| is_ipv6(address)) {
         return Ok(address.to_owned());
     }
-    let is_strange = |character: char| character.is_whitespace() || "/@[]".contains(character);
-    if host.contains(is_strange) || (host.contains(':') && !is_ipv6(&host)) {
+    let is_forbidden = |character: char| character.is_whitespace() || "/@[]".contains(character);
+    if host.contains(is_forbidden) || (host.contains(':') && !is_ipv6(&host)) {
         let port = name.replace("server", "port");
-        return Err(written.add_mistake(format_args!(
+        return Err(raw.add_mistake(format_args!(
             "{name} must be a host name or an address alone (the port is {port})"
         )));
     }
     Ok(host)
 }
 
-/// Also with a zone: `fe80::1%eth0` (RFC 4007).
+/// Accepts a zone, too: `fe80::1%eth0` (RFC 4007).
 fn is_ipv6(host: &str) -> bool {
     let address = host.split_once('%').map_or(host, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether this host name or address means this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host
             .parse::<IpAddr>()
@@ -234,14 +236,14 @@ mod tests {
     use super::*;
     use crate::config::Environment;
 
-    /// Looks files up in folders that are not there.
+    /// Resolves paths in folders that do not exist.
     fn read(fields: &Value) -> Result<Config, String> {
         let environment = Environment::default();
-        let places = PathResolver::new(Path::new("/nowhere/config.json"), &environment);
-        config(RawConfig::parse(fields.to_string().as_bytes())?, &places)
+        let paths = PathResolver::new(Path::new("/nowhere/config.json"), &environment);
+        config(RawConfig::parse(fields.to_string().as_bytes())?, &paths)
     }
 
-    /// The least that is needed, with some fields set, and those set to null left out.
+    /// The required fields, changed by these; null removes a field.
     fn with(changed: &Value) -> Value {
         let mut fields: Map<String, Value> = serde_json::from_value(json!({
             "source_server": "mail.example.com",
@@ -258,7 +260,7 @@ mod tests {
         Value::Object(fields)
     }
 
-    fn tell(cases: &[(Value, &str)]) {
+    fn check_mistakes(cases: &[(Value, &str)]) {
         for (changed, line) in cases {
             assert_eq!(read(&with(changed)).unwrap_err(), *line, "{changed}");
         }
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_port_goes_with_the_protection() {
+    fn the_default_port_depends_on_tls() {
         for (tls, port) in [("implicit", 993), ("starttls", 143), ("none", 143)] {
             let fields = with(&json!({ "source_server": "::1", "source_tls": tls }));
             assert_eq!(read(&fields).unwrap().source.server.port, port, "{tls}");
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_goes_to_this_machine_only() {
+    fn no_tls_is_accepted_for_loopback_only() {
         for host in [
             "localhost",
             "LocalHost",
@@ -379,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_a_name_or_an_address_alone() {
+    fn a_server_is_a_host_name_or_an_address_alone() {
         for host in [
             "mail.example.com",
             "192.0.2.1",
@@ -409,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_of_the_source_is_told_by_its_field() {
+    fn a_mistake_names_the_field_of_the_source() {
         let cases = [
             (json!({ "source_server": null }), "source_server is missing"),
             (json!({ "source_user": null }), "source_user is missing"),
@@ -476,11 +478,11 @@ mod tests {
                 "source_folder must not be empty",
             ),
         ];
-        tell(&cases);
+        check_mistakes(&cases);
     }
 
     #[test]
-    fn another_wrong_value_is_told_by_its_field() {
+    fn a_mistake_names_any_other_field() {
         let cases = [
             (json!({ "target_user": null }), "target_user is missing"),
             (
@@ -529,11 +531,11 @@ mod tests {
             ),
             (json!({ "colour\n": "x" }), "unknown field \"colour\\n\""),
         ];
-        tell(&cases);
+        check_mistakes(&cases);
     }
 
     #[test]
-    fn all_mistakes_are_told_together() {
+    fn all_mistakes_are_reported_together() {
         let line = read(&json!({
             "source_sever": "mail.example.com",
             "source_user": 7,
@@ -557,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_file_is_looked_up_beside_config_json_first() {
+    fn a_relative_path_is_resolved_beside_config_json_first() {
         let folder = tempfile::tempdir().unwrap();
         let credentials = tempfile::tempdir().unwrap();
         for (place, name) in [
@@ -573,33 +575,33 @@ mod tests {
             ..Environment::default()
         };
         let config = folder.path().join("config.json");
-        let places = PathResolver::new(&config, &environment);
-        assert_eq!(places.resolve("here.pem"), folder.path().join("here.pem"));
-        assert_eq!(places.resolve("new.json"), folder.path().join("new.json"));
-        assert_eq!(places.resolve("/a/b"), Path::new("/a/b"));
+        let paths = PathResolver::new(&config, &environment);
+        assert_eq!(paths.resolve("here.pem"), folder.path().join("here.pem"));
+        assert_eq!(paths.resolve("new.json"), folder.path().join("new.json"));
+        assert_eq!(paths.resolve("/a/b"), Path::new("/a/b"));
         // Tests run in the package's folder.
-        assert_eq!(places.resolve("Cargo.toml"), Path::new("Cargo.toml"));
+        assert_eq!(paths.resolve("Cargo.toml"), Path::new("Cargo.toml"));
         assert_eq!(
-            places.resolve_credential("both"),
+            paths.resolve_credential("both"),
             credentials.path().join("both")
         );
         assert_eq!(
-            places.resolve_credential("there"),
+            paths.resolve_credential("there"),
             credentials.path().join("there")
         );
         assert_eq!(
-            places.resolve_credential("here.pem"),
+            paths.resolve_credential("here.pem"),
             folder.path().join("here.pem")
         );
-        assert_eq!(places.resolve_credential("/a/b"), Path::new("/a/b"));
+        assert_eq!(paths.resolve_credential("/a/b"), Path::new("/a/b"));
     }
 
     #[test]
-    fn the_example_is_right() {
+    fn the_example_is_valid() {
         let environment = Environment::default();
-        let places = PathResolver::new(Path::new("config.json"), &environment);
+        let paths = PathResolver::new(Path::new("config.json"), &environment);
         let example = RawConfig::parse(include_bytes!("../../config.json.example")).unwrap();
-        let config = config(example, &places).unwrap();
+        let config = config(example, &paths).unwrap();
         assert_eq!(config.target.token_file, Path::new("token.json"));
     }
 }

@@ -1,4 +1,4 @@
-//! A set of UIDs, kept and written as ranges: `5,9000:9004` (RFC 3501, `sequence-set`).
+//! A set of UIDs, stored and written as ranges: `5,9000:9004` (RFC 3501, `sequence-set`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Uid;
 
-/// UIDs as disjoint ranges that do not touch: memory grows with the gaps, not with the messages.
+/// UIDs as disjoint ranges that do not touch: memory depends on the number of gaps, not of
+/// messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct UidSet {
@@ -17,13 +18,13 @@ pub struct UidSet {
 }
 
 impl UidSet {
-    /// Says whether there is nothing in it.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Says whether a UID is in it.
+    /// Whether a UID is in it.
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {
         let range = self.ranges.range(..=uid.get()).next_back();
@@ -38,18 +39,18 @@ impl UidSet {
             .and_then(|(_, last)| Uid::new(*last))
     }
 
-    /// Puts a UID in.
+    /// Adds a UID.
     pub fn insert(&mut self, uid: Uid) {
         self.insert_range(uid, uid);
     }
 
-    /// Puts all UIDs from `first` to `last` in; none if `last` is below `first`.
+    /// Adds all UIDs from `first` to `last`; none if `last` is below `first`.
     pub fn insert_range(&mut self, first: Uid, last: Uid) {
         let (mut first, mut last) = (first.get(), last.get());
         if last < first {
             return;
         }
-        // What overlaps or touches the new range becomes part of it.
+        // Ranges that overlap or touch the new one are merged into it.
         while let Some((&begin, &end)) = self.ranges.range(..=last.saturating_add(1)).next_back() {
             if end.saturating_add(1) < first {
                 break;
@@ -61,7 +62,7 @@ impl UidSet {
         self.ranges.insert(first, last);
     }
 
-    /// Takes all UIDs up to and including `uid` out.
+    /// Removes all UIDs up to and including `uid`.
     pub fn remove_up_to(&mut self, uid: Uid) {
         while let Some((&first, &last)) = self.ranges.first_key_value() {
             if first > uid.get() {
@@ -75,7 +76,7 @@ impl UidSet {
         }
     }
 
-    /// First and last UID of each range, ascending.
+    /// The first and the last UID of each range, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = (Uid, Uid)> + '_ {
         self.ranges
             .iter()
@@ -100,7 +101,7 @@ impl FromIterator<Uid> for UidSet {
 }
 
 impl fmt::Display for UidSet {
-    /// The set as a command names it; an empty set is an empty text, which no command may hold.
+    /// The set as in a command. An empty set is an empty text, which no command accepts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (first, last)) in self.ranges.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_touch_or_overlap_become_one() {
+    fn ranges_that_touch_or_overlap_are_merged() {
         let cases = [
             ("1,3", 2, "1:3"),
             ("", 5, "5"),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_passed_is_taken_out() {
+    fn uids_up_to_one_are_removed() {
         let cases = [
             ("1:5,9", 3, "4:5,9"),
             ("1:5,9", 5, "9"),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_as_it_is_written() {
+    fn a_set_is_parsed_as_it_is_written() {
         assert_eq!(
             set("5,9000:9004").iter().map(Uid::get).collect::<Vec<_>>(),
             [5, 9000, 9001, 9002, 9003, 9004]

@@ -1,18 +1,19 @@
-//! The first token, with a person at a browser (RFC 8252: OAuth 2.0 for native apps).
+//! Obtains the first token with the user's consent in a browser (RFC 8252: OAuth 2.0 for native
+//! apps).
 //!
-//! Everything that can be wrong is looked for before the person is asked, and nothing is written
-//! before the token has proved itself.
+//! Everything that can be wrong is checked before the user is asked, and nothing is saved before
+//! the new token has been verified.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::atomic_file::WriteGuard;
-use crate::cli::auth::AuthArgs;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, TargetConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
 mod authorization_request;
@@ -21,148 +22,178 @@ mod code_exchange;
 mod redirect;
 mod redirect_listener;
 mod result_page;
-mod terminal_input;
+mod terminal;
 mod user_environment;
 
 use crate::oauth::consent::authorization_request::AuthorizationRequest;
 use crate::oauth::consent::client_secret_file::ClientSecretFile;
-use crate::oauth::consent::code_exchange::{CodeExchange, ExchangeError};
+use crate::oauth::consent::code_exchange::{CodeExchange, ExchangeError, SavedToken};
 use crate::oauth::consent::redirect::{AuthorizationResponse, PastedLine, RedirectQuery};
 use crate::oauth::consent::redirect_listener::{BrowserRequest, RedirectListener};
 use crate::oauth::consent::result_page::ResultPage;
+use crate::oauth::consent::terminal::say;
 use crate::oauth::consent::user_environment::UserEnvironment;
 
-/// Where the token goes if nobody says.
-const TOKEN_FILE: &str = "token.json";
+/// The token file, unless an option or the configuration names another.
+const DEFAULT_TOKEN_FILE: &str = "token.json";
 
-/// No person pastes more lines.
-const MOST_LINES: usize = 100;
+/// A pipe may never end; a user does not paste more lines than this.
+const MAX_PASTED_LINES: usize = 100;
 
-/// What happens is dealt with one by one; who tells of more waits.
-const FEW: usize = 8;
+/// Events that may wait while one is handled; further senders block.
+const MAX_WAITING_EVENTS: usize = 8;
 
-/// What happens while it waits.
+/// How the first token is obtained, and where it is saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentOptions {
+    /// The `client_secret.json` of the client registration.
+    pub credentials: PathBuf,
+    /// The token file to write; default: the one of `config`, else `token.json`.
+    pub token: Option<PathBuf>,
+    /// The configuration that names the account.
+    pub config: Option<PathBuf>,
+    /// The port of the loopback redirect; default: any free port.
+    pub port: Option<u16>,
+    /// Whether the user opens the browser.
+    pub no_browser: bool,
+    /// Whether to replace an existing token file without asking.
+    pub force: bool,
+}
+
+/// Verifies a new access token at the account's mail server. The caller of [`run`] provides it,
+/// because it needs an IMAP log-in.
+pub type VerifyAccessToken = dyn Fn(&TargetConfig, &Secret) -> Result<()>;
+
+/// Where an authorization response can come from.
 enum ConsentEvent {
-    /// A browser came back.
-    Visit(BrowserRequest),
-    /// A person pasted a line.
-    Line(String),
+    /// Google redirected a browser to the listener.
+    Redirect(BrowserRequest),
+    /// The user pasted a line.
+    PastedLine(String),
 }
 
 impl From<BrowserRequest> for ConsentEvent {
-    fn from(visit: BrowserRequest) -> ConsentEvent {
-        ConsentEvent::Visit(visit)
+    fn from(request: BrowserRequest) -> ConsentEvent {
+        ConsentEvent::Redirect(request)
     }
 }
 
-/// Gets a token: asks the person in a browser, proves what comes of it, and saves it.
-/// `to_consent` is how long the person has.
+/// Asks the user for consent in a browser, exchanges the authorization code, verifies the token and
+/// saves it. The user has `time_limit` to answer.
 ///
 /// # Errors
-/// [`ErrorKind::Config`]: `client_secret.json` or the configuration is not right. [`ErrorKind::Usage`]: the
-/// token file exists. [`ErrorKind::Rejected`]: the person or Google says no, or time is up.
-/// [`ErrorKind::Unavailable`]: the port, Google or Gmail cannot be had. [`ErrorKind::Disk`]: the token cannot
-/// be saved. Whatever it is, a token file that was there before is untouched.
-pub fn run(args: &AuthArgs, environment: &Environment, to_consent: Duration) -> Result<()> {
-    let client = ClientSecretFile::read(&args.credentials)?;
-    let config = args
+/// [`ErrorKind::Config`]: `client_secret.json` or the configuration is wrong. [`ErrorKind::Usage`]:
+/// the token file exists. [`ErrorKind::Rejected`]: the user or Google denied access, or the time is
+/// over. [`ErrorKind::Unavailable`]: the port, Google or Gmail is unavailable. [`ErrorKind::Disk`]:
+/// the token cannot be saved. After any error an existing token file is unchanged.
+pub fn run(
+    options: &ConsentOptions,
+    environment: &Environment,
+    verify: &VerifyAccessToken,
+    time_limit: Duration,
+) -> Result<()> {
+    let client_secret_file = ClientSecretFile::read(&options.credentials)?;
+    let config = options
         .config
         .as_deref()
         .map(|file| Config::load(file, environment))
         .transpose()?;
-    let file = token_file(args, config.as_ref());
-    may_be_written(&file, args.force)?;
-    let desk = UserEnvironment::detect(environment);
-    let listener =
-        RedirectListener::bind(args.port, args.port.is_some() && desk.is_in_container())?;
+    let token_file = token_file(options, config.as_ref());
+    check_writable(&token_file, options.force)?;
+    let user_environment = UserEnvironment::detect(environment);
+    let is_published = options.port.is_some() && user_environment.is_in_container();
+    let listener = RedirectListener::bind(options.port, is_published)?;
     let port = listener.port();
-    let attempt = AuthorizationRequest::new(&client, config.as_ref(), port)?;
-    let exchange = CodeExchange::prepare(&client, config.as_ref(), &file)?;
+    let request = AuthorizationRequest::new(&client_secret_file, config.as_ref(), port)?;
+    let client = &client_secret_file.client;
+    let exchange = CodeExchange::prepare(client, config.as_ref(), &token_file, verify)?;
 
-    ask_the_person(&attempt, config.as_ref(), &desk, port, to_consent);
-    let (tell, events) = sync_channel::<ConsentEvent>(FEW);
-    listener.serve(attempt.state.clone(), tell.clone());
-    listen_to_the_terminal(tell);
-    if !args.no_browser && desk.can_open_browser() {
-        open_browser(attempt.url.clone());
+    show_instructions(
+        &request,
+        config.as_ref(),
+        &user_environment,
+        port,
+        time_limit,
+    );
+    let (sender, events) = sync_channel::<ConsentEvent>(MAX_WAITING_EVENTS);
+    listener.serve(request.state.clone(), sender.clone());
+    read_pasted_lines(sender);
+    if !options.no_browser && user_environment.can_open_browser() {
+        open_browser(request.url.clone());
     }
 
-    wait(&attempt, &exchange, &events, Instant::now() + to_consent)
+    wait_for_token(&request, &exchange, &events, Instant::now() + time_limit)
 }
 
-fn token_file(args: &AuthArgs, config: Option<&Config>) -> PathBuf {
-    match (&args.token, config) {
+fn token_file(options: &ConsentOptions, config: Option<&Config>) -> PathBuf {
+    match (&options.token, config) {
         (Some(file), _) => file.clone(),
         (None, Some(config)) => config.target.token_file.clone(),
-        (None, None) => PathBuf::from(TOKEN_FILE),
+        (None, None) => PathBuf::from(DEFAULT_TOKEN_FILE),
     }
 }
 
-/// Makes sure that the token can be saved, while nothing is lost if not.
-fn may_be_written(file: &Path, is_forced: bool) -> Result<()> {
-    let shown = shown(file);
+/// Checks that the token can be saved, before a consent is spent on it.
+fn check_writable(file: &Path, is_forced: bool) -> Result<()> {
+    let error = |kind, what: &dyn std::fmt::Display| {
+        Error::new(Side::Token, kind, Untrusted::path(file), what)
+    };
     if file.is_dir() {
-        return Err(
-            Error::new(Side::Token, ErrorKind::Usage, shown, "is a folder")
-                .during("looking where the token goes")
-                .remedy("name a file"),
-        );
+        return Err(error(ErrorKind::Usage, &"is a folder")
+            .during("checking where to save the token")
+            .remedy("name a file"));
     }
-    // One in a folder that may not be entered is told by the probe.
+    // A file in a folder that may not be entered counts as absent here; the probe reports it.
     let exists = file.symlink_metadata().is_ok();
-    if exists && !is_forced && !(io::stdin().is_terminal() && is_confirmed(&shown)?) {
-        return Err(Error::new(
-            Side::Token,
-            ErrorKind::Usage,
-            shown,
-            "exists already, and stays as it is",
-        )
-        .remedy("to replace it, add --force"));
+    if exists && !is_forced && !(io::stdin().is_terminal() && confirm_replacing(file)?) {
+        let what = "exists already, and stays as it is";
+        return Err(error(ErrorKind::Usage, &what).remedy("to replace it, add --force"));
     }
-    let probed = WriteGuard::lock(file).and_then(|held| held.probe());
-    probed.map_err(|error| {
-        Error::new(Side::Token, ErrorKind::Disk, shown, error)
-            .during("looking whether the token can be saved")
-            .remedy("make the folder and make it writable, or give another --token")
+    let probed = WriteGuard::lock(file).and_then(|guard| guard.probe());
+    probed.map_err(|failure| {
+        error(ErrorKind::Disk, &failure)
+            .during("checking whether the token can be saved")
+            .remedy("create the folder and make it writable, or choose another --token")
     })
 }
 
-fn is_confirmed(shown: &str) -> Result<bool> {
+fn confirm_replacing(file: &Path) -> Result<bool> {
     say(format_args!(
-        "{shown} exists already. Replace it, if all goes well? [y/N] "
+        "{} exists already. Replace it, if all goes well? [y/N] ",
+        Untrusted::path(file)
     ));
-    let answer = terminal_input::line(&mut io::stdin().lock())
+    let reply = terminal::read_line(&mut io::stdin().lock())
         .map_err(|error| Error::new(Side::Token, ErrorKind::Usage, "standard input", error))?;
-    let answer = answer.unwrap_or_default().trim().to_lowercase();
-    Ok(matches!(answer.as_str(), "y" | "yes"))
+    let reply = reply.unwrap_or_default().trim().to_lowercase();
+    Ok(matches!(reply.as_str(), "y" | "yes"))
 }
 
-fn ask_the_person(
-    attempt: &AuthorizationRequest,
+fn show_instructions(
+    request: &AuthorizationRequest,
     config: Option<&Config>,
-    desk: &UserEnvironment,
+    user_environment: &UserEnvironment,
     port: u16,
-    to_consent: Duration,
+    time_limit: Duration,
 ) {
-    let who = config.map_or_else(
+    let sign_in = config.map_or_else(
         || "sign in to the Gmail account".to_owned(),
         |config| format!("sign in as {}", Untrusted::new(&config.target.user)),
     );
     say(format_args!(
-        "Open this address in a browser, {who}, and allow access to its mail:\n\n  {}\n\n",
-        attempt.url
+        "Open this address in a browser, {sign_in}, and allow access to its mail:\n\n  {}\n\n",
+        request.url
     ));
-    if let Some(tunnel) = desk.ssh_tunnel_command(port) {
+    if let Some(command) = user_environment.ssh_tunnel_command(port) {
         say(format_args!(
-            "If your browser is on another computer, it finds its way back here by this command, \
-             typed there first (with the name by which you reach this machine, if it is another):\
-             \n\n  {tunnel}\n\n"
+            "If your browser runs on another computer, first run this command there, so that \
+             Google can redirect the browser to this machine (replace the host name if you use \
+             another one for this machine):\n\n  {command}\n\n"
         ));
     }
     say(format_args!(
-        "Or let the browser end on a page that cannot be reached, and paste that page's address \
-         (http://127.0.0.1:{port}/...) here.\nThis waits for {}.\n",
-        minutes(to_consent)
+        "Or wait until the browser shows a page that cannot be reached, and paste that page's \
+         address (http://127.0.0.1:{port}/...) here.\nThis waits for {}.\n",
+        minutes(time_limit)
     ));
 }
 
@@ -173,10 +204,10 @@ fn minutes(time: Duration) -> String {
     }
 }
 
-/// In a thread of its own: a browser in the terminal ends when its person leaves it.
-fn open_browser(address: String) {
+/// Opens the browser in a thread: a browser in the terminal returns only when the user leaves it.
+fn open_browser(url: String) {
     thread::spawn(move || {
-        if let Err(error) = webbrowser::open(&address) {
+        if let Err(error) = webbrowser::open(&url) {
             let error = error.to_string();
             say(format_args!(
                 "No browser could be opened ({}): open the address yourself.\n",
@@ -186,25 +217,25 @@ fn open_browser(address: String) {
     });
 }
 
-/// There may be nobody who types any lines, or a program that never ends to.
-fn listen_to_the_terminal(lines: SyncSender<ConsentEvent>) {
+/// Reads the lines that the user pastes, in a thread: standard input may be closed, or never end.
+fn read_pasted_lines(events: SyncSender<ConsentEvent>) {
     thread::spawn(move || {
         let mut input = io::stdin().lock();
-        for _ in 0..MOST_LINES {
-            let Ok(Some(line)) = terminal_input::line(&mut input) else {
+        for _ in 0..MAX_PASTED_LINES {
+            let Ok(Some(line)) = terminal::read_line(&mut input) else {
                 return;
             };
-            if lines.send(ConsentEvent::Line(line)).is_err() {
+            if events.send(ConsentEvent::PastedLine(line)).is_err() {
                 return;
             }
         }
-        say("Too many lines; no more are read. The browser is still awaited.\n");
+        say("Too many lines; no more are read. Still waiting for the browser.\n");
     });
 }
 
-/// Waits until one of them brings a code that Google takes.
-fn wait(
-    attempt: &AuthorizationRequest,
+/// Handles events until one brings an authorization response that decides the matter.
+fn wait_for_token(
+    request: &AuthorizationRequest,
     exchange: &CodeExchange<'_>,
     events: &Receiver<ConsentEvent>,
     deadline: Instant,
@@ -212,171 +243,159 @@ fn wait(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(time_is_up());
+            return Err(time_out());
         }
         let event = match events.recv_timeout(left) {
             Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => return Err(time_is_up()),
+            Err(RecvTimeoutError::Timeout) => return Err(time_out()),
             Err(RecvTimeoutError::Disconnected) => {
+                let what = "the listener has stopped";
                 return Err(Error::new(
                     Side::Token,
                     ErrorKind::Internal,
                     "the browser",
-                    "nobody listens any more",
+                    what,
                 ));
             }
         };
-        let done = match event {
-            ConsentEvent::Visit(visit) => Some(visited(visit, attempt, exchange)),
-            ConsentEvent::Line(line) => pasted(&line, attempt, exchange),
+        let result = match event {
+            ConsentEvent::Redirect(redirect) => Some(handle_redirect(redirect, request, exchange)),
+            ConsentEvent::PastedLine(line) => handle_pasted_line(&line, request, exchange),
         };
-        if let Some(done) = done {
-            dismiss_the_browser(events);
-            return done;
+        if let Some(result) = result {
+            dismiss_browsers(events);
+            return result;
         }
     }
 }
 
-/// What a visit comes to, which ends the wait.
-fn visited(
-    visit: BrowserRequest,
-    attempt: &AuthorizationRequest,
+/// Handles a redirected browser; whatever it brings ends the wait.
+fn handle_redirect(
+    redirect: BrowserRequest,
+    request: &AuthorizationRequest,
     exchange: &CodeExchange<'_>,
 ) -> Result<()> {
-    match &visit.response {
+    match &redirect.response {
         AuthorizationResponse::Code(code) => {
-            say(format_args!(
-                "The browser is back; asking Google for the token ...\n"
-            ));
-            let done = exchange.obtain_token(attempt, code);
-            visit.respond(&page_of(&done, exchange));
-            done.map(|saved| say(format_args!("{saved}\n")))
-                .map_err(|failed| failed.error)
+            say("The browser is back; asking Google for the token ...\n");
+            let result = exchange.obtain_token(request, code);
+            redirect.respond(&result_page(&result, exchange));
+            result
+                .map(|saved| say(format_args!("{saved}\n")))
+                .map_err(|failure| failure.error)
         }
         AuthorizationResponse::Denied => {
-            visit.respond(&ResultPage::Denied);
+            redirect.respond(&ResultPage::Denied);
             Err(denied())
         }
         AuthorizationResponse::Error(code) => {
-            let error = refused(code);
-            visit.respond(&ResultPage::Failed);
+            let error = authorization_error(code);
+            redirect.respond(&ResultPage::Failed);
             Err(error)
         }
     }
 }
 
-/// What a pasted line comes to; nothing if the person may try again.
-fn pasted(
+/// Handles a pasted line; returns nothing if the user may paste another.
+fn handle_pasted_line(
     line: &str,
-    attempt: &AuthorizationRequest,
+    request: &AuthorizationRequest,
     exchange: &CodeExchange<'_>,
 ) -> Option<Result<()>> {
-    let again = |what: &str| {
-        say(format_args!("{what}\n"));
-        None
+    let response = match redirect::parse_pasted_line(line, &request.state) {
+        PastedLine::Redirect(RedirectQuery::Response(response)) => response,
+        PastedLine::Redirect(RedirectQuery::WrongState | RedirectQuery::NotARedirect) => {
+            return ask_again(
+                "This address belongs to another attempt, or a part of it is missing. Open the \
+                 address above, and paste the one that the browser ends on.",
+            );
+        }
+        PastedLine::Empty => return None,
+        PastedLine::Unrecognized => {
+            return ask_again(
+                "This is neither the address that the browser ended on (http://127.0.0.1:...) nor \
+                 an authorization code (4/...). Paste it whole.",
+            );
+        }
+        PastedLine::ConsentPage => {
+            return ask_again(
+                "This is the address of Google's own page. Continue there until the browser ends \
+                 on http://127.0.0.1:..., and paste that address.",
+            );
+        }
     };
-    match redirect::of_pasted(line, &attempt.state) {
-        PastedLine::Empty => None,
-        PastedLine::Unrecognized => again(
-            "This is neither the address that the browser ended on (http://127.0.0.1:...) nor a \
-             code (4/...). Paste it whole.",
-        ),
-        PastedLine::ConsentPage => again(
-            "This is the address of Google's own page. Go on there until the browser ends on \
-             http://127.0.0.1:..., and paste that address.",
-        ),
-        PastedLine::Redirect(RedirectQuery::WrongState | RedirectQuery::NotARedirect) => again(
-            "This address belongs to another attempt, or a part of it is missing. Open the address \
-             above, and paste the one that the browser ends on.",
-        ),
-        PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Denied)) => {
-            Some(Err(denied()))
-        }
-        PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Error(code))) => {
-            Some(Err(refused(&code)))
-        }
-        PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Code(code))) => {
-            match exchange.obtain_token(attempt, &code) {
-                Ok(saved) => {
-                    say(format_args!("{saved}\n"));
-                    Some(Ok(()))
-                }
-                Err(failed) if failed.is_expired => again(&format!(
-                    "Google does not take this code (each is good for one use and a few minutes). Open \
-                 the address above once more. It said: {}",
-                    failed.error
-                )),
-                Err(failed) => Some(Err(failed.error)),
+    match response {
+        AuthorizationResponse::Denied => Some(Err(denied())),
+        AuthorizationResponse::Error(code) => Some(Err(authorization_error(&code))),
+        AuthorizationResponse::Code(code) => match exchange.obtain_token(request, &code) {
+            Ok(saved) => {
+                say(format_args!("{saved}\n"));
+                Some(Ok(()))
             }
-        }
+            Err(failure) if failure.is_code_expired => ask_again(&format!(
+                "Google does not accept this code (a code is valid once, for a few minutes). Open \
+                 the address above once more. Google's response: {}",
+                failure.error
+            )),
+            Err(failure) => Some(Err(failure.error)),
+        },
     }
 }
 
-/// A browser that came while a pasted code was tried.
-fn dismiss_the_browser(events: &Receiver<ConsentEvent>) {
+fn ask_again(reason: &str) -> Option<Result<()>> {
+    say(format_args!("{reason}\n"));
+    None
+}
+
+/// Answers the browsers that were redirected while another response was handled.
+fn dismiss_browsers(events: &Receiver<ConsentEvent>) {
     while let Ok(event) = events.try_recv() {
-        if let ConsentEvent::Visit(visit) = event {
-            visit.respond(&ResultPage::AlreadyDone);
+        if let ConsentEvent::Redirect(redirect) = event {
+            redirect.respond(&ResultPage::AlreadyDone);
         }
     }
 }
 
-fn page_of(
-    done: &Result<code_exchange::SavedToken, ExchangeError>,
+fn result_page(
+    result: &Result<SavedToken, ExchangeError>,
     exchange: &CodeExchange<'_>,
 ) -> ResultPage {
-    match done {
+    match result {
         Ok(_) => ResultPage::Success {
             account: exchange.config.map(|config| config.target.user.clone()),
         },
-        Err(failed) if failed.is_expired => ResultPage::Expired,
+        Err(failure) if failure.is_code_expired => ResultPage::Expired,
         Err(_) => ResultPage::Failed,
     }
 }
 
 fn denied() -> Error {
-    Error::new(
-        Side::Token,
-        ErrorKind::Rejected,
-        "Google",
-        "access was not allowed in the browser",
-    )
-    .during("asking for consent")
-    .remedy("nothing was saved; run this again and choose \"Continue\" or \"Allow\" there")
+    let what = "access was not allowed in the browser";
+    Error::new(Side::Token, ErrorKind::Rejected, "Google", what)
+        .during("asking for consent")
+        .remedy("nothing was saved; run this again and choose \"Continue\" or \"Allow\" there")
 }
 
-fn refused(code: &str) -> Error {
+/// The error for an authorization response with this error code (RFC 6749 4.1.2.1).
+fn authorization_error(code: &str) -> Error {
     let remedy = match code {
         "admin_policy_enforced" | "org_internal" => {
             "the administrator of the account's Workspace must allow the app"
         }
         _ => "nothing was saved; run this again",
     };
-    let what = format!("it says {}", Untrusted::new(code));
+    let what = format!("it responded with the error {}", Untrusted::new(code));
     Error::new(Side::Token, ErrorKind::Rejected, "Google", what)
         .during("asking for consent")
         .remedy(remedy)
 }
 
-fn time_is_up() -> Error {
-    Error::new(
-        Side::Token,
-        ErrorKind::Rejected,
-        "Google",
-        "no answer came from a browser, and time is up",
-    )
-    .during("waiting for consent")
-    .remedy(
-        "nothing was saved; run this again (over SSH and in containers the address can be pasted)",
-    )
-}
-
-fn shown(file: &Path) -> String {
-    Untrusted::path(file).to_string()
-}
-
-/// Speaks to the person, at once: there may be no line end.
-fn say(what: impl std::fmt::Display) {
-    let mut out = io::stdout().lock();
-    let _ = write!(out, "{what}").and_then(|()| out.flush());
+fn time_out() -> Error {
+    let what = "no response came from the browser in time";
+    Error::new(Side::Token, ErrorKind::Rejected, "Google", what)
+        .during("waiting for consent")
+        .remedy(
+            "nothing was saved; run this again (over SSH and in containers the address can be \
+             pasted)",
+        )
 }

@@ -1,6 +1,7 @@
-//! The token endpoint: how a person's consent or a refresh token becomes an access token
+//! The token endpoint: exchanges an authorization code or a refresh token for an access token
 //! (RFC 6749 4.1.3 and 6).
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use oauth2::basic::{
     BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
+use oauth2::url::Url;
 use oauth2::{
     AuthType, AuthorizationCode, Client, ClientId, ClientSecret, ExtraTokenFields, HttpRequest,
     HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
@@ -19,78 +21,76 @@ use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::config::is_loopback;
 use crate::error::Result;
 use crate::net::{Trust, crypto_provider, describe_io_error};
-use crate::oauth::OAuthError;
+use crate::oauth::oauth_error::OAuthError;
 use crate::retry::TOKEN_REQUEST_DELAYS;
 use crate::secret::Secret;
-use crate::timeouts::TOKEN_CONNECT_TIMEOUT;
-use crate::timeouts::TOKEN_REQUEST_TIMEOUT;
+use crate::timeouts::{TOKEN_CONNECT_TIMEOUT, TOKEN_REQUEST_TIMEOUT};
 use crate::untrusted::Untrusted;
 
-/// Token answers have a few kilobytes at most.
-const LARGEST_ANSWER: u64 = 64 * 1024;
+/// Token responses have a few KiB.
+const MAX_RESPONSE_LENGTH: u64 = 64 * 1024;
 
-/// Google's access tokens live an hour; for an answer that does not say.
-const USUAL_LIFE: Duration = Duration::from_hours(1);
+/// For a response without `expires_in`: Google's access tokens expire after an hour.
+const DEFAULT_EXPIRES_IN: Duration = Duration::from_hours(1);
 
-/// The one scope that opens IMAP.
+/// The only scope with which Gmail accepts an IMAP log-in.
 pub(crate) const MAIL_SCOPE: &str = "https://mail.google.com/";
 
-/// The program that the person allows in, as Google knows it (RFC 6749 2.3).
+/// The mistake of an address that is not [protected](is_protected).
+pub(crate) const MUST_BE_PROTECTED: &str =
+    "must begin with https:// (http:// only to this host itself)";
+
+/// This program's registration at Google (RFC 6749 2).
 #[derive(Debug, Clone)]
 pub(crate) struct ClientRegistration {
-    /// Its public name.
     pub(crate) client_id: String,
-    /// Its password. Google wants it from desktop apps, too, although everybody can read it there.
+    /// Google requires it from desktop apps, too, although it is no secret there.
     pub(crate) client_secret: Option<Secret>,
-    /// Where it gets its tokens.
     pub(crate) token_uri: TokenUrl,
 }
 
-/// For what an access token is given.
+/// The grant that is exchanged for an access token (RFC 6749 1.3).
 #[derive(Clone, Copy)]
 pub(crate) enum AuthorizationGrant<'a> {
-    /// For a refresh token.
-    Refresh(&'a Secret),
-    /// For a person's consent, which is good for one exchange (RFC 6749 4.1.3, RFC 7636).
-    Consent {
-        /// The authorization code.
+    RefreshToken(&'a Secret),
+    /// An authorization code, which is valid for one exchange (RFC 6749 4.1.3).
+    Code {
         code: &'a Secret,
-        /// The secret whose digest the person's browser took along.
-        verifier: &'a Secret,
-        /// Where the browser was sent back to.
+        /// The secret whose digest was in the authorization request (RFC 7636).
+        pkce_verifier: &'a Secret,
         redirect_uri: &'a RedirectUrl,
     },
 }
 
-/// What Google gives.
+/// A successful response.
 #[derive(Debug)]
 pub(crate) struct IssuedTokens {
-    /// The access token.
     pub(crate) access: Secret,
     /// A new refresh token, which replaces the old one.
     pub(crate) refresh: Option<Secret>,
-    /// How long the access token lives from now.
+    /// The access token expires this long from now.
     pub(crate) expires_in: Duration,
-    /// How long the refresh token lives from now; said only of an app in "Testing".
+    /// The refresh token expires this long from now; sent only for an app in "Testing".
     pub(crate) refresh_token_expires_in: Option<Duration>,
-    /// Whether it gives access to mail; a person may consent to less than was asked for.
+    /// Whether the scope covers mail; a user may consent to less than was requested.
     pub(crate) has_mail_scope: bool,
 }
 
-/// Why there is no new access token.
+/// Why no token was issued.
 #[derive(Debug)]
 pub(crate) enum EndpointError {
-    /// Google says no, and will say so again until a person acts.
+    /// Google rejected the request, and will do so until the user acts.
     Rejected(OAuthError),
-    /// Nobody could be asked, three times: why, for a person.
+    /// All attempts failed; the reason.
     Unavailable(String),
-    /// Whoever was asked could not prove who it is: why, for a person.
+    /// The server's certificate could not be verified; the reason.
     NotVerified(String),
 }
 
-/// The way to a token endpoint.
+/// A client of one token endpoint.
 pub(crate) struct Endpoint {
     agent: Agent,
 }
@@ -105,41 +105,42 @@ type OAuthClient = Client<
 
 type GoogleTokenResponse = StandardTokenResponse<GoogleFields, BasicTokenType>;
 
-/// What Google adds to an answer.
+/// Google's additional response fields.
 #[derive(Debug, Serialize, Deserialize)]
 struct GoogleFields {
-    /// In seconds. Any value is let in: what cannot be read must not cost the token.
+    /// In seconds. Any JSON value is accepted: an invalid one must not cost the token.
     #[serde(default)]
     refresh_token_expires_in: serde_json::Value,
 }
 
 impl ExtraTokenFields for GoogleFields {}
 
-/// What came of one try.
+/// The outcome of one attempt.
 enum RequestOutcome {
     Issued(IssuedTokens),
     Rejected(OAuthError),
-    /// It may go better the next time: why, and whether the endpoint may have done its work.
+    /// Another attempt may succeed.
     Failed {
         why: String,
-        may_have_worked: bool,
+        /// Whether the endpoint may have processed the request and used up the code.
+        may_be_processed: bool,
     },
-    /// The server could not prove who it is, and will not the next moment.
+    /// The server's certificate could not be verified; another attempt would fail, too.
     NotVerified(String),
 }
 
 impl Endpoint {
-    /// Opens nothing yet; trusts the certificates of `ca_file`, or the system's.
+    /// Trusts the certificates of `ca_file`, or the system's. Opens no connection.
     pub(crate) fn new(uri: &TokenUrl, ca_file: Option<&Path>) -> Result<Endpoint> {
         let is_encrypted = uri.url().scheme() == "https";
         let tls = is_encrypted.then(|| tls(ca_file)).transpose()?;
         let config = Agent::config_builder()
             .tls_config(tls.unwrap_or_default())
             .https_only(is_encrypted)
-            // Secrets go where the file says, and nowhere that an answer says.
+            // A redirect must not send the secrets elsewhere.
             .max_redirects(0)
             .http_status_as_error(false)
-            // The mail itself takes no proxy either.
+            // The IMAP connections use no proxy either.
             .proxy(None)
             .timeout_connect(Some(TOKEN_CONNECT_TIMEOUT))
             .max_idle_connections(0)
@@ -149,42 +150,41 @@ impl Endpoint {
         })
     }
 
-    /// Asks for an access token, three times if need be.
+    /// Requests an access token, in up to three attempts.
     pub(crate) fn request_token(
         &self,
-        who: &ClientRegistration,
-        proof: AuthorizationGrant<'_>,
+        client: &ClientRegistration,
+        grant: AuthorizationGrant<'_>,
     ) -> Result<IssuedTokens, EndpointError> {
         let deadline = Instant::now() + TOKEN_REQUEST_TIMEOUT;
-        let mut pauses = TOKEN_REQUEST_DELAYS.iter();
-        let mut lost = None;
+        let mut delays = TOKEN_REQUEST_DELAYS.iter();
+        let mut lost_response = None;
         loop {
-            let why = match self.try_request(who, proof, deadline) {
-                RequestOutcome::Issued(grant) => return Ok(grant),
-                RequestOutcome::Rejected(complaint) => {
-                    // An answer that could not be had may have been the one that used the code up.
-                    return Err(
-                        match lost.filter(|_| matches!(proof, AuthorizationGrant::Consent { .. })) {
-                            Some(why) if complaint.code() == "invalid_grant" => {
-                                EndpointError::Unavailable(why)
-                            }
-                            _ => EndpointError::Rejected(complaint),
-                        },
-                    );
+            let why = match self.try_request(client, grant, deadline) {
+                RequestOutcome::Issued(tokens) => return Ok(tokens),
+                RequestOutcome::Rejected(rejection) => {
+                    // An earlier attempt whose response was lost may have used up the code.
+                    let is_code = matches!(grant, AuthorizationGrant::Code { .. });
+                    return Err(match lost_response.filter(|_| is_code) {
+                        Some(why) if rejection.code() == "invalid_grant" => {
+                            EndpointError::Unavailable(why)
+                        }
+                        _ => EndpointError::Rejected(rejection),
+                    });
                 }
                 RequestOutcome::NotVerified(why) => return Err(EndpointError::NotVerified(why)),
                 RequestOutcome::Failed {
                     why,
-                    may_have_worked,
+                    may_be_processed,
                 } => {
-                    if may_have_worked {
-                        lost.get_or_insert_with(|| why.clone());
+                    if may_be_processed {
+                        lost_response.get_or_insert_with(|| why.clone());
                     }
                     why
                 }
             };
-            match pauses.next() {
-                Some(pause) if Instant::now() + *pause < deadline => thread::sleep(*pause),
+            match delays.next() {
+                Some(delay) if Instant::now() + *delay < deadline => thread::sleep(*delay),
                 _ => return Err(EndpointError::Unavailable(why)),
             }
         }
@@ -192,15 +192,16 @@ impl Endpoint {
 
     fn try_request(
         &self,
-        who: &ClientRegistration,
-        proof: AuthorizationGrant<'_>,
+        client: &ClientRegistration,
+        grant: AuthorizationGrant<'_>,
         deadline: Instant,
     ) -> RequestOutcome {
-        let mut client = OAuthClient::new(ClientId::new(who.client_id.clone()))
-            .set_token_uri(who.token_uri.clone())
+        let mut oauth_client = OAuthClient::new(ClientId::new(client.client_id.clone()))
+            .set_token_uri(client.token_uri.clone())
             .set_auth_type(AuthType::RequestBody);
-        if let Some(secret) = &who.client_secret {
-            client = client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
+        if let Some(secret) = &client.client_secret {
+            oauth_client =
+                oauth_client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
         }
         let status = Cell::new(None);
         let post = |request: HttpRequest| {
@@ -208,40 +209,40 @@ impl Endpoint {
             status.set(Some(response.status().as_u16()));
             Ok::<HttpResponse, ureq::Error>(response)
         };
-        let answer = match proof {
-            AuthorizationGrant::Refresh(token) => client
+        let result = match grant {
+            AuthorizationGrant::RefreshToken(token) => oauth_client
                 .exchange_refresh_token(&RefreshToken::new(token.expose().to_owned()))
                 .request(&post),
-            AuthorizationGrant::Consent {
+            AuthorizationGrant::Code {
                 code,
-                verifier,
+                pkce_verifier,
                 redirect_uri,
-            } => client
+            } => oauth_client
                 .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
-                .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()))
-                .set_redirect_uri(std::borrow::Cow::Borrowed(redirect_uri))
+                .set_pkce_verifier(PkceCodeVerifier::new(pkce_verifier.expose().to_owned()))
+                .set_redirect_uri(Cow::Borrowed(redirect_uri))
                 .request(&post),
         };
         let failed = |why| RequestOutcome::Failed {
             why,
-            may_have_worked: status.get().is_none_or(|status| status < 300),
+            may_be_processed: status.get().is_none_or(|status| status < 300),
         };
-        match answer {
-            Ok(response) => RequestOutcome::Issued(granted(&response)),
-            Err(RequestTokenError::ServerResponse(complaint)) => {
-                if complaint.is_transient() || status.get().is_some_and(is_transient) {
-                    failed(answered(status.get()))
+        match result {
+            Ok(response) => RequestOutcome::Issued(issued_tokens(&response)),
+            Err(RequestTokenError::ServerResponse(rejection)) => {
+                if rejection.is_transient() || status.get().is_some_and(is_transient) {
+                    failed(describe_status(status.get()))
                 } else {
-                    RequestOutcome::Rejected(complaint)
+                    RequestOutcome::Rejected(rejection)
                 }
             }
-            Err(RequestTokenError::Request(error)) if is_about_identity(&error) => {
-                RequestOutcome::NotVerified(describe(&error))
+            Err(RequestTokenError::Request(error)) if is_verification_failure(&error) => {
+                RequestOutcome::NotVerified(describe_failure(&error))
             }
-            Err(RequestTokenError::Request(error)) => failed(describe(&error)),
-            // What the answer says instead is not shown: it may hold a token.
+            Err(RequestTokenError::Request(error)) => failed(describe_failure(&error)),
+            // The response is not shown: it may contain a token.
             Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
-                failed(answered(status.get()))
+                failed(describe_status(status.get()))
             }
         }
     }
@@ -254,12 +255,15 @@ impl Endpoint {
             .timeout_global(Some(left))
             .build();
         let (head, mut body) = self.agent.run(request)?.into_parts();
-        let octets = body.with_config().limit(LARGEST_ANSWER).read_to_vec()?;
+        let octets = body
+            .with_config()
+            .limit(MAX_RESPONSE_LENGTH)
+            .read_to_vec()?;
         Ok(HttpResponse::from_parts(head, octets))
     }
 }
 
-/// TLS as the connections to the mail server of the same account have it.
+/// The same trust as on the connections to the account's mail server.
 fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
     let trust = Trust::load(ca_file)?;
     let certificates: Vec<Certificate<'static>> = trust
@@ -272,50 +276,60 @@ fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
         .build())
 }
 
-fn granted(response: &GoogleTokenResponse) -> IssuedTokens {
-    // None told: as was asked for (RFC 6749 5.1).
+fn issued_tokens(response: &GoogleTokenResponse) -> IssuedTokens {
+    // No scope in the response: all that was requested (RFC 6749 5.1).
     let scopes = response.scopes().filter(|scopes| !scopes.is_empty());
-    let refresh_life = &response.extra_fields().refresh_token_expires_in;
+    let refresh_token_expires_in = &response.extra_fields().refresh_token_expires_in;
     IssuedTokens {
         access: Secret::new(response.access_token().secret().clone()),
         refresh: response
             .refresh_token()
             .filter(|token| !token.secret().is_empty())
             .map(|token| Secret::new(token.secret().clone())),
-        expires_in: response.expires_in().unwrap_or(USUAL_LIFE),
-        refresh_token_expires_in: refresh_life.as_u64().map(Duration::from_secs),
+        expires_in: response.expires_in().unwrap_or(DEFAULT_EXPIRES_IN),
+        refresh_token_expires_in: refresh_token_expires_in.as_u64().map(Duration::from_secs),
         has_mail_scope: scopes
             .is_none_or(|scopes| scopes.iter().any(|scope| scope.as_str() == MAIL_SCOPE)),
     }
 }
 
-/// Statuses that say nothing about the request: it is Google's trouble.
+/// Whether secrets may be sent to this address: over TLS, or to loopback.
+pub(crate) fn is_protected(url: &Url) -> bool {
+    let is_local = || {
+        let host = url.host_str().unwrap_or_default();
+        is_loopback(host.trim_matches(['[', ']']))
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_local())
+}
+
+/// HTTP statuses of a failure at Google, which another attempt may not meet.
 fn is_transient(status: u16) -> bool {
     status >= 500 || matches!(status, 408 | 429)
 }
 
-/// A certificate that is not believed is what TLS calls invalid data.
-fn is_about_identity(error: &ureq::Error) -> bool {
+/// rustls reports an invalid certificate as invalid data.
+fn is_verification_failure(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData)
 }
 
-/// What kept us from an answer, in words for a person.
-fn describe(error: &ureq::Error) -> String {
+/// Why there is no response.
+fn describe_failure(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => Untrusted::new(&describe_io_error(error)).to_string(),
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        ureq::Error::HostNotFound => "the name has no address".to_owned(),
+        ureq::Error::Timeout(_) => "no response in time".to_owned(),
+        ureq::Error::HostNotFound => "the host name has no address".to_owned(),
         other => Untrusted::new(&other.to_string()).to_string(),
     }
 }
 
-fn answered(status: Option<u16>) -> String {
+/// What is wrong with a response whose content says nothing.
+fn describe_status(status: Option<u16>) -> String {
     match status {
         Some(status @ 300..400) => {
-            format!("answers with a redirection (HTTP status {status}), which is not followed")
+            format!("responds with a redirect (HTTP status {status}), which is not followed")
         }
-        Some(200) => "gives an answer that cannot be read".to_owned(),
-        Some(status) => format!("answers with HTTP status {status}"),
-        None => "gives no answer".to_owned(),
+        Some(200) => "sends a response that cannot be read".to_owned(),
+        Some(status) => format!("responds with HTTP status {status}"),
+        None => "sends no response".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! An error as the token endpoint words it, and what a person is told about it.
+//! The error response of the token endpoint, and its description for the user.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
-/// An error as the token endpoint words it (RFC 6749 5.2).
+/// An error response of the token endpoint (RFC 6749 5.2), with Google's additions.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OAuthError {
     error: String,
@@ -18,7 +18,7 @@ pub(crate) struct OAuthError {
 
 impl ErrorResponse for OAuthError {}
 
-// What the library's error type shows; people are shown `quoted`.
+// Required by oauth2; users see `describe`.
 impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Untrusted::new(&self.error).fmt(f)
@@ -26,39 +26,38 @@ impl fmt::Display for OAuthError {
 }
 
 impl OAuthError {
-    /// The error's code.
     pub(crate) fn code(&self) -> &str {
         &self.error
     }
 
-    /// Google's explanation, if it gives one.
+    /// Google's explanation, or the empty string.
     pub(crate) fn description(&self) -> &str {
         self.error_description.as_deref().unwrap_or_default()
     }
 
-    /// Says whether a Workspace's session control asks for a new log-in.
+    /// Whether a Workspace's session control requires a new log-in ("rapt": reauth proof token).
     pub(crate) fn is_session_control(&self) -> bool {
         let subtype = self.error_subtype.as_deref().unwrap_or_default();
         subtype.contains("rapt") || self.description().contains("rapt")
     }
 
-    /// Says whether this is Google's trouble and not about us; the texts are google-auth's.
+    /// Whether this is a failure at Google; the same codes as in google-auth.
     pub(crate) fn is_transient(&self) -> bool {
-        let transient = |text: &str| {
+        let is_transient = |text: &str| {
             matches!(
                 text,
                 "internal_failure" | "server_error" | "temporarily_unavailable"
             )
         };
-        transient(&self.error) || transient(self.description())
+        is_transient(&self.error) || is_transient(self.description())
     }
 
-    /// Google's code and explanation, unless they repeat one of these.
+    /// The code and the explanation, unless they repeat one of these secrets.
     pub(crate) fn describe<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
-        let said = format!("{} {}", self.error, self.description());
+        let text = format!("{} {}", self.error, self.description());
         if secrets
             .into_iter()
-            .any(|secret| said.contains(secret.expose()))
+            .any(|secret| text.contains(secret.expose()))
         {
             return "an error that is not shown, because it repeats a secret".to_owned();
         }
@@ -68,21 +67,21 @@ impl OAuthError {
         }
     }
 
-    /// What is wrong with the application and how it is mended, if the complaint is about it and
-    /// not about a token. `where_from` is the file that told its id and secret.
-    pub(crate) fn client_remedy(&self, where_from: &str) -> Option<String> {
+    /// The remedy, if the error concerns the client registration and not a token. `file` is where
+    /// the client's id and secret come from.
+    pub(crate) fn client_remedy(&self, file: &str) -> Option<String> {
         Some(match self.code() {
             "invalid_client" => format!(
-                "client_id or client_secret in {where_from} is not known to Google: download \
+                "client_id or client_secret in {file} is not known to Google: download \
                  client_secret.json anew"
             ),
             "deleted_client" => {
-                "Google deletes one that is unused for 6 months: create a new one, \
-                                 download its client_secret.json"
+                "Google deletes one that is unused for 6 months: create a new one, download its \
+                 client_secret.json"
                     .to_owned()
             }
             "invalid_request" if self.description().contains("client_secret") => format!(
-                "{where_from} needs the client_secret of the OAuth client: download \
+                "{file} needs the client_secret of the OAuth client: download \
                  client_secret.json anew"
             ),
             "admin_policy_enforced" | "access_denied" | "org_internal" | "invalid_grant" => {
@@ -94,7 +93,7 @@ impl OAuthError {
         })
     }
 
-    /// Says whether the administrator of the account's Workspace stands in the way.
+    /// Whether a policy of the account's Workspace denies access.
     pub(crate) fn is_admin_policy(&self) -> bool {
         matches!(
             self.code(),

@@ -1,6 +1,7 @@
-//! The access token: load, renew, save.
+//! The access token of a Gmail account: loads, renews and saves it.
 //!
-//! Tokens, the client's secret and what the token endpoint answers are never shown.
+//! Tokens, the client secret and the token endpoint's responses never appear in a log line or an
+//! error.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,33 +11,33 @@ use sha2::{Digest, Sha256};
 
 use crate::atomic_file::WriteGuard;
 use crate::error::{Consequence, Error, ErrorKind, Result, Side};
-use crate::oauth::AuthorizationGrant;
-use crate::oauth::ClientRegistration;
-use crate::oauth::Endpoint;
-use crate::oauth::EndpointError;
-use crate::oauth::IssuedTokens;
-use crate::oauth::OAuthError;
-use crate::oauth::TokenHealth;
-use crate::oauth::token_file::{TokenFile, moment};
+use crate::oauth::endpoint::{
+    AuthorizationGrant, ClientRegistration, Endpoint, EndpointError, IssuedTokens,
+};
+use crate::oauth::oauth_error::OAuthError;
+use crate::oauth::token_file::TokenFile;
+use crate::oauth::token_health::TokenHealth;
 use crate::secret::Secret;
+use crate::timestamp;
 use crate::untrusted::Untrusted;
 
-/// Renewed this long before it expires: a log-in on the way must not meet a dead token.
-const EARLY: TimeDelta = TimeDelta::minutes(4);
+/// An access token is renewed this long before it expires, so that no log-in is sent with an expired
+/// one.
+const RENEWAL_MARGIN: TimeDelta = TimeDelta::minutes(4);
 
-/// How long a refusal is believed within one run; the state knows the steps between runs.
-const BELIEVED: TimeDelta = TimeDelta::minutes(1);
+/// How long a run does not repeat a rejected renewal; the state schedules the retries of later runs.
+const REJECTION_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 
-/// A refusal of Google's that is remembered from an earlier run.
+/// A rejected refresh token, remembered from an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RememberedRejection {
-    /// The digest of the refused refresh token.
+    /// The digest of the rejected refresh token.
     pub refresh_token: String,
-    /// Google is not asked again before.
+    /// The earliest time of the next renewal.
     pub retry_after: DateTime<Utc>,
 }
 
-/// The access token of one Gmail account, kept alive.
+/// The access token of one Gmail account, renewed when necessary.
 pub struct Token {
     file: TokenFile,
     ca_file: Option<PathBuf>,
@@ -44,53 +45,54 @@ pub struct Token {
     remembered_rejection: Option<RememberedRejection>,
     is_read_only: bool,
     has_warned_unsaved: bool,
-    /// A new refresh token is known here only: the one in the file is worth nothing any more.
+    /// Whether Google replaced the refresh token and the new one could not be saved yet: the one in
+    /// the file is no longer valid.
     is_rotation_unsaved: bool,
 }
 
 impl Token {
-    /// Reads the token file; `ca_file` is trusted at the token endpoint, else the system's roots.
-    /// `auth_command` is what a person types to get another token.
+    /// Reads the token file. The token endpoint is verified by `ca_file`, or the system's roots;
+    /// error messages recommend `auth_command` to obtain a new token.
     ///
     /// # Errors
-    /// The file cannot be read, or is not google-auth's form ([`ErrorKind::Config`]).
+    /// [`ErrorKind::Config`]: the file cannot be read, or is not in google-auth's format.
     pub fn load(
         path: &Path,
         ca_file: Option<&Path>,
         auth_command: &str,
-        refused: Option<RememberedRejection>,
+        remembered_rejection: Option<RememberedRejection>,
     ) -> Result<Token> {
-        let make_another = format!("make a new token by \"{auth_command}\"");
+        let new_token_remedy = format!("make a new token by \"{auth_command}\"");
         Ok(Token {
-            file: TokenFile::read(path, &make_another)?,
+            file: TokenFile::read(path, &new_token_remedy)?,
             ca_file: ca_file.map(Path::to_owned),
             endpoint: None,
-            remembered_rejection: refused,
+            remembered_rejection,
             is_read_only: false,
             has_warned_unsaved: false,
             is_rotation_unsaved: false,
         })
     }
 
-    /// The same token for a dry run: never renewed, nothing written.
+    /// For a dry run: the token is neither renewed nor saved.
     #[must_use]
     pub fn read_only(mut self) -> Token {
         self.is_read_only = true;
         self
     }
 
-    /// Says whether the access token can be used without renewing it.
+    /// Whether the access token can be used without a renewal.
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
         self.file.access().is_some() && !self.needs_renewal(now)
     }
 
-    /// An access token that lives for some minutes yet, renewed if need be.
+    /// Returns an access token that is valid for some minutes, after a renewal if necessary.
     ///
     /// # Errors
-    /// Google refuses the refresh token, now or as is remembered ([`ErrorKind::Rejected`]); the token
-    /// endpoint cannot be reached ([`ErrorKind::Unavailable`]); a new refresh token cannot be saved
-    /// ([`ErrorKind::Disk`]).
+    /// [`ErrorKind::Rejected`]: Google rejects the refresh token, now or as remembered.
+    /// [`ErrorKind::Unavailable`]: the token endpoint is unavailable. [`ErrorKind::Disk`]: a new
+    /// refresh token cannot be saved.
     pub fn access(&mut self, now: DateTime<Utc>) -> Result<Secret> {
         self.reload_if_changed();
         self.save_rotation()?;
@@ -101,41 +103,38 @@ impl Token {
         }
     }
 
-    /// Another access token in place of `refused`, which Gmail did not take.
+    /// Returns another access token than `rejected`, with which Gmail rejected a log-in.
     ///
     /// # Errors
-    /// As for [`access`](Token::access); without a refresh token, always.
-    pub fn renew(&mut self, refused: &Secret, now: DateTime<Utc>) -> Result<Secret> {
+    /// As [`access`](Token::access). [`ErrorKind::Rejected`] also without a refresh token.
+    pub fn renew(&mut self, rejected: &Secret, now: DateTime<Utc>) -> Result<Secret> {
         self.reload_if_changed();
         self.check_remembered_rejection(now)?;
         match self.file.access() {
-            // Renewed meanwhile, by another connection or another program.
-            Some(access) if access != *refused && !self.needs_renewal(now) => Ok(access),
+            // Another connection or another program has renewed it.
+            Some(access) if access != *rejected && !self.needs_renewal(now) => Ok(access),
             _ => self.request_renewal(now),
         }
     }
 
-    /// When the access token expires, and with it every session that was opened with it; none if
-    /// that is not known.
+    /// When the access token expires, and with it every session that logged in with it; `None` if
+    /// that is unknown.
     #[must_use]
     pub fn expires(&self) -> Option<DateTime<Utc>> {
         self.file.expiry().filter(|_| self.file.refresh().is_some())
     }
 
-    /// How the refresh token is: its age, and when it dies if that is known.
-    #[must_use]
-    pub fn health(&self) -> TokenHealth {
+    /// What is known about the refresh token's age and expiry.
+    pub(crate) fn health(&self) -> TokenHealth {
         self.file.health()
     }
 
-    /// What a person does about a token that nothing can be done with.
-    #[must_use]
-    pub fn new_token_remedy(&self) -> &str {
+    /// The remedy for a token that cannot be renewed: a new one.
+    pub(crate) fn new_token_remedy(&self) -> &str {
         self.file.new_token_remedy()
     }
 
-    /// How the state remembers which refresh token was refused; of a file that has none, which
-    /// access token.
+    /// Identifies the refresh token in the state; without one, the access token.
     #[must_use]
     pub fn refresh_token_digest(&self) -> String {
         let token = self.file.refresh().or_else(|| self.file.access());
@@ -145,15 +144,14 @@ impl Token {
             .fold(String::new(), |hex, octet| format!("{hex}{octet:02x}"))
     }
 
-    /// What to tell later runs when Gmail refuses even a fresh token.
-    #[must_use]
-    pub fn login_rejection(&self) -> Consequence {
+    /// What later runs must remember when Gmail rejects even a new access token.
+    pub(crate) fn login_rejection(&self) -> Consequence {
         Consequence::LoginRejected {
             refresh_token: self.refresh_token_digest(),
         }
     }
 
-    /// What to tell later runs when Google refuses to give another.
+    /// What later runs must remember when Google rejects the refresh token.
     fn token_rejection(&self) -> Consequence {
         Consequence::TokenRejected {
             refresh_token: self.refresh_token_digest(),
@@ -161,19 +159,20 @@ impl Token {
     }
 
     fn needs_renewal(&self, now: DateTime<Utc>) -> bool {
-        // Without a refresh token there is nothing to renew it with: used until it is refused.
-        let can_be = self.file.refresh().is_some();
+        // Without a refresh token the access token is used until Gmail rejects it.
+        let is_renewable = self.file.refresh().is_some();
+        // The difference cannot overflow, however absurd the time in the file is.
         let expires_soon = self
             .file
             .expiry()
-            .is_none_or(|expiry| is_near(expiry, EARLY, now));
-        can_be && expires_soon
+            .is_none_or(|expiry| expiry.signed_duration_since(now) <= RENEWAL_MARGIN);
+        is_renewable && expires_soon
     }
 
-    /// Takes over what a person or another program wrote since.
+    /// Reloads the file if the user or another program has changed it.
     fn reload_if_changed(&mut self) {
         if let Some(changed) = self.file.changed() {
-            log::debug!("the token file has changed and is read again");
+            log::debug!("reloaded the token file, which has changed");
             self.file = changed;
             self.is_rotation_unsaved = false;
         }
@@ -181,15 +180,15 @@ impl Token {
 
     fn check_remembered_rejection(&self, now: DateTime<Utc>) -> Result<()> {
         let digest = self.refresh_token_digest();
-        let holds = |refusal: &&RememberedRejection| {
-            refusal.refresh_token == digest && now < refusal.retry_after
+        let holds = |rejection: &&RememberedRejection| {
+            rejection.refresh_token == digest && now < rejection.retry_after
         };
         match self.remembered_rejection.as_ref().filter(holds) {
             None => Ok(()),
-            Some(refusal) => {
-                let until = moment(refusal.retry_after);
+            Some(rejection) => {
+                let until = timestamp::to_seconds(rejection.retry_after);
                 let what =
-                    format!("Google refused this token, and is not asked again before {until}");
+                    format!("Google rejected this token, and is not asked again before {until}");
                 Err(self
                     .file
                     .error(ErrorKind::Rejected, what)
@@ -200,7 +199,7 @@ impl Token {
 
     fn request_renewal(&mut self, now: DateTime<Utc>) -> Result<Secret> {
         let Some(refresh) = self.file.refresh() else {
-            let what = "Gmail refuses the access token, and there is no refresh_token to renew it";
+            let what = "Gmail rejected the access token, and there is no refresh_token to renew it";
             return Err(self
                 .file
                 .error(ErrorKind::Rejected, what)
@@ -211,7 +210,7 @@ impl Token {
             let what = "the access token has expired, and a dry run does not renew it";
             return Err(self.file.error(ErrorKind::Unavailable, what));
         }
-        let Some(application) = self.file.client() else {
+        let Some(client) = self.file.client() else {
             let what = "has no client_id, so that the access token cannot be renewed";
             return Err(self
                 .file
@@ -220,77 +219,71 @@ impl Token {
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(&application.token_uri, self.ca_file.as_deref())
+            None => Endpoint::new(&client.token_uri, self.ca_file.as_deref())
                 .map_err(|error| error.on(Side::Token))?,
         };
-        let answer = self
+        let result = self
             .endpoint
             .insert(endpoint)
-            .request_token(&application, AuthorizationGrant::Refresh(&refresh));
-        let grant = match answer {
-            Ok(grant) => grant,
-            Err(EndpointError::Rejected(complaint)) => {
-                return Err(self.rejection_error(&complaint, now));
-            }
-            Err(EndpointError::Unavailable(why)) => {
-                return Err(self
-                    .at_endpoint(ErrorKind::Unavailable, why)
-                    .remedy("later runs try again (if it stays so, check token_uri)"));
-            }
-            Err(EndpointError::NotVerified(why)) => {
-                return Err(self
-                    .at_endpoint(ErrorKind::Unavailable, why)
-                    .remedy("check token_uri, target_ca_file and this host's clock"));
-            }
-        };
-        self.store_renewal(&grant, &refresh, now)?;
-        Ok(grant.access)
+            .request_token(&client, AuthorizationGrant::RefreshToken(&refresh));
+        let tokens = result.map_err(|failure| match failure {
+            EndpointError::Rejected(rejection) => self.rejection_error(&rejection, now),
+            EndpointError::Unavailable(why) => self
+                .endpoint_error(ErrorKind::Unavailable, why)
+                .remedy("later runs try again (if it stays so, check token_uri)"),
+            EndpointError::NotVerified(why) => self
+                .endpoint_error(ErrorKind::Unavailable, why)
+                .remedy("check token_uri, target_ca_file and this host's clock"),
+        })?;
+        self.store_renewal(&tokens, &refresh, now)?;
+        Ok(tokens.access)
     }
 
-    /// Takes what a renewal by `refresh` gave, and saves it.
+    /// Applies and saves the tokens that were issued for `refresh`.
     fn store_renewal(
         &mut self,
-        grant: &IssuedTokens,
+        tokens: &IssuedTokens,
         refresh: &Secret,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        if !grant.has_mail_scope {
+        if !tokens.has_mail_scope {
             log::warn!(
                 "{}",
-                self.at_endpoint(
+                self.endpoint_error(
                     ErrorKind::Rejected,
                     "the token gives no access to mail: the box for it was not ticked",
                 )
                 .remedy(self.new_token_remedy())
             );
         }
-        let held = self.file.lock();
-        // A person made another one while Google was asked: what they made stands.
-        if let Some(theirs) = self.file.changed()
-            && theirs.refresh().as_ref() != Some(refresh)
+        let guard = self.file.lock();
+        // The user may have obtained a new token during the request; it must not be overwritten.
+        if let Some(changed) = self.file.changed()
+            && changed.refresh().as_ref() != Some(refresh)
         {
-            log::debug!("the token file was replaced meanwhile; it stays as it is");
-            self.file = theirs;
+            log::debug!("the token file was replaced during the renewal, and is left unchanged");
+            self.file = changed;
             return Ok(());
         }
-        let is_rotated = grant.refresh.as_ref().is_some_and(|new| new != refresh);
-        self.file.apply_renewal(grant, now);
+        let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
+        self.file.apply_renewal(tokens, now);
         log::debug!(
-            "the access token was renewed, and lives {} minutes",
-            grant.expires_in.as_secs() / 60
+            "renewed the access token, which expires in {} minutes",
+            tokens.expires_in.as_secs() / 60
         );
-        self.save(held, is_rotated)
+        self.save(guard, is_rotated)
     }
 
-    /// Saves a renewed token; that it cannot be is an error only if the next run would need it.
-    fn save(&mut self, held: io::Result<WriteGuard>, is_rotated: bool) -> Result<()> {
+    /// Saves a renewed token. A failure is an error only if the refresh token was replaced: the next
+    /// run would need the new one.
+    fn save(&mut self, guard: io::Result<WriteGuard>, is_rotated: bool) -> Result<()> {
         self.is_rotation_unsaved |= is_rotated;
-        match held.and_then(|held| self.file.save(&held)) {
+        match guard.and_then(|guard| self.file.save(&guard)) {
             Ok(()) => self.is_rotation_unsaved = false,
             Err(error) if self.is_rotation_unsaved => {
                 let what = format!("the new refresh token cannot be saved: {error}");
                 return Err(self.file.error(ErrorKind::Disk, what).remedy(
-                    "make the file and its folder writable: the old token is worthless now",
+                    "make the file and its folder writable: the old token is no longer valid",
                 ));
             }
             Err(error) if !self.has_warned_unsaved => {
@@ -311,70 +304,65 @@ impl Token {
         Ok(())
     }
 
-    /// Puts Google's refusal into words, and remembers it for the rest of the run.
-    fn rejection_error(&mut self, complaint: &OAuthError, now: DateTime<Utc>) -> Error {
+    /// The error for a rejected renewal. Remembers a rejected refresh token for a while.
+    fn rejection_error(&mut self, rejection: &OAuthError, now: DateTime<Utc>) -> Error {
         let secrets = [
             self.file.access(),
             self.file.refresh(),
-            self.file.client().and_then(|app| app.client_secret),
+            self.file.client().and_then(|client| client.client_secret),
         ];
-        let said = complaint.describe(secrets.iter().flatten());
-        let what = format!("Google refuses to renew the token: {said}");
+        let description = rejection.describe(secrets.iter().flatten());
+        let what = format!("Google rejected the request: {description}");
         let error = self
-            .at_endpoint(ErrorKind::Rejected, what)
-            .remedy(self.remedy(complaint, now));
-        if complaint.code() != "invalid_grant" {
-            // It is the client that is refused: corrected, the same refresh token works again.
+            .endpoint_error(ErrorKind::Rejected, what)
+            .remedy(self.remedy(rejection, now));
+        if rejection.code() != "invalid_grant" {
+            // Google rejected the client: with a corrected one the same refresh token works again.
             return error;
         }
         self.remembered_rejection = Some(RememberedRejection {
             refresh_token: self.refresh_token_digest(),
-            retry_after: now + BELIEVED,
+            retry_after: now + REJECTION_RETRY_DELAY,
         });
         error.with_consequence(self.token_rejection())
     }
 
-    /// The likely causes of a refusal, and what a person does about them.
-    fn remedy(&self, complaint: &OAuthError, now: DateTime<Utc>) -> String {
-        let make_another = self.new_token_remedy();
-        if complaint.is_admin_policy() {
+    /// The likely causes of a rejection, and what the user can do.
+    fn remedy(&self, rejection: &OAuthError, now: DateTime<Utc>) -> String {
+        let new_token_remedy = self.new_token_remedy();
+        if rejection.is_admin_policy() {
             return "the administrator of the account's Workspace must allow the app".to_owned();
         }
-        if complaint.code() == "invalid_grant" && complaint.is_session_control() {
+        if rejection.code() == "invalid_grant" && rejection.is_session_control() {
             return format!(
                 "the Workspace's session control asks for a new log-in from time to time: \
-                 {make_another}"
+                 {new_token_remedy}"
             );
         }
-        match complaint.client_remedy("the token file") {
-            Some(mend) => format!("{mend} and {make_another}"),
-            None => format!("{}: {make_another}", self.health().likely_causes(now)),
+        match rejection.client_remedy("the token file") {
+            Some(remedy) => format!("{remedy} and {new_token_remedy}"),
+            None => format!("{}: {new_token_remedy}", self.health().likely_causes(now)),
         }
     }
 
-    fn at_endpoint(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
+    fn endpoint_error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
         let host = self.file.token_uri().url().host_str().unwrap_or_default();
         Error::new(Side::Token, kind, Untrusted::new(host), what)
             .during("renewing the access token")
     }
 }
 
-/// Saves a token that a person has just consented to, and gives what is known of its life.
+/// Saves the tokens of a new consent.
 pub(crate) fn save_consent(
     path: &Path,
-    application: &ClientRegistration,
-    grant: &IssuedTokens,
+    client: &ClientRegistration,
+    tokens: &IssuedTokens,
     refresh: &Secret,
     now: DateTime<Utc>,
 ) -> io::Result<TokenHealth> {
-    let mut file = TokenFile::from_consent(path, application, grant, refresh, now);
+    let mut file = TokenFile::from_consent(path, client, tokens, refresh, now);
     file.save(&WriteGuard::lock(path)?)?;
     Ok(file.health())
-}
-
-/// Says whether a moment is past or nearer than that, however absurd it is.
-fn is_near(moment: DateTime<Utc>, near: TimeDelta, now: DateTime<Utc>) -> bool {
-    moment.signed_duration_since(now) <= near
 }
 
 #[cfg(test)]
@@ -389,25 +377,25 @@ mod tests {
 
     use super::*;
 
-    /// A token endpoint that plays given answers, one a connection, and tells what it was asked.
+    /// A token endpoint that sends these responses, one a connection, and records the requests.
     struct Google {
         uri: String,
-        asked: Receiver<String>,
+        requests: Receiver<String>,
     }
 
     impl Google {
-        fn answering(answers: &[&str]) -> Google {
-            Google::answering_after(answers, || {})
+        fn with_responses(responses: &[&str]) -> Google {
+            Google::with_responses_after(responses, || {})
         }
 
-        /// The same, and does something before each answer.
-        fn answering_after(answers: &[&str], before: impl Fn() + Send + 'static) -> Google {
+        /// Calls `before` before each response.
+        fn with_responses_after(responses: &[&str], before: impl Fn() + Send + 'static) -> Google {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let uri = format!("http://{}/token", listener.local_addr().unwrap());
-            let (tell, asked) = channel();
-            let answers: Vec<String> = answers.iter().map(|&answer| answer.to_owned()).collect();
+            let (sender, requests) = channel();
+            let responses: Vec<String> = responses.iter().map(|&text| text.to_owned()).collect();
             thread::spawn(move || {
-                for answer in answers {
+                for response in responses {
                     let (stream, _) = listener.accept().unwrap();
                     let mut reader = BufReader::new(stream);
                     let mut length = 0;
@@ -424,20 +412,20 @@ mod tests {
                     }
                     let mut body = vec![0; length];
                     reader.read_exact(&mut body).unwrap();
-                    tell.send(String::from_utf8(body).unwrap()).unwrap();
+                    sender.send(String::from_utf8(body).unwrap()).unwrap();
                     before();
-                    reader.into_inner().write_all(answer.as_bytes()).unwrap();
+                    reader.into_inner().write_all(response.as_bytes()).unwrap();
                 }
             });
-            Google { uri, asked }
+            Google { uri, requests }
         }
 
-        fn asked(&self) -> usize {
-            self.asked.try_iter().count()
+        fn request_count(&self) -> usize {
+            self.requests.try_iter().count()
         }
     }
 
-    fn answer(status: u16, kind: &str, body: &str) -> String {
+    fn response(status: u16, kind: &str, body: &str) -> String {
         let length = body.len();
         format!(
             "HTTP/1.1 {status} Whatever\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
@@ -445,11 +433,11 @@ mod tests {
         )
     }
 
-    fn grant(extra: &str) -> String {
+    fn issued(extra: &str) -> String {
         let body = format!(
             r#"{{"access_token":"NEW","expires_in":3599,"scope":"https://mail.google.com/","token_type":"Bearer"{extra}}}"#
         );
-        answer(200, "application/json; charset=utf-8", &body)
+        response(200, "application/json; charset=utf-8", &body)
     }
 
     fn noon() -> DateTime<Utc> {
@@ -496,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_token_is_renewed_four_minutes_before_it_expires() {
-        let google = Google::answering(&[&grant("")]);
+        let google = Google::with_responses(&[&issued("")]);
         let files = Files::with(&google.uri, "2026-11-22T12:04:01Z");
         let mut token = files.load();
         assert_eq!(access(&mut token), "OLD");
@@ -504,14 +492,14 @@ mod tests {
         let later = noon() + TimeDelta::seconds(1);
         assert!(!token.is_valid(later));
         assert_eq!(token.access(later).unwrap().expose(), "NEW");
-        let asked = google.asked.recv().unwrap();
+        let request = google.requests.recv().unwrap();
         for part in [
             "grant_type=refresh_token",
             "refresh_token=REFRESH",
             "client_id=ID",
             "client_secret=SECRET",
         ] {
-            assert!(asked.contains(part), "{asked}");
+            assert!(request.contains(part), "{request}");
         }
         let expected = json!({
             "token": "NEW", "refresh_token": "REFRESH", "client_id": "ID",
@@ -521,12 +509,12 @@ mod tests {
         });
         assert_eq!(files.read(), expected);
         assert_eq!(token.access(later).unwrap().expose(), "NEW");
-        assert_eq!(google.asked(), 0);
+        assert_eq!(google.request_count(), 0);
     }
 
     #[test]
-    fn a_file_without_expiry_is_renewed_and_one_without_refresh_token_is_used_as_it_is() {
-        let google = Google::answering(&[&grant("")]);
+    fn a_file_without_expiry_is_renewed_and_one_without_refresh_token_is_used_unchanged() {
+        let google = Google::with_responses(&[&issued("")]);
         let files = Files::with(&google.uri, "some day");
         assert_eq!(access(&mut files.load()), "NEW");
 
@@ -541,19 +529,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_is_renewed_unless_another_has_done_so() {
-        let google = Google::answering(&[&grant("")]);
+    fn a_rejected_access_token_is_renewed_unless_it_was_renewed_already() {
+        let google = Google::with_responses(&[&issued("")]);
         let files = Files::with(&google.uri, "2026-11-22T13:00:00Z");
         let mut token = files.load();
         let old = token.access(noon()).unwrap();
         assert_eq!(token.renew(&old, noon()).unwrap().expose(), "NEW");
         assert_eq!(token.renew(&old, noon()).unwrap().expose(), "NEW");
-        assert_eq!(google.asked(), 1);
+        assert_eq!(google.request_count(), 1);
     }
 
     #[test]
-    fn a_rotated_refresh_token_is_stored() {
-        let google = Google::answering(&[&grant(
+    fn a_rotated_refresh_token_is_saved() {
+        let google = Google::with_responses(&[&issued(
             r#","refresh_token":"ROTATED","refresh_token_expires_in":604799"#,
         )]);
         let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
@@ -562,43 +550,46 @@ mod tests {
     }
 
     #[test]
-    fn trouble_at_google_is_tried_three_times() {
-        let html = answer(502, "text/html", "<html>REFRESH</html>");
-        let busy = answer(
+    fn a_failure_at_google_is_tried_three_times() {
+        let html = response(502, "text/html", "<html>REFRESH</html>");
+        let busy = response(
             429,
             "application/json",
             r#"{"error":"rate_limit_exceeded"}"#,
         );
-        let google = Google::answering(&[&html, &busy, &grant("")]);
+        let google = Google::with_responses(&[&html, &busy, &issued("")]);
         let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
         assert_eq!(access(&mut files.load()), "NEW");
 
-        let internal = answer(400, "application/json", r#"{"error":"internal_failure"}"#);
+        let internal = response(400, "application/json", r#"{"error":"internal_failure"}"#);
         let cases = [
-            (html.as_str(), "answers with HTTP status 502"),
-            (&busy, "answers with HTTP status 429"),
-            (&internal, "answers with HTTP status 400"),
+            (html.as_str(), "responds with HTTP status 502"),
+            (&busy, "responds with HTTP status 429"),
+            (&internal, "responds with HTTP status 400"),
             ("", ""),
-            (&answer(200, "text/html", "<html>REFRESH"), "cannot be read"),
             (
-                &answer(200, "application/json", r#"{"REFRESH":1}"#),
+                &response(200, "text/html", "<html>REFRESH"),
+                "cannot be read",
+            ),
+            (
+                &response(200, "application/json", r#"{"REFRESH":1}"#),
                 "cannot be read",
             ),
             (
                 "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/REFRESH\r\nContent-Length: 0\r\n\r\n",
-                "redirection",
+                "redirect",
             ),
             (
-                &answer(200, "application/json", &"x".repeat(100_000)),
+                &response(200, "application/json", &"x".repeat(100_000)),
                 "limit",
             ),
         ];
-        for (answer, expected) in cases {
-            let google = Google::answering(&[answer; 3]);
+        for (response, expected) in cases {
+            let google = Google::with_responses(&[response; 3]);
             let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
             let error = files.load().access(noon()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-            assert_eq!(google.asked(), 3, "{error}");
+            assert_eq!(google.request_count(), 3, "{error}");
             let line = error.to_string();
             assert!(
                 line.contains(expected) && !line.contains("REFRESH"),
@@ -609,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_names_its_likely_causes() {
+    fn each_rejection_names_its_likely_causes() {
         let cases = [
             (
                 400,
@@ -668,7 +659,7 @@ mod tests {
             ),
         ];
         for (status, body, expected, is_remembered) in cases {
-            let google = Google::answering(&[&answer(status, "application/json", body)]);
+            let google = Google::with_responses(&[&response(status, "application/json", body)]);
             let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
             let mut token = files.load();
             let error = token.access(noon()).unwrap_err();
@@ -679,14 +670,14 @@ mod tests {
                 "{line}"
             );
             assert_eq!(error.consequence().is_some(), is_remembered, "{line}");
-            assert_eq!(google.asked(), 1);
+            assert_eq!(google.request_count(), 1);
         }
     }
 
     #[test]
-    fn a_refused_refresh_token_is_not_asked_for_again_until_its_time_or_a_new_file() {
-        let refused = answer(400, "application/json", r#"{"error":"invalid_grant"}"#);
-        let google = Google::answering(&[&refused, &refused, &grant("")]);
+    fn a_rejected_refresh_token_is_not_sent_again_until_its_retry_time_or_a_new_file() {
+        let rejected = response(400, "application/json", r#"{"error":"invalid_grant"}"#);
+        let google = Google::with_responses(&[&rejected, &rejected, &issued("")]);
         let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
         let mut token = files.load();
         let error = token.access(noon()).unwrap_err();
@@ -697,26 +688,26 @@ mod tests {
         };
         assert_eq!(remembered, digest);
         assert_eq!(remembered, token.refresh_token_digest());
-        // In the same run, and in the next:
+        // In the same run, and in the next one:
         assert_eq!(
             token.access(noon()).unwrap_err().kind(),
             ErrorKind::Rejected
         );
-        let refusal = RememberedRejection {
+        let rejection = RememberedRejection {
             refresh_token: remembered,
             retry_after: noon() + TimeDelta::minutes(5),
         };
-        let mut token = Token::load(&files.path(), None, "auth", Some(refusal)).unwrap();
+        let mut token = Token::load(&files.path(), None, "auth", Some(rejection)).unwrap();
         let error = token.access(noon()).unwrap_err();
         assert_eq!(
             (error.kind(), error.consequence()),
             (ErrorKind::Rejected, None)
         );
-        assert_eq!(google.asked(), 1);
-        // When its time has come:
+        assert_eq!(google.request_count(), 1);
+        // At its retry time:
         let later = noon() + TimeDelta::minutes(5);
         assert!(token.access(later).unwrap_err().consequence().is_some());
-        assert_eq!(google.asked(), 1);
+        assert_eq!(google.request_count(), 1);
         // A new token file, at once:
         let mut fields = files.read();
         fields["refresh_token"] = json!("ANOTHER");
@@ -726,10 +717,11 @@ mod tests {
 
     #[test]
     fn only_a_rotated_refresh_token_must_be_saved() {
-        let google = Google::answering(&[&grant(""), &grant(r#","refresh_token":"ROTATED""#)]);
+        let google =
+            Google::with_responses(&[&issued(""), &issued(r#","refresh_token":"ROTATED""#)]);
         let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
         let mut token = files.load();
-        // A folder in the place of the file: nobody can replace it, root neither.
+        // A folder in place of the file: not even root can replace it.
         let aside = files.folder.path().join("aside");
         fs::rename(files.path(), &aside).unwrap();
         fs::create_dir(files.path()).unwrap();
@@ -742,11 +734,11 @@ mod tests {
         fs::rename(&aside, files.path()).unwrap();
         assert_eq!(token.access(later).unwrap().expose(), "NEW");
         assert_eq!(files.read()["refresh_token"], "ROTATED");
-        assert_eq!(google.asked(), 2);
+        assert_eq!(google.request_count(), 2);
     }
 
     #[test]
-    fn a_token_file_that_is_replaced_during_a_renewal_stays() {
+    fn a_token_file_that_is_replaced_during_a_renewal_is_left_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token.json");
         let another = json!({
@@ -754,7 +746,7 @@ mod tests {
         });
         let another = another.to_string();
         let (to, text) = (path.clone(), another.clone());
-        let google = Google::answering_after(&[&grant("")], move || {
+        let google = Google::with_responses_after(&[&issued("")], move || {
             fs::write(&to, &text).unwrap();
         });
         let old = json!({ "refresh_token": "REFRESH", "client_id": "ID", "token_uri": google.uri });
@@ -766,8 +758,8 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_uses_a_valid_token_and_renews_none() {
-        let google = Google::answering(&[]);
+    fn a_dry_run_uses_a_valid_token_and_does_not_renew_it() {
+        let google = Google::with_responses(&[]);
         let files = Files::with(&google.uri, "2026-11-22T13:00:00Z");
         let mut token = files.load().read_only();
         let old = token.access(noon()).unwrap();

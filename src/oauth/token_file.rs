@@ -1,39 +1,41 @@
-//! `token.json`, in the form that google-auth reads and writes.
+//! `token.json`, in google-auth's format.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::TokenUrl;
-use oauth2::url::{Host, Url};
 use serde_json::{Map, Value, json};
 
 use crate::atomic_file::WriteGuard;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::oauth::{ClientRegistration, IssuedTokens, MAIL_SCOPE, TokenHealth};
+use crate::oauth::endpoint::{
+    ClientRegistration, IssuedTokens, MAIL_SCOPE, MUST_BE_PROTECTED, is_protected,
+};
+use crate::oauth::token_health::TokenHealth;
 use crate::secret::Secret;
 use crate::timestamp;
 use crate::untrusted::Untrusted;
 
-/// Where Google renews tokens; for files that do not say.
-const GOOGLE: &str = "https://oauth2.googleapis.com/token";
+/// Google's token endpoint, for a file without `token_uri`.
+const DEFAULT_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
-/// When Google gave the refresh token. This key and the next two are ours; google-auth ignores
-/// what it does not know.
+/// The field with the time at which Google issued the refresh token. This field and the next two are
+/// ours; google-auth ignores unknown fields.
 const ISSUED: &str = "refresh_token_issued";
 
-/// When this program first used a refresh token that another program got.
+/// The field with the time of our first renewal by a refresh token that another program obtained.
 const FIRST_USED: &str = "refresh_token_first_used";
 
-/// When a refresh token dies whose end Google told.
-const DIES: &str = "refresh_token_expires";
+/// The field with the time at which the refresh token expires, if Google announced it.
+const EXPIRES: &str = "refresh_token_expires";
 
-/// An access token's life, as google-auth and Google have it.
-const HOUR: TimeDelta = TimeDelta::hours(1);
+/// Google's access tokens expire after this long.
+const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
-/// What `token.json` says; keys that are not ours are kept.
+/// The content of `token.json`. Fields of other programs are kept.
 pub(crate) struct TokenFile {
     path: PathBuf,
     fields: Map<String, Value>,
@@ -43,55 +45,55 @@ pub(crate) struct TokenFile {
 }
 
 impl TokenFile {
-    /// Reads the file and checks all of it that will be used. `make_another` is what a person does
-    /// about one that is worth nothing.
-    pub(crate) fn read(path: &Path, make_another: &str) -> Result<TokenFile> {
-        let octets = config::read(path).map_err(|error| {
-            wrong(path, format_args!("cannot be read: {error}"))
-                .remedy(format_args!("correct target_token_file, or {make_another}"))
+    /// Reads the file and checks the fields that are used. `new_token_remedy` tells the user how to
+    /// obtain a new token.
+    pub(crate) fn read(path: &Path, new_token_remedy: &str) -> Result<TokenFile> {
+        let octets = config::read_file(path).map_err(|error| {
+            wrong(path, format_args!("cannot be read: {error}")).remedy(format_args!(
+                "correct target_token_file, or {new_token_remedy}"
+            ))
         })?;
-        TokenFile::parse(path, octets, make_another)
+        TokenFile::parse(path, octets, new_token_remedy)
     }
 
-    /// The file of a token that a person has just consented to; not on disk yet.
+    /// Creates the content for the tokens of a new consent; does not save it.
     pub(crate) fn from_consent(
         path: &Path,
-        application: &ClientRegistration,
-        grant: &IssuedTokens,
+        client: &ClientRegistration,
+        tokens: &IssuedTokens,
         refresh: &Secret,
         now: DateTime<Utc>,
     ) -> TokenFile {
         let mut fields = Map::new();
         let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-        set("token", json!(grant.access.expose()));
+        set("token", json!(tokens.access.expose()));
         set("refresh_token", json!(refresh.expose()));
-        set("token_uri", json!(application.token_uri.as_str()));
-        set("client_id", json!(application.client_id));
-        if let Some(secret) = &application.client_secret {
+        set("token_uri", json!(client.token_uri.as_str()));
+        set("client_id", json!(client.client_id));
+        if let Some(secret) = &client.client_secret {
             set("client_secret", json!(secret.expose()));
         }
         set("scopes", json!([MAIL_SCOPE]));
         set("universe_domain", json!("googleapis.com"));
         set("account", json!(""));
-        set("expiry", json!(written(later(now, grant.expires_in))));
-        set(ISSUED, json!(written(now)));
-        if let Some(life) = grant.refresh_token_expires_in {
-            set(DIES, json!(written(later(now, life))));
+        set("expiry", json!(format_expiry(now, tokens.expires_in)));
+        set(ISSUED, json!(format_time(now)));
+        if let Some(expires_in) = tokens.refresh_token_expires_in {
+            set(EXPIRES, json!(format_expiry(now, expires_in)));
         }
         TokenFile {
             path: path.to_owned(),
             fields,
             octets: Vec::new(),
-            token_uri: application.token_uri.clone(),
+            token_uri: client.token_uri.clone(),
             new_token_remedy: String::new(),
         }
     }
 
-    /// Says what the octets of a token file mean.
-    fn parse(path: &Path, octets: Vec<u8>, make_another: &str) -> Result<TokenFile> {
-        // serde_json says where a mistake is, and never repeats what stands there.
+    fn parse(path: &Path, octets: Vec<u8>, new_token_remedy: &str) -> Result<TokenFile> {
+        // serde_json's errors give the position and never repeat the content.
         let fields: Map<String, Value> = serde_json::from_slice(&octets).map_err(|error| {
-            wrong(path, format_args!("is not a JSON object: {error}")).remedy(make_another)
+            wrong(path, format_args!("is not a JSON object: {error}")).remedy(new_token_remedy)
         })?;
         for name in [
             "token",
@@ -104,184 +106,156 @@ impl TokenFile {
                 None | Some(Value::Null | Value::String(_)) => {}
                 Some(_) => {
                     let what = format_args!("{name} must be a string");
-                    return Err(wrong(path, what).remedy(make_another));
+                    return Err(wrong(path, what).remedy(new_token_remedy));
                 }
             }
         }
-        let token_uri = text(&fields, "token_uri").unwrap_or(GOOGLE);
+        let token_uri = string_field(&fields, "token_uri").unwrap_or(DEFAULT_TOKEN_URI);
         let token_uri = TokenUrl::new(token_uri.to_owned())
             .ok()
             .filter(|uri| is_protected(uri.url()))
-            .ok_or_else(|| {
-                let what = "token_uri must begin with https:// (http:// only to this host itself)";
-                wrong(path, what)
-            })?;
+            .ok_or_else(|| wrong(path, format_args!("token_uri {MUST_BE_PROTECTED}")))?;
         let file = TokenFile {
             path: path.to_owned(),
             fields,
             octets,
             token_uri,
-            new_token_remedy: make_another.to_owned(),
+            new_token_remedy: new_token_remedy.to_owned(),
         };
         if file.access().is_none() && file.refresh().is_none() {
             let what = "holds neither token nor refresh_token";
-            return Err(wrong(path, what).remedy(make_another));
+            return Err(wrong(path, what).remedy(new_token_remedy));
         }
         Ok(file)
     }
 
-    /// The access token.
     pub(crate) fn access(&self) -> Option<Secret> {
         self.secret("token")
     }
 
-    /// The token that gives access tokens.
     pub(crate) fn refresh(&self) -> Option<Secret> {
         self.secret("refresh_token")
     }
 
-    /// The program that the person allowed in, if the file names it.
+    /// The client registration, if the file contains one.
     pub(crate) fn client(&self) -> Option<ClientRegistration> {
         Some(ClientRegistration {
-            client_id: text(&self.fields, "client_id")?.to_owned(),
+            client_id: string_field(&self.fields, "client_id")?.to_owned(),
             client_secret: self.secret("client_secret"),
             token_uri: self.token_uri.clone(),
         })
     }
 
-    /// Where access tokens are renewed.
     pub(crate) fn token_uri(&self) -> &TokenUrl {
         &self.token_uri
     }
 
-    /// When the access token expires, if the file says so in a form that can be read.
+    /// When the access token expires; `None` if the field is missing or cannot be parsed.
     pub(crate) fn expiry(&self) -> Option<DateTime<Utc>> {
-        self.moment("expiry")
+        self.time("expiry")
     }
 
-    /// What the file tells of the refresh token's life.
+    /// What the file says about the refresh token's age and expiry.
     pub(crate) fn health(&self) -> TokenHealth {
         let access_token_expires = self.expiry();
         TokenHealth {
-            issued: self.moment(ISSUED),
-            first_used: self.moment(FIRST_USED),
-            expires: self.moment(DIES),
-            last_used: access_token_expires.and_then(|expires| expires.checked_sub_signed(HOUR)),
+            issued: self.time(ISSUED),
+            first_used: self.time(FIRST_USED),
+            expires: self.time(EXPIRES),
+            last_used: access_token_expires
+                .and_then(|expires| expires.checked_sub_signed(ACCESS_TOKEN_LIFETIME)),
             access_token_expires,
         }
     }
 
-    /// What a person does about a file that is worth nothing.
+    /// How the user obtains a new token.
     pub(crate) fn new_token_remedy(&self) -> &str {
         &self.new_token_remedy
     }
 
-    /// The file as it is on disk now, if it is another one than was read or written last.
+    /// The file on disk, if it has changed since it was last read or written.
     pub(crate) fn changed(&self) -> Option<TokenFile> {
-        let octets = config::read(&self.path).ok()?;
+        let octets = config::read_file(&self.path).ok()?;
         if octets == self.octets {
             return None;
         }
         TokenFile::parse(&self.path, octets, &self.new_token_remedy).ok()
     }
 
-    /// Takes what a renewal gave, and notes how old the refresh token is at least.
-    pub(crate) fn apply_renewal(&mut self, grant: &IssuedTokens, now: DateTime<Utc>) {
-        let rotated = grant
+    /// Stores the tokens of a renewal, and the time from which the refresh token's age counts.
+    pub(crate) fn apply_renewal(&mut self, tokens: &IssuedTokens, now: DateTime<Utc>) {
+        let rotated = tokens
             .refresh
             .as_ref()
             .filter(|token| self.refresh().as_ref() != Some(*token));
-        let knows_age = self.fields.contains_key(ISSUED) || self.fields.contains_key(FIRST_USED);
+        let has_age = self.fields.contains_key(ISSUED) || self.fields.contains_key(FIRST_USED);
         let mut set = |name: &str, value: String| {
             self.fields.insert(name.to_owned(), Value::String(value));
         };
-        set("token", grant.access.expose().to_owned());
-        set("expiry", written(later(now, grant.expires_in)));
+        set("token", tokens.access.expose().to_owned());
+        set("expiry", format_expiry(now, tokens.expires_in));
         if let Some(refresh) = rotated {
             set("refresh_token", refresh.expose().to_owned());
-            set(ISSUED, written(now));
+            set(ISSUED, format_time(now));
             self.fields.remove(FIRST_USED);
-            self.fields.remove(DIES);
-        } else if !knows_age {
-            set(FIRST_USED, written(now));
+            self.fields.remove(EXPIRES);
+        } else if !has_age {
+            set(FIRST_USED, format_time(now));
         }
-        if let Some(life) = grant.refresh_token_expires_in {
-            let dies = written(later(now, life));
-            self.fields.insert(DIES.to_owned(), Value::String(dies));
+        if let Some(expires_in) = tokens.refresh_token_expires_in {
+            let expires = format_expiry(now, expires_in);
+            self.fields
+                .insert(EXPIRES.to_owned(), Value::String(expires));
         }
     }
 
-    /// Keeps others from replacing the file.
+    /// Keeps other processes from replacing the file.
     pub(crate) fn lock(&self) -> io::Result<WriteGuard> {
         WriteGuard::lock(&self.path)
     }
 
-    /// Writes the file whole and for its owner only.
-    pub(crate) fn save(&mut self, held: &WriteGuard) -> io::Result<()> {
+    /// Replaces the file; only its owner can read it.
+    pub(crate) fn save(&mut self, guard: &WriteGuard) -> io::Result<()> {
         let mut octets = serde_json::to_vec_pretty(&self.fields)?;
         octets.push(b'\n');
-        held.write(&octets)?;
+        guard.write(&octets)?;
         self.octets = octets;
         Ok(())
     }
 
-    /// A failure at this file.
+    /// An error that names this file.
     pub(crate) fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
-        Error::new(Side::Token, kind, shown(&self.path), what)
+        Error::new(Side::Token, kind, Untrusted::path(&self.path), what)
     }
 
-    fn moment(&self, name: &str) -> Option<DateTime<Utc>> {
-        text(&self.fields, name).and_then(timestamp::parse)
+    fn time(&self, name: &str) -> Option<DateTime<Utc>> {
+        string_field(&self.fields, name).and_then(timestamp::parse)
     }
 
     fn secret(&self, name: &str) -> Option<Secret> {
-        text(&self.fields, name).map(|value| Secret::new(value.to_owned()))
+        string_field(&self.fields, name).map(|value| Secret::new(value.to_owned()))
     }
 }
 
-/// A string field; an empty one counts as none.
-fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+/// A string field; an empty string counts as missing.
+pub(super) fn string_field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let value = fields.get(name)?.as_str()?;
     (!value.is_empty()).then_some(value)
 }
 
-/// Says whether secrets may go there: by https, or to this very host.
-pub(crate) fn is_protected(url: &Url) -> bool {
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
-    };
-    match url.scheme() {
-        "https" => true,
-        "http" => is_loopback,
-        _ => false,
-    }
+/// The format that google-auth for Python parses; it does not accept an offset.
+fn format_time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// A moment as google-auth of Python reads it: it cannot read an offset.
-fn written(moment: DateTime<Utc>) -> String {
-    moment.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
-/// So long after a moment; an absurd time counts as an hour.
-fn later(moment: DateTime<Utc>, life: Duration) -> DateTime<Utc> {
-    let life = TimeDelta::from_std(life).unwrap_or(HOUR);
-    moment.checked_add_signed(life).unwrap_or(moment)
+/// An absurd lifetime counts as an hour.
+fn format_expiry(now: DateTime<Utc>, expires_in: Duration) -> String {
+    let expires_in = TimeDelta::from_std(expires_in).unwrap_or(ACCESS_TOKEN_LIFETIME);
+    format_time(now.checked_add_signed(expires_in).unwrap_or(now))
 }
 
 fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    Error::new(Side::Token, ErrorKind::Config, shown(path), what)
-}
-
-fn shown(path: &Path) -> String {
-    Untrusted::path(path).to_string()
-}
-
-/// A moment as a log line or an error shows it.
-pub(crate) fn moment(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    Error::in_file(Side::Token, path, what)
 }
 
 #[cfg(test)]
@@ -295,11 +269,11 @@ mod tests {
         TokenFile::parse(
             Path::new("dir/token.json"),
             text.as_bytes().to_vec(),
-            "make another",
+            "make a new token",
         )
     }
 
-    fn granted(access: &str, refresh: Option<&str>) -> IssuedTokens {
+    fn issued(access: &str, refresh: Option<&str>) -> IssuedTokens {
         IssuedTokens {
             access: Secret::new(access.to_owned()),
             refresh: refresh.map(|token| Secret::new(token.to_owned())),
@@ -310,26 +284,26 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_a_refresh_token_is_kept_until_another_takes_its_place() {
+    fn the_age_of_a_refresh_token_is_kept_until_it_is_replaced() {
         let at = |text: &str| timestamp::parse(text).unwrap();
         let (first, second) = (at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
         let mut file = parse(r#"{"refresh_token":"r"}"#).unwrap();
         assert_eq!(file.health(), TokenHealth::default());
-        file.apply_renewal(&granted("a", None), first);
-        file.apply_renewal(&granted("b", Some("r")), second);
+        file.apply_renewal(&issued("a", None), first);
+        file.apply_renewal(&issued("b", Some("r")), second);
         let health = file.health();
         assert_eq!((health.issued, health.first_used), (None, Some(first)));
         assert_eq!(health.last_used, Some(second));
         file.fields
-            .insert(DIES.to_owned(), json!("2026-01-09T00:00:00Z"));
-        file.apply_renewal(&granted("c", Some("r2")), second);
+            .insert(EXPIRES.to_owned(), json!("2026-01-09T00:00:00Z"));
+        file.apply_renewal(&issued("c", Some("r2")), second);
         let health = file.health();
         assert_eq!((health.issued, health.first_used), (Some(second), None));
         assert_eq!(health.expires, None);
     }
 
     #[test]
-    fn an_expiry_is_read_in_every_form() {
+    fn an_expiry_is_parsed_in_every_format() {
         let expected = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z").unwrap();
         for text in [
             "2026-01-02T03:04:05Z",
@@ -360,12 +334,12 @@ mod tests {
             let file = parse(&format!(r#"{{"token":"t","refresh_token":null{scopes}}}"#)).unwrap();
             assert_eq!(file.access().unwrap().expose(), "t");
             assert!(file.refresh().is_none());
-            assert_eq!(file.token_uri().as_str(), GOOGLE);
+            assert_eq!(file.token_uri().as_str(), DEFAULT_TOKEN_URI);
         }
     }
 
     #[test]
-    fn a_mistake_names_the_file_and_never_what_stands_in_it() {
+    fn a_mistake_names_the_file_and_never_repeats_its_content() {
         let cases = [
             (r#"{"token":"s3cret","#, "is not a JSON object"),
             (r#"["s3cret"]"#, "is not a JSON object"),
@@ -396,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_goes_to_loopback_only() {
+    fn plain_http_is_accepted_for_loopback_only() {
         let allowed = |uri: &str| parse(&format!(r#"{{"token":"t","token_uri":"{uri}"}}"#)).is_ok();
         assert!(allowed("https://example.com/token"));
         assert!(allowed("http://127.0.0.1:8080/token"));
@@ -409,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_file_keeps_what_is_not_ours_and_is_its_owners_alone() {
+    fn a_saved_file_keeps_unknown_fields_and_is_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token.json");
         let old =
@@ -421,7 +395,7 @@ mod tests {
 
         let mut file = TokenFile::read(&link, "").unwrap();
         let now = timestamp::parse("2026-01-02T02:04:05.678901Z").unwrap();
-        file.apply_renewal(&granted("t2", None), now);
+        file.apply_renewal(&issued("t2", None), now);
         file.save(&file.lock().unwrap()).unwrap();
         assert!(file.changed().is_none());
 

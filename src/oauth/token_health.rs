@@ -1,61 +1,61 @@
-//! How a refresh token is: its age, when it dies, and of what it probably died.
+//! The health of a refresh token: its age, when it expires, and the likely causes of a rejection.
 
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::oauth::token_file::moment;
+use crate::timestamp;
 
-/// How long a refresh token of an app in "Testing" lives (GMAIL.md 7.4).
-const IN_TESTING: TimeDelta = TimeDelta::days(7);
+/// A refresh token of an app in "Testing" expires after this long (GMAIL.md 7.4).
+const TESTING_LIFETIME: TimeDelta = TimeDelta::days(7);
 
-/// A refresh token that nobody used for so long is worthless: six months (GMAIL.md 7.4), less a
-/// few days because Google does not say how it counts.
-const UNUSED: TimeDelta = TimeDelta::days(175);
+/// A refresh token expires when it is unused for six months (GMAIL.md 7.4); less a few days, because
+/// Google does not say how it counts.
+const UNUSED_LIFETIME: TimeDelta = TimeDelta::days(175);
 
-/// How exactly Google is believed to keep to these times.
-const MORE_OR_LESS: TimeDelta = TimeDelta::hours(2);
+/// How far Google's expiry may differ from these times.
+const TOLERANCE: TimeDelta = TimeDelta::hours(2);
 
-/// So long before it dies a person is told.
-const WARNED: TimeDelta = TimeDelta::days(2);
+/// The warning begins this long before the refresh token expires.
+const WARNING_PERIOD: TimeDelta = TimeDelta::days(2);
 
-/// What is known of a refresh token's life.
+/// What is known about a refresh token's age and expiry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TokenHealth {
-    /// When Google gave it.
-    pub issued: Option<DateTime<Utc>>,
-    /// When this program first used it: it is at least so old.
-    pub first_used: Option<DateTime<Utc>>,
-    /// When Google will not take it any more; said only of an app in "Testing".
-    pub expires: Option<DateTime<Utc>>,
-    /// When it last gave an access token.
-    pub last_used: Option<DateTime<Utc>>,
-    /// When that access token expires.
-    pub access_token_expires: Option<DateTime<Utc>>,
+pub(crate) struct TokenHealth {
+    /// When Google issued it.
+    pub(crate) issued: Option<DateTime<Utc>>,
+    /// When this program first used it: its minimum age.
+    pub(crate) first_used: Option<DateTime<Utc>>,
+    /// When it expires; Google announces this only for an app in "Testing".
+    pub(crate) expires: Option<DateTime<Utc>>,
+    /// When it was last used for a renewal.
+    pub(crate) last_used: Option<DateTime<Utc>>,
+    /// When the current access token expires.
+    pub(crate) access_token_expires: Option<DateTime<Utc>>,
 }
 
 impl TokenHealth {
-    /// What a person should do before it is too late, if anything.
-    #[must_use]
-    pub fn warning(&self, now: DateTime<Utc>) -> Option<String> {
+    /// The warning that the refresh token expires soon, if it does.
+    pub(crate) fn warning(&self, now: DateTime<Utc>) -> Option<String> {
         let expires = self
             .expires
-            .filter(|expires| expires.signed_duration_since(now) <= WARNED)?;
+            .filter(|expires| expires.signed_duration_since(now) <= WARNING_PERIOD)?;
         Some(format!(
-            "the app is in \"Testing\", and the token dies at {}",
-            moment(expires)
+            "the app is in \"Testing\", and the token expires at {}",
+            timestamp::to_seconds(expires)
         ))
     }
 
-    /// Why Google probably refuses it, the likeliest first.
-    #[must_use]
-    pub fn likely_causes(&self, now: DateTime<Utc>) -> String {
+    /// Why Google probably rejects it, the most likely cause first.
+    pub(crate) fn likely_causes(&self, now: DateTime<Utc>) -> String {
         if self.expires.is_some_and(|expires| expires <= now) {
-            return "the app is in \"Testing\", where a token lives 7 days (publish it)".to_owned();
+            return "the app is in \"Testing\", where a token expires after 7 days (publish it)"
+                .to_owned();
         }
         let mut causes = Vec::new();
         if self.may_be_in_testing(now) {
-            causes.push("the app is in \"Testing\", where a token lives 7 days (publish it)");
+            causes
+                .push("the app is in \"Testing\", where a token expires after 7 days (publish it)");
         }
         causes.extend(["the account's password was changed", "access was revoked"]);
         if self.may_have_been_unused(now) {
@@ -64,42 +64,40 @@ impl TokenHealth {
         causes.join(", or ")
     }
 
-    /// Says whether it may have died at the end of its seven days: it was not used after them, and
-    /// they are over.
+    /// Whether the seven days of "Testing" may be the cause: they are over, and the token was never
+    /// used after them.
     fn may_be_in_testing(&self, now: DateTime<Utc>) -> bool {
         let first = self.issued.or(self.first_used);
         let worked_longer = first.zip(self.last_used).is_some_and(|(first, last)| {
-            last.signed_duration_since(first) > IN_TESTING + MORE_OR_LESS
+            last.signed_duration_since(first) > TESTING_LIFETIME + TOLERANCE
         });
         let is_younger = self
             .issued
-            .is_some_and(|issued| now.signed_duration_since(issued) < IN_TESTING - MORE_OR_LESS);
+            .is_some_and(|issued| now.signed_duration_since(issued) < TESTING_LIFETIME - TOLERANCE);
         !worked_longer && !is_younger
     }
 
     fn may_have_been_unused(&self, now: DateTime<Utc>) -> bool {
         let last = self.last_used.or(self.issued).or(self.first_used);
-        last.is_none_or(|last| now.signed_duration_since(last) >= UNUSED)
+        last.is_none_or(|last| now.signed_duration_since(last) >= UNUSED_LIFETIME)
     }
 }
 
 impl fmt::Display for TokenHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        match (self.issued, self.first_used) {
-            (Some(issued), _) => parts.push(format!("made at {}", moment(issued))),
-            (None, Some(first)) => parts.push(format!("in use since {}", moment(first))),
-            (None, None) => parts.push("of unknown age".to_owned()),
-        }
-        if let Some(expires) = self.expires {
-            parts.push(format!("dies at {}", moment(expires)));
-        }
-        if let Some(access_token_expires) = self.access_token_expires {
-            parts.push(format!(
-                "access token until {}",
-                moment(access_token_expires)
-            ));
-        }
+        let at = timestamp::to_seconds;
+        let age = match (self.issued, self.first_used) {
+            (Some(issued), _) => format!("issued at {}", at(issued)),
+            (None, Some(first)) => format!("in use since {}", at(first)),
+            (None, None) => "of unknown age".to_owned(),
+        };
+        let expires = self.expires.map(|time| format!("expires at {}", at(time)));
+        let access_token = self.access_token_expires;
+        let access_token = access_token.map(|time| format!("access token expires at {}", at(time)));
+        let parts: Vec<String> = [Some(age), expires, access_token]
+            .into_iter()
+            .flatten()
+            .collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -108,7 +106,8 @@ impl fmt::Display for TokenHealth {
 mod tests {
     use super::*;
 
-    const TESTING: &str = "the app is in \"Testing\", where a token lives 7 days (publish it)";
+    const TESTING: &str =
+        "the app is in \"Testing\", where a token expires after 7 days (publish it)";
     const UNUSED: &str = "the token was unused for 6 months";
 
     fn day(days: i64) -> DateTime<Utc> {
@@ -116,9 +115,8 @@ mod tests {
         first + TimeDelta::days(days)
     }
 
-    /// Which of the two causes that age tells about are named, for a token known from these days,
-    /// refused today.
-    fn named(health: TokenHealth, today: i64) -> (bool, bool) {
+    /// Whether the causes "Testing" and "unused" are named for a token that is rejected today.
+    fn named_causes(health: TokenHealth, today: i64) -> (bool, bool) {
         let causes = health.likely_causes(day(today));
         (causes.contains(TESTING), causes.contains(UNUSED))
     }
@@ -130,30 +128,30 @@ mod tests {
             last_used: Some(day(last)),
             ..TokenHealth::default()
         };
-        // Refused younger than seven days: it is not "Testing".
-        assert_eq!(named(issued(0, 3), 4), (false, false));
-        // Refused just after them.
-        assert_eq!(named(issued(0, 6), 7), (true, false));
+        // Rejected before seven days: it is not "Testing".
+        assert_eq!(named_causes(issued(0, 3), 4), (false, false));
+        // Rejected just after them.
+        assert_eq!(named_causes(issued(0, 6), 7), (true, false));
         // It worked on the tenth day.
-        assert_eq!(named(issued(0, 10), 11), (false, false));
+        assert_eq!(named_causes(issued(0, 10), 11), (false, false));
         // Not used since the second day.
-        assert_eq!(named(issued(0, 2), 100), (true, false));
-        assert_eq!(named(issued(0, 2), 200), (true, true));
-        assert_eq!(named(issued(0, 30), 300), (false, true));
-        // Of one that another program made, the age is a lower bound.
+        assert_eq!(named_causes(issued(0, 2), 100), (true, false));
+        assert_eq!(named_causes(issued(0, 2), 200), (true, true));
+        assert_eq!(named_causes(issued(0, 30), 300), (false, true));
+        // Another program obtained it: the age is a lower bound.
         let used = |first: i64, last: i64| TokenHealth {
             first_used: Some(day(first)),
             last_used: Some(day(last)),
             ..TokenHealth::default()
         };
-        assert_eq!(named(used(0, 3), 4), (true, false));
-        assert_eq!(named(used(0, 8), 9), (false, false));
+        assert_eq!(named_causes(used(0, 3), 4), (true, false));
+        assert_eq!(named_causes(used(0, 8), 9), (false, false));
         // Nothing is known: nothing is excluded.
-        assert_eq!(named(TokenHealth::default(), 0), (true, true));
+        assert_eq!(named_causes(TokenHealth::default(), 0), (true, true));
     }
 
     #[test]
-    fn a_known_end_is_the_cause_and_is_announced() {
+    fn a_known_expiry_is_the_cause_and_is_warned_of() {
         let health = TokenHealth {
             issued: Some(day(0)),
             expires: Some(day(7)),
@@ -163,13 +161,13 @@ mod tests {
         assert_eq!(health.warning(day(4)), None);
         assert_eq!(
             health.warning(day(5)).unwrap(),
-            "the app is in \"Testing\", and the token dies at 2026-01-08T00:00:00Z"
+            "the app is in \"Testing\", and the token expires at 2026-01-08T00:00:00Z"
         );
         assert_eq!(TokenHealth::default().warning(day(0)), None);
     }
 
     #[test]
-    fn a_person_reads_it() {
+    fn the_description_names_what_is_known() {
         let health = TokenHealth {
             issued: Some(day(0)),
             expires: Some(day(7)),
@@ -178,8 +176,8 @@ mod tests {
         };
         assert_eq!(
             health.to_string(),
-            "made at 2026-01-01T00:00:00Z, dies at 2026-01-08T00:00:00Z, access token until \
-             2026-01-02T00:00:00Z"
+            "issued at 2026-01-01T00:00:00Z, expires at 2026-01-08T00:00:00Z, access token expires \
+             at 2026-01-02T00:00:00Z"
         );
         assert_eq!(TokenHealth::default().to_string(), "of unknown age");
     }

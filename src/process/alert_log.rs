@@ -1,16 +1,17 @@
-//! Which alerts of servers a person was told of (RFC 3501 7.1): all, but no flood of them.
+//! Which alerts of servers have been logged (RFC 3501 7.1 wants each shown to the user), so that a
+//! server cannot flood the log.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The same alert is told once in this time.
-const AGAIN: Duration = Duration::from_hours(1);
+/// The same alert is logged once in this time.
+const REPEAT_INTERVAL: Duration = Duration::from_hours(1);
 
-/// So many different ones are told in this time; a person has read enough then.
-const MOST: usize = 10;
+/// How many different alerts are logged in this time.
+const MAX_ALERTS: usize = 10;
 
-/// The alerts that were told of in the last hour, by whatever connection. Clones share it.
+/// The alerts logged in the last hour, on any connection. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct AlertLog(Arc<Mutex<LoggedAlerts>>);
 
@@ -21,15 +22,15 @@ struct LoggedAlerts {
 }
 
 impl AlertLog {
-    /// Says whether to tell of an alert of the server at this place, and counts it as told.
+    /// Whether to log an alert of the server at this place; if so, counts it as logged.
     pub(crate) fn should_log(&self, place: &str, line: &[u8], now: Instant) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = |since: Instant| now.saturating_duration_since(since) >= AGAIN;
-        if told.window_start.is_none_or(is_old) {
-            told.window_start = Some(now);
-            told.alerts.clear();
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_ended = |start: Instant| now.saturating_duration_since(start) >= REPEAT_INTERVAL;
+        if logged.window_start.is_none_or(has_ended) {
+            logged.window_start = Some(now);
+            logged.alerts.clear();
         }
-        told.alerts.len() < MOST && told.alerts.insert((place.to_owned(), line.to_vec()))
+        logged.alerts.len() < MAX_ALERTS && logged.alerts.insert((place.to_owned(), line.to_vec()))
     }
 }
 
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alert_is_told_once_an_hour_and_a_flood_is_not() {
+    fn an_alert_is_logged_once_an_hour_and_a_flood_is_not() {
         let alerts = AlertLog::default();
         let now = Instant::now();
         assert!(alerts.should_log("a", b"full", now));
@@ -47,9 +48,9 @@ mod tests {
             "another session"
         );
         assert!(alerts.should_log("b", b"full", now), "another server");
-        assert!(alerts.should_log("a", b"full", now + AGAIN));
-        let told = (0..1000u32)
-            .filter(|number| alerts.should_log("a", &number.to_be_bytes(), now + AGAIN));
-        assert_eq!(told.count(), MOST - 1);
+        assert!(alerts.should_log("a", b"full", now + REPEAT_INTERVAL));
+        let logged = (0..1000u32)
+            .filter(|number| alerts.should_log("a", &number.to_be_bytes(), now + REPEAT_INTERVAL));
+        assert_eq!(logged.count(), MAX_ALERTS - 1);
     }
 }

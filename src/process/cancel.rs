@@ -1,8 +1,8 @@
-//! What lets another thread, a signal's, end waits on connections.
+//! Cancellation: lets another thread, such as the signal handler, end a blocking wait.
 //!
-//! Everything here that waits does so by one `poll` over its socket and the tether, so it notices
-//! at once. Only the look-up of a host name cannot be ended from outside: the system's resolver
-//! has its own time-outs.
+//! Every wait is one `poll` of the socket and of two pipes of the [`Canceller`], so a cancellation
+//! takes effect at once. Only a host name lookup cannot be cancelled; the system's resolver has its
+//! own time-outs.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,23 +14,23 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::process::suspend::ClockReading;
 
-/// How soon an earlier limit than the one that holds is noticed.
-const NOTICE: Duration = Duration::from_millis(50);
+/// How often a wait looks for a deadline that became earlier.
+const DEADLINE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How soon a wait for news notices that the clocks went apart, because the host slept.
-const CLOCK_LOOK: Duration = Duration::from_secs(5);
+/// How often a wait that can be woken compares the clocks, to notice that the host was suspended.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What lets another thread end waits on connections. Clones share it.
+/// Cancellation handle: lets another thread end a blocking wait. Clones share their state.
 ///
-/// The default is one that nobody ever pulls, for those who need none.
+/// The default handle never cancels anything.
 #[derive(Clone, Debug, Default)]
 pub struct Canceller(Option<Arc<CancelState>>);
 
 #[derive(Debug)]
 struct CancelState {
-    /// Has an octet in it while a call was not heard yet.
+    /// Holds an octet from a [`wake`](Canceller::wake) until a wait has ended by it.
     wake_pipe: WakePipe,
-    /// Has an octet in it, for ever, once there is a limit: whoever waits must look at it.
+    /// Holds an octet for ever once there is a deadline, so that every wait looks at it.
     cancel_pipe: WakePipe,
     deadline: Mutex<Option<Instant>>,
 }
@@ -44,39 +44,41 @@ struct WakePipe {
 /// Why a sleep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SleepResult {
-    /// The time has come, or the host slept meanwhile.
+    /// The time has passed, the host was suspended meanwhile, or the sleep was cancelled.
     Elapsed,
-    /// Somebody called.
+    /// [`wake`](Canceller::wake) was called.
     Woken,
 }
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitResult {
-    /// The socket can be used.
+    /// The socket is ready.
     Ready,
-    /// The time has come.
+    /// The time has passed.
     Elapsed,
-    /// The clocks went apart: the host slept, or its clock was set.
+    /// The clocks diverged: the host was suspended, or its clock was set.
     ClockJump,
-    /// Somebody called.
+    /// [`wake`](Canceller::wake) was called.
     Woken,
-    /// The limit has passed.
+    /// The deadline of [`cancel_at`](Canceller::cancel_at) has passed.
     Cancelled,
 }
 
-/// Whether a wait is one for news, which a call ends.
+/// What ends a wait early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WakeOn {
+    /// [`wake`](Canceller::wake), a clock jump, or a cancellation.
     WakeOrCancel,
+    /// A cancellation only, as for commands.
     CancelOnly,
 }
 
 impl Canceller {
-    /// A tether that can be pulled.
+    /// A handle that can wake and cancel.
     ///
     /// # Errors
-    /// The system gives no more file descriptors.
+    /// The process has no file descriptors left.
     pub fn new() -> io::Result<Canceller> {
         Ok(Canceller(Some(Arc::new(CancelState {
             wake_pipe: WakePipe::new()?,
@@ -85,29 +87,31 @@ impl Canceller {
         }))))
     }
 
-    /// Ends a wait for news (`ImapSource::wait_for_mail`, [`sleep`](Canceller::sleep)) that is on, or else the
-    /// next one. It does not disturb commands.
+    /// Ends the current wait for new mail (`ImapSource::wait_for_mail`) or
+    /// [`sleep`](Canceller::sleep), or else the next one. Commands are not disturbed.
     pub fn wake(&self) {
-        if let Some(line) = &self.0 {
-            line.wake_pipe.notify();
+        if let Some(state) = &self.0 {
+            state.wake_pipe.notify();
         }
     }
 
-    /// From now on nothing on a connection that is tied to it lasts past this moment: connecting,
-    /// TLS, reading, writing, waiting. It holds at once, also for who waits already; of several,
-    /// the earliest counts. Looking up a host name is not begun any more, but goes on if it has
-    /// begun.
+    /// Makes every operation on a connection that uses this handle fail after `at`: connecting, TLS,
+    /// reading, writing, waiting. It also holds for operations in progress; of several deadlines the
+    /// earliest holds. After it no host name lookup starts, but one in progress continues.
     pub fn cancel_at(&self, at: Instant) {
-        let Some(line) = &self.0 else {
+        let Some(state) = &self.0 else {
             return;
         };
-        let mut limit = line.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        *limit = Some(limit.map_or(at, |before| before.min(at)));
-        line.cancel_pipe.notify();
+        let mut deadline = state
+            .deadline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *deadline = Some(deadline.map_or(at, |earlier| earlier.min(at)));
+        state.cancel_pipe.notify();
     }
 
-    /// Sleeps until this moment, a call, or the limit. Ends at once, as if the time had come, when
-    /// the host was suspended meanwhile (within seconds of waking up).
+    /// Sleeps until `until`, a wake or a cancellation. Also returns within seconds after the host
+    /// resumes from suspend.
     #[must_use]
     pub fn sleep(&self, until: Instant) -> SleepResult {
         match self.wait(None, until, WakeOn::WakeOrCancel) {
@@ -116,33 +120,34 @@ impl Canceller {
         }
     }
 
-    /// Says whether the limit has passed: nothing more can be done.
+    /// Whether the deadline has passed, so that no operation can succeed any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.deadline().is_some_and(|limit| limit <= Instant::now())
+        self.deadline()
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Waits until the socket can be used, or for nothing; not past this moment.
+    /// Waits until the socket is ready, but not past `until`; without a socket, until then.
     ///
     /// # Errors
-    /// The system cannot wait.
+    /// `poll` failed.
     pub(crate) fn wait(
         &self,
         socket: Option<(BorrowedFd<'_>, PollFlags)>,
         until: Instant,
-        hears: WakeOn,
+        wake_on: WakeOn,
     ) -> io::Result<WaitResult> {
-        let clocks = ClockReading::now();
+        let start = ClockReading::now();
         loop {
             let now = Instant::now();
-            let limit = self.deadline();
-            if limit.is_some_and(|limit| limit <= now) {
+            let deadline = self.deadline();
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(WaitResult::Cancelled);
             }
-            let stir = self.poll_once(socket, slice(now, until, limit, hears), hears)?;
-            match stir {
-                Some(stir) => return Ok(stir),
-                None if hears == WakeOn::WakeOrCancel && clocks.clocks_diverged() => {
+            let timeout = poll_timeout(now, until, deadline, wake_on);
+            match self.poll_once(socket, timeout, wake_on)? {
+                Some(result) => return Ok(result),
+                None if wake_on == WakeOn::WakeOrCancel && start.clocks_diverged() => {
                     return Ok(WaitResult::ClockJump);
                 }
                 None if until <= Instant::now() => return Ok(WaitResult::Elapsed),
@@ -151,35 +156,36 @@ impl Canceller {
         }
     }
 
-    /// One poll.
+    /// One `poll`; `None` if nothing happened that ends the wait.
     fn poll_once(
         &self,
         socket: Option<(BorrowedFd<'_>, PollFlags)>,
-        at_most: Duration,
-        hears: WakeOn,
+        timeout: Duration,
+        wake_on: WakeOn,
     ) -> io::Result<Option<WaitResult>> {
-        let mut asked: Vec<(PollFd<'_>, Option<WaitResult>)> = Vec::with_capacity(3);
+        let mut polled: Vec<(PollFd<'_>, Option<WaitResult>)> = Vec::with_capacity(3);
         if let Some((socket, flags)) = socket {
-            asked.push((
+            polled.push((
                 PollFd::from_borrowed_fd(socket, flags),
                 Some(WaitResult::Ready),
             ));
         }
-        if let Some(line) = &self.0 {
-            if hears == WakeOn::WakeOrCancel {
-                let calls = line.wake_pipe.reader.as_fd();
-                asked.push((
-                    PollFd::from_borrowed_fd(calls, PollFlags::IN),
+        if let Some(state) = &self.0 {
+            if wake_on == WakeOn::WakeOrCancel {
+                polled.push((
+                    PollFd::from_borrowed_fd(state.wake_pipe.reader.as_fd(), PollFlags::IN),
                     Some(WaitResult::Woken),
                 ));
             }
             if self.deadline().is_none() {
-                let limits = line.cancel_pipe.reader.as_fd();
-                asked.push((PollFd::from_borrowed_fd(limits, PollFlags::IN), None));
+                polled.push((
+                    PollFd::from_borrowed_fd(state.cancel_pipe.reader.as_fd(), PollFlags::IN),
+                    None,
+                ));
             }
         }
-        let (mut descriptors, meanings): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let timeout = Timespec::try_from(at_most).unwrap_or(Timespec {
+        let (mut descriptors, results): (Vec<_>, Vec<_>) = polled.into_iter().unzip();
+        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
             tv_sec: 1,
             tv_nsec: 0,
         });
@@ -187,31 +193,41 @@ impl Canceller {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut stirred = descriptors
+        let mut ready = descriptors
             .iter()
-            .zip(meanings)
+            .zip(results)
             .filter(|(descriptor, _)| !descriptor.revents().is_empty());
-        let stir = stirred.next().and_then(|(_, stir)| stir);
-        if let (Some(WaitResult::Woken), Some(line)) = (stir, &self.0) {
-            line.wake_pipe.drain();
+        let result = ready.next().and_then(|(_, result)| result);
+        if let (Some(WaitResult::Woken), Some(state)) = (result, &self.0) {
+            state.wake_pipe.drain();
         }
-        Ok(stir)
+        Ok(result)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let line = self.0.as_ref()?;
-        *line.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.0.as_ref()?;
+        *state
+            .deadline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long one poll may last.
-fn slice(now: Instant, until: Instant, limit: Option<Instant>, hears: WakeOn) -> Duration {
+/// How long one `poll` of a wait may last.
+fn poll_timeout(
+    now: Instant,
+    until: Instant,
+    deadline: Option<Instant>,
+    wake_on: WakeOn,
+) -> Duration {
     let mut left = until.saturating_duration_since(now);
-    if let Some(limit) = limit {
-        left = left.min(limit.saturating_duration_since(now)).min(NOTICE);
+    if let Some(deadline) = deadline {
+        left = left
+            .min(deadline.saturating_duration_since(now))
+            .min(DEADLINE_CHECK_INTERVAL);
     }
-    match hears {
-        WakeOn::WakeOrCancel => left.min(CLOCK_LOOK),
+    match wake_on {
+        WakeOn::WakeOrCancel => left.min(CLOCK_CHECK_INTERVAL),
         WakeOn::CancelOnly => left,
     }
 }
@@ -222,7 +238,7 @@ impl WakePipe {
         Ok(WakePipe { reader, writer })
     }
 
-    /// A pipe that is full says what is to be said.
+    /// Makes the pipe readable. A full pipe is readable already, so the error does not matter.
     fn notify(&self) {
         let _ = rustix::io::write(&self.writer, b".");
     }
@@ -240,50 +256,52 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than a test lasts: what ends before was ended.
+    /// Far longer than a test lasts: a wait that ends was ended by the canceller.
     const LONG: Duration = Duration::from_mins(5);
 
     #[test]
-    fn a_sleep_ends_in_time_or_by_a_call_whenever_it_came() {
-        let tether = Canceller::new().unwrap();
+    fn a_sleep_ends_in_time_or_by_a_wake_before_or_during_it() {
+        let canceller = Canceller::new().unwrap();
         let soon = Instant::now() + Duration::from_millis(20);
-        assert_eq!(tether.sleep(soon), SleepResult::Elapsed);
+        assert_eq!(canceller.sleep(soon), SleepResult::Elapsed);
         assert!(soon <= Instant::now());
-        tether.wake();
-        tether.wake();
-        assert_eq!(tether.sleep(Instant::now() + LONG), SleepResult::Woken);
+        canceller.wake();
+        canceller.wake();
+        assert_eq!(canceller.sleep(Instant::now() + LONG), SleepResult::Woken);
         assert_eq!(
-            tether.sleep(Instant::now()),
+            canceller.sleep(Instant::now()),
             SleepResult::Elapsed,
-            "heard once"
+            "a wake ends one sleep"
         );
-        let caller = tether.clone();
-        let sleeper = thread::spawn(move || tether.sleep(Instant::now() + LONG));
-        caller.wake();
+        let waker = canceller.clone();
+        let sleeper = thread::spawn(move || canceller.sleep(Instant::now() + LONG));
+        waker.wake();
         assert_eq!(sleeper.join().unwrap(), SleepResult::Woken);
     }
 
     #[test]
-    fn a_tether_that_nobody_pulls_only_sleeps() {
-        let tether = Canceller::default();
-        tether.wake();
-        tether.cancel_at(Instant::now());
-        assert!(!tether.is_cancelled());
+    fn the_default_canceller_never_cancels() {
+        let canceller = Canceller::default();
+        canceller.wake();
+        canceller.cancel_at(Instant::now());
+        assert!(!canceller.is_cancelled());
         let soon = Instant::now() + Duration::from_millis(5);
-        assert_eq!(tether.sleep(soon), SleepResult::Elapsed);
+        assert_eq!(canceller.sleep(soon), SleepResult::Elapsed);
         assert!(soon <= Instant::now());
     }
 
     #[test]
-    fn a_limit_ends_all_who_wait_and_only_the_earliest_counts() {
-        let tether = Canceller::new().unwrap();
+    fn a_deadline_ends_all_waits_and_the_earliest_holds() {
+        let canceller = Canceller::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let wait = |hears| {
-            let (tether, silent) = (tether.clone(), silent.try_clone().unwrap());
+        let wait = |wake_on| {
+            let (canceller, silent) = (canceller.clone(), silent.try_clone().unwrap());
             thread::spawn(move || {
                 let socket = Some((silent.as_fd(), PollFlags::IN));
-                tether.wait(socket, Instant::now() + LONG, hears).unwrap()
+                canceller
+                    .wait(socket, Instant::now() + LONG, wake_on)
+                    .unwrap()
             })
         };
         let waiting = [
@@ -291,24 +309,24 @@ mod tests {
             wait(WakeOn::CancelOnly),
             wait(WakeOn::WakeOrCancel),
         ];
-        tether.cancel_at(Instant::now() + LONG);
-        tether.cancel_at(Instant::now() + Duration::from_millis(100));
-        tether.cancel_at(Instant::now() + LONG);
+        canceller.cancel_at(Instant::now() + LONG);
+        canceller.cancel_at(Instant::now() + Duration::from_millis(100));
+        canceller.cancel_at(Instant::now() + LONG);
         for waiting in waiting {
             assert_eq!(waiting.join().unwrap(), WaitResult::Cancelled);
         }
-        assert!(tether.is_cancelled());
+        assert!(canceller.is_cancelled());
     }
 
     #[test]
-    fn a_call_does_not_disturb_commands() {
-        let tether = Canceller::new().unwrap();
-        tether.wake();
+    fn a_wake_does_not_disturb_commands() {
+        let canceller = Canceller::new().unwrap();
+        canceller.wake();
         let soon = Instant::now() + Duration::from_millis(20);
         assert_eq!(
-            tether.wait(None, soon, WakeOn::CancelOnly).unwrap(),
+            canceller.wait(None, soon, WakeOn::CancelOnly).unwrap(),
             WaitResult::Elapsed
         );
-        assert_eq!(tether.sleep(Instant::now() + LONG), SleepResult::Woken);
+        assert_eq!(canceller.sleep(Instant::now() + LONG), SleepResult::Woken);
     }
 }

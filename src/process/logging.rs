@@ -1,14 +1,14 @@
-//! Where lines go and how they look.
+//! Log output: the stream that lines go to, and their format.
 //!
-//! `error`: a person must act. `warn`: something is parked, odd or tried again. `info`: a line for
-//! each message carried, and one for each run that did something. `debug`: the steps.
+//! Levels: `error`: the user must act. `warn`: a message is parked, something is odd or retried.
+//! `info`: a line for each copied message, and one for each run that did something. `debug`: each
+//! step.
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
 use log::{Level, LevelFilter};
 
-use crate::cli::progress::Terminal;
 use crate::error::{Error, ErrorKind, Result, Side};
 
 /// The stream that log lines go to.
@@ -20,27 +20,27 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// How a line begins.
+/// What a line begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineFormat {
-    /// With date and time.
+    /// Date, time and level.
     Timed,
-    /// With the priority that the journal reads; it has its own clock (sd-daemon(3)).
+    /// The priority that the journal reads (sd-daemon(3)); it adds the time itself.
     Journal,
 }
 
-/// Begins logging. `journal` is the value of `$JOURNAL_STREAM`, by which systemd says which stream
-/// is connected to the journal.
+/// Starts logging.
 ///
-/// # Errors
-/// [`ErrorKind::Internal`] if logging has begun already.
-pub fn begin(
-    stream: LogTarget,
+/// `journal_stream` is the value of `$JOURNAL_STREAM`, in which systemd names the stream that is
+/// connected to the journal. `without_progress_bar` calls its argument, which writes a line, while
+/// no progress bar is on the terminal.
+pub(crate) fn start(
+    target: LogTarget,
     is_debug: bool,
-    journal: Option<&str>,
-    screen: &Terminal,
+    journal_stream: Option<&str>,
+    without_progress_bar: impl Fn(&dyn Fn()) + Send + Sync + 'static,
 ) -> Result<()> {
-    let style = if is_journal(stream, journal) {
+    let format = if is_journal(target, journal_stream) {
         LineFormat::Journal
     } else {
         LineFormat::Timed
@@ -50,34 +50,32 @@ pub fn begin(
     } else {
         LevelFilter::Info
     };
-    let dispatch = fern::Dispatch::new()
+    let write = move |record: &log::Record<'_>| {
+        without_progress_bar(&|| {
+            // A reader that closed the pipe must not end the run: the line is dropped.
+            let _ = match target {
+                LogTarget::Stdout => writeln!(io::stdout(), "{}", record.args()),
+                LogTarget::Stderr => writeln!(io::stderr(), "{}", record.args()),
+            };
+        });
+    };
+    fern::Dispatch::new()
         .level(LevelFilter::Off)
         .level_for(env!("CARGO_CRATE_NAME"), level)
         .format(move |out, message, record| {
-            out.finish(format_args!(
-                "{}",
-                line(style, record.level(), &message.to_string())
-            ));
-        });
-    let screen = screen.clone();
-    let print = move |record: &log::Record<'_>| {
-        // A reader that has gone away (a closed pipe) must not end a run: the line is dropped.
-        let _ = screen.suspend_bar(|| match stream {
-            LogTarget::Stdout => writeln!(io::stdout(), "{}", record.args()),
-            LogTarget::Stderr => writeln!(io::stderr(), "{}", record.args()),
-        });
-    };
-    dispatch
-        .chain(fern::Output::call(print))
+            let line = format_line(format, record.level(), &message.to_string());
+            out.finish(format_args!("{line}"));
+        })
+        .chain(fern::Output::call(write))
         .apply()
         .map_err(|error| {
-            Error::new(Side::Host, ErrorKind::Internal, "log", error).during("beginning to log")
+            Error::new(Side::Host, ErrorKind::Internal, "log", error).during("starting to log")
         })
 }
 
-fn line(style: LineFormat, level: Level, message: &str) -> String {
-    let message = printable(message);
-    match style {
+fn format_line(format: LineFormat, level: Level, message: &str) -> String {
+    let message = escape_controls(message);
+    match format {
         LineFormat::Timed => {
             let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
             format!("{now} {:<5} {message}", level.as_str().to_ascii_lowercase())
@@ -94,9 +92,9 @@ fn line(style: LineFormat, level: Level, message: &str) -> String {
     }
 }
 
-/// The second fence: what is from outside is escaped where it enters a message, and whatever was
-/// forgotten there is escaped here.
-fn printable(message: &str) -> String {
+/// Escapes control characters. Text from outside is escaped where it enters a message
+/// ([`Untrusted`](crate::untrusted::Untrusted)); this is the second line of defence.
+fn escape_controls(message: &str) -> String {
     if !message.chars().any(char::is_control) {
         return message.to_owned();
     }
@@ -113,20 +111,20 @@ fn printable(message: &str) -> String {
         .collect()
 }
 
-/// Says whether a stream is the one that `$JOURNAL_STREAM` names by device and inode
+/// Whether the target is the stream that `$JOURNAL_STREAM` names by device and inode
 /// (systemd.exec(5)).
-fn is_journal(stream: LogTarget, journal: Option<&str>) -> bool {
-    let descriptor = match stream {
+fn is_journal(target: LogTarget, journal_stream: Option<&str>) -> bool {
+    let descriptor = match target {
         LogTarget::Stdout => "/dev/stdout",
         LogTarget::Stderr => "/dev/stderr",
     };
-    let named = journal
-        .and_then(|journal| journal.split_once(':'))
+    let named = journal_stream
+        .and_then(|stream| stream.split_once(':'))
         .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
-    let is = std::fs::metadata(descriptor)
+    let actual = std::fs::metadata(descriptor)
         .ok()
-        .map(|it| (it.dev(), it.ino()));
-    named.is_some() && named == is
+        .map(|file| (file.dev(), file.ino()));
+    named.is_some() && named == actual
 }
 
 #[cfg(test)]
@@ -135,14 +133,17 @@ mod tests {
 
     #[test]
     fn the_journal_gets_a_priority_and_no_time() {
-        assert_eq!(line(LineFormat::Journal, Level::Error, "x"), "<3>x");
-        assert_eq!(line(LineFormat::Journal, Level::Info, "x"), "<6>x");
+        assert_eq!(format_line(LineFormat::Journal, Level::Error, "x"), "<3>x");
+        assert_eq!(format_line(LineFormat::Journal, Level::Info, "x"), "<6>x");
     }
 
     #[test]
     fn a_line_stays_one_line() {
-        assert_eq!(printable("a\nerror b\x1b[1m"), "a\\nerror b\\u{1b}[1m");
-        assert_eq!(printable("Grüße"), "Grüße");
+        assert_eq!(
+            escape_controls("a\nerror b\x1b[1m"),
+            "a\\nerror b\\u{1b}[1m"
+        );
+        assert_eq!(escape_controls("Grüße"), "Grüße");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What the process is asked to do from outside: end, read its configuration again, look now.
+//! Signals: requests to exit, to reload the configuration, or to check the source.
 //!
-//! A thread hears the signals and leaves orders, which the loop finds where it can act on them. To
-//! end is urgent: whatever waits for a server then waits no longer than the grace that is left.
+//! A thread receives the signals and sets flags, which the main loop reads where it can act on them.
+//! An exit request also ends waits: see [`Canceller`].
 
 use std::fs;
 use std::process;
@@ -16,52 +16,45 @@ use signal_hook::{flag, low_level};
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::cancel::Canceller;
-use crate::timeouts::EXIT_IO_TIMEOUT;
-use crate::timeouts::FORCED_EXIT_TIMEOUT;
+use crate::timeouts::{EXIT_IO_TIMEOUT, FORCED_EXIT_TIMEOUT};
 
-/// What was asked for and not done yet.
+/// The requests that signals have made.
 #[derive(Debug, Default)]
-pub struct SignalRequests {
+pub(crate) struct SignalRequests {
     exit: AtomicBool,
     reload: AtomicBool,
     poll: AtomicBool,
 }
 
 impl SignalRequests {
-    /// Says whether the process shall end.
-    #[must_use]
+    /// Whether the process must exit.
     pub fn exit_requested(&self) -> bool {
         self.exit.load(Ordering::SeqCst)
     }
 
-    /// Says whether the configuration shall be read again, and takes the order.
-    #[must_use]
-    pub fn take_reload_request(&self) -> bool {
-        self.reload.swap(false, Ordering::SeqCst)
-    }
-
-    /// Says the same, and leaves the order.
-    #[must_use]
+    /// Whether the configuration must be reloaded.
     pub fn reload_requested(&self) -> bool {
         self.reload.load(Ordering::SeqCst)
     }
 
-    /// Says whether to look now, and takes the order.
-    #[must_use]
+    /// Whether the configuration must be reloaded; clears the request.
+    pub fn take_reload_request(&self) -> bool {
+        self.reload.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether the source must be checked now; clears the request.
     pub fn take_poll_request(&self) -> bool {
         self.poll.swap(false, Ordering::SeqCst)
     }
 
-    /// What ends a run that was asked to end.
-    #[must_use]
+    /// The error of an operation that ends because of an exit request.
     pub fn exit_error() -> Error {
-        let what = "ended by a signal; the next run goes on from here";
+        let what = "ended by a signal; the next run continues from here";
         Error::new(Side::Host, ErrorKind::Resting, env!("CARGO_PKG_NAME"), what)
     }
 
-    /// The same in place of what failed because connections were ended; what the disk does not
-    /// take is worth its own words even then.
-    #[must_use]
+    /// Replaces an error by [`exit_error`](Self::exit_error) after an exit request, which makes
+    /// connections fail. A failure on this host stays.
     pub fn replace_error(error: Error) -> Error {
         match error.kind() {
             ErrorKind::Disk | ErrorKind::Internal => error,
@@ -70,69 +63,73 @@ impl SignalRequests {
     }
 }
 
-/// How long the process lives.
+/// Which signals make requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessMode {
-    /// For one pass: it can be ended.
+pub(crate) enum ProcessMode {
+    /// One pass: SIGTERM and SIGINT.
     OneShot,
-    /// Until it is ended: it can also be told to read its configuration, or to look.
+    /// `--watch`: also SIGHUP and SIGUSR1.
     Resident,
 }
 
-/// Hears signals from now on.
-///
-/// # Errors
-/// [`ErrorKind::Internal`] if the system does not let us.
-pub fn hear(life: ProcessMode, tether: Canceller) -> Result<Arc<SignalRequests>> {
-    let heard: &[i32] = match life {
+/// Starts the thread that receives signals.
+pub(crate) fn listen(mode: ProcessMode, canceller: Canceller) -> Result<Arc<SignalRequests>> {
+    let numbers: &[i32] = match mode {
         ProcessMode::OneShot => &[SIGTERM, SIGINT],
         ProcessMode::Resident => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1],
     };
     let hangup = HangupAction::of_this_process();
-    let signals = Signals::new(heard).map_err(|error| {
-        Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("asking for them")
+    let signals = Signals::new(numbers).map_err(|error| {
+        Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("registering them")
     })?;
-    let orders = Arc::new(SignalRequests::default());
-    let for_thread = Arc::clone(&orders);
-    thread::spawn(move || obey(signals, hangup, &for_thread, &tether));
-    Ok(orders)
+    let requests = Arc::new(SignalRequests::default());
+    let for_thread = Arc::clone(&requests);
+    thread::spawn(move || receive_signals(signals, hangup, &for_thread, &canceller));
+    Ok(requests)
 }
 
-/// Does something during which no signal ends the process: one that comes meanwhile does so after
-/// it. For the end of a command that hears no signals otherwise.
-pub fn after<T>(work: impl FnOnce() -> T) -> T {
-    let came = Arc::new(AtomicUsize::new(0));
+/// Runs `work` with SIGINT and SIGTERM held back: one that arrives meanwhile ends the process
+/// afterwards. For the end of a command that otherwise does not handle signals.
+pub(crate) fn after<T>(work: impl FnOnce() -> T) -> T {
+    let received = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM] {
-        // One that cannot be held back ends the process, as before.
+        // A signal that cannot be held back ends the process at once, as before.
         if let Ok(number) = usize::try_from(signal) {
-            let _ = flag::register_usize(signal, Arc::clone(&came), number);
+            let _ = flag::register_usize(signal, Arc::clone(&received), number);
         }
     }
     let done = work();
-    if let Ok(signal @ 1..) = i32::try_from(came.load(Ordering::SeqCst)) {
+    if let Ok(signal @ 1..) = i32::try_from(received.load(Ordering::SeqCst)) {
         let _ = low_level::emulate_default_handler(signal);
     }
     done
 }
 
-fn obey(mut signals: Signals, hangup: HangupAction, orders: &SignalRequests, tether: &Canceller) {
+fn receive_signals(
+    mut signals: Signals,
+    hangup: HangupAction,
+    requests: &SignalRequests,
+    canceller: &Canceller,
+) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP if hangup == HangupAction::Reload => orders.reload.store(true, Ordering::SeqCst),
-            SIGUSR1 => orders.poll.store(true, Ordering::SeqCst),
-            _ => end(orders, tether),
+            SIGHUP if hangup == HangupAction::Reload => {
+                requests.reload.store(true, Ordering::SeqCst);
+            }
+            SIGUSR1 => requests.poll.store(true, Ordering::SeqCst),
+            _ => request_exit(requests, canceller),
         }
-        tether.wake();
+        canceller.wake();
     }
 }
 
-/// Asks the loop to end, and sees to it that it does. Whoever asks twice wants it at once: what is
-/// on its way stands in the journal, and the next run finds out what became of it.
-fn end(orders: &SignalRequests, tether: &Canceller) {
-    if orders.exit.swap(true, Ordering::SeqCst) {
+/// Requests an exit, and enforces it after a time-out. A second request exits at once: appends in
+/// flight are in the journal, and the next run looks them up.
+fn request_exit(requests: &SignalRequests, canceller: &Canceller) {
+    if requests.exit.swap(true, Ordering::SeqCst) {
         process::exit(0);
     }
-    tether.cancel_at(Instant::now() + EXIT_IO_TIMEOUT);
+    canceller.cancel_at(Instant::now() + EXIT_IO_TIMEOUT);
     thread::spawn(|| {
         thread::sleep(FORCED_EXIT_TIMEOUT);
         process::exit(0);
@@ -142,9 +139,9 @@ fn end(orders: &SignalRequests, tether: &Canceller) {
 /// What SIGHUP means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HangupAction {
-    /// The terminal that we belong to is gone.
+    /// The controlling terminal was closed: exit.
     Exit,
-    /// A service manager, or a person, wants the files read again.
+    /// A service manager or the user wants the configuration reloaded.
     Reload,
 }
 
@@ -161,7 +158,7 @@ impl HangupAction {
     }
 }
 
-/// Says whether whoever started us wanted us to outlive the terminal (nohup(1)).
+/// Whether the process was started so that it outlives the terminal (nohup(1)).
 fn ignores_hangup(status: &str) -> bool {
     let mask = status
         .lines()
@@ -184,11 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_taken_once() {
-        let orders = SignalRequests::default();
-        orders.poll.store(true, Ordering::SeqCst);
-        assert!(orders.take_poll_request());
-        assert!(!orders.take_poll_request());
-        assert!(!orders.take_reload_request() && !orders.exit_requested());
+    fn a_request_is_taken_once() {
+        let requests = SignalRequests::default();
+        requests.poll.store(true, Ordering::SeqCst);
+        assert!(requests.take_poll_request());
+        assert!(!requests.take_poll_request());
+        assert!(!requests.take_reload_request() && !requests.exit_requested());
     }
 }

@@ -1,14 +1,12 @@
-//! Both clocks of the host. While it sleeps, only one of them goes on.
+//! Notices that the host was suspended, by comparing the wall clock with the monotonic clock, which
+//! stops during suspend.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Connections outlive a shorter sleep; and a clock that is set right by seconds is no sleep.
-const SHORTEST: Duration = Duration::from_secs(10);
+/// Connections outlive a shorter suspend, and time synchronization sets a clock by less.
+const MIN_SUSPEND: Duration = Duration::from_secs(10);
 
-/// Clocks that went apart so far were not just set right by a little.
-const JUMP: Duration = Duration::from_secs(10);
-
-/// What both clocks showed at a moment.
+/// Both clocks at one moment.
 pub(crate) struct ClockReading {
     wall_clock: SystemTime,
     monotonic: Instant,
@@ -22,35 +20,36 @@ impl ClockReading {
         }
     }
 
-    /// How long it is since then, sleep apart.
+    /// The time since then, without suspends.
     pub fn elapsed(&self) -> Duration {
         self.monotonic.elapsed()
     }
 
-    /// How long the host has slept since, if it has; or its clock was set on by so much, which
-    /// cannot be told apart and does no harm.
+    /// How long the host has been suspended since then, if it was. A clock that was set forward looks
+    /// the same, and does no harm.
     pub fn suspended_for(&self) -> Option<Duration> {
         self.suspended_until(&ClockReading::now())
     }
 
-    /// Whether the host has slept since, or its clock was set, forward or back.
+    /// Whether the host was suspended since then, or its clock was set forward or back.
     pub fn clocks_diverged(&self) -> bool {
         self.clocks_diverged_until(&ClockReading::now())
     }
 
     fn clocks_diverged_until(&self, later: &ClockReading) -> bool {
-        let steady = later.monotonic.saturating_duration_since(self.monotonic);
-        let apart = match later.wall_clock.duration_since(self.wall_clock) {
-            Ok(wall) => wall.abs_diff(steady),
-            Err(back) => back.duration() + steady,
+        let monotonic = later.monotonic.saturating_duration_since(self.monotonic);
+        let difference = match later.wall_clock.duration_since(self.wall_clock) {
+            Ok(wall) => wall.abs_diff(monotonic),
+            Err(back) => back.duration() + monotonic,
         };
-        apart > JUMP
+        difference > MIN_SUSPEND
     }
 
     fn suspended_until(&self, later: &ClockReading) -> Option<Duration> {
         let wall = later.wall_clock.duration_since(self.wall_clock).ok()?;
-        let steady = later.monotonic.saturating_duration_since(self.monotonic);
-        wall.checked_sub(steady).filter(|slept| *slept >= SHORTEST)
+        let monotonic = later.monotonic.saturating_duration_since(self.monotonic);
+        wall.checked_sub(monotonic)
+            .filter(|suspended| *suspended >= MIN_SUSPEND)
     }
 }
 
@@ -59,17 +58,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleep_is_what_the_wall_clock_is_ahead() {
+    fn a_suspend_lasted_as_long_as_the_wall_clock_is_ahead() {
         let before = ClockReading::now();
-        let slept = |wall: u64, steady: u64| {
+        let suspended = |wall: u64, monotonic: u64| {
             before.suspended_until(&ClockReading {
                 wall_clock: before.wall_clock + Duration::from_secs(wall),
-                monotonic: before.monotonic + Duration::from_secs(steady),
+                monotonic: before.monotonic + Duration::from_secs(monotonic),
             })
         };
-        assert_eq!(slept(540, 540), None);
-        assert_eq!(slept(545, 540), None, "set right by the network");
-        assert_eq!(slept(3700, 100), Some(Duration::from_hours(1)));
+        assert_eq!(suspended(540, 540), None);
+        assert_eq!(suspended(545, 540), None, "time synchronization");
+        assert_eq!(suspended(3700, 100), Some(Duration::from_hours(1)));
         let set_back = ClockReading {
             wall_clock: before.wall_clock - Duration::from_hours(1),
             monotonic: before.monotonic,
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_slept_is_known_by_its_clocks() {
+    fn clocks_that_differ_by_more_than_ten_seconds_have_diverged() {
         let before = ClockReading::now();
         let later = |wall: i64| ClockReading {
             wall_clock: if wall < 0 {

@@ -1,43 +1,42 @@
-//! What systemd is told of a resident run (sd_notify(3)); without `$NOTIFY_SOCKET`, nothing.
+//! Notifications to systemd (sd_notify(3)); without `$NOTIFY_SOCKET` they do nothing.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// It works from here on.
-pub fn ready() {
-    tell(&[NotifyState::Ready]);
+/// Reports that the service has started.
+pub(crate) fn ready() {
+    notify(NotifyState::Ready);
 }
 
-/// What it does, for a person who reads `systemctl status`.
-pub fn status(text: &str) {
-    // The protocol has a line for each word: a line end would begin another one.
+/// Sets the text that `systemctl status` shows.
+pub(crate) fn status(text: &str) {
+    // In the protocol a line end would begin another notification.
     let line = text.replace(char::is_control, " ");
-    tell(&[NotifyState::Status(&line)]);
+    notify(NotifyState::Status(&line));
 }
 
-/// It is alive.
-pub fn watchdog() {
-    tell(&[NotifyState::Watchdog]);
+/// Resets systemd's watchdog timer.
+pub(crate) fn watchdog() {
+    notify(NotifyState::Watchdog);
 }
 
-/// It comes to its end.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+/// Reports that the service is about to end.
+pub(crate) fn stopping() {
+    notify(NotifyState::Stopping);
 }
 
-/// How long systemd waits for a sign of life before it believes us dead; none if it does not.
-#[must_use]
-pub fn watchdog_limit() -> Option<Duration> {
+/// After how long without [`watchdog`] systemd restarts the service; `None` if it does not.
+pub(crate) fn watchdog_limit() -> Option<Duration> {
     let mut microseconds = 0;
     sd_notify::watchdog_enabled(false, &mut microseconds)
         .then(|| Duration::from_micros(microseconds))
         .filter(|limit| !limit.is_zero())
 }
 
-fn tell(words: &[NotifyState<'_>]) {
-    // The environment is left as it is: to change it beside other threads is not safe.
-    if let Err(error) = sd_notify::notify(false, words) {
-        log::debug!("telling systemd: {error}");
+fn notify(state: NotifyState<'_>) {
+    // The environment is left as it is, because changing it is not safe beside other threads.
+    if let Err(error) = sd_notify::notify(false, &[state]) {
+        log::debug!("notifying systemd: {error}");
     }
 }

@@ -1,9 +1,8 @@
-//! A sign of life for systemd's watchdog, for as long as the loop vouches for itself.
+//! Reports to systemd's watchdog as long as the main loop meets its deadlines.
 //!
-//! A server that keeps the loop waiting is no reason to be restarted, and one thread cannot wait and
-//! give signs. So a thread gives them on the loop's behalf, but only until the moment by which the
-//! loop has promised to be heard of again: a loop that hangs breaks its deadline, and then there are
-//! no more signs.
+//! The main loop may wait for a server longer than systemd's limit, and a thread that waits cannot
+//! report. So a second thread reports, but only until the deadline that the main loop last set: a
+//! main loop that hangs misses its deadline, and then the reports stop.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,24 +11,23 @@ use std::time::{Duration, Instant};
 
 use crate::process::systemd;
 
-/// The loop's deadline, kept by a thread; by none where nobody wants signs of life.
+/// The deadline of the main loop, watched by a thread; no thread if systemd wants no reports.
 #[derive(Debug, Default)]
-pub struct Watchdog(Option<WatchdogThread>);
+pub(crate) struct Watchdog(Option<WatchdogThread>);
 
 #[derive(Debug)]
 struct WatchdogThread {
     deadline: Arc<Deadline>,
-    /// The thread ends when this is gone.
+    /// The thread ends when this sender is dropped.
     _thread: Sender<()>,
 }
 
-/// Until when the loop is believed to live.
+/// By when the main loop sets another deadline, unless it hangs.
 #[derive(Debug)]
 struct Deadline(Mutex<Instant>);
 
 impl Watchdog {
-    /// Begins to give signs of life if systemd wants them; the loop is believed to live so long.
-    #[must_use]
+    /// Starts the reports if systemd wants them; `first` is the time until the first deadline.
     pub fn start(first: Duration) -> Watchdog {
         Watchdog::start_with(systemd::watchdog_limit(), first, systemd::watchdog)
     }
@@ -37,7 +35,7 @@ impl Watchdog {
     fn start_with(
         limit: Option<Duration>,
         first: Duration,
-        sign: impl Fn() + Send + 'static,
+        report: impl Fn() + Send + 'static,
     ) -> Watchdog {
         let Some(limit) = limit else {
             return Watchdog::default();
@@ -45,23 +43,23 @@ impl Watchdog {
         let deadline = Arc::new(Deadline(Mutex::new(Instant::now() + first)));
         let (thread, ended) = channel();
         let for_thread = Arc::clone(&deadline);
-        thread::spawn(move || keep(&for_thread, limit / 2, &ended, sign));
+        thread::spawn(move || report_while_alive(&for_thread, limit / 2, &ended, report));
         Watchdog(Some(WatchdogThread {
             deadline,
             _thread: thread,
         }))
     }
 
-    /// The loop lives, and will be heard of again within this time.
+    /// Sets the deadline to `time` from now.
     pub fn extend_deadline(&self, time: Duration) {
-        if let Some(kept) = &self.0 {
-            kept.deadline.extend(Instant::now() + time);
+        if let Some(thread) = &self.0 {
+            thread.deadline.set(Instant::now() + time);
         }
     }
 }
 
 impl Deadline {
-    fn extend(&self, until: Instant) {
+    fn set(&self, until: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
@@ -70,10 +68,15 @@ impl Deadline {
     }
 }
 
-fn keep(deadline: &Deadline, interval: Duration, ended: &Receiver<()>, sign: impl Fn()) {
+fn report_while_alive(
+    deadline: &Deadline,
+    interval: Duration,
+    ended: &Receiver<()>,
+    report: impl Fn(),
+) {
     loop {
         if deadline.is_pending(Instant::now()) {
-            sign();
+            report();
         }
         match ended.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -89,13 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_promise_holds_until_its_time_and_no_longer() {
+    fn a_deadline_is_pending_until_it_passes_or_is_set_again() {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let deadline = Deadline(Mutex::new(after(10)));
         assert!(deadline.is_pending(after(9)));
-        assert!(!deadline.is_pending(after(10)), "the loop hangs");
-        deadline.extend(after(20));
+        assert!(!deadline.is_pending(after(10)), "the main loop hangs");
+        deadline.set(after(20));
         assert!(deadline.is_pending(after(19)));
     }
 
@@ -108,48 +111,52 @@ mod tests {
     }
 
     #[test]
-    fn signs_come_while_the_loop_vouches_and_none_while_it_hangs() {
-        let signs = Arc::new(AtomicUsize::new(0));
+    fn reports_stop_while_the_main_loop_misses_its_deadline() {
+        let reports = Arc::new(AtomicUsize::new(0));
         let in_a_minute = || Instant::now() + Duration::from_mins(1);
         let deadline = Arc::new(Deadline(Mutex::new(in_a_minute())));
-        let (count, broken) = (Arc::clone(&signs), Arc::clone(&deadline));
-        // The deadline breaks with the third sign: no further one can be on its way.
-        let sign = move || {
+        let (count, missed) = (Arc::clone(&reports), Arc::clone(&deadline));
+        // The deadline passes with the third report, so that no further one can be in progress.
+        let report = move || {
             if count.fetch_add(1, Ordering::SeqCst) == 2 {
-                broken.extend(Instant::now());
+                missed.set(Instant::now());
             }
         };
-        let (ours, ended) = channel();
+        let (sender, ended) = channel();
         let kept = Arc::clone(&deadline);
-        let thread = thread::spawn(move || keep(&kept, Duration::from_millis(2), &ended, sign));
-        wait_until(|| signs.load(Ordering::SeqCst) >= 3);
-        // Time for some more; on a slow host there are fewer, which proves less and harms nobody.
+        let thread = thread::spawn(move || {
+            report_while_alive(&kept, Duration::from_millis(2), &ended, report);
+        });
+        wait_until(|| reports.load(Ordering::SeqCst) >= 3);
+        // Time for some more; a slow host makes the test weaker, not wrong.
         thread::sleep(Duration::from_millis(40));
-        assert_eq!(signs.load(Ordering::SeqCst), 3);
-        deadline.extend(in_a_minute());
-        wait_until(|| signs.load(Ordering::SeqCst) > 3);
-        drop(ours);
+        assert_eq!(reports.load(Ordering::SeqCst), 3);
+        deadline.set(in_a_minute());
+        wait_until(|| reports.load(Ordering::SeqCst) > 3);
+        drop(sender);
         thread.join().unwrap();
     }
 
     #[test]
-    fn the_thread_hears_what_is_vouched_for_and_ends_with_the_loop() {
-        let signs = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&signs);
+    fn the_thread_sees_a_new_deadline_and_ends_with_the_watchdog() {
+        let reports = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&reports);
         let limit = Some(Duration::from_millis(4));
-        let vigil = Watchdog::start_with(limit, Duration::ZERO, move || {
+        let watchdog = Watchdog::start_with(limit, Duration::ZERO, move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        vigil.extend_deadline(Duration::from_mins(1));
-        wait_until(|| signs.load(Ordering::SeqCst) > 0);
-        drop(vigil);
-        wait_until(|| Arc::strong_count(&signs) == 1);
+        watchdog.extend_deadline(Duration::from_mins(1));
+        wait_until(|| reports.load(Ordering::SeqCst) > 0);
+        drop(watchdog);
+        wait_until(|| Arc::strong_count(&reports) == 1);
     }
 
     #[test]
-    fn without_a_watchdog_nothing_is_kept() {
-        let vigil = Watchdog::start_with(None, Duration::from_mins(1), || panic!("nobody asked"));
-        vigil.extend_deadline(Duration::from_mins(1));
-        assert!(vigil.0.is_none());
+    fn without_a_limit_there_is_no_thread() {
+        let watchdog = Watchdog::start_with(None, Duration::from_mins(1), || {
+            panic!("no report is wanted")
+        });
+        watchdog.extend_deadline(Duration::from_mins(1));
+        assert!(watchdog.0.is_none());
     }
 }

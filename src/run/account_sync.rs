@@ -18,10 +18,10 @@ use crate::process::signals::SignalRequests;
 use crate::process::watchdog::Watchdog;
 use crate::run::timing::Timing;
 use crate::source::{ImapSource, WaitOptions, WaitOutcome};
+use crate::state::State;
 use crate::state::journal::StateStore;
 use crate::state::lock::Lock;
 use crate::state::storage::FolderStorage;
-use crate::state::{State, upload_quota};
 use crate::sync::{DryRunResult, NullTarget, Pass, PassReport, Target};
 use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
@@ -130,7 +130,7 @@ impl<'a> AccountSync<'a> {
     /// Until when Gmail rests, if it does.
     #[must_use]
     pub fn resting_until(&self) -> Option<DateTime<Utc>> {
-        upload_quota::rests_until(&self.store.state().gmail, self.now())
+        self.store.state().gmail.resting_until(self.now())
     }
 
     /// How the source's mailbox is now, on the session that there is or a new one; and the time
@@ -340,7 +340,7 @@ pub fn worse_of<T>(done: Result<T>, remembered: Result<()>) -> Result<T> {
     match (done, remembered) {
         (Err(one), Err(other)) => {
             log::error!("{other}");
-            Err(one.worse(other))
+            Err(one.more_severe(other))
         }
         (Ok(done), Ok(())) => Ok(done),
         (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),

@@ -46,17 +46,6 @@ impl FailureLogThrottle {
     }
 }
 
-/// A duration as a person reads it: `45 s`, `12 min`, `3 h 5 min`.
-#[must_use]
-pub fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,14 +66,5 @@ mod tests {
         );
         assert_eq!(outage.record_recovery(at(3606)), None, "it is over once");
         assert!(outage.record_failure(at(3607)), "another one begins");
-    }
-
-    #[test]
-    fn durations_are_in_words() {
-        let words = |seconds| format_duration(Duration::from_secs(seconds));
-        assert_eq!(words(0), "0 s");
-        assert_eq!(words(59), "59 s");
-        assert_eq!(words(60), "1 min");
-        assert_eq!(words(3 * 3600 + 5 * 60 + 59), "3 h 5 min");
     }
 }

@@ -9,7 +9,9 @@ use crate::error::Result;
 use crate::message::Listed;
 use crate::process::signals::SignalRequests;
 use crate::run::account_sync::{AccountSync, worse_of};
+use crate::state::storage;
 use crate::sync::DryRunResult;
+use crate::timestamp::format_time;
 
 /// Runs once.
 ///
@@ -18,7 +20,7 @@ use crate::sync::DryRunResult;
 /// nothing wrong.
 pub fn run(args: &SyncArgs, mut carrier: AccountSync<'_>, orders: &SignalRequests) -> Result<()> {
     if let Some(until) = carrier.resting_until() {
-        let until = until.format("%Y-%m-%d %H:%M UTC");
+        let until = format_time(until);
         log::info!("gmail rests until {until}; nothing is done before");
         return Ok(());
     }
@@ -84,13 +86,9 @@ fn told(listed: &Listed, what: DryRunResult) -> String {
     )
 }
 
-/// The state file: as asked for, in the folder that systemd made for it, or in the current one.
+/// The state file: `--state-file`, else the default.
 #[must_use]
 pub fn state_file(args: &SyncArgs, environment: &Environment) -> PathBuf {
-    const NAME: &str = "sync_state.json";
-    match (&args.state_file, &environment.state_directory) {
-        (Some(file), _) => file.clone(),
-        (None, Some(folder)) => folder.join(NAME),
-        (None, None) => PathBuf::from(NAME),
-    }
+    let default = || storage::default_path(environment.state_directory.as_deref());
+    args.state_file.clone().unwrap_or_else(default)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::retry::RECONNECT_DELAYS;
-use crate::timeouts::Timeouts;
+use crate::timeouts::{GMAIL_IDLE_TIMEOUT, Timeouts};
 
 /// How long things may take.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Default for Timing {
             max_wait: Duration::from_mins(9),
             first_retry_delay: RECONNECT_DELAYS.0,
             max_retry_delay: RECONNECT_DELAYS.1,
-            gmail_keep_open: Duration::from_mins(5),
+            gmail_keep_open: GMAIL_IDLE_TIMEOUT,
             stable_session: Duration::from_secs(30),
         }
     }

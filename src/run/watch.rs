@@ -15,8 +15,9 @@ use crate::process::suspend::ClockReading;
 use crate::process::systemd;
 use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::account_sync::{AccountSync, PassSummary, RunContext, worse_of};
-use crate::run::failure_log_throttle::format_duration;
 use crate::source::{WaitOptions, WaitOutcome};
+use crate::timeouts::WAIT_COMMANDS_TIMEOUT;
+use crate::timestamp::format_duration;
 use crate::untrusted::Untrusted;
 
 mod false_notifications;
@@ -38,9 +39,6 @@ const OLD: TimeDelta = TimeDelta::minutes(5);
 
 /// A wait that ends sooner and without any reason was none: the server ended the connection.
 const AT_ONCE: Duration = Duration::from_millis(500);
-
-/// What a wait may take longer than it was told to: the server is spoken to before and after.
-const AROUND_A_WAIT: Duration = Duration::from_mins(25);
 
 /// Stays, and carries what comes until it is asked to end.
 ///
@@ -313,7 +311,9 @@ impl Watcher<'_> {
 
     fn vouch_until(&self, until: Instant) {
         let left = until.saturating_duration_since(Instant::now());
-        self.around.watchdog.extend_deadline(left + AROUND_A_WAIT);
+        self.around
+            .watchdog
+            .extend_deadline(left + WAIT_COMMANDS_TIMEOUT);
     }
 
     /// What it does, for a person.

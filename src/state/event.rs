@@ -1,6 +1,7 @@
-//! What changes the state: one journal line each.
+//! What changes the state: one journal line for each event.
 //!
-//! Events carry values, not differences, wherever a difference could be counted twice.
+//! Replay must be idempotent, so events carry values, not differences, wherever a difference could
+//! be counted twice.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,45 +9,50 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, SourceState, State,
-    upload_quota,
 };
 
-/// Something that happened and must be remembered.
+/// A change of the state, and its journal line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// The state is this account's from now on.
+    /// The state belongs to this account from now on.
     Account(AccountNames),
-    /// A pass by date begins: UIDs remembered from before count no longer.
+    /// A date pass begins: UIDs from before no longer count, and parked messages are orphaned.
     DatePass(DatePass),
-    /// What was parked before a pass by date was found under a new UID.
-    Found {
-        /// Its UID now.
+    /// An orphaned parked message was found under a new UID.
+    #[serde(rename = "found")]
+    OrphanFound {
+        /// Its new UID.
         uid: Uid,
-        /// Its place among the strays.
-        stray: usize,
+        /// Its index among the orphans.
+        #[serde(rename = "stray")]
+        orphan: usize,
     },
-    /// A stray is at the source no longer, and never reached Gmail.
-    Lost {
-        /// Its place among the strays.
-        stray: usize,
-        /// What a person is told.
+    /// An orphaned parked message left the source before Gmail accepted it.
+    #[serde(rename = "lost")]
+    OrphanLost {
+        /// Its index among the orphans.
+        #[serde(rename = "stray")]
+        orphan: usize,
+        /// The report for the user.
         refused: RefusedMessage,
     },
-    /// A stray is at Gmail, whatever became of it at the source.
-    StrayDone {
-        /// Its place among the strays.
-        stray: usize,
-        /// When that became known.
+    /// An orphaned parked message is at Gmail, whether or not it is still at the source.
+    #[serde(rename = "stray_done")]
+    OrphanDelivered {
+        /// Its index among the orphans.
+        #[serde(rename = "stray")]
+        orphan: usize,
+        /// When it was found there.
         at: DateTime<Utc>,
     },
-    /// A message is about to be appended: parked, marked as sent, until its outcome is known.
+    /// A message is about to be appended: parked as uncertain until its outcome is known.
     Intent {
         /// Its UID.
         uid: Uid,
-        /// How it stands if nothing more is ever heard.
+        /// How it stays if the outcome never becomes known.
         parked: ParkedMessage,
-        /// Its size, counted as sent.
+        /// Its size, which counts as uploaded.
         octets: u64,
     },
     /// A message is at Gmail.
@@ -59,70 +65,70 @@ pub enum Event {
         digest: Digest,
         /// When that became known.
         at: DateTime<Utc>,
-        /// Whether Gmail took it just now, so that it takes mail.
+        /// Whether Gmail accepted it now, rather than before.
         #[serde(default)]
         appended: bool,
     },
-    /// A message is parked, newly or anew.
+    /// A message is parked, or parked again.
     Parked {
         /// Its UID.
         uid: Uid,
-        /// How it stands.
+        /// Its state.
         parked: ParkedMessage,
     },
-    /// An intent came to nothing: the message stands as before.
+    /// An intent was not carried out.
     Returned {
         /// Its UID.
         uid: Uid,
-        /// How it stood, if it was parked.
+        /// Its state before the intent, if it was parked.
         before: Option<ParkedMessage>,
-        /// So many octets were counted as sent and never were.
+        /// Octets that counted as uploaded and were not.
         #[serde(default)]
         unsent: u64,
     },
-    /// A message will never arrive.
+    /// A message is given up for good.
     Refused {
         /// Its UID.
         uid: Uid,
-        /// What a person is told.
+        /// The report for the user.
         refused: RefusedMessage,
     },
-    /// Nothing is to be done for these: known already, or gone.
+    /// Messages need no work: delivered before, or gone from the source.
     Settled {
         /// Their UIDs.
         uids: UidSet,
     },
-    /// Everything up to here is settled or parked.
+    /// Everything up to the cursor is settled or parked.
     Cursor(Cursor),
-    /// A pass came to its end: what it began with, it settled or parked.
+    /// A pass is complete: everything that it listed is settled or parked.
     Synced {
         /// Just before its EXAMINE.
         at: DateTime<Utc>,
     },
-    /// How Gmail treated us.
+    /// Uploads, rests or the rejected token changed.
     Gmail(GmailState),
-    /// How the source treated us.
+    /// Rejected log-ins at the source changed.
     Source(SourceState),
 }
 
 impl State {
-    /// Changes the state by what happened.
+    /// Applies an event.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Account(account) => self.account = Some(account),
             Event::DatePass(pass) => self.start_date_pass(pass),
-            Event::Found { uid, stray } => {
-                if let Some(parked) = self.remove_orphan(stray) {
+            Event::OrphanFound { uid, orphan } => {
+                if let Some(parked) = self.remove_orphan(orphan) {
                     self.parked.insert(uid, parked);
                 }
             }
-            Event::Lost { stray, refused } => {
-                self.remove_orphan(stray);
+            Event::OrphanLost { orphan, refused } => {
+                self.remove_orphan(orphan);
                 self.add_refused("before", refused);
             }
-            Event::StrayDone { stray, at } => {
-                let parked = self.remove_orphan(stray);
-                if let Some((id, digest)) = parked.and_then(|stray| stray.id.zip(stray.digest)) {
+            Event::OrphanDelivered { orphan, at } => {
+                let parked = self.remove_orphan(orphan);
+                if let Some((id, digest)) = parked.and_then(|parked| parked.id.zip(parked.digest)) {
                     self.remember(id, digest, at);
                 }
             }
@@ -132,7 +138,7 @@ impl State {
                 octets,
             } => {
                 let at = parked.sent.map_or(parked.since, |sent| sent.at);
-                upload_quota::count(&mut self.gmail.uploaded, octets, at);
+                self.gmail.add_upload(octets, at);
                 self.parked.insert(uid, parked);
             }
             Event::Done {
@@ -160,7 +166,7 @@ impl State {
             } => {
                 let intent = self.parked.remove(&uid).and_then(|intent| intent.sent);
                 if let Some(intent) = intent {
-                    upload_quota::take_back(&mut self.gmail.uploaded, unsent, intent.at);
+                    self.gmail.subtract_upload(unsent, intent.at);
                 }
                 self.parked.extend(before.map(|before| (uid, before)));
             }
@@ -177,21 +183,21 @@ impl State {
     }
 
     fn start_date_pass(&mut self, pass: DatePass) {
-        let mut strays = self
+        let mut orphans = self
             .date_pass
             .take()
-            .map_or_else(Vec::new, |before| before.strays);
-        strays.extend(std::mem::take(&mut self.parked).into_values());
-        strays.extend(pass.strays);
+            .map_or_else(Vec::new, |before| before.orphans);
+        orphans.extend(std::mem::take(&mut self.parked).into_values());
+        orphans.extend(pass.orphans);
         self.cursor = None;
         self.settled = UidSet::default();
-        self.date_pass = Some(DatePass { strays, ..pass });
+        self.date_pass = Some(DatePass { orphans, ..pass });
     }
 
-    /// The strays keep their places while a pass goes on: the last one fills the gap.
-    fn remove_orphan(&mut self, stray: usize) -> Option<ParkedMessage> {
-        let strays = &mut self.date_pass.as_mut()?.strays;
-        (stray < strays.len()).then(|| strays.swap_remove(stray))
+    /// The last orphan takes the index of the removed one; the others keep theirs.
+    fn remove_orphan(&mut self, orphan: usize) -> Option<ParkedMessage> {
+        let orphans = &mut self.date_pass.as_mut()?.orphans;
+        (orphan < orphans.len()).then(|| orphans.swap_remove(orphan))
     }
 
     fn settle(&mut self, uid: Uid) {

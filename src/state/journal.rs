@@ -1,8 +1,8 @@
-//! The state on disk: a snapshot, and the append-only journal of what happened since.
+//! The state on disk: the snapshot, and the append-only journal of events since.
 //!
-//! A checkpoint costs what happened since the last one, not what is remembered. The journal names
-//! in its first line the snapshot that it follows, so that neither of the two renames and
-//! truncations that a crash may separate can make an event count twice.
+//! A checkpoint costs as much as what happened since the last one, however large the state is. The
+//! journal's first line names the snapshot that it follows, by its serial number. A crash between
+//! the rename of the snapshot and the truncation of the journal therefore applies no event twice.
 
 use std::io;
 
@@ -11,30 +11,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::state::snapshot::SnapshotError;
-use crate::state::storage::{StateFile, Storage};
+use crate::state::storage::{ReadOnlyStorage, StateFile, Storage};
 use crate::state::{Event, State, snapshot};
 use crate::untrusted::Untrusted;
 
-/// The state and its files.
+/// The state in memory and its files.
 pub struct StateStore {
     state: State,
-    disk: Box<dyn Storage>,
-    /// The serial number of the snapshot that lies on the disk.
+    storage: Box<dyn Storage>,
+    /// The serial number of the snapshot on disk.
     serial: u64,
     journal: JournalStatus,
-    /// Events since the last fold, and their octets in the journal.
+    /// Events that the snapshot on disk does not hold.
     unfolded_events: usize,
+    /// Octets written to the journal since the last fold.
     unfolded_octets: u64,
 }
 
-/// How the journal file stands.
+/// What this run did to the journal file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JournalStatus {
-    /// Not touched by this run yet: it may not exist.
+    /// Nothing since the last fold; it may not exist.
     Untouched,
-    /// It has its first line and takes events.
+    /// It has its first line, and events are appended.
     Open,
-    /// Nothing is written: a rehearsal.
+    /// Nothing is ever written: a dry run.
     ReadOnly,
 }
 
@@ -45,40 +46,40 @@ struct JournalHeader {
 }
 
 impl StateStore {
-    /// Loads the snapshot and what the journal adds to it.
+    /// Loads the snapshot and applies the journal.
     ///
-    /// A snapshot that cannot be parsed is moved aside and told of at error level; the state then
-    /// asks for a pass by date, from the earlier of 7 days and a day before the file's time.
+    /// A snapshot that cannot be parsed is set aside and reported at error level. The state then
+    /// makes for a date pass from the earlier of 7 days ago and a day before the file's time.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if a file cannot be read or written, [`ErrorKind::Config`] if the snapshot is of a
-    /// later version.
-    pub fn load(mut disk: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
-        let loaded = LoadedState::read(disk.as_mut(), now)?;
+    /// [`ErrorKind::Disk`] if a file cannot be read or written, [`ErrorKind::Config`] if a later
+    /// release wrote the snapshot.
+    pub fn load(mut storage: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
+        let loaded = LoadedState::read(storage.as_mut(), now)?;
         let mut store = StateStore {
             state: loaded.state,
-            disk,
+            storage,
             serial: loaded.serial,
             journal: JournalStatus::Untouched,
             unfolded_events: loaded.replayed,
             unfolded_octets: 0,
         };
-        if loaded.found == SnapshotStatus::Unreadable {
+        if loaded.snapshot == SnapshotStatus::Unreadable {
             store.unfolded_events += 1;
         }
         store.fold(now)?;
         Ok(store)
     }
 
-    /// Loads the state without ever writing: for a rehearsal.
+    /// Loads the state for a dry run: nothing is written, now or later.
     ///
     /// # Errors
     /// As for [`load`](StateStore::load).
-    pub fn load_read_only(mut disk: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
-        let loaded = LoadedState::read(&mut ReadOnlyStorage(disk.as_mut()), now)?;
+    pub fn load_read_only(mut storage: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
+        let loaded = LoadedState::read(&mut ReadOnlyStorage(storage.as_mut()), now)?;
         Ok(StateStore {
             state: loaded.state,
-            disk,
+            storage,
             serial: loaded.serial,
             journal: JournalStatus::ReadOnly,
             unfolded_events: 0,
@@ -86,25 +87,24 @@ impl StateStore {
         })
     }
 
-    /// What is remembered.
+    /// The state.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Says whether anything was recorded that the snapshot does not hold yet.
+    /// Whether there are events that the snapshot does not hold.
     #[must_use]
     pub fn has_unfolded_events(&self) -> bool {
         self.unfolded_events > 0
     }
 
-    /// How many octets were written to the journal since the last fold.
-    #[must_use]
-    pub fn unfolded_octets(&self) -> u64 {
+    /// Octets written to the journal since the last fold.
+    pub(crate) fn unfolded_octets(&self) -> u64 {
         self.unfolded_octets
     }
 
-    /// Remembers an event: in memory, and as a journal line that outlasts this process.
+    /// Applies an event and writes it to the journal, where it survives the end of this process.
     ///
     /// # Errors
     /// [`ErrorKind::Disk`] if the journal cannot be written.
@@ -112,7 +112,7 @@ impl StateStore {
         self.record_all(vec![event])
     }
 
-    /// Remembers events by one write.
+    /// Records events by one write.
     ///
     /// # Errors
     /// As for [`record`](StateStore::record).
@@ -123,10 +123,10 @@ impl StateStore {
         let mut lines = Vec::new();
         for event in &events {
             serde_json::to_writer(&mut lines, event)
-                .map_err(|error| self.write_error(&error.into()))?;
+                .map_err(|error| self.journal_error(&error.into()))?;
             lines.push(b'\n');
         }
-        self.append(&lines)?;
+        self.append_lines(&lines)?;
         self.unfolded_events += events.len();
         self.unfolded_octets += lines.len() as u64;
         for event in events {
@@ -135,23 +135,23 @@ impl StateStore {
         Ok(())
     }
 
-    /// Makes everything recorded outlast a loss of power.
+    /// Makes all recorded events durable: they survive a power loss.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if the file system cannot promise it.
+    /// [`ErrorKind::Disk`] if the file system fails to.
     pub fn sync(&mut self) -> Result<()> {
         if self.journal == JournalStatus::Open {
-            self.disk
+            self.storage
                 .sync(&StateFile::Journal)
-                .map_err(|error| self.write_error(&error))?;
+                .map_err(|error| self.journal_error(&error))?;
         }
         Ok(())
     }
 
-    /// Writes the snapshot anew and empties the journal, if anything was recorded.
+    /// Writes a new snapshot and empties the journal, if there are unfolded events.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if a file cannot be written; what was recorded is still in the journal.
+    /// [`ErrorKind::Disk`] if a file cannot be written. The events are still in the journal.
     pub fn fold(&mut self, now: DateTime<Utc>) -> Result<()> {
         if self.journal == JournalStatus::ReadOnly || self.unfolded_events == 0 {
             return Ok(());
@@ -159,39 +159,39 @@ impl StateStore {
         self.state.prune(now);
         let serial = self.serial + 1;
         let octets = snapshot::write(&self.state, serial)
-            .map_err(|error| self.write_error(&error.into()))?;
+            .map_err(|error| self.journal_error(&error.into()))?;
         self.replace_snapshot(&octets)
-            .map_err(|error| failed(self.disk.as_ref(), &StateFile::Snapshot, &error))?;
+            .map_err(|error| storage_error(self.storage.as_ref(), &StateFile::Snapshot, &error))?;
         self.serial = serial;
         self.unfolded_events = 0;
         self.unfolded_octets = 0;
-        // From here on the journal's first line names an older snapshot: it counts no longer.
+        // The journal names the old serial number from now on, so its events are ignored.
         if self.journal == JournalStatus::Open || self.journal_is_nonempty()? {
-            self.disk
+            self.storage
                 .create(&StateFile::Journal)
-                .map_err(|error| self.write_error(&error))?;
+                .map_err(|error| self.journal_error(&error))?;
         }
         self.journal = JournalStatus::Untouched;
         Ok(())
     }
 
     fn replace_snapshot(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.disk.create(&StateFile::New)?;
-        self.disk.append(&StateFile::New, octets)?;
-        self.disk.sync(&StateFile::New)?;
-        self.disk.rename(&StateFile::New, &StateFile::Snapshot)?;
-        self.disk.sync_folder()
+        self.storage.create(&StateFile::New)?;
+        self.storage.append(&StateFile::New, octets)?;
+        self.storage.sync(&StateFile::New)?;
+        self.storage.rename(&StateFile::New, &StateFile::Snapshot)?;
+        self.storage.sync_folder()
     }
 
     fn journal_is_nonempty(&mut self) -> Result<bool> {
         let journal = self
-            .disk
+            .storage
             .read(&StateFile::Journal)
-            .map_err(|error| self.write_error(&error))?;
+            .map_err(|error| self.journal_error(&error))?;
         Ok(journal.is_some_and(|journal| !journal.is_empty()))
     }
 
-    fn append(&mut self, lines: &[u8]) -> Result<()> {
+    fn append_lines(&mut self, lines: &[u8]) -> Result<()> {
         if self.journal == JournalStatus::ReadOnly {
             return Ok(());
         }
@@ -199,25 +199,25 @@ impl StateStore {
         if self.journal == JournalStatus::Untouched {
             octets = self
                 .start_journal()
-                .map_err(|error| self.write_error(&error))?;
+                .map_err(|error| self.journal_error(&error))?;
         }
         octets.extend_from_slice(lines);
-        self.disk
+        self.storage
             .append(&StateFile::Journal, &octets)
-            .map_err(|error| self.write_error(&error))
+            .map_err(|error| self.journal_error(&error))
     }
 
-    /// Empties the journal, or creates it for good, and gives its first line.
+    /// Creates or empties the journal, and returns its first line.
     fn start_journal(&mut self) -> io::Result<Vec<u8>> {
-        let is_new = self.disk.read(&StateFile::Journal)?.is_none();
+        let is_new = self.storage.read(&StateFile::Journal)?.is_none();
         if !is_new {
-            // What it held is folded into the snapshot that lies there; but a run that was killed
-            // just after the rename did not make that snapshot's name durable.
-            self.disk.sync_folder()?;
+            // Its events are in the snapshot. But a run that was killed just after the rename did
+            // not make the snapshot's name durable.
+            self.storage.sync_folder()?;
         }
-        self.disk.create(&StateFile::Journal)?;
+        self.storage.create(&StateFile::Journal)?;
         if is_new {
-            self.disk.sync_folder()?;
+            self.storage.sync_folder()?;
         }
         self.journal = JournalStatus::Open;
         let mut line = serde_json::to_vec(&JournalHeader {
@@ -227,21 +227,20 @@ impl StateStore {
         Ok(line)
     }
 
-    fn write_error(&self, error: &io::Error) -> Error {
-        failed(self.disk.as_ref(), &StateFile::Journal, error)
+    fn journal_error(&self, error: &io::Error) -> Error {
+        storage_error(self.storage.as_ref(), &StateFile::Journal, error)
     }
 }
 
-/// What the files say.
+/// The state as the files have it.
 struct LoadedState {
     state: State,
     serial: u64,
-    found: SnapshotStatus,
-    /// How many events the journal added.
+    snapshot: SnapshotStatus,
+    /// The number of events that the journal added.
     replayed: usize,
 }
 
-/// Whether there was a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SnapshotStatus {
     Missing,
@@ -250,49 +249,54 @@ enum SnapshotStatus {
 }
 
 impl LoadedState {
-    fn read(disk: &mut dyn Storage, now: DateTime<Utc>) -> Result<LoadedState> {
-        let (mut state, serial, found) = read_snapshot(disk, now)?;
-        let journal = disk
+    fn read(storage: &mut dyn Storage, now: DateTime<Utc>) -> Result<LoadedState> {
+        let (mut state, serial, snapshot) = read_snapshot(storage, now)?;
+        let journal = storage
             .read(&StateFile::Journal)
-            .map_err(|error| failed(disk, &StateFile::Journal, &error))?
+            .map_err(|error| storage_error(storage, &StateFile::Journal, &error))?
             .unwrap_or_default();
-        let (head, events) = replay(&journal);
-        let (serial, follows) = match found {
-            SnapshotStatus::Missing | SnapshotStatus::Read => (serial, head == Some(serial)),
-            // The number is lost with the snapshot; what the journal says still helps.
-            SnapshotStatus::Unreadable => (head.unwrap_or(0), true),
+        let (journal_serial, events) = parse_journal(&journal);
+        let (serial, follows) = match snapshot {
+            SnapshotStatus::Missing | SnapshotStatus::Read => {
+                (serial, journal_serial == Some(serial))
+            }
+            // The serial number is lost with the snapshot; the events still help.
+            SnapshotStatus::Unreadable => (journal_serial.unwrap_or(0), true),
         };
-        if found == SnapshotStatus::Missing && head.is_some_and(|head| head > 0) {
-            // Its snapshot was taken away on purpose; one to come must never seem to be that one.
-            disk.create(&StateFile::Journal)
-                .map_err(|error| failed(disk, &StateFile::Journal, &error))?;
+        if snapshot == SnapshotStatus::Missing && journal_serial.is_some_and(|serial| serial > 0) {
+            // The user removed the snapshot. The journal must not seem to follow a later one, whose
+            // serial number reaches the same value.
+            storage
+                .create(&StateFile::Journal)
+                .map_err(|error| storage_error(storage, &StateFile::Journal, &error))?;
         }
-        let reach = state.last_sync;
+        let since = state.last_sync;
         let mut replayed = 0;
         for event in events.filter(|_| follows) {
             state.apply(event);
             replayed += 1;
         }
-        if found == SnapshotStatus::Unreadable {
-            state.discard_uids(reach);
+        if snapshot == SnapshotStatus::Unreadable {
+            state.discard_uids(since);
         }
         Ok(LoadedState {
             state,
             serial,
-            found,
+            snapshot,
             replayed,
         })
     }
 }
 
 fn read_snapshot(
-    disk: &mut dyn Storage,
+    storage: &mut dyn Storage,
     now: DateTime<Utc>,
 ) -> Result<(State, u64, SnapshotStatus)> {
-    let cannot = |disk: &dyn Storage, error: &io::Error| failed(disk, &StateFile::Snapshot, error);
-    let octets = disk
+    let failed =
+        |storage: &dyn Storage, error| storage_error(storage, &StateFile::Snapshot, &error);
+    let octets = storage
         .read(&StateFile::Snapshot)
-        .map_err(|error| cannot(disk, &error))?;
+        .map_err(|error| failed(storage, error))?;
     let Some(octets) = octets else {
         return Ok((State::default(), 0, SnapshotStatus::Missing));
     };
@@ -301,39 +305,39 @@ fn read_snapshot(
         Err(SnapshotError::Newer(version)) => Err(Error::new(
             Side::State,
             ErrorKind::Config,
-            disk.path(&StateFile::Snapshot).display(),
+            Untrusted::path(&storage.path(&StateFile::Snapshot)),
             format!("this state is of version {version}, written by a later release"),
         )
         .remedy("use that release, or another --state-file")),
         Err(SnapshotError::Invalid(why)) => {
-            let state =
-                start_anew(disk, &octets, &why, now).map_err(|error| cannot(disk, &error))?;
+            let state = replace_unreadable(storage, &octets, &why, now)
+                .map_err(|error| failed(storage, error))?;
             Ok((state, 0, SnapshotStatus::Unreadable))
         }
     }
 }
 
-/// Puts an unreadable snapshot aside, as a copy: until the new snapshot takes its place, a run that
-/// is cut short here finds it again. What it knew is lost, so Gmail will be asked for everything of
-/// the last days: `last_sync` makes the pass by date reach back far enough.
-fn start_anew(
-    disk: &mut dyn Storage,
+/// Copies an unreadable snapshot aside and returns a state in its place. It is not renamed, so that
+/// a run that is killed here finds it again. The identities in it are lost: `last_sync` makes the
+/// date pass begin early enough to look up at Gmail what arrived in the last days.
+fn replace_unreadable(
+    storage: &mut dyn Storage,
     octets: &[u8],
     why: &str,
     now: DateTime<Utc>,
 ) -> io::Result<State> {
-    let written = disk.modified(&StateFile::Snapshot)?;
-    let aside = StateFile::Unreadable(now.format("%Y%m%dT%H%M%SZ").to_string());
-    disk.create(&aside)?;
-    disk.append(&aside, octets)?;
-    disk.sync(&aside)?;
+    let written = storage.modified(&StateFile::Snapshot)?;
+    let copy = StateFile::Unreadable(now.format("%Y%m%dT%H%M%SZ").to_string());
+    storage.create(&copy)?;
+    storage.append(&copy, octets)?;
+    storage.sync(&copy)?;
     log::error!(
         "{}: cannot be read as a state ({}); kept as {}; what arrived in the last days is looked up at Gmail",
-        disk.path(&StateFile::Snapshot).display(),
+        Untrusted::path(&storage.path(&StateFile::Snapshot)),
         Untrusted::new(why),
-        disk.path(&aside).display(),
+        Untrusted::path(&storage.path(&copy)),
     );
-    // A pass by date reaches back two days more than it is told.
+    // A date pass begins two days before `last_sync`.
     let week_ago = now - TimeDelta::days(5);
     Ok(State {
         last_sync: Some(week_ago.min(written + TimeDelta::days(1))),
@@ -341,65 +345,27 @@ fn start_anew(
     })
 }
 
-/// The serial number in a journal's first line, and its events up to the first line that is not
-/// whole.
-fn replay(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
+/// The serial number in a journal's first line, and its events up to the first incomplete line.
+fn parse_journal(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
     let mut lines = journal
         .split_inclusive(|octet| *octet == b'\n')
         .map_while(|line| line.strip_suffix(b"\n"));
-    let head = lines
+    let header = lines
         .next()
         .and_then(|line| serde_json::from_slice::<JournalHeader>(line).ok());
     let events = lines
         .map_while(|line| serde_json::from_slice(line).ok())
-        .take(if head.is_some() { usize::MAX } else { 0 });
-    (head.map(|head| head.serial), events)
+        .take(if header.is_some() { usize::MAX } else { 0 });
+    (header.map(|header| header.serial), events)
 }
 
-fn failed(disk: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
+fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
     Error::new(
         Side::State,
         ErrorKind::Disk,
-        disk.path(name).display(),
+        Untrusted::path(&storage.path(name)),
         error,
     )
-    .during("keeping the state")
+    .during("reading or writing the state")
     .remedy("make it readable and writable, with space left on the disk")
-}
-
-/// Hides every way of writing.
-struct ReadOnlyStorage<'a>(&'a mut dyn Storage);
-
-impl Storage for ReadOnlyStorage<'_> {
-    fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
-        self.0.read(name)
-    }
-
-    fn modified(&mut self, name: &StateFile) -> io::Result<DateTime<Utc>> {
-        self.0.modified(name)
-    }
-
-    fn create(&mut self, _: &StateFile) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn append(&mut self, _: &StateFile, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync(&mut self, _: &StateFile) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn rename(&mut self, _: &StateFile, _: &StateFile) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_folder(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn path(&self, name: &StateFile) -> std::path::PathBuf {
-        self.0.path(name)
-    }
 }

@@ -1,10 +1,10 @@
-//! One run per state file.
+//! The lock file: one run per state file.
 //!
-//! The lock file lies beside the state and is never deleted: to delete it is to give two runs two
-//! locks. Its time stamp says when a run last came to its end; it is the one thing that a run with
-//! nothing new writes.
+//! The lock file lies beside the snapshot and is never deleted: a run that created another one
+//! would lock that. Its modification time says when a pass was last complete; it is the only thing
+//! that a run with nothing new writes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,37 +13,39 @@ use std::time::SystemTime;
 use fs2::FileExt;
 
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::state::storage::{canonical_path, with_suffix};
+use crate::untrusted::Untrusted;
 
-/// The lock, for as long as it lives.
+/// The acquired lock; dropping it releases it.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
     path: PathBuf,
 }
 
-/// What came of trying to take the lock.
+/// The result of trying to acquire the lock.
 #[derive(Debug)]
 pub enum LockAttempt {
-    /// It is ours.
+    /// The lock is acquired.
     Acquired(Lock),
-    /// Another run has it.
+    /// Another run holds it.
     Busy {
         /// The lock file.
         path: PathBuf,
-        /// The process that holds it, if it said so.
+        /// The process that holds it, if it has written its id.
         holder: Option<u32>,
     },
 }
 
 impl Lock {
-    /// Takes the lock of a state file, without waiting.
+    /// Acquires the lock of a state file, without waiting.
     ///
     /// # Errors
     /// [`ErrorKind::Disk`] if the lock file cannot be opened or locked.
-    pub fn take(state: &Path) -> Result<LockAttempt> {
-        let path = path_of(state);
+    pub fn try_acquire(snapshot: &Path) -> Result<LockAttempt> {
+        let path = with_suffix(&canonical_path(snapshot), ".lock");
         let failed = |error: &io::Error| {
-            Error::new(Side::State, ErrorKind::Disk, path.display(), error)
+            Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), error)
                 .during("taking the lock")
                 .remedy("the folder of the state must be writable")
         };
@@ -59,7 +61,7 @@ impl Lock {
             Ok(()) => Ok(LockAttempt::Acquired(Lock { file, path })),
             Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
                 Ok(LockAttempt::Busy {
-                    holder: holder(&mut file),
+                    holder: read_pid(&mut file),
                     path,
                 })
             }
@@ -67,19 +69,20 @@ impl Lock {
         }
     }
 
-    /// Writes down which process holds it, for a person who wonders. The time stamp stays as it is:
-    /// it tells of runs that came to their end, and this one has just begun.
+    /// Writes the id of this process into the file, for the user. The modification time stays: it
+    /// tells of complete passes, and this run has not made one.
     ///
     /// # Errors
     /// [`ErrorKind::Disk`] if the lock file cannot be written.
-    pub fn sign(&mut self, pid: u32) -> Result<()> {
-        self.write(pid).map_err(|error| self.failed(&error))
+    pub fn write_pid(&mut self, pid: u32) -> Result<()> {
+        self.try_write_pid(pid)
+            .map_err(|error| self.write_error(&error))
     }
 
-    fn write(&mut self, pid: u32) -> io::Result<()> {
+    fn try_write_pid(&mut self, pid: u32) -> io::Result<()> {
         let before = self.file.metadata()?;
-        // A lock file that has just been made tells of no run at all.
-        let ended = if before.len() == 0 {
+        // A lock file that was just created tells of no pass.
+        let last_success = if before.len() == 0 {
             SystemTime::UNIX_EPOCH
         } else {
             before.modified()?
@@ -88,35 +91,29 @@ impl Lock {
         self.file.rewind()?;
         self.file.write_all(text.as_bytes())?;
         self.file.set_len(text.len() as u64)?;
-        self.file.set_modified(ended)
+        self.file.set_modified(last_success)
     }
 
-    /// Notes by its time stamp that a run came to its end.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Disk`] if the time stamp cannot be written.
-    pub fn touch(&self, now: SystemTime) -> Result<()> {
+    /// Records by the modification time that a pass is complete.
+    pub(crate) fn touch(&self, now: SystemTime) -> Result<()> {
         self.file
             .set_modified(now)
-            .map_err(|error| self.failed(&error))
+            .map_err(|error| self.write_error(&error))
     }
 
-    fn failed(&self, error: &io::Error) -> Error {
-        Error::new(Side::State, ErrorKind::Disk, self.path.display(), error)
-            .during("writing the lock file")
+    fn write_error(&self, error: &io::Error) -> Error {
+        Error::new(
+            Side::State,
+            ErrorKind::Disk,
+            Untrusted::path(&self.path),
+            error,
+        )
+        .during("writing the lock file")
     }
 }
 
-/// The lock file of a state file: beside the real file, wherever a link to it lies.
-fn path_of(state: &Path) -> PathBuf {
-    let state = fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
-    let mut path = state.into_os_string();
-    path.push(".lock");
-    PathBuf::from(path)
-}
-
-/// The process that the file names.
-fn holder(file: &mut File) -> Option<u32> {
+/// The process id in the file.
+fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.take(20).read_to_string(&mut text).ok()?;
@@ -125,22 +122,24 @@ fn holder(file: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
-    fn ours(state: &Path) -> Lock {
-        match Lock::take(state).unwrap() {
+    fn acquired(state: &Path) -> Lock {
+        match Lock::try_acquire(state).unwrap() {
             LockAttempt::Acquired(lock) => lock,
             LockAttempt::Busy { .. } => panic!("busy"),
         }
     }
 
     #[test]
-    fn the_second_run_is_told_who_holds_the_lock() {
+    fn the_second_run_learns_which_process_holds_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("sync_state.json");
-        let mut lock = ours(&state);
-        lock.sign(4711).unwrap();
-        match Lock::take(&state).unwrap() {
+        let mut lock = acquired(&state);
+        lock.write_pid(4711).unwrap();
+        match Lock::try_acquire(&state).unwrap() {
             LockAttempt::Busy { path, holder } => {
                 assert_eq!(path, folder.path().join("sync_state.json.lock"));
                 assert_eq!(holder, Some(4711));
@@ -148,8 +147,8 @@ mod tests {
             LockAttempt::Acquired(_) => panic!("two locks"),
         }
         drop(lock);
-        let mut lock = ours(&state);
-        lock.sign(1).unwrap();
+        let mut lock = acquired(&state);
+        lock.write_pid(1).unwrap();
         assert_eq!(
             fs::read_to_string(folder.path().join("sync_state.json.lock")).unwrap(),
             "1\n"
@@ -163,19 +162,19 @@ mod tests {
         let link = folder.path().join("link");
         fs::write(&state, "{}").unwrap();
         std::os::unix::fs::symlink(&state, &link).unwrap();
-        let _lock = ours(&link);
+        let _lock = acquired(&link);
         assert!(matches!(
-            Lock::take(&state).unwrap(),
+            Lock::try_acquire(&state).unwrap(),
             LockAttempt::Busy { .. }
         ));
     }
 
     #[test]
-    fn touching_it_changes_its_time_and_nothing_else() {
+    fn touching_the_file_changes_its_time_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let mut lock = ours(&state);
-        lock.sign(7).unwrap();
+        let mut lock = acquired(&state);
+        lock.write_pid(7).unwrap();
         let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         lock.touch(then).unwrap();
         let path = folder.path().join("state.lock");
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_it_leaves_its_time_alone() {
+    fn writing_the_process_id_keeps_the_time() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let modified = || {
@@ -193,8 +192,8 @@ mod tests {
                 .modified()
                 .unwrap()
         };
-        let mut lock = ours(&state);
-        lock.sign(7).unwrap();
+        let mut lock = acquired(&state);
+        lock.write_pid(7).unwrap();
         assert_eq!(
             modified(),
             SystemTime::UNIX_EPOCH,
@@ -202,13 +201,13 @@ mod tests {
         );
         let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         lock.touch(then).unwrap();
-        lock.sign(8).unwrap();
+        lock.write_pid(8).unwrap();
         assert_eq!(modified(), then);
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_said_so() {
-        let error = Lock::take(Path::new("/nonexistent/state")).unwrap_err();
+    fn a_folder_that_cannot_be_written_is_named() {
+        let error = Lock::try_acquire(Path::new("/nonexistent/state")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Disk);
         assert!(
             error

@@ -1,4 +1,4 @@
-//! The snapshot: `sync_state.json`, ours and every form that the Python original wrote.
+//! The snapshot `sync_state.json`: its own format, and every format of the Python original.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -9,25 +9,25 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
+use crate::state::model::KnownMessage;
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, KnownMessage, ParkedMessage, RefusedMessage,
-    SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, SourceState, State,
 };
 use crate::timestamp;
 
-/// The version that this program writes; the original writes none, which counts as 1.
+/// The format version that this program writes. The original writes none, which counts as 1.
 const VERSION: u64 = 2;
 
 /// Why a snapshot could not be read.
 #[derive(Debug)]
 pub(super) enum SnapshotError {
-    /// It is of a later version of this program.
+    /// A later release wrote it, with this version.
     Newer(u64),
-    /// It is not a snapshot: where and why.
+    /// It is not a snapshot: the reason and the place.
     Invalid(String),
 }
 
-/// A snapshot as it is written.
+/// The snapshot as it is written.
 #[derive(Serialize)]
 struct SnapshotOut<'a> {
     version: u64,
@@ -46,58 +46,45 @@ struct SnapshotOut<'a> {
     source: &'a SourceState,
     gmail: &'a GmailState,
     #[serde(flatten)]
-    foreign: &'a Map<String, Value>,
+    unknown_keys: &'a Map<String, Value>,
 }
 
-/// A snapshot as it may be found.
-#[derive(Deserialize)]
+/// The snapshot as it is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct SnapshotIn {
-    #[serde(default)]
     version: Option<u64>,
-    #[serde(default)]
     serial: u64,
-    #[serde(default)]
     account: Option<AccountNames>,
-    #[serde(default)]
     last_sync: Option<String>,
-    #[serde(default)]
     last_source_uid: Option<Value>,
-    #[serde(default)]
     cursor: Option<Cursor>,
-    #[serde(default)]
     settled: UidSet,
-    #[serde(default)]
     date_pass: Option<DatePass>,
-    #[serde(default)]
     synced_message_ids: SyncedIds,
-    #[serde(default)]
     digests: HashMap<String, Vec<Digest>>,
-    #[serde(default)]
     parked: BTreeMap<Uid, ParkedMessage>,
-    #[serde(default)]
     refused: BTreeMap<String, RefusedMessage>,
-    #[serde(default)]
     source: SourceState,
-    #[serde(default)]
     gmail: GmailState,
     #[serde(flatten)]
-    foreign: Map<String, Value>,
+    unknown_keys: Map<String, Value>,
 }
 
-/// The ids in the forms that the original ever wrote: a list, or a map to a time or null.
+/// The ids as any version of the original wrote them: a list, or a map to a time or null.
 #[derive(Default)]
 struct SyncedIds(Vec<(String, LenientTime)>);
 
-/// A time in a form that the original ever wrote; `None` for anything else.
+/// A time as any version of the original wrote it; `None` for anything else.
 struct LenientTime(Option<DateTime<Utc>>);
 
-// Read by hand: derived code would build every id twice, and a run with nothing new does little
-// else than read the state.
+// Written by hand: derived code would build every id twice, and reading the state is most of the
+// work of a run with nothing new.
 impl<'de> Deserialize<'de> for SyncedIds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SyncedIds, D::Error> {
-        struct Forms;
+        struct ListOrMap;
 
-        impl<'de> Visitor<'de> for Forms {
+        impl<'de> Visitor<'de> for ListOrMap {
             type Value = SyncedIds;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,15 +112,15 @@ impl<'de> Deserialize<'de> for SyncedIds {
             }
         }
 
-        deserializer.deserialize_any(Forms)
+        deserializer.deserialize_any(ListOrMap)
     }
 }
 
 impl<'de> Deserialize<'de> for LenientTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LenientTime, D::Error> {
-        struct AnyForm;
+        struct AnyValue;
 
-        impl Visitor<'_> for AnyForm {
+        impl Visitor<'_> for AnyValue {
             type Value = LenientTime;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,25 +152,25 @@ impl<'de> Deserialize<'de> for LenientTime {
             }
         }
 
-        deserializer.deserialize_any(AnyForm)
+        deserializer.deserialize_any(AnyValue)
     }
 }
 
-/// The snapshot of a state, under its serial number.
+/// Serializes a state under a serial number.
 pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
     let ids = state.known.iter();
-    let written = SnapshotOut {
+    let snapshot = SnapshotOut {
         version: VERSION,
         serial,
         account: state.account.as_ref(),
-        last_sync: state.last_sync.map(as_original_writes),
+        last_sync: state.last_sync.map(format_time),
         last_source_uid: state.last_source_uid,
         cursor: state.cursor.as_ref(),
         settled: state.settled.to_string(),
         date_pass: state.date_pass.as_ref(),
         synced_message_ids: ids
             .clone()
-            .map(|(id, known)| (id, as_original_writes(known.at)))
+            .map(|(id, known)| (id, format_time(known.at)))
             .collect(),
         digests: ids
             .filter(|(_, known)| !known.digests.is_empty())
@@ -193,46 +180,46 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
         refused: &state.refused,
         source: &state.source,
         gmail: &state.gmail,
-        foreign: &state.unknown_keys,
+        unknown_keys: &state.unknown_keys,
     };
-    let mut octets = serde_json::to_vec_pretty(&written)?;
+    let mut octets = serde_json::to_vec_pretty(&snapshot)?;
     octets.push(b'\n');
     Ok(octets)
 }
 
-/// Reads a snapshot: the state and its serial number. Ids without a time count from `now`.
+/// Reads a snapshot: the state and its serial number. Ids without a time count as delivered `now`.
 pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), SnapshotError> {
-    let found: SnapshotIn = match serde_json::from_slice(octets) {
-        Ok(found) => found,
+    let snapshot: SnapshotIn = match serde_json::from_slice(octets) {
+        Ok(snapshot) => snapshot,
         Err(error) => {
             return Err(newer(octets).unwrap_or(SnapshotError::Invalid(error.to_string())));
         }
     };
-    if let Some(newer) = found.version.filter(|version| *version > VERSION) {
+    if let Some(newer) = snapshot.version.filter(|version| *version > VERSION) {
         return Err(SnapshotError::Newer(newer));
     }
-    let original_mark = found.last_source_uid.as_ref().and_then(Value::as_u64);
+    let last_source_uid = snapshot.last_source_uid.as_ref().and_then(Value::as_u64);
     let state = State {
-        account: found.account,
-        last_sync: found.last_sync.as_deref().and_then(timestamp::parse),
-        // Our cursor holds only as long as the original's mark agrees with it.
-        cursor: found.cursor.filter(|_| found.version.is_some()),
-        last_source_uid: original_mark
+        account: snapshot.account,
+        last_sync: snapshot.last_sync.as_deref().and_then(timestamp::parse),
+        // A snapshot without a version is the original's, which has no cursor.
+        cursor: snapshot.cursor.filter(|_| snapshot.version.is_some()),
+        last_source_uid: last_source_uid
             .and_then(|uid| u32::try_from(uid).ok())
             .unwrap_or(0),
-        settled: found.settled,
-        date_pass: found.date_pass,
-        parked: found.parked,
-        refused: found.refused,
-        source: found.source,
-        gmail: found.gmail,
-        known: known(found.synced_message_ids, found.digests, now),
-        unknown_keys: found.foreign,
+        settled: snapshot.settled,
+        date_pass: snapshot.date_pass,
+        parked: snapshot.parked,
+        refused: snapshot.refused,
+        source: snapshot.source,
+        gmail: snapshot.gmail,
+        known: known(snapshot.synced_message_ids, snapshot.digests, now),
+        unknown_keys: snapshot.unknown_keys,
     };
-    Ok((state, found.serial))
+    Ok((state, snapshot.serial))
 }
 
-/// What cannot be read may be of a later version, which may have other shapes.
+/// A snapshot that cannot be parsed may be of a later version with another format.
 fn newer(octets: &[u8]) -> Option<SnapshotError> {
     #[derive(Deserialize)]
     struct Version {
@@ -258,7 +245,7 @@ fn known(
     known
 }
 
-/// The form that every Python reads (`fromisoformat` before 3.11 does not know `Z`).
-fn as_original_writes(time: DateTime<Utc>) -> String {
+/// A time as the original reads it (Python's `fromisoformat` before 3.11 does not accept `Z`).
+fn format_time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }

@@ -1,7 +1,7 @@
-//! The files of the state, and what can be done with them.
+//! The files of the state, and the operations on them.
 //!
-//! The operations are as small as the file system's own, so that a model of a disk which forgets
-//! what was not synced can stand in for the real one.
+//! The operations are as small as those of a file system, so that tests can put a model of a disk
+//! in its place that loses what was not synced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,78 +15,60 @@ use chrono::{DateTime, Utc};
 pub enum StateFile {
     /// `sync_state.json`.
     Snapshot,
-    /// `sync_state.json.new`, on its way to become the snapshot.
+    /// `sync_state.json.new`: the next snapshot, before it is renamed.
     New,
     /// `sync_state.json.journal`.
     Journal,
-    /// `sync_state.json.unreadable-<time>`, for a person to look at.
+    /// `sync_state.json.unreadable-<time>`: kept for the user to look at.
     Unreadable(String),
 }
 
-/// A folder that holds the state.
+/// The folder of the state.
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "every error is one of the file system"
+)]
 pub trait Storage {
-    /// The whole of a file; `None` if there is none.
-    ///
-    /// # Errors
-    /// The file is there and cannot be read.
+    /// The whole of a file; `None` if it does not exist.
     fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>>;
 
     /// When a file was last written.
-    ///
-    /// # Errors
-    /// The file cannot be looked at.
     fn modified(&mut self, name: &StateFile) -> io::Result<DateTime<Utc>>;
 
-    /// Makes a file empty, creating it (0600) if there is none.
-    ///
-    /// # Errors
-    /// The file cannot be written.
+    /// Empties a file, or creates it (0600).
     fn create(&mut self, name: &StateFile) -> io::Result<()>;
 
-    /// Writes at the end of a file that [`create`](Storage::create) made or emptied.
-    ///
-    /// # Errors
-    /// The file cannot be written; part of it may have been.
+    /// Writes at the end of a file that [`create`](Storage::create) created or emptied. After an
+    /// error a part may have been written.
     fn append(&mut self, name: &StateFile, octets: &[u8]) -> io::Result<()>;
 
-    /// Makes what was written outlast a loss of power.
-    ///
-    /// # Errors
-    /// The file system cannot promise it.
+    /// Makes the content of a file durable: it survives a power loss.
     fn sync(&mut self, name: &StateFile) -> io::Result<()>;
 
-    /// Gives a file another name, replacing the one that had it.
-    ///
-    /// # Errors
-    /// The file cannot be renamed.
+    /// Renames a file, replacing the one that has the name.
     fn rename(&mut self, from: &StateFile, to: &StateFile) -> io::Result<()>;
 
-    /// Makes new names outlast a loss of power.
-    ///
-    /// # Errors
-    /// The file system cannot promise it.
+    /// Makes new names of files durable.
     fn sync_folder(&mut self) -> io::Result<()>;
 
-    /// How a file is called in messages to a person.
+    /// The path of a file, for messages.
     fn path(&self, name: &StateFile) -> PathBuf;
 }
 
-/// The real thing: files beside the snapshot.
+/// Files beside the snapshot.
 #[derive(Debug)]
 pub struct FolderStorage {
     snapshot: PathBuf,
-    /// Kept open: one write a line, one fdatasync a checkpoint.
+    /// Kept open: every line is a write, and every checkpoint an fdatasync.
     journal: Option<File>,
 }
 
 impl FolderStorage {
-    /// The folder that holds this snapshot, or will. A symbolic link is followed, so that the
-    /// files that belong together lie together.
+    /// The folder of this snapshot, which need not exist yet.
     #[must_use]
     pub fn new(snapshot: &Path) -> FolderStorage {
-        let snapshot = fs::canonicalize(snapshot).unwrap_or_else(|_| snapshot.to_owned());
         FolderStorage {
-            snapshot,
+            snapshot: canonical_path(snapshot),
             journal: None,
         }
     }
@@ -94,6 +76,26 @@ impl FolderStorage {
     fn open(&self, name: &StateFile) -> io::Result<File> {
         OpenOptions::new().append(true).open(self.path(name))
     }
+}
+
+/// The snapshot's default path: in the folder that systemd created for the service, else in the
+/// current folder, as in the Python original.
+pub(crate) fn default_path(state_directory: Option<&Path>) -> PathBuf {
+    state_directory
+        .unwrap_or(Path::new(""))
+        .join("sync_state.json")
+}
+
+/// Follows symbolic links: all links to one snapshot share its journal and its lock.
+pub(super) fn canonical_path(snapshot: &Path) -> PathBuf {
+    fs::canonicalize(snapshot).unwrap_or_else(|_| snapshot.to_owned())
+}
+
+/// The path of a file beside the snapshot.
+pub(super) fn with_suffix(snapshot: &Path, suffix: &str) -> PathBuf {
+    let mut path = snapshot.to_owned().into_os_string();
+    path.push(suffix);
+    PathBuf::from(path)
 }
 
 impl Storage for FolderStorage {
@@ -119,7 +121,7 @@ impl Storage for FolderStorage {
             .mode(0o600)
             .open(self.path(name))?;
         if *name == StateFile::Journal {
-            // Truncated and still open for appending from the new end.
+            // Opened once more, for appending: another handle could write into the middle.
             drop(file);
             self.journal = Some(self.open(name)?);
         }
@@ -153,16 +155,50 @@ impl Storage for FolderStorage {
     }
 
     fn path(&self, name: &StateFile) -> PathBuf {
-        let mut path = self.snapshot.clone().into_os_string();
         match name {
-            StateFile::Snapshot => {}
-            StateFile::New => path.push(".new"),
-            StateFile::Journal => path.push(".journal"),
+            StateFile::Snapshot => self.snapshot.clone(),
+            StateFile::New => with_suffix(&self.snapshot, ".new"),
+            StateFile::Journal => with_suffix(&self.snapshot, ".journal"),
             StateFile::Unreadable(time) => {
-                path.push(".unreadable-");
-                path.push(time);
+                with_suffix(&self.snapshot, &format!(".unreadable-{time}"))
             }
         }
-        PathBuf::from(path)
+    }
+}
+
+/// Reads files of another storage and ignores every write: for a dry run.
+pub(super) struct ReadOnlyStorage<'a>(pub(super) &'a mut dyn Storage);
+
+impl Storage for ReadOnlyStorage<'_> {
+    fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
+        self.0.read(name)
+    }
+
+    fn modified(&mut self, name: &StateFile) -> io::Result<DateTime<Utc>> {
+        self.0.modified(name)
+    }
+
+    fn create(&mut self, _: &StateFile) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn append(&mut self, _: &StateFile, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self, _: &StateFile) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&mut self, _: &StateFile, _: &StateFile) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn path(&self, name: &StateFile) -> PathBuf {
+        self.0.path(name)
     }
 }

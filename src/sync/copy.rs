@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 
 use crate::error::Result;
-use crate::message::{Listed, Uid};
+use crate::message::{FETCH_PAGE_SIZE, Listed, Uid};
 use crate::sync::action::{Action, Parts};
 use crate::sync::deliver::Delivery;
-use crate::sync::fetch::PAGE_SIZE;
 use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, SelectedBy};
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{self, DatePassStart, Due, Plan};
 use crate::sync::{lookup, retry_parked};
+use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
 /// Copies the messages that are neither known nor at Gmail.
@@ -26,7 +26,7 @@ impl Action for Copy {
             log::info!(
                 "{}: copying what arrived since {}",
                 Untrusted::new(&pass.source),
-                pass.since.format("%Y-%m-%d %H:%M UTC")
+                format_time(pass.since)
             );
         }
         Ok(())
@@ -95,7 +95,7 @@ impl Copy {
         let mut due = plan::due_parked(ledger.state(), ledger.now());
         retry_parked::look_up_uncertain(&due, *target, ledger)?;
         due.retain(|uid| retry_parked::can_be_sent(*uid, ledger));
-        for page in due.chunks(PAGE_SIZE) {
+        for page in due.chunks(FETCH_PAGE_SIZE) {
             self.retry_page(page, parts)?;
         }
         Ok(())

@@ -249,7 +249,7 @@ impl Delivery {
         let finished = target.finish();
         let recorded = self.record_outcomes(target, ledger);
         match (finished, recorded) {
-            (Err(one), Err(other)) => Err(one.worse(other)),
+            (Err(one), Err(other)) => Err(one.more_severe(other)),
             (one, other) => one.and(other),
         }
     }
@@ -335,7 +335,7 @@ fn is_hopeless(parked: &ParkedMessage, state: &State, now: DateTime<Utc>) -> boo
 }
 
 fn sent_in_a_day(ledger: &Ledger) -> u64 {
-    upload_quota::sent_in_a_day(&ledger.state().gmail.uploaded, ledger.now())
+    ledger.state().gmail.uploaded_in_last_day(ledger.now())
 }
 
 fn daily_limit_reached(sent: u64) -> Error {

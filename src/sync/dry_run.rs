@@ -6,9 +6,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::error::Result;
-use crate::message::{Identity, Listed, Message, Uid, UidSet};
+use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Message, Uid, UidSet};
 use crate::sync::action::{Action, Parts};
-use crate::sync::fetch::PAGE_SIZE;
 use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, SelectedBy};
 use crate::sync::plan::Plan;
@@ -59,7 +58,7 @@ impl<'a> DryRun<'a> {
         let parked = ledger.state().parked.keys();
         parked.for_each(|uid| uids.insert(*uid));
         let uids: Vec<Uid> = uids.iter().collect();
-        for page in uids.chunks(PAGE_SIZE) {
+        for page in uids.chunks(FETCH_PAGE_SIZE) {
             for listed in fetch.list(page, ledger)? {
                 let is_parked = ledger.state().parked.contains_key(&listed.uid);
                 let result = if is_parked {

@@ -3,14 +3,11 @@
 use std::collections::HashSet;
 
 use crate::error::Result;
-use crate::message::{Listed, Mailbox, Uid, UidSet};
+use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid, UidSet};
 use crate::state::{DatePass, ParkedMessage};
 use crate::sync::group::PlannedMessage;
 use crate::sync::ledger::Ledger;
 use crate::sync::{Fetched, Source, SourceSearch, plan};
-
-/// One FETCH lists at most this many messages.
-pub(super) const PAGE_SIZE: usize = 500;
 
 /// Reads the source; records messages that turn out to be gone or unreadable.
 pub(super) struct Fetch<'a> {
@@ -45,7 +42,8 @@ impl<'a> Fetch<'a> {
 
     /// Returns the UIDs of the messages from `first` to `last`; some of them may not exist.
     pub fn search_between(&mut self, mailbox: &Mailbox, first: Uid, last: Uid) -> Result<Vec<Uid>> {
-        let is_narrow = last.get() - first.get() < u32::try_from(PAGE_SIZE).unwrap_or(u32::MAX);
+        let is_narrow =
+            last.get() - first.get() < u32::try_from(FETCH_PAGE_SIZE).unwrap_or(u32::MAX);
         if mailbox.exists == 0 {
             return Ok(Vec::new());
         }

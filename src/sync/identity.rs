@@ -63,7 +63,7 @@ pub(super) fn decide(state: &State, listed: &Listed, selected_by: SelectedBy) ->
             // In a date pass an equal identity means the same message under another UID, unless
             // this very pass has delivered a twin.
             let is_renumbered =
-                selected_by == SelectedBy::Date && !state.delivered_in_this_pass(id);
+                selected_by == SelectedBy::Date && !state.was_delivered_in_date_pass(id);
             if same.is_empty() {
                 // The original may have delivered it under this id; once another message of the id
                 // is delivered, the state no longer says so. The user may have deleted it.

@@ -6,7 +6,7 @@ use crate::error::{Consequence, Result};
 use crate::message::{Digest, Identity, Listed, MessageId, Uid, UidSet};
 use crate::retry::PARKED_MESSAGE;
 use crate::state::journal::StateStore;
-use crate::state::{Cursor, DatePass, Event, ParkedMessage, RefusedMessage, State, upload_quota};
+use crate::state::{Cursor, DatePass, Event, ParkedMessage, RefusedMessage, State};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
 use crate::sync::{AppendUid, LookupResult, PassReport, Progress, identity};
@@ -65,7 +65,7 @@ impl<'a> Ledger<'a> {
     /// The parked messages of before this date pass that it has not found again.
     pub fn orphans(&self) -> &[ParkedMessage] {
         let pass = self.state().date_pass.as_ref();
-        pass.map_or(&[], |pass| pass.strays.as_slice())
+        pass.map_or(&[], |pass| pass.orphans.as_slice())
     }
 
     // Settled.
@@ -299,14 +299,15 @@ impl<'a> Ledger<'a> {
 
     /// A date pass found this orphan under a new UID: it is parked there with all that is known.
     pub fn adopt_orphan(&mut self, uid: Uid, index: usize) -> Result<()> {
-        self.store.record(Event::Found { uid, stray: index })
+        self.store.record(Event::OrphanFound { uid, orphan: index })
     }
 
     /// Gmail has this orphan.
     pub fn settle_orphan(&mut self, index: usize) -> Result<()> {
         self.report.already_there += 1;
         let at = self.now();
-        self.store.record(Event::StrayDone { stray: index, at })
+        self.store
+            .record(Event::OrphanDelivered { orphan: index, at })
     }
 
     /// This orphan is no longer at the source, and Gmail does not have it.
@@ -321,8 +322,8 @@ impl<'a> Ledger<'a> {
             when: self.now(),
             why: LEFT_SOURCE.to_owned(),
         };
-        self.store.record(Event::Lost {
-            stray: index,
+        self.store.record(Event::OrphanLost {
+            orphan: index,
             refused,
         })
     }
@@ -399,7 +400,7 @@ impl<'a> Ledger<'a> {
 
     /// What later runs must know of a failure.
     pub fn record_consequence(&mut self, consequence: &Consequence) -> Result<()> {
-        let gmail = upload_quota::after(&self.state().gmail, consequence, self.now());
+        let gmail = self.state().gmail.after_failure(consequence, self.now());
         self.store.record(Event::Gmail(gmail))
     }
 

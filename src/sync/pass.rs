@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use crate::error::{ErrorKind, Result};
-use crate::message::{Listed, Mailbox, Uid};
+use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid};
 use crate::state::DatePass;
 use crate::state::journal::StateStore;
 use crate::sync::action::{Action, Parts};
 use crate::sync::copy::Copy;
 use crate::sync::deliver::Delivery;
 use crate::sync::dry_run::DryRun;
-use crate::sync::fetch::{Fetch, PAGE_SIZE};
+use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due};
@@ -114,7 +114,7 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
     let failure = match (done, finished) {
         (Ok(()), Ok(())) => return Ok(ledger.report()),
         (Err(error), Ok(())) | (Ok(()), Err(error)) => error,
-        (Err(first), Err(second)) => first.worse(second),
+        (Err(first), Err(second)) => first.more_severe(second),
     };
     if let Some(consequence) = failure.consequence() {
         ledger.record_consequence(consequence)?;
@@ -225,7 +225,7 @@ impl Steps<'_, '_> {
         let state = self.parts.ledger.state();
         uids.retain(|uid| !state.is_settled_or_parked(*uid));
         let mut remaining = uids.len();
-        for page in uids.chunks(PAGE_SIZE) {
+        for page in uids.chunks(FETCH_PAGE_SIZE) {
             let Parts {
                 fetch,
                 target,

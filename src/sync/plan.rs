@@ -123,7 +123,7 @@ fn new_date_pass(
         began: Some(now.trunc_subsecs(0)),
         uid_validity: mailbox.uid_validity,
         uid_next: mailbox.uid_next,
-        strays: Vec::new(),
+        orphans: Vec::new(),
     }
 }
 

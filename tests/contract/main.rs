@@ -34,7 +34,7 @@ macro_rules! on_each_server {
 }
 
 mod courier;
-#[path = "../dovecot/mod.rs"]
+#[path = "../support/dovecot/mod.rs"]
 mod dovecot;
 mod source;
 mod sources;

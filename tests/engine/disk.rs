@@ -311,7 +311,7 @@ fn a_folder_that_is_not_there_is_said_so() {
     assert!(
         error
             .to_string()
-            .starts_with("/nonexistent/state.journal: keeping the state: ")
+            .starts_with("/nonexistent/state.journal: reading or writing the state: ")
     );
 }
 
@@ -372,7 +372,7 @@ fn ids_are_kept_while_a_pass_by_date_goes_on() {
             began: None,
             uid_validity: imap_to_gmail_sync::message::UidValidity::new(1).unwrap(),
             uid_next: Uid::new(9).unwrap(),
-            strays: Vec::new(),
+            orphans: Vec::new(),
         }))
         .unwrap();
     store.fold(now()).unwrap();

@@ -6,6 +6,7 @@
 mod cut;
 mod dice;
 mod disk;
+mod kept_state;
 mod rules;
 mod run;
 mod schedules;

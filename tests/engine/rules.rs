@@ -364,7 +364,7 @@ fn a_lost_append_that_cannot_be_listed_after_the_mailbox_was_renewed_is_not_sent
         },
     );
     assert_eq!(
-        state(&world).date_pass.map(|pass| pass.strays.len()),
+        state(&world).date_pass.map(|pass| pass.orphans.len()),
         Some(1)
     );
     for minutes in [5, 20, 60] {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::error::{ErrorKind, Result};
 use imap_to_gmail_sync::state::journal::StateStore;
-use imap_to_gmail_sync::state::{AccountNames, Event, upload_quota};
+use imap_to_gmail_sync::state::{AccountNames, Event};
 use imap_to_gmail_sync::sync::{Pass, PassOptions, PassReport};
 
 use crate::world::{Disk1, Gmail1, Shared, Source1};
@@ -45,7 +45,7 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
         move || -> DateTime<Utc> { world.borrow().now }
     };
     let mut store = StateStore::load(Box::new(Disk1(world.clone())), clock())?;
-    if upload_quota::rests_until(&store.state().gmail, clock()).is_some() {
+    if store.state().gmail.resting_until(clock()).is_some() {
         return Ok(None);
     }
     if store.state().account.is_none() {

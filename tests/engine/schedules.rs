@@ -533,8 +533,8 @@ impl Schedule {
         self.note(|| format!("the reader moves to {place:?}: {}", text(&octets)));
         let id = MessageId::of_octets(&octets);
         let identity = Identity::of_header(&octets);
-        let strays = remembered.date_pass.iter().flat_map(|pass| &pass.strays);
-        let is_uncertain = remembered.parked.values().chain(strays).any(|parked| {
+        let orphans = remembered.date_pass.iter().flat_map(|pass| &pass.orphans);
+        let is_uncertain = remembered.parked.values().chain(orphans).any(|parked| {
             parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
         });
         let is_indexed = self.world.borrow().gmail.index_delay == 0;

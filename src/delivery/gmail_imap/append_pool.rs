@@ -214,7 +214,7 @@ impl AppendPool {
             return;
         }
         self.failure = Some(match self.failure.take() {
-            Some(failure) => failure.worse(error),
+            Some(failure) => failure.more_severe(error),
             None => error,
         });
         self.stop.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! `client_secret.json`: the program that the person allows in, as Google knows it.
+//! `client_secret.json`: the client registration, as the Google Cloud console provides it.
 
 use std::path::Path;
 
@@ -6,57 +6,48 @@ use oauth2::{AuthUrl, TokenUrl};
 use serde_json::{Map, Value};
 
 use crate::config;
-use crate::error::{Error, ErrorKind, Result, Side};
-use crate::oauth::{ClientRegistration, is_protected};
+use crate::error::{Error, Result, Side};
+use crate::oauth::endpoint::{ClientRegistration, MUST_BE_PROTECTED, is_protected};
+use crate::oauth::token_file::string_field;
 use crate::secret::Secret;
-use crate::untrusted::Untrusted;
 
-/// What is needed instead of a file that is something else.
-const NEEDED: &str = "in the Google Cloud console create an OAuth client of type \"Desktop app\" and \
+/// The remedy for a file that is something else.
+const REMEDY: &str = "in the Google Cloud console create an OAuth client of type \"Desktop app\" and \
                       download its client_secret.json (README, \"The token\")";
 
-/// What `client_secret.json` says of a "Desktop app" client.
+/// `client_secret.json` of a "Desktop app" client.
 #[derive(Debug)]
 pub(super) struct ClientSecretFile {
-    /// Who asks, and where for tokens.
+    /// Identifies us at the token endpoint.
     pub(super) client: ClientRegistration,
-    /// Where the person is asked.
+    /// The address of the consent page.
     pub(super) auth_uri: AuthUrl,
 }
 
 impl ClientSecretFile {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`]: it cannot be read, or is something else, which is named.
+    /// Reads the file; the error names what a wrong file is instead.
     pub(super) fn read(path: &Path) -> Result<ClientSecretFile> {
-        let octets = config::read(path).map_err(|error| {
-            wrong(path, format_args!("cannot be read: {error}"))
-                .remedy("correct --credentials; it wants the client_secret.json of a \"Desktop app\" client")
+        let octets = config::read_file(path).map_err(|error| {
+            Error::in_file(Side::Token, path, format_args!("cannot be read: {error}")).remedy(
+                "correct --credentials; it must name the client_secret.json of a \"Desktop app\" \
+                 client",
+            )
         })?;
-        parse(&octets).map_err(|mistake| wrong(path, mistake).remedy(NEEDED))
+        parse(&octets).map_err(|mistake| Error::in_file(Side::Token, path, mistake).remedy(REMEDY))
     }
 }
 
-fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    let shown = Untrusted::path(path);
-    Error::new(Side::Token, ErrorKind::Config, shown, what)
-}
-
-/// What the octets mean; else what they are, and nothing of what stands in them.
+/// Parses the file's octets. The mistake never repeats a value, which may be a secret.
 fn parse(octets: &[u8]) -> Result<ClientSecretFile, String> {
     let fields: Map<String, Value> = serde_json::from_slice(octets)
-        .map_err(|error| format!("is not the JSON that Google gives: {error}"))?;
+        .map_err(|error| format!("is not the JSON object that Google provides: {error}"))?;
     let Some(installed) = fields.get("installed") else {
-        return Err(another_file(&fields).to_owned());
+        return Err(describe_other_file(&fields).to_owned());
     };
     let Some(installed) = installed.as_object() else {
-        return Err("its \"installed\" is no object".to_owned());
+        return Err("its \"installed\" is not an object".to_owned());
     };
-    let text = |name| {
-        let value = installed.get(name).and_then(Value::as_str);
-        value.filter(|value| !value.is_empty())
-    };
+    let text = |name| string_field(installed, name);
     let (Some(client_id), Some(client_secret), Some(auth_uri), Some(token_uri)) = (
         text("client_id"),
         text("client_secret"),
@@ -68,12 +59,11 @@ fn parse(octets: &[u8]) -> Result<ClientSecretFile, String> {
             .filter(|name| text(name).is_none())
             .collect();
         return Err(format!(
-            "its \"installed\" is incomplete: without {}",
+            "its \"installed\" object lacks {}",
             missing.join(", ")
         ));
     };
-    let unsafe_uri =
-        |name| format!("its {name} must begin with https:// (http:// only to this host itself)");
+    let unprotected = |name| format!("its {name} {MUST_BE_PROTECTED}");
     let auth_uri = AuthUrl::new(auth_uri.to_owned()).ok();
     let token_uri = TokenUrl::new(token_uri.to_owned()).ok();
     Ok(ClientSecretFile {
@@ -82,28 +72,28 @@ fn parse(octets: &[u8]) -> Result<ClientSecretFile, String> {
             client_secret: Some(Secret::new(client_secret.to_owned())),
             token_uri: token_uri
                 .filter(|uri| is_protected(uri.url()))
-                .ok_or_else(|| unsafe_uri("token_uri"))?,
+                .ok_or_else(|| unprotected("token_uri"))?,
         },
         auth_uri: auth_uri
             .filter(|uri| is_protected(uri.url()))
-            .ok_or_else(|| unsafe_uri("auth_uri"))?,
+            .ok_or_else(|| unprotected("auth_uri"))?,
     })
 }
 
-/// Which of the files that are taken for it this is.
-fn another_file(fields: &Map<String, Value>) -> &'static str {
+/// Says which of the files that are often mistaken for `client_secret.json` this is.
+fn describe_other_file(fields: &Map<String, Value>) -> &'static str {
     let kind = fields.get("type").and_then(Value::as_str);
     if fields.contains_key("web") {
-        "is of a client of type \"Web application\", to which Google does not send a browser on \
-         this host back"
+        "belongs to a client of type \"Web application\", for which Google redirects no browser to \
+         this host"
     } else if kind == Some("service_account") {
         "is the key of a service account, which has no Gmail account"
     } else if kind == Some("authorized_user") {
-        "is what gcloud keeps of a log-in of its own"
+        "holds the credentials of a gcloud log-in"
     } else if fields.contains_key("refresh_token") || fields.contains_key("token") {
-        "is a token file, which is what is to be made"
+        "is a token file, which this command creates"
     } else if fields.contains_key("source_server") || fields.contains_key("target_user") {
-        "is the configuration, which goes to --config"
+        "is the configuration, which --config names"
     } else {
         "has no \"installed\" object"
     }
@@ -120,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_google_gives_is_read() {
+    fn the_file_that_google_provides_is_read() {
         let read = parse(
             br#"{"installed":{"client_id":"123-abc.apps.googleusercontent.com",
                 "project_id":"my-proj","auth_uri":"https://accounts.google.com/o/oauth2/auth",
@@ -139,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_named() {
+    fn another_file_is_recognized() {
         let cases = [
             (r#"{"web":{"client_secret":"s3cret"}}"#, "Web application"),
             (
@@ -153,7 +143,7 @@ mod tests {
             (r#"{"refresh_token":"s3cret"}"#, "token file"),
             (r#"{"source_server":"s3cret"}"#, "configuration"),
             ("{}", "no \"installed\""),
-            (r#"{"installed":"s3cret"}"#, "is no object"),
+            (r#"{"installed":"s3cret"}"#, "is not an object"),
             (r#"["s3cret"]"#, "is not the JSON"),
             ("s3cret", "is not the JSON"),
         ];
@@ -164,15 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_missing_is_named_at_once() {
+    fn all_missing_fields_are_reported_together() {
         assert_eq!(
             mistake(r#"{"installed":{"client_secret":"s3cret","client_id":"","auth_uri":5}}"#),
-            "its \"installed\" is incomplete: without client_id, auth_uri, token_uri"
+            "its \"installed\" object lacks client_id, auth_uri, token_uri"
         );
     }
 
     #[test]
-    fn nothing_goes_out_in_the_clear() {
+    fn no_address_without_tls_is_accepted_except_loopback() {
         let with = |auth: &str, token: &str| {
             let text = format!(
                 r#"{{"installed":{{"client_id":"i","client_secret":"s3cret",

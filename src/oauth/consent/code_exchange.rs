@@ -1,4 +1,4 @@
-//! From a person's consent to a token that has proved itself.
+//! Exchanges the authorization code for tokens, verifies them and saves them.
 
 use std::fmt;
 use std::path::{self, Path, PathBuf};
@@ -6,33 +6,33 @@ use std::thread;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::{Config, TargetConfig};
-use crate::delivery::gmail_imap;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::Trust;
+use crate::oauth::consent::VerifyAccessToken;
 use crate::oauth::consent::authorization_request::AuthorizationRequest;
-use crate::oauth::consent::client_secret_file::ClientSecretFile;
-use crate::oauth::consent::shown;
-use crate::oauth::{
-    AuthorizationGrant, Endpoint, EndpointError, IssuedTokens, OAuthError, TokenHealth, token,
+use crate::oauth::consent::terminal::say;
+use crate::oauth::endpoint::{
+    AuthorizationGrant, ClientRegistration, Endpoint, EndpointError, IssuedTokens,
 };
+use crate::oauth::oauth_error::OAuthError;
+use crate::oauth::{TokenHealth, token};
 use crate::process::signals;
 use crate::retry::CONSENT_LOGIN_DELAYS;
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
-/// What is needed to make a token of a consent.
+/// Turns an authorization code into a saved token.
 pub(super) struct CodeExchange<'a> {
-    /// Who asks.
-    pub(super) client_secret_file: &'a ClientSecretFile,
-    /// The account, if it is known.
+    /// The account, if a configuration names it.
     pub(super) config: Option<&'a Config>,
-    /// Where the token goes.
-    pub(super) file: &'a Path,
+    client: &'a ClientRegistration,
+    token_file: &'a Path,
     endpoint: Endpoint,
+    verify: &'a VerifyAccessToken,
 }
 
-/// A token that was saved, in words for the person.
+/// The token that was saved; `Display` describes it to the user.
 #[derive(Debug)]
 pub(super) struct SavedToken {
     file: PathBuf,
@@ -43,80 +43,76 @@ pub(super) struct SavedToken {
 /// Why no token was saved.
 #[derive(Debug)]
 pub(super) struct ExchangeError {
-    /// For the person at the terminal.
+    /// The error for the terminal.
     pub(super) error: Error,
-    /// Google does not take the code: it was used or is too old.
-    pub(super) is_expired: bool,
+    /// Whether the code was used before, or has expired: another code may be accepted.
+    pub(super) is_code_expired: bool,
 }
 
 impl From<Error> for ExchangeError {
     fn from(error: Error) -> ExchangeError {
         ExchangeError {
             error,
-            is_expired: false,
+            is_code_expired: false,
         }
     }
 }
 
 impl<'a> CodeExchange<'a> {
-    /// Gets ready to ask; opens nothing yet.
-    ///
-    /// # Errors
-    /// The certificates to trust cannot be read ([`ErrorKind::Config`]).
+    /// Loads the trusted certificates of both servers, so that a mistake there is found before the
+    /// user is asked. Opens no connection.
     pub(super) fn prepare(
-        client_secret_file: &'a ClientSecretFile,
+        client: &'a ClientRegistration,
         config: Option<&'a Config>,
-        file: &'a Path,
+        token_file: &'a Path,
+        verify: &'a VerifyAccessToken,
     ) -> Result<CodeExchange<'a>> {
         let ca_file = config.and_then(|config| config.target.server.ca_file.as_deref());
         if let Some(config) = config {
             Trust::for_server(&config.target.server)?;
         }
         Ok(CodeExchange {
-            client_secret_file,
             config,
-            file,
-            endpoint: Endpoint::new(&client_secret_file.client.token_uri, ca_file)?,
+            client,
+            token_file,
+            endpoint: Endpoint::new(&client.token_uri, ca_file)?,
+            verify,
         })
     }
-}
 
-impl CodeExchange<'_> {
-    /// Exchanges the code, proves what it gives, and saves it.
+    /// Exchanges the code, verifies the tokens and saves them.
     pub(super) fn obtain_token(
         &self,
-        attempt: &AuthorizationRequest,
+        request: &AuthorizationRequest,
         code: &Secret,
     ) -> Result<SavedToken, ExchangeError> {
-        let grant = self.request_tokens(attempt, code)?;
-        let refresh = self.check_grant(&grant)?;
+        let tokens = self.request_tokens(request, code)?;
+        let refresh_token = self.check_tokens(&tokens)?;
         if let Some(config) = self.config {
-            log_in(&config.target, &grant.access)?;
+            self.verify_at_server(config, &tokens.access)?;
         }
-        let health = self.save(&grant, &refresh, Utc::now())?;
+        let health = self.save(&tokens, &refresh_token, Utc::now())?;
         Ok(SavedToken {
-            file: path::absolute(self.file).unwrap_or_else(|_| self.file.to_owned()),
+            file: path::absolute(self.token_file).unwrap_or_else(|_| self.token_file.to_owned()),
             account: self.config.map(|config| config.target.user.clone()),
             health,
         })
     }
 
-    /// Asks Google.
     fn request_tokens(
         &self,
-        attempt: &AuthorizationRequest,
+        request: &AuthorizationRequest,
         code: &Secret,
     ) -> Result<IssuedTokens, ExchangeError> {
-        let application = &self.client_secret_file.client;
-        let verifier = Secret::new(attempt.verifier.secret().clone());
-        let proof = AuthorizationGrant::Consent {
+        let pkce_verifier = Secret::new(request.pkce_verifier.secret().clone());
+        let grant = AuthorizationGrant::Code {
             code,
-            verifier: &verifier,
-            redirect_uri: &attempt.redirect_uri,
+            pkce_verifier: &pkce_verifier,
+            redirect_uri: &request.redirect_uri,
         };
-        let answer = self.endpoint.request_token(application, proof);
-        answer.map_err(|failure| match failure {
-            EndpointError::Rejected(complaint) => self.rejection_error(&complaint, code, &verifier),
+        let result = self.endpoint.request_token(self.client, grant);
+        result.map_err(|failure| match failure {
+            EndpointError::Rejected(error) => self.rejection_error(&error, code, &pkce_verifier),
             EndpointError::Unavailable(why) => self
                 .error(ErrorKind::Unavailable, why)
                 .remedy("nothing was saved; run this again in a few minutes")
@@ -130,33 +126,33 @@ impl CodeExchange<'_> {
 
     fn rejection_error(
         &self,
-        complaint: &OAuthError,
+        rejection: &OAuthError,
         code: &Secret,
-        verifier: &Secret,
+        pkce_verifier: &Secret,
     ) -> ExchangeError {
-        let secrets = [
-            Some(code),
-            Some(verifier),
-            self.client_secret_file.client.client_secret.as_ref(),
-        ];
-        let said = complaint.describe(secrets.into_iter().flatten());
-        let what = format!("Google gives no token: {said}");
+        let client_secret = self.client.client_secret.as_ref();
+        let secrets = [Some(code), Some(pkce_verifier), client_secret];
+        let description = rejection.describe(secrets.into_iter().flatten());
+        let what = format!("Google issued no token: {description}");
         let error = self.error(ErrorKind::Rejected, what);
-        let is_expired = complaint.code() == "invalid_grant";
-        let error = if is_expired {
-            error.remedy("a consent is good for one use and a few minutes: run this again")
-        } else if complaint.is_admin_policy() {
+        let is_code_expired = rejection.code() == "invalid_grant";
+        let error = if is_code_expired {
+            error.remedy("an authorization code is valid once, for a few minutes: run this again")
+        } else if rejection.is_admin_policy() {
             error.remedy("the administrator of the account's Workspace must allow the app")
         } else {
-            let mend = complaint.client_remedy("the file of --credentials");
-            error.remedy(mend.unwrap_or_else(|| "run this again".to_owned()))
+            let remedy = rejection.client_remedy("the file of --credentials");
+            error.remedy(remedy.unwrap_or_else(|| "run this again".to_owned()))
         };
-        ExchangeError { error, is_expired }
+        ExchangeError {
+            error,
+            is_code_expired,
+        }
     }
 
-    /// The refresh token of a grant that is as it must be.
-    fn check_grant(&self, grant: &IssuedTokens) -> Result<Secret> {
-        if !grant.has_mail_scope {
+    /// Checks that the tokens give access to mail, and returns the refresh token.
+    fn check_tokens(&self, tokens: &IssuedTokens) -> Result<Secret> {
+        if !tokens.has_mail_scope {
             return Err(self
                 .error(ErrorKind::Rejected, "the consent does not cover mail")
                 .remedy(
@@ -164,74 +160,76 @@ impl CodeExchange<'_> {
                      and permanently delete all your email from Gmail\"",
                 ));
         }
-        grant.refresh.clone().ok_or_else(|| {
+        tokens.refresh.clone().ok_or_else(|| {
             self.error(
                 ErrorKind::Rejected,
-                "Google gave no refresh token, without which access ends in an hour",
+                "Google issued no refresh token, without which access ends in an hour",
             )
             .remedy(
-                "nothing was saved; take the app's access away at \
+                "nothing was saved; remove the app's access at \
                  https://myaccount.google.com/permissions, and run this again",
             )
         })
     }
 
+    /// Verifies that the access token gives access to the account that the configuration names.
+    /// Retries, because the consent would be lost with a broken connection.
+    fn verify_at_server(&self, config: &Config, access: &Secret) -> Result<()> {
+        let mut delays = CONSENT_LOGIN_DELAYS.iter();
+        loop {
+            match ((self.verify)(&config.target, access), delays.next()) {
+                (Err(error), Some(delay)) if error.kind() == ErrorKind::Unavailable => {
+                    say(format_args!("{error}; trying again ...\n"));
+                    thread::sleep(*delay);
+                }
+                (Err(error), _) if error.kind() == ErrorKind::Unavailable => {
+                    let remedy = "nothing was saved; run this again when Gmail is available";
+                    return Err(error.remedy(remedy));
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
     fn save(
         &self,
-        grant: &IssuedTokens,
-        refresh: &Secret,
+        tokens: &IssuedTokens,
+        refresh_token: &Secret,
         now: DateTime<Utc>,
     ) -> Result<TokenHealth> {
-        let application = &self.client_secret_file.client;
+        let (file, client) = (self.token_file, self.client);
         let saved =
-            signals::after(|| token::save_consent(self.file, application, grant, refresh, now));
+            signals::after(|| token::save_consent(file, client, tokens, refresh_token, now));
         saved.map_err(|error| {
-            Error::new(Side::Token, ErrorKind::Disk, shown(self.file), error)
+            Error::new(Side::Token, ErrorKind::Disk, Untrusted::path(file), error)
                 .during("saving the token")
                 .remedy("make the file and its folder writable, and run this again")
         })
     }
 
     fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
-        let url = self.client_secret_file.client.token_uri.url();
-        let host = url.host_str().unwrap_or_default();
+        let host = self.client.token_uri.url().host_str().unwrap_or_default();
         Error::new(Side::Token, kind, Untrusted::new(host), what).during("getting the token")
-    }
-}
-
-/// Proves that the token opens the account that it is meant for.
-fn log_in(target: &TargetConfig, access: &Secret) -> Result<()> {
-    let mut pauses = CONSENT_LOGIN_DELAYS.iter();
-    loop {
-        match (
-            gmail_imap::verify_access_token(target, access),
-            pauses.next(),
-        ) {
-            (Err(error), Some(pause)) if error.kind() == ErrorKind::Unavailable => {
-                super::say(format_args!("{error}; trying again ...\n"));
-                thread::sleep(*pause);
-            }
-            (Err(error), _) if error.kind() == ErrorKind::Unavailable => {
-                return Err(error.remedy("nothing was saved; run this again when Gmail answers"));
-            }
-            (done, _) => return done,
-        }
     }
 }
 
 impl fmt::Display for SavedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "The token is saved in {}", shown(&self.file))?;
+        write!(f, "The token is saved in {}", Untrusted::path(&self.file))?;
         match &self.account {
-            Some(account) => write!(f, ", and opens the mail of {}.", Untrusted::new(account))?,
-            None => f.write_str("; whose mail it opens was not tried (--config was not given).")?,
+            Some(account) => write!(
+                f,
+                ", and gives access to the mail of {}.",
+                Untrusted::new(account)
+            )?,
+            None => f.write_str("; it was not tried at Gmail, because --config was not given.")?,
         }
         if let Some(expires) = self.health.expires {
             write!(
                 f,
-                "\nThe app is in \"Testing\": this token dies on {}. For one that lasts, publish the \
-                 app (https://console.cloud.google.com/auth/audience, \"Publish app\"), and then \
-                 run this command again with --force.",
+                "\nThe app is in \"Testing\": the refresh token expires on {}. For one that does \
+                 not expire, publish the app (https://console.cloud.google.com/auth/audience, \
+                 \"Publish app\"), and then run this command again with --force.",
                 expires.format("%Y-%m-%d at %H:%M UTC")
             )?;
         }

@@ -1,4 +1,5 @@
-//! What a browser brings back from Google, or a person pastes (RFC 6749 4.1.2, RFC 8252 7.3).
+//! The authorization response: read from the redirected browser's request, or from a line that the
+//! user pastes (RFC 6749 4.1.2, RFC 8252 7.3).
 
 use std::borrow::Cow;
 
@@ -7,54 +8,54 @@ use oauth2::url::form_urlencoded;
 
 use crate::secret::Secret;
 
-/// Google's codes have 256 octets at most; more is something else.
-const LONGEST_CODE: usize = 512;
+/// Google's authorization codes have at most 256 octets.
+const MAX_CODE_LENGTH: usize = 512;
 
-/// What Google answers to this attempt.
+/// Google's response to our authorization request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AuthorizationResponse {
-    /// The person consents: the code to exchange.
+    /// The user consented; the authorization code.
     Code(Secret),
-    /// The person does not.
+    /// The user denied access.
     Denied,
-    /// Google refuses: its code for why.
+    /// Any other error; its code.
     Error(String),
 }
 
-/// What an address says.
+/// The query of a redirect URI.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RedirectQuery {
-    /// Google's answer.
+    /// A response to our request.
     Response(AuthorizationResponse),
-    /// It belongs to another attempt, or is forged.
+    /// The state is not ours: it belongs to another attempt, or is forged.
     WrongState,
-    /// It is no answer of Google's at all.
+    /// No authorization response.
     NotARedirect,
 }
 
-/// What a person pasted.
+/// A line that the user pasted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PastedLine {
-    /// An address, or the code alone.
+    /// A redirect URI, or the authorization code alone.
     Redirect(RedirectQuery),
     /// An empty line.
     Empty,
-    /// The address of Google's page, before its end.
+    /// An address of Google, before the redirect.
     ConsentPage,
-    /// None of these.
+    /// Anything else.
     Unrecognized,
 }
 
-/// Reads the target of an HTTP request (RFC 9112 3.2.1).
-pub(super) fn of_request(target: &str, state: &CsrfToken) -> RedirectQuery {
+/// Parses the target of an HTTP request (RFC 9112 3.2.1).
+pub(super) fn parse_request_target(target: &str, state: &CsrfToken) -> RedirectQuery {
     match target.split_once('?') {
-        Some(("/", query)) => of_query(query, state),
+        Some(("/", query)) => parse_query(query, state),
         _ => RedirectQuery::NotARedirect,
     }
 }
 
-/// Reads a line that a person pasted: an address, a part of it that holds the query, or the code.
-pub(super) fn of_pasted(line: &str, state: &CsrfToken) -> PastedLine {
+/// Parses a pasted line: a redirect URI, a part of it that contains the query, or the code.
+pub(super) fn parse_pasted_line(line: &str, state: &CsrfToken) -> PastedLine {
     let line =
         line.trim_matches(|c: char| c.is_whitespace() || c.is_control() || "\"'<>`".contains(c));
     if line.is_empty() {
@@ -62,7 +63,7 @@ pub(super) fn of_pasted(line: &str, state: &CsrfToken) -> PastedLine {
     }
     let (before, after) = line.split_once('?').unwrap_or(("", line));
     let query = after.split('#').next().unwrap_or(after);
-    match of_query(query, state) {
+    match parse_query(query, state) {
         RedirectQuery::NotARedirect => {}
         redirect => return PastedLine::Redirect(redirect),
     }
@@ -71,7 +72,7 @@ pub(super) fn of_pasted(line: &str, state: &CsrfToken) -> PastedLine {
     {
         return PastedLine::ConsentPage;
     }
-    match code(line) {
+    match parse_code(line) {
         Some(code) => {
             PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Code(code)))
         }
@@ -79,7 +80,7 @@ pub(super) fn of_pasted(line: &str, state: &CsrfToken) -> PastedLine {
     }
 }
 
-fn of_query(query: &str, state: &CsrfToken) -> RedirectQuery {
+fn parse_query(query: &str, state: &CsrfToken) -> RedirectQuery {
     let field = |name: &str| -> Option<Cow<'_, str>> {
         form_urlencoded::parse(query.as_bytes())
             .find(|(key, value)| key == name && !value.is_empty())
@@ -89,9 +90,9 @@ fn of_query(query: &str, state: &CsrfToken) -> RedirectQuery {
     if code.is_none() && error.is_none() {
         return RedirectQuery::NotARedirect;
     }
-    // The library compares digests: how far they agree is not to be seen in the time it takes.
-    let brought = field("state").map(|state| CsrfToken::new(state.into_owned()));
-    if brought.is_none_or(|brought| brought != *state) {
+    // `CsrfToken` compares digests, so that the time that it takes reveals nothing.
+    let returned = field("state").map(|state| CsrfToken::new(state.into_owned()));
+    if returned.is_none_or(|returned| returned != *state) {
         return RedirectQuery::WrongState;
     }
     match (code, error) {
@@ -101,24 +102,25 @@ fn of_query(query: &str, state: &CsrfToken) -> RedirectQuery {
         (_, Some(error)) => {
             RedirectQuery::Response(AuthorizationResponse::Error(error.into_owned()))
         }
-        (Some(code), None) if code.len() <= LONGEST_CODE => {
+        (Some(code), None) if code.len() <= MAX_CODE_LENGTH => {
             RedirectQuery::Response(AuthorizationResponse::Code(Secret::new(code.into_owned())))
         }
         _ => RedirectQuery::NotARedirect,
     }
 }
 
-/// A code alone, as it is or as it stands in an address (`4%2F0…`). It brings no state along: that
-/// a person pastes it here is the proof that it belongs here, and the PKCE verifier is another.
-fn code(text: &str) -> Option<Secret> {
+/// Parses an authorization code alone, plain or percent-encoded (`4%2F0…`). It comes without a state:
+/// the user's pasting and the PKCE code verifier prove that it belongs to our request.
+fn parse_code(text: &str) -> Option<Secret> {
     let escaped = format!("code={}", text.replace('+', "%2B"));
     let plain = form_urlencoded::parse(escaped.as_bytes())
         .next()?
         .1
         .into_owned();
-    let is_of_a_code = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    let is_code =
-        plain.starts_with("4/") && plain.len() <= LONGEST_CODE && plain.chars().all(is_of_a_code);
+    let is_code_character = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    let is_code = plain.starts_with("4/")
+        && plain.len() <= MAX_CODE_LENGTH
+        && plain.chars().all(is_code_character);
     is_code.then(|| Secret::new(plain))
 }
 
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read() {
+    fn a_request_target_is_parsed() {
         let cases = [
             (
                 "/?state=s%2Bt%2Fa%3Dte&iss=https://accounts.google.com&code=4%2F0A-b&scope=x",
@@ -165,12 +167,12 @@ mod tests {
             ("*", RedirectQuery::NotARedirect),
         ];
         for (target, expected) in cases {
-            assert_eq!(of_request(target, &state()), expected, "{target}");
+            assert_eq!(parse_request_target(target, &state()), expected, "{target}");
         }
     }
 
     #[test]
-    fn a_person_may_paste_the_address_or_the_code() {
+    fn the_user_may_paste_the_address_or_the_code() {
         let query = "code=4%2F0A-b&state=s%2Bt%2Fa%3Dte";
         for line in [
             format!("http://127.0.0.1:8080/?{query}"),
@@ -187,17 +189,18 @@ mod tests {
             "\u{1b}4/0A-b".to_owned(),
         ] {
             let expected = PastedLine::Redirect(code_of("4/0A-b"));
-            assert_eq!(of_pasted(&line, &state()), expected, "{line:?}");
+            assert_eq!(parse_pasted_line(&line, &state()), expected, "{line:?}");
         }
     }
 
     #[test]
-    fn what_else_is_pasted_is_no_code() {
-        let early = "https://accounts.google.com/o/oauth2/v2/auth?client_id=x&state=s%2Bt%2Fa%3Dte";
+    fn other_pasted_lines_are_no_code() {
+        let consent_page =
+            "https://accounts.google.com/o/oauth2/v2/auth?client_id=x&state=s%2Bt%2Fa%3Dte";
         let cases = [
             ("", PastedLine::Empty),
             (" \n", PastedLine::Empty),
-            (early, PastedLine::ConsentPage),
+            (consent_page, PastedLine::ConsentPage),
             (
                 "https://accounts.google.com/signin",
                 PastedLine::ConsentPage,
@@ -222,9 +225,12 @@ mod tests {
             ("http://127.0.0.1:8080/", PastedLine::Unrecognized),
         ];
         for (line, expected) in cases {
-            assert_eq!(of_pasted(line, &state()), expected, "{line}");
+            assert_eq!(parse_pasted_line(line, &state()), expected, "{line}");
         }
-        let endless = format!("4/{}", "x".repeat(LONGEST_CODE));
-        assert_eq!(of_pasted(&endless, &state()), PastedLine::Unrecognized);
+        let too_long = format!("4/{}", "x".repeat(MAX_CODE_LENGTH));
+        assert_eq!(
+            parse_pasted_line(&too_long, &state()),
+            PastedLine::Unrecognized
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The small web server on loopback to which Google sends the browser back (RFC 8252 7.3).
+//! The loopback web server to which Google redirects the browser (RFC 8252 7.3).
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,143 +11,135 @@ use std::time::{Duration, Instant};
 use oauth2::CsrfToken;
 
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::oauth::consent::redirect;
-use crate::oauth::consent::redirect::{AuthorizationResponse, RedirectQuery};
+use crate::oauth::consent::redirect::{self, AuthorizationResponse, RedirectQuery};
 use crate::oauth::consent::result_page::ResultPage;
-use crate::timeouts::BROWSER_REQUEST_TIMEOUT;
-use crate::timeouts::BROWSER_RESPONSE_TIMEOUT;
+use crate::oauth::consent::terminal::say;
+use crate::timeouts::{BROWSER_REQUEST_TIMEOUT, BROWSER_RESPONSE_TIMEOUT};
 
-/// A request's head is a kilobyte or two; more is refused.
-const LONGEST_HEAD: usize = 16 * 1024;
+/// A browser's request head has one or two KiB.
+const MAX_HEAD_LENGTH: usize = 16 * 1024;
 
-/// Headers of a request, as many as browsers may send.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 
-/// Connections at a time: a browser has six.
-const MOST_CONNECTIONS: usize = 32;
+/// Simultaneous connections; a browser opens up to six.
+const MAX_CONNECTIONS: usize = 32;
 
-/// A browser that came back from Google, and waits for its page.
+/// The request of a browser that Google redirected; it waits for its page.
 #[derive(Debug)]
 pub(super) struct BrowserRequest {
-    /// What it response.
+    /// The authorization response in its query.
     pub(super) response: AuthorizationResponse,
     stream: TcpStream,
 }
 
-/// A port on which browsers are awaited.
+/// Listens on the port of the redirect URI.
 pub(super) struct RedirectListener {
     listener: TcpListener,
     port: u16,
 }
 
 impl BrowserRequest {
-    /// Shows the page and takes leave. A browser that has gone misses it.
+    /// Sends the page and closes the connection. A browser that has gone misses it.
     pub(super) fn respond(mut self, page: &ResultPage) {
-        let _ = show(&mut self.stream, page);
+        let _ = send_page(&mut self.stream, page);
     }
 }
 
 impl RedirectListener {
-    /// Takes the port, or any that is free. On 127.0.0.1, but where `is_published` on all
-    /// addresses: in a container the host comes in by another one than loopback.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`]: the port cannot be had.
+    /// Binds the port, or any free one: on 127.0.0.1, or on all addresses if `is_published`, because
+    /// the connections to a published port of a container do not arrive on loopback.
     pub(super) fn bind(port: Option<u16>, is_published: bool) -> Result<RedirectListener> {
-        let address = if is_published {
+        let ip = if is_published {
             Ipv4Addr::UNSPECIFIED
         } else {
             Ipv4Addr::LOCALHOST
         };
-        let wanted = SocketAddr::new(IpAddr::V4(address), port.unwrap_or(0));
-        let bound = TcpListener::bind(wanted).and_then(|listener| {
+        let address = SocketAddr::new(IpAddr::V4(ip), port.unwrap_or(0));
+        let bound = TcpListener::bind(address).and_then(|listener| {
             let port = listener.local_addr()?.port();
             Ok(RedirectListener { listener, port })
         });
         bound.map_err(|error| {
             let what = match error.kind() {
-                io::ErrorKind::AddrInUse => "another program has this port".to_owned(),
-                io::ErrorKind::PermissionDenied => {
-                    "this port is for root only (below 1024)".to_owned()
-                }
+                io::ErrorKind::AddrInUse => "another program uses this port".to_owned(),
+                io::ErrorKind::PermissionDenied => "only root may use a port below 1024".to_owned(),
                 _ => error.to_string(),
             };
-            let place = format!("127.0.0.1:{}", wanted.port());
+            let place = format!("127.0.0.1:{}", address.port());
             Error::new(Side::Token, ErrorKind::Unavailable, place, what)
                 .during("waiting for the browser")
-                .remedy("give another --port, or none for any that is free")
+                .remedy("choose another --port, or leave it out to use any free port")
         })
     }
 
-    /// The port that it has.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Listens from now on until the program ends. Browsers that come back from Google are handed
-    /// on; all else is answered here.
+    /// Serves until the program ends, in threads. Sends the first authorization response to
+    /// `events`; answers all other requests itself.
     pub(super) fn serve<E: From<BrowserRequest> + Send + 'static>(
         self,
         state: CsrfToken,
-        visits: SyncSender<E>,
+        events: SyncSender<E>,
     ) {
         let state = Arc::new(state);
-        let places = Arc::new(());
-        let answered = Arc::new(AtomicBool::new(false));
+        let open_connections = Arc::new(());
+        let has_response = Arc::new(AtomicBool::new(false));
         thread::spawn(move || {
             for stream in self.listener.incoming() {
                 let Ok(stream) = stream else {
-                    // Out of descriptors, say: nothing is gained by asking again at once.
+                    // No file descriptors are left, for example: an immediate retry would fail, too.
                     thread::sleep(Duration::from_millis(100));
                     continue;
                 };
-                // One of them is the listener's own.
-                if Arc::strong_count(&places) > MOST_CONNECTIONS {
+                // One of the references is this thread's own.
+                if Arc::strong_count(&open_connections) > MAX_CONNECTIONS {
                     continue;
                 }
-                let (state, visits, place) =
-                    (Arc::clone(&state), visits.clone(), Arc::clone(&places));
-                let answered = Arc::clone(&answered);
+                let (state, has_response) = (Arc::clone(&state), Arc::clone(&has_response));
+                let (events, connection) = (events.clone(), Arc::clone(&open_connections));
                 thread::spawn(move || {
-                    if let Some(visit) = receive(stream, &state, &answered) {
-                        // Nobody waits any more: the program is ending.
-                        let _ = visits.send(E::from(visit));
+                    if let Some(request) = receive(stream, &state, &has_response) {
+                        // Fails only when the program is ending.
+                        let _ = events.send(E::from(request));
                     }
-                    drop(place);
+                    drop(connection);
                 });
             }
         });
     }
 }
 
-/// Reads the request of a connection; answers it, or gives the visit to be answered.
+/// Reads one request. Returns it if it brings the first authorization response, and answers it
+/// otherwise.
 fn receive(
     mut stream: TcpStream,
     state: &CsrfToken,
-    answered: &AtomicBool,
+    has_response: &AtomicBool,
 ) -> Option<BrowserRequest> {
     let page = match read_target(&mut stream, Instant::now() + BROWSER_REQUEST_TIMEOUT) {
-        Ok(Some(target)) => match redirect::of_request(&target, state) {
+        Ok(Some(target)) => match redirect::parse_request_target(&target, state) {
             RedirectQuery::NotARedirect => ResultPage::NotFound,
             RedirectQuery::WrongState => {
-                super::say("A browser came with the answer to another attempt; it is ignored.\n");
+                say("Ignored a browser that brought the response to another attempt.\n");
                 ResultPage::WrongState
             }
-            // A second tab: the first answer counts.
-            RedirectQuery::Response(_) if answered.swap(true, Ordering::SeqCst) => {
+            // A second tab: the first response counts.
+            RedirectQuery::Response(_) if has_response.swap(true, Ordering::SeqCst) => {
                 ResultPage::AlreadyDone
             }
             RedirectQuery::Response(response) => return Some(BrowserRequest { response, stream }),
         },
         Ok(None) => ResultPage::BadRequest,
-        // It never asked.
+        // The browser sent no complete request.
         Err(_) => return None,
     };
-    let _ = show(&mut stream, &page);
+    let _ = send_page(&mut stream, &page);
     None
 }
 
-/// The target of a GET, once the whole head is there; none of any other request.
+/// Reads a request's head and returns its target; `None` unless it is a valid GET.
 fn read_target(stream: &mut TcpStream, deadline: Instant) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     loop {
@@ -156,42 +148,42 @@ fn read_target(stream: &mut TcpStream, deadline: Instant) -> io::Result<Option<S
             return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        let mut piece = [0; 2048];
-        let length = match stream.read(&mut piece) {
+        let mut buffer = [0; 2048];
+        let length = match stream.read(&mut buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        head.extend_from_slice(piece.get(..length).unwrap_or_default());
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        head.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(&head) {
             Ok(httparse::Status::Complete(_)) => {
                 let is_get = request.method == Some("GET");
                 return Ok(request.path.filter(|_| is_get).map(str::to_owned));
             }
-            Ok(httparse::Status::Partial) if head.len() < LONGEST_HEAD => {}
+            Ok(httparse::Status::Partial) if head.len() < MAX_HEAD_LENGTH => {}
             Ok(httparse::Status::Partial) | Err(_) => return Ok(None),
         }
     }
 }
 
-/// Sends the page. What else the browser sends is read away for a moment: closing on octets that
-/// nobody read resets the connection, and the browser would show its own error.
-fn show(stream: &mut TcpStream, page: &ResultPage) -> io::Result<()> {
+/// Sends the page, then reads and drops what the browser still sends: closing a socket that has
+/// unread octets resets the connection, and the browser would show an error instead of the page.
+fn send_page(stream: &mut TcpStream, page: &ResultPage) -> io::Result<()> {
     stream.set_write_timeout(Some(BROWSER_RESPONSE_TIMEOUT))?;
     stream.write_all(&page.response())?;
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + BROWSER_RESPONSE_TIMEOUT;
-    let mut piece = [0; 2048];
+    let mut buffer = [0; 2048];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left < Duration::from_millis(1) {
             return Ok(());
         }
         stream.set_read_timeout(Some(left))?;
-        if stream.read(&mut piece)? == 0 {
+        if stream.read(&mut buffer)? == 0 {
             return Ok(());
         }
     }

@@ -1,31 +1,31 @@
-//! What the browser shows at the end.
+//! The pages that the redirected browser shows.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-/// The page that a browser lands on.
+/// A page that the browser shows after the redirect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ResultPage {
-    /// The token is saved; for which account, if that was proved.
+    /// The token is saved; the account, if the token was verified.
     Success { account: Option<String> },
-    /// The person did not consent.
+    /// The user denied access.
     Denied,
-    /// The address belongs to another attempt.
+    /// The state is that of another attempt.
     WrongState,
-    /// Google does not take the code any more.
+    /// The authorization code has expired.
     Expired,
-    /// It came to nothing, and the terminal says why.
+    /// Any other failure; the terminal shows it.
     Failed,
-    /// The answer came already, from another tab or the terminal.
+    /// The response came before, from another tab or the terminal.
     AlreadyDone,
-    /// There is no such page.
+    /// The request is no redirect.
     NotFound,
-    /// The request is not one of a browser that comes back from Google.
+    /// The request is not a valid GET.
     BadRequest,
 }
 
-/// Follows the colours of the person's system. Nothing is fetched from anywhere.
+/// Follows the user's colour scheme, and loads nothing.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--back:#f6f7f9;--card:#fff;--text:#1d2430;--soft:#5a6475;--line:#dde2ea;\
 --good:#18794e;--bad:#b3261e}\
@@ -44,7 +44,7 @@ footer{margin-top:1.5rem;padding-top:1rem;border-top:1px solid var(--line);color
 font-size:.875rem}";
 
 impl ResultPage {
-    /// The whole answer, head and body (RFC 9112).
+    /// The HTTP response: head and body (RFC 9112).
     pub(super) fn response(&self) -> Vec<u8> {
         let body = self.html();
         let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
@@ -77,9 +77,9 @@ impl ResultPage {
     }
 
     fn html(&self) -> String {
-        let (is_good, title, text) = self.content();
-        let class = if is_good { "good" } else { "bad" };
-        let (title, text) = (escaped(&title), escaped(text));
+        let (is_success, title, text) = self.content();
+        let class = if is_success { "good" } else { "bad" };
+        let (title, text) = (escape_html(&title), escape_html(text));
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -89,7 +89,7 @@ impl ResultPage {
         )
     }
 
-    /// Whether all is well, the title, and what to do now.
+    /// Whether the command succeeded, the title, and what to do next.
     fn content(&self) -> (bool, String, &'static str) {
         match self {
             ResultPage::Success {
@@ -113,14 +113,14 @@ impl ResultPage {
             ResultPage::WrongState => (
                 false,
                 "This page belongs to another attempt".to_owned(),
-                "It does not belong to the command that is waiting now, and was ignored. Open \
-                 the address that the terminal shows, and close this window.",
+                "The command that is waiting now ignored it. Open the address that the terminal \
+                 shows, and close this window.",
             ),
             ResultPage::Expired => (
                 false,
                 "This consent has expired".to_owned(),
-                "Google does not take it any more: it is good for one use and a few minutes. Nothing \
-                 was saved. Run the command again, and close this window.",
+                "Google no longer accepts it: it is valid once, for a few minutes. Nothing was \
+                 saved. Run the command again, and close this window.",
             ),
             ResultPage::Failed => (
                 false,
@@ -130,24 +130,24 @@ impl ResultPage {
             ResultPage::AlreadyDone => (
                 true,
                 "Another window was quicker".to_owned(),
-                "The command has its answer from there. You can close this window.",
+                "The command has already received a response. You can close this window.",
             ),
             ResultPage::NotFound => (
                 false,
                 "There is nothing here".to_owned(),
-                "The command is waiting for the answer from Google. Open the address that the \
-                 terminal shows.",
+                "The command is waiting for Google's response. Open the address that the terminal \
+                 shows.",
             ),
             ResultPage::BadRequest => (
                 false,
-                "This is no request of a browser".to_owned(),
+                "This is not a valid request".to_owned(),
                 "It was ignored.",
             ),
         }
     }
 }
 
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     text.chars().fold(String::new(), |mut escaped, character| {
         match character {
             '&' => escaped.push_str("&amp;"),
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_text_and_never_markup() {
+    fn the_account_is_escaped_as_text() {
         let page = ResultPage::Success {
             account: Some("<script>\"a'&b@gmail.com".to_owned()),
         };
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_is_that_of_the_octets() {
+    fn the_content_length_counts_octets() {
         let response = String::from_utf8(ResultPage::Denied.response()).unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));

@@ -1,11 +1,12 @@
-//! Where the person sits: at this machine, at the other end of an SSH connection, in a container.
+//! Where the user's browser runs: on this machine, at the other end of an SSH connection, or outside
+//! this container.
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use crate::config::Environment;
 
-/// What the environment says of the person's whereabouts.
+/// What the process's environment says about the user's browser.
 #[derive(Debug)]
 pub(super) struct UserEnvironment {
     has_desktop: bool,
@@ -14,7 +15,7 @@ pub(super) struct UserEnvironment {
     ssh: Option<SshConnection>,
 }
 
-/// This host as the person's own computer sees it.
+/// This host's address in the user's SSH connection.
 #[derive(Debug, PartialEq, Eq)]
 struct SshConnection {
     host: IpAddr,
@@ -23,15 +24,15 @@ struct SshConnection {
 }
 
 impl UserEnvironment {
-    /// Reads it off the process's environment, and off the marks that containers carry.
+    /// Evaluates the environment variables, and the files that mark a container.
     pub(super) fn detect(environment: &Environment) -> UserEnvironment {
-        let has_mark = ["/.dockerenv", "/run/.containerenv"]
+        let has_container_mark = ["/.dockerenv", "/run/.containerenv"]
             .iter()
             .any(|mark| Path::new(mark).exists());
         UserEnvironment {
             has_desktop: environment.has_desktop || cfg!(target_os = "macos"),
             names_browser: environment.names_browser,
-            is_in_container: environment.is_in_container || has_mark,
+            is_in_container: environment.is_in_container || has_container_mark,
             ssh: environment
                 .ssh_connection
                 .as_deref()
@@ -41,24 +42,23 @@ impl UserEnvironment {
         }
     }
 
-    /// Whether to look for a browser: one that opened on this machine's screen is of no use to
-    /// somebody who sits elsewhere.
+    /// Whether to open a browser; not on this machine's screen if the user is logged in over SSH.
     pub(super) fn can_open_browser(&self) -> bool {
         self.names_browser || (self.has_desktop && self.ssh.is_none())
     }
 
-    /// Whether the browser comes in by another address than loopback.
+    /// Whether the browser's connections arrive on another address than loopback.
     pub(super) fn is_in_container(&self) -> bool {
         self.is_in_container
     }
 
-    /// What to type on the computer with the browser, so that it finds this port; none where the
-    /// browser is most probably on this one, or comes in by a published port.
+    /// The command that forwards this port from the computer with the browser; `None` if the browser
+    /// probably runs here, or connects to a published port of this container.
     pub(super) fn ssh_tunnel_command(&self, port: u16) -> Option<String> {
         let forward = format!("ssh -N -L {port}:127.0.0.1:{port}");
         let Some(ssh) = &self.ssh else {
-            let is_here = self.can_open_browser() || self.is_in_container;
-            return (!is_here).then(|| format!("{forward} USER@THIS-MACHINE"));
+            let needs_no_tunnel = self.can_open_browser() || self.is_in_container;
+            return (!needs_no_tunnel).then(|| format!("{forward} USER@THIS-MACHINE"));
         };
         let user = ssh.user.as_ref().map(|user| format!("{user}@"));
         let other_port = match ssh.port {
@@ -74,11 +74,11 @@ impl UserEnvironment {
 }
 
 impl SshConnection {
-    /// Reads `$SSH_CONNECTION`: the client's address and port, the server's address and port
+    /// Parses `$SSH_CONNECTION`: the client's address and port, the server's address and port
     /// (ssh(1)).
     fn parse(connection: &str, user: Option<&str>) -> Option<SshConnection> {
         let mut words = connection.split_ascii_whitespace().skip(2);
-        let is_harmless = |name: &&str| {
+        let needs_no_quoting = |name: &&str| {
             name.chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
                 && !name.starts_with('-')
@@ -86,7 +86,7 @@ impl SshConnection {
         Some(SshConnection {
             host: words.next()?.parse().ok()?,
             port: words.next()?.parse().ok()?,
-            user: user.filter(is_harmless).map(str::to_owned),
+            user: user.filter(needs_no_quoting).map(str::to_owned),
         })
     }
 }
@@ -95,14 +95,10 @@ impl SshConnection {
 mod tests {
     use super::*;
 
-    fn desk(environment: &Environment) -> UserEnvironment {
-        UserEnvironment::detect(environment)
-    }
-
     #[test]
-    fn the_tunnel_is_ready_to_be_typed() {
+    fn the_tunnel_command_can_be_typed_as_it_is() {
         let over = |connection: &str, user: Option<&str>| {
-            desk(&Environment {
+            UserEnvironment::detect(&Environment {
                 ssh_connection: Some(connection.to_owned()),
                 user: user.map(str::to_owned),
                 ..Environment::default()
@@ -127,47 +123,50 @@ mod tests {
     }
 
     #[test]
-    fn where_the_browser_may_be_anywhere_the_tunnel_is_shown_in_general() {
-        let nowhere = UserEnvironment {
+    fn without_an_ssh_connection_the_tunnel_command_has_placeholders() {
+        let unknown = UserEnvironment {
             has_desktop: false,
             names_browser: false,
             is_in_container: false,
             ssh: None,
         };
         assert_eq!(
-            nowhere.ssh_tunnel_command(8080).unwrap(),
+            unknown.ssh_tunnel_command(8080).unwrap(),
             "ssh -N -L 8080:127.0.0.1:8080 USER@THIS-MACHINE"
         );
-        let at_home = UserEnvironment {
+        let with_desktop = UserEnvironment {
             has_desktop: true,
-            ..nowhere
+            ..unknown
         };
-        assert_eq!(at_home.ssh_tunnel_command(8080), None);
+        assert_eq!(with_desktop.ssh_tunnel_command(8080), None);
         let in_container = UserEnvironment {
             has_desktop: false,
             is_in_container: true,
-            ..at_home
+            ..with_desktop
         };
         assert_eq!(in_container.ssh_tunnel_command(8080), None);
     }
 
     #[test]
-    fn a_browser_is_opened_where_the_person_sits() {
-        let at_home = Environment {
+    fn a_browser_is_opened_only_where_the_user_can_see_it() {
+        let with_desktop = Environment {
             has_desktop: true,
             ..Environment::default()
         };
-        let away = Environment {
+        let over_ssh = Environment {
             ssh_connection: Some("192.0.2.7 50000 192.0.2.1 22".to_owned()),
-            ..at_home.clone()
+            ..with_desktop.clone()
         };
-        let named = Environment {
+        let with_browser = Environment {
             names_browser: true,
-            ..away.clone()
+            ..over_ssh.clone()
         };
-        assert!(desk(&at_home).can_open_browser());
-        assert!(!desk(&away).can_open_browser());
-        assert!(desk(&named).can_open_browser());
-        assert!(cfg!(target_os = "macos") || !desk(&Environment::default()).can_open_browser());
+        assert!(UserEnvironment::detect(&with_desktop).can_open_browser());
+        assert!(!UserEnvironment::detect(&over_ssh).can_open_browser());
+        assert!(UserEnvironment::detect(&with_browser).can_open_browser());
+        assert!(
+            cfg!(target_os = "macos")
+                || !UserEnvironment::detect(&Environment::default()).can_open_browser()
+        );
     }
 }

@@ -10,6 +10,7 @@ use crate::run::account_sync::options::connection_options;
 use crate::run::account_sync::{AccountSync, worse_of};
 use crate::source::ImapSource;
 use crate::state::{Event, SourceState};
+use crate::timestamp::format_time;
 
 impl AccountSync<'_> {
     /// Logs in to the source, unless it refused us a moment ago: a server that bans who comes too
@@ -37,7 +38,7 @@ impl AccountSync<'_> {
     }
 
     fn login_delayed_error(&self, before: &SourceState, until: DateTime<Utc>) -> Error {
-        let until = until.format("%Y-%m-%d %H:%M UTC");
+        let until = format_time(until);
         Error::new(
             Side::Host,
             ErrorKind::Rejected,

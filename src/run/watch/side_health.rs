@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::retry::{Backoff, Jitter};
-use crate::run::failure_log_throttle::{FailureLogThrottle, format_duration};
+use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
+use crate::timestamp::format_duration;
 
 /// How one side is.
 pub(super) struct SideHealth {

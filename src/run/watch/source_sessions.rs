@@ -70,7 +70,7 @@ impl Watcher<'_> {
             ErrorKind::Rejected => return self.source_refuses(error),
             ErrorKind::Disk | ErrorKind::Internal => return Err(error),
             ErrorKind::Config | ErrorKind::Usage
-                if !self.source.has_worked() && !error.may_pass() =>
+                if !self.source.has_worked() && !error.is_retryable() =>
             {
                 return Err(error);
             }

@@ -37,9 +37,9 @@ pub fn journal(octets: &[u8]) {
 
 fn load_and_keep(files: &Files) {
     let untouched = files.contents();
-    let rehearsed = StateStore::load_read_only(files.boxed(), now());
-    assert_eq!(files.contents(), untouched, "a rehearsal writes nothing");
-    if let Err(error) = rehearsed {
+    let loaded = StateStore::load_read_only(files.boxed(), now());
+    assert_eq!(files.contents(), untouched, "a dry run writes nothing");
+    if let Err(error) = loaded {
         must_be_harmless(&error.to_string());
         return;
     }

@@ -1,0 +1,381 @@
+//! [`State`] and its parts.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
+use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
+
+/// Ids are remembered this long after delivery, as in the Python original.
+const KEEP_IDS: TimeDelta = TimeDelta::days(31);
+
+/// The digests that are remembered of one id, at most: a device may use one id for all its mail.
+const MAX_DIGESTS_PER_ID: usize = 100;
+
+/// Refused messages are reported this long.
+const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
+
+/// What is remembered between runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// The account that the state belongs to; `None` in a new state and in one of the original.
+    pub account: Option<AccountNames>,
+    /// Just before the EXAMINE of the last pass that settled or parked all it listed.
+    pub last_sync: Option<DateTime<Utc>>,
+    /// Everything up to here is settled or parked; `None` if a date pass must find out.
+    pub cursor: Option<Cursor>,
+    /// The original's cursor. If it is not the UID of `cursor`, the original ran in between.
+    pub last_source_uid: u32,
+    /// UIDs above the cursor that were settled out of order.
+    pub settled: UidSet,
+    /// The date pass that is not complete yet.
+    pub date_pass: Option<DatePass>,
+    /// Unfinished messages: not accepted by Gmail, not readable at the source, or uncertain.
+    pub parked: BTreeMap<Uid, ParkedMessage>,
+    /// Messages that were given up for good, by UID: a report for the user, never consulted.
+    pub refused: BTreeMap<String, RefusedMessage>,
+    /// Rejected log-ins at the source.
+    pub source: SourceState,
+    /// Uploads to Gmail, and rests of the account.
+    pub gmail: GmailState,
+    /// Identities of what was delivered or found at Gmail.
+    pub(super) known: HashMap<MessageId, KnownMessage>,
+    /// Keys of the snapshot that this program does not know; they are written back unchanged.
+    pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The account that a state belongs to: `user/folder` on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountNames {
+    /// Source user and folder.
+    pub source: String,
+    /// Gmail address and folder.
+    pub target: String,
+}
+
+/// Up to where a source mailbox is copied: every message up to `uid` is settled or parked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The mailbox: `user@host/folder`.
+    pub source: String,
+    /// The UIDVALIDITY that `uid` belongs to.
+    pub uid_validity: UidValidity,
+    /// The UID; 0 in a mailbox that never had a message.
+    pub uid: u32,
+}
+
+/// A date pass: selects messages by their day of arrival and by identity, because there is no
+/// cursor that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatePass {
+    /// The mailbox: `user@host/folder`.
+    pub source: String,
+    /// Messages received at or after this time are considered.
+    pub since: DateTime<Utc>,
+    /// When it began, in whole seconds, as times of delivery are written. A message that was
+    /// delivered after this is another one, not mail of this mailbox from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<DateTime<Utc>>,
+    /// The UIDVALIDITY that `uid_next` belongs to.
+    pub uid_validity: UidValidity,
+    /// Only messages below this UID are considered; later ones are above the new cursor.
+    pub uid_next: Uid,
+    /// Orphaned parked messages: parked before UIDVALIDITY changed, so that their UIDs no longer
+    /// count. They are found again by id and date.
+    #[serde(rename = "strays", default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<ParkedMessage>,
+}
+
+/// A message that is put aside and retried later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedMessage {
+    /// Its id; `None` if it has none and was never read.
+    pub id: Option<MessageId>,
+    /// Its INTERNALDATE at the source.
+    pub date: InternalDate,
+    /// Its digest, with the body part once it was read; `None` if it could not even be listed.
+    pub digest: Option<Digest>,
+    /// When it was first parked.
+    pub since: DateTime<Utc>,
+    /// The number of attempts so far.
+    pub tries: u32,
+    /// When the next attempt is due.
+    pub retry_after: DateTime<Utc>,
+    /// Why it is parked, for the user.
+    pub why: String,
+    /// Set if an APPEND was sent and its response was lost (the message is *uncertain*): it must
+    /// be looked up at Gmail before it is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<SentMark>,
+}
+
+/// When an uncertain message was sent, and where in All Mail it would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentMark {
+    /// When the intent was recorded.
+    pub at: DateTime<Utc>,
+    /// All Mail's UIDVALIDITY and UIDNEXT before the APPEND.
+    #[serde(flatten, default)]
+    pub mark: Option<Mark>,
+}
+
+/// A message that was given up for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedMessage {
+    /// Its id, if it has one.
+    pub id: Option<MessageId>,
+    /// When it was given up.
+    pub when: DateTime<Utc>,
+    /// Why.
+    pub why: String,
+}
+
+/// Rejected log-ins at the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceState {
+    /// When the next log-in is due, unless the credentials change before.
+    pub retry_after: Option<DateTime<Utc>>,
+    /// Log-ins rejected in a row.
+    #[serde(rename = "refused_logins")]
+    pub rejected_logins: u32,
+    /// A fingerprint of the configuration and the password file at the last rejected log-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+}
+
+/// Uploads to Gmail, rests of the account, and a rejected token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GmailState {
+    /// The end of the account's rest.
+    pub retry_after: Option<DateTime<Utc>>,
+    /// The length of the last rest, from which the next one is computed.
+    pub rest_minutes: u32,
+    /// Octets uploaded, by the hour (`2026-11-22T20`).
+    pub uploaded: BTreeMap<String, u64>,
+    /// When Gmail last accepted a message.
+    #[serde(rename = "taken_at", skip_serializing_if = "Option::is_none")]
+    pub last_accepted: Option<DateTime<Utc>>,
+    /// The refresh token that Google last rejected.
+    #[serde(rename = "token_refused")]
+    pub rejected_token: Option<RejectedToken>,
+}
+
+/// A refresh token that Google rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedToken {
+    /// A digest of the token, never the token itself.
+    pub refresh_token: String,
+    /// When it was first rejected.
+    pub since: DateTime<Utc>,
+    /// How often it was rejected.
+    #[serde(default)]
+    pub tries: u32,
+    /// When the next attempt is due.
+    pub retry_after: DateTime<Utc>,
+}
+
+/// Messages of one id that were delivered or found at Gmail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KnownMessage {
+    /// When the last of them was.
+    pub(super) at: DateTime<Utc>,
+    /// Empty if the original delivered it: it recorded ids only.
+    pub(super) digests: Vec<Digest>,
+}
+
+/// What the state knows of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Knowledge<'a> {
+    /// Nothing.
+    Unknown,
+    /// The original delivered a message of this id, and recorded no more.
+    IdOnly,
+    /// Messages with these digests were delivered or found at Gmail.
+    Digests(&'a [Digest]),
+}
+
+impl State {
+    /// What is known of an id.
+    #[must_use]
+    pub fn known_digests(&self, id: &MessageId) -> Knowledge<'_> {
+        match self.known.get(id) {
+            None => Knowledge::Unknown,
+            Some(known) if known.digests.is_empty() => Knowledge::IdOnly,
+            Some(known) => Knowledge::Digests(&known.digests),
+        }
+    }
+
+    /// Whether a message of this id was delivered in the current date pass.
+    pub(crate) fn was_delivered_in_date_pass(&self, id: &MessageId) -> bool {
+        let began = self.date_pass.as_ref().and_then(|pass| pass.began);
+        let at = self.known.get(id).map(|known| known.at);
+        began.zip(at).is_some_and(|(began, at)| at >= began)
+    }
+
+    /// The number of ids that are remembered.
+    #[must_use]
+    pub fn known_id_count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The highest UID that the state mentions. A mailbox whose UIDNEXT is not above it was
+    /// restored from a backup.
+    #[must_use]
+    pub fn highest_uid(&self) -> u32 {
+        let cursor = self.cursor.as_ref().map_or(0, |cursor| cursor.uid);
+        let settled = self.settled.last().map_or(0, Uid::get);
+        let parked = self.parked.last_key_value().map_or(0, |(uid, _)| uid.get());
+        cursor.max(settled).max(parked)
+    }
+
+    /// Whether the cursor may pass a UID.
+    pub(crate) fn is_settled_or_parked(&self, uid: Uid) -> bool {
+        self.settled.contains(uid) || self.parked.contains_key(&uid)
+    }
+
+    /// When retries are due, though nothing new arrived: of parked messages, and of a date pass
+    /// that waits for some.
+    pub(crate) fn retry_times(
+        &self,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+        let date_pass = self.date_pass.as_ref().map(|_| now + DATE_PASS_RETRY_DELAY);
+        let parked = self.parked.values().map(move |parked| {
+            if parked.is_due(now) {
+                now
+            } else {
+                parked.retry_after
+            }
+        });
+        parked.chain(date_pass)
+    }
+
+    /// The uncertain messages with this id and header digest: parked ones with their UIDs, and
+    /// orphaned ones.
+    pub(crate) fn uncertain_twins<'a>(
+        &'a self,
+        id: &'a MessageId,
+        digest: Digest,
+    ) -> impl Iterator<Item = (Option<Uid>, &'a ParkedMessage)> {
+        let is_twin = move |parked: &ParkedMessage| {
+            parked.sent.is_some()
+                && parked.id.as_ref() == Some(id)
+                && parked
+                    .digest
+                    .is_some_and(|parked| parked.header == digest.header)
+        };
+        let orphans = self.date_pass.iter().flat_map(|pass| &pass.orphans);
+        self.parked
+            .iter()
+            .map(|(uid, parked)| (Some(*uid), parked))
+            .chain(orphans.map(|orphan| (None, orphan)))
+            .filter(move |(_, parked)| is_twin(parked))
+    }
+
+    /// Discards what events say about UIDs, because the snapshot that they follow is lost. A date
+    /// pass finds out how far the mailbox was copied; it begins at `since` or earlier.
+    pub(super) fn discard_uids(&mut self, since: Option<DateTime<Utc>>) {
+        self.cursor = None;
+        self.settled = UidSet::default();
+        self.last_sync = self.last_sync.min(since).or(since);
+        if let Some(pass) = &mut self.date_pass {
+            // Without a mailbox it holds for none; its successor takes over what is parked.
+            pass.source.clear();
+        }
+    }
+
+    /// Drops what is too old. Ids are kept while a date pass goes on, which may begin earlier than
+    /// `KEEP_IDS` ago.
+    pub(super) fn prune(&mut self, now: DateTime<Utc>) {
+        if self.date_pass.is_none() {
+            self.known.retain(|_, known| now - known.at <= KEEP_IDS);
+        }
+        self.refused
+            .retain(|_, refused| now - refused.when <= KEEP_REFUSED);
+        self.gmail.prune_uploads(now);
+    }
+
+    pub(super) fn remember(&mut self, id: MessageId, digest: Digest, at: DateTime<Utc>) {
+        let known = self.known.entry(id).or_insert(KnownMessage {
+            at,
+            digests: Vec::new(),
+        });
+        known.at = at;
+        if !known.digests.contains(&digest) {
+            known.digests.push(digest);
+        }
+        // Dropping one loses nothing: Gmail is searched for it.
+        let excess = known.digests.len().saturating_sub(MAX_DIGESTS_PER_ID);
+        known.digests.drain(..excess);
+    }
+
+    pub(super) fn add_refused(&mut self, key: &str, refused: RefusedMessage) {
+        // Two messages can have had one UID, under different values of UIDVALIDITY.
+        let mut free_key = key.to_owned();
+        let mut count = 1;
+        while self
+            .refused
+            .get(&free_key)
+            .is_some_and(|existing| *existing != refused)
+        {
+            count += 1;
+            free_key = format!("{key}#{count}");
+        }
+        self.refused.insert(free_key, refused);
+    }
+}
+
+impl ParkedMessage {
+    /// A message of which nothing is known, before its first attempt.
+    pub(crate) fn new(now: DateTime<Utc>) -> ParkedMessage {
+        ParkedMessage {
+            id: None,
+            date: None,
+            digest: None,
+            since: now,
+            tries: 0,
+            retry_after: now,
+            why: String::new(),
+            sent: None,
+        }
+    }
+
+    /// Counts an attempt.
+    pub(crate) fn another_try(self) -> ParkedMessage {
+        ParkedMessage {
+            tries: self.tries + 1,
+            ..self
+        }
+    }
+
+    /// Sets the time of the next attempt by the number of attempts so far.
+    pub(crate) fn retry_later(self, why: String, now: DateTime<Utc>) -> ParkedMessage {
+        let retry_after = now + PARKED_MESSAGE.delay_after(self.tries);
+        ParkedMessage {
+            retry_after,
+            why,
+            ..self
+        }
+    }
+
+    /// Whether a listed message is the one that was parked.
+    pub(crate) fn matches(&self, listed: &Listed) -> bool {
+        let Some(digest) = self.digest else {
+            return true;
+        };
+        let own_id = self.id.as_ref().filter(|id| id.is_from_field());
+        digest.header == listed.identity.header
+            && own_id == listed.identity.id.as_ref()
+            && self.date == listed.internal_date
+    }
+
+    /// Whether the next attempt is due. A time further away than the longest delay was written
+    /// while the clock was wrong.
+    pub(crate) fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.retry_after <= now || self.retry_after > now + PARKED_MESSAGE.max_delay()
+    }
+}

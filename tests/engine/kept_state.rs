@@ -1,0 +1,103 @@
+//! Kept copies of the state's files: what an earlier build wrote is read, and written again octet
+//! for octet.
+//!
+//! The files below `kept_state/` are never regenerated. A change of the format adds a copy.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use imap_to_gmail_sync::state::Event;
+use imap_to_gmail_sync::state::journal::StateStore;
+use imap_to_gmail_sync::state::storage::FolderStorage;
+
+const SNAPSHOT: &str = include_str!("kept_state/sync_state.json");
+const JOURNAL: &str = include_str!("kept_state/sync_state.json.journal");
+const FOLDED: &str = include_str!("kept_state/folded.json");
+
+fn now() -> DateTime<Utc> {
+    "2026-11-22T21:00:00Z".parse().unwrap()
+}
+
+fn load(folder: &Path) -> StateStore {
+    let storage = FolderStorage::new(&folder.join("sync_state.json"));
+    StateStore::load(Box::new(storage), now()).unwrap()
+}
+
+fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
+    let lines = JOURNAL.lines().skip(1);
+    lines.map(|line| (line, serde_json::from_str(line).unwrap()))
+}
+
+/// The compiler asks for a new variant here; the next test asks for its line in the journal.
+fn number(event: &Event) -> usize {
+    match event {
+        Event::Account(_) => 0,
+        Event::DatePass(_) => 1,
+        Event::OrphanFound { .. } => 2,
+        Event::OrphanLost { .. } => 3,
+        Event::OrphanDelivered { .. } => 4,
+        Event::Intent { .. } => 5,
+        Event::Done { .. } => 6,
+        Event::Parked { .. } => 7,
+        Event::Returned { .. } => 8,
+        Event::Refused { .. } => 9,
+        Event::Settled { .. } => 10,
+        Event::Cursor(_) => 11,
+        Event::Synced { .. } => 12,
+        Event::Gmail(_) => 13,
+        Event::Source(_) => 14,
+    }
+}
+
+#[test]
+fn every_line_of_a_kept_journal_is_written_again_octet_for_octet() {
+    for (line, event) in kept_events() {
+        assert_eq!(serde_json::to_string(&event).unwrap(), line);
+    }
+    let numbers: BTreeSet<usize> = kept_events().map(|(_, event)| number(&event)).collect();
+    assert_eq!(numbers, (0..15).collect(), "a line of each kind is kept");
+}
+
+#[test]
+fn a_kept_snapshot_is_written_again_octet_for_octet() {
+    for kept in [SNAPSHOT, FOLDED] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sync_state.json");
+        fs::write(&file, kept).unwrap();
+        let mut store = load(folder.path());
+        // An event that changes nothing, so that there is something to fold.
+        let at = store.state().last_sync.unwrap();
+        store.record(Event::Synced { at }).unwrap();
+        store.fold(now()).unwrap();
+        let (before, after) = if kept == SNAPSHOT { (93, 94) } else { (94, 95) };
+        let serial = |number: u64| format!("\"serial\": {number},");
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            kept.replace(&serial(before), &serial(after))
+        );
+    }
+}
+
+#[test]
+fn a_kept_journal_is_folded_into_its_kept_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sync_state.json");
+    fs::write(&file, SNAPSHOT).unwrap();
+    fs::write(folder.path().join("sync_state.json.journal"), JOURNAL).unwrap();
+    load(folder.path());
+    assert_eq!(fs::read_to_string(&file).unwrap(), FOLDED);
+}
+
+#[test]
+fn a_new_journal_begins_and_grows_as_the_kept_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("sync_state.json"), SNAPSHOT).unwrap();
+    let mut store = load(folder.path());
+    store
+        .record_all(kept_events().map(|(_, event)| event).collect())
+        .unwrap();
+    let written = fs::read_to_string(folder.path().join("sync_state.json.journal")).unwrap();
+    assert_eq!(written, JOURNAL);
+}

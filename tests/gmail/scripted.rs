@@ -1,0 +1,717 @@
+//! What becomes of a message for each thing that Gmail may say or do.
+
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
+use imap_to_gmail_sync::message::{BodyDigest, Identity, Mark, Uid, UidValidity};
+use imap_to_gmail_sync::sync::{
+    AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+};
+
+use crate::played::{Does, Played, Said, message, now};
+
+const MAIL: &[u8] = b"Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\r\n";
+
+fn stored() -> Outcome {
+    Outcome::Appended(AppendUid {
+        uid_validity: UidValidity::new(1).unwrap(),
+        uid: Uid::new(66).unwrap(),
+    })
+}
+
+/// Sends these messages, and gives what became of each and of the pass.
+fn send(gmail: &mut GmailTarget, messages: &[&[u8]]) -> (Vec<(u32, Outcome)>, Result<()>) {
+    let mut submitted = Ok(());
+    for (octets, uid) in messages.iter().zip(1..) {
+        submitted = submitted.and_then(|()| gmail.submit(message(uid, octets)));
+    }
+    let finished = gmail.finish();
+    let mut outcomes: Vec<(u32, Outcome)> = std::iter::from_fn(|| gmail.settled())
+        .map(|(uid, outcome)| (uid.get(), outcome))
+        .collect();
+    outcomes.sort_by_key(|(uid, _)| *uid);
+    (outcomes, submitted.and(finished))
+}
+
+/// A server that answers the first APPEND so once the whole message is there.
+fn answering_first(lines: &'static str) -> Played {
+    on_first_literal(Does::Says(lines))
+}
+
+fn on_first_literal(does: Does) -> Played {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    Played::by(move |said| {
+        let is_it = said.literal.is_some() && !done.swap(true, std::sync::atomic::Ordering::SeqCst);
+        is_it.then(|| does.clone())
+    })
+}
+
+fn on_first_append_line(does: Does) -> Played {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    Played::by(move |said| {
+        let is_it = said.line.starts_with("APPEND")
+            && said.literal.is_none()
+            && !done.swap(true, std::sync::atomic::Ordering::SeqCst);
+        is_it.then(|| does.clone())
+    })
+}
+
+#[test]
+fn a_message_is_appended_with_its_date_flags_and_octets() {
+    let played = Played::by(|_| None);
+    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
+    let appends = played.heard("APPEND");
+    assert_eq!(
+        appends[0].line,
+        format!(
+            "APPEND \"Arrived\" (\\Seen) \"03-Feb-2020 04:05:06 +0100\" {{{}}}",
+            MAIL.len()
+        )
+    );
+    assert_eq!(appends[1].literal.as_deref(), Some(MAIL));
+    let id = &played.heard("ID")[0].line;
+    assert!(id.contains("imap-to-gmail-sync"), "{id}");
+    assert!(played.heard("SELECT").is_empty() && played.heard("EXAMINE").is_empty());
+}
+
+#[test]
+fn a_date_that_is_not_known_is_left_out() {
+    let played = Played::by(|_| None);
+    let mut gmail = played.gmail(1);
+    let mut undated = message(1, MAIL);
+    undated.internal_date = None;
+    undated.flags.seen = false;
+    gmail.submit(undated).unwrap();
+    gmail.finish().unwrap();
+    let expected = format!("APPEND \"Arrived\" () {{{}}}", MAIL.len());
+    assert_eq!(played.heard("APPEND")[0].line, expected);
+}
+
+#[test]
+fn each_answer_about_a_message_has_its_outcome_and_the_next_message_goes() {
+    for (answer, expected) in [
+        (
+            "{tag} OK [APPENDUID 1 66] (Success) [THROTTLED]\r\n",
+            "stored",
+        ),
+        ("{tag} OK [APPENDUID 1 66](Success)\r\n", "stored"),
+        (
+            "* 3 EXISTS\r\n{tag} OK [APPENDUID 1 66] (Success)\r\n",
+            "stored",
+        ),
+        ("{tag} OK (Success)\r\n", "Uncertain"),
+        ("{tag} BAD [TOOBIG] Message too large.\r\n", "Refused"),
+        (
+            "{tag} NO Unable to append message to folder (Failure)\r\n",
+            "Parked",
+        ),
+        (
+            "{tag} BAD Invalid Arguments: Unable to parse message\r\n",
+            "Parked",
+        ),
+    ] {
+        for early in [false, true] {
+            if early && answer.contains("OK") {
+                continue;
+            }
+            let played = if early {
+                on_first_append_line(Does::Says(answer))
+            } else {
+                answering_first(answer)
+            };
+            let (outcomes, result) = send(&mut played.gmail(1), &[MAIL, MAIL]);
+            assert_eq!(result, Ok(()), "{answer}");
+            let (_, first) = &outcomes[0];
+            if expected == "stored" {
+                assert_eq!(*first, stored(), "{answer}");
+            } else {
+                let shown = format!("{first:?}");
+                assert!(shown.starts_with(expected), "{answer}: {shown}");
+            }
+            assert_eq!(outcomes[1], (2, stored()), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
+    for (does, expected) in [
+        (Does::SaysAndCloses(""), "Uncertain"),
+        (Does::SaysAndCloses("* BYE System Error\r\n"), "Uncertain"),
+        (Does::SaysAndCloses("{tag} O"), "Uncertain"),
+        (Does::Says("{tag} HELLO\r\n"), "Uncertain"),
+        (Does::Stalls, "Uncertain"),
+    ] {
+        let played = on_first_literal(does.clone());
+        let (outcomes, result) = send(&mut played.gmail(1), &[MAIL, MAIL]);
+        assert_eq!(result, Ok(()), "{does:?}");
+        let shown = format!("{:?}", outcomes[0].1);
+        assert!(shown.starts_with(expected), "{does:?}: {shown}");
+        assert_eq!(outcomes[1], (2, stored()), "{does:?}");
+    }
+    // Far more than the buffers between the two sockets can hold.
+    let large = vec![b'x'; 40_000_000];
+    let played = on_first_append_line(Does::GoesAheadAndCloses(10_000));
+    let (outcomes, result) = send(&mut played.gmail(1), &[&large, MAIL]);
+    assert_eq!(result, Ok(()));
+    let shown = format!("{:?}", outcomes[0].1);
+    assert!(shown.starts_with("Unsent(\"not stored"), "{shown}");
+    assert_eq!(outcomes[1], (2, stored()));
+}
+
+#[test]
+fn a_connection_that_died_while_it_was_quiet_is_not_the_messages_fault() {
+    for does in [
+        Does::SaysAndCloses(""),
+        Does::SaysAndCloses("* BYE Session expired, please login again.\r\n"),
+    ] {
+        let played = on_first_append_line(does);
+        let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+        assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
+    }
+    let played = Played::by(|said| {
+        let is_it = said.line.starts_with("APPEND");
+        is_it.then_some(Does::SaysAndCloses(""))
+    });
+    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    assert_eq!(result, Ok(()));
+    assert!(matches!(outcomes[0].1, Outcome::Unsent(_)), "{outcomes:?}");
+    assert_eq!(played.heard("APPEND").len(), 2);
+}
+
+#[test]
+fn what_gmail_says_of_the_account_ends_the_pass_and_parks_nothing() {
+    let quota = Some(Consequence::Rest(RestReason::Quota));
+    for (answer, kind, consequence) in [
+        (
+            "{tag} NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)\r\n",
+            ErrorKind::Unavailable,
+            None,
+        ),
+        (
+            "{tag} NO System Error (Failure)\r\n",
+            ErrorKind::Unavailable,
+            None,
+        ),
+        (
+            "{tag} NO [SERVERBUG] oops\r\n",
+            ErrorKind::Unavailable,
+            None,
+        ),
+        (
+            "{tag} NO [OVERQUOTA] full\r\n",
+            ErrorKind::Resting,
+            quota.clone(),
+        ),
+        (
+            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            ErrorKind::Resting,
+            quota.clone(),
+        ),
+    ] {
+        let played = answering_first(answer);
+        let (outcomes, result) = send(&mut played.gmail(1), &[MAIL, MAIL, MAIL]);
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), kind, "{answer}");
+        assert_eq!(error.consequence(), consequence.as_ref(), "{answer}");
+        for (_, outcome) in &outcomes {
+            assert_eq!(*outcome, Outcome::Returned, "{answer}");
+        }
+        assert_eq!(played.heard("APPEND").len(), 2, "{answer}");
+    }
+    // Said while hanging up, it leaves open what became of the message.
+    let bye = "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.\r\n";
+    let played = on_first_literal(Does::SaysAndCloses(bye));
+    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
+    assert!(matches!(outcomes[0].1, Outcome::Uncertain(_)));
+    let played = on_first_append_line(Does::SaysAndCloses(bye));
+    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
+    assert_eq!(outcomes, [(1, Outcome::Returned)]);
+}
+
+#[test]
+fn after_a_failed_pass_the_next_one_connects_anew() {
+    let played = answering_first("{tag} NO System Error (Failure)\r\n");
+    let mut gmail = played.gmail(1);
+    assert!(send(&mut gmail, &[MAIL]).1.is_err());
+    assert_eq!(send(&mut gmail, &[MAIL]), (vec![(1, stored())], Ok(())));
+}
+
+#[test]
+fn a_missing_folder_is_created_once() {
+    let missing = "{tag} NO [TRYCREATE] Folder doesn't exist. (Failure)\r\n";
+    let played = on_first_append_line(Does::Says(missing));
+    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
+    assert_eq!(played.heard("CREATE")[0].line, "CREATE \"Arrived\"");
+
+    let played = Played::by(move |said| {
+        let is_it = said.line.starts_with("APPEND");
+        is_it.then_some(Does::Says(missing))
+    });
+    let (outcomes, _) = send(&mut played.gmail(1), &[MAIL]);
+    assert!(matches!(outcomes[0].1, Outcome::Parked(_)));
+    assert_eq!(played.heard("CREATE").len(), 1);
+}
+
+#[test]
+fn nuls_are_left_out_and_bare_line_ends_are_mended_only_if_they_must() {
+    let played = Played::by(|_| None);
+    let (outcomes, _) = send(&mut played.gmail(1), &[b"a: b\n\n\0c\0\n"]);
+    assert_eq!(outcomes, [(1, stored())]);
+    assert_eq!(
+        played.heard("APPEND")[1].literal.as_deref(),
+        Some(&b"a: b\n\nc\n"[..])
+    );
+
+    let played = answering_first("{tag} BAD Invalid Arguments: Unable to parse message\r\n");
+    let (outcomes, _) = send(&mut played.gmail(1), &[b"a: b\n\nc\n"]);
+    assert_eq!(outcomes, [(1, stored())]);
+    let literals: Vec<_> = played
+        .heard("APPEND")
+        .into_iter()
+        .filter_map(|said| said.literal)
+        .collect();
+    assert_eq!(
+        literals,
+        [b"a: b\n\nc\n".to_vec(), b"a: b\r\n\r\nc\r\n".to_vec()]
+    );
+}
+
+#[test]
+fn a_refused_token_is_renewed_once() {
+    let first = |said: &Said| said.line.contains("Rmlyc3Q") || said.line.contains(&sasl("FIRST"));
+    let played = Played::by(move |said| refuse(said, first(said)));
+    assert_eq!(send(&mut played.gmail(1), &[MAIL]).1, Ok(()));
+    assert_eq!(played.renewals(), 1);
+
+    let played = Played::by(|said| refuse(said, true));
+    let mut gmail = played.gmail(1);
+    let error = gmail.status().unwrap_err();
+    assert_eq!(
+        (error.kind(), played.renewals()),
+        (ErrorKind::Rejected, 1),
+        "{error}"
+    );
+    assert!(matches!(
+        error.consequence(),
+        Some(Consequence::LoginRejected { .. })
+    ));
+    assert!(!error.to_string().contains("RENEWED") && !error.to_string().contains("FIRST"));
+}
+
+/// What XOAUTH2 sends for this token.
+fn sasl(token: &str) -> String {
+    use base64::Engine as _;
+    let words = format!("user=alice@gmail.com\x01auth=Bearer {token}\x01\x01");
+    base64::engine::general_purpose::STANDARD.encode(words)
+}
+
+/// Gmail's two steps of refusing a token: it wants an empty line before it says NO.
+fn refuse(said: &Said, is_refused: bool) -> Option<Does> {
+    if said.line.starts_with("AUTHENTICATE") && is_refused {
+        return Some(Does::Says(
+            "+ eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==\r\n",
+        ));
+    }
+    let is_empty_line = said.line.is_empty();
+    is_empty_line.then_some(Does::Says(
+        "a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n",
+    ))
+}
+
+#[test]
+fn a_refused_login_says_what_a_person_can_do() {
+    for (answer, kind, expected) in [
+        (
+            "{tag} NO Lookup failed cf29mb85450632edb\r\n",
+            ErrorKind::Rejected,
+            "target_user",
+        ),
+        (
+            "{tag} NO [ALERT] IMAP access is disabled for your domain. x\r\n",
+            ErrorKind::Rejected,
+            "administrator",
+        ),
+        (
+            "* NO [WEBALERT https://x] Web login required.\r\n{tag} NO [ALERT] Please log in via your web browser: https://y (Failure)\r\n",
+            ErrorKind::Rejected,
+            "browser",
+        ),
+        (
+            "{tag} NO [UNAVAILABLE] Temporary System Error\r\n",
+            ErrorKind::Unavailable,
+            "Temporary System Error",
+        ),
+        (
+            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            ErrorKind::Resting,
+            "bandwidth",
+        ),
+        (
+            "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
+            ErrorKind::Resting,
+            "Too many",
+        ),
+    ] {
+        let played = Played::by(move |said| {
+            let is_it = said.line.starts_with("AUTHENTICATE");
+            is_it.then_some(Does::Says(answer))
+        });
+        let error = played.gmail(1).status().unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(played.renewals(), 0);
+    }
+}
+
+#[test]
+fn with_too_many_connections_the_pass_goes_on_with_fewer() {
+    let played = Played::by(|said| {
+        let is_it = said.line.starts_with("AUTHENTICATE") && said.connection > 1;
+        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        is_it.then_some(Does::Says(many))
+    });
+    let mut gmail = played.gmail(4);
+    gmail.start_pass(1_000);
+    let mails = [MAIL; 60];
+    let (outcomes, result) = send(&mut gmail, &mails);
+    assert_eq!(result, Ok(()));
+    assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
+    assert_eq!(outcomes.len(), 60);
+
+    let played = Played::by(|said| {
+        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        said.line
+            .starts_with("AUTHENTICATE")
+            .then_some(Does::Says(many))
+    });
+    let error = send(&mut played.gmail(4), &[MAIL]).1.unwrap_err();
+    assert_eq!(
+        error.consequence(),
+        Some(&Consequence::Rest(RestReason::Connections))
+    );
+}
+
+#[test]
+fn a_backlog_is_shared_by_as_many_connections_as_it_is_worth() {
+    for (messages, most, expected) in [(9, 4, 1), (25, 4, 2), (100, 4, 4), (100, 1, 1)] {
+        let played = Played::by(|_| None);
+        let mut gmail = played.gmail(most);
+        gmail.start_pass(messages);
+        let mails = vec![MAIL; messages];
+        let (outcomes, result) = send(&mut gmail, &mails);
+        assert_eq!((outcomes.len(), result), (messages, Ok(())));
+        drop(gmail);
+        assert_eq!(
+            played.heard("AUTHENTICATE").len(),
+            expected,
+            "{messages} over {most}"
+        );
+        assert_eq!(played.heard("LOGOUT").len(), expected);
+    }
+}
+
+#[test]
+fn terms_are_the_limit_and_where_new_mail_will_appear() {
+    let played = Played::by(|_| None);
+    let mut gmail = played.gmail(1);
+    let terms = gmail.status().unwrap();
+    assert_eq!(terms.append_limit, Some(35_651_584));
+    assert_eq!(terms.mark, Some(mark()));
+    let opened = played.heard("EXAMINE");
+    assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
+    // Once a pass, and anew for the next on the same connection.
+    gmail.finish().unwrap();
+    assert_eq!(gmail.status().unwrap(), terms);
+    assert_eq!(played.heard("EXAMINE").len(), 1);
+    gmail.start_pass(0);
+    assert_eq!(gmail.status().unwrap(), terms);
+    assert_eq!(played.heard("EXAMINE").len(), 2);
+    assert_eq!(played.heard("AUTHENTICATE").len(), 1);
+}
+
+#[test]
+fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
+    for (answer, rest) in [
+        ("{tag} NO [OVERQUOTA] full\r\n", RestReason::Quota),
+        (
+            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            RestReason::Quota,
+        ),
+        (
+            "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
+            RestReason::Connections,
+        ),
+    ] {
+        let refuses = Does::Says(answer);
+        let played = Played::by(move |said| {
+            let is_it = said.line.starts_with("EXAMINE");
+            is_it.then(|| refuses.clone())
+        });
+        let error = played.gmail(1).status().unwrap_err();
+        let expected = Consequence::Rest(rest);
+        assert_eq!(error.consequence(), Some(&expected), "{answer}");
+        assert_eq!(error.kind(), ErrorKind::Resting, "{answer}");
+        assert_eq!(played.heard("EXAMINE").len(), 1, "{answer}");
+    }
+}
+
+fn mark() -> Mark {
+    Mark {
+        uid_validity: UidValidity::new(7).unwrap(),
+        uid_next: Uid::new(66).unwrap(),
+    }
+}
+
+fn question(header: &str) -> LookupQuery {
+    LookupQuery {
+        uid: Uid::MIN,
+        identity: Identity::of_header(header.as_bytes()),
+        scope: SearchScope::AllMail,
+        uncertain: None,
+    }
+}
+
+/// A server whose All Mail holds one message, 70, with these fields; a search finds it.
+fn holding(header: &'static str) -> Played {
+    Played::by(move |said| match said.line.as_str() {
+        line if line.starts_with("UID SEARCH") => Some(Does::Says(
+            "* SEARCH 70\r\n{tag} OK SEARCH completed (Success)\r\n",
+        )),
+        line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+        _ => None,
+    })
+}
+
+#[test]
+fn gmail_holds_a_message_only_if_id_and_header_match() {
+    let played = holding(
+        "* 1 FETCH (UID 70 RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
+         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n{tag} OK Success\r\n",
+    );
+    let questions = [
+        question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n"),
+        question("Message-ID: <a@b>\r\nSubject: y\r\n\r\n"),
+        question("Message-ID: <c@d>\r\nSubject: x\r\n\r\n"),
+        question("Subject: x\r\n\r\n"),
+    ];
+    let holdings = played.gmail(1).holds(&questions).unwrap();
+    assert_eq!(
+        holdings,
+        [
+            LookupResult::Found,
+            LookupResult::OtherMessage,
+            LookupResult::NotFound,
+            LookupResult::NotFound
+        ]
+    );
+    let searches = played.heard("UID SEARCH");
+    assert_eq!(searches.len(), 1);
+    assert!(
+        searches[0].line.starts_with("UID SEARCH OR "),
+        "{}",
+        searches[0].line
+    );
+}
+
+#[test]
+fn a_refused_search_is_asked_one_by_one_and_an_outage_is_no_answer() {
+    let played = Played::by(|said| {
+        let refuses = said.line.contains(" OR ") || said.line.contains("odd");
+        (said.line.starts_with("UID SEARCH") && refuses)
+            .then_some(Does::Says("{tag} BAD Could not parse command\r\n"))
+    });
+    let questions = [
+        question("Message-ID: <odd>\r\n\r\n"),
+        question("Message-ID: <even>\r\n\r\n"),
+    ];
+    let holdings = played.gmail(1).holds(&questions).unwrap();
+    assert_eq!(holdings, [LookupResult::NotFound, LookupResult::NotFound]);
+    assert_eq!(played.heard("UID SEARCH").len(), 3);
+
+    let played = Played::by(|said| {
+        let outage = "{tag} NO [UNAVAILABLE] Temporary System Problem. (Failure)\r\n";
+        said.line
+            .starts_with("UID SEARCH")
+            .then_some(Does::Says(outage))
+    });
+    let error = played.gmail(1).holds(&questions).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[test]
+fn a_lookup_connection_that_died_is_opened_anew_once() {
+    let played = Played::by(|said| {
+        let is_it = said.line.starts_with("UID SEARCH") && said.connection == 0;
+        is_it.then_some(Does::SaysAndCloses(
+            "* BYE Session expired, please login again.\r\n",
+        ))
+    });
+    let questions = [question("Message-ID: <a@b>\r\n\r\n")];
+    assert_eq!(
+        played.gmail(1).holds(&questions).unwrap(),
+        [LookupResult::NotFound]
+    );
+
+    let played = Played::by(|said| {
+        said.line
+            .starts_with("UID SEARCH")
+            .then_some(Does::SaysAndCloses(""))
+    });
+    let error = played.gmail(1).holds(&questions).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(played.heard("UID SEARCH").len(), 2);
+}
+
+#[test]
+fn a_strangers_id_forges_no_command() {
+    let played = Played::by(|_| None);
+    let questions = [
+        question("Message-ID: <a\"\r\n b\" DELETED \\@x>\r\n\r\n"),
+        question("Message-ID: <gr\u{fc}n@x>\r\n\r\n"),
+        question("Message-ID: <{3}@x>\r\n\r\n"),
+    ];
+    played.gmail(1).holds(&questions).unwrap();
+    let searches: Vec<String> = played
+        .heard("UID")
+        .into_iter()
+        .map(|said| said.line)
+        .collect();
+    assert_eq!(
+        searches,
+        [
+            "UID SEARCH OR HEADER Message-ID \"<a\\\" b\\\" DELETED \\\\@x>\" \
+             HEADER Message-ID \"<{3}@x>\"",
+            "UID SEARCH X-GM-RAW \"rfc822msgid:{3}@x\"",
+        ]
+    );
+}
+
+#[test]
+fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
+    let header = "* 1 FETCH (UID 70 RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {16}\r\n\
+         Subject: x\r\n\r\n\r\n)\r\n{tag} OK Success\r\n";
+    let whole =
+        "* 1 FETCH (UID 70 BODY[] {20}\r\nSubject: x\r\n\r\nbody\r\n)\r\n{tag} OK Success\r\n";
+    let played = Played::by(move |said| match said.line.as_str() {
+        "UID SEARCH UID 66:*" => Some(Does::Says("* SEARCH 70 12\r\n{tag} OK done\r\n")),
+        "UID FETCH 70 (UID BODY.PEEK[])" => Some(Does::Says(whole)),
+        line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+        _ => None,
+    });
+    let sent = |body: &[u8], uid_validity: u32| LookupQuery {
+        scope: SearchScope::AllMailTrashAndJunk,
+        uncertain: Some(UncertainAppend {
+            at: now(),
+            mark: Some(Mark {
+                uid_validity: UidValidity::new(uid_validity).unwrap(),
+                ..mark()
+            }),
+            body: BodyDigest::of_message(body),
+        }),
+        ..question("Subject: x\r\n\r\n")
+    };
+    let mut gmail = played.gmail(1);
+    let mut ask = |question: LookupQuery| gmail.holds(&[question]).unwrap()[0];
+    assert_eq!(
+        ask(sent(b"Subject: x\r\n\r\nbody\r\n", 7)),
+        LookupResult::Found
+    );
+    assert_eq!(
+        ask(sent(b"Subject: x\r\n\r\nother\r\n", 7)),
+        LookupResult::NotFound
+    );
+    assert_eq!(
+        ask(sent(b"Subject: x\r\n\r\nbody\r\n", 8)),
+        LookupResult::NotFound
+    );
+    let pages = played.heard("UID FETCH 70 (UID RFC822.SIZE");
+    assert_eq!(
+        pages.len(),
+        2,
+        "the message below the mark is not asked for"
+    );
+    // A session sees only what was there when it opened the folder.
+    assert_eq!(
+        played.heard("EXAMINE \"[Gmail]/Alle Nachrichten\"").len(),
+        3
+    );
+}
+
+#[test]
+fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
+    let header = "* 1 FETCH (UID 70 RFC822.SIZE 38 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
+         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n{tag} OK Success\r\n";
+    for no_body in [
+        "{tag} NO Some messages could not be FETCHed (Failure)\r\n",
+        "* 1 FETCH (UID 70 BODY[] NIL)\r\n{tag} OK Success\r\n",
+        "{tag} OK Success\r\n",
+    ] {
+        let played = Played::by(move |said| match said.line.as_str() {
+            "UID FETCH 70 (UID BODY.PEEK[])" => Some(Does::Says(no_body)),
+            line if line.starts_with("UID SEARCH") => {
+                Some(Does::Says("* SEARCH 70\r\n{tag} OK done\r\n"))
+            }
+            line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+            _ => None,
+        });
+        let asked = LookupQuery {
+            uncertain: Some(UncertainAppend {
+                at: now(),
+                mark: Some(mark()),
+                body: BodyDigest::of_message(MAIL),
+            }),
+            ..question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
+        };
+        let holdings = played.gmail(1).holds(&[asked]).unwrap();
+        assert_eq!(holdings, [LookupResult::Unclear], "{no_body}");
+    }
+}
+
+#[test]
+fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
+    let lists = |begin: &'static str| {
+        move |said: &Said| said.line.starts_with("LIST").then_some(Does::Says(begin))
+    };
+    let played = Played::by(lists(
+        "* LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n{tag} OK Success\r\n",
+    ));
+    let questions = [question("Message-ID: <a@b>\r\n\r\n")];
+    let mut gmail = played.gmail(1);
+    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
+    assert_eq!(played.heard("EXAMINE")[0].line, "EXAMINE \"Arrived\"");
+
+    let played = Played::by(lists("{tag} OK Success\r\n"));
+    let mut gmail = played.gmail(1);
+    for pass in 1..3 {
+        gmail.start_pass(0);
+        assert_eq!(gmail.status().unwrap().mark, None);
+        assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
+        assert_eq!(played.heard("LIST").len(), pass);
+    }
+    assert!(played.heard("EXAMINE").is_empty());
+}
+
+#[test]
+fn what_one_connection_gives_back_another_sends() {
+    let played = Played::by(|said| {
+        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        let is_it = said.line.starts_with("APPEND") && said.connection == 1;
+        is_it.then_some(Does::Says(many))
+    });
+    let mut gmail = played.gmail(2);
+    gmail.start_pass(1_000);
+    let (outcomes, result) = send(&mut gmail, &[MAIL; 300]);
+    assert_eq!(result, Ok(()));
+    assert_eq!(outcomes.len(), 300);
+    assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
+    let refused = played
+        .heard("APPEND")
+        .iter()
+        .filter(|said| said.connection == 1)
+        .count();
+    assert_eq!(refused, 1);
+}

@@ -1,0 +1,544 @@
+//! Opening connections to a real server: TLS in all its forms, and what is refused.
+
+use imap_to_gmail_sync::config::{Server, TlsMode};
+use imap_to_gmail_sync::error::{Error, ErrorKind};
+use imap_to_gmail_sync::imap::{CommandError, Login, OpenError, Session};
+use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
+use imap_to_gmail_sync::secret::Secret;
+
+use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
+use crate::scripted_server::{ScriptedServer, steps};
+
+fn with(certificate: Certificate) -> Dovecot {
+    Dovecot::start_with(Settings {
+        certificate: Some(certificate),
+        ..Settings::default()
+    })
+}
+
+fn refusal(server: &Server) -> String {
+    let error = Error::from(open(server).unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    error.to_string()
+}
+
+fn open(server: &Server) -> Result<Session, OpenError> {
+    let login = Login::Password {
+        user: "alice".to_owned(),
+        password: Secret::new(PASSWORD.to_owned()),
+    };
+    let trust = Trust::for_server(server).unwrap();
+    Session::open(server, &trust, &ConnectionOptions::default(), &login)
+}
+
+#[test]
+fn a_session_opens_over_tls_by_starttls_and_in_plain_text_to_loopback() {
+    let dovecot = Dovecot::start();
+    for server in [
+        dovecot.server(),
+        dovecot.server_by_starttls(),
+        dovecot.server_in_plain_text(),
+    ] {
+        let mut session = open(&server).unwrap();
+        let inbox = session.examine("INBOX").unwrap();
+        assert_eq!(inbox.exists, 0);
+        session.logout();
+    }
+}
+
+#[test]
+fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
+    let introspection = Introspection::start();
+    introspection.issue("ya29.good/token+1", "alice@example.com");
+    introspection.issue("ya29.other", "bob@example.com");
+    let dovecot = Dovecot::start_target(&introspection);
+    let server = dovecot.server();
+    let trust = Trust::for_server(&server).unwrap();
+    let open = |token: &str| {
+        let login = Login::Xoauth2 {
+            user: "alice@example.com".to_owned(),
+            token: Secret::new(token.to_owned()),
+        };
+        Session::open(&server, &trust, &ConnectionOptions::default(), &login)
+    };
+
+    let mut session = open("ya29.good/token+1").unwrap();
+    let folders = session.list().unwrap();
+    let all = folders.iter().find(|folder| folder.has("\\All")).unwrap();
+    assert_eq!(all.name, "[Gmail]/Alle Nachrichten");
+    assert!(session.capabilities().unwrap().has("UIDPLUS"));
+    session.logout();
+
+    for token in ["ya29.unknown", "ya29.other"] {
+        let Err(OpenError::Login { failure, error }) = open(token) else {
+            panic!("{token} opens a session");
+        };
+        assert!(failure.rejects_credentials(), "{failure:?}");
+        assert!(!error.to_string().contains("ya29"), "{error}");
+    }
+    introspection.revoke("ya29.good/token+1");
+    assert!(introspection.questions() >= 3);
+}
+
+#[test]
+fn a_private_authority_proves_the_server_by_its_name_only() {
+    let dovecot = with(Certificate::signed_by_an_authority(&["mail.example.com"]));
+    let server = dovecot.server();
+    let named = Server {
+        tls_name: "mail.example.com".to_owned(),
+        ..server.clone()
+    };
+    open(&named).unwrap().logout();
+    open(&Server {
+        tls: TlsMode::StartTls,
+        port: dovecot.server_by_starttls().port,
+        ..named
+    })
+    .unwrap()
+    .logout();
+
+    let error = refusal(&server);
+    assert!(error.contains("not for localhost"), "{error}");
+    assert!(error.contains("source_tls_name"), "{error}");
+}
+
+#[test]
+fn the_servers_own_certificate_proves_it_whatever_its_flags_and_names() {
+    let dovecot = with(Certificate::of_its_own_as_openssl_makes_it());
+    open(&dovecot.server()).unwrap().logout();
+
+    // A server that says the same of itself, with another key.
+    let other = with(Certificate::of_its_own_as_openssl_makes_it());
+    let server = Server {
+        ca_file: Some(dovecot.ca_file()),
+        ..other.server()
+    };
+    refusal(&server);
+}
+
+#[test]
+fn a_certificate_that_has_expired_proves_nothing_even_if_it_is_the_servers_own() {
+    let dovecot = with(Certificate::expired(&["localhost"]));
+    let error = refusal(&dovecot.server());
+    assert!(error.contains("expired"), "{error}");
+}
+
+#[test]
+fn the_systems_roots_do_not_prove_a_private_server() {
+    let dovecot = Dovecot::start();
+    let server = Server {
+        ca_file: None,
+        ..dovecot.server()
+    };
+    let error = refusal(&server);
+    assert!(error.contains("source_ca_file"), "{error}");
+}
+
+#[test]
+fn an_address_is_a_name_too() {
+    let dovecot = Dovecot::start();
+    let server = Server {
+        tls_name: "127.0.0.1".to_owned(),
+        ..dovecot.server()
+    };
+    open(&server).unwrap().logout();
+}
+
+#[test]
+fn a_file_without_certificates_is_a_mistake_in_the_configuration() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    let texts = [
+        "",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ];
+    for text in texts {
+        std::fs::write(&file, text).unwrap();
+        let Err(error) = Trust::load(Some(&file)) else {
+            panic!("{text:?} is taken for certificates");
+        };
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn plain_text_goes_to_this_host_only() {
+    let server = Server {
+        // A documentation address (RFC 5737): it is refused before anything is sent there.
+        host: "192.0.2.1".to_owned(),
+        port: 143,
+        tls: TlsMode::None,
+        tls_name: String::new(),
+        ca_file: None,
+    };
+    let error = Error::from(open(&server).unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[test]
+fn a_port_where_nobody_listens_and_a_name_that_nobody_has_are_told() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let nobody = Server {
+        host: "localhost".to_owned(),
+        port,
+        tls: TlsMode::None,
+        tls_name: String::new(),
+        ca_file: None,
+    };
+    assert!(refusal(&nobody).contains("refuses connections"));
+    let unknown = Server {
+        host: "no-such-host.invalid".to_owned(),
+        ..nobody
+    };
+    refusal(&unknown);
+}
+
+fn starttls(dialogue: &[&str]) -> String {
+    let server = ScriptedServer::play(vec![steps(dialogue)]);
+    let dovecot_like = Certificate::of_its_own(&["localhost"]);
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, dovecot_like.authority).unwrap();
+    refusal(&Server {
+        tls: TlsMode::StartTls,
+        ca_file: Some(file),
+        ..server.address()
+    })
+}
+
+#[test]
+fn starttls_is_required_and_nothing_may_come_before_the_handshake() {
+    let refused = starttls(&[
+        "S: * OK [CAPABILITY IMAP4rev1 STARTTLS] hello",
+        "C: CAPABILITY",
+        "S: * CAPABILITY IMAP4rev1",
+        "S: $tag OK",
+    ]);
+    assert!(refused.contains("does not offer it"), "{refused}");
+    let refused = starttls(&["S: * PREAUTH welcome, alice"]);
+    assert!(refused.contains("PREAUTH"), "{refused}");
+    let injected = starttls(&[
+        "S: * OK hello",
+        "C: CAPABILITY",
+        "S: * CAPABILITY IMAP4rev1 STARTTLS",
+        "S: $tag OK",
+        "C: STARTTLS",
+        "S: $tag OK go on\r\n* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] trust me",
+    ]);
+    assert!(
+        injected.contains("between its OK and the handshake"),
+        "{injected}"
+    );
+    let refused = starttls(&[
+        "S: * OK hello",
+        "C: CAPABILITY",
+        "S: * CAPABILITY IMAP4rev1 STARTTLS",
+        "S: $tag OK",
+        "C: STARTTLS",
+        "S: $tag BAD not today",
+    ]);
+    assert!(refused.contains("not today"), "{refused}");
+}
+
+#[test]
+fn a_port_that_speaks_no_tls_is_told() {
+    let server = ScriptedServer::play(vec![steps(&["S: * OK I speak in the clear", "silence"])]);
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, Certificate::of_its_own(&["localhost"]).authority).unwrap();
+    let error = refusal(&Server {
+        tls: TlsMode::Implicit,
+        ca_file: Some(file),
+        ..server.address()
+    });
+    assert!(error.contains("does not speak TLS"), "{error}");
+}
+
+/// Logs in at a server that answers with these steps, and gives how it failed.
+fn log_in(capabilities: &str, answers: &[&str]) -> (ScriptedServer, Result<Session, OpenError>) {
+    let greeting = format!("S: * OK [CAPABILITY IMAP4rev1 {capabilities}] hello");
+    let server = ScriptedServer::play(vec![steps(&[&[greeting.as_str()], answers].concat())]);
+    let session = open(&server.address());
+    (server, session)
+}
+
+#[test]
+fn a_password_goes_by_the_way_that_the_server_offers() {
+    let secret = "AGFsaWNlAHDDpCJzc3s1fQ==";
+    let at_once = format!("C: AUTHENTICATE PLAIN {secret}");
+    let later = format!("C: {secret}");
+    let cases: [(&str, &[&str]); 4] = [
+        ("AUTH=PLAIN SASL-IR", &[&at_once, "S: $tag OK", "silence"]),
+        (
+            "auth=plain",
+            &[
+                "C: AUTHENTICATE PLAIN",
+                "S: + ",
+                &later,
+                "S: a1 OK",
+                "silence",
+            ],
+        ),
+        (
+            "",
+            &[
+                "C: LOGIN \"alice\" \"pä\\\"ss{5}\"",
+                "S: $tag OK",
+                "silence",
+            ],
+        ),
+        ("LOGINDISABLED", &[]),
+    ];
+    for (capabilities, answers) in cases {
+        let (_server, session) = log_in(capabilities, answers);
+        assert_eq!(
+            session.is_ok(),
+            !answers.is_empty(),
+            "{capabilities}: {session:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
+    let cases = [
+        (
+            "S: $tag NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+            true,
+        ),
+        ("S: $tag NO [ALERT] Invalid credentials (Failure)", true),
+        ("S: $tag NO wrong", true),
+        (
+            "S: $tag NO [ALERT] Too many simultaneous connections. (Failure)",
+            false,
+        ),
+        ("S: $tag NO [UNAVAILABLE] Temporary System Error", false),
+        (
+            "S: $tag NO [OVERQUOTA] Account exceeded command or bandwidth limits.",
+            false,
+        ),
+        ("S: $tag BAD what?", false),
+        ("S: * BYE [UNAVAILABLE] going down", false),
+        ("S: gibberish", false),
+    ];
+    for (answer, expected) in cases {
+        let answers = ["C: AUTHENTICATE PLAIN *", answer];
+        let (_, Err(OpenError::Login { failure, error })) = log_in("AUTH=PLAIN SASL-IR", &answers)
+        else {
+            panic!("{answer} opens a session");
+        };
+        assert_eq!(
+            failure.rejects_credentials(),
+            expected,
+            "{answer}: {failure:?}"
+        );
+        assert_eq!(error.kind() == ErrorKind::Rejected, expected, "{error}");
+        assert_eq!(
+            matches!(failure, CommandError::Bye(_)),
+            answer.contains("BYE"),
+            "{failure:?}"
+        );
+    }
+}
+
+#[test]
+fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
+    let server = ScriptedServer::play(vec![steps(&[
+        "S: * OK Gimap ready",
+        "C: CAPABILITY",
+        "S: * CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2",
+        "S: $tag OK Thats all she wrote!",
+        "C: AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB5YTI5AQE=",
+        "S: + eyJzdGF0dXMiOiI0MDAifQ==",
+        "C: ",
+        "S: a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+    ])]);
+    let login = Login::Xoauth2 {
+        user: "alice".to_owned(),
+        token: Secret::new("ya29".to_owned()),
+    };
+    let server = server.address();
+    let trust = Trust::for_server(&server).unwrap();
+    let unopened =
+        Session::open(&server, &trust, &ConnectionOptions::default(), &login).unwrap_err();
+    let OpenError::Login { failure, .. } = unopened else {
+        panic!("{unopened:?}");
+    };
+    assert!(failure.rejects_credentials(), "{failure:?}");
+}
+
+#[test]
+fn what_is_no_imap_server_and_one_that_sends_us_away_are_told() {
+    let cases = [
+        ("S: 220 smtp.example.com ESMTP", "no IMAP server"),
+        ("S: * BYE too many connections", "too many connections"),
+        ("S: * PREAUTH welcome", "PREAUTH"),
+        ("R: ", "closed the connection"),
+    ];
+    for (greeting, expected) in cases {
+        let server = ScriptedServer::play(vec![steps(&[greeting])]);
+        let error = refusal(&server.address());
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn an_append_is_told_to_be_stored_refused_or_uncertain() {
+    use imap_to_gmail_sync::message::Flags;
+    let opened = [
+        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] x",
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK",
+    ];
+    let append = "C: APPEND \"a \\\"b\" (\\Seen) {5}";
+    let cases: [(&[&str], &str, bool, bool); 9] = [
+        (
+            &["S: + go", "C: hello", "S: a2 OK [APPENDUID 1 5](Success)"],
+            "ok APPENDUID 1 5",
+            true,
+            true,
+        ),
+        (
+            &[
+                "S: * 7 EXISTS",
+                "S: + go",
+                "C: hello",
+                "S: * NO slow",
+                "S: a2 OK done [THROTTLED]",
+            ],
+            "ok ",
+            true,
+            true,
+        ),
+        (
+            &["S: * 7 EXISTS", "S: a2 NO [TRYCREATE] no folder"],
+            "no TRYCREATE",
+            true,
+            false,
+        ),
+        (
+            &["S: + go", "C: hello", "S: a2 BAD [TOOBIG] no"],
+            "bad TOOBIG",
+            true,
+            true,
+        ),
+        (
+            &["S: + go", "C: hello", "S: * BYE [OVERQUOTA] enough"],
+            "bye OVERQUOTA",
+            false,
+            true,
+        ),
+        (&["S: + go", "C: hello"], "lost", false, true),
+        // Dovecot asks for the literal so; it is no answer to it.
+        (&["S: + OK", "C: hello"], "lost", false, true),
+        (
+            &["S: + go", "C: hello", "S: a1 OK of another"],
+            "lost",
+            false,
+            true,
+        ),
+        (&[], "lost", false, false),
+    ];
+    for (answers, expected, goes_on, was_sent) in cases {
+        let server = ScriptedServer::play(vec![steps(
+            &[&opened, [append].as_slice(), answers].concat(),
+        )]);
+        let mut session = open(&server.address()).unwrap();
+        let flags = Flags {
+            seen: true,
+            ..Flags::default()
+        };
+        let outcome = match session.append("a \"b", flags, None, b"hello") {
+            Ok(reply) => format!("ok {}", reply.code.unwrap_or_default()),
+            Err(CommandError::No(reply)) => format!("no {}", reply.code.unwrap_or_default()),
+            Err(CommandError::Bad(reply)) => format!("bad {}", reply.code.unwrap_or_default()),
+            Err(CommandError::Bye(reply)) => format!("bye {}", reply.code.unwrap_or_default()),
+            Err(CommandError::ConnectionLost(_)) => "lost".to_owned(),
+        };
+        assert_eq!(outcome, expected);
+        assert_eq!(session.is_usable(), goes_on, "{expected}");
+        assert_eq!(
+            session.transcript().literal_was_sent(),
+            was_sent,
+            "{expected}"
+        );
+    }
+}
+
+#[test]
+fn a_response_that_has_no_end_is_cut_off() {
+    let line = format!("* SEARCH{}\r\n", " 1".repeat(500_000));
+    let server = ScriptedServer::play(vec![steps(&[
+        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] x",
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK",
+        "C: UID SEARCH ALL",
+        &format!("R: {}", line.repeat(40)),
+    ])]);
+    let mut session = open(&server.address()).unwrap();
+    let failure = session.search("ALL").unwrap_err();
+    assert_eq!(
+        failure,
+        CommandError::ConnectionLost("it sent more than was asked for".to_owned())
+    );
+}
+
+/// What was logged, by all tests of this process.
+static LOGGED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+struct Keep;
+
+impl log::Log for Keep {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}", record.level(), record.args());
+        LOGGED.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_dialogue_is_logged_without_secrets_and_alerts_are_shown() {
+    log::set_logger(&Keep).unwrap();
+    log::set_max_level(log::LevelFilter::Debug);
+    for answers in [
+        [
+            "AUTH=PLAIN SASL-IR",
+            "C: AUTHENTICATE PLAIN *",
+            "S: $tag OK",
+        ]
+        .as_slice(),
+        &[
+            "AUTH=PLAIN",
+            "C: AUTHENTICATE PLAIN",
+            "S: + ",
+            "C: *",
+            "S: a1 OK",
+        ],
+        &[
+            "X",
+            "C: LOGIN *",
+            "S: * OK [ALERT] the house\r\n* OK is on fire",
+            "S: $tag OK",
+        ],
+    ] {
+        let (capabilities, answers) = answers.split_first().unwrap();
+        let (_server, session) = log_in(capabilities, answers);
+        session.unwrap();
+    }
+    let logged = LOGGED.lock().unwrap().join("\n");
+    assert!(logged.contains("C: a1 LOGIN …"), "{logged}");
+    assert!(
+        logged.contains("WARN") && logged.contains("[ALERT] the house"),
+        "{logged}"
+    );
+    for secret in [PASSWORD, "ss{5}", "AGFsaWNl"] {
+        assert!(!logged.contains(secret), "{logged}");
+    }
+}

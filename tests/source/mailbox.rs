@@ -1,0 +1,665 @@
+//! The source against a real server, and against dialogues that real servers rarely show.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, NaiveDate};
+use imap_to_gmail_sync::config::{Password, Server, SourceConfig};
+use imap_to_gmail_sync::error::{ErrorKind, Result};
+use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
+use imap_to_gmail_sync::secret::Secret;
+use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
+use imap_to_gmail_sync::timeouts::Timeouts;
+
+use crate::dovecot::{Dovecot, PASSWORD};
+use crate::played::{Does, Played};
+use crate::scripted_server::{ScriptedServer, steps};
+
+const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
+
+fn config(server: Server, folder: &str) -> SourceConfig {
+    SourceConfig {
+        server,
+        user: "alice".to_owned(),
+        password: Password::Given(Secret::new(PASSWORD.to_owned())),
+        folder: folder.to_owned(),
+    }
+}
+
+fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
+    ImapSource::open(&config(server, folder), Secret::new(PASSWORD.to_owned()))
+}
+
+fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
+    let patience = Timeouts {
+        connect: Duration::from_secs(5),
+        response: Duration::from_millis(200),
+        command: Duration::from_millis(600),
+        ..Timeouts::default()
+    };
+    let password = Secret::new(PASSWORD.to_owned());
+    ImapSource::open_with_options(&config(server, "INBOX"), password, patience)
+}
+
+fn uids(numbers: &[u32]) -> Vec<Uid> {
+    numbers
+        .iter()
+        .filter_map(|number| Uid::new(*number))
+        .collect()
+}
+
+fn numbers(uids: &[Uid]) -> Vec<u32> {
+    uids.iter().map(|uid| uid.get()).collect()
+}
+
+fn set(text: &str) -> UidSet {
+    text.parse().unwrap()
+}
+
+fn octets(text: &str) -> Fetched {
+    Fetched::Octets(text.as_bytes().to_vec())
+}
+
+// Dovecot
+
+#[test]
+fn messages_are_found_listed_and_fetched_as_they_are() {
+    let dovecot = Dovecot::start();
+    let mut alice = dovecot.client("alice");
+    alice.append("INBOX", "", "", b"no header field\r\n");
+    alice.append(
+        "INBOX",
+        "\\Seen \\Flagged \\Draft $Label",
+        " 1-Feb-2026 09:08:07 +0130",
+        MESSAGE.as_bytes(),
+    );
+    alice.append(
+        "INBOX",
+        "",
+        "",
+        MESSAGE.replace("<a@b>", "<c@d>").as_bytes(),
+    );
+    alice.expunge("INBOX", 1);
+
+    let (mut source, mailbox) = open(dovecot.server(), "INBOX").unwrap();
+    assert_eq!((mailbox.exists, mailbox.uid_next.get()), (2, 4));
+
+    let all = SourceSearch::Uids(set("1:4294967295"));
+    assert_eq!(numbers(&source.search(&all).unwrap()), [2, 3]);
+    assert_eq!(source.search(&SourceSearch::Uids(set("4:99"))).unwrap(), []);
+    let day = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
+    assert_eq!(
+        numbers(&source.search(&SourceSearch::On(day)).unwrap()),
+        [2]
+    );
+    let since = SourceSearch::Since(day.succ_opt().unwrap());
+    assert_eq!(numbers(&source.search(&since).unwrap()), [3]);
+
+    let listed = source.list(&set("1:3")).unwrap();
+    let [second, third] = listed.as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_eq!(second.uid.get(), 2);
+    assert_eq!(second.size, MESSAGE.len() as u64);
+    assert_eq!(
+        second.internal_date,
+        DateTime::parse_from_rfc3339("2026-02-01T09:08:07+01:30").ok()
+    );
+    assert_eq!(second.flags.to_string(), "\\Seen \\Flagged");
+    assert_eq!(second.identity.id.as_ref().unwrap().as_str(), "<a@b>");
+    assert_eq!(third.flags.to_string(), "");
+    assert_eq!(third.identity.header, second.identity.header);
+
+    let fetched = source.fetch(&uids(&[3, 1, 2])).unwrap();
+    assert_eq!(
+        fetched,
+        [
+            octets(&MESSAGE.replace("<a@b>", "<c@d>")),
+            Fetched::Missing,
+            octets(MESSAGE),
+        ]
+    );
+    source.logout();
+
+    let flags = alice.command("EXAMINE INBOX");
+    let flags = String::from_utf8_lossy(&flags).into_owned();
+    assert!(
+        flags.contains("UNSEEN 2"),
+        "nothing was marked as read: {flags}"
+    );
+}
+
+#[test]
+fn folders_with_odd_names_are_opened() {
+    let dovecot = Dovecot::start();
+    let mut alice = dovecot.client("alice");
+    let names = [
+        ("two words", "two words"),
+        ("a \\\"quoted\\\" one", "a \"quoted\" one"),
+        ("back\\\\slash", "back\\slash"),
+        ("Gr&APwA3w-e", "Grüße"),
+        ("R&-D", "R&D"),
+        ("&ZeVnLIqe-/&2D3eAA-", "日本語/😀"),
+    ];
+    for (on_the_wire, name) in names {
+        alice.create(on_the_wire);
+        alice.append(on_the_wire, "", "", MESSAGE.as_bytes());
+        let (source, mailbox) = open(dovecot.server(), name).unwrap();
+        assert_eq!(mailbox.exists, 1, "{name}");
+        source.logout();
+    }
+}
+
+#[test]
+fn a_folder_that_does_not_exist_is_told_with_those_that_do() {
+    let dovecot = Dovecot::start();
+    dovecot.client("alice").create("Gr&APwA3w-e");
+    for (asked, expected) in [
+        ("Gruße", "did you mean \"Grüße\"?"),
+        (
+            "Somewhere else",
+            "the folders there are \"Grüße\", \"INBOX\", \"[Gmail]",
+        ),
+    ] {
+        let error = open(dovecot.server(), asked).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains(asked) && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_refused_log_in_names_the_field_to_correct() {
+    let dovecot = Dovecot::start();
+    let config = config(dovecot.server(), "INBOX");
+    let error = ImapSource::open(&config, Secret::new("wrong".to_owned())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    let text = error.to_string();
+    assert!(text.contains("logging in as alice"), "{text}");
+    assert!(text.contains("source_pass"), "{text}");
+    assert!(!text.contains("wrong"), "{text}");
+}
+
+#[test]
+fn messages_that_vanish_meanwhile_are_missing_and_the_others_are_not() {
+    let dovecot = Dovecot::start();
+    let mut alice = dovecot.client("alice");
+    for id in ["<1@b>", "<2@b>", "<3@b>"] {
+        alice.append("INBOX", "", "", MESSAGE.replace("<a@b>", id).as_bytes());
+    }
+    let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
+    assert_eq!(source.list(&set("1:3")).unwrap().len(), 3);
+    alice.expunge("INBOX", 2);
+
+    let fetched = source.fetch(&uids(&[1, 2, 3])).unwrap();
+    assert_eq!(fetched[0], octets(&MESSAGE.replace("<a@b>", "<1@b>")));
+    assert!(
+        !matches!(fetched[1], Fetched::Octets(_)),
+        "{:?}",
+        fetched[1]
+    );
+    assert_eq!(fetched[2], octets(&MESSAGE.replace("<a@b>", "<3@b>")));
+    let left: Vec<Listed> = source.list(&set("1:3")).unwrap();
+    assert_eq!(left.iter().map(|l| l.uid.get()).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(
+        numbers(&source.search(&SourceSearch::Uids(set("1:9"))).unwrap()),
+        [1, 3]
+    );
+}
+
+#[test]
+fn a_broken_session_is_replaced_by_another() {
+    let dovecot = Dovecot::start();
+    dovecot
+        .client("alice")
+        .append("INBOX", "", "", MESSAGE.as_bytes());
+    let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
+    dovecot.kick("alice");
+    assert_eq!(
+        numbers(&source.search(&SourceSearch::Uids(set("1:9"))).unwrap()),
+        [1]
+    );
+    assert_eq!(source.list(&set("1")).unwrap().len(), 1);
+}
+
+#[test]
+fn a_large_mailbox_is_listed_in_pieces() {
+    let dovecot = Dovecot::start();
+    let mut alice = dovecot.client("alice");
+    for number in 0..520 {
+        let message = MESSAGE.replace("<a@b>", &format!("<{number}@b>"));
+        alice.append("INBOX", "", "", message.as_bytes());
+    }
+    let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
+    let listed = source.list(&set("1:4294967295")).unwrap();
+    assert_eq!(listed.len(), 520);
+    assert!(listed.is_sorted_by_key(|listed| listed.uid));
+}
+
+#[test]
+fn a_message_of_any_octets_comes_unchanged() {
+    let dovecot = Dovecot::start();
+    let mut alice = dovecot.client("alice");
+    let mut message = b"Subject: all octets but NUL\r\n\r\n".to_vec();
+    for round in 0..40_u32 {
+        message.extend((1..=255_u8).filter(|octet| !matches!(octet, b'\r' | b'\n')));
+        message.extend_from_slice(format!("{{{round}}} \"quoted\" ) * 1 FETCH\r\n").as_bytes());
+    }
+    alice.append("INBOX", "", "", &message);
+    let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
+    assert_eq!(
+        source.fetch(&uids(&[1])).unwrap(),
+        [Fetched::Octets(message)]
+    );
+}
+
+// Dialogues
+
+const GREETING: &str = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready";
+
+fn opened() -> Vec<String> {
+    steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 3 EXISTS",
+        "S: * OK [UIDVALIDITY 7] fine",
+        "S: * OK [UIDNEXT 10] fine",
+        "S: $tag OK [READ-ONLY] open",
+    ])
+}
+
+fn opened_then(more: &[&str]) -> Vec<String> {
+    [opened(), steps(more)].concat()
+}
+
+fn play(more: &[&str]) -> (ScriptedServer, ImapSource) {
+    let server = ScriptedServer::play(vec![opened_then(more)]);
+    let (source, _) = open(server.address(), "INBOX").unwrap();
+    (server, source)
+}
+
+const LIST_1_TO_3: &str = "C: UID FETCH 1:3 (UID RFC822.SIZE INTERNALDATE FLAGS \
+                           BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])";
+
+#[test]
+fn a_run_with_nothing_new_takes_three_round_trips() {
+    let (_server, source) = play(&["C: LOGOUT", "S: * BYE bye", "S: $tag OK out"]);
+    source.logout();
+}
+
+#[test]
+fn a_listing_is_read_however_the_server_writes_it() {
+    let (_server, mut source) = play(&[
+        LIST_1_TO_3,
+        // Merged from several responses, in another order, quoted, lower case, with news between.
+        "S: * 1 FETCH (UID 1 RFC822.SIZE 10)",
+        "S: * 4 EXISTS",
+        "S: * OK still here",
+        "S: * NO the disk is nearly full",
+        "S: * 3 fetch (uid 3 flags (\\seen $Gr\u{fc}n) rfc822.size 30 internaldate NIL body[header.fields (\"message-id\" date)] \"Message-ID: \\\"x\\\\y\\\"@\u{e9}\")",
+        "S: * 1 FETCH (FLAGS (\\Answered) UID 1 INTERNALDATE \" 1-Feb-2026 09:08:07 +0000\")",
+        "S: * 2 EXPUNGE",
+        "S: * VANISHED 2",
+        "S: * ESEARCH (TAG \"x\") UID ALL 1:{5}",
+        "R: 12345",
+        "S: ,9",
+        "S: * 1 FETCH (BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {21}",
+        "R: Message-ID: <1@b>\r\n\r\n",
+        "S:  UID 1)",
+        "S: * 9 FETCH (UID 9 FLAGS ())",
+        "S: * 2 FETCH (UID 2 FLAGS () RFC822.SIZE 20 INTERNALDATE \"nonsense\" BODY[HEADER.FIELDS (DATE)] NIL)",
+        "S: $tag OK done",
+        "silence",
+    ]);
+    let listed = source.list(&set("1:3")).unwrap();
+    let [first, third] = listed.as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_eq!((first.uid.get(), first.size), (1, 10));
+    assert_eq!(first.flags.to_string(), "\\Answered");
+    assert_eq!(
+        first.internal_date,
+        DateTime::parse_from_rfc3339("2026-02-01T09:08:07Z").ok()
+    );
+    assert_eq!(first.identity.id.as_ref().unwrap().as_str(), "<1@b>");
+    assert_eq!((third.uid.get(), third.size), (3, 30));
+    assert_eq!(third.flags.to_string(), "\\Seen");
+    assert_eq!(third.internal_date, None);
+    assert_eq!(third.identity.id.as_ref().unwrap().as_str(), "\"x\\y\"@é");
+}
+
+#[test]
+fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
+    let (_server, mut source) = play(&[
+        "C: UID FETCH 1:4 (UID BODY.PEEK[])",
+        "S: * 2 EXISTS",
+        "S: * 3 FETCH (FLAGS (\\Seen) UID 3)",
+        "S: * 2 FETCH (UID 2 BODY[] \"say \\\"\\\\\\\"\")",
+        "S: * 1 FETCH (BODY[] {6}",
+        "R: a\r\n\"b)",
+        "S:  UID 1)",
+        "S: * 4 FETCH (UID 4 BODY[] NIL)",
+        "S: $tag OK done",
+        "silence",
+    ]);
+    let fetched = source.fetch(&uids(&[1, 2, 3, 4])).unwrap();
+    assert_eq!(fetched[0], octets("a\r\n\"b)"));
+    assert_eq!(fetched[1], octets("say \"\\\""));
+    assert_eq!(fetched[2], Fetched::Missing);
+    assert!(matches!(&fetched[3], Fetched::Unreadable(why) if why.contains("NIL")));
+}
+
+#[test]
+fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
+    let server = ScriptedServer::play(vec![steps(&[
+        "S: * OK hello",
+        "C: CAPABILITY",
+        "S: * CAPABILITY IMAP4rev2 AUTH=PLAIN",
+        "S: $tag OK done",
+        "C: AUTHENTICATE PLAIN",
+        "S: * OK wait",
+        "S: + ",
+        "C: *",
+        "S: a1 OK [CAPABILITY IMAP4rev1] in",
+        "silence",
+    ])]);
+    // The tag of the AUTHENTICATE is the second: the server says another, so it makes no sense.
+    assert!(open(server.address(), "INBOX").is_err());
+    drop(server);
+
+    let server = ScriptedServer::play(vec![steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * NO the index is broken",
+        "S: * BAD and so am I",
+        "S: * FLAGS (\\Seen gr\u{fc}n)",
+        "S: * 0 EXISTS",
+        "S: * 0 RECENT",
+        "S: * XYZZY ((((",
+        "S: * OK [UIDVALIDITY 5] gr\u{fc}n",
+        "S: $tag OK [READ-ONLY] done",
+        "C: STATUS \"INBOX\" (UIDNEXT)",
+        "S: * STATUS \"INBOX\" (UIDNEXT 77)",
+        "S: $tag OK done",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 0 EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: $tag OK [READ-ONLY] done",
+        "silence",
+    ])]);
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
+    assert_eq!(
+        (mailbox.uid_validity.get(), mailbox.uid_next.get()),
+        (5, 77)
+    );
+}
+
+#[test]
+fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
+    let server = ScriptedServer::play(vec![steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 2 EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: $tag OK done",
+        "C: STATUS \"INBOX\" (UIDNEXT)",
+        "S: $tag BAD not of the selected folder",
+        "C: UID FETCH * (UID)",
+        "S: * 2 FETCH (UID 41)",
+        "S: $tag OK done",
+        "silence",
+    ])]);
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
+    assert_eq!(mailbox.uid_next.get(), 42);
+}
+
+#[test]
+fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
+    let examined = |count: u32, uid_validity: u32| {
+        [
+            "C: EXAMINE \"INBOX\"".to_owned(),
+            format!("S: * {count} EXISTS"),
+            format!("S: * OK [UIDVALIDITY {uid_validity}] x"),
+            "S: $tag OK done".to_owned(),
+        ]
+    };
+    let dialogue = |uid_validity: u32, end: &[&str]| {
+        [
+            steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "S: $tag OK in"]),
+            examined(0, 5).to_vec(),
+            steps(&[
+                "C: STATUS \"INBOX\" (UIDNEXT)",
+                "S: * STATUS \"INBOX\" (UIDNEXT 43)",
+                "S: $tag OK done",
+            ]),
+            examined(1, uid_validity).to_vec(),
+            steps(end),
+        ]
+        .concat()
+    };
+    let server = ScriptedServer::play(vec![dialogue(5, &["silence"])]);
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
+    assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
+
+    // A UID of another life of the folder says nothing of this one.
+    let server = ScriptedServer::play(vec![dialogue(6, &["C: LOGOUT", "S: $tag OK"])]);
+    let error = open(server.address(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+}
+
+#[test]
+fn a_folder_without_uidvalidity_is_an_error() {
+    let server = ScriptedServer::play(vec![steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 2 EXISTS",
+        "S: $tag OK done",
+        "C: LOGOUT",
+        "S: $tag OK done",
+    ])]);
+    let error = open(server.address(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+}
+
+#[test]
+fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
+    let server = ScriptedServer::play(vec![steps(&[
+        GREETING,
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK in",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 2  EXISTS",
+        "S: * OK [UIDVALIDITY 5] x",
+        "S: * OK [UIDNEXT 9] x",
+        "S: $tag OK done",
+        "C: LOGOUT",
+        "S: $tag OK done",
+    ])]);
+    let error = open(server.address(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("how many messages"), "{error}");
+}
+
+#[test]
+fn a_range_that_is_answered_with_the_last_message_finds_nothing() {
+    let (_server, mut source) = play(&[
+        "C: UID SEARCH UID 42:4294967295",
+        "S: * SEARCH 41 ",
+        "S: * SEARCH",
+        "S: $tag OK done",
+        "silence",
+    ]);
+    assert_eq!(
+        source
+            .search(&SourceSearch::Uids(set("42:4294967295")))
+            .unwrap(),
+        []
+    );
+}
+
+#[test]
+fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
+    let fields = &LIST_1_TO_3["C: UID FETCH 1:3 ".len()..];
+    let ask = |set: &str| format!("C: UID FETCH {set} {fields}");
+    let tell = |uid: u32| format!("S: * {uid} FETCH (UID {uid} RFC822.SIZE 5 BODY[HEADER] \"\")");
+    let dialogue = [
+        opened(),
+        vec![
+            ask("1:4"),
+            "S: $tag NO corrupt".to_owned(),
+            ask("1:2"),
+            tell(1),
+            tell(2),
+            "S: $tag OK".to_owned(),
+            ask("3:4"),
+            "S: $tag NO corrupt".to_owned(),
+            ask("3"),
+            "S: $tag NO corrupt".to_owned(),
+            ask("4"),
+            tell(4),
+            "S: $tag OK".to_owned(),
+            "silence".to_owned(),
+        ],
+    ];
+    let server = ScriptedServer::play(vec![dialogue.concat()]);
+    let (mut source, _) = open(server.address(), "INBOX").unwrap();
+    let listed = source.list(&set("1:4")).unwrap();
+    let listed: Vec<u32> = listed.iter().map(|listed| listed.uid.get()).collect();
+    assert_eq!(listed, [1, 2, 4]);
+}
+
+/// A server that hangs up whenever it is to list one of these; of the others it says nothing.
+fn breaking_at(breakers: &[u32]) -> Played {
+    let breakers = uids(breakers);
+    Played::by(move |said| {
+        if said.line == "CAPABILITY" {
+            let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n{tag} OK\r\n";
+            return Some(Does::Says(words));
+        }
+        let (asked, _) = said.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
+        let asked = set(asked);
+        Some(if breakers.iter().any(|uid| asked.contains(*uid)) {
+            Does::SaysAndCloses("")
+        } else {
+            Does::Says("{tag} OK\r\n")
+        })
+    })
+}
+
+#[test]
+fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
+    let page: UidSet = (1..=500).filter_map(Uid::new).collect();
+    let few = breaking_at(&[7, 130, 260, 499]);
+    let (mut source, _) = open(few.server(), "INBOX").unwrap();
+    assert_eq!(source.list(&page).unwrap(), []);
+
+    let all: Vec<u32> = (1..=500).collect();
+    let hostile = breaking_at(&all);
+    let (mut source, _) = open(hostile.server(), "INBOX").unwrap();
+    let error = source.list(&page).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let log_ins = hostile.heard("AUTHENTICATE").len();
+    assert!(log_ins < 100, "{log_ins}");
+}
+
+#[test]
+fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_another() {
+    let server = ScriptedServer::play(vec![
+        opened_then(&[
+            "C: UID FETCH 1:2 (UID BODY.PEEK[])",
+            "S: * 1 FETCH (UID 1 BODY[] {100}",
+            "R: only a few",
+        ]),
+        opened_then(&[
+            "C: UID FETCH 1 (UID BODY.PEEK[])",
+            "S: * 1 FETCH (UID 1 BODY[] {1}",
+            "R: x",
+            "S: )",
+            "S: $tag OK",
+            "silence",
+        ]),
+    ]);
+    let (mut source, _) = open(server.address(), "INBOX").unwrap();
+    let fetched = source.fetch(&uids(&[1, 2])).unwrap();
+    assert!(
+        fetched
+            .iter()
+            .all(|fetched| matches!(fetched, Fetched::Unreadable(_)))
+    );
+    assert_eq!(source.fetch(&uids(&[1])).unwrap(), [octets("x")]);
+}
+
+#[test]
+fn another_uidvalidity_after_a_broken_connection_ends_the_pass() {
+    let other = opened_then(&["C: LOGOUT", "S: $tag OK"])
+        .into_iter()
+        .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
+        .collect();
+    let server = ScriptedServer::play(vec![opened(), other]);
+    let (mut source, _) = open(server.address(), "INBOX").unwrap();
+    let error = source.search(&SourceSearch::Uids(set("1"))).unwrap_err();
+    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+}
+
+#[test]
+fn a_hostile_server_is_left_and_not_obeyed() {
+    let nested = format!("S: * 1 FETCH (UID 1 BODYSTRUCTURE {}", "(".repeat(5_000));
+    let endless_line = format!("R: * 1 FETCH ({}", "FLAGS ".repeat(100_000));
+    let open_quote = "S: * 1 FETCH (UID 1 BODY[] \"never closed";
+    for nonsense in [
+        nested.as_str(),
+        &endless_line,
+        open_quote,
+        "S: gibberish",
+        "S: $tag $tag",
+    ] {
+        let (_server, mut source) =
+            play(&["C: UID FETCH 1 (UID BODY.PEEK[])", nonsense, "S: ", "S: )"]);
+        let fetched = source.fetch(&uids(&[1])).unwrap();
+        assert!(matches!(fetched[0], Fetched::Unreadable(_)), "{fetched:?}");
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    let dialogues = [
+        steps(&["silence"]),
+        steps(&["S: * OK hello", "C: CAPABILITY", "silence"]),
+        steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "silence"]),
+    ];
+    for dialogue in dialogues {
+        let server = ScriptedServer::play(vec![dialogue]);
+        let begun = Instant::now();
+        let error = open_impatiently(server.address()).unwrap_err();
+        assert!(error.to_string().contains("no answer in time"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_server_that_is_busy_for_ever_or_drips_is_given_up_too() {
+    let endings: [&[&str]; 3] = [
+        &["busy"],
+        &["D: * OK this line would take far more than the time that there is for it"],
+        &[
+            "S: * 1 FETCH (UID 1 BODY[] {1000000}",
+            "D: this literal would take far more than the time that there is for it",
+        ],
+    ];
+    for ending in endings {
+        let fetch = ["C: UID FETCH 1 (UID BODY.PEEK[])"];
+        let server = ScriptedServer::play(vec![opened_then(&[&fetch, ending].concat())]);
+        let (mut source, _) = open_impatiently(server.address()).unwrap();
+        let begun = Instant::now();
+        let fetched = source.fetch(&uids(&[1])).unwrap();
+        assert!(matches!(fetched[0], Fetched::Unreadable(_)), "{fetched:?}");
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}

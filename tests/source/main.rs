@@ -1,0 +1,19 @@
+//! The source: `ImapSource` and the connection below it, at Dovecot and at scripted servers.
+
+// A test that cannot go on says so by a panic, in its tools as in its body.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+#[path = "../support/dovecot/mod.rs"]
+mod dovecot;
+#[path = "../support/played.rs"]
+mod played;
+#[path = "../support/scripted_server.rs"]
+mod scripted_server;
+
+mod connection;
+mod mailbox;

@@ -1,0 +1,151 @@
+//! Sessions that break, and folders that change meanwhile.
+
+use std::time::Duration;
+
+use imap_to_gmail_sync::message::Uid;
+use imap_to_gmail_sync::source::WaitOutcome;
+use imap_to_gmail_sync::sync::Source;
+
+use crate::scripted_server::{ScriptedServer, steps};
+use crate::session::{
+    LOG_IN_AND_EXAMINE, LOG_IN_AND_EXAMINE_5, NOOP_AND_IDLE, check, dialogue, idle_for_long, open,
+    options, wait_and_check,
+};
+
+#[test]
+fn a_bye_or_a_broken_connection_ends_the_wait_and_the_next_check_reconnects() {
+    for (last_lines, expected) in [
+        (
+            &["S: + x", "S: * BYE idle for too long"][..],
+            "idle for too long",
+        ),
+        (&["S: + x"], "it closed the connection"),
+        (&["S: * BYE going down"], "going down"),
+        (&[], "it closed the connection"),
+    ] {
+        let server = ScriptedServer::play(vec![
+            dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, last_lines]),
+            steps(&LOG_IN_AND_EXAMINE_5),
+        ]);
+        let mut source = open(server.address(), &options());
+        let error = source
+            .wait_for_mail(idle_for_long())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("waiting for new mail") && error.contains(expected),
+            "{error}"
+        );
+        assert_eq!(check(&mut source), [5]);
+    }
+}
+
+#[test]
+fn another_uidvalidity_after_a_reconnect_is_noticed() {
+    let another: Vec<String> = LOG_IN_AND_EXAMINE
+        .iter()
+        .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
+        .collect();
+    let server = ScriptedServer::play(vec![
+        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE]),
+        another,
+    ]);
+    let mut source = open(server.address(), &options());
+    source.wait_for_mail(idle_for_long()).unwrap_err();
+    assert_eq!(source.check_for_mail().unwrap().uid_validity.get(), 8);
+}
+
+#[test]
+fn mail_that_arrives_while_a_pass_reconnects_is_not_missed() {
+    let breaks = ["C: UID SEARCH UID 1"];
+    let goes_on = [
+        "C: UID SEARCH UID 1",
+        "S: * SEARCH 1",
+        "S: $tag OK",
+        "C: NOOP",
+        "S: $tag OK",
+    ];
+    let server = ScriptedServer::play(vec![
+        dialogue(&[&LOG_IN_AND_EXAMINE, &breaks]),
+        dialogue(&[
+            &LOG_IN_AND_EXAMINE_5,
+            &goes_on,
+            &["C: UID SEARCH UID 5:*", "S: * SEARCH 5", "S: $tag OK"],
+        ]),
+    ]);
+    let mut source = open(server.address(), &options());
+    let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
+    assert_eq!(source.search(&one).unwrap().len(), 1);
+    assert_eq!(
+        wait_and_check(&mut source, idle_for_long()),
+        (WaitOutcome::NewMail, vec![5])
+    );
+}
+
+#[test]
+fn a_folder_replaced_during_a_session_is_noticed() {
+    // The old session keeps the old folder and never sees the new one.
+    let announced = ["S: + idling"];
+    let replaced = [
+        "C: DONE",
+        "S: w2 OK",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 1 EXISTS",
+        "S: * OK [UIDVALIDITY 8] x",
+        "S: * OK [UIDNEXT 2] x",
+        "S: $tag OK opened",
+    ];
+    let server = ScriptedServer::play(vec![dialogue(&[
+        &LOG_IN_AND_EXAMINE,
+        &NOOP_AND_IDLE,
+        &announced,
+        &replaced,
+    ])]);
+    let mut options = options();
+    options.timeouts.idle_max = Duration::from_millis(50);
+    let mut source = open(server.address(), &options);
+    assert_eq!(
+        source.wait_for_mail(idle_for_long()).unwrap(),
+        WaitOutcome::Elapsed
+    );
+    let mailbox = source.check_for_mail().unwrap();
+    let seen = (
+        mailbox.uid_validity.get(),
+        mailbox.uid_next.get(),
+        mailbox.exists,
+    );
+    assert_eq!(seen, (8, 2, 1));
+}
+
+#[test]
+fn a_lower_uidnext_after_a_reconnect_is_an_error() {
+    let mut fallen = LOG_IN_AND_EXAMINE;
+    fallen[6] = "S: * OK [UIDNEXT 4] x";
+    let server = ScriptedServer::play(vec![
+        dialogue(&[&LOG_IN_AND_EXAMINE, &["C: UID FETCH 4 *"]]),
+        dialogue(&[&fallen, &["C: LOGOUT", "S: $tag OK"]]),
+    ]);
+    let mut source = open(server.address(), &options());
+    let fourth = Uid::new(4).unwrap();
+    source.fetch(&[fourth]).unwrap();
+    let error = source.list(&"4".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("its UIDNEXT fell"), "{error}");
+}
+
+#[test]
+fn a_session_that_breaks_twice_is_not_reopened_at_once() {
+    let outcome = [
+        "S: + idling",
+        "S: * 5 EXISTS",
+        "C: DONE",
+        "C: UID FETCH 5:* *",
+    ];
+    let breaks = dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &outcome]);
+    let server = ScriptedServer::play(vec![breaks.clone(), breaks]);
+    let mut source = open(server.address(), &options());
+    source.wait_for_mail(idle_for_long()).unwrap();
+    source.check_for_mail().unwrap();
+    source.wait_for_mail(idle_for_long()).unwrap();
+    let error = source.check_for_mail().unwrap_err().to_string();
+    assert!(error.contains("checking for new mail"), "{error}");
+}
