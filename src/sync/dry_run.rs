@@ -16,7 +16,8 @@ use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus, look
 /// What a pass would do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DryRunResult {
-    /// It would be copied.
+    /// It would be copied; one without Message-ID only if its octets do not show that it was
+    /// delivered before.
     New,
     /// It would be copied unless Gmail has it: there is no valid token to look it up with.
     NewUnlessAtGmail,
@@ -83,11 +84,8 @@ impl<'a> DryRun<'a> {
             }
             (IdentityDecision::Known | IdentityDecision::LookUp(..), _) => DryRunResult::Known,
         };
-        let identity = &planned.listed.identity;
-        let is_copied = matches!(result, DryRunResult::New | DryRunResult::NewUnlessAtGmail);
-        if is_copied && identity.id.is_some() && !self.copied.insert(identity.clone()) {
-            // A pass would have copied its twin before.
-            return DryRunResult::NeedsBody;
+        if matches!(result, DryRunResult::New | DryRunResult::NewUnlessAtGmail) {
+            self.copied.insert(planned.listed.identity.clone());
         }
         result
     }
@@ -125,14 +123,16 @@ impl Action for DryRun<'_> {
                 results.insert(planned.listed.uid, result);
             }
         }
-        for listed in &page {
-            let is_parked = ledger.state().parked.contains_key(&listed.uid);
-            match results.get(&listed.uid) {
-                Some(result) => (self.report)(listed, *result),
+        for listed in page {
+            let result = match results.get(&listed.uid) {
+                Some(result) => *result,
                 // Reported at the end.
-                None if is_parked => {}
-                None => (self.report)(listed, DryRunResult::Known),
-            }
+                None if ledger.state().parked.contains_key(&listed.uid) => continue,
+                // A pass compares it with its twin, which it has copied before.
+                None if self.copied.contains(&listed.identity) => DryRunResult::NeedsBody,
+                None => DryRunResult::Known,
+            };
+            (self.report)(&listed, result);
         }
         Ok(())
     }
