@@ -233,7 +233,7 @@ fn check(home: &Home, mails: &[Mail], run: &Run) {
                     .as_str()
                     .is_some_and(|told| told.contains(why));
                 assert!(is_told, "{name}: {parked}");
-                let line = format!("(uid {}), to be tried again", number + 1);
+                let line = format!("(uid {}), will retry in", number + 1);
                 assert!(run.stdout.contains(&line), "{name}: {}", run.stdout);
             }
         }

@@ -24,7 +24,7 @@ impl Action for Copy {
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
         if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(
-                "{}: copying what arrived since {}",
+                "{}: copying messages received since {}",
                 Untrusted::new(&pass.source),
                 format_time(pass.since)
             );
@@ -80,7 +80,10 @@ impl Copy {
         for missing in missing {
             let uid = missing.listed.uid;
             if missing.exists {
-                ledger.park_unreadable(missing.listed, "it is listed and not given")?;
+                ledger.park_unreadable(
+                    missing.listed,
+                    "it is listed, and missing from the response",
+                )?;
             } else if let Some(parked) = ledger.state().parked.get(&uid).cloned() {
                 retry_parked::give_up(uid, &parked, *target, ledger)?;
             }

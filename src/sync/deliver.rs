@@ -139,7 +139,7 @@ impl Delivery {
                 return Ok(false);
             }
             if planned.decision == IdentityDecision::CompareBody {
-                log::info!("{id} (uid {uid}) is another message under an id in use");
+                log::info!("{id} (uid {uid}) is another message with a known Message-ID");
             }
         }
         let is_parked =
@@ -153,7 +153,7 @@ impl Delivery {
         let PreparedMessage { message, digest } = prepared;
         let now = ledger.now();
         let parked = ledger.parked_or_new(message.uid).another_try();
-        let parked = parked.retry_later("it was sent, and the answer did not come".to_owned(), now);
+        let parked = parked.retry_later("it was sent, and the response was lost".to_owned(), now);
         InFlightMessage {
             id: message.id.clone(),
             digest: *digest,
@@ -183,7 +183,7 @@ impl Delivery {
             return Ok(false);
         };
         ledger.progress.settled(0);
-        let why = format!("it has {octets} octets, and Gmail takes {limit}");
+        let why = format!("it has {octets} octets, and Gmail accepts {limit}");
         ledger.refuse(uid, id.cloned(), why)?;
         Ok(true)
     }
@@ -262,7 +262,7 @@ impl Delivery {
                     Side::Host,
                     ErrorKind::Internal,
                     format!("uid {uid}"),
-                    "settled twice",
+                    "it has a second outcome",
                 ));
             };
             ledger.progress.settled(message.octets);
@@ -346,7 +346,7 @@ fn daily_limit_reached(sent: u64) -> Error {
         format!("{sent} octets were sent in the last 24 hours"),
     )
     .during("appending")
-    .remedy("the account rests; daily_upload_limit says how much it may get")
+    .remedy("the account rests; daily_upload_limit sets the limit")
     .with_consequence(Consequence::Rest(RestReason::Quota))
 }
 
@@ -355,9 +355,9 @@ fn too_many_parked() -> Error {
         Side::Gmail,
         ErrorKind::Unavailable,
         "gmail",
-        format!("{MAX_PARKED_IN_A_ROW} messages one after the other were not taken"),
+        format!("{MAX_PARKED_IN_A_ROW} messages in a row were not accepted"),
     )
     .during("appending")
-    .remedy("it rests for a while; the log above says why each was not")
+    .remedy("the account rests; the log lines above say why")
     .with_consequence(Consequence::Rest(RestReason::Refusals))
 }

@@ -105,8 +105,10 @@ impl<'a> Ledger<'a> {
         }
         self.progress.settled(0);
         match &identity.id {
-            Some(id) if is_found => log::info!("{id} (uid {uid}) is at gmail already"),
-            Some(id) => log::info!("{id} (uid {uid}) was delivered before, and is gone at gmail"),
+            Some(id) if is_found => log::info!("{id} (uid {uid}) is at Gmail already"),
+            Some(id) => {
+                log::info!("{id} (uid {uid}) was delivered before, and is no longer at Gmail")
+            }
             None => {}
         }
         self.record_identity(listed)
@@ -139,7 +141,7 @@ impl<'a> Ledger<'a> {
         self.report.appended += 1;
         self.report.octets += message.octets;
         log::info!(
-            "carried {} (uid {uid}) as gmail uid {}",
+            "copied {} (uid {uid}) to Gmail as uid {}",
             message.id,
             place.uid
         );
@@ -190,7 +192,7 @@ impl<'a> Ledger<'a> {
         let parked = parked.retry_later(why, self.now());
         let delay = PARKED_MESSAGE.delay_after(parked.tries);
         log::warn!(
-            "parked {} (uid {uid}), to be tried again in {} min: {}",
+            "parked {} (uid {uid}), will retry in {} min: {}",
             name(parked.id.as_ref()),
             delay.num_minutes(),
             parked.why
@@ -201,12 +203,8 @@ impl<'a> Ledger<'a> {
 
     /// The source finds this message in a search and does not list it.
     pub fn park_unlisted(&mut self, uid: Uid) -> Result<()> {
-        let why = "the source says that it is there, and nothing else of it";
-        log::warn!("uid {uid} parked: {why}");
-        self.report.parked += 1;
-        let parked = self.parked_or_new(uid).another_try();
-        let parked = parked.retry_later(why.to_owned(), self.now());
-        self.store.record(Event::Parked { uid, parked })
+        let why = "the source finds it in a search and does not list it";
+        self.park(uid, self.parked_or_new(uid).another_try(), why.to_owned())
     }
 
     /// The source lists this message and does not return its octets.
@@ -221,7 +219,7 @@ impl<'a> Ledger<'a> {
             },
         };
         self.progress.settled(0);
-        let why = format!("the source cannot give it: {why}");
+        let why = format!("the source did not return it: {why}");
         self.park(listed.uid, parked.another_try(), why)
     }
 
@@ -238,7 +236,7 @@ impl<'a> Ledger<'a> {
         let Some(twin) = twin else {
             return Ok(false);
         };
-        log::debug!("uid {uid} waits for {twin}, which may be the same");
+        log::debug!("uid {uid} waits for {twin}, which may be the same message");
         // If it was itself sent, it keeps the mark and the digest of its body, with which it is
         // looked up.
         let before = self.parked_or_new(uid);
@@ -248,7 +246,7 @@ impl<'a> Ledger<'a> {
             date: listed.internal_date,
             digest: with_body.or(Some(digest)),
             retry_after: twin.retry_after,
-            why: format!("waits for {twin}, which may be the same and at Gmail already"),
+            why: format!("waits for {twin}, which may be the same message and at Gmail already"),
             ..before
         };
         self.store.record(Event::Parked { uid, parked })?;
@@ -312,10 +310,7 @@ impl<'a> Ledger<'a> {
 
     /// This orphan is no longer at the source, and Gmail does not have it.
     pub fn refuse_orphan(&mut self, index: usize, id: Option<MessageId>) -> Result<()> {
-        let name = id
-            .as_ref()
-            .map_or_else(|| "a message".to_owned(), ToString::to_string);
-        log::error!("not copied: {name}: {LEFT_SOURCE}");
+        log::error!("not copied: {}: {LEFT_SOURCE}", name(id.as_ref()));
         self.report.refused += 1;
         let refused = RefusedMessage {
             id,
@@ -411,5 +406,8 @@ impl<'a> Ledger<'a> {
 
 /// A message's name in log lines.
 fn name(id: Option<&MessageId>) -> String {
-    id.map_or_else(|| "without id".to_owned(), ToString::to_string)
+    id.map_or_else(
+        || "a message without Message-ID".to_owned(),
+        ToString::to_string,
+    )
 }

@@ -53,7 +53,7 @@ fn resolve_uncertain(
         return Ok(());
     };
     if result == LookupResult::Found {
-        log::info!("{id} (uid {uid}) was stored by gmail, which had not been heard");
+        log::info!("{id} (uid {uid}) is at Gmail: only the response to its append was lost");
         return ledger.settle_found(uid, id, digest);
     }
     let now = ledger.now();
@@ -63,7 +63,7 @@ fn resolve_uncertain(
         return Ok(());
     }
     if is_unclear {
-        log::warn!("{id} (uid {uid}): gmail does not show whether it stored it");
+        log::warn!("{id} (uid {uid}): Gmail does not show whether it stored it");
     }
     // A time in the future was written while the clock was wrong: the time-out starts now.
     let at = sent.at.min(now);
