@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::delivery::gmail_imap::account::GmailAccount;
 use crate::delivery::gmail_imap::found_message::{FoundMessage, holding_of_others, whole};
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
-use crate::delivery::gmail_imap::responses::is_answer_about_the_question;
+use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::error::Result;
 use crate::imap::session;
 use crate::message::{BodyDigest, Uid, UidSet};
@@ -132,7 +132,7 @@ impl Lookup {
     ) -> Result<Option<Vec<u8>>, LookupError> {
         match self.logged_in.session.command(command) {
             Ok(answer) => Ok(Some(answer)),
-            Err(failure) if is_answer_about_the_question(&failure) => Ok(None),
+            Err(failure) if is_about_the_command(&failure) => Ok(None),
             Err(failure) => Err(LookupError::from_command_error(failure, account)),
         }
     }
