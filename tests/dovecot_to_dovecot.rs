@@ -18,11 +18,12 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use serde_json::json;
+use tempfile::TempDir;
+
 use dovecot::client::Held;
 use dovecot::{Dovecot, Introspection, PASSWORD};
 use program::{Home, Run, program};
-use serde_json::json;
-use tempfile::TempDir;
 
 const SOURCE_USER: &str = "alice";
 const TARGET_USER: &str = "bob@example.com";

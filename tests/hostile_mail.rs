@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use double::{GmailOptions, Oddity, SourceOptions, date};
-use program::{Home, Run};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// A mail and what is to become of it.
 struct Mail {

@@ -11,12 +11,12 @@
 #[path = "support/scripted_server.rs"]
 mod scripted_server;
 
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::SourceConfig;
+use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::message::Uid;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source};
+
 use scripted_server::{ScriptedServer, steps};
 
 const SIZE: usize = 25_000_000;

@@ -18,14 +18,14 @@ use double::{
     Certificate, Event, Fault, GmailOptions, Security, SourceOptions, Trouble, What,
     refused_logins, token_refusals,
 };
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::lock::{Lock, LockAttempt};
 use imap_to_gmail_sync::timeouts::Timeouts;
-use program::{Home, Run};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// No line may show it.
 const PASSWORD: &str = "Wachtw00rd!";

@@ -3,16 +3,13 @@
 //! The browser is a simple HTTP client; `chromium.rs` uses a real one.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
-use crate::program::{Home, Run};
 use chrono::{DateTime, TimeDelta, Utc};
 use double::{Consent, Trouble, token_refusals};
 use imap_to_gmail_sync::config::Environment;
@@ -20,6 +17,9 @@ use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::oauth::consent::{self, ConsentOptions};
 use imap_to_gmail_sync::timeouts;
 use serde_json::{Value, json};
+
+use crate::authorizing::{Authorizing, ask, auth, auth_alone, consent, get, home, sent_back_to};
+use crate::program::{Home, Run};
 
 fn token(home: &Home) -> Value {
     serde_json::from_str(&home.read("token.json")).unwrap()

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
-use crate::browser::{Browser, Colours};
 use double::{Consent, Gmail, GmailOptions, TokenEndpoint};
+
+use crate::browser::{Browser, Colours};
 
 /// A client that waits on a port for its answer.
 struct Client {

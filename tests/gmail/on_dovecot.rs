@@ -1,13 +1,11 @@
 //! The target on a real server: Dovecot with bearer tokens that it validates by asking.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::{fs, thread};
 
-use crate::dovecot::{Dovecot, Settings};
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::TargetConfig;
 use imap_to_gmail_sync::delivery::gmail_imap;
@@ -19,6 +17,8 @@ use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 use tempfile::TempDir;
+
+use crate::dovecot::{Dovecot, Settings};
 
 const USER: &str = "bob@example.com";
 

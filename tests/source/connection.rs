@@ -1,13 +1,13 @@
 //! Opening connections to a real server: TLS in all its forms, and what is refused.
 
-use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
-use crate::scripted_server::{ScriptedServer, steps};
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
 use imap_to_gmail_sync::imap::{CommandError, Login, OpenError, Session};
-use imap_to_gmail_sync::net::ConnectionOptions;
-use imap_to_gmail_sync::net::Trust;
+use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
 use imap_to_gmail_sync::secret::Secret;
+
+use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
+use crate::scripted_server::{ScriptedServer, steps};
 
 fn with(certificate: Certificate) -> Dovecot {
     Dovecot::start_with(Settings {

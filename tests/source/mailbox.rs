@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::dovecot::{Dovecot, PASSWORD};
-use crate::played::{Does, Played};
-use crate::scripted_server::{ScriptedServer, steps};
 use chrono::{DateTime, NaiveDate};
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig};
+use imap_to_gmail_sync::config::{Password, Server, SourceConfig};
 use imap_to_gmail_sync::error::{ErrorKind, Result};
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 use imap_to_gmail_sync::timeouts::Timeouts;
+
+use crate::dovecot::{Dovecot, PASSWORD};
+use crate::played::{Does, Played};
+use crate::scripted_server::{ScriptedServer, steps};
 
 const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
 

@@ -3,14 +3,13 @@
 //! It knows just enough IMAP to read commands and literals; every answer can be replaced.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};

@@ -13,7 +13,7 @@ use crate::session::{
 
 #[test]
 fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
-    let look = [
+    let check_for_mail = [
         "C: DONE",
         "S: w2 OK",
         "C: NOOP",
@@ -25,14 +25,19 @@ fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
     for begin in [&NOOP_AND_IDLE[..], &[]] {
         let use_idle = !begin.is_empty();
         let steps = if use_idle {
-            dialogue(&[&LOG_IN_AND_EXAMINE, begin, &["S: + idling"], &look])
+            dialogue(&[
+                &LOG_IN_AND_EXAMINE,
+                begin,
+                &["S: + idling"],
+                &check_for_mail,
+            ])
         } else {
-            dialogue(&[&LOG_IN_AND_EXAMINE, &look[2..]])
+            dialogue(&[&LOG_IN_AND_EXAMINE, &check_for_mail[2..]])
         };
         let server = ScriptedServer::play(vec![steps]);
         let options = options();
         let mut source = open(server.address(), &options);
-        let caller = thread::spawn({
+        let waker = thread::spawn({
             let canceller = options.canceller.clone();
             move || {
                 thread::sleep(Duration::from_millis(50));
@@ -47,7 +52,7 @@ fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
             wait_and_check(&mut source, wait),
             (WaitOutcome::Woken, vec![])
         );
-        caller.join().unwrap();
+        waker.join().unwrap();
     }
 }
 
@@ -64,13 +69,13 @@ fn a_cancel_deadline_ends_the_wait_and_the_logout() {
     options
         .canceller
         .cancel_at(Instant::now() + Duration::from_millis(50));
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(
         source.wait_for_mail(idle_for_long()).unwrap(),
         WaitOutcome::Woken
     );
     source.logout();
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -125,8 +130,8 @@ fn an_unanswered_logout_does_not_take_long() {
     let mut options = options();
     options.timeouts.response = LONG;
     let source = open(server.address(), &options);
-    let begun = Instant::now();
+    let started = Instant::now();
     source.logout();
-    // The script itself would hang up after twenty seconds.
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    // The scripted server itself closes the connection after twenty seconds.
+    assert!(started.elapsed() < Duration::from_secs(15));
 }

@@ -11,11 +11,11 @@ use crate::session::{
 #[test]
 fn a_burst_of_exists_lines_is_one_check() {
     let lines = |line: fn(u32) -> String| (5..=104).map(line).collect::<Vec<_>>().concat();
-    let told = lines(|count| format!("* {count} EXISTS\r\n* {count} RECENT\r\n"));
-    let burst = format!("R: + idling\r\n{told}");
+    let announced = lines(|count| format!("* {count} EXISTS\r\n* {count} RECENT\r\n"));
+    let burst = format!("R: + idling\r\n{announced}");
     let listed = lines(|uid| format!("* {uid} FETCH (UID {uid})\r\n"));
     let listed = format!("R: {listed}");
-    let look = [
+    let check = [
         "C: DONE",
         "C: UID FETCH 5:* *",
         "S: w2 OK",
@@ -28,7 +28,7 @@ fn a_burst_of_exists_lines_is_one_check() {
         &LOG_IN_AND_EXAMINE,
         &NOOP_AND_IDLE,
         &[&burst],
-        &look,
+        &check,
         &["C: IDLE", "S: + x", "silence"],
     ])]);
     let options = options();
@@ -45,7 +45,7 @@ fn a_burst_of_exists_lines_is_one_check() {
 
 #[test]
 fn a_very_large_burst_is_searched_for_and_not_listed_at_once() {
-    let told = [
+    let announced = [
         "R: + x\r\n* 5 EXISTS\r\n* 5000 EXISTS\r\n",
         "C: DONE",
         "C: NOOP",
@@ -60,7 +60,7 @@ fn a_very_large_burst_is_searched_for_and_not_listed_at_once() {
     let server = ScriptedServer::play(vec![dialogue(&[
         &LOG_IN_AND_EXAMINE,
         &NOOP_AND_IDLE,
-        &told,
+        &announced,
         &found,
     ])]);
     let mut source = open(server.address(), &options());
@@ -73,7 +73,7 @@ fn a_very_large_burst_is_searched_for_and_not_listed_at_once() {
 
 #[test]
 fn a_listing_ahead_that_fails_with_no_is_left_to_the_pass() {
-    let told = [
+    let announced = [
         "S: + x",
         "S: * 5 EXISTS",
         "C: DONE",
@@ -84,7 +84,7 @@ fn a_listing_ahead_that_fails_with_no_is_left_to_the_pass() {
     let server = ScriptedServer::play(vec![dialogue(&[
         &LOG_IN_AND_EXAMINE,
         &NOOP_AND_IDLE,
-        &told,
+        &announced,
         &LOG_IN_AND_EXAMINE_5[3..],
     ])]);
     let mut source = open(server.address(), &options());
@@ -96,12 +96,12 @@ fn a_listing_ahead_that_fails_with_no_is_left_to_the_pass() {
 
 #[test]
 fn a_listing_ahead_is_returned_once() {
-    let told = ["S: + x", "S: * 5 EXISTS"];
+    let announced = ["S: + x", "S: * 5 EXISTS"];
     let again = ["C: UID FETCH 5 *", "S: $tag OK"];
     let server = ScriptedServer::play(vec![dialogue(&[
         &LOG_IN_AND_EXAMINE,
         &NOOP_AND_IDLE,
-        &told,
+        &announced,
         &DONE_AND_FETCH,
         &again,
     ])]);

@@ -14,7 +14,7 @@ use crate::session::{
 
 #[test]
 fn a_bye_or_a_broken_connection_ends_the_wait_and_the_next_check_reconnects() {
-    for (farewell, expected) in [
+    for (last_lines, expected) in [
         (
             &["S: + x", "S: * BYE idle for too long"][..],
             "idle for too long",
@@ -24,7 +24,7 @@ fn a_bye_or_a_broken_connection_ends_the_wait_and_the_next_check_reconnects() {
         (&[], "it closed the connection"),
     ] {
         let server = ScriptedServer::play(vec![
-            dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, farewell]),
+            dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, last_lines]),
             steps(&LOG_IN_AND_EXAMINE_5),
         ]);
         let mut source = open(server.address(), &options());
@@ -84,8 +84,8 @@ fn mail_that_arrives_while_a_pass_reconnects_is_not_missed() {
 
 #[test]
 fn a_folder_replaced_during_a_session_is_noticed() {
-    // The old session finds nothing in its old folder for as long as it lives.
-    let told = ["S: + idling"];
+    // The old session keeps the old folder and never sees the new one.
+    let announced = ["S: + idling"];
     let replaced = [
         "C: DONE",
         "S: w2 OK",
@@ -98,7 +98,7 @@ fn a_folder_replaced_during_a_session_is_noticed() {
     let server = ScriptedServer::play(vec![dialogue(&[
         &LOG_IN_AND_EXAMINE,
         &NOOP_AND_IDLE,
-        &told,
+        &announced,
         &replaced,
     ])]);
     let mut options = options();
@@ -129,7 +129,7 @@ fn a_lower_uidnext_after_a_reconnect_is_an_error() {
     let fourth = Uid::new(4).unwrap();
     source.fetch(&[fourth]).unwrap();
     let error = source.list(&"4".parse().unwrap()).unwrap_err();
-    assert!(error.to_string().contains("fell back"), "{error}");
+    assert!(error.to_string().contains("its UIDNEXT fell"), "{error}");
 }
 
 #[test]
@@ -147,5 +147,5 @@ fn a_session_that_breaks_twice_is_not_reopened_at_once() {
     source.check_for_mail().unwrap();
     source.wait_for_mail(idle_for_long()).unwrap();
     let error = source.check_for_mail().unwrap_err().to_string();
-    assert!(error.contains("looking for new mail"), "{error}");
+    assert!(error.contains("checking for new mail"), "{error}");
 }

@@ -13,10 +13,10 @@ use imap_to_gmail_sync::timeouts::Timeouts;
 
 use crate::scripted_server::steps;
 
-/// Far longer than a test lasts: what ends before was ended.
+/// Far longer than any test: a wait that ends earlier was ended by something else.
 pub const LONG: Duration = Duration::from_mins(5);
 
-/// Up to the open folder, with four messages.
+/// The log-in and the opening of a folder with four messages.
 pub const LOG_IN_AND_EXAMINE: [&str; 8] = [
     "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] x",
     "C: AUTHENTICATE PLAIN *",
@@ -28,7 +28,7 @@ pub const LOG_IN_AND_EXAMINE: [&str; 8] = [
     "S: $tag OK opened",
 ];
 
-/// The same later, with a fifth.
+/// The same with a fifth message.
 pub const LOG_IN_AND_EXAMINE_5: [&str; 8] = [
     "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] x",
     "C: AUTHENTICATE PLAIN *",
@@ -42,7 +42,7 @@ pub const LOG_IN_AND_EXAMINE_5: [&str; 8] = [
 
 pub const NOOP_AND_IDLE: [&str; 3] = ["C: NOOP", "S: $tag OK", "C: IDLE"];
 
-/// The look after an IDLE that told of mail.
+/// The check after an IDLE that announced message 5.
 pub const DONE_AND_FETCH: [&str; 5] = [
     "C: DONE",
     "C: UID FETCH 5:* *",
@@ -98,7 +98,7 @@ pub fn poll_soon() -> WaitOptions {
     }
 }
 
-/// Waits, looks, and lists what is new.
+/// Waits for mail, checks, and returns the new UIDs.
 pub fn wait_and_check(source: &mut ImapSource, wait: WaitOptions) -> (WaitOutcome, Vec<u32>) {
     let outcome = source.wait_for_mail(wait).unwrap();
     (outcome, check(source))

@@ -8,8 +8,7 @@ use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
 use crate::delivery::gmail_imap::responses::{AppendResult, append_result};
 use crate::error::{Error, ErrorKind, RestReason, Result};
-use crate::imap::wire::ResponseText;
-use crate::imap::{CommandError, Session, wire};
+use crate::imap::{CommandError, ResponseText, Session, quoted_mailbox};
 use crate::message::Message;
 use crate::sync::Outcome;
 use crate::untrusted::Untrusted;
@@ -181,7 +180,7 @@ impl AppendConnection {
     /// Creates the target folder. If the server rejects that, the next APPEND returns the reason.
     fn create_folder(&self, session: &mut Session) -> Result<(), CommandError> {
         let folder = &self.account.config().folder;
-        let Some(name) = wire::quoted_mailbox(folder) else {
+        let Some(name) = quoted_mailbox(folder) else {
             return Ok(());
         };
         log::info!("creating the folder {:?} at Gmail", Untrusted::new(folder));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use crate::delivery::gmail_imap::found_message::FoundMessage;
+use crate::imap::search_date;
 use crate::message::Identity;
 use crate::sync::LookupQuery;
 
@@ -48,7 +49,7 @@ fn is_indexable(identity: &Identity) -> bool {
 pub(super) fn search_for(backlog: usize, oldest: Option<DateTime<FixedOffset>>) -> Option<String> {
     let oldest = oldest.filter(|_| backlog > MAX_BACKLOG_WITHOUT_INDEX)?;
     let since = oldest.to_utc().checked_sub_signed(MARGIN)?;
-    Some(format!("SINCE {}", since.format("%-d-%b-%Y")))
+    Some(format!("SINCE {}", search_date(since.date_naive())))
 }
 
 #[cfg(test)]

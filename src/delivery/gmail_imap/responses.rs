@@ -3,8 +3,7 @@
 //! The texts are those that GMAIL.md lists: 1.4 (any command), 2.3 (log-in), 2.4 (in a session) and
 //! 3.2 (APPEND).
 
-use crate::imap::CommandError;
-use crate::imap::wire::ResponseText;
+use crate::imap::{CommandError, ResponseText};
 use crate::message::{Uid, UidValidity};
 use crate::sync::AppendUid;
 
@@ -215,11 +214,10 @@ fn has_sign(text: &ResponseText, signs: &[Sign]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imap::wire;
-    use crate::imap::wire::StatusCondition;
+    use crate::imap::{StatusCondition, status_response};
 
     fn response(line: &str) -> Result<ResponseText, CommandError> {
-        match wire::status(line.as_bytes()).unwrap() {
+        match status_response(line.as_bytes()).unwrap() {
             (StatusCondition::Ok, text) => Ok(text),
             (StatusCondition::No, text) => Err(CommandError::No(text)),
             (StatusCondition::Bad, text) => Err(CommandError::Bad(text)),
