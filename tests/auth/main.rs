@@ -10,6 +10,8 @@
 
 #[path = "../support/dovecot/certificate.rs"]
 mod certificate;
+#[path = "../support/http.rs"]
+mod http;
 #[path = "../support/program.rs"]
 mod program;
 

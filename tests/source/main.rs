@@ -10,8 +10,10 @@
 
 #[path = "../support/dovecot/mod.rs"]
 mod dovecot;
-#[path = "../support/played.rs"]
-mod played;
+#[path = "../support/http.rs"]
+mod http;
+#[path = "../support/scripted_gmail.rs"]
+mod scripted_gmail;
 #[path = "../support/scripted_server.rs"]
 mod scripted_server;
 
