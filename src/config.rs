@@ -127,8 +127,7 @@ impl Config {
     }
 
     /// `user/folder` of the source, as in the state's `account`.
-    #[must_use]
-    pub fn source_account(&self) -> String {
+    pub(crate) fn source_account(&self) -> String {
         format!("{}/{}", self.source.user, self.source.folder)
     }
 
@@ -145,15 +144,13 @@ impl Config {
     }
 
     /// `user/folder` of the target, as in the state's `account`.
-    #[must_use]
-    pub fn target_account(&self) -> String {
+    pub(crate) fn target_account(&self) -> String {
         format!("{}/{}", self.target.user, self.target.folder)
     }
 
     /// Changes when the content of the configuration or the password file changes, and does not
     /// reveal it.
-    #[must_use]
-    pub fn credentials_stamp(&self) -> String {
+    pub(crate) fn credentials_stamp(&self) -> String {
         self.credentials_stamp.clone()
     }
 

@@ -1,33 +1,43 @@
 //! The IMAP client of both sides (RFC 3501, RFC 9051).
 //!
-//! Uses `net` for the connection. The IMAP crate is used for writing commands and parsing
-//! responses; everything a server sends passes `sanitize` first, because the crate's parser can be
-//! made to panic.
+//! Uses `net` for the connection, `config`, `error`, `message` and what is below them. The IMAP
+//! library writes most commands and parses responses; everything a server sends is sanitized first,
+//! because the library's parser can be made to panic.
 
-pub(crate) mod capabilities;
-pub(crate) mod command_error;
-pub(crate) mod connection;
-pub(crate) mod idle;
-pub(crate) mod login;
-pub(crate) mod mailbox;
-pub(crate) mod mailbox_status;
-pub(crate) mod pipeline;
-pub(crate) mod sanitize;
-pub(crate) mod session;
-pub(crate) mod shared_connection;
-pub(crate) mod transcript;
-pub mod wire;
+mod append;
+mod capabilities;
+mod command_error;
+mod connection;
+mod fetch;
+mod list;
+mod login;
+mod mailbox;
+mod mailbox_status;
+mod quoting;
+mod response;
+mod sanitize;
+mod search;
+mod session;
+mod shared_connection;
+mod transcript;
+mod utf7;
 
 pub use capabilities::Capabilities;
-pub use command_error::{CommandError, ExamineError, OpenError};
+pub use command_error::{CommandError, OpenError};
 pub use connection::Connection;
-pub use connection::receive::ReceiveResult;
-pub use idle::{IdleResult, IdleStart};
+pub use fetch::{MessageAttributes, read_attributes, read_bodies};
+pub use list::ListedFolder;
 pub use login::Login;
-pub use mailbox::ListedFolder;
-pub use mailbox_status::MailboxStatus;
-pub use pipeline::CommandResult;
-pub use session::{Session, fetch_responses, responses, search_results, uid_attribute};
-pub use shared_connection::SharedConnection;
+pub use quoting::{escaped_mailbox, quoted_mailbox};
+pub use response::{ResponseText, StatusCondition, responses, status_response};
+pub use session::Session;
 pub use transcript::Transcript;
-pub use wire::ResponseText;
+pub use utf7::{decode_utf7, encode_utf7};
+
+pub(crate) use command_error::ExamineError;
+pub(crate) use fetch::{identity_command, listing_command};
+pub(crate) use mailbox_status::MailboxStatus;
+pub(crate) use quoting::quoted;
+pub(crate) use search::{search_date, search_results};
+pub(crate) use session::{CommandResult, IdleResult, IdleStart};
+pub(crate) use shared_connection::SharedConnection;

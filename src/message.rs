@@ -17,6 +17,10 @@ pub use identity::{Identity, MessageId};
 pub use uid::{Uid, UidValidity};
 pub use uid_set::UidSet;
 
+/// Messages that one FETCH lists: some 5,500 octets of UIDs at most, of the 8,000 that a command
+/// line may have (RFC 7162 4).
+pub(crate) const FETCH_PAGE_SIZE: usize = 500;
+
 /// INTERNALDATE: when a server received a message; `None` if the server sends none that can be
 /// parsed.
 pub type InternalDate = Option<DateTime<FixedOffset>>;

@@ -1,10 +1,12 @@
-//! Bytes and deadlines: TCP, TLS and the certificates that are trusted.
+//! TCP streams with deadlines, TLS, and the certificates that are trusted.
 //!
-//! Knows no IMAP. Uses `config` for the server's address, and `process::cancel`.
+//! Knows no IMAP: the token endpoint's HTTPS uses the same certificates. Uses `config` for the
+//! server's address, `error`, `process` (cancellation, alert log), `timeouts` and `untrusted`.
 
-pub(crate) mod certificate_validity;
-pub(crate) mod tcp;
-pub(crate) mod trust;
+mod pinned_verifier;
+mod tcp;
+mod tls;
+mod trust;
 
 use crate::error::Side;
 use crate::process::alert_log::AlertLog;
@@ -14,16 +16,19 @@ use crate::timeouts::Timeouts;
 pub use tcp::describe_io_error;
 pub use trust::{Trust, crypto_provider};
 
-/// The options of a connection: which side it serves, its time-outs, what cancels its waits.
+pub(crate) use tcp::TcpSocket;
+pub(crate) use tls::Transport;
+
+/// The options of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionOptions {
-    /// The side that failures of the connection lie on.
+    /// The side that errors of the connection are assigned to.
     pub side: Side,
-    /// How long to wait for what.
+    /// The time-outs.
     pub timeouts: Timeouts,
-    /// What ends waits before their time.
+    /// Ends waits early.
     pub canceller: Canceller,
-    /// What servers may have told to a person.
+    /// The server alerts that were logged already.
     pub alert_log: AlertLog,
 }
 

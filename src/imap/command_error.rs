@@ -1,110 +1,122 @@
-//! How commands and log-ins fail, in words that the one who asked can act on.
+//! Errors of commands, log-ins and EXAMINE, which callers treat by their kind.
 
 use std::fmt;
 
-use crate::error::Side;
-use crate::error::{Error, ErrorKind};
-use crate::imap::wire::{ResponseText, StatusCondition};
-use crate::imap::{Login, Transcript, wire};
+use crate::error::Error;
+use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::{ResponseText, Transcript};
 use crate::net::describe_io_error;
 use crate::untrusted::Untrusted;
 
 /// How a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandError {
-    /// The server will not (tagged NO); the session goes on.
+    /// Tagged NO; the session stays usable.
     No(ResponseText),
-    /// The server does not understand (tagged BAD); the session goes on.
+    /// Tagged BAD; the session stays usable.
     Bad(ResponseText),
-    /// The server ended the connection, and said why.
+    /// The server closed the connection with BYE.
     Bye(ResponseText),
-    /// The connection broke, timed out, or says what no one understands: how, for a person.
+    /// The connection broke or timed out, or the server violated the protocol; described for the
+    /// user.
     ConnectionLost(String),
 }
 
 impl CommandError {
-    /// What the server said; nothing if the connection was lost.
-    #[must_use]
-    pub fn response_text(&self) -> Option<&ResponseText> {
+    /// The server's response; none if the connection was lost.
+    pub(crate) fn response_text(&self) -> Option<&ResponseText> {
         match self {
-            CommandError::No(reply) | CommandError::Bad(reply) | CommandError::Bye(reply) => {
-                Some(reply)
+            CommandError::No(text) | CommandError::Bad(text) | CommandError::Bye(text) => {
+                Some(text)
             }
             CommandError::ConnectionLost(_) => None,
         }
     }
 
-    /// Says whether the session can go on.
-    #[must_use]
-    pub fn leaves_session_usable(&self) -> bool {
+    pub(crate) fn leaves_session_usable(&self) -> bool {
         matches!(self, CommandError::No(_) | CommandError::Bad(_))
+    }
+
+    /// Reads the library's error together with the last line received: the library loses reasons
+    /// and response codes.
+    pub(super) fn from_imap(error: &imap::Error, transcript: &Transcript) -> CommandError {
+        match (error, status_response(&transcript.last_line())) {
+            (imap::Error::No(_) | imap::Error::Append, Some((StatusCondition::No, text))) => {
+                CommandError::No(text)
+            }
+            (imap::Error::Bad(_) | imap::Error::Append, Some((StatusCondition::Bad, text))) => {
+                CommandError::Bad(text)
+            }
+            _ => CommandError::connection_lost(transcript, || describe(error, transcript)),
+        }
+    }
+
+    /// The error of a broken connection: BYE if the server sent that, else what `describe` returns.
+    pub(super) fn connection_lost(
+        transcript: &Transcript,
+        describe: impl FnOnce() -> String,
+    ) -> CommandError {
+        match transcript.bye() {
+            Some(text) => CommandError::Bye(ResponseText::parse(&text)),
+            None => CommandError::ConnectionLost(describe()),
+        }
     }
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CommandError::No(reply) => write!(f, "the server says NO {reply}"),
-            CommandError::Bad(reply) => write!(f, "the server says BAD {reply}"),
-            CommandError::Bye(reply) => write!(f, "the server hung up: {reply}"),
-            CommandError::ConnectionLost(how) => f.write_str(how),
+            CommandError::No(text) => write!(f, "the server says NO {text}"),
+            CommandError::Bad(text) => write!(f, "the server says BAD {text}"),
+            CommandError::Bye(text) => write!(f, "the server hung up: {text}"),
+            CommandError::ConnectionLost(what) => f.write_str(what),
         }
     }
 }
 
-/// Why there is no session.
+/// Why a session could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenError {
-    /// It did not come to the log-in: no connection, no greeting, no way to log in.
+    /// Failed before the log-in: no connection, no greeting, no suitable log-in method.
     Unreachable(Error),
     /// The log-in failed.
     Login {
-        /// How; [`CommandError::rejects_credentials`] says whether a person must act.
+        /// How; see [`CommandError::rejects_credentials`].
         failure: CommandError,
-        /// The same, for a person.
+        /// The same for the user.
         error: Error,
     },
 }
 
 impl From<OpenError> for Error {
-    fn from(unopened: OpenError) -> Error {
-        match unopened {
+    fn from(error: OpenError) -> Error {
+        match error {
             OpenError::Unreachable(error) | OpenError::Login { error, .. } => error,
         }
     }
 }
 
-/// Why a folder is not open.
+/// Why a folder could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExamineError {
+pub(crate) enum ExamineError {
     /// A command failed.
     Command(CommandError),
-    /// The server did not refuse it, but nobody can work with it so.
+    /// The server opened the folder, but without what is needed to work with it.
     Unusable(Error),
 }
 
 impl From<CommandError> for ExamineError {
-    fn from(failure: CommandError) -> ExamineError {
-        ExamineError::Command(failure)
+    fn from(error: CommandError) -> ExamineError {
+        ExamineError::Command(error)
     }
 }
 
-/// The library's error, read together with what the server said last: the library loses reasons
-/// and codes.
-pub(crate) fn command_error(error: imap::Error, transcript: &Transcript) -> CommandError {
-    let last = wire::status(&transcript.last_line());
-    match (error, last) {
-        (imap::Error::No(_) | imap::Error::Append, Some((StatusCondition::No, reply))) => {
-            CommandError::No(reply)
-        }
-        (imap::Error::Bad(_) | imap::Error::Append, Some((StatusCondition::Bad, reply))) => {
-            CommandError::Bad(reply)
-        }
-        (error, _) => match transcript.bye() {
-            Some(text) => CommandError::Bye(ResponseText::parse(&text)),
-            None => CommandError::ConnectionLost(describe(&error, transcript)),
-        },
-    }
+/// What a line that cannot be parsed is reported as.
+pub(super) fn describe_invalid_line(line: &[u8]) -> String {
+    format!(
+        "it sent what is no IMAP: {:?}",
+        Untrusted::new(line.trim_ascii_end())
+    )
 }
 
 fn describe(error: &imap::Error, transcript: &Transcript) -> String {
@@ -112,24 +124,6 @@ fn describe(error: &imap::Error, transcript: &Transcript) -> String {
         imap::Error::Io(error) => describe_io_error(error),
         imap::Error::ConnectionLost => "it closed the connection".to_owned(),
         imap::Error::Validate(error) => error.to_string(),
-        _ => format!(
-            "it sent what is no IMAP: {:?}",
-            Untrusted::new(&transcript.last_line())
-        ),
+        _ => describe_invalid_line(&transcript.last_line()),
     }
-}
-
-pub(crate) fn log_in_error(
-    side: Side,
-    place: &str,
-    login: &Login,
-    failure: &CommandError,
-) -> Error {
-    let doing = format!("logging in as {}", Untrusted::new(login.user()));
-    let kind = if failure.rejects_credentials() {
-        ErrorKind::Rejected
-    } else {
-        ErrorKind::Unavailable
-    };
-    Error::new(side, kind, place, failure).during(doing)
 }

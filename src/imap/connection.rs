@@ -1,123 +1,107 @@
-//! A connection to an IMAP server: octets, deadlines and last words.
+//! A connection to an IMAP server, as the byte stream under the IMAP library.
 //!
-//! It opens TCP and TLS, lets nothing wait for ever and nothing grow without bound, and hands what
-//! the server says to the IMAP library line by line, made safe for its parser (`sanitizer`). It knows
-//! where lines and literals are, but not what they mean.
+//! It opens TCP and TLS, limits how long and how large a response may be, and hands received lines
+//! to the library after [sanitizing](crate::imap::sanitize) them. It knows where lines and literals
+//! begin and end, not what they mean.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use rustls_connector::TlsStream;
-
 use crate::config::{Server, TlsMode};
 use crate::error::Result;
-use crate::error::Side;
 use crate::imap::Transcript;
-use crate::net::ConnectionOptions;
-use crate::net::Trust;
+use crate::imap::sanitize::Sanitizer;
+use crate::imap::transcript::Awaiting;
+use crate::net::{ConnectionOptions, TcpSocket, Transport, Trust};
 use crate::timeouts::Timeouts;
 
 pub(crate) mod receive;
 mod starttls;
 
-use crate::imap::sanitize::Sanitizer;
-use crate::imap::transcript::Awaiting;
-use crate::net::tcp::TcpSocket;
+/// Enough for a SEARCH response with more than a million UIDs.
+const MAX_LINE_LENGTH: usize = 16 * 1024 * 1024;
 
-/// The longest line that is read: a SEARCH that finds more than a million messages.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
+/// A peer that sends less than this within [`Timeouts::response`] makes no progress. Without a
+/// minimum, one that sends an octet now and then could hold up a message of 25 MB for years.
+const MIN_PROGRESS: u64 = 16 * 1024;
 
-/// Fewer octets than this in [`Timeouts::answer`] are no progress: a peer that drips one now and
-/// then could otherwise hold a message of 25 MB for years.
-const PROGRESS: u64 = 16 * 1024;
-
-/// Octets are taken from TLS in pieces of a record.
-const PIECE: usize = 16 * 1024;
+/// The size of a TLS record.
+const CHUNK_SIZE: usize = 16 * 1024;
 
 /// A stream to a server, opened and, as configured, encrypted.
 pub struct Connection {
-    side: Side,
-    stream: Transport,
+    transport: Transport,
     timeouts: Timeouts,
     transcript: Transcript,
     sanitizer: Sanitizer,
-    /// Read from the stream and not looked at yet; `taken` octets of it are used up.
-    incoming: Vec<u8>,
-    incoming_used: usize,
-    /// Made safe and not yet handed on; `given` octets of it are.
-    ready: Vec<u8>,
-    ready_used: usize,
-    /// Lines that came while a `+` was awaited: they are handed on after it.
+    /// Received and not processed yet.
+    incoming: Buffer,
+    /// Sanitized and not read by the library yet.
+    ready: Buffer,
+    /// Lines that came while a `+` was awaited: the library gets them after it.
     held_back: Vec<u8>,
-    /// What is left of a literal, and whether it goes nowhere.
+    /// How many octets of a literal are still to come, and whether to drop them.
     literal_left: u64,
     skip_literal: bool,
-    /// Octets received since the last command, and when they must have ended.
+    /// Octets received since the last command was sent, and when that was.
     response_octets: u64,
     command_started: Instant,
-    /// When the next responses must have come, if that is earlier than by the rules.
+    /// Overrides the ordinary deadline if it is earlier.
     response_deadline: Option<Instant>,
     greeting_is_read: bool,
 }
 
-enum Transport {
-    Plain(TcpSocket),
-    Tls(Box<TlsStream<TcpSocket>>),
-}
-
 impl Connection {
-    /// Connects to a server and, as it is configured, encrypts.
+    /// Connects to a server and, as configured, encrypts.
     ///
     /// # Errors
-    /// No address answers, the server cannot prove who it is, it does not offer STARTTLS, or it
-    /// sends something in the clear that might be taken for encrypted.
+    /// No address accepts, the server cannot prove its identity, it does not offer STARTTLS, or it
+    /// sends something in plain text that could be taken for encrypted.
     pub fn open(server: &Server, trust: &Trust, options: &ConnectionOptions) -> Result<Connection> {
         let place = server.address();
         let socket = TcpSocket::connect(server, &place, options)?;
         let mut connection = Connection::from_socket(socket, &place, options);
         if server.tls == TlsMode::StartTls {
-            connection.start_tls(&place)?;
+            connection.start_tls(&place, options.side)?;
         }
         if server.tls != TlsMode::None {
-            connection = connection.encrypt(server, trust, &place)?;
+            let transport = connection.transport;
+            connection.transport = transport.encrypt(server, trust, &place, options)?;
         }
         Ok(connection)
     }
 
-    /// A view into what is said, for after the stream has been handed over.
+    /// The transcript; it stays readable when the library owns the connection.
     #[must_use]
     pub fn transcript(&self) -> Transcript {
         self.transcript.clone()
     }
 
-    /// Says whether the server's greeting came already, in the clear before STARTTLS.
-    #[must_use]
-    pub fn greeting_is_read(&self) -> bool {
+    /// Says whether the greeting was read already, in plain text before STARTTLS.
+    pub(crate) fn greeting_is_read(&self) -> bool {
         self.greeting_is_read
     }
 
-    /// Makes reads end by this moment at the latest; `None`: as those of ordinary commands end.
-    pub fn set_response_deadline(&mut self, due: Option<Instant>) {
-        self.response_deadline = due;
+    /// Sets a deadline for the next responses; `None` restores the ordinary one.
+    pub(crate) fn set_response_deadline(&mut self, deadline: Option<Instant>) {
+        self.response_deadline = deadline;
     }
 
-    /// Makes the server answer sooner than it must, from now on.
-    pub fn shorten_timeouts(&mut self, answer: Duration) {
-        self.timeouts.response = self.timeouts.response.min(answer);
-        self.timeouts.command = self.timeouts.command.min(answer);
+    /// Waits at most this long for responses from now on.
+    pub(crate) fn shorten_timeouts(&mut self, limit: Duration) {
+        self.timeouts.response = self.timeouts.response.min(limit);
+        self.timeouts.command = self.timeouts.command.min(limit);
     }
 
     fn from_socket(socket: TcpSocket, place: &str, options: &ConnectionOptions) -> Connection {
         Connection {
-            side: options.side,
-            stream: Transport::Plain(socket),
+            transport: Transport::Plain(socket),
             timeouts: options.timeouts,
             transcript: Transcript::new(place, options.alert_log.clone()),
             sanitizer: Sanitizer::default(),
-            incoming: Vec::new(),
-            incoming_used: 0,
-            ready: Vec::new(),
-            ready_used: 0,
+            incoming: Buffer::default(),
+            ready: Buffer::default(),
             held_back: Vec::new(),
             literal_left: 0,
             skip_literal: false,
@@ -128,20 +112,20 @@ impl Connection {
         }
     }
 
-    /// The moment by which the next piece must be there.
+    /// The deadline for the next octets: the response time-out from now, but not past the command's
+    /// own limit, which grows with what was received.
     fn next_deadline(&self) -> Instant {
-        let parts = u32::try_from(self.response_octets / PROGRESS).unwrap_or(u32::MAX);
-        let earned = self.timeouts.response.saturating_mul(parts);
-        let limit = self.timeouts.command.saturating_add(earned);
+        let chunks = u32::try_from(self.response_octets / MIN_PROGRESS).unwrap_or(u32::MAX);
+        let extension = self.timeouts.response.saturating_mul(chunks);
+        let limit = self.timeouts.command.saturating_add(extension);
         let ordinary = (self.command_started + limit).min(Instant::now() + self.timeouts.response);
         self.response_deadline
-            .map_or(ordinary, |due| due.min(ordinary))
+            .map_or(ordinary, |deadline| deadline.min(ordinary))
     }
 
-    /// Reads the next line, or a piece of a literal, into `ready`; it may stay empty.
+    /// Receives the next line, or the next part of a literal, into `ready`, which may stay empty.
     fn receive(&mut self) -> io::Result<()> {
         self.ready.clear();
-        self.ready_used = 0;
         if self.literal_left > 0 {
             return self.receive_literal();
         }
@@ -151,162 +135,159 @@ impl Connection {
 
     fn process_line(&mut self, line: &[u8]) -> io::Result<()> {
         let awaits_continuation = self.transcript.awaiting() == Awaiting::Continuation;
-        self.transcript.received(line);
-        let mut admitted = self
+        self.transcript.record_received(line);
+        let mut sanitized = self
             .sanitizer
             .sanitize(line)
-            .map_err(|nonsense| io::Error::new(io::ErrorKind::InvalidData, nonsense.describe()))?;
-        self.literal_left = admitted.literal;
-        self.skip_literal = admitted.skip_literal;
+            .map_err(|error| protocol_error(error.describe()))?;
+        self.literal_left = sanitized.literal;
+        self.skip_literal = sanitized.skip_literal;
         if awaits_continuation && line.starts_with(b"*") {
-            // The library takes the first line after a literal's announcement for the answer to it,
-            // and waits for ever if it was something else.
-            if admitted.literal == 0 {
-                self.held_back.append(&mut admitted.line);
+            // The library takes the first line after it announced a literal for the response to
+            // that, and waits for ever if it is another one.
+            if sanitized.literal == 0 {
+                self.held_back.append(&mut sanitized.line);
                 return Ok(());
             }
         } else if awaits_continuation {
-            admitted.line.append(&mut self.held_back);
+            sanitized.line.append(&mut self.held_back);
         }
-        self.ready = admitted.line;
+        self.ready.octets = sanitized.line;
         Ok(())
     }
 
     fn receive_literal(&mut self) -> io::Result<()> {
-        if self.incoming_used == self.incoming.len() {
-            self.fill(self.next_deadline())?;
+        if self.incoming.unread().is_empty() {
+            self.receive_chunk(self.next_deadline())?;
         }
-        let unread = self.incoming.get(self.incoming_used..).unwrap_or_default();
-        let length = unread
-            .len()
-            .min(usize::try_from(self.literal_left).unwrap_or(usize::MAX));
+        let left = usize::try_from(self.literal_left).unwrap_or(usize::MAX);
+        let unread = self.incoming.unread();
+        let part = unread.get(..left).unwrap_or(unread);
+        let length = part.len();
         if !self.skip_literal {
-            self.ready
-                .extend_from_slice(unread.get(..length).unwrap_or_default());
+            self.ready.append(part);
         }
-        self.incoming_used += length;
+        self.incoming.consume(length);
         self.literal_left -= length as u64;
         Ok(())
     }
 
-    /// A whole line with its line end; empty at the end of the stream.
+    /// Returns the next line with its line end.
     fn read_line(&mut self) -> io::Result<Vec<u8>> {
         let mut deadline = self.next_deadline();
         let mut searched = 0;
-        let mut earned = self.response_octets + PROGRESS;
+        let mut extends_at = self.response_octets + MIN_PROGRESS;
         loop {
-            let unread = self.incoming.get(self.incoming_used..).unwrap_or_default();
-            let fresh = unread.get(searched..).unwrap_or_default();
-            if let Some(end) = fresh.iter().position(|octet| *octet == b'\n') {
+            let unread = self.incoming.unread();
+            let unsearched = unread.get(searched..).unwrap_or_default();
+            if let Some(end) = unsearched.iter().position(|octet| *octet == b'\n') {
                 let line = unread.get(..=searched + end).unwrap_or_default().to_vec();
-                self.incoming_used += line.len();
+                self.incoming.consume(line.len());
                 return Ok(line);
             }
             searched = unread.len();
-            if searched > LONGEST_LINE {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "it sent a line that has no end",
-                ));
+            if searched > MAX_LINE_LENGTH {
+                return Err(protocol_error(ENDLESS_LINE));
             }
-            if self.response_octets >= earned {
+            if self.response_octets >= extends_at {
                 deadline = self.next_deadline();
-                earned = self.response_octets + PROGRESS;
+                extends_at = self.response_octets + MIN_PROGRESS;
             }
-            self.fill(deadline)?;
+            self.receive_chunk(deadline)?;
         }
     }
 
-    /// Reads more from the stream.
-    fn fill(&mut self, deadline: Instant) -> io::Result<()> {
-        self.stream.socket().set_deadline(deadline);
+    fn receive_chunk(&mut self, deadline: Instant) -> io::Result<()> {
+        self.transport.socket().set_deadline(deadline);
         self.read_from_transport()
     }
 
     fn read_from_transport(&mut self) -> io::Result<()> {
-        if self.incoming_used > 0 {
-            self.incoming.drain(..self.incoming_used);
-            self.incoming_used = 0;
-        }
-        let mut piece = [0; PIECE];
-        let length = match &mut self.stream {
-            Transport::Plain(socket) => socket.read(&mut piece)?,
-            Transport::Tls(stream) => stream.read(&mut piece)?,
-        };
+        let mut chunk = [0; CHUNK_SIZE];
+        let length = self.transport.read(&mut chunk)?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.incoming
-            .extend_from_slice(piece.get(..length).unwrap_or_default());
+            .append(chunk.get(..length).unwrap_or_default());
         self.response_octets += length as u64;
         if self.response_octets > self.transcript.allowance() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it sent more than was asked for",
-            ));
+            return Err(protocol_error("it sent more than was asked for"));
         }
         Ok(())
     }
 }
 
-impl Transport {
-    fn socket(&mut self) -> &mut TcpSocket {
-        match self {
-            Transport::Plain(socket) => socket,
-            Transport::Tls(stream) => &mut stream.sock,
+const ENDLESS_LINE: &str = "it sent a line that has no end";
+
+fn protocol_error(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Octets that are written at one end and consumed at the other.
+#[derive(Default)]
+struct Buffer {
+    octets: Vec<u8>,
+    consumed: usize,
+}
+
+impl Buffer {
+    fn unread(&self) -> &[u8] {
+        self.octets.get(self.consumed..).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.octets.clear();
+        self.consumed = 0;
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.consumed += length;
+    }
+
+    fn append(&mut self, octets: &[u8]) {
+        if self.consumed > 0 {
+            self.octets.drain(..self.consumed);
+            self.consumed = 0;
         }
+        self.octets.extend_from_slice(octets);
     }
 }
 
 impl Read for Connection {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.ready_used == self.ready.len() {
+        while self.ready.unread().is_empty() {
             self.receive()?;
         }
-        let ready = self.ready.get(self.ready_used..).unwrap_or_default();
-        let length = ready.len().min(into.len());
-        if let (Some(to), Some(from)) = (into.get_mut(..length), ready.get(..length)) {
-            to.copy_from_slice(from);
-        }
-        self.ready_used += length;
+        let length = self.ready.unread().read(into)?;
+        self.ready.consume(length);
         Ok(length)
     }
 }
 
 impl Write for Connection {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let piece = octets.get(..PIECE).unwrap_or(octets);
+        let chunk = octets.get(..CHUNK_SIZE).unwrap_or(octets);
         self.response_octets = 0;
         self.command_started = Instant::now();
-        self.stream
+        self.transport
             .socket()
             .set_deadline(Instant::now() + self.timeouts.response);
-        match &mut self.stream {
-            Transport::Plain(socket) => {
-                let length = socket.write(piece)?;
-                self.transcript.sent(piece.get(..length).unwrap_or(piece));
-                Ok(length)
-            }
-            Transport::Tls(stream) => {
-                let length = stream.write(piece)?;
-                // They may be on the wire from here on, whatever becomes of the rest.
-                self.transcript.sent(piece.get(..length).unwrap_or(piece));
-                stream.flush()?;
-                Ok(length)
-            }
-        }
+        let length = self.transport.write(chunk)?;
+        // Recorded before the flush: even if that fails, TLS may have sent them.
+        self.transcript
+            .record_sent(chunk.get(..length).unwrap_or(chunk));
+        self.transport.flush()?;
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.stream {
-            Transport::Plain(socket) => socket.flush(),
-            Transport::Tls(stream) => stream.flush(),
-        }
+        self.transport.flush()
     }
 }
 
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
     }
 }

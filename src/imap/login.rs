@@ -1,4 +1,4 @@
-//! Logging in: AUTHENTICATE PLAIN, LOGIN, AUTHENTICATE XOAUTH2; and what a refusal means.
+//! The log-in: AUTHENTICATE PLAIN, LOGIN or AUTHENTICATE XOAUTH2.
 
 use std::cell::Cell;
 
@@ -9,17 +9,17 @@ use imap::{Authenticator, Client};
 use crate::imap::{Capabilities, CommandError, SharedConnection};
 use crate::secret::Secret;
 
-/// Who logs in, and how it is proved.
+/// The user and the credentials of a log-in.
 #[derive(Debug, Clone)]
 pub enum Login {
-    /// By a password.
+    /// With a password.
     Password {
         /// The user.
         user: String,
         /// The password.
         password: Secret,
     },
-    /// By an `OAuth2` access token (Google's XOAUTH2).
+    /// With an `OAuth2` access token (Google's XOAUTH2).
     Xoauth2 {
         /// The user: an address.
         user: String,
@@ -29,16 +29,14 @@ pub enum Login {
 }
 
 impl Login {
-    /// The user who logs in.
-    #[must_use]
-    pub fn user(&self) -> &str {
+    pub(super) fn user(&self) -> &str {
         match self {
             Login::Password { user, .. } | Login::Xoauth2 { user, .. } => user,
         }
     }
 
-    /// Why no server could take these credentials.
-    pub(crate) fn invalid_characters(&self) -> Option<&'static str> {
+    /// Why no server could take these credentials, if so.
+    pub(super) fn invalid_characters(&self) -> Option<&'static str> {
         let (user, secret) = match self {
             Login::Password { user, password } => (user, password),
             Login::Xoauth2 { user, token } => (user, token),
@@ -56,65 +54,73 @@ impl Login {
     }
 }
 
-/// A way to log in that the server offers.
-pub(crate) enum LoginMethod {
+/// A log-in method that the server offers.
+pub(super) enum LoginMethod<'a> {
     Authenticate {
         mechanism: &'static str,
-        says: String,
+        response: String,
     },
-    LoginCommand,
+    LoginCommand {
+        user: &'a str,
+        password: &'a Secret,
+    },
 }
 
-impl LoginMethod {
-    /// The way for these credentials; none if the server offers none.
-    pub(crate) fn for_login(login: &Login, capabilities: &Capabilities) -> Option<LoginMethod> {
+impl LoginMethod<'_> {
+    /// The method for these credentials; none if the server offers none.
+    pub(super) fn choose<'a>(
+        login: &'a Login,
+        capabilities: &Capabilities,
+    ) -> Option<LoginMethod<'a>> {
         match login {
             Login::Password { user, password } if capabilities.has("AUTH=PLAIN") => {
                 // RFC 4616: no authorization identity, the user, the password.
                 Some(LoginMethod::Authenticate {
                     mechanism: "PLAIN",
-                    says: format!("\0{user}\0{}", password.expose()),
+                    response: format!("\0{user}\0{}", password.expose()),
                 })
             }
             Login::Password { .. } if capabilities.has("LOGINDISABLED") => None,
-            Login::Password { .. } => Some(LoginMethod::LoginCommand),
+            Login::Password { user, password } => {
+                Some(LoginMethod::LoginCommand { user, password })
+            }
             Login::Xoauth2 { user, token } => Some(LoginMethod::Authenticate {
                 mechanism: "XOAUTH2",
-                says: format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose()),
+                response: format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose()),
             }),
         }
     }
+
+    /// Logs in. `has_sasl_ir`: the response may go with the command (RFC 4959), which saves a round
+    /// trip.
+    pub(super) fn log_in(
+        self,
+        client: Client<SharedConnection>,
+        has_sasl_ir: bool,
+    ) -> Result<imap::Session<SharedConnection>, imap::Error> {
+        let result = match self {
+            LoginMethod::LoginCommand { user, password } => client.login(user, password.expose()),
+            LoginMethod::Authenticate {
+                mechanism,
+                response,
+            } if has_sasl_ir => client.authenticate(
+                format!("{mechanism} {}", STANDARD.encode(response)),
+                &SingleResponse(Cell::default()),
+            ),
+            LoginMethod::Authenticate {
+                mechanism,
+                response,
+            } => client.authenticate(mechanism, &SingleResponse(Cell::new(response))),
+        };
+        result.map_err(|(error, _)| error)
+    }
 }
 
-/// Logs in; the error is the library's, to be read together with the last words.
-pub(crate) fn log_in(
-    client: Client<SharedConnection>,
-    login: &Login,
-    way: LoginMethod,
-    sends_at_once: bool,
-) -> Result<imap::Session<SharedConnection>, imap::Error> {
-    let result = match way {
-        LoginMethod::LoginCommand => match login {
-            Login::Password { user, password } => client.login(user, password.expose()),
-            Login::Xoauth2 { user, token } => client.login(user, token.expose()),
-        },
-        // SASL-IR (RFC 4959) saves a round trip.
-        LoginMethod::Authenticate { mechanism, says } if sends_at_once => client.authenticate(
-            format!("{mechanism} {}", STANDARD.encode(says)),
-            &OneResponse(Cell::new(String::new())),
-        ),
-        LoginMethod::Authenticate { mechanism, says } => {
-            client.authenticate(mechanism, &OneResponse(Cell::new(says)))
-        }
-    };
-    result.map_err(|(error, _)| error)
-}
+/// Answers the first challenge with the response, and every later one with an empty line: XOAUTH2
+/// describes an error in a challenge, and sends the NO after an empty response to that.
+struct SingleResponse(Cell<String>);
 
-/// Says its words once; a second challenge is the server's account of an error, to which XOAUTH2
-/// wants an empty answer before the server says NO.
-struct OneResponse(Cell<String>);
-
-impl Authenticator for OneResponse {
+impl Authenticator for SingleResponse {
     type Response = String;
 
     fn process(&self, _challenge: &[u8]) -> String {
@@ -123,13 +129,13 @@ impl Authenticator for OneResponse {
 }
 
 impl CommandError {
-    /// Says whether a refused log-in says that the credentials are wrong.
+    /// Says whether a failed log-in means that the credentials are wrong.
     ///
-    /// `[ALERT]`, `[UNAVAILABLE]`, `[OVERQUOTA]` and the like say nothing about them; Gmail's older
-    /// `[ALERT] Invalid credentials` does.
+    /// `[ALERT]`, `[UNAVAILABLE]`, `[OVERQUOTA]` and the like do not mean that, except for Gmail's
+    /// older `[ALERT] Invalid credentials`.
     #[must_use]
     pub fn rejects_credentials(&self) -> bool {
-        const SAY_NOTHING: [&str; 7] = [
+        const OTHER_REASONS: [&str; 7] = [
             "ALERT",
             "UNAVAILABLE",
             "OVERQUOTA",
@@ -138,13 +144,13 @@ impl CommandError {
             "INUSE",
             "CONTACTADMIN",
         ];
-        let CommandError::No(reply) = self else {
+        let CommandError::No(text) = self else {
             return false;
         };
-        let names_them = reply
+        let names_credentials = text
             .text
             .to_ascii_lowercase()
             .contains("invalid credentials");
-        names_them || !SAY_NOTHING.iter().any(|code| reply.has_code(code))
+        names_credentials || !OTHER_REASONS.iter().any(|code| text.has_code(code))
     }
 }

@@ -1,38 +1,41 @@
-//! How many messages there are in the open folder, as the server tells in passing: pure.
+//! The message counts that a server reports for the open folder. Pure.
 
-/// What the server told of the number of messages (RFC 3501 7.3.1, 7.3.2, 7.4.1).
+/// The message counts that the server reported (RFC 3501 7.3.1, 7.3.2, 7.4.1).
 ///
-/// It may tell at any command, once: who looks for new mail must have listened all the time.
+/// It may report new mail with the response to any command, and only once, so every received line
+/// has to be read for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MailboxStatus {
-    /// How many there are; none if it did not tell yet.
-    pub exists: Option<u32>,
-    /// How many came since the last look.
-    pub new_messages: u32,
-    /// It told a number since the last look, perhaps the same again.
-    pub exists_reported: bool,
+pub(crate) struct MailboxStatus {
+    /// How many messages there are; none if not reported yet.
+    pub(crate) exists: Option<u32>,
+    /// How many messages came since the last check.
+    pub(crate) new_messages: u32,
+    /// A count was reported since the last check, perhaps the same again.
+    pub(crate) exists_reported: bool,
 }
 
 impl MailboxStatus {
-    /// A look found so many messages more, and began when so many had been told of. Those it had to
-    /// find, if they are still there. What was told meanwhile it may have missed: servers may
-    /// answer first, and tell afterwards, in whatever order the commands came.
-    pub(crate) fn record_check(&mut self, told_before: u32, found: u32) {
-        let meanwhile = self.new_messages.saturating_sub(told_before);
-        self.new_messages = self.new_messages.saturating_sub(found).min(meanwhile);
+    /// Records that a check for new mail found this many new messages, after this many had been
+    /// reported before it began.
+    ///
+    /// Those reported before it had to be found, if they still exist. Those reported during the
+    /// check may be missing from what it found: a server may first answer the search and then report
+    /// new mail, in whatever order the commands were sent.
+    pub(super) fn record_check(&mut self, reported_before: u32, found: u32) {
+        let reported_during = self.new_messages.saturating_sub(reported_before);
+        self.new_messages = self.new_messages.saturating_sub(found).min(reported_during);
         self.exists_reported = false;
     }
 
-    /// Hears an untagged line.
-    pub(crate) fn update(&mut self, line: &[u8]) {
-        let Some((number, word)) = numbered(line) else {
+    /// Updates the counts from an untagged line.
+    pub(super) fn update(&mut self, line: &[u8]) {
+        let Some((number, word)) = number_and_word(line) else {
             return;
         };
         if word.eq_ignore_ascii_case(b"EXISTS") {
             let known = self.exists.unwrap_or(number);
-            self.new_messages = self
-                .new_messages
-                .saturating_add(number.saturating_sub(known));
+            let added = number.saturating_sub(known);
+            self.new_messages = self.new_messages.saturating_add(added);
             self.exists = Some(number);
             self.exists_reported = true;
         } else if word.eq_ignore_ascii_case(b"RECENT") {
@@ -44,7 +47,7 @@ impl MailboxStatus {
 }
 
 /// The number and the word of `* 23 EXISTS`.
-fn numbered(line: &[u8]) -> Option<(u32, &[u8])> {
+fn number_and_word(line: &[u8]) -> Option<(u32, &[u8])> {
     let line = line.strip_prefix(b"*")?;
     let mut words = line
         .split(u8::is_ascii_whitespace)
@@ -57,20 +60,20 @@ fn numbered(line: &[u8]) -> Option<(u32, &[u8])> {
 mod tests {
     use super::*;
 
-    fn heard(lines: &[&str]) -> MailboxStatus {
-        let mut view = MailboxStatus::default();
-        view.update(b"* 5 EXISTS");
-        view.record_check(0, 0);
+    fn status_after(lines: &[&str]) -> MailboxStatus {
+        let mut status = MailboxStatus::default();
+        status.update(b"* 5 EXISTS");
+        status.record_check(0, 0);
         for line in lines {
-            view.update(line.as_bytes());
+            status.update(line.as_bytes());
         }
-        view
+        status
     }
 
     #[test]
-    fn a_look_answers_for_what_was_told_before_it_and_for_what_it_found() {
+    fn a_check_covers_what_was_reported_before_it_and_what_it_found() {
         let cases = [
-            // Told, before it, found, still to be looked for.
+            // Reported, of these before the check, found, left to be found.
             (0, 0, 0, 0),
             (3, 3, 3, 0),
             (3, 3, 0, 0),
@@ -80,21 +83,21 @@ mod tests {
             (3, 1, 2, 1),
             (3, 2, 9, 0),
         ];
-        for (new_messages, told_before, found, expected) in cases {
-            let mut view = MailboxStatus {
+        for (new_messages, reported_before, found, expected) in cases {
+            let mut status = MailboxStatus {
                 new_messages,
                 ..MailboxStatus::default()
             };
-            view.record_check(told_before, found);
+            status.record_check(reported_before, found);
             assert_eq!(
-                view.new_messages, expected,
-                "{new_messages} {told_before} {found}"
+                status.new_messages, expected,
+                "{new_messages} {reported_before} {found}"
             );
         }
     }
 
     #[test]
-    fn what_came_is_counted_whatever_goes_meanwhile() {
+    fn new_messages_are_counted_although_others_are_expunged() {
         let cases: [(&[&str], u32, u32, bool); 8] = [
             (&[], 5, 0, false),
             (&["* 6 EXISTS"], 6, 1, true),
@@ -116,7 +119,7 @@ mod tests {
                 new_messages,
                 exists_reported,
             };
-            assert_eq!(heard(lines), expected, "{lines:?}");
+            assert_eq!(status_after(lines), expected, "{lines:?}");
         }
     }
 }

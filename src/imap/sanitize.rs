@@ -1,52 +1,51 @@
-//! What the server sent, made safe for the parser: pure, a line in, a line out.
+//! Sanitizes received lines for the parser, which is not safe for untrusted input. Pure.
 //!
-//! The parser behind it panics on `INTERNALDATE NIL`, on an untagged NO during EXAMINE and on
-//! other things, descends without limit into parentheses, gives the whole session up at a response
-//! or an octet it does not know, and leaves the backslashes in quoted strings. Whoever sends such
-//! things, our server or somebody in its place, must not be able to end or corrupt a run by them.
-//! So responses that nobody here asks for become an empty `* OK`, and strings become literals.
+//! The parser, or the library that calls it, panics on `INTERNALDATE NIL`, on an untagged NO during
+//! EXAMINE and on other things, recurses without limit into parentheses, fails the whole session at
+//! a response or an octet that it does not know, and keeps the backslashes of quoted strings. No
+//! server, and nobody in its place, may end or corrupt a run that way. So unknown responses become
+//! an empty `* OK`, and quoted strings become literals.
 
-/// More octets outside of strings than this say nothing in a FETCH or LIST response; the parser
-/// reads them anew at each line of a literal.
-const LONGEST_STRUCTURE: usize = 8 * 1024;
+/// Octets of a response outside of its strings. No FETCH or LIST response needs more, and the
+/// parser reads them again at each line of a literal.
+const MAX_STRUCTURE: usize = 8 * 1024;
 
-/// What a string counts for, its contents aside.
-const COST_OF_STRING: usize = 8;
+/// What a string counts as towards [`MAX_STRUCTURE`], whatever its length.
+const STRING_COST: usize = 8;
 
-/// Nothing that is asked for is nested deeper.
-const DEEPEST_NESTING: usize = 16;
+/// No response to our commands is nested deeper.
+const MAX_NESTING: usize = 16;
 
-/// A response that says nothing.
-const NOTHING: &[u8] = b"* OK\r\n";
+/// Takes the place of a dropped response.
+const EMPTY_RESPONSE: &[u8] = b"* OK\r\n";
 
-/// Makes lines safe for the parser; remembers where in a response it is.
+/// Makes lines safe for the parser, one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Sanitizer {
-    /// The response that goes on after a literal.
+pub(super) struct Sanitizer {
+    /// The response that continues after a literal.
     open_response: Option<OpenResponse>,
 }
 
-/// What may go on to the parser.
+/// A line that is safe for the parser.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct SanitizedLine {
-    /// The line, made safe.
-    pub line: Vec<u8>,
-    /// How many octets of a literal come next; they go on unchanged.
-    pub literal: u64,
-    /// The literal belongs to a response that nobody asked for.
-    pub skip_literal: bool,
+pub(super) struct SanitizedLine {
+    pub(super) line: Vec<u8>,
+    /// How many octets of a literal follow the line; the parser gets them unchanged.
+    pub(super) literal: u64,
+    /// The literal belongs to a dropped response: drop it, too.
+    pub(super) skip_literal: bool,
 }
 
-/// What a server does that no client has to bear.
+/// A response that the connection is closed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProtocolError {
+pub(super) enum ProtocolError {
     TooDeep,
     TooMuchStructure,
     OpenQuote,
 }
 
 impl ProtocolError {
-    pub(crate) fn describe(self) -> &'static str {
+    pub(super) fn describe(self) -> &'static str {
         match self {
             ProtocolError::TooDeep => "it sent a response that is nested too deeply",
             ProtocolError::TooMuchStructure => "it sent a response that has no end",
@@ -68,15 +67,15 @@ struct OpenResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResponseKind {
     Fetch,
-    /// Its first string is the delimiter, which the parser knows in quotes only.
+    /// Its first string is the hierarchy delimiter, which the parser knows in quotes only.
     List,
     Status,
     Unknown,
 }
 
 impl Sanitizer {
-    /// Makes a line safe. It ends in LF, or is cut off by the end of the stream.
-    pub(crate) fn sanitize(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
+    /// Makes a line safe. It ends in LF, or the stream ended before that.
+    pub(super) fn sanitize(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.open_response.take() {
@@ -85,13 +84,13 @@ impl Sanitizer {
         }
     }
 
-    /// Says whether a response goes on after a literal.
-    pub(crate) fn is_within_response(&self) -> bool {
+    /// Says whether the current response continues after a literal.
+    pub(super) fn is_within_response(&self) -> bool {
         self.open_response.is_some()
     }
 
     fn start_response(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
-        // Some servers write more blanks than one; the parser knows one.
+        // Some servers write several blanks; the parser knows one.
         if let Some(data) = line.strip_prefix(b"*  ") {
             return self.start_response(&[b"* ".as_slice(), data.trim_ascii_start()].concat());
         }
@@ -104,8 +103,10 @@ impl Sanitizer {
         let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
         match (first.as_slice(), second.as_slice()) {
             (b"OK" | b"BYE" | b"SEARCH", _) => Ok(SanitizedLine::complete(plain(line))),
-            // Warnings: the parser's callers panic on them or give up.
-            (b"NO" | b"BAD" | b"PREAUTH", _) => Ok(SanitizedLine::complete(NOTHING.to_vec())),
+            // Warnings: the library panics on them or fails the command.
+            (b"NO" | b"BAD" | b"PREAUTH", _) => {
+                Ok(SanitizedLine::complete(EMPTY_RESPONSE.to_vec()))
+            }
             (_, b"EXISTS" | b"EXPUNGE") if is_number => Ok(SanitizedLine::complete(plain(line))),
             (_, b"FETCH") if is_number => {
                 self.continue_response(OpenResponse::new(ResponseKind::Fetch), line)
@@ -113,11 +114,11 @@ impl Sanitizer {
             (b"LIST", _) => self.continue_response(OpenResponse::new(ResponseKind::List), line),
             (b"STATUS", _) => self.continue_response(OpenResponse::new(ResponseKind::Status), line),
             _ => {
-                let admitted =
+                let dropped =
                     self.continue_response(OpenResponse::new(ResponseKind::Unknown), line)?;
                 Ok(SanitizedLine {
-                    line: NOTHING.to_vec(),
-                    ..admitted
+                    line: EMPTY_RESPONSE.to_vec(),
+                    ..dropped
                 })
             }
         }
@@ -130,7 +131,7 @@ impl Sanitizer {
     ) -> Result<SanitizedLine, ProtocolError> {
         let (line, literal) = response.sanitize_part(line)?;
         let is_unknown = response.kind == ResponseKind::Unknown;
-        let admitted = SanitizedLine {
+        let sanitized = SanitizedLine {
             line: if is_unknown { Vec::new() } else { line },
             literal: literal.unwrap_or(0),
             skip_literal: is_unknown,
@@ -138,7 +139,7 @@ impl Sanitizer {
         if literal.is_some() {
             self.open_response = Some(response);
         }
-        Ok(admitted)
+        Ok(sanitized)
     }
 }
 
@@ -162,36 +163,36 @@ impl OpenResponse {
         }
     }
 
-    /// The line as the parser may see it, and the size of the literal that it announces.
+    /// Returns the line made safe, and the size of the literal that it announces.
     fn sanitize_part(&mut self, line: &[u8]) -> Result<(Vec<u8>, Option<u64>), ProtocolError> {
         let mut safe = Vec::with_capacity(line.len() + 16);
         let mut rest = line;
         while let Some((&octet, after)) = rest.split_first() {
             rest = match octet {
-                b'"' => self.string(after, &mut safe)?,
+                b'"' => self.copy_string(after, &mut safe)?,
                 b'{' => {
-                    if let Some(size) = announced(rest) {
+                    if let Some(size) = announced_literal(rest) {
                         self.strings += 1;
-                        self.count(COST_OF_STRING)?;
+                        self.count(STRING_COST)?;
                         safe.extend_from_slice(format!("{{{size}}}\r\n").as_bytes());
                         return Ok((safe, Some(size)));
                     }
-                    self.structure(octet, &mut safe)?;
+                    self.copy_structure(octet, &mut safe)?;
                     after
                 }
                 b'(' | b')' | b' ' => {
-                    self.structure(octet, &mut safe)?;
+                    self.copy_structure(octet, &mut safe)?;
                     after
                 }
-                _ => self.atom(rest, &mut safe)?,
+                _ => self.copy_atom(rest, &mut safe)?,
             };
         }
         safe.extend_from_slice(b"\r\n");
         Ok((safe, None))
     }
 
-    /// Takes a quoted string whose opening quote is gone; a literal is written in its place.
-    fn string<'a>(
+    /// Writes a literal in place of a quoted string, whose opening quote was read already.
+    fn copy_string<'a>(
         &mut self,
         after: &'a [u8],
         safe: &mut Vec<u8>,
@@ -203,7 +204,7 @@ impl OpenResponse {
         };
         let is_delimiter = self.kind == ResponseKind::List && self.strings == 0;
         self.strings += 1;
-        self.count(COST_OF_STRING)?;
+        self.count(STRING_COST)?;
         if is_delimiter {
             safe.push(b'"');
             safe.extend(text.iter().filter(|octet| !is_special(**octet)));
@@ -220,7 +221,7 @@ impl OpenResponse {
         Ok(rest)
     }
 
-    fn structure(&mut self, octet: u8, safe: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    fn copy_structure(&mut self, octet: u8, safe: &mut Vec<u8>) -> Result<(), ProtocolError> {
         match octet {
             b'(' => self.depth += 1,
             b')' => self.depth = self.depth.saturating_sub(1),
@@ -228,13 +229,17 @@ impl OpenResponse {
         }
         safe.push(octet);
         self.count(1)?;
-        if self.depth > DEEPEST_NESTING {
+        if self.depth > MAX_NESTING {
             return Err(ProtocolError::TooDeep);
         }
         Ok(())
     }
 
-    fn atom<'a>(&mut self, line: &'a [u8], safe: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+    fn copy_atom<'a>(
+        &mut self,
+        line: &'a [u8],
+        safe: &mut Vec<u8>,
+    ) -> Result<&'a [u8], ProtocolError> {
         let end = line
             .iter()
             .position(|octet| matches!(octet, b'"' | b'(' | b')' | b' ' | b'{'));
@@ -242,8 +247,8 @@ impl OpenResponse {
             .split_at_checked(end.unwrap_or(line.len()))
             .unwrap_or((line, b""));
         self.count(atom.len())?;
-        // A server that does not know the date: the parser panics on NIL, whatever stands right
-        // after it, and reads no date in "".
+        // A server that does not know the date: the parser panics on NIL, even as the beginning of
+        // a longer atom, and reads "" as no date.
         let begins_with_nil = atom
             .get(..3)
             .is_some_and(|begin| begin.eq_ignore_ascii_case(b"NIL"));
@@ -262,15 +267,15 @@ impl OpenResponse {
 
     fn count(&mut self, octets: usize) -> Result<(), ProtocolError> {
         self.structure += octets;
-        // What nobody asked for goes no further, however long it is.
-        if self.structure > LONGEST_STRUCTURE && self.kind != ResponseKind::Unknown {
+        // A response that is dropped may be of any length.
+        if self.structure > MAX_STRUCTURE && self.kind != ResponseKind::Unknown {
             return Err(ProtocolError::TooMuchStructure);
         }
         Ok(())
     }
 }
 
-/// A line without structure: what is no text (8-bit, control characters) becomes `?`.
+/// A line without strings: 8-bit and control characters become `?`.
 fn plain(line: &[u8]) -> Vec<u8> {
     let mut safe: Vec<u8> = line.iter().map(|octet| visible(*octet)).collect();
     if !safe.is_empty() {
@@ -291,7 +296,7 @@ fn is_special(octet: u8) -> bool {
     matches!(octet, b'"' | b'\\') || visible(octet) != octet
 }
 
-/// The text up to the closing quote, without its backslashes, and what follows it.
+/// Returns the text up to the closing quote, without its backslashes, and the rest after it.
 fn unquote(after: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut text = Vec::new();
     let mut octets = after.iter().enumerate();
@@ -306,7 +311,7 @@ fn unquote(after: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 }
 
 /// The size of the literal that a line announces by its end, `{n}` or `{n+}`.
-pub(crate) fn announced(line: &[u8]) -> Option<u64> {
+pub(super) fn announced_literal(line: &[u8]) -> Option<u64> {
     let inner = line.strip_suffix(b"}")?;
     let begin = inner.iter().rposition(|octet| *octet == b'{')?;
     let digits = inner.get(begin + 1..)?;
@@ -320,18 +325,18 @@ pub(crate) fn announced(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// What the parser sees of a whole response; `{n}` is followed by the literal's octets.
-    fn admit(lines: &[&[u8]]) -> Result<String, ProtocolError> {
-        let mut gate = Sanitizer::default();
+    /// What the parser sees of these lines.
+    fn sanitize(lines: &[&[u8]]) -> Result<String, ProtocolError> {
+        let mut sanitizer = Sanitizer::default();
         let mut seen = Vec::new();
         for line in lines {
-            seen.extend(gate.sanitize(line)?.line);
+            seen.extend(sanitizer.sanitize(line)?.line);
         }
         Ok(String::from_utf8(seen).unwrap())
     }
 
     #[test]
-    fn what_the_parser_knows_goes_on() {
+    fn responses_that_the_parser_knows_are_unchanged() {
         for line in [
             "+ go on\r\n",
             "a1 OK [READ-ONLY] done\r\n",
@@ -344,12 +349,12 @@ mod tests {
             "* LIST (\\All) \"/\" Archive\r\n",
             "* LIST () NIL INBOX\r\n",
         ] {
-            assert_eq!(admit(&[line.as_bytes()]).unwrap(), line);
+            assert_eq!(sanitize(&[line.as_bytes()]).unwrap(), line);
         }
     }
 
     #[test]
-    fn what_nobody_asked_for_says_nothing() {
+    fn unknown_responses_and_warnings_become_an_empty_ok() {
         for line in [
             "* NO disk full\r\n",
             "* BAD what\r\n",
@@ -363,19 +368,19 @@ mod tests {
             "* 7 RECENT\r\n",
             "* \r\n",
         ] {
-            assert_eq!(admit(&[line.as_bytes()]).unwrap(), "* OK\r\n", "{line}");
+            assert_eq!(sanitize(&[line.as_bytes()]).unwrap(), "* OK\r\n", "{line}");
         }
-        assert_eq!(admit(&[b"\r\n"]).unwrap(), "");
+        assert_eq!(sanitize(&[b"\r\n"]).unwrap(), "");
     }
 
     #[test]
-    fn a_literal_of_what_nobody_asked_for_goes_nowhere() {
-        let mut gate = Sanitizer::default();
-        let first = gate.sanitize(b"* XYZZY {5}\r\n").unwrap();
+    fn the_literal_of_an_unknown_response_is_dropped() {
+        let mut sanitizer = Sanitizer::default();
+        let first = sanitizer.sanitize(b"* XYZZY {5}\r\n").unwrap();
         assert_eq!((first.literal, first.skip_literal), (5, true));
-        let rest = gate.sanitize(b" (more)\r\n").unwrap();
+        let rest = sanitizer.sanitize(b" (more)\r\n").unwrap();
         assert_eq!((rest.line.as_slice(), rest.literal), (b"".as_slice(), 0));
-        assert_eq!(gate.sanitize(b"a1 OK\r\n").unwrap().line, b"a1 OK\r\n");
+        assert_eq!(sanitizer.sanitize(b"a1 OK\r\n").unwrap().line, b"a1 OK\r\n");
     }
 
     #[test]
@@ -400,40 +405,45 @@ mod tests {
             ),
         ];
         for (line, expected) in cases {
-            assert_eq!(admit(&[line]).unwrap(), expected);
+            assert_eq!(sanitize(&[line]).unwrap(), expected);
         }
     }
 
     #[test]
     fn a_literal_is_announced_only_where_a_response_can_hold_one() {
-        let mut gate = Sanitizer::default();
+        let mut sanitizer = Sanitizer::default();
         assert_eq!(
-            gate.sanitize(b"* 1 FETCH (BODY[] {12}\r\n")
+            sanitizer
+                .sanitize(b"* 1 FETCH (BODY[] {12}\r\n")
                 .unwrap()
                 .literal,
             12
         );
-        assert_eq!(gate.sanitize(b" UID 1)\r\n").unwrap().literal, 0);
+        assert_eq!(sanitizer.sanitize(b" UID 1)\r\n").unwrap().literal, 0);
         for line in ["* OK see {12}\r\n", "a1 NO {12}\r\n", "+ {12}\r\n"] {
-            assert_eq!(gate.sanitize(line.as_bytes()).unwrap().literal, 0, "{line}");
+            assert_eq!(
+                sanitizer.sanitize(line.as_bytes()).unwrap().literal,
+                0,
+                "{line}"
+            );
         }
-        // More than any number: the parser sees what it is.
-        let huge = gate.sanitize(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n");
+        // Too large for a number: left to the parser.
+        let huge = sanitizer.sanitize(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n");
         assert_eq!(huge.unwrap().literal, 0);
     }
 
     #[test]
-    fn a_date_that_the_server_does_not_know_is_no_date() {
+    fn a_nil_date_becomes_an_empty_string() {
         assert_eq!(
-            admit(&[b"* 1 FETCH (internaldate nil UID 1)\r\n"]).unwrap(),
+            sanitize(&[b"* 1 FETCH (internaldate nil UID 1)\r\n"]).unwrap(),
             "* 1 FETCH (internaldate \"\" UID 1)\r\n"
         );
         assert_eq!(
-            admit(&[b"* 1 FETCH (INTERNALDATE NILETCH UID 1)\r\n"]).unwrap(),
+            sanitize(&[b"* 1 FETCH (INTERNALDATE NILETCH UID 1)\r\n"]).unwrap(),
             "* 1 FETCH (INTERNALDATE \"\" UID 1)\r\n"
         );
         assert_eq!(
-            admit(&[b"* 1 FETCH (BODY[] NIL)\r\n"]).unwrap(),
+            sanitize(&[b"* 1 FETCH (BODY[] NIL)\r\n"]).unwrap(),
             "* 1 FETCH (BODY[] NIL)\r\n"
         );
     }
@@ -441,60 +451,63 @@ mod tests {
     #[test]
     fn octets_beyond_ascii_are_kept_in_strings_and_nowhere_else() {
         assert_eq!(
-            admit(&["* OK grün\r\n".as_bytes()]).unwrap(),
+            sanitize(&["* OK grün\r\n".as_bytes()]).unwrap(),
             "* OK gr??n\r\n"
         );
         assert_eq!(
-            admit(&["* 1 FETCH (FLAGS (grün) BODY[] \"grün\")\r\n".as_bytes()]).unwrap(),
+            sanitize(&["* 1 FETCH (FLAGS (grün) BODY[] \"grün\")\r\n".as_bytes()]).unwrap(),
             "* 1 FETCH (FLAGS (gr??n) BODY[] {5}\r\ngrün)\r\n"
         );
         assert_eq!(
-            admit(&[b"* LIST () NIL \"gr\xfcn\"\r\n"]).unwrap(),
+            sanitize(&[b"* LIST () NIL \"gr\xfcn\"\r\n"]).unwrap(),
             "* LIST () NIL {6}\r\ngr\u{fffd}n\r\n"
         );
     }
 
     #[test]
-    fn lines_may_end_as_they_like() {
-        assert_eq!(admit(&[b"* 5 EXISTS\n"]).unwrap(), "* 5 EXISTS\r\n");
-        assert_eq!(admit(&[b"a1 OK\n"]).unwrap(), "a1 OK\r\n");
+    fn a_bare_lf_ends_a_line_too() {
+        assert_eq!(sanitize(&[b"* 5 EXISTS\n"]).unwrap(), "* 5 EXISTS\r\n");
+        assert_eq!(sanitize(&[b"a1 OK\n"]).unwrap(), "a1 OK\r\n");
     }
 
     #[test]
-    fn blanks_before_a_response_are_one() {
+    fn several_blanks_before_a_response_become_one() {
         for (line, expected) in [
             ("*  5 EXISTS\r\n", "* 5 EXISTS\r\n"),
             ("*    5 FETCH (UID 7)\r\n", "* 5 FETCH (UID 7)\r\n"),
             ("*   \r\n", "* OK\r\n"),
         ] {
-            assert_eq!(admit(&[line.as_bytes()]).unwrap(), expected);
+            assert_eq!(sanitize(&[line.as_bytes()]).unwrap(), expected);
         }
     }
 
     #[test]
-    fn nonsense_is_called_so() {
-        let nested = format!("* 1 FETCH {}\r\n", "(".repeat(DEEPEST_NESTING + 1));
-        assert_eq!(admit(&[nested.as_bytes()]), Err(ProtocolError::TooDeep));
-        let endless = format!("* 1 FETCH ({}\r\n", "FLAGS ".repeat(LONGEST_STRUCTURE));
+    fn deep_long_and_unterminated_responses_are_protocol_errors() {
+        let nested = format!("* 1 FETCH {}\r\n", "(".repeat(MAX_NESTING + 1));
+        assert_eq!(sanitize(&[nested.as_bytes()]), Err(ProtocolError::TooDeep));
+        let endless = format!("* 1 FETCH ({}\r\n", "FLAGS ".repeat(MAX_STRUCTURE));
         assert_eq!(
-            admit(&[endless.as_bytes()]),
+            sanitize(&[endless.as_bytes()]),
             Err(ProtocolError::TooMuchStructure)
         );
-        assert_eq!(admit(&[b"* LIST () \"\r\n"]), Err(ProtocolError::OpenQuote));
         assert_eq!(
-            admit(&[b"* LIST () \"\\\r\n"]),
+            sanitize(&[b"* LIST () \"\r\n"]),
+            Err(ProtocolError::OpenQuote)
+        );
+        assert_eq!(
+            sanitize(&[b"* LIST () \"\\\r\n"]),
             Err(ProtocolError::OpenQuote)
         );
 
-        // Spread over many literals, too.
-        let mut gate = Sanitizer::default();
-        gate.sanitize(b"* 1 FETCH ({1}\r\n").unwrap();
-        let mut answers = (0..LONGEST_STRUCTURE).map(|_| gate.sanitize(b"{1}\r\n"));
-        assert!(answers.any(|answer| answer == Err(ProtocolError::TooMuchStructure)));
+        // Also when they are spread over many literals.
+        let mut sanitizer = Sanitizer::default();
+        sanitizer.sanitize(b"* 1 FETCH ({1}\r\n").unwrap();
+        let mut results = (0..MAX_STRUCTURE).map(|_| sanitizer.sanitize(b"{1}\r\n"));
+        assert!(results.any(|result| result == Err(ProtocolError::TooMuchStructure)));
     }
 
     #[test]
-    fn whatever_goes_on_does_not_make_the_parser_panic() {
+    fn no_sanitized_line_makes_the_parser_panic() {
         // Seeded, so that a failure can be repeated.
         let words: [&[u8]; 24] = [
             b"* ",
@@ -535,9 +548,9 @@ mod tests {
                 line.extend_from_slice(words[random(words.len())]);
             }
             line.extend_from_slice(b"\r\n");
-            let mut gate = Sanitizer::default();
-            if let Ok(admitted) = gate.sanitize(&line) {
-                let _ = imap_proto::parser::parse_response(&admitted.line);
+            let mut sanitizer = Sanitizer::default();
+            if let Ok(sanitized) = sanitizer.sanitize(&line) {
+                let _ = imap_proto::parser::parse_response(&sanitized.line);
             }
         }
     }

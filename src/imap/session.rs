@@ -1,54 +1,47 @@
-//! A session with an IMAP server: greeting, capabilities, log-in, EXAMINE, LIST; for both sides.
+//! A session with an IMAP server: opening it, running commands, logging out.
 //!
-//! Everything that is read passes through here, and every way to fail becomes a `CommandError`. The
-//! library's own readers of EXAMINE, APPEND and the like are not used: they panic on, or give up
-//! at, lines that servers may send.
+//! Every command goes through [`Session::command`], [`Session::run`] or [`Session::pipeline`], and
+//! every error becomes a [`CommandError`]. The modules below manage the connection itself; the
+//! other modules of `imap` only run commands.
 
 use std::fmt;
 
-use imap_proto::{AttributeValue, MailboxDatum, Response};
 use log::debug;
 
 use crate::config::Server;
-use crate::error::Side;
-use crate::error::{Error, ErrorKind, Result};
-use crate::imap::Capabilities;
-use crate::imap::CommandError;
-use crate::imap::Login;
-use crate::imap::OpenError;
-use crate::imap::ResponseText;
-use crate::imap::{Connection, SharedConnection, Transcript};
-use crate::message::{Flags, InternalDate, Uid};
-use crate::net::ConnectionOptions;
-use crate::net::Trust;
-use crate::timeouts::LOGOUT_TIMEOUT;
-use crate::timeouts::Timeouts;
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::imap::login::LoginMethod;
+use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::{
+    Capabilities, CommandError, Connection, Login, OpenError, SharedConnection, Transcript,
+};
+use crate::net::{ConnectionOptions, Trust};
+use crate::timeouts::{LOGOUT_TIMEOUT, Timeouts};
 use crate::untrusted::Untrusted;
 
-use crate::imap::command_error::{command_error, log_in_error};
-use crate::imap::idle::ActiveIdle;
-use crate::imap::login::{self, LoginMethod};
-use crate::imap::wire;
+mod idle;
+mod pipeline;
 
-use crate::imap::wire::StatusCondition;
+use crate::imap::session::idle::IdleState;
+use crate::imap::session::pipeline::PipelineState;
 
-/// A session in which somebody is logged in.
+pub(crate) use idle::{IdleResult, IdleStart};
+pub(crate) use pipeline::CommandResult;
+
+/// An IMAP session that is logged in.
 pub struct Session {
-    pub(super) side: Side,
-    pub(super) imap: imap::Session<SharedConnection>,
-    pub(super) transcript: Transcript,
-    pub(super) place: String,
-    pub(super) capabilities: Option<Capabilities>,
-    pub(super) is_usable: bool,
+    side: Side,
+    /// The server as error messages name it.
+    place: String,
+    timeouts: Timeouts,
+    imap: imap::Session<SharedConnection>,
     /// The library's connection, for what the library cannot do.
-    pub(super) connection: SharedConnection,
-    pub(super) timeouts: Timeouts,
-    pub(super) last_tag: u32,
-    pub(super) active_idle: Option<ActiveIdle>,
-    /// The server announces IDLE and does not know it.
-    pub(super) idle_unsupported: bool,
-    /// The server loses commands that come in one packet with others.
-    pub(super) loses_pipelined_commands: bool,
+    connection: SharedConnection,
+    transcript: Transcript,
+    capabilities: Option<Capabilities>,
+    is_usable: bool,
+    pipeline: PipelineState,
+    idle: IdleState,
 }
 
 impl Session {
@@ -66,7 +59,7 @@ impl Session {
         let connection =
             Connection::open(server, trust, options).map_err(OpenError::Unreachable)?;
         let transcript = connection.transcript();
-        let needs_greeting = !connection.greeting_is_read();
+        let greeting_is_read = connection.greeting_is_read();
         let connection = SharedConnection::new(connection);
         let mut client = imap::Client::new(connection.clone());
         let unreachable = |doing: &str, failure: CommandError| {
@@ -79,55 +72,46 @@ impl Session {
                 error
             })
         };
-        if needs_greeting {
+        if !greeting_is_read {
             read_greeting(&mut client, &transcript)
                 .map_err(|failure| unreachable("reading its greeting", failure))?;
         }
-        let capabilities = capabilities_before_log_in(&mut client, &transcript)
-            .map_err(|failure| unreachable("asking what it can do", failure))?;
-        let way = LoginMethod::for_login(login, &capabilities);
-        let way = way
-            .filter(|_| login.invalid_characters().is_none())
-            .ok_or_else(|| {
-                let wrong = |what: &str| {
-                    Error::new(options.side, ErrorKind::Config, &place, what).during("logging in")
-                };
-                OpenError::Unreachable(match login.invalid_characters() {
-                    Some(mistake) => wrong(mistake),
-                    None => wrong("the server offers no log-in with a password on this connection")
-                        .remedy("encrypt it (source_tls), or use another server"),
-                })
-            })?;
-
+        let capabilities = capabilities_before_login(&mut client, &transcript)
+            .map_err(|failure| unreachable("asking for its capabilities", failure))?;
+        let method = choose_login_method(login, &capabilities, options.side, &place)
+            .map_err(OpenError::Unreachable)?;
         transcript.clear_capabilities();
-        let sends_at_once = capabilities.has("SASL-IR");
-        match login::log_in(client, login, way, sends_at_once) {
+        match method.log_in(client, capabilities.has("SASL-IR")) {
             Ok(imap) => Ok(Session {
                 side: options.side,
+                place,
+                timeouts: options.timeouts,
                 imap,
+                connection,
                 capabilities: Capabilities::from_transcript(&transcript),
                 transcript,
-                place,
                 is_usable: true,
-                connection,
-                timeouts: options.timeouts,
-                last_tag: 0,
-                active_idle: None,
-                idle_unsupported: false,
-                loses_pipelined_commands: false,
+                pipeline: PipelineState::default(),
+                idle: IdleState::default(),
             }),
             Err(error) => {
-                let failure = command_error(error, &transcript);
-                let error = log_in_error(options.side, &place, login, &failure);
+                let failure = CommandError::from_imap(&error, &transcript);
+                let kind = if failure.rejects_credentials() {
+                    ErrorKind::Rejected
+                } else {
+                    ErrorKind::Unavailable
+                };
+                let error = Error::new(options.side, kind, &place, &failure)
+                    .during(format!("logging in as {}", Untrusted::new(login.user())));
                 Err(OpenError::Login { failure, error })
             }
         }
     }
 
-    /// What the server can do for the one who is logged in; asked only if it did not tell.
+    /// The capabilities after the log-in; asked for only if the server did not send them with it.
     ///
     /// # Errors
-    /// The command failed.
+    /// As for [`command`](Session::command).
     pub fn capabilities(&mut self) -> Result<Capabilities, CommandError> {
         if self.capabilities.is_none() {
             self.command("CAPABILITY")?;
@@ -137,20 +121,17 @@ impl Session {
         Ok(self.capabilities.clone().unwrap_or_default())
     }
 
-    /// Runs a command and gives the untagged responses to it, to be read by [`responses`]. What
-    /// goes into the command was quoted before ([`wire`]).
+    /// Runs a command and returns its untagged responses, to be parsed by
+    /// [`responses`](crate::imap::responses). The caller has quoted what goes into the command.
     ///
     /// # Errors
-    /// See [`CommandError`]; after anything but a NO or BAD the session is over.
-    pub fn command(&mut self, command: &str) -> Result<Vec<u8>, CommandError> {
+    /// After any error but NO and BAD the session is not usable any more.
+    pub(crate) fn command(&mut self, command: &str) -> Result<Vec<u8>, CommandError> {
         self.run(|imap| imap.run_command_and_read_response(command))
     }
 
-    /// Does something with the library's session, and reads its failure.
-    ///
-    /// # Errors
-    /// As for [`command`](Session::command).
-    pub fn run<T>(
+    /// Runs an action on the library's session.
+    pub(super) fn run<T>(
         &mut self,
         action: impl FnOnce(&mut imap::Session<SharedConnection>) -> imap::Result<T>,
     ) -> Result<T, CommandError> {
@@ -158,29 +139,18 @@ impl Session {
             self.end_idle()?;
         }
         self.start_command()?;
-        let result = action(&mut self.imap).map_err(|error| command_error(error, &self.transcript));
-        // Nobody here reads what the library puts aside.
+        let result = action(&mut self.imap)
+            .map_err(|error| CommandError::from_imap(&error, &self.transcript));
+        // The library collects unsolicited responses without limit; the transcript has read them.
         drop(self.imap.take_all_unsolicited());
-        if let Err(failure) = &result {
-            self.is_usable = failure.leaves_session_usable();
+        if let Err(error) = &result {
+            self.is_usable = error.leaves_session_usable();
         }
         result
     }
 
-    /// The UIDs that match, ascending and without doubles; the criteria as `UID SEARCH` takes them.
-    ///
-    /// # Errors
-    /// As for [`command`](Session::command).
-    pub fn search(&mut self, criteria: &str) -> Result<Vec<Uid>, CommandError> {
-        let answer = self.command(&format!("UID SEARCH {criteria}"))?;
-        Ok(search_results(&answer))
-    }
-
-    /// Says who we are (RFC 2971); Google asks clients to. What the server says of itself is logged.
-    ///
-    /// # Errors
-    /// As for [`command`](Session::command).
-    pub fn send_id(&mut self) -> Result<(), CommandError> {
+    /// Identifies this client to the server (RFC 2971), as Google asks for.
+    pub(crate) fn send_id(&mut self) -> Result<(), CommandError> {
         let command = concat!(
             "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
             env!("CARGO_PKG_VERSION"),
@@ -189,111 +159,43 @@ impl Session {
         self.command(command).map(drop)
     }
 
-    /// Stores a message in a folder (RFC 3501 6.3.11), best with no folder open, and gives what
-    /// the server says with its OK.
-    ///
-    /// # Errors
-    /// As for [`command`](Session::command). A failure that is not NO or BAD leaves it open whether
-    /// the message was stored, if [`literal_was_sent`](Transcript::literal_was_sent).
-    pub fn append(
-        &mut self,
-        folder: &str,
-        flags: Flags,
-        date: InternalDate,
-        octets: &[u8],
-    ) -> Result<ResponseText, CommandError> {
-        use imap::types::Flag;
-        let Some(name) = wire::escaped_mailbox(folder) else {
-            let what = "the folder's name holds a line end or a NUL";
-            return Err(CommandError::ConnectionLost(what.to_owned()));
-        };
-        let set = [
-            (flags.seen, Flag::Seen),
-            (flags.flagged, Flag::Flagged),
-            (flags.answered, Flag::Answered),
-        ];
-        let stored = self.run(|imap| {
-            let mut append = imap.append(&name, octets);
-            append.flags(
-                set.into_iter()
-                    .filter(|(is_set, _)| *is_set)
-                    .map(|(_, flag)| flag),
-            );
-            if let Some(date) = date {
-                append.internal_date(date);
-            }
-            append.finish()
-        });
-        // The server's own words count: the library gives up at lines that it did not expect, and
-        // knows APPENDUID in its canonical form only.
-        match (stored, self.tagged_ok()) {
-            (_, Some(reply)) => Ok(reply),
-            (Ok(_), None) => Ok(ResponseText::default()),
-            (Err(failure), None) => Err(failure),
-        }
-    }
-
-    /// Takes leave; whatever happens then, the session is over. The answer is not waited for long:
-    /// nothing depends on it.
+    /// Logs out. Waits only shortly for the response, since nothing depends on it.
     pub fn logout(mut self) {
-        self.connection
-            .connection()
-            .shorten_timeouts(LOGOUT_TIMEOUT);
+        self.connection.lock().shorten_timeouts(LOGOUT_TIMEOUT);
         self.timeouts.idle_start = self.timeouts.idle_start.min(LOGOUT_TIMEOUT);
-        if self.active_idle.is_some() {
-            if let Err(failure) = self.pipeline(&["LOGOUT"]) {
-                debug!("{}: logging out: {failure}", self.place);
-            }
-        } else if self.is_usable
-            && let Err(error) = self.imap.logout()
-        {
-            let failure = command_error(error, &self.transcript);
-            debug!("{}: logging out: {failure}", self.place);
+        let result = if self.is_idling() {
+            self.pipeline(&["LOGOUT"]).map(drop)
+        } else if self.is_usable {
+            let result = self.imap.logout();
+            result.map_err(|error| CommandError::from_imap(&error, &self.transcript))
+        } else {
+            Ok(())
+        };
+        if let Err(error) = result {
+            debug!("{}: logging out: {error}", self.place);
         }
     }
 
-    /// Says whether commands can still be given.
+    /// Says whether commands can still be run.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.is_usable
     }
 
-    /// Says whether the server was seen to lose commands that come in one packet with others.
-    #[must_use]
-    pub fn loses_pipelined_commands(&self) -> bool {
-        self.loses_pipelined_commands
-    }
-
-    /// Gives each command a packet of its own.
-    pub fn disable_pipelining(&mut self) {
-        self.loses_pipelined_commands = true;
-    }
-
-    /// What was said last.
+    /// What was received last.
     #[must_use]
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
     }
 
     /// The server as error messages name it.
-    #[must_use]
-    pub fn place(&self) -> &str {
+    pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
-    /// The failure of a command as a failure of what was being done.
-    #[must_use]
-    pub fn error(&self, failure: &CommandError) -> Error {
-        Error::new(self.side, ErrorKind::Unavailable, &self.place, failure)
-    }
-
-    /// What the server said with its tagged OK to all that was sent, if that was its last line.
-    fn tagged_ok(&self) -> Option<ResponseText> {
-        let response = self.transcript.tagged_response();
-        match wire::status(&response.filter(|_| self.transcript.literal_was_sent())?) {
-            Some((StatusCondition::Ok, reply)) => Some(reply),
-            _ => None,
-        }
+    /// An error at this server.
+    pub(super) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        Error::new(self.side, kind, &self.place, what)
     }
 }
 
@@ -305,57 +207,16 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The responses in what a command gave.
-pub fn responses(answer: &[u8]) -> impl Iterator<Item = Response<'_>> {
-    let mut rest = answer;
-    std::iter::from_fn(move || {
-        let (after, response) = imap_proto::parser::parse_response(rest).ok()?;
-        rest = after;
-        Some(response)
-    })
-}
-
-/// The UIDs in what a UID SEARCH gave, ascending and without doubles.
-#[must_use]
-pub fn search_results(answer: &[u8]) -> Vec<Uid> {
-    let mut found: Vec<Uid> = Vec::new();
-    for response in responses(answer) {
-        if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
-            found.extend(uids.into_iter().filter_map(Uid::new));
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-/// The attributes of each FETCH response in what a command gave.
-pub fn fetch_responses(answer: &[u8]) -> impl Iterator<Item = Vec<AttributeValue<'_>>> {
-    responses(answer).filter_map(|response| match response {
-        Response::Fetch(_, attributes) => Some(attributes),
-        _ => None,
-    })
-}
-
-/// The UID among the attributes of a FETCH response.
-#[must_use]
-pub fn uid_attribute(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::Uid(uid) => Uid::new(*uid),
-        _ => None,
-    })
-}
-
 fn read_greeting(
     client: &mut imap::Client<SharedConnection>,
     transcript: &Transcript,
 ) -> Result<(), CommandError> {
     let greeting = client
         .read_greeting()
-        .map_err(|error| command_error(error, transcript))?;
-    match wire::status(&transcript.last_line()) {
+        .map_err(|error| CommandError::from_imap(&error, transcript))?;
+    match status_response(&transcript.last_line()) {
         Some((StatusCondition::Ok, _)) => Ok(()),
-        Some((StatusCondition::Bye, reply)) => Err(CommandError::Bye(reply)),
+        Some((StatusCondition::Bye, text)) => Err(CommandError::Bye(text)),
         Some((StatusCondition::PreAuth, _)) => Err(CommandError::ConnectionLost(
             "the server takes us for somebody already (PREAUTH)".to_owned(),
         )),
@@ -366,15 +227,32 @@ fn read_greeting(
     }
 }
 
-fn capabilities_before_log_in(
+/// The capabilities in the greeting, or else by command.
+fn capabilities_before_login(
     client: &mut imap::Client<SharedConnection>,
     transcript: &Transcript,
 ) -> Result<Capabilities, CommandError> {
-    if let Some(told) = Capabilities::from_transcript(transcript) {
-        return Ok(told);
+    if let Some(greeted) = Capabilities::from_transcript(transcript) {
+        return Ok(greeted);
     }
     client
         .capabilities()
-        .map_err(|error| command_error(error, transcript))?;
+        .map_err(|error| CommandError::from_imap(&error, transcript))?;
     Ok(Capabilities::from_transcript(transcript).unwrap_or_default())
+}
+
+fn choose_login_method<'a>(
+    login: &'a Login,
+    capabilities: &Capabilities,
+    side: Side,
+    place: &str,
+) -> Result<LoginMethod<'a>> {
+    let failed = |what: &str| Error::new(side, ErrorKind::Config, place, what).during("logging in");
+    if let Some(mistake) = login.invalid_characters() {
+        return Err(failed(mistake));
+    }
+    LoginMethod::choose(login, capabilities).ok_or_else(|| {
+        failed("the server offers no log-in with a password on this connection")
+            .remedy("encrypt it (source_tls), or use another server")
+    })
 }

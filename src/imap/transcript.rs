@@ -1,7 +1,8 @@
-//! What was said on a connection, for those who cannot look into it any more.
+//! The transcript of a connection: the last lines received, and what they said in passing.
 //!
-//! The IMAP library owns the stream once it has it, and loses what it does not understand: the
-//! reason of a refused APPEND, the text of a BYE, capabilities in passing. The transcript keeps them.
+//! The IMAP library owns the stream and loses what it does not understand: why an APPEND was
+//! rejected, the text of a BYE, unsolicited capabilities. The transcript keeps them, and logs the
+//! dialogue without passwords and tokens.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,21 @@ use std::time::Instant;
 use log::{debug, log_enabled, warn};
 
 use crate::imap::MailboxStatus;
-use crate::imap::sanitize::announced;
+use crate::imap::sanitize::announced_literal;
 use crate::process::alert_log::AlertLog;
 use crate::untrusted::Untrusted;
 
-/// Enough for what a server says about one command.
-const LINES_KEPT: usize = 8;
+/// Enough for the responses to one command.
+const MAX_LINES: usize = 8;
 
-/// More of a line says nothing to a person; capabilities and codes are shorter.
-const OCTETS_KEPT: usize = 2_000;
+/// Octets kept of a line; capabilities and response codes are shorter.
+const MAX_LINE_OCTETS: usize = 2_000;
 
-/// What a response may cost in memory, unless more is allowed: a listing of 500 messages with
-/// their header fields, or a search that finds two million.
-pub(crate) const ORDINARY_ALLOWANCE: u64 = 32 * 1024 * 1024;
+/// The default limit for the octets of a response: enough for a listing of 500 messages with their
+/// header fields, or a search that finds two million.
+const DEFAULT_ALLOWANCE: u64 = 32 * 1024 * 1024;
 
-/// A view into a connection that somebody else owns.
+/// The transcript of a connection. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Transcript(Arc<Mutex<TranscriptState>>);
 
@@ -36,31 +37,31 @@ struct TranscriptState {
     bye: Option<Vec<u8>>,
     capabilities: Option<String>,
     allowance: u64,
-    outgoing: SentCommands,
+    sent: SentCommands,
     mailbox_status: MailboxStatus,
 }
 
-/// Where in what we send the connection is.
+/// How far the current command was sent.
 #[derive(Debug, Default)]
 struct SentCommands {
     line: Vec<u8>,
-    /// The tag of the last command that was begun.
+    /// The tag of the last command that was started.
     tag: Option<Vec<u8>>,
-    /// What is left of a literal.
-    literal: u64,
+    /// How many octets of a literal are still to be sent.
+    literal_left: u64,
     literal_was_sent: bool,
-    /// The lines of an AUTHENTICATE dialogue are secrets until the server's tagged response.
-    authenticating: bool,
+    /// The lines of an AUTHENTICATE exchange are secret until the server's tagged response.
+    is_authenticating: bool,
     awaiting: Awaiting,
 }
 
-/// What the server owes us before we go on.
+/// What the server must send before the client may continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Awaiting {
     /// The responses to a command.
     #[default]
     Responses,
-    /// A `+`, or a refusal of the literal.
+    /// A `+`, or a tagged response that rejects the literal.
     Continuation,
 }
 
@@ -72,141 +73,137 @@ impl Transcript {
             lines: VecDeque::new(),
             bye: None,
             capabilities: None,
-            allowance: ORDINARY_ALLOWANCE,
-            outgoing: SentCommands::default(),
+            allowance: DEFAULT_ALLOWANCE,
+            sent: SentCommands::default(),
             mailbox_status: MailboxStatus::default(),
         })))
     }
 
-    /// The last line that the server sent, without its line end; empty if it sent none.
+    /// The last line received, without its line end; empty if there is none.
     #[must_use]
     pub fn last_line(&self) -> Vec<u8> {
         self.state().lines.back().cloned().unwrap_or_default()
     }
 
-    /// The last lines that the server sent, oldest first, without literals and line ends.
+    /// The last lines received, oldest first, without literals and line ends.
     #[must_use]
     pub fn last_lines(&self) -> Vec<Vec<u8>> {
         self.state().lines.iter().cloned().collect()
     }
 
-    /// Forgets what was said: what comes next belongs to another command.
-    pub fn start_command(&self) {
-        let mut dialogue = self.state();
-        dialogue.lines.clear();
-        dialogue.outgoing.tag = None;
-        dialogue.outgoing.literal_was_sent = false;
+    /// Clears the lines: those that follow belong to another command.
+    pub(super) fn start_command(&self) {
+        let mut state = self.state();
+        state.lines.clear();
+        state.sent.tag = None;
+        state.sent.literal_was_sent = false;
     }
 
-    /// The last line that the server sent, if it has the tag of the command that was
-    /// [begun](Transcript::start_command).
-    #[must_use]
-    pub fn tagged_response(&self) -> Option<Vec<u8>> {
-        let dialogue = self.state();
-        let last = dialogue.lines.back()?;
-        let after = last.strip_prefix(dialogue.outgoing.tag.as_deref()?)?;
+    /// The last line received, if it has the tag of the [current](Transcript::start_command)
+    /// command.
+    pub(super) fn tagged_response(&self) -> Option<Vec<u8>> {
+        let state = self.state();
+        let last = state.lines.back()?;
+        let after = last.strip_prefix(state.sent.tag.as_deref()?)?;
         after.starts_with(b" ").then(|| last.clone())
     }
 
-    /// What the server said when it ended the connection (`* BYE …`), without the word BYE.
-    #[must_use]
-    pub fn bye(&self) -> Option<Vec<u8>> {
+    /// The text of the server's `* BYE …`, without the word BYE.
+    pub(super) fn bye(&self) -> Option<Vec<u8>> {
         self.state().bye.clone()
     }
 
-    /// The words of the last capabilities that the server told, asked or unasked.
-    #[must_use]
-    pub fn capabilities(&self) -> Option<String> {
+    /// The words of the last capabilities that the server sent, asked for or not.
+    pub(super) fn capabilities(&self) -> Option<String> {
         self.state().capabilities.clone()
     }
 
-    /// How many messages there are, as the server told in passing.
-    #[must_use]
-    pub fn mailbox_status(&self) -> MailboxStatus {
+    /// The message counts that the server reported for the open folder.
+    pub(crate) fn mailbox_status(&self) -> MailboxStatus {
         self.state().mailbox_status
     }
 
-    /// A look found so many messages more, and began when so many had been told of.
-    pub fn record_check(&self, told_before: u32, found: u32) {
-        self.state().mailbox_status.record_check(told_before, found);
+    /// As [`MailboxStatus::record_check`].
+    pub(crate) fn record_check(&self, reported_before: u32, found: u32) {
+        let mut state = self.state();
+        state.mailbox_status.record_check(reported_before, found);
     }
 
-    /// What was told without a message more counts no longer.
-    pub fn clear_exists_reported(&self) {
+    /// Forgets that a count was reported; the counts stay.
+    pub(super) fn clear_exists_reported(&self) {
         self.state().mailbox_status.exists_reported = false;
     }
 
-    /// Another folder is about to be opened: nothing is known of it.
-    pub fn clear_mailbox_status(&self) {
+    /// Forgets all counts: another folder is about to be opened.
+    pub(super) fn clear_mailbox_status(&self) {
         self.state().mailbox_status = MailboxStatus::default();
     }
 
-    /// Forgets the capabilities: those before a log-in or STARTTLS are not those after it.
-    pub fn clear_capabilities(&self) {
+    /// Forgets the capabilities: they change with STARTTLS and with the log-in.
+    pub(super) fn clear_capabilities(&self) {
         self.state().capabilities = None;
     }
 
-    /// Says whether a literal of this command was handed to the socket to its last octet; if not,
-    /// the server cannot have it all.
+    /// Says whether the last octet of the current command's literal was written to the socket; if
+    /// not, the server cannot have all of it.
     #[must_use]
     pub fn literal_was_sent(&self) -> bool {
-        self.state().outgoing.literal_was_sent
+        self.state().sent.literal_was_sent
     }
 
-    /// Allows the response to the next commands to cost this many octets, if it is more than the
-    /// ordinary 32 MiB; what exceeds it breaks the connection.
-    pub fn set_allowance(&self, octets: u64) {
-        self.state().allowance = octets.max(ORDINARY_ALLOWANCE);
+    /// Limits the responses to the next commands to this many octets, or 32 MiB if that is more; a
+    /// larger one breaks the connection.
+    pub(super) fn set_allowance(&self, octets: u64) {
+        self.state().allowance = octets.max(DEFAULT_ALLOWANCE);
     }
 
-    pub(crate) fn allowance(&self) -> u64 {
+    pub(super) fn allowance(&self) -> u64 {
         self.state().allowance
     }
 
-    /// Notes octets that the socket has taken.
-    pub(crate) fn sent(&self, octets: &[u8]) {
-        let mut dialogue = self.state();
-        let place = dialogue.place.clone();
-        dialogue.outgoing.record(octets, &place);
+    /// Records octets that were written to the socket.
+    pub(super) fn record_sent(&self, octets: &[u8]) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.sent.record(octets, &state.place);
     }
 
-    /// Notes a line that the server sent, literals aside.
-    pub(crate) fn received(&self, line: &[u8]) {
-        let mut dialogue = self.state();
-        debug!("{}: S: {}", dialogue.place, Untrusted::new(line));
-        let line = line.get(..OCTETS_KEPT).unwrap_or(line).trim_ascii_end();
+    /// Records a received line; literals are not recorded.
+    pub(super) fn record_received(&self, line: &[u8]) {
+        let mut state = self.state();
+        debug!("{}: S: {}", state.place, Untrusted::new(line));
+        let line = line.get(..MAX_LINE_OCTETS).unwrap_or(line).trim_ascii_end();
         if let Some(text) = strip_word(line, b"* BYE") {
-            dialogue.bye = Some(text.to_vec());
+            state.bye = Some(text.to_vec());
         }
         if let Some(words) = capabilities(line) {
-            dialogue.capabilities = Some(String::from_utf8_lossy(words).into_owned());
+            state.capabilities = Some(String::from_utf8_lossy(words).into_owned());
         }
         if is_alert(line)
-            && dialogue
+            && state
                 .alert_log
-                .should_log(&dialogue.place, line, Instant::now())
+                .should_log(&state.place, line, Instant::now())
         {
-            // RFC 3501 7.1: it must be shown to the user.
+            // It must be shown to the user (RFC 3501 7.1).
             warn!(
                 "{}: the server says {:?}",
-                dialogue.place,
+                state.place,
                 Untrusted::new(line)
             );
         }
         if line.starts_with(b"*") {
-            dialogue.mailbox_status.update(line);
+            state.mailbox_status.update(line);
         } else {
-            dialogue.outgoing.record_response(line);
+            state.sent.record_response(line);
         }
-        if dialogue.lines.len() == LINES_KEPT {
-            dialogue.lines.pop_front();
+        if state.lines.len() == MAX_LINES {
+            state.lines.pop_front();
         }
-        dialogue.lines.push_back(line.to_vec());
+        state.lines.push_back(line.to_vec());
     }
 
-    /// What the server owes us.
-    pub(crate) fn awaiting(&self) -> Awaiting {
-        self.state().outgoing.awaiting
+    pub(super) fn awaiting(&self) -> Awaiting {
+        self.state().sent.awaiting
     }
 
     fn state(&self) -> MutexGuard<'_, TranscriptState> {
@@ -217,13 +214,12 @@ impl Transcript {
 impl SentCommands {
     fn record(&mut self, mut octets: &[u8], place: &str) {
         while !octets.is_empty() {
-            if self.literal > 0 {
-                let whole = u64::try_from(octets.len()).unwrap_or(u64::MAX);
-                let passed = whole.min(self.literal);
-                self.literal -= passed;
-                self.literal_was_sent = self.literal == 0;
-                let passed = usize::try_from(passed).unwrap_or(octets.len());
-                octets = octets.get(passed..).unwrap_or_default();
+            if self.literal_left > 0 {
+                let left = usize::try_from(self.literal_left).unwrap_or(usize::MAX);
+                let length = left.min(octets.len());
+                self.literal_left -= length as u64;
+                self.literal_was_sent = self.literal_left == 0;
+                octets = octets.get(length..).unwrap_or_default();
                 continue;
             }
             if let Some(end) = octets.iter().position(|octet| *octet == b'\n') {
@@ -245,14 +241,14 @@ impl SentCommands {
         }
         let mut words = line.split(|octet| *octet == b' ');
         let tag = words.next().unwrap_or_default();
-        // A command may have more lines, after its literals; the tag is in the first.
+        // A command with literals has more lines; the tag is in the first.
         self.tag.get_or_insert_with(|| tag.to_vec());
         let command = words.next().unwrap_or_default();
-        self.authenticating |= command.eq_ignore_ascii_case(b"AUTHENTICATE");
-        let literal = announced(line);
-        self.literal = literal.unwrap_or(0);
+        self.is_authenticating |= command.eq_ignore_ascii_case(b"AUTHENTICATE");
+        let literal = announced_literal(line);
+        self.literal_left = literal.unwrap_or(0);
         self.literal_was_sent |= literal == Some(0);
-        // A literal of the form {n+} (RFC 7888) is not waited for.
+        // A literal {n+} needs no continuation (RFC 7888).
         self.awaiting = if literal.is_some() && !line.ends_with(b"+}") {
             Awaiting::Continuation
         } else {
@@ -262,7 +258,7 @@ impl SentCommands {
 
     /// The line without passwords and tokens.
     fn redact(&self, line: &[u8]) -> String {
-        if self.authenticating {
+        if self.is_authenticating {
             return "…".to_owned();
         }
         let mut words = line.splitn(3, |octet| *octet == b' ');
@@ -278,18 +274,18 @@ impl SentCommands {
         }
     }
 
-    /// The server sent a `+` or a tagged response.
+    /// Records a `+` or a tagged response.
     fn record_response(&mut self, line: &[u8]) {
         self.awaiting = Awaiting::Responses;
         if !line.starts_with(b"+") {
-            self.authenticating = false;
-            // It did not want the literal.
-            self.literal = 0;
+            self.is_authenticating = false;
+            // The literal was rejected.
+            self.literal_left = 0;
         }
     }
 }
 
-/// The capabilities that a line tells, as data or as a response code.
+/// The capabilities in a line, as data or as a response code.
 fn capabilities(line: &[u8]) -> Option<&[u8]> {
     if let Some(words) = strip_word(line, b"* CAPABILITY") {
         return Some(words);
@@ -309,7 +305,7 @@ fn is_alert(line: &[u8]) -> bool {
     text.is_some_and(|text| strip_word(text, b"[ALERT]").is_some())
 }
 
-/// What follows these words, whatever their case; none if the line begins with others.
+/// The rest of a line that begins with these words, in any case; none if it does not.
 fn strip_word<'a>(line: &'a [u8], words: &[u8]) -> Option<&'a [u8]> {
     let (begin, rest) = line.split_at_checked(words.len())?;
     let is_word = rest.is_empty() || rest.starts_with(b" ");
@@ -321,16 +317,16 @@ mod tests {
     use super::*;
 
     fn sent(lines: &[&str]) -> SentCommands {
-        let mut outgoing = SentCommands::default();
+        let mut commands = SentCommands::default();
         for line in lines {
-            outgoing.record(line.as_bytes(), "here");
+            commands.record(line.as_bytes(), "here");
         }
-        outgoing
+        commands
     }
 
     #[test]
-    fn passwords_and_tokens_are_not_shown() {
-        let nothing = SentCommands::default();
+    fn passwords_and_tokens_are_redacted() {
+        let no_commands = SentCommands::default();
         let cases = [
             ("a1 LOGIN \"alice\" \"secret\"", "a1 LOGIN …"),
             ("a1 login alice secret", "a1 login …"),
@@ -338,17 +334,17 @@ mod tests {
             ("a1 EXAMINE \"INBOX\"", "a1 EXAMINE \"INBOX\""),
         ];
         for (line, expected) in cases {
-            assert_eq!(nothing.redact(line.as_bytes()), expected);
+            assert_eq!(no_commands.redact(line.as_bytes()), expected);
         }
-        let mut dialogue = sent(&["a1 AUTHENTICATE PLAIN\r\n"]);
-        dialogue.record_response(b"+ ");
-        assert_eq!(dialogue.redact(b"c2VjcmV0"), "…");
-        dialogue.record_response(b"a1 OK");
-        assert_eq!(dialogue.redact(b"a2 NOOP"), "a2 NOOP");
+        let mut commands = sent(&["a1 AUTHENTICATE PLAIN\r\n"]);
+        commands.record_response(b"+ ");
+        assert_eq!(commands.redact(b"c2VjcmV0"), "…");
+        commands.record_response(b"a1 OK");
+        assert_eq!(commands.redact(b"a2 NOOP"), "a2 NOOP");
     }
 
     #[test]
-    fn a_literal_is_known_to_be_sent_by_its_last_octet() {
+    fn a_literal_was_sent_once_its_last_octet_was_written() {
         let cases: [(&[&str], bool); 6] = [
             (&["a1 APPEND x {5}\r\n"], false),
             (&["a1 APPEND x {5}\r\n", "hell"], false),
@@ -363,16 +359,16 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_that_is_refused_does_not_swallow_the_next_command() {
-        let mut outgoing = sent(&["a1 APPEND x {5}\r\n"]);
-        outgoing.record_response(b"a1 NO no");
-        outgoing.record(b"a2 APPEND x {3}\r\n", "here");
-        outgoing.record(b"abc", "here");
-        assert!(outgoing.literal_was_sent);
+    fn a_rejected_literal_does_not_swallow_the_next_command() {
+        let mut commands = sent(&["a1 APPEND x {5}\r\n"]);
+        commands.record_response(b"a1 NO no");
+        commands.record(b"a2 APPEND x {3}\r\n", "here");
+        commands.record(b"abc", "here");
+        assert!(commands.literal_was_sent);
     }
 
     #[test]
-    fn it_is_known_what_the_server_owes() {
+    fn only_a_synchronizing_literal_awaits_a_continuation() {
         let cases = [
             ("a1 NOOP\r\n", Awaiting::Responses),
             ("a1 idle\r\n", Awaiting::Responses),
@@ -386,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_read_wherever_they_stand() {
+    fn capabilities_are_read_as_data_and_as_a_response_code() {
         let cases: [(&str, Option<&str>); 7] = [
             ("* CAPABILITY IMAP4rev1 IDLE", Some("IMAP4rev1 IDLE")),
             ("* capability IMAP4rev1", Some("IMAP4rev1")),
@@ -406,17 +402,17 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_kept_and_not_without_end() {
+    fn the_last_lines_are_kept_within_limits() {
         let transcript = Transcript::new("here", AlertLog::default());
         for number in 0..100 {
-            transcript.received(format!("* {number} EXISTS\r\n").as_bytes());
+            transcript.record_received(format!("* {number} EXISTS\r\n").as_bytes());
         }
-        transcript.received(b"* bye [UNAVAILABLE] gone\r\n");
-        assert_eq!(transcript.last_lines().len(), LINES_KEPT);
+        transcript.record_received(b"* bye [UNAVAILABLE] gone\r\n");
+        assert_eq!(transcript.last_lines().len(), MAX_LINES);
         assert_eq!(transcript.last_line(), b"* bye [UNAVAILABLE] gone");
         assert_eq!(transcript.bye().unwrap(), b"[UNAVAILABLE] gone");
-        transcript.received(&vec![b'x'; 1_000_000]);
-        assert_eq!(transcript.last_line().len(), OCTETS_KEPT);
+        transcript.record_received(&vec![b'x'; 1_000_000]);
+        assert_eq!(transcript.last_line().len(), MAX_LINE_OCTETS);
         transcript.start_command();
         assert_eq!(transcript.last_line(), b"");
     }

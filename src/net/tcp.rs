@@ -1,4 +1,4 @@
-//! A TCP stream on which nothing waits past its deadline.
+//! A TCP stream whose reads and writes end at a deadline.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -14,12 +14,13 @@ use crate::net::ConnectionOptions;
 use crate::process::cancel::{Canceller, WaitResult, WakeOn};
 use crate::timeouts::Timeouts;
 
-/// How often a silent peer is asked for a sign of life before it counts as gone.
-const PROBES: u32 = 6;
+/// Keep-alive probes without an answer after which the system drops the connection.
+const KEEPALIVE_PROBES: u32 = 6;
 
-/// A TCP stream whose every read and write ends at the deadline, however slowly the peer drips.
+/// A TCP stream whose reads and writes end at one deadline.
 ///
-/// TLS reads a record in many small reads: a time-out for each would add up to days.
+/// A time-out for each read would not do: TLS reads a record in many small reads, and a peer that
+/// sends an octet now and then could make them add up to days.
 #[derive(Debug)]
 pub(crate) struct TcpSocket {
     tcp: TcpStream,
@@ -29,22 +30,23 @@ pub(crate) struct TcpSocket {
 }
 
 impl TcpSocket {
-    /// Connects to the first address of the server that answers, IPv6 and IPv4 alike.
+    /// Connects to the first address of the server that accepts, IPv6 or IPv4.
     ///
     /// # Errors
-    /// The name is unknown or no address answers; plain text is asked for to another host.
+    /// The name is unknown, no address accepts, or plain text is configured for another host than
+    /// this one.
     pub(crate) fn connect(
         server: &Server,
         place: &str,
         options: &ConnectionOptions,
     ) -> Result<TcpSocket> {
         let addresses = resolve(server, place, options)?;
-        let mut refusals = Vec::new();
+        let mut failures = Vec::new();
         for address in addresses {
             match connect(&address, options) {
                 Ok(tcp) => return Ok(TcpSocket::new(tcp, options)),
                 Err(error) => {
-                    refusals.push(format!("{}: {}", address.ip(), describe_io_error(&error)))
+                    failures.push(format!("{}: {}", address.ip(), describe_io_error(&error)));
                 }
             }
         }
@@ -52,16 +54,16 @@ impl TcpSocket {
             options.side,
             ErrorKind::Unavailable,
             place,
-            refusals.join(", "),
+            failures.join(", "),
         )
         .during("connecting")
         .remedy("check that the server runs, and that its name and port are right"))
     }
 
     fn new(tcp: TcpStream, options: &ConnectionOptions) -> TcpSocket {
-        // Commands are small and each is waited for. A socket that refuses an option still works.
+        // Commands are small, and each is waited for. The socket works without these options, too.
         let _ = tcp.set_nodelay(true);
-        let _ = notice_silence(&tcp, options.timeouts);
+        let _ = set_silence_timeouts(&tcp, options.timeouts);
         TcpSocket {
             tcp,
             canceller: options.canceller.clone(),
@@ -70,25 +72,25 @@ impl TcpSocket {
         }
     }
 
-    /// Sets the moment after which no read or write succeeds.
+    /// Sets the deadline of the reads and writes that follow.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
         self.blocking = true;
     }
 
-    /// Makes reads end with [`WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read,
-    /// until a deadline is set.
+    /// Makes reads fail with [`WouldBlock`](io::ErrorKind::WouldBlock) when there is nothing to
+    /// read, until a deadline is set.
     pub(crate) fn set_nonblocking(&mut self) {
         self.blocking = false;
     }
 
-    /// Waits for something to read, as for news: not past this moment.
+    /// Waits at most until this moment for something to read; a wake-up ends the wait.
     pub(crate) fn wait_readable(&self, until: Instant) -> io::Result<WaitResult> {
         let socket = Some((self.tcp.as_fd(), PollFlags::IN));
         self.canceller.wait(socket, until, WakeOn::WakeOrCancel)
     }
 
-    /// Waits until the socket can be used, and not past the deadline.
+    /// Waits at most until the deadline for the socket to become ready.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
         let socket = Some((self.tcp.as_fd(), flags));
         match self
@@ -96,7 +98,7 @@ impl TcpSocket {
             .wait(socket, self.deadline, WakeOn::CancelOnly)?
         {
             WaitResult::Ready => Ok(()),
-            WaitResult::Cancelled => Err(told_to_end()),
+            WaitResult::Cancelled => Err(cancelled_error()),
             WaitResult::Elapsed | WaitResult::ClockJump | WaitResult::Woken => {
                 Err(io::ErrorKind::TimedOut.into())
             }
@@ -105,7 +107,7 @@ impl TcpSocket {
 
     fn check_deadline(&self) -> io::Result<()> {
         if self.canceller.is_cancelled() {
-            return Err(told_to_end());
+            return Err(cancelled_error());
         }
         if self.blocking && self.deadline <= Instant::now() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -148,7 +150,7 @@ impl Write for TcpSocket {
     }
 }
 
-/// Connects without blocking, so that it can be ended.
+/// Connects without blocking, so that it can be cancelled.
 fn connect(address: &SocketAddr, options: &ConnectionOptions) -> io::Result<TcpStream> {
     use rustix::io::Errno;
     let family = if address.is_ipv6() {
@@ -164,40 +166,40 @@ fn connect(address: &SocketAddr, options: &ConnectionOptions) -> io::Result<TcpS
         Err(error) => return Err(error.into()),
     }
     let until = Instant::now() + options.timeouts.connect;
-    let waited_for = Some((socket.as_fd(), PollFlags::OUT));
+    let socket_event = Some((socket.as_fd(), PollFlags::OUT));
     match options
         .canceller
-        .wait(waited_for, until, WakeOn::CancelOnly)?
+        .wait(socket_event, until, WakeOn::CancelOnly)?
     {
         WaitResult::Ready => {
             sockopt::socket_error(&socket)??;
             Ok(socket.into())
         }
-        WaitResult::Cancelled => Err(told_to_end()),
+        WaitResult::Cancelled => Err(cancelled_error()),
         WaitResult::Elapsed | WaitResult::ClockJump | WaitResult::Woken => {
             Err(io::ErrorKind::TimedOut.into())
         }
     }
 }
 
-/// Makes the system notice a peer that vanished without a word, as behind a router that forgot the
-/// connection: TCP keep-alive for a connection that says nothing (RFC 9293 3.8.4), and a user
-/// time-out for one that does (RFC 5482).
-fn notice_silence(tcp: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
+/// Makes the system drop a connection whose peer vanished, as behind a router that forgot it: by
+/// TCP keep-alive while nothing is sent (RFC 9293 3.8.4), and by a user time-out while sent data is
+/// not acknowledged (RFC 5482).
+fn set_silence_timeouts(tcp: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     let half = timeouts.silence / 2;
     let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
     sockopt::set_tcp_keepidle(tcp, whole_seconds(half))?;
-    sockopt::set_tcp_keepintvl(tcp, whole_seconds(half / PROBES))?;
-    sockopt::set_tcp_keepcnt(tcp, PROBES)?;
+    sockopt::set_tcp_keepintvl(tcp, whole_seconds(half / KEEPALIVE_PROBES))?;
+    sockopt::set_tcp_keepcnt(tcp, KEEPALIVE_PROBES)?;
     sockopt::set_socket_keepalive(tcp, true)?;
     let milliseconds = u32::try_from(timeouts.silence.as_millis()).unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(tcp, milliseconds)?;
     Ok(())
 }
 
-/// All addresses of the server; only loopback ones for plain text.
+/// Resolves the server's name. For plain text, every address must be a loopback one.
 fn resolve(server: &Server, place: &str, options: &ConnectionOptions) -> Result<Vec<SocketAddr>> {
-    let unknown = |error: io::Error| {
+    let failed = |error: io::Error| {
         Error::new(
             options.side,
             ErrorKind::Unavailable,
@@ -207,11 +209,11 @@ fn resolve(server: &Server, place: &str, options: &ConnectionOptions) -> Result<
         .during("looking its address up")
     };
     if options.canceller.is_cancelled() {
-        return Err(unknown(told_to_end()));
+        return Err(failed(cancelled_error()));
     }
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
         .to_socket_addrs()
-        .map_err(|error| unknown(error).remedy("check the name, and this host's network"))?
+        .map_err(|error| failed(error).remedy("check the name, and this host's network"))?
         .collect();
     if addresses.is_empty() {
         return Err(Error::new(
@@ -234,12 +236,12 @@ fn resolve(server: &Server, place: &str, options: &ConnectionOptions) -> Result<
     Ok(addresses)
 }
 
-/// The canceller's limit has passed. No kind of error that anybody tries again after.
-fn told_to_end() -> io::Error {
-    io::Error::other("this program was told to end")
+/// The canceller's deadline has passed. Of a kind that no caller retries.
+fn cancelled_error() -> io::Error {
+    io::Error::other("this program is exiting")
 }
 
-/// What happened to a socket, in words for a person.
+/// Describes a socket error to the user; "it" is the server.
 #[must_use]
 pub fn describe_io_error(error: &io::Error) -> String {
     match error.kind() {
@@ -260,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than a test lasts: what ends before was ended.
+    /// Far longer than a test lasts: a wait that ends earlier was cancelled.
     const LONG: Duration = Duration::from_mins(5);
 
     fn options(timeouts: Duration) -> ConnectionOptions {
@@ -275,8 +277,8 @@ mod tests {
         }
     }
 
-    /// A server that lets nobody in any more: its queue is full.
-    fn full() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
+    /// A server that accepts no more connections, because its queue is full.
+    fn full_server() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let address = listener.local_addr().unwrap();
@@ -286,8 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn connecting_ends_in_time_and_by_the_tether() {
-        let (_listener, address, _queued) = full();
+    fn connecting_ends_by_its_time_out_and_when_cancelled() {
+        let (_listener, address, _queued) = full_server();
         let soon = options(Duration::from_millis(20));
         let late = connect(&address, &soon).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
@@ -297,11 +299,11 @@ mod tests {
         let connecting = thread::spawn(move || connect(&address, &long).unwrap_err());
         canceller.cancel_at(Instant::now() + Duration::from_millis(20));
         let error = connecting.join().unwrap();
-        assert_eq!(describe_io_error(&error), "this program was told to end");
+        assert_eq!(describe_io_error(&error), "this program is exiting");
     }
 
     #[test]
-    fn a_port_that_nobody_listens_at_refuses() {
+    fn a_port_without_a_listener_refuses_the_connection() {
         let address = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_and_writing_end_by_the_tether_however_long_the_deadline() {
+    fn reading_and_writing_end_when_cancelled_however_long_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let long = options(LONG);
@@ -319,7 +321,7 @@ mod tests {
         let (mut one, mut other) = (open(), open());
         let reading = thread::spawn(move || one.read(&mut [0; 10]).unwrap_err());
         let writing = thread::spawn(move || {
-            // Nobody reads it: it ends when all buffers are full.
+            // The peer reads nothing, so that writing blocks when all buffers are full.
             std::iter::repeat_with(|| other.write(&[0; 10_000]))
                 .find_map(io::Result::err)
                 .unwrap()
@@ -327,12 +329,12 @@ mod tests {
         long.canceller
             .cancel_at(Instant::now() + Duration::from_millis(100));
         for error in [reading.join().unwrap(), writing.join().unwrap()] {
-            assert_eq!(describe_io_error(&error), "this program was told to end");
+            assert_eq!(describe_io_error(&error), "this program is exiting");
         }
     }
 
     #[test]
-    fn silence_is_watched_on_every_connection() {
+    fn every_connection_has_time_outs_for_a_silent_peer() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let options = ConnectionOptions::default();

@@ -1,16 +1,13 @@
-//! How the mailbox is opened, and opened again.
+//! Opens the source mailbox, and opens it again after a connection broke.
 
-use crate::config::Password;
-use crate::config::Server;
-use crate::error::Side;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Password, Server};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::imap::{Login, OpenError, Session};
 use crate::message::Mailbox;
-use crate::net::ConnectionOptions;
-use crate::net::Trust;
+use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 
-/// All that is needed to open it again.
+/// Everything that opening the mailbox needs.
 pub(super) struct SourceConnector {
     pub(super) server: Server,
     pub(super) folder: String,
@@ -21,7 +18,7 @@ pub(super) struct SourceConnector {
 }
 
 impl SourceConnector {
-    /// Logs in and opens the folder, with the password as it is now: some live for an hour only.
+    /// Logs in and opens the folder. Reads the password again: some are valid for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
         let password = self
             .password
@@ -30,14 +27,13 @@ impl SourceConnector {
         self.open_with_password(password)
     }
 
-    /// The same with this password.
     pub(super) fn open_with_password(&self, password: Secret) -> Result<(Session, Mailbox)> {
         let login = Login::Password {
             user: self.user.clone(),
             password,
         };
         let mut session = Session::open(&self.server, &self.trust, &self.options, &login)
-            .map_err(|unopened| self.explain(unopened))?;
+            .map_err(|error| self.add_remedy(error))?;
         match session.examine(&self.folder) {
             Ok(mailbox) => Ok((session, mailbox)),
             Err(error) => {
@@ -47,9 +43,9 @@ impl SourceConnector {
         }
     }
 
-    /// Adds which field to look at when the log-in is refused.
-    fn explain(&self, unopened: OpenError) -> Error {
-        let error = Error::from(unopened);
+    /// Names the field to correct when the log-in is rejected.
+    fn add_remedy(&self, error: OpenError) -> Error {
+        let error = Error::from(error);
         if error.kind() != ErrorKind::Rejected {
             return error;
         }

@@ -1,33 +1,31 @@
-//! Listing messages, and what was listed ahead of being asked for.
+//! Listing messages, and the listing that a check for new mail has prefetched.
 
 use std::collections::BTreeMap;
 
 use log::warn;
 
-use crate::error::{Error, ErrorKind, Result, Side};
+use crate::error::Result;
+use crate::imap::{CommandError, MessageAttributes, listing_command, read_attributes};
 use crate::message::{Listed, Uid, UidSet};
-use crate::source::responses::read_listing;
-use crate::source::{ImapSource, LISTING};
+use crate::source::ImapSource;
 
-/// Messages of one listing that each break the connection, as far as it is put up with: more, and
-/// it is the server. Each costs some ten log-ins until it is found.
-const BREAKERS_BORNE: u32 = 10;
+/// Messages of one listing that may each break the connection: with more, the server itself is at
+/// fault. Finding each takes some ten log-ins.
+const MAX_BREAKERS: u32 = 10;
 
-/// What a look for new mail listed, for the pass that follows: it costs no round trip of its own.
+/// The listing that a check for new mail made, so that the pass after it needs no round trip.
 #[derive(Debug, Default)]
 pub(super) struct PrefetchedListing {
-    /// From this UID on…
-    from: u32,
-    /// …up to this one all that there was is here.
+    /// The UIDs that it covers: all messages from the first to the last are in `listed`.
+    first: u32,
     last: u32,
     listed: BTreeMap<Uid, Listed>,
 }
 
 impl PrefetchedListing {
-    /// All messages from one UID to another.
-    pub(super) fn from_listing(from: Uid, last: Uid, listed: Vec<Listed>) -> PrefetchedListing {
+    pub(super) fn new(first: Uid, last: Uid, listed: Vec<Listed>) -> PrefetchedListing {
         PrefetchedListing {
-            from: from.get(),
+            first: first.get(),
             last: last.get(),
             listed: listed
                 .into_iter()
@@ -36,13 +34,14 @@ impl PrefetchedListing {
         }
     }
 
-    /// What is known of these messages, once: who asks again wants to know it anew.
+    /// Takes out the listing of these ascending UIDs; none if it does not cover them. Each is given
+    /// once only: a second listing is meant to be up to date.
     pub(super) fn take(&mut self, uids: &[Uid]) -> Option<Vec<Listed>> {
         let (first, last) = (uids.first()?.get(), uids.last()?.get());
-        if first < self.from || self.last < last {
+        if first < self.first || self.last < last {
             return None;
         }
-        self.from = last.saturating_add(1);
+        self.first = last.saturating_add(1);
         Some(
             uids.iter()
                 .filter_map(|uid| self.listed.remove(uid))
@@ -52,53 +51,66 @@ impl PrefetchedListing {
 }
 
 impl ImapSource {
-    /// Lists these messages; a failure is narrowed down to the message to blame, which is left out.
-    pub(super) fn list_chunk(
+    /// Lists these messages. Where that fails, it lists each half, down to the single message that
+    /// cannot be listed, which is left out.
+    pub(super) fn list_page(
         &mut self,
         uids: &[Uid],
         breakers: &mut u32,
         into: &mut Vec<Listed>,
     ) -> Result<()> {
-        let set: UidSet = uids.iter().copied().collect();
-        let mut failure = match self
-            .session()?
-            .command(&format!("UID FETCH {set} {LISTING}"))
-        {
-            Ok(answer) => {
-                into.extend(read_listing(&answer, &set));
-                return Ok(());
-            }
-            Err(failure) => failure,
-        };
-        let (first, second) = uids.split_at(uids.len() / 2);
-        if !first.is_empty() {
-            self.list_chunk(first, breakers, into)?;
-            return self.list_chunk(second, breakers, into);
+        let mut result = self.try_list(uids)?;
+        if result.is_err() && uids.len() > 1 {
+            let (first, second) = uids.split_at(uids.len() / 2);
+            self.list_page(first, breakers, into)?;
+            return self.list_page(second, breakers, into);
         }
-        // One message alone; a connection may break by chance.
-        if !failure.leaves_session_usable() {
-            match self
-                .session()?
-                .command(&format!("UID FETCH {set} {LISTING}"))
-            {
-                Ok(answer) => {
-                    into.extend(read_listing(&answer, &set));
-                    return Ok(());
+        // The connection may have broken by chance.
+        if result.as_ref().is_err_and(is_connection_lost) {
+            result = self.try_list(uids)?;
+        }
+        match result {
+            Ok(listed) => into.extend(listed),
+            Err(error) => {
+                *breakers += u32::from(is_connection_lost(&error));
+                if *breakers > MAX_BREAKERS {
+                    return Err(self.unavailable(&error, "listing messages"));
                 }
-                Err(again) => failure = again,
+                let uid: UidSet = uids.iter().copied().collect();
+                warn!("the source cannot list message UID {uid}: {error}");
             }
         }
-        if !failure.leaves_session_usable() {
-            *breakers += 1;
-        }
-        if *breakers > BREAKERS_BORNE {
-            let place = self.connector.server.address();
-            return Err(
-                Error::new(Side::Source, ErrorKind::Unavailable, place, failure)
-                    .during("listing messages"),
-            );
-        }
-        warn!("the source cannot list message UID {set}: {failure}");
         Ok(())
     }
+
+    fn try_list(&mut self, uids: &[Uid]) -> Result<Result<Vec<Listed>, CommandError>> {
+        let uids: UidSet = uids.iter().copied().collect();
+        let result = self.session()?.command(&listing_command(&uids));
+        Ok(result.map(|response| {
+            let mut messages = read_attributes(&response);
+            // Servers report changes of other messages, too.
+            messages.retain(|uid, _| uids.contains(*uid));
+            complete_listings(messages)
+        }))
+    }
+}
+
+fn is_connection_lost(error: &CommandError) -> bool {
+    !error.leaves_session_usable()
+}
+
+/// Leaves out the messages for which the server sent no size or no header.
+pub(super) fn complete_listings(messages: BTreeMap<Uid, MessageAttributes>) -> Vec<Listed> {
+    messages
+        .into_iter()
+        .filter_map(|(uid, attributes)| {
+            Some(Listed {
+                uid,
+                size: attributes.size?,
+                internal_date: attributes.internal_date,
+                flags: attributes.flags,
+                identity: attributes.identity?,
+            })
+        })
+        .collect()
 }

@@ -1,10 +1,10 @@
 //! A pass that moves nothing: what would be copied, a line a message.
 
 use crate::error::Result;
-use crate::message::{Listed, Mailbox, Message, Uid, UidSet};
+use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Message, Uid, UidSet};
 use crate::state::Event;
 use crate::sync::copy::{GROUP_MESSAGES, PlannedMessage};
-use crate::sync::engine::{Engine, PAGE};
+use crate::sync::engine::Engine;
 use crate::sync::plan::{DatePassStart, Due, IdentityDecision, SelectedBy};
 use crate::sync::{
     LookupQuery, LookupResult, Outcome, PassOptions, SourceSearch, Target, TargetStatus, plan,
@@ -74,7 +74,7 @@ impl Engine<'_> {
             .iter()
             .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
             .collect();
-        for page in todo.chunks(PAGE) {
+        for page in todo.chunks(FETCH_PAGE_SIZE) {
             let mut listed = self.list(page)?;
             listed.retain(|listed| {
                 pass.as_ref()
@@ -87,7 +87,7 @@ impl Engine<'_> {
             };
             self.tell(&listed, manner, can_ask, tell)?;
         }
-        for page in parked.chunks(PAGE) {
+        for page in parked.chunks(FETCH_PAGE_SIZE) {
             self.list(page)?
                 .iter()
                 .for_each(|listed| tell(listed, DryRunResult::Parked));

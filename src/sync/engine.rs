@@ -8,16 +8,13 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{ErrorKind, Result};
-use crate::message::{Digest, Listed, Mailbox, MessageId, Uid, UidSet};
+use crate::message::{Digest, FETCH_PAGE_SIZE, Listed, Mailbox, MessageId, Uid, UidSet};
 use crate::retry::PARKED_MESSAGE;
 use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage};
 use crate::sync::plan::{DatePassStart, Due, SelectedBy};
 use crate::sync::{Pass, PassOptions, PassReport, Progress, Source, SourceSearch, Target, plan};
 use crate::timestamp::format_time;
-
-/// One FETCH lists this many messages.
-pub(super) const PAGE: usize = 500;
 
 /// `last_sync` is written at least this often when nothing is new.
 const SYNCED_STEP: TimeDelta = TimeDelta::hours(1);
@@ -171,7 +168,8 @@ impl<'a> Engine<'a> {
 
     /// Copies what lies above the cursor.
     fn copy_between(&mut self, mailbox: &Mailbox, first: Uid, last: Uid) -> Result<()> {
-        let is_narrow = (last.get() - first.get()) < u32::try_from(PAGE).unwrap_or(u32::MAX);
+        let is_narrow =
+            (last.get() - first.get()) < u32::try_from(FETCH_PAGE_SIZE).unwrap_or(u32::MAX);
         let due = if mailbox.exists == 0 {
             Vec::new()
         } else if is_narrow {
@@ -202,7 +200,7 @@ impl<'a> Engine<'a> {
             .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
             .collect();
         let mut left = todo.len();
-        for page in todo.chunks(PAGE) {
+        for page in todo.chunks(FETCH_PAGE_SIZE) {
             let listed = self.list(page)?;
             left -= page.len();
             self.announce(left, &listed);
@@ -240,7 +238,7 @@ impl<'a> Engine<'a> {
             .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
             .collect();
         let mut left = todo.len();
-        for page in todo.chunks(PAGE) {
+        for page in todo.chunks(FETCH_PAGE_SIZE) {
             let mut listed = self.list(page)?;
             self.find_strays(&mut listed)?;
             listed

@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Result;
-use crate::message::{Identity, Listed, MessageId, Uid, UidSet};
+use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, MessageId, Uid, UidSet};
 use crate::state::{Event, ParkedMessage, RefusedMessage, SentMark};
 use crate::sync::copy::GROUP_MESSAGES;
-use crate::sync::engine::{Engine, PAGE};
+use crate::sync::engine::Engine;
 use crate::sync::plan::SelectedBy;
 use crate::sync::{LookupQuery, LookupResult, SearchScope, UncertainAppend};
 
@@ -96,7 +96,7 @@ impl Engine<'_> {
             .into_iter()
             .filter(|uid| self.may_be_sent(*uid))
             .collect();
-        for page in ready.chunks(PAGE) {
+        for page in ready.chunks(FETCH_PAGE_SIZE) {
             let mut listed = self.list(page)?;
             // What could not be listed before may be one that was parked before this pass by date.
             let strays = self.find_strays(&mut listed)?;

@@ -1,4 +1,4 @@
-//! The token endpoint over TLS: whom it is believed.
+//! The token endpoint over TLS: which certificates are trusted.
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::certificate::Certificate;
 use crate::http;
 
-/// An endpoint that proves itself by this certificate and grants always; gives its address.
+/// A token endpoint with this certificate that always issues a token; returns its address.
 fn endpoint(certificate: &Certificate) -> String {
     let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
@@ -38,20 +38,20 @@ fn endpoint(certificate: &Certificate) -> String {
         for socket in listener.incoming() {
             let session = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut reader = BufReader::new(StreamOwned::new(session, socket.unwrap()));
-            // A client that does not believe us goes away.
-            let _ = grant(&mut reader);
+            // A client that does not trust the certificate closes the connection.
+            let _ = issue_token(&mut reader);
         }
     });
     uri
 }
 
-fn grant<S: Read + Write>(reader: &mut BufReader<S>) -> std::io::Result<()> {
+fn issue_token<S: Read + Write>(reader: &mut BufReader<S>) -> std::io::Result<()> {
     http::read_request(reader)?;
     let token = r#"{"access_token":"NEW","expires_in":3599,"token_type":"Bearer"}"#;
     http::respond_json(reader.get_mut(), token)
 }
 
-/// Renews a token there, believing this certificate and those it signed.
+/// Renews a token there, trusting this authority.
 fn renew(uri: &str, trusted: &Certificate) -> Result<Secret> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("token.json");
@@ -65,7 +65,7 @@ fn renew(uri: &str, trusted: &Certificate) -> Result<Secret> {
 }
 
 #[test]
-fn a_private_authority_serves_the_token_endpoint_too_and_no_other_is_believed() {
+fn the_ca_file_is_trusted_at_the_token_endpoint_and_no_other_authority_is() {
     let certificate = Certificate::signed_by_an_authority(&["localhost"]);
     let uri = endpoint(&certificate);
     assert_eq!(renew(&uri, &certificate).unwrap().expose(), "NEW");

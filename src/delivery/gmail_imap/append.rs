@@ -8,8 +8,7 @@ use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
 use crate::delivery::gmail_imap::responses::{AppendResult, append_result};
 use crate::error::{Error, ErrorKind, RestReason, Result};
-use crate::imap::wire::ResponseText;
-use crate::imap::{CommandError, wire};
+use crate::imap::{CommandError, ResponseText, quoted_mailbox};
 use crate::message::{Message, Uid};
 use crate::sync::Outcome;
 use crate::untrusted::Untrusted;
@@ -338,8 +337,7 @@ impl AppendWorker {
     /// Creates the target folder; a server that will not, says why when it is asked again.
     fn create_folder(&mut self) -> Result<(), AppendAttempt> {
         let folder = &self.account.config().folder;
-        let (Some(logged_in), Some(name)) = (&mut self.logged_in, wire::quoted_mailbox(folder))
-        else {
+        let (Some(logged_in), Some(name)) = (&mut self.logged_in, quoted_mailbox(folder)) else {
             return Ok(());
         };
         log::info!("creating the folder {:?} at Gmail", Untrusted::new(folder));

@@ -1,8 +1,6 @@
 //! Messages at Gmail that may be the one asked for (pure).
 
-use imap_proto::{AttributeValue, MessageSection, SectionPath};
-
-use crate::imap::session;
+use crate::imap::read_attributes;
 use crate::message::{Identity, Uid};
 use crate::sync::LookupResult;
 
@@ -15,24 +13,15 @@ pub(super) struct FoundMessage {
 }
 
 impl FoundMessage {
-    /// Reads a response to FETCH; none if it does not tell of a message's header.
-    pub(super) fn from_attributes(attributes: &[AttributeValue<'_>]) -> Option<FoundMessage> {
-        let header = attributes.iter().find_map(|attribute| match attribute {
-            AttributeValue::BodySection {
-                section: Some(SectionPath::Full(MessageSection::Header)),
-                data: Some(data),
-                ..
-            } => Some(data),
-            _ => None,
-        })?;
-        let size = attributes.iter().find_map(|attribute| match attribute {
-            AttributeValue::Rfc822Size(size) => Some(u64::from(*size)),
-            _ => None,
-        });
-        Some(FoundMessage {
-            uid: session::uid_attribute(attributes)?,
-            identity: Identity::of_header(header),
-            size: size.unwrap_or_default(),
+    /// Reads the messages that FETCH responses name with a header.
+    pub(super) fn read(response: &[u8]) -> impl Iterator<Item = FoundMessage> {
+        let messages = read_attributes(response).into_iter();
+        messages.filter_map(|(uid, attributes)| {
+            Some(FoundMessage {
+                uid,
+                identity: attributes.identity?,
+                size: attributes.size.unwrap_or_default(),
+            })
         })
     }
 
@@ -73,16 +62,4 @@ pub(super) fn holding_of_others(wanted: &Identity, candidates: &[FoundMessage]) 
     } else {
         LookupResult::NotFound
     }
-}
-
-/// The octets of a whole message in a response to FETCH.
-pub(super) fn whole<'a>(attributes: &'a [AttributeValue<'_>]) -> Option<&'a [u8]> {
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::BodySection {
-            section: None,
-            data: Some(data),
-            ..
-        } => Some(data.as_ref()),
-        _ => None,
-    })
 }

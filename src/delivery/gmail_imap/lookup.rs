@@ -10,7 +10,7 @@ use crate::delivery::gmail_imap::responses::is_answer_about_the_question;
 use crate::delivery::gmail_imap::search;
 use crate::delivery::gmail_imap::search::SearchProgram;
 use crate::error::{Error, Result};
-use crate::imap::{CommandError, CommandResult, ExamineError, session};
+use crate::imap::{CommandError, CommandResult, ExamineError, search_results};
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
 
@@ -302,7 +302,7 @@ impl Lookup {
             .take()
             .filter(|(made, _)| made == program);
         let found = match ahead {
-            Some((_, answer)) => answer.map(|answer| session::search_results(&answer)),
+            Some((_, answer)) => answer.map(|answer| search_results(&answer)),
             None => self.logged_in.session.search(program),
         };
         match found {

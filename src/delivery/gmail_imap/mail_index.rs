@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use crate::delivery::gmail_imap::found_message::FoundMessage;
+use crate::imap::search_date;
 use crate::message::Identity;
 use crate::sync::LookupQuery;
 
@@ -49,7 +50,7 @@ fn can_be_remembered(identity: &Identity) -> bool {
 pub(super) fn program(backlog: usize, oldest: Option<DateTime<FixedOffset>>) -> Option<String> {
     let oldest = oldest.filter(|_| backlog > WORTH_A_LISTING)?;
     let since = oldest.to_utc().checked_sub_signed(EARLIER)?;
-    Some(format!("SINCE {}", since.format("%-d-%b-%Y")))
+    Some(format!("SINCE {}", search_date(since.date_naive())))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What Gmail's answers mean (pure).
 
-use crate::imap::CommandError;
-use crate::imap::wire::ResponseText;
+use crate::imap::{CommandError, ResponseText};
 use crate::message::{Uid, UidValidity};
 use crate::sync::AppendUid;
 
@@ -177,11 +176,10 @@ pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imap::wire;
-    use crate::imap::wire::StatusCondition;
+    use crate::imap::{StatusCondition, status_response};
 
     fn answer(line: &str) -> Result<ResponseText, CommandError> {
-        match wire::status(line.as_bytes()).unwrap() {
+        match status_response(line.as_bytes()).unwrap() {
             (StatusCondition::Ok, reply) => Ok(reply),
             (StatusCondition::No, reply) => Err(CommandError::No(reply)),
             (StatusCondition::Bad, reply) => Err(CommandError::Bad(reply)),

@@ -1,5 +1,6 @@
 //! Search programs that ask for messages by their ids (pure; RFC 3501 6.4.4).
 
+use crate::imap::quoted;
 use crate::message::MessageId;
 
 /// Gmail takes longer lines, but not by much; tag and command come before.
@@ -55,13 +56,6 @@ pub(super) fn by_gmails_own_words(id: &MessageId) -> Option<String> {
         bare.bytes().all(|octet| octet.is_ascii_graphic()) && !bare.contains(['"', '\\']);
     (is_odd && is_plain && bare.len() <= LONGEST_PROGRAM - 100)
         .then(|| format!("X-GM-RAW \"rfc822msgid:{bare}\""))
-}
-
-/// A quoted string; none for what no quoted string can hold, and for control characters: the id
-/// is a stranger's, and a line end in it would begin a command of his.
-fn quoted(text: &str) -> Option<String> {
-    let is_safe = text.bytes().all(|octet| matches!(octet, 0x20..=0x7e));
-    is_safe.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 #[cfg(test)]

@@ -1,61 +1,54 @@
-//! Responses as a whole, and waiting for those that nobody asked for.
+//! Receiving whole responses, and waiting for unsolicited ones.
 
 use std::io;
 use std::time::Instant;
 
 use crate::imap::Connection;
+use crate::imap::connection::{ENDLESS_LINE, protocol_error};
 use crate::process::cancel::WaitResult;
 
-/// A line that a server sends unasked is shorter.
-const LONGEST_UNASKED: usize = 1024 * 1024;
+/// No unsolicited response is longer.
+const MAX_UNSOLICITED_LENGTH: usize = 1024 * 1024;
 
-/// What came of waiting for a response.
+/// How a wait for an unsolicited response ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReceiveResult {
-    /// A response with its literals, made safe; empty if it says nothing.
+pub(crate) enum ReceiveResult {
+    /// A sanitized response with its literals; empty if it says nothing.
     Response(Vec<u8>),
-    /// The time has come, or the host was suspended meanwhile.
+    /// The time is up, or the host was suspended meanwhile.
     Elapsed,
-    /// Somebody pulled the tether.
+    /// Another thread woke the wait, or cancelled it.
     Woken,
 }
 
 impl Connection {
-    /// The next response with its literals, made safe, as a command's answer is awaited.
-    ///
-    /// # Errors
-    /// It did not come in time, or the connection broke.
-    pub fn next_response(&mut self) -> io::Result<Vec<u8>> {
+    /// Returns the next sanitized response with its literals, within the time-outs of a command.
+    pub(crate) fn next_response(&mut self) -> io::Result<Vec<u8>> {
         let mut response = Vec::new();
         loop {
             self.receive()?;
-            response.append(&mut self.ready);
+            response.append(&mut self.ready.octets);
             if self.literal_left == 0 && !self.sanitizer.is_within_response() {
                 return Ok(response);
             }
         }
     }
 
-    /// The next response, if it begins to come before this moment; a call by the tether ends the
-    /// wait.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub fn receive_unsolicited(&mut self, until: Instant) -> io::Result<ReceiveResult> {
+    /// Returns the next response if it begins to arrive before this moment. A wake-up ends the wait.
+    pub(crate) fn receive_unsolicited(&mut self, until: Instant) -> io::Result<ReceiveResult> {
         loop {
-            let unread = self.incoming.get(self.incoming_used..).unwrap_or_default();
+            let unread = self.incoming.unread();
             if unread.contains(&b'\n') {
                 self.command_started = Instant::now();
                 return self.next_response().map(ReceiveResult::Response);
             }
-            if unread.len() > LONGEST_UNASKED {
-                let what = "it sent a line that has no end";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            if unread.len() > MAX_UNSOLICITED_LENGTH {
+                return Err(protocol_error(ENDLESS_LINE));
             }
             if self.read_available()? {
                 continue;
             }
-            match self.stream.socket().wait_readable(until)? {
+            match self.transport.socket().wait_readable(until)? {
                 WaitResult::Ready => {}
                 WaitResult::Elapsed | WaitResult::ClockJump => return Ok(ReceiveResult::Elapsed),
                 WaitResult::Woken | WaitResult::Cancelled => return Ok(ReceiveResult::Woken),
@@ -63,9 +56,9 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, in the socket or decrypted already; says whether there was anything.
+    /// Reads what the socket or TLS has already; says whether there was anything.
     fn read_available(&mut self) -> io::Result<bool> {
-        self.stream.socket().set_nonblocking();
+        self.transport.socket().set_nonblocking();
         match self.read_from_transport() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

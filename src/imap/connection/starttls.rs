@@ -1,52 +1,47 @@
-//! From plain TCP to TLS: STARTTLS in the clear, and the handshake.
+//! STARTTLS: the commands before the handshake (RFC 3501 6.2.1).
 
 use std::io::{self, Write};
-use std::time::Instant;
 
-use rustls_connector::HandshakeError;
-
-use crate::config::Server;
-use crate::error::{Error, ErrorKind, Result};
-use crate::imap::connection::{Connection, Transport};
-use crate::net::{Trust, tcp, trust};
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::imap::Connection;
+use crate::net::describe_io_error;
 use crate::untrusted::Untrusted;
 
 impl Connection {
-    /// Asks for encryption in the clear, and believes nothing else that is said there
-    /// (RFC 3501 6.2.1).
-    pub(super) fn start_tls(&mut self, place: &str) -> Result<()> {
-        let side = self.side;
+    /// Asks the server to start TLS. Nothing else that it sends in plain text is used: anybody in
+    /// between could have written it.
+    pub(super) fn start_tls(&mut self, place: &str, side: Side) -> Result<()> {
         let failed = |what: String| {
             Error::new(side, ErrorKind::Unavailable, place, what).during("starting TLS (STARTTLS)")
         };
         let lost = |error: io::Error| {
-            failed(tcp::describe_io_error(&error)).remedy("if it stays so, check the port")
+            failed(describe_io_error(&error)).remedy("if it stays so, check the port")
         };
         self.next_line().map_err(lost)?;
-        // In its own words: the gate makes a harmless line of PREAUTH.
+        // From the transcript: the sanitizer turns PREAUTH into OK.
         let greeting = self.transcript.last_line();
         if !greeting.to_ascii_uppercase().starts_with(b"* OK") {
             let what = format!("it greets with {:?}", Untrusted::new(&greeting));
             return Err(failed(what).remedy("check the port"));
         }
-        self.ask_in_the_clear(b"s1 CAPABILITY\r\n").map_err(lost)?;
+        self.run_in_plain_text(b"s1 CAPABILITY\r\n").map_err(lost)?;
         let offered = self.transcript.capabilities().unwrap_or_default();
-        let offers_it = offered
+        let offers_starttls = offered
             .split(' ')
             .any(|word| word.eq_ignore_ascii_case("STARTTLS"));
-        if !offers_it {
+        if !offers_starttls {
             return Err(failed("the server does not offer it".to_owned())
                 .remedy("use \"implicit\" TLS, or another server: nothing is sent unencrypted"));
         }
-        let answer = self.ask_in_the_clear(b"s2 STARTTLS\r\n").map_err(lost)?;
-        if !answer.to_ascii_uppercase().starts_with(b"S2 OK") {
+        let response = self.run_in_plain_text(b"s2 STARTTLS\r\n").map_err(lost)?;
+        if !response.to_ascii_uppercase().starts_with(b"S2 OK") {
             return Err(failed(format!(
                 "the server says {:?}",
-                Untrusted::new(answer.trim_ascii_end())
+                Untrusted::new(response.trim_ascii_end())
             )));
         }
-        // Whoever sits in between could otherwise put words into the encrypted dialogue.
-        if self.incoming.len() > self.incoming_used {
+        // They would be read as the server's first encrypted response, whoever sent them.
+        if !self.incoming.unread().is_empty() {
             return Err(failed(
                 "the server sends octets between its OK and the handshake".to_owned(),
             ));
@@ -56,10 +51,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a command before TLS and gives its tagged response.
-    fn ask_in_the_clear(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
+    /// Sends a command and returns its tagged response.
+    fn run_in_plain_text(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
         self.write_all(command)?;
-        self.flush()?;
         loop {
             let line = self.next_line()?;
             if !line.starts_with(b"*") && !line.is_empty() {
@@ -69,49 +63,9 @@ impl Connection {
     }
 
     fn next_line(&mut self) -> io::Result<Vec<u8>> {
-        while self.ready.is_empty() {
+        while self.ready.unread().is_empty() {
             self.receive()?;
         }
-        self.ready_used = 0;
-        Ok(std::mem::take(&mut self.ready))
-    }
-
-    /// Shakes hands: from here on the server has proved who it is.
-    pub(super) fn encrypt(self, server: &Server, trust: &Trust, place: &str) -> Result<Connection> {
-        let Transport::Plain(mut socket) = self.stream else {
-            return Err(Error::new(
-                self.side,
-                ErrorKind::Internal,
-                place,
-                "TLS within TLS",
-            ));
-        };
-        let Some(connector) = trust.connector() else {
-            return Err(Error::new(
-                self.side,
-                ErrorKind::Internal,
-                place,
-                "TLS without roots",
-            ));
-        };
-        socket.set_deadline(Instant::now() + self.timeouts.response);
-        let name = server.tls_name.as_str();
-        let stream = connector.connect(name, socket).map_err(|error| {
-            let error = match error {
-                HandshakeError::Failure(error) => error,
-                HandshakeError::WouldBlock(_) => io::ErrorKind::TimedOut.into(),
-            };
-            let (what, remedy) = trust::explain(&error, name);
-            let error =
-                Error::new(self.side, ErrorKind::Unavailable, place, what).during("starting TLS");
-            match remedy {
-                Some(remedy) => error.remedy(remedy),
-                None => error,
-            }
-        })?;
-        Ok(Connection {
-            stream: Transport::Tls(Box::new(stream)),
-            ..self
-        })
+        Ok(std::mem::take(&mut self.ready).octets)
     }
 }

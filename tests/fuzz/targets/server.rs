@@ -11,7 +11,7 @@ use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::imap::{
-    Connection, Login, Session, fetch_responses, responses, uid_attribute,
+    Connection, Login, Session, read_attributes, read_bodies, responses,
 };
 use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
 use imap_to_gmail_sync::net::Trust;
@@ -46,9 +46,8 @@ pub fn lines(octets: &[u8]) {
             assert!(witness.last_lines().len() <= 8);
             assert!(witness.last_line().len() <= 2_000);
             responses(&admitted).for_each(drop);
-            for attributes in fetch_responses(&admitted) {
-                let _ = uid_attribute(&attributes);
-            }
+            drop(read_attributes(&admitted));
+            drop(read_bodies(&admitted));
         },
     );
 }

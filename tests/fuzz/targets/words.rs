@@ -1,6 +1,8 @@
 //! Texts from outside, in lines for people, on the wire and as identities.
 
-use imap_to_gmail_sync::imap::wire;
+use imap_to_gmail_sync::imap::{
+    decode_utf7, encode_utf7, escaped_mailbox, quoted_mailbox, status_response,
+};
 use imap_to_gmail_sync::message::{BodyDigest, Digest, Identity, MessageId, UidSet};
 use imap_to_gmail_sync::untrusted::Untrusted;
 
@@ -17,23 +19,23 @@ pub fn foreign(octets: &[u8]) {
 /// What is quoted stays within its quotes, and names survive modified UTF-7.
 pub fn wire(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
-    if let Some(word) = wire::quoted_mailbox(&text) {
+    if let Some(word) = quoted_mailbox(&text) {
         must_stay_quoted(&word);
     }
-    if let Some(word) = wire::escaped_mailbox(&text) {
+    if let Some(word) = escaped_mailbox(&text) {
         must_stay_quoted(&format!("\"{word}\""));
     }
-    let encoded = wire::encode_utf7(&text);
+    let encoded = encode_utf7(&text);
     assert!(
         encoded.bytes().all(|octet| matches!(octet, b' '..=b'~')),
         "{encoded:?}"
     );
-    assert_eq!(wire::decode_utf7(&encoded).as_deref(), Some(&*text));
-    if let Some(name) = wire::decode_utf7(&text) {
-        let again = wire::encode_utf7(&name);
-        assert_eq!(wire::decode_utf7(&again), Some(name));
+    assert_eq!(decode_utf7(&encoded).as_deref(), Some(&*text));
+    if let Some(name) = decode_utf7(&text) {
+        let again = encode_utf7(&name);
+        assert_eq!(decode_utf7(&again), Some(name));
     }
-    if let Some((_, reply)) = wire::status(octets) {
+    if let Some((_, reply)) = status_response(octets) {
         must_be_harmless(&reply.to_string());
     }
 }

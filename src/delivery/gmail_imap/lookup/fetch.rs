@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 
 use crate::delivery::gmail_imap::account::GmailAccount;
-use crate::delivery::gmail_imap::found_message::{FoundMessage, holding_of_others, whole};
+use crate::delivery::gmail_imap::found_message::{FoundMessage, holding_of_others};
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
 use crate::delivery::gmail_imap::responses::is_answer_about_the_question;
 use crate::error::Result;
-use crate::imap::session;
-use crate::message::{BodyDigest, Uid, UidSet};
+use crate::imap::{CommandError, identity_command, read_bodies};
+use crate::message::{BodyDigest, FETCH_PAGE_SIZE, Uid, UidSet};
 use crate::sync::{LookupQuery, LookupResult, UncertainAppend};
-
-/// One FETCH asks for the header fields of so many messages.
-const PAGE: usize = 500;
 
 /// A stored message larger than this is none of ours.
 const LARGEST: u64 = 256 * 1024 * 1024;
@@ -30,7 +27,7 @@ impl Lookup {
         uids.sort_unstable();
         uids.dedup();
         let mut candidates = Vec::new();
-        for page in uids.chunks(PAGE) {
+        for page in uids.chunks(FETCH_PAGE_SIZE) {
             match self.fetch_page(page, account)? {
                 Some(found) => candidates.extend(found),
                 None => candidates.extend(self.fetch_one_by_one(page, account)?),
@@ -59,17 +56,9 @@ impl Lookup {
         account: &GmailAccount,
     ) -> Result<Option<Vec<FoundMessage>>, LookupError> {
         let set: UidSet = page.iter().copied().collect();
-        let command = format!(
-            "UID FETCH {set} (UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM \
-             SUBJECT)])"
-        );
-        let answer = self.fetch(&command, account)?;
-        Ok(answer.map(|answer| {
-            let fetched = session::fetch_responses(&answer);
-            fetched
-                .filter_map(|attributes| FoundMessage::from_attributes(&attributes))
-                .collect()
-        }))
+        let result = self.logged_in.session.command(&identity_command(&set));
+        let response = unless_rejected(result, account)?;
+        Ok(response.map(|response| FoundMessage::read(&response).collect()))
     }
 
     /// A message that was sent and is looked for: its body must be the same as well. A candidate
@@ -112,28 +101,23 @@ impl Lookup {
         candidate: &FoundMessage,
         account: &GmailAccount,
     ) -> Result<Option<BodyDigest>, LookupError> {
-        let witness = self.logged_in.session.transcript().clone();
-        witness.set_allowance(candidate.size.saturating_mul(2));
-        let command = format!("UID FETCH {} (UID BODY.PEEK[])", candidate.uid);
-        let answer = self.fetch(&command, account);
-        witness.set_allowance(0);
-        let answer = answer?.unwrap_or_default();
-        let digest = session::fetch_responses(&answer)
-            .filter(|attributes| session::uid_attribute(attributes) == Some(candidate.uid))
-            .find_map(|attributes| whole(&attributes).map(BodyDigest::of_message));
-        Ok(digest)
+        let session = &mut self.logged_in.session;
+        let allowance = candidate.size.saturating_mul(2);
+        let result = session.fetch_bodies(candidate.uid, allowance);
+        let response = unless_rejected(result, account)?.unwrap_or_default();
+        let body = read_bodies(&response).remove(&candidate.uid).flatten();
+        Ok(body.map(|octets| BodyDigest::of_message(&octets)))
     }
+}
 
-    /// Runs a FETCH; none if the server refuses this very one.
-    fn fetch(
-        &mut self,
-        command: &str,
-        account: &GmailAccount,
-    ) -> Result<Option<Vec<u8>>, LookupError> {
-        match self.logged_in.session.command(command) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(failure) if is_answer_about_the_question(&failure) => Ok(None),
-            Err(failure) => Err(LookupError::from_command_error(failure, account)),
-        }
+/// The response to a FETCH; none if the server rejects this very one.
+fn unless_rejected(
+    result: Result<Vec<u8>, CommandError>,
+    account: &GmailAccount,
+) -> Result<Option<Vec<u8>>, LookupError> {
+    match result {
+        Ok(response) => Ok(Some(response)),
+        Err(error) if is_answer_about_the_question(&error) => Ok(None),
+        Err(error) => Err(LookupError::from_command_error(error, account)),
     }
 }

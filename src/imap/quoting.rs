@@ -1,0 +1,62 @@
+//! Quoted strings in commands (RFC 3501 4.3). Pure.
+
+use crate::imap::utf7::encode_utf7;
+
+/// Quotes a text; none if it is not printable ASCII. The text may come from a stranger's message,
+/// and a line end in it would start a command of his.
+pub(crate) fn quoted(text: &str) -> Option<String> {
+    Some(format!("\"{}\"", escaped(text)?))
+}
+
+/// Encodes and quotes a mailbox name; none if it holds CR, LF or NUL.
+#[must_use]
+pub fn quoted_mailbox(name: &str) -> Option<String> {
+    Some(format!("\"{}\"", escaped_mailbox(name)?))
+}
+
+/// As [`quoted_mailbox`] without the quotes, for the IMAP library's APPEND, which adds them.
+#[must_use]
+pub fn escaped_mailbox(name: &str) -> Option<String> {
+    let is_valid = !name.contains(['\r', '\n', '\0']);
+    escaped(&encode_utf7(name)).filter(|_| is_valid)
+}
+
+fn escaped(text: &str) -> Option<String> {
+    let is_printable = text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+    is_printable.then(|| text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mailbox_names_are_quoted_and_cannot_end_the_command() {
+        let cases = [
+            ("", Some("\"\"")),
+            ("a b", Some("\"a b\"")),
+            ("a\"b\\c", Some("\"a\\\"b\\\\c\"")),
+            ("a\r\nb1 LOGOUT", None),
+            ("a\nb", None),
+            ("a\0b", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(quoted_mailbox(name).as_deref(), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn only_printable_ascii_is_quoted() {
+        assert_eq!(quoted("a\"b\\c d").as_deref(), Some("\"a\\\"b\\\\c d\""));
+        for text in [
+            "<gr\u{fc}n@x>",
+            "<a\u{1b}@x>",
+            "<a\u{7f}@x>",
+            "<a\u{0}@x>",
+            "<a\u{85}b>",
+            "a\r\nb",
+        ] {
+            assert!(quoted(text).is_none(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! SEARCH: dates in criteria, and the UIDs in responses (RFC 3501 6.4.4, 7.2.5).
+
+use std::fmt::Display;
+
+use chrono::NaiveDate;
+use imap_proto::{MailboxDatum, Response};
+
+use crate::imap::response::responses;
+use crate::imap::{CommandError, Session};
+use crate::message::Uid;
+
+impl Session {
+    /// Returns the UIDs that match criteria of `UID SEARCH`, ascending and unique.
+    ///
+    /// # Errors
+    /// As for [`command`](Session::command).
+    pub fn search(&mut self, criteria: &str) -> Result<Vec<Uid>, CommandError> {
+        let response = self.command(&format!("UID SEARCH {criteria}"))?;
+        Ok(search_results(&response))
+    }
+}
+
+/// Reads the UIDs that a UID SEARCH returned, ascending and unique.
+pub(crate) fn search_results(response: &[u8]) -> Vec<Uid> {
+    let mut found: Vec<Uid> = Vec::new();
+    for response in responses(response) {
+        if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
+            found.extend(uids.into_iter().filter_map(Uid::new));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// A day as criteria name it: `1-Feb-2026`.
+pub(crate) fn search_date(day: NaiveDate) -> impl Display {
+    day.format("%-d-%b-%Y")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_formatted_for_search() {
+        let day = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
+        assert_eq!(search_date(day).to_string(), "1-Feb-2026");
+    }
+}
