@@ -1,9 +1,10 @@
 //! The token endpoint over TLS: which certificates are trusted.
 
+use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::{fs, thread};
+use std::thread;
 
 use chrono::Utc;
 use imap_to_gmail_sync::error::{ErrorKind, Result};

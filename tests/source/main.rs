@@ -1,6 +1,6 @@
 //! The source: `ImapSource` and the connection below it, at Dovecot and at scripted servers.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
