@@ -12,7 +12,7 @@ use imap_to_gmail_sync::sync::{DryRunResult, NullTarget, Pass, Target};
 use serde_json::json;
 
 use crate::run::{Ended, options, run, state};
-use crate::schedules::troubled_world;
+use crate::schedules::world_after_faults;
 use crate::world::{Disk1, Faults, Gmail1, Shared, Source1, World};
 
 use DryRunResult::{Known, NeedsBody, New, NewUnlessAtGmail, Parked};
@@ -253,7 +253,7 @@ fn a_dry_run_changes_nothing() {
 #[test]
 fn after_any_schedule_a_dry_run_says_what_the_next_pass_does() {
     for seed in 0..200 {
-        let world = troubled_world(seed);
+        let world = world_after_faults(seed);
         let results = dry_run(&world, true);
         world.borrow_mut().gmail.submitted.clear();
         if !matches!(run(&world), Ended::Done(_)) {
