@@ -180,6 +180,9 @@ impl<'a> AccountSync<'a> {
         checked: CheckedSource<'_>,
         report: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
+        let CheckedSource {
+            source, mailbox, ..
+        } = checked;
         let options = gmail_options(&self.config, self.store.state(), self.context, true);
         let gmail = self.gmail.insert(GmailTarget::new(options));
         let can_ask_gmail = gmail.has_valid_token()?;
@@ -191,14 +194,14 @@ impl<'a> AccountSync<'a> {
         let monitor = PassMonitor::new(&self.context.requests, &self.context.watchdog);
         let clock = self.context.timing.clock;
         Pass {
-            source: &mut MonitoredSource::new(checked.source, &monitor),
+            source: &mut MonitoredSource::new(source, &monitor),
             target: &mut MonitoredTarget::new(target, &monitor),
             store: &mut self.store,
             settings: &pass_options(&self.config),
             progress: &mut (),
             now: &|| clock.now(),
         }
-        .dry_run(&checked.mailbox, can_ask_gmail, report)
+        .dry_run(&mailbox, can_ask_gmail, report)
     }
 
     /// Logs out of Gmail. The next pass that needs Gmail connects again, and loads the token file
