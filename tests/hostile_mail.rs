@@ -368,7 +368,7 @@ fn carry(source: SourceOptions) {
     assert_eq!(run.status, Some(0), "{name}: {}", run.stdout);
     check_lines(&run);
     check(&home, &mails, &run);
-    assert!(run.stdout.contains("5 NUL octets are left out"), "{name}");
+    assert!(run.stdout.contains("removed 5 NUL octets"), "{name}");
 
     let appended = || {
         home.gmail
