@@ -1,4 +1,4 @@
-//! What a one-shot run and `--watch` do with an account; both are made of [`account_sync`].
+//! What a one-shot run and `--watch` do with an account; both use `account_sync`.
 //!
 //! May use the engine (`sync`), both servers (`source`, `delivery`), and every layer below.
 

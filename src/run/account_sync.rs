@@ -31,7 +31,7 @@ mod startup;
 use crate::run::account_sync::instrumented::{MonitoredSource, MonitoredTarget, PassMonitor};
 use crate::run::account_sync::options::{gmail_options, pass_options};
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
-use crate::run::account_sync::startup::{account_names, adopt_state, take_lock};
+use crate::run::account_sync::startup::{account_names, acquire_lock, adopt_state};
 
 /// With `--watch` the journal is folded into the snapshot when it is larger…
 const MAX_JOURNAL_OCTETS: u64 = 1024 * 1024;
@@ -72,7 +72,7 @@ impl<'a> AccountSync<'a> {
         mode: RunMode,
         context: &'a RunContext<'a>,
     ) -> Result<AccountSync<'a>> {
-        let lock = take_lock(state_file)?;
+        let lock = acquire_lock(state_file)?;
         let now = context.timing.clock.now();
         let storage = Box::new(FolderStorage::new(state_file));
         let mut store = match mode {

@@ -585,12 +585,11 @@ fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_anothe
 
 #[test]
 fn a_session_that_cannot_be_opened_again_in_a_pass_is_a_failure_of_the_source() {
-    let greeted = steps(&[GREETING]);
-    let logged_in = opened()[..4].to_vec();
-    for reopened in [steps(&[]), greeted, logged_in] {
-        let server = ScriptedServer::play(vec![
-            opened_then(&["C: UID FETCH 1 (UID BODY.PEEK[])"]),
-            reopened,
+    let (unconnected, greeted, logged_in) = (&OPEN_INBOX[..0], &OPEN_INBOX[..1], &OPEN_INBOX[..4]);
+    for reopened in [unconnected, greeted, logged_in] {
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&OPEN_INBOX, &["C: UID FETCH 1 (UID BODY.PEEK[])"]]),
+            dialogue(&[reopened]),
         ]);
         let (mut source, _) = open(server.address(), "INBOX").unwrap();
         let fetched = source.fetch(&uids(&[1])).unwrap();

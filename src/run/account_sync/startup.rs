@@ -9,7 +9,7 @@ use crate::state::lock::{Lock, LockAttempt};
 use crate::state::{AccountNames, Event};
 use crate::untrusted::Untrusted;
 
-pub(super) fn take_lock(state_file: &Path) -> Result<Lock> {
+pub(super) fn acquire_lock(state_file: &Path) -> Result<Lock> {
     match Lock::try_acquire(state_file)? {
         LockAttempt::Acquired(mut lock) => {
             lock.write_pid(std::process::id())?;
