@@ -302,8 +302,8 @@ fn the_source_refuses_the_log_in() {
             ),
             (
                 77,
-                "localhost:SOURCE: waiting to log in: the last log-in was refused; correct \
-                source_user or the password: the next try is at DATE TIME UTC, or at once when \
+                "localhost:SOURCE: waiting to log in: the last log-in was rejected; correct \
+                source_user or the password; will retry at DATE TIME UTC, or at once when \
                 the configuration changes",
             ),
         ],
@@ -521,7 +521,7 @@ fn gmail_wants_to_be_left_alone() {
                 Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
                 a while",
             ),
-            (0, "gmail rests until DATE TIME UTC; nothing is done before"),
+            (0, "Gmail rests until DATE TIME UTC; this run does nothing"),
         ],
     );
 }
