@@ -113,9 +113,8 @@ impl Config {
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), always.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
         let error = |what: String| Error::in_file(Side::Config, path, what);
-        let octets = read_file(path).map_err(|failure| {
-            error(format!("cannot be read: {failure}")).remedy("correct --config")
-        })?;
+        let octets =
+            read_file(Side::Config, path).map_err(|error| error.remedy("correct --config"))?;
         let raw = RawConfig::parse(&octets).map_err(error)?;
         let paths = PathResolver::new(path, environment);
         let mut config = validate::config(raw, &paths).map_err(error)?;
@@ -127,8 +126,7 @@ impl Config {
     }
 
     /// `user/folder` of the source, as in the state's `account`.
-    #[must_use]
-    pub fn source_account(&self) -> String {
+    pub(crate) fn source_account(&self) -> String {
         format!("{}/{}", self.source.user, self.source.folder)
     }
 
@@ -145,15 +143,13 @@ impl Config {
     }
 
     /// `user/folder` of the target, as in the state's `account`.
-    #[must_use]
-    pub fn target_account(&self) -> String {
+    pub(crate) fn target_account(&self) -> String {
         format!("{}/{}", self.target.user, self.target.folder)
     }
 
     /// Changes when the content of the configuration or the password file changes, and does not
     /// reveal it.
-    #[must_use]
-    pub fn credentials_stamp(&self) -> String {
+    pub(crate) fn credentials_stamp(&self) -> String {
         self.credentials_stamp.clone()
     }
 

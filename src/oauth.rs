@@ -6,9 +6,9 @@
 pub mod consent;
 mod endpoint;
 mod oauth_error;
-pub mod token;
+mod token;
 mod token_file;
 mod token_health;
 
 pub use token::{RememberedRejection, Token};
-pub use token_health::TokenHealth;
+pub(crate) use token_health::TokenHealth;

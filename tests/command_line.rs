@@ -11,9 +11,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use program::{Run, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use program::{Run, program};
 
 /// A folder with a configuration whose servers cannot be reached: nobody listens at port 1.
 struct Folder(TempDir);

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, SourceOptions, Unfinished};
-use program::{Home, Run};
 use serde_json::json;
+
+use program::{Home, Run};
 
 const MESSAGES: usize = 15;
 

@@ -11,6 +11,8 @@
 
 #[path = "support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/program.rs"]
 mod program;
 
@@ -18,11 +20,12 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use serde_json::json;
+use tempfile::TempDir;
+
 use dovecot::client::Held;
 use dovecot::{Dovecot, Introspection, PASSWORD};
 use program::{Home, Run, program};
-use serde_json::json;
-use tempfile::TempDir;
 
 const SOURCE_USER: &str = "alice";
 const TARGET_USER: &str = "bob@example.com";
@@ -251,11 +254,11 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
         "a fetch for each group of ten, and one more where the octets are too many: {commands:#?}"
     );
 
-    let asked = pair.introspection.questions();
+    let asked = pair.introspection.requests();
     let log_ins = pair.target_log_ins();
     assert!(asked > 0 && log_ins > 0);
     let second = pair.run_well();
-    assert_eq!(pair.introspection.questions(), asked);
+    assert_eq!(pair.introspection.requests(), asked);
     assert_eq!(pair.target_log_ins(), log_ins);
     assert!(commands_to(&second, pair.target.server().port).is_empty());
     assert!(

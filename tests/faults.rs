@@ -26,8 +26,9 @@ use imap_to_gmail_sync::state::storage::FolderStorage;
 use imap_to_gmail_sync::sync;
 use imap_to_gmail_sync::sync::Pass;
 use imap_to_gmail_sync::timeouts::Timeouts;
-use program::Home;
 use serde_json::json;
+
+use program::Home;
 
 fn mail(id: &str, subject: &str, body: &str) -> Vec<u8> {
     format!("Message-ID: <{id}@x>\r\nSubject: {subject}\r\n\r\n{body}\r\n").into_bytes()

@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use double::{GmailOptions, Oddity, SourceOptions, date};
-use program::{Home, Run};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// A mail and what is to become of it.
 struct Mail {
@@ -367,7 +368,7 @@ fn carry(source: SourceOptions) {
     assert_eq!(run.status, Some(0), "{name}: {}", run.stdout);
     check_lines(&run);
     check(&home, &mails, &run);
-    assert!(run.stdout.contains("5 NUL octets are left out"), "{name}");
+    assert!(run.stdout.contains("removed 5 NUL octets"), "{name}");
 
     let appended = || {
         home.gmail

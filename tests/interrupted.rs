@@ -12,8 +12,9 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use double::{GmailOptions, IndexDelay, SourceOptions, Unfinished};
-use program::Home;
 use serde_json::json;
+
+use program::Home;
 
 /// Twelve messages: two without Message-ID, one that Gmail refuses, an id used twice, identical
 /// twins, NULs, bare LFs, dates of several days.

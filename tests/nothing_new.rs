@@ -11,6 +11,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use double::SourceOptions;
+
 use program::Home;
 
 fn home(source: SourceOptions) -> Home {

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, SourceOptions, Trouble, refused_logins, token_refusals};
-use program::{Home, Run};
 use serde_json::{Value, json};
+
+use program::{Home, Run};
 
 /// A password that no other text holds by chance, with what shells and quoting trip over.
 const PASSWORD: &str = "Pa55\"w\\ord $HOME'%s";

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use double::GmailOptions;
-use program::Home;
 use serde_json::{Map, Value, json};
+
+use program::Home;
 
 /// What the original had copied, and what became of it at Gmail since.
 const COPIED: [(&str, AtGmail); 4] = [

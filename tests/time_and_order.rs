@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, Mailboxes, SourceOptions};
-use program::Home;
 use serde_json::json;
+
+use program::Home;
 
 fn home() -> Home {
     home_with(SourceOptions::default())

@@ -5,19 +5,18 @@ use std::str::FromStr;
 
 /// A number of octets; K, M and G are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(u64);
+pub(super) struct Size(u64);
 
 impl Size {
     /// The number of octets.
-    #[must_use]
-    pub fn octets(self) -> u64 {
+    pub(super) fn octets(self) -> u64 {
         self.0
     }
 }
 
 /// The error for a text that is not a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidSize;
+pub(super) struct InvalidSize;
 
 impl fmt::Display for InvalidSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -125,14 +125,12 @@ impl Token {
     }
 
     /// What is known about the refresh token's age and expiry.
-    #[must_use]
-    pub fn health(&self) -> TokenHealth {
+    pub(crate) fn health(&self) -> TokenHealth {
         self.file.health()
     }
 
     /// The remedy for a token that cannot be renewed: a new one.
-    #[must_use]
-    pub fn new_token_remedy(&self) -> &str {
+    pub(crate) fn new_token_remedy(&self) -> &str {
         self.file.new_token_remedy()
     }
 
@@ -147,8 +145,7 @@ impl Token {
     }
 
     /// What later runs must remember when Gmail rejects even a new access token.
-    #[must_use]
-    pub fn login_rejection(&self) -> Consequence {
+    pub(crate) fn login_rejection(&self) -> Consequence {
         Consequence::LoginRejected {
             refresh_token: self.refresh_token_digest(),
         }

@@ -21,23 +21,22 @@ const WARNING_PERIOD: TimeDelta = TimeDelta::days(2);
 
 /// What is known about a refresh token's age and expiry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TokenHealth {
+pub(crate) struct TokenHealth {
     /// When Google issued it.
-    pub issued: Option<DateTime<Utc>>,
+    pub(crate) issued: Option<DateTime<Utc>>,
     /// When this program first used it: its minimum age.
-    pub first_used: Option<DateTime<Utc>>,
+    pub(crate) first_used: Option<DateTime<Utc>>,
     /// When it expires; Google announces this only for an app in "Testing".
-    pub expires: Option<DateTime<Utc>>,
+    pub(crate) expires: Option<DateTime<Utc>>,
     /// When it was last used for a renewal.
-    pub last_used: Option<DateTime<Utc>>,
+    pub(crate) last_used: Option<DateTime<Utc>>,
     /// When the current access token expires.
-    pub access_token_expires: Option<DateTime<Utc>>,
+    pub(crate) access_token_expires: Option<DateTime<Utc>>,
 }
 
 impl TokenHealth {
     /// The warning that the refresh token expires soon, if it does.
-    #[must_use]
-    pub fn warning(&self, now: DateTime<Utc>) -> Option<String> {
+    pub(crate) fn warning(&self, now: DateTime<Utc>) -> Option<String> {
         let expires = self
             .expires
             .filter(|expires| expires.signed_duration_since(now) <= WARNING_PERIOD)?;
@@ -48,8 +47,7 @@ impl TokenHealth {
     }
 
     /// Why Google probably rejects it, the most likely cause first.
-    #[must_use]
-    pub fn likely_causes(&self, now: DateTime<Utc>) -> String {
+    pub(crate) fn likely_causes(&self, now: DateTime<Utc>) -> String {
         if self.expires.is_some_and(|expires| expires <= now) {
             return "the app is in \"Testing\", where a token expires after 7 days (publish it)"
                 .to_owned();
@@ -87,23 +85,19 @@ impl TokenHealth {
 
 impl fmt::Display for TokenHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        match (self.issued, self.first_used) {
-            (Some(issued), _) => parts.push(format!("issued at {}", timestamp::to_seconds(issued))),
-            (None, Some(first)) => {
-                parts.push(format!("in use since {}", timestamp::to_seconds(first)))
-            }
-            (None, None) => parts.push("of unknown age".to_owned()),
-        }
-        if let Some(expires) = self.expires {
-            parts.push(format!("expires at {}", timestamp::to_seconds(expires)));
-        }
-        if let Some(expires) = self.access_token_expires {
-            parts.push(format!(
-                "access token expires at {}",
-                timestamp::to_seconds(expires)
-            ));
-        }
+        let at = timestamp::to_seconds;
+        let age = match (self.issued, self.first_used) {
+            (Some(issued), _) => format!("issued at {}", at(issued)),
+            (None, Some(first)) => format!("in use since {}", at(first)),
+            (None, None) => "of unknown age".to_owned(),
+        };
+        let expires = self.expires.map(|time| format!("expires at {}", at(time)));
+        let access_token = self.access_token_expires;
+        let access_token = access_token.map(|time| format!("access token expires at {}", at(time)));
+        let parts: Vec<String> = [Some(age), expires, access_token]
+            .into_iter()
+            .flatten()
+            .collect();
         f.write_str(&parts.join(", "))
     }
 }

@@ -305,7 +305,7 @@ fn read_snapshot(
         Err(SnapshotError::Newer(version)) => Err(Error::new(
             Side::State,
             ErrorKind::Config,
-            storage.path(&StateFile::Snapshot).display(),
+            Untrusted::path(&storage.path(&StateFile::Snapshot)),
             format!("this state is of version {version}, written by a later release"),
         )
         .remedy("use that release, or another --state-file")),
@@ -333,9 +333,9 @@ fn replace_unreadable(
     storage.sync(&copy)?;
     log::error!(
         "{}: cannot be read as a state ({}); kept as {}; what arrived in the last days is looked up at Gmail",
-        storage.path(&StateFile::Snapshot).display(),
+        Untrusted::path(&storage.path(&StateFile::Snapshot)),
         Untrusted::new(why),
-        storage.path(&copy).display(),
+        Untrusted::path(&storage.path(&copy)),
     );
     // A date pass begins two days before `last_sync`.
     let week_ago = now - TimeDelta::days(5);
@@ -363,7 +363,7 @@ fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> 
     Error::new(
         Side::State,
         ErrorKind::Disk,
-        storage.path(name).display(),
+        Untrusted::path(&storage.path(name)),
         error,
     )
     .during("reading or writing the state")

@@ -14,6 +14,7 @@ use fs2::FileExt;
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::state::storage::{canonical_path, with_suffix};
+use crate::untrusted::Untrusted;
 
 /// The acquired lock; dropping it releases it.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Lock {
     pub fn try_acquire(snapshot: &Path) -> Result<LockAttempt> {
         let path = with_suffix(&canonical_path(snapshot), ".lock");
         let failed = |error: &io::Error| {
-            Error::new(Side::State, ErrorKind::Disk, path.display(), error)
+            Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), error)
                 .during("taking the lock")
                 .remedy("the folder of the state must be writable")
         };
@@ -101,8 +102,13 @@ impl Lock {
     }
 
     fn write_error(&self, error: &io::Error) -> Error {
-        Error::new(Side::State, ErrorKind::Disk, self.path.display(), error)
-            .during("writing the lock file")
+        Error::new(
+            Side::State,
+            ErrorKind::Disk,
+            Untrusted::path(&self.path),
+            error,
+        )
+        .during("writing the lock file")
     }
 }
 

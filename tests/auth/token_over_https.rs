@@ -1,12 +1,11 @@
-//! The token endpoint over TLS: whom it is believed.
+//! The token endpoint over TLS: which certificates are trusted.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
-use crate::certificate::Certificate;
 use chrono::Utc;
 use imap_to_gmail_sync::error::{ErrorKind, Result};
 use imap_to_gmail_sync::net::crypto_provider;
@@ -17,7 +16,10 @@ use rustls_connector::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_connector::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
-/// An endpoint that proves itself by this certificate and grants always; gives its address.
+use crate::certificate::Certificate;
+use crate::http;
+
+/// A token endpoint with this certificate that always issues a token; returns its address.
 fn endpoint(certificate: &Certificate) -> String {
     let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
@@ -37,31 +39,20 @@ fn endpoint(certificate: &Certificate) -> String {
         for socket in listener.incoming() {
             let session = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut reader = BufReader::new(StreamOwned::new(session, socket.unwrap()));
-            // A client that does not believe us goes away.
-            let _ = grant(&mut reader);
+            // A client that does not trust the certificate closes the connection.
+            let _ = issue_token(&mut reader);
         }
     });
     uri
 }
 
-fn grant<S: Read + Write>(reader: &mut BufReader<S>) -> std::io::Result<()> {
-    let mut length = 0;
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 && line.trim() != "" {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        line.clear();
-    }
-    reader.read_exact(&mut vec![0; length])?;
-    let body = r#"{"access_token":"NEW","expires_in":3599,"token_type":"Bearer"}"#;
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-    let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-    reader.get_mut().write_all(answer.as_bytes())?;
-    reader.get_mut().flush()
+fn issue_token<S: Read + Write>(reader: &mut BufReader<S>) -> std::io::Result<()> {
+    http::read_request(reader)?;
+    let token = r#"{"access_token":"NEW","expires_in":3599,"token_type":"Bearer"}"#;
+    http::respond_json(reader.get_mut(), token)
 }
 
-/// Renews a token there, believing this certificate and those it signed.
+/// Renews a token there, trusting this authority.
 fn renew(uri: &str, trusted: &Certificate) -> Result<Secret> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("token.json");
@@ -75,7 +66,7 @@ fn renew(uri: &str, trusted: &Certificate) -> Result<Secret> {
 }
 
 #[test]
-fn a_private_authority_serves_the_token_endpoint_too_and_no_other_is_believed() {
+fn the_ca_file_is_trusted_at_the_token_endpoint_and_no_other_authority_is() {
     let certificate = Certificate::signed_by_an_authority(&["localhost"]);
     let uri = endpoint(&certificate);
     assert_eq!(renew(&uri, &certificate).unwrap().expose(), "NEW");

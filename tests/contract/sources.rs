@@ -1,8 +1,7 @@
 //! The servers that mail comes from.
 
 use double::SourceOptions;
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::error::Result;
 use imap_to_gmail_sync::message::Mailbox;
 use imap_to_gmail_sync::net::ConnectionOptions;

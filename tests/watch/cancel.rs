@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 use imap_to_gmail_sync::source::{WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 
-use crate::scripted_server::ScriptedServer;
-use crate::session::{
-    LOG_IN_AND_EXAMINE, LONG, NOOP_AND_IDLE, dialogue, idle_for_long, open, options, wait_and_check,
-};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
+use crate::session::{LONG, NOOP_AND_IDLE, idle_for_long, open, options, wait_and_check};
 
 #[test]
 fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
-    let look = [
+    let check_for_mail = [
         "C: DONE",
         "S: w2 OK",
         "C: NOOP",
@@ -25,14 +23,14 @@ fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
     for begin in [&NOOP_AND_IDLE[..], &[]] {
         let use_idle = !begin.is_empty();
         let steps = if use_idle {
-            dialogue(&[&LOG_IN_AND_EXAMINE, begin, &["S: + idling"], &look])
+            dialogue(&[&OPEN_INBOX, begin, &["S: + idling"], &check_for_mail])
         } else {
-            dialogue(&[&LOG_IN_AND_EXAMINE, &look[2..]])
+            dialogue(&[&OPEN_INBOX, &check_for_mail[2..]])
         };
-        let server = ScriptedServer::play(vec![steps]);
+        let server = ScriptedServer::play_all(vec![steps]);
         let options = options();
         let mut source = open(server.address(), &options);
-        let caller = thread::spawn({
+        let waker = thread::spawn({
             let canceller = options.canceller.clone();
             move || {
                 thread::sleep(Duration::from_millis(50));
@@ -47,30 +45,26 @@ fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
             wait_and_check(&mut source, wait),
             (WaitOutcome::Woken, vec![])
         );
-        caller.join().unwrap();
+        waker.join().unwrap();
     }
 }
 
 #[test]
 fn a_cancel_deadline_ends_the_wait_and_the_logout() {
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &["S: + idling", "silence"],
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + idling", "silence"]]);
     let mut options = options();
     options.timeouts.idle_start = LONG;
     let mut source = open(server.address(), &options);
     options
         .canceller
         .cancel_at(Instant::now() + Duration::from_millis(50));
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(
         source.wait_for_mail(idle_for_long()).unwrap(),
         WaitOutcome::Woken
     );
     source.logout();
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -92,13 +86,7 @@ fn an_idling_session_accepts_commands_and_logs_out() {
         "S: * BYE",
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &["S: + x"],
-        &search,
-        &leave,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + x"], &search, &leave]);
     let options = options();
     let mut source = open(server.address(), &options);
     options.canceller.wake();
@@ -118,15 +106,12 @@ fn an_idling_session_accepts_commands_and_logs_out() {
 
 #[test]
 fn an_unanswered_logout_does_not_take_long() {
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &["C: LOGOUT", "silence"],
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &["C: LOGOUT", "silence"]]);
     let mut options = options();
     options.timeouts.response = LONG;
     let source = open(server.address(), &options);
-    let begun = Instant::now();
+    let started = Instant::now();
     source.logout();
-    // The script itself would hang up after twenty seconds.
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    // The scripted server itself closes the connection after twenty seconds.
+    assert!(started.elapsed() < Duration::from_secs(15));
 }

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::program::Home;
-use crate::scripted_server::ScriptedServer;
-use crate::session::{LOG_IN_AND_EXAMINE, dialogue, options};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
+use crate::session::options;
 use crate::watching::{Watching, deliver};
 
 #[test]
@@ -35,13 +35,13 @@ fn a_rejected_token_or_a_configuration_that_never_worked_ends_the_program() {
 #[test]
 fn a_password_command_that_fails_is_run_again() {
     for command in [
-        // Too slow ones end the same way: by an error of the command.
+        // A time-out of the command takes the same path as its failure.
         "test -e unlocked || { echo locked >&2; exit 1; }; echo secret",
         "test ! -e unlocked || echo secret",
     ] {
         let home = Home::new();
         home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
-        assert_eq!(home.run().status, Some(78), "a run says what is wrong");
+        assert_eq!(home.run().status, Some(78), "a single run fails");
         let watching = Watching::start(&home);
         watching.wait_for("the source is not available; it is tried again: source_pass_command");
         home.write("unlocked", "");
@@ -62,9 +62,13 @@ fn a_log_in_that_gmail_rejects_with_a_fresh_token_is_retried_twice() {
     watching.wait_for("Gmail is not available");
     let connections = home.gmail.connections();
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(home.gmail.connections(), connections, "not at once");
+    assert_eq!(
+        home.gmail.connections(),
+        connections,
+        "it is not retried at once"
+    );
     watching.terminate();
-    // The third in a row is no accident.
+    // The third rejected log-in in a row ends it.
     home.let_pass(60);
     assert_eq!(home.run().status, Some(77));
     home.let_pass(60);
@@ -109,7 +113,7 @@ fn the_password_file_is_read_again_for_each_log_in() {
     let file = folder.path().join("password");
     std::fs::write(&file, "second\n").unwrap();
     let with = |password: &str| {
-        let mut opened = LOG_IN_AND_EXAMINE;
+        let mut opened = OPEN_INBOX;
         // RFC 4616: NUL, user, NUL, password.
         let line = match password {
             "first" => "C: AUTHENTICATE PLAIN AGFsaWNlAGZpcnN0",
@@ -118,7 +122,7 @@ fn the_password_file_is_read_again_for_each_log_in() {
         opened[1] = line;
         opened
     };
-    let server = ScriptedServer::play(vec![
+    let server = ScriptedServer::play_all(vec![
         dialogue(&[&with("first"), &["C: NOOP"]]),
         dialogue(&[&with("second")]),
     ]);

@@ -6,10 +6,10 @@ use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::source::{WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
-use crate::scripted_server::{ScriptedServer, steps};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
 use crate::session::{
-    DONE_AND_FETCH, FETCH_OF_5, LOG_IN_AND_EXAMINE, LOG_IN_AND_EXAMINE_5, LONG, NOOP_AND_IDLE,
-    dialogue, idle_for_long, list_5, open, options, wait_and_check,
+    DONE_AND_FETCH, FETCH_OF_5, LONG, NOOP_AND_IDLE, OPEN_INBOX_WITH_5, idle_for_long, list_5,
+    open, options, wait_and_check,
 };
 
 #[test]
@@ -47,25 +47,24 @@ fn new_mail_is_noticed_in_every_form_and_listed_together_with_done() {
         ],
     ];
     for case in cases {
-        let server = ScriptedServer::play(vec![dialogue(&[
-            &LOG_IN_AND_EXAMINE,
-            &NOOP_AND_IDLE,
-            case,
-            &DONE_AND_FETCH,
-        ])]);
+        let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, case, &DONE_AND_FETCH]);
         let mut source = open(server.address(), &options());
         assert_eq!(
             wait_and_check(&mut source, idle_for_long()),
             (WaitOutcome::NewMail, vec![5]),
             "{case:?}"
         );
-        assert_eq!(list_5(&mut source), [5], "no command: the script is over");
+        assert_eq!(
+            list_5(&mut source),
+            [5],
+            "the list was fetched ahead: no further command"
+        );
     }
 }
 
 #[test]
 fn untagged_lines_after_done_are_not_taken_for_its_completion() {
-    let answers = [
+    let responses = [
         "C: DONE",
         "C: UID FETCH 5:* *",
         "S: * 5 EXISTS",
@@ -76,13 +75,8 @@ fn untagged_lines_after_done_are_not_taken_for_its_completion() {
         FETCH_OF_5,
         "S: w3 OK",
     ];
-    let told = ["S: + idling", "S: * 5 EXISTS"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &told,
-        &answers,
-    ])]);
+    let announced = ["S: + idling", "S: * 5 EXISTS"];
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &responses]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -93,15 +87,10 @@ fn untagged_lines_after_done_are_not_taken_for_its_completion() {
 
 #[test]
 fn no_done_is_sent_after_the_server_ended_the_idle() {
-    // A server that has just ended it may say BAD to a DONE under way; here nothing is on its way.
+    // A server that has just ended the IDLE may respond BAD to a DONE that crosses; none is sent here.
     let ended = ["R: + idling\r\n* 5 EXISTS\r\nw2 OK enough\r\n"];
-    let look = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w3 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &ended,
-        &look,
-    ])]);
+    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w3 OK"];
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -109,12 +98,12 @@ fn no_done_is_sent_after_the_server_ended_the_idle() {
     );
     assert_eq!(list_5(&mut source), [5]);
 
-    // Without news it is waited for on the clock, and mail is heard of all the same.
-    for (told, outcome) in [
+    // Without an announcement the client waits for the poll interval; an announcement still ends it.
+    for (announced, outcome) in [
         (&["S: w2 OK enough"][..], WaitOutcome::Elapsed),
         (&["S: w2 NO go", "S: * 5 EXISTS"], WaitOutcome::NewMail),
     ] {
-        let look: &[&str] = match outcome {
+        let check: &[&str] = match outcome {
             WaitOutcome::NewMail => &["C: UID FETCH 5:* *", FETCH_OF_5, "S: w3 OK"],
             _ => &[
                 "C: NOOP",
@@ -124,13 +113,8 @@ fn no_done_is_sent_after_the_server_ended_the_idle() {
                 "S: w4 OK",
             ],
         };
-        let server = ScriptedServer::play(vec![dialogue(&[
-            &LOG_IN_AND_EXAMINE,
-            &NOOP_AND_IDLE,
-            &["S: + x"],
-            told,
-            look,
-        ])]);
+        let server =
+            ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + x"], announced, check]);
         let mut source = open(server.address(), &options());
         let wait = WaitOptions {
             poll_interval: if outcome == WaitOutcome::NewMail {
@@ -153,7 +137,7 @@ fn a_done_that_crosses_the_servers_end_of_idle_does_not_confuse_later_responses(
         "S: w2 OK enough",
         "S: DONE BAD what?",
     ];
-    let look = [
+    let check = [
         "C: UID FETCH 5:* *",
         FETCH_OF_5,
         "S: w3 OK",
@@ -161,13 +145,13 @@ fn a_done_that_crosses_the_servers_end_of_idle_does_not_confuse_later_responses(
         "S: $tag OK",
         "C: IDLE",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &crossed,
-        &look,
+        &check,
         &["S: + x", "silence"],
-    ])]);
+    ]);
     let options = options();
     let mut source = open(server.address(), &options);
     assert_eq!(
@@ -183,26 +167,26 @@ fn a_done_that_crosses_the_servers_end_of_idle_does_not_confuse_later_responses(
 
 #[test]
 fn an_unanswered_done_costs_the_session_but_no_mail() {
-    let told = ["S: + idling", "S: * 5 EXISTS", "C: DONE", "silence"];
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &told]),
-        steps(&LOG_IN_AND_EXAMINE_5),
+    let announced = ["S: + idling", "S: * 5 EXISTS", "C: DONE", "silence"];
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced]),
+        dialogue(&[&OPEN_INBOX_WITH_5]),
     ]);
     let mut options = options();
     options.timeouts.response = LONG;
     let mut source = open(server.address(), &options);
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
         (WaitOutcome::NewMail, vec![5])
     );
-    // The player would hang up after twenty seconds.
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    // The scripted server itself closes the connection after twenty seconds.
+    assert!(started.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
 fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
-    let lost = ["S: + x", "S: * 5 EXISTS", "C: DONE", "S: w2 OK", "silence"];
+    let pipelined = ["S: + x", "S: * 5 EXISTS", "C: DONE", "S: w2 OK", "silence"];
     let options = ConnectionOptions {
         timeouts: Timeouts {
             response: Duration::from_millis(300),
@@ -210,7 +194,7 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
         },
         ..options()
     };
-    let told = ["S: + x", "S: * 6 EXISTS"];
+    let announced = ["S: + x", "S: * 6 EXISTS"];
     let sixth = FETCH_OF_5.replace('5', "6");
     let one_by_one = [
         "C: DONE",
@@ -219,9 +203,9 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
         &sixth,
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &lost]),
-        dialogue(&[&LOG_IN_AND_EXAMINE_5, &NOOP_AND_IDLE, &told, &one_by_one]),
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &pipelined]),
+        dialogue(&[&OPEN_INBOX_WITH_5, &NOOP_AND_IDLE, &announced, &one_by_one]),
     ]);
     let mut source = open(server.address(), &options);
     assert_eq!(
@@ -236,20 +220,16 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
 
 #[test]
 fn untagged_chatter_does_not_extend_an_idle() {
-    // Fifty milliseconds apart, for ten seconds at most.
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &["S: + idling", "busy"],
-    ])]);
+    // `busy` sends a line every 50 ms for at most ten seconds.
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + idling", "busy"]]);
     let mut options = options();
     options.timeouts.idle_max = Duration::from_millis(300);
     let mut source = open(server.address(), &options);
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(
         source.wait_for_mail(idle_for_long()).unwrap(),
         WaitOutcome::Elapsed
     );
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
     drop(source);
 }

@@ -1,8 +1,5 @@
-//! A home whose source is watched by the library, in this process.
-#![allow(dead_code)]
-
+//! The library waits for mail and copies it in this process, for tests that count round trips.
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -21,24 +18,24 @@ use serde_json::json;
 
 use crate::program::Home;
 
-/// Longer than anything here takes.
+/// Longer than anything here takes: a wait that reaches it fails the test.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A source that is watched, and all that its mail passes through.
-pub struct Watched<'a> {
+/// An open source and everything that a pass needs.
+pub struct InProcess<'a> {
     home: &'a Home,
     config: Config,
     store: StateStore,
     source: ImapSource,
     mailbox: Mailbox,
     gmail: GmailTarget,
-    tether: Canceller,
+    canceller: Canceller,
 }
 
-impl Watched<'_> {
+impl InProcess<'_> {
     /// Opens the source and does the first pass.
-    pub fn open(home: &Home) -> Watched<'_> {
-        // Relative paths are the program's own folder's; this process has another.
+    pub fn open(home: &Home) -> InProcess<'_> {
+        // Relative paths would be relative to this process's folder.
         for (field, file) in [
             ("source_ca_file", "source.pem"),
             ("target_ca_file", "gmail.pem"),
@@ -49,15 +46,15 @@ impl Watched<'_> {
         let config =
             Config::load(&home.path("config.json"), &Environment::of_this_process()).unwrap();
         let disk = Box::new(FolderStorage::new(&home.path("sync_state.json")));
-        let tether = Canceller::new().unwrap();
-        let bounds = ConnectionOptions {
-            canceller: tether.clone(),
+        let canceller = Canceller::new().unwrap();
+        let options = ConnectionOptions {
+            canceller: canceller.clone(),
             ..ConnectionOptions::default()
         };
         let password = config.source.password.read().unwrap();
         let (source, mailbox) =
-            ImapSource::open_with_options(&config.source, password, bounds.clone()).unwrap();
-        let mut watched = Watched {
+            ImapSource::open_with_options(&config.source, password, options.clone()).unwrap();
+        let mut sync = InProcess {
             home,
             store: StateStore::load(disk, Utc::now()).unwrap(),
             source,
@@ -65,68 +62,61 @@ impl Watched<'_> {
             gmail: GmailTarget::new(gmail_imap::GmailTargetOptions {
                 config: config.target.clone(),
                 now: Arc::new(Utc::now),
-                connection: bounds,
+                connection: options,
                 rejected_token: None,
                 is_dry_run: false,
             }),
             config,
-            tether,
+            canceller,
         };
-        watched.pass();
-        watched
+        sync.pass();
+        sync
     }
 
-    /// Returns when an IDLE is on and nothing is left to be carried.
+    /// Returns when everything is copied and an IDLE is running.
     pub fn wait_for_idle(&mut self) {
-        self.tether.wake();
-        while self.source.wait_for_mail(waiting()).unwrap() != WaitOutcome::Woken {
-            self.look();
-            self.tether.wake();
+        self.canceller.wake();
+        while self.source.wait_for_mail(long_idle()).unwrap() != WaitOutcome::Woken {
+            self.check();
+            self.canceller.wake();
         }
     }
 
-    /// Mail arrives; returns when it has been carried.
-    pub fn deliver_and_carry(&mut self, id: &str) {
+    /// Delivers a message and returns when it has been copied.
+    pub fn deliver_and_copy(&mut self, id: &str) {
         let octets = format!("Message-ID: {id}\r\nSubject: s\r\n\r\nbody\r\n");
         let date = Utc::now().fixed_offset();
         self.home.source.deliver(octets.as_bytes(), date, &[]);
         let before = self.mailbox;
         while self.mailbox == before {
-            assert_eq!(
-                self.source.wait_for_mail(waiting()).unwrap(),
-                WaitOutcome::NewMail
-            );
-            self.look();
+            self.wait_and_copy();
         }
     }
 
-    /// Carries what arrives meanwhile, until so many messages are there; says how many passes that
-    /// took.
-    pub fn carry_while(&mut self, count: u32, deliver: impl Fn(u32) + Send) -> usize {
+    /// Copies new mail up to the UID `last`; returns the number of passes.
+    pub fn copy_up_to(&mut self, last: u32) -> usize {
         let mut passes = 0;
-        let last = self.mailbox.uid_next.get() + count;
-        thread::scope(|scope| {
-            scope.spawn(|| (0..count).for_each(deliver));
-            while self.mailbox.uid_next.get() < last {
-                assert_eq!(
-                    self.source.wait_for_mail(waiting()).unwrap(),
-                    WaitOutcome::NewMail
-                );
-                self.look();
-                passes += 1;
-            }
-        });
+        while self.mailbox.uid_next.get() <= last {
+            self.wait_and_copy();
+            passes += 1;
+        }
         passes
     }
 
-    fn look(&mut self) {
+    fn wait_and_copy(&mut self) {
+        let outcome = self.source.wait_for_mail(long_idle()).unwrap();
+        assert_eq!(outcome, WaitOutcome::NewMail);
+        self.check();
+    }
+
+    fn check(&mut self) {
         self.mailbox = self.source.check_for_mail().unwrap();
         self.pass();
     }
 
     fn pass(&mut self) {
         self.gmail.start_pass(0);
-        let settings = sync::PassOptions {
+        let options = sync::PassOptions {
             source: self.config.source_name(),
             first_run_days: self.config.first_run_days,
             copy_flags: self.config.copy_flags,
@@ -136,7 +126,7 @@ impl Watched<'_> {
             source: &mut self.source,
             target: &mut self.gmail,
             store: &mut self.store,
-            settings: &settings,
+            settings: &options,
             progress: &mut (),
             now: &Utc::now,
         };
@@ -144,7 +134,7 @@ impl Watched<'_> {
     }
 }
 
-fn waiting() -> WaitOptions {
+fn long_idle() -> WaitOptions {
     WaitOptions {
         use_idle: true,
         poll_interval: LONG,

@@ -1,6 +1,6 @@
-//! `--watch`: the resident program, and waiting for mail in the library.
+//! Waiting for mail: the resident program (`--watch`), and the library at scripted servers.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,8 @@
 mod dice;
 #[path = "../support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "../support/http.rs"]
+mod http;
 #[path = "../support/program.rs"]
 mod program;
 #[path = "../support/scripted_server.rs"]

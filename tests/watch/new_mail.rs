@@ -50,7 +50,7 @@ fn without_new_mail_neither_gmail_nor_the_token_endpoint_is_contacted() {
 fn mail_that_arrives_between_a_pass_and_the_wait_is_not_missed() {
     let home = Home::new();
     deliver(&home, 0);
-    // Mail comes after the look of the pass: while it fetches, and just before it waits.
+    // Mail arrives after the listing of the pass: during its FETCH, and just before IDLE.
     for (command, number) in [("UID FETCH", 1), ("IDLE", 2)] {
         home.source.faults().once(
             move |event| event.is_command(command),
@@ -74,13 +74,13 @@ fn after_a_backlog_two_connections_to_gmail_stay_open() {
     }
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
-    let farewells = || {
+    let logouts = || {
         let commands = home.gmail.commands();
         commands.iter().filter(|it| *it == "LOGOUT").count()
     };
     let logins = home.gmail.logins();
     assert!(logins > 2, "{logins}");
-    watching.wait_until("the farewells", || farewells() == logins - 2);
+    watching.wait_until("the log-outs", || logouts() == logins - 2);
     deliver(&home, 60);
     watching.wait_until("the message", || arrived(&home) == 61);
     assert_eq!(home.gmail.logins(), logins);
@@ -92,9 +92,17 @@ fn a_burst_takes_few_passes_and_all_of_it_arrives() {
     let home = Home::new();
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
-    for number in 0..100 {
-        deliver(&home, number);
-    }
+    // The others arrive at once, just before the server announces the first.
+    home.source.faults().once(
+        |event| event.is_line("EXISTS"),
+        Fault::run(|mailboxes| {
+            let now = chrono::Utc::now().fixed_offset();
+            for number in 1..100 {
+                mailboxes.deliver("INBOX", &message(number), now, &[]);
+            }
+        }),
+    );
+    deliver(&home, 0);
     watching.wait_until("all of them", || arrived(&home) == 100);
     let run = watching.terminate();
     let passes = run
@@ -116,7 +124,7 @@ fn a_parked_message_is_retried_without_new_mail() {
     home.run_well();
     home.gmail
         .change(|gmail| gmail.append_answer = AppendAnswer::Usual);
-    // Its time comes in ten seconds or so.
+    // The retry is due in about ten seconds.
     home.let_pass_seconds(50);
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
@@ -154,11 +162,11 @@ fn each_check_for_mail_renews_the_time_stamp_of_the_lock() {
 
 #[test]
 fn mail_is_copied_from_sources_with_every_oddity() {
-    // These two give nothing that could be carried.
-    let hopeless = [Oddity::NilBodies, Oddity::NoUidValidity];
+    // With these two nothing can be copied.
+    let unusable = [Oddity::NilBodies, Oddity::NoUidValidity];
     for oddity in Oddity::ALL
         .into_iter()
-        .filter(|odd| !hopeless.contains(odd))
+        .filter(|odd| !unusable.contains(odd))
     {
         let options = SourceOptions {
             odd: [oddity].into(),
@@ -170,7 +178,7 @@ fn mail_is_copied_from_sources_with_every_oddity() {
         deliver_and_wait(&home, &watching, 0..3);
         let run = watching.terminate();
         assert_eq!(home.gmail.messages("INBOX").len(), 3, "{oddity:?}");
-        let looks = home.source.commands().len();
-        assert!(looks < 60, "{oddity:?}: {looks} commands; {run:?}");
+        let commands = home.source.commands().len();
+        assert!(commands < 60, "{oddity:?}: {commands} commands; {run:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! False notifications: the server announces mail that is not there; and true ones that come at an awkward moment.
+//! Announcements of new mail: false ones, and true ones between two commands.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,27 +9,26 @@ use imap_to_gmail_sync::sync::Source;
 use serde_json::json;
 
 use crate::program::Home;
-use crate::scripted_server::ScriptedServer;
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
 use crate::session::{
-    FETCH_OF_5, LOG_IN_AND_EXAMINE, NOOP_AND_IDLE, dialogue, idle_for_long, list_5, open, options,
-    wait_and_check,
+    FETCH_OF_5, NOOP_AND_IDLE, idle_for_long, list_5, open, options, wait_and_check,
 };
 use crate::short_delays::{
     FIRST_RETRY_DELAY, MAX_TRIES_IN_THREE_SECONDS, count_for_three_seconds, start,
 };
 use crate::watching::deliver;
 
-/// Waits until nothing is asked of the source for fifty first pauses.
+/// Waits until the source gets no command for fifty times the first retry delay.
 fn wait_for_quiet(home: &Home) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let before = home.source.commands().len();
         thread::sleep(FIRST_RETRY_DELAY * 50);
-        let asked = home.source.commands().len() - before;
-        if asked == 0 {
+        let commands = home.source.commands().len() - before;
+        if commands == 0 {
             return;
         }
-        assert!(Instant::now() < deadline, "{asked} commands in a second");
+        assert!(Instant::now() < deadline, "{commands} commands in a second");
     }
 }
 
@@ -61,13 +60,13 @@ fn after_repeated_false_notifications_the_source_is_checked_less_often() {
     );
     let watching = start(&home);
     watching.wait_for("watching INBOX by IDLE");
-    let looks = count_for_three_seconds(idles);
+    let checks = count_for_three_seconds(idles);
     assert!(
-        (2..MAX_TRIES_IN_THREE_SECONDS).contains(&looks),
-        "{looks} looks"
+        (2..MAX_TRIES_IN_THREE_SECONDS).contains(&checks),
+        "{checks} checks"
     );
     assert_eq!(watching.count("has none; looking less often"), 1);
-    // It is polled, and what comes is carried.
+    // It is polled, and new mail is copied.
     deliver(&home, 0);
     watching.wait_until("the message", || home.gmail.messages("INBOX").len() == 1);
     watching.terminate();
@@ -96,8 +95,8 @@ fn false_notifications_that_break_the_session_do_not_cause_endless_log_ins() {
 
 #[test]
 fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
-    let told = ["S: + idling", "S: * 4 EXISTS", "S: * 1 RECENT"];
-    let look = [
+    let announced = ["S: + idling", "S: * 4 EXISTS", "S: * 1 RECENT"];
+    let check = [
         "C: DONE",
         "S: w2 OK",
         "C: NOOP",
@@ -105,12 +104,7 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
         "C: UID SEARCH UID 5:*",
         "S: w4 OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &told,
-        &look,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &check]);
     let options = options();
     let mut source = open(server.address(), &options);
     let begun = Instant::now();
@@ -120,15 +114,10 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
     );
     assert!(begun.elapsed() >= options.timeouts.idle_start);
 
-    // Nor does one who tells it and ends the IDLE.
+    // Nor does a server that sends it and ends the IDLE.
     let ended = ["R: + idling\r\n* 4 EXISTS\r\nw2 OK enough\r\n"];
-    let look = ["C: NOOP", "S: w3 OK", "C: UID SEARCH UID 5:*", "S: w4 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &ended,
-        &look,
-    ])]);
+    let check = ["C: NOOP", "S: w3 OK", "C: UID SEARCH UID 5:*", "S: w4 OK"];
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options);
     let wait = WaitOptions {
         poll_interval: Duration::from_millis(200),
@@ -144,15 +133,15 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
 
 #[test]
 fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
-    // While the pass works…
+    // During the pass…
     let search = [
         "C: UID SEARCH UID 1",
         "S: * SEARCH 1",
         "S: * 5 EXISTS",
         "S: $tag OK",
     ];
-    let look = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w1 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[&LOG_IN_AND_EXAMINE, &search, &look])]);
+    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w1 OK"];
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &search, &check]);
     let mut source = open(server.address(), &options());
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
@@ -163,7 +152,7 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
     );
     assert_eq!(list_5(&mut source), [5]);
 
-    // …at the end of the look itself, and as the answer to the NOOP before the IDLE.
+    // …at the end of the check itself, and among the responses to the NOOP before the IDLE.
     let late = [
         "C: DONE",
         "C: UID FETCH 5:* *",
@@ -189,15 +178,15 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
         &seventh,
         "S: w7 OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &["S: + x", "S: * 5 EXISTS"],
         &late,
         &again,
         &noop,
         &last,
-    ])]);
+    ]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -215,8 +204,8 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
 
 #[test]
 fn a_false_notification_has_the_folder_opened_again() {
-    // Another UIDVALIDITY in the middle of a session is against the book, and seen all the same.
-    let told = ["S: + x", "S: * 5 EXISTS"];
+    // A server must not change UIDVALIDITY within a session; the change is noticed all the same.
+    let announced = ["S: + x", "S: * 5 EXISTS"];
     let nothing = [
         "C: DONE",
         "C: UID FETCH 5:* *",
@@ -224,16 +213,16 @@ fn a_false_notification_has_the_folder_opened_again() {
         "S: * 4 FETCH (UID 4)",
         "S: w3 OK",
     ];
-    let another: Vec<String> = LOG_IN_AND_EXAMINE[3..]
+    let another: Vec<String> = OPEN_INBOX[3..]
         .iter()
         .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
         .collect();
     let dialogue = [
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &told, &nothing]),
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &nothing]),
         another,
     ]
     .concat();
-    let server = ScriptedServer::play(vec![dialogue]);
+    let server = ScriptedServer::play_all(vec![dialogue]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         source.wait_for_mail(idle_for_long()).unwrap(),

@@ -12,7 +12,7 @@ use crate::watching::{Watching, arrived, assert_each_arrived_once, deliver, deli
 
 #[test]
 fn a_dead_connection_to_gmail_is_detected_before_a_message_is_sent_on_it() {
-    let die: [fn(&Home); 3] = [
+    let break_connection: [fn(&Home); 3] = [
         |home| home.gmail.disconnect(),
         // Gmail ends sessions with the token that opened them.
         |home| home.gmail.clock().advance(Duration::from_secs(3601)),
@@ -24,10 +24,10 @@ fn a_dead_connection_to_gmail_is_detected_before_a_message_is_sent_on_it() {
     };
     let home = Home::with(SourceOptions::default(), gmail);
     let watching = Watching::start_with(&home, &["--debug"]);
-    for (number, die) in (0..).zip(die) {
+    for (number, break_connection) in (0..).zip(break_connection) {
         deliver(&home, 2 * number);
         watching.wait_until("the message", || arrived(&home) == 2 * number + 1);
-        die(&home);
+        break_connection(&home);
         deliver(&home, 2 * number + 1);
         watching.wait_until("the next", || arrived(&home) == 2 * number + 2);
     }
@@ -43,7 +43,7 @@ fn a_source_that_is_down_is_reported_once_and_reconnected_to_when_it_is_back() {
     watching.wait_for("watching INBOX");
     home.source.stop();
     watching.wait_for("the source is not available; it is tried again");
-    // Several tries go by.
+    // Long enough for several retries.
     std::thread::sleep(Duration::from_secs(4));
     home.source.restart();
     deliver(&home, 0);
@@ -65,7 +65,7 @@ fn while_gmail_is_down_the_source_session_stays_open() {
         deliver(&home, number);
         std::thread::sleep(Duration::from_millis(500));
     }
-    assert_eq!(home.source.logins(), 1, "the source is not to blame");
+    assert_eq!(home.source.logins(), 1, "the source session stays open");
     home.gmail.restart();
     watching.wait_for("Gmail is available again, after ");
     watching.wait_until("all five", || arrived(&home) == 5);
@@ -139,7 +139,7 @@ fn a_source_that_ends_every_session_is_reported_once_until_a_session_lasts() {
     home.source
         .faults()
         .always(|event| event.is_line("+ idling"), Fault::Eof);
-    // Now and then it does not even let us in.
+    // It also rejects every third log-in.
     let mut logins = 0;
     home.source.faults().always(
         move |event| {
@@ -159,7 +159,7 @@ fn a_source_that_ends_every_session_is_reported_once_until_a_session_lasts() {
     assert_eq!(watching.count(OUTAGE_BEGINS), 1);
     assert_eq!(watching.count(OUTAGE_ENDS), 0);
     home.source.faults().clear();
-    // Without any mail: the session lasts.
+    // A session that lasts ends the outage, without any mail.
     watching.wait_for(OUTAGE_ENDS);
     let run = watching.terminate();
     assert_eq!(run.logged("warn").len(), 1, "{run:?}");
@@ -174,7 +174,7 @@ fn repeated_short_sessions_are_reported_as_an_outage() {
     let watching = start(&home);
     watching.wait_for(OUTAGE_BEGINS);
     let ended = watching.count("; looking again");
-    assert_eq!(ended, 2, "twice may be chance");
+    assert_eq!(ended, 2, "two short sessions are not reported yet");
     home.source.faults().clear();
     deliver(&home, 0);
     watching.wait_for("1 appended");

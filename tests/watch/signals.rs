@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT, SIGHUP at the end of a terminal, SIGUSR1.
+//! SIGTERM and SIGINT end the program, SIGHUP does when its terminal closes, SIGUSR1 starts a check.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::program::Home;
 use crate::watching::{Watching, arrived, deliver, message};
 
-/// What is promised between the signal and the end.
+/// The documented limit from the signal to the exit.
 const MAX_SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// When the process ends itself because nothing else did: what ends before did not need that.
+/// When the process forces its exit: an earlier exit was orderly.
 const BEFORE_FORCED_EXIT: Duration = Duration::from_millis(4500);
 
 fn deliver_large(home: &Home, number: usize, size: usize) {
@@ -21,8 +21,7 @@ fn deliver_large(home: &Home, number: usize, size: usize) {
     home.source.deliver(&octets, now, &[]);
 }
 
-/// Lets every message arrive that is there, by runs as a timer starts them, and demands that each
-/// is there once.
+/// Runs the program as a timer does until every message is due, and asserts that each arrives once.
 fn assert_all_arrive_once(home: &Home, count: usize) {
     home.gmail.faults().clear();
     home.source.faults().clear();
@@ -51,19 +50,23 @@ fn a_waiting_program_exits_at_once_and_logs_out_of_both_servers() {
         deliver(&home, 0);
         let watching = Watching::start(&home);
         watching.wait_for("watching INBOX");
-        let asked = Instant::now();
+        let signalled = Instant::now();
         watching.signal(signal);
         let run = watching.wait_for_exit();
-        assert!(asked.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
+        assert!(signalled.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
         assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
-        let farewells = |server: &double::Server| {
+        let logouts = |server: &double::Server| {
             let commands = server.commands();
             commands.iter().filter(|it| *it == "LOGOUT").count()
         };
-        assert_eq!(farewells(&home.source), 1);
-        assert_eq!(farewells(&home.gmail), 2);
+        assert_eq!(logouts(&home.source), 1);
+        assert_eq!(logouts(&home.gmail), 2);
         assert_eq!(home.state()["cursor"]["uid"], 1);
-        assert_eq!(home.read("sync_state.json.journal"), "", "it is folded");
+        assert_eq!(
+            home.read("sync_state.json.journal"),
+            "",
+            "the journal is folded"
+        );
     }
 }
 
@@ -144,13 +147,13 @@ fn a_second_signal_ends_the_program_without_a_grace_period() {
     watching.wait_until("the stall", || {
         home.gmail.events().iter().any(double::Event::is_literal)
     });
-    let asked = Instant::now();
+    let signalled = Instant::now();
     watching.signal(Signal::TERM);
     watching.signal(Signal::INT);
     let run = watching.wait_for_exit();
-    assert!(asked.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
+    assert!(signalled.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
     assert_eq!(run.status, Some(0));
-    // Who asks once hears these words after a grace.
+    // An orderly exit, after the first signal, logs this.
     assert!(!run.stdout.contains("ended by a signal"), "{run:?}");
     assert_all_arrive_once(&home, 1);
 }
@@ -163,15 +166,15 @@ fn it_exits_in_time_during_a_backlog() {
     }
     let watching = Watching::start(&home);
     watching.wait_until("the first messages", || arrived(&home) > 20);
-    let asked = Instant::now();
+    let signalled = Instant::now();
     watching.terminate();
-    assert!(asked.elapsed() < MAX_SHUTDOWN);
+    assert!(signalled.elapsed() < MAX_SHUTDOWN);
     let before = arrived(&home);
-    assert!(before < 400, "it was not asked to finish them all");
+    assert!(before < 400, "it does not finish the backlog");
     assert_all_arrive_once(&home, 400);
 }
 
-/// Starts it in a terminal of its own, by script(1), and gives its process id.
+/// Starts the program in a terminal of its own, by script(1); returns its process id.
 fn start_in_a_terminal(home: &Home, before: &str) -> (Watching, Pid) {
     let program = env!("CARGO_BIN_EXE_imap-to-gmail-sync");
     let line = format!("{before} {program} --config config.json --watch");

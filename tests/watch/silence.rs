@@ -1,32 +1,33 @@
-//! Packets that vanish while an IDLE is on: no answer, no reset, as behind a router that forgot the
-//! connection. The test runs itself in networks of their own, where it can make them vanish.
+//! Packets that vanish during IDLE: no response and no reset, as behind a router that forgot the
+//! connection. The test runs itself in network namespaces of its own, where it can drop packets.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::scripted_server::{ScriptedServer, steps};
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
-/// What the test runs of itself in networks of their own.
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, loopback};
+use crate::session::NOOP_AND_IDLE;
+
+/// The parts of the test, each run in a network namespace of its own.
 const CLIENT: &str = "silence::the_client_in_a_network_of_its_own";
 const SERVER: &str = "silence::the_server_in_a_network_of_its_own";
 
-/// Is set in a network of their own; elsewhere these do nothing.
+/// Set in such a namespace; elsewhere the parts do nothing.
 const APART: &str = "IN_A_NETWORK_OF_ITS_OWN";
 
-fn is_apart() -> bool {
+fn is_in_namespace() -> bool {
     std::env::var_os(APART).is_some()
 }
 
-/// This test binary, running one of its tests in a new network.
-fn apart(test: &str) -> Command {
+/// Runs one test of this binary in a new network namespace.
+fn in_namespace(test: &str) -> Command {
     let mut command = Command::new("unshare");
     command
         .env(APART, "1")
@@ -48,10 +49,13 @@ fn packets_that_vanish_while_an_idle_is_on_are_noticed() {
         eprintln!("SKIPPED: this does not work here: {missing}");
         return;
     }
-    let run = apart(CLIENT).output().unwrap();
-    let said = [run.stdout, run.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    let run = in_namespace(CLIENT).output().unwrap();
+    let output = [run.stdout, run.stderr].concat();
+    let output = String::from_utf8_lossy(&output);
+    assert!(
+        run.status.success() && output.contains("1 passed"),
+        "{output}"
+    );
 }
 
 fn works(line: &str) -> bool {
@@ -64,8 +68,8 @@ fn run(line: &str) {
     assert!(works(line), "{line}");
 }
 
-/// A cable from this network to the server's. The server has the address of every server that these
-/// tests have, so that it may speak in plain text; its network knows no loopback device.
+/// Connects this namespace to the server's. The server gets a loopback address, to which plain text
+/// is allowed; its namespace has no loopback device.
 fn connect(server: u32) {
     let there = format!("nsenter --net=/proc/{server}/ns/net");
     run("ip link add v0 type veth peer name v1");
@@ -82,65 +86,60 @@ fn connect(server: u32) {
 }
 
 #[test]
-#[ignore = "another test runs it where it can do no harm"]
+#[ignore = "another test runs it in a network namespace"]
 fn the_client_in_a_network_of_its_own() {
-    if !is_apart() {
+    if !is_in_namespace() {
         return;
     }
-    let mut server = apart(SERVER)
+    let mut server = in_namespace(SERVER)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
-    let mut hear = |word: &str| {
-        said.find_map(|line| line.unwrap().strip_prefix(word).map(str::to_owned))
+    let mut output = BufReader::new(server.stdout.take().unwrap()).lines();
+    let mut wait_for = |word: &str| {
+        output
+            .find_map(|line| line.unwrap().strip_prefix(word).map(str::to_owned))
             .unwrap()
     };
-    hear("apart");
+    wait_for("apart");
     connect(server.id());
     writeln!(server.stdin.as_mut().unwrap(), "connected").unwrap();
-    let port = hear("port ").parse().unwrap();
-    let tether = Canceller::new().unwrap();
-    let bounds = ConnectionOptions {
+    let port = wait_for("port ").parse().unwrap();
+    let canceller = Canceller::new().unwrap();
+    let options = ConnectionOptions {
         timeouts: Timeouts {
             silence: Duration::from_secs(6),
             ..Timeouts::default()
         },
-        canceller: tether.clone(),
+        canceller: canceller.clone(),
         ..ConnectionOptions::default()
     };
     let password = Secret::new("secret".to_owned());
     let config = SourceConfig {
-        server: Server {
-            host: "127.0.0.1".to_owned(),
-            port,
-            tls: TlsMode::None,
-            tls_name: "127.0.0.1".to_owned(),
-            ca_file: None,
-        },
+        server: loopback(port),
         user: "alice".to_owned(),
         password: Password::Given(password.clone()),
         folder: "INBOX".to_owned(),
     };
-    let (mut source, _) = ImapSource::open_with_options(&config, password, bounds).unwrap();
-    let how = || WaitOptions {
+    let (mut source, _) = ImapSource::open_with_options(&config, password, options).unwrap();
+    let wait = || WaitOptions {
         use_idle: true,
         poll_interval: Duration::from_mins(1),
         until: Instant::now() + Duration::from_mins(1),
     };
-    tether.wake();
+    canceller.wake();
     assert_eq!(
-        source.wait_for_mail(how()).unwrap(),
+        source.wait_for_mail(wait()).unwrap(),
         WaitOutcome::Woken,
         "it idles now"
     );
-    // Nobody there feels addressed any more.
+    // Without its address the server drops every packet.
     run(&format!(
         "nsenter --net=/proc/{}/ns/net ip addr del 127.0.0.1/8 dev v1",
         server.id()
     ));
-    let ended = source.wait_for_mail(how());
+    let ended = source.wait_for_mail(wait());
     server.kill().unwrap();
     server.wait().unwrap();
     let error = ended.unwrap_err().to_string();
@@ -148,31 +147,16 @@ fn the_client_in_a_network_of_its_own() {
 }
 
 #[test]
-#[ignore = "another test runs it where it can do no harm"]
+#[ignore = "another test runs it in a network namespace"]
 fn the_server_in_a_network_of_its_own() {
-    if !is_apart() {
+    if !is_in_namespace() {
         return;
     }
     println!("\napart");
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let opened = [
-        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] x",
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK [CAPABILITY IMAP4rev1 IDLE] in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 4 EXISTS",
-        "S: * OK [UIDVALIDITY 7] x",
-        "S: * OK [UIDNEXT 5] x",
-        "S: $tag OK opened",
-        "C: NOOP",
-        "S: $tag OK",
-        "C: IDLE",
-        "S: + idling",
-        "silence",
-    ];
-    let server = ScriptedServer::play(vec![steps(&opened)]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + idling", "silence"]]);
     println!("port {}", server.address().port);
     drop(server);
-    // The client ends it.
+    // The client kills this process.
     std::thread::sleep(Duration::from_mins(2));
 }

@@ -1,16 +1,13 @@
-//! The resident program for months, in fast time: mail comes in bursts while every moment something
-//! happens to either server. In the end everything is there once, and the process has not grown.
+//! Months of the resident program on an accelerated clock: mail arrives in bursts while faults happen
+//! to both servers. In the end each message has arrived once, and the process has not grown.
 //!
-//! `SOAK` is the number of messages, `SEED` what happens to them.
+//! `SOAK` sets the number of messages, `SEED` the random choice of faults.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::dice::Dice;
-use crate::program::Home;
-use crate::watching::Watching;
 use chrono::{DateTime, FixedOffset, Utc};
 use double::{AppendAnswer, Event, Fault, GmailOptions, SourceOptions, Unfinished, What};
 use imap_to_gmail_sync::config::Environment;
@@ -18,23 +15,28 @@ use imap_to_gmail_sync::run::timing::{Clock, Timing};
 use imap_to_gmail_sync::timeouts::Timeouts;
 use rustix::process::Signal;
 
-/// A minute of the calendar is a tenth of a second.
-const TIMES: u32 = 600;
+use crate::dice::Dice;
+use crate::program::Home;
+use crate::watching::Watching;
 
-/// Where the helper below finds its command line, and when its calendar began to run.
-const WORDS: &str = "SOAKED_WORDS";
-const BEGUN: &str = "SOAKED_BEGUN";
+/// A minute of the accelerated clock takes a tenth of a second.
+const ACCELERATION: u32 = 600;
 
-/// No test, but the program at a quick pace: this executable runs it as the program of the soak.
+/// Environment variables of the program below: its command line, and the start of its clock.
+const ARGUMENTS: &str = "SOAK_ARGUMENTS";
+const STARTED: &str = "SOAK_STARTED";
+
+/// Not a test, but the program on the accelerated clock: the soak test runs this executable with this
+/// filter.
 #[test]
-#[ignore = "it is the program that the soak starts"]
-fn the_program_at_a_quick_pace() {
-    let (Ok(words), Ok(begun)) = (std::env::var(WORDS), std::env::var(BEGUN)) else {
+#[ignore = "the soak test starts it as a program"]
+fn the_program_on_an_accelerated_clock() {
+    let (Ok(arguments), Ok(started)) = (std::env::var(ARGUMENTS), std::env::var(STARTED)) else {
         return;
     };
-    let words = words.split('\n').map(Into::into);
-    let pace = Timing {
-        clock: Clock::accelerated(TIMES, begun.parse().unwrap()),
+    let arguments = arguments.split('\n').map(Into::into);
+    let timing = Timing {
+        clock: Clock::accelerated(ACCELERATION, started.parse().unwrap()),
         timeouts: Timeouts {
             connect: Duration::from_secs(3),
             response: Duration::from_secs(1),
@@ -48,20 +50,20 @@ fn the_program_at_a_quick_pace() {
         stable_session: Duration::from_millis(200),
     };
     let environment = Environment::of_this_process();
-    let status = imap_to_gmail_sync::run_at(words, &environment, &pace);
+    let status = imap_to_gmail_sync::run_at(arguments, &environment, &timing);
     std::process::exit(status.into());
 }
 
-/// The servers, the process between them, and what has come so far.
+/// Both servers, the process, and what has been delivered so far.
 struct Soak {
     home: Home,
     watching: Option<Watching>,
-    begun: DateTime<Utc>,
+    started: DateTime<Utc>,
     dice: Dice,
     delivered: Vec<Vec<u8>>,
     validity: u32,
     restarts: usize,
-    happened: BTreeMap<&'static str, usize>,
+    faults: BTreeMap<&'static str, usize>,
 }
 
 impl Soak {
@@ -73,12 +75,12 @@ impl Soak {
         let mut soak = Soak {
             home: Home::with(SourceOptions::default(), gmail),
             watching: None,
-            begun: Utc::now(),
+            started: Utc::now(),
             dice: Dice::new(seed),
             delivered: Vec::new(),
             validity: 1_800_000_000,
             restarts: 0,
-            happened: BTreeMap::new(),
+            faults: BTreeMap::new(),
         };
         soak.start();
         soak
@@ -87,18 +89,24 @@ impl Soak {
     fn start(&mut self) {
         let folder = self.home.path(".");
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let words = ["--config", "config.json", "--watch", "--debug"].join("\n");
+        let arguments = ["--config", "config.json", "--watch", "--debug"].join("\n");
         command
             .current_dir(folder)
-            .args(["--ignored", "--exact", "soak::the_program_at_a_quick_pace"])
+            .args([
+                "--ignored",
+                "--exact",
+                "soak::the_program_on_an_accelerated_clock",
+            ])
             .arg("--nocapture")
-            .env(WORDS, words)
-            .env(BEGUN, self.begun.to_rfc3339());
+            .env(ARGUMENTS, arguments)
+            .env(STARTED, self.started.to_rfc3339());
         self.watching = Some(Watching::spawn(command));
     }
 
     fn now(&self) -> DateTime<FixedOffset> {
-        Clock::accelerated(TIMES, self.begun).now().fixed_offset()
+        Clock::accelerated(ACCELERATION, self.started)
+            .now()
+            .fixed_offset()
     }
 
     fn watching(&self) -> &Watching {
@@ -121,8 +129,8 @@ impl Soak {
         }
     }
 
-    /// Something happens to one of the servers.
-    fn trouble(&mut self) {
+    /// Plans or causes a random fault at one of the servers.
+    fn cause_fault(&mut self) {
         let stop = Duration::from_millis(u64::from(self.dice.below(300)));
         let what = match self.dice.below(17) {
             0 => self.next_of_source("the source cuts", |_| true, Fault::Eof),
@@ -146,7 +154,7 @@ impl Soak {
             6 => {
                 self.validity += 1;
                 self.home.source.set_uid_validity(self.validity);
-                // No session outlives that (RFC 3501 2.3.1.1).
+                // A session must not see the change (RFC 3501 2.3.1.1).
                 self.home.source.disconnect();
                 "another UIDVALIDITY"
             }
@@ -179,7 +187,7 @@ impl Soak {
             }
             15 => {
                 let answer = "NO [OVERQUOTA] Account exceeded bandwidth limits. (Failure)";
-                self.throttled(AppendAnswer::Refusal(answer.to_owned()), stop);
+                self.answer_appends_for(AppendAnswer::Refusal(answer.to_owned()), stop);
                 "Gmail throttles"
             }
             _ => {
@@ -191,10 +199,10 @@ impl Soak {
                 self.home
                     .gmail
                     .change(|gmail| gmail.unfinished = unfinished);
-                "Gmail changes its mind about cut messages"
+                "Gmail treats cut appends differently"
             }
         };
-        *self.happened.entry(what).or_default() += 1;
+        *self.faults.entry(what).or_default() += 1;
     }
 
     fn next_of_source(
@@ -217,7 +225,7 @@ impl Soak {
         what
     }
 
-    fn throttled(&self, answer: AppendAnswer, time: Duration) {
+    fn answer_appends_for(&self, answer: AppendAnswer, time: Duration) {
         self.home.gmail.change(|gmail| gmail.append_answer = answer);
         std::thread::sleep(time);
         self.home
@@ -225,15 +233,15 @@ impl Soak {
             .change(|gmail| gmail.append_answer = AppendAnswer::Usual);
     }
 
-    /// Google takes the consent back: the process must end with 77, a person makes another token,
-    /// and starts it again.
-    fn consent_is_revoked(&mut self) {
+    /// Google revokes the consent: the process exits with 77, the user gets another token and starts
+    /// it again.
+    fn revoke_consent(&mut self) {
         let token: serde_json::Value = serde_json::from_str(&self.home.read("token.json")).unwrap();
         self.home
             .endpoint
             .revoke(token["refresh_token"].as_str().unwrap());
         self.home.gmail.disconnect();
-        // It notices with the next message.
+        // The program notices with the next message.
         self.deliver(1);
         let run = self.watching.take().unwrap().wait_for_exit();
         assert_eq!(run.status, Some(77), "{run:?}");
@@ -243,8 +251,8 @@ impl Soak {
         self.start();
     }
 
-    /// All is well again.
-    fn heal(&self) {
+    /// Ends all faults.
+    fn end_faults(&self) {
         for server in [&*self.home.source, &*self.home.gmail] {
             server.faults().clear();
             server.faults().release();
@@ -265,9 +273,9 @@ impl Soak {
                 .is_some_and(|state| state["parked"] == serde_json::json!({}))
     }
 
-    /// Everything arrives in the end.
+    /// Waits until every message has arrived and none is parked.
     fn wait_until_settled(&self) {
-        // What was parked six times is tried again a day later: after more than two minutes here.
+        // A message that was parked six times is retried after a day: more than two minutes here.
         let deadline = Instant::now() + Duration::from_mins(5);
         while !self.is_settled() {
             assert!(
@@ -275,14 +283,14 @@ impl Soak {
                 "{} of {} arrived; {:?}\n{}",
                 self.arrived(),
                 self.delivered.len(),
-                self.happened,
+                self.faults,
                 tail(&self.watching().output())
             );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn demand_each_once(&self) {
+    fn assert_each_arrived_once(&self) {
         let delivered = self.home.delivered();
         let wrong: Vec<String> = self
             .delivered
@@ -295,12 +303,12 @@ impl Soak {
             .filter(|(_, copies)| *copies != 1)
             .map(|(number, copies)| format!("message {number}: {copies}"))
             .collect();
-        assert!(wrong.is_empty(), "{wrong:?}; {:?}", self.happened);
+        assert!(wrong.is_empty(), "{wrong:?}; {:?}", self.faults);
         assert_eq!(delivered.len(), self.delivered.len());
     }
 }
 
-/// What a process uses.
+/// The resources that a process uses.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
     kilobytes: usize,
@@ -350,17 +358,17 @@ fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
-fn number(name: &str, usual: u64) -> u64 {
-    std::env::var(name).map_or(usual, |text| text.parse().unwrap())
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 #[test]
 fn everything_arrives_once_whatever_happens_and_nothing_grows() {
     let count = usize::try_from(number("SOAK", 200)).unwrap();
     let seed = number("SEED", 1);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut soak = Soak::new(seed);
-    // Once early and once late a person is needed.
+    // Once early and once late the consent is revoked.
     let mut revocations = vec![count * 6 / 10, count / 4];
     let mut first = None;
     while soak.delivered.len() < count {
@@ -371,37 +379,37 @@ fn everything_arrives_once_whatever_happens_and_nothing_grows() {
             .is_some_and(|at| soak.delivered.len() >= *at)
         {
             revocations.pop();
-            soak.heal();
-            soak.consent_is_revoked();
+            soak.end_faults();
+            soak.revoke_consent();
         }
-        soak.trouble();
+        soak.cause_fault();
         let pause = 50 + soak.dice.below(300);
         std::thread::sleep(Duration::from_millis(pause.into()));
         soak.home.source.faults().release();
         soak.home.gmail.faults().release();
         if first.is_none() && revocations.is_empty() && soak.delivered.len() > count * 7 / 10 {
-            soak.heal();
+            soak.end_faults();
             soak.wait_until_settled();
-            first = Some(cool(&soak));
+            first = Some(settled_usage(&soak));
         }
     }
-    soak.heal();
+    soak.end_faults();
     soak.wait_until_settled();
-    let last = cool(&soak);
+    let last = settled_usage(&soak);
     std::thread::sleep(Duration::from_secs(2));
     let idle = Usage::of(soak.watching().pid());
     let run = soak.watching.take().unwrap();
-    let pid_ends = Instant::now();
+    let signalled = Instant::now();
     run.signal(Signal::TERM);
     let run = run.wait_for_exit();
     assert_eq!(run.status, Some(0), "{run:?}");
-    assert!(pid_ends.elapsed() < Duration::from_secs(5));
-    soak.demand_each_once();
+    assert!(signalled.elapsed() < Duration::from_secs(5));
+    soak.assert_each_arrived_once();
     println!(
         "seed {seed}: {count} messages in {:?}; {} restarts; {:?}; {first:?} then {last:?}; idle {idle:?}",
-        begun.elapsed(),
+        started.elapsed(),
         soak.restarts,
-        soak.happened
+        soak.faults
     );
     let first = first.unwrap();
     assert_eq!(soak.restarts, 2);
@@ -414,12 +422,12 @@ fn everything_arrives_once_whatever_happens_and_nothing_grows() {
     assert!(idle.cpu <= last.cpu + 10, "{last:?} {idle:?}");
 }
 
-/// What the process uses once it has left Gmail, between two looks at the source.
-fn cool(soak: &Soak) -> Usage {
+/// The usage after the program logged out of Gmail, between two checks of the source.
+fn settled_usage(soak: &Soak) -> Usage {
     let pid = soak.watching().pid();
     let deadline = Instant::now() + Duration::from_secs(20);
-    // The main thread and the one that hears signals, and the test harness's own. The lanes' end
-    // before the last connection is closed: the least of some moments counts.
+    // The main thread, the signal thread and the test harness's own. The append workers end before
+    // the last connection is closed, so the minimum of several samples counts.
     while Usage::of(pid).threads > 3 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -1,4 +1,4 @@
-//! What systemd gets to know of the resident program: readiness, status, watchdog.
+//! Notifications to systemd: readiness, status, watchdog.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::program::Home;
 use crate::watching::{Watching, deliver};
 
-/// The program under a service manager that this test plays; what it is told, word by word.
+/// The program under a service manager; the test reads its notifications.
 struct Service {
     watching: Watching,
     socket: UnixDatagram,
@@ -37,22 +37,22 @@ impl Service {
         }
     }
 
-    fn hears(&self) -> String {
+    fn receive(&self) -> String {
         let mut octets = [0; 4096];
         let length = self.socket.recv(&mut octets).unwrap();
         String::from_utf8_lossy(&octets[..length]).trim().to_owned()
     }
 
-    /// What it is told up to this word, signs of life apart.
-    fn hears_up_to(&self, word: &str) -> Vec<String> {
-        let mut heard = Vec::new();
+    /// The notifications up to the one that contains `word`, without those of the watchdog.
+    fn receive_up_to(&self, word: &str) -> Vec<String> {
+        let mut received = Vec::new();
         loop {
-            let text = self.hears();
+            let text = self.receive();
             if text != "WATCHDOG=1" {
-                heard.push(text.clone());
+                received.push(text.clone());
             }
             if text.contains(word) {
-                return heard;
+                return received;
             }
         }
     }
@@ -64,7 +64,7 @@ fn systemd_gets_ready_and_each_status_in_order() {
     deliver(&home, 0);
     let service = Service::start(&home, Duration::from_mins(1));
     assert_eq!(
-        service.hears_up_to("watching"),
+        service.receive_up_to("watching"),
         [
             "STATUS=logging in",
             "READY=1",
@@ -72,14 +72,14 @@ fn systemd_gets_ready_and_each_status_in_order() {
             "STATUS=watching INBOX; 1 copied since the start"
         ]
     );
-    // A look that finds nothing says nothing of copying.
+    // A check that finds nothing does not report copying.
     service.watching.signal(Signal::USR1);
     assert_eq!(
-        service.hears_up_to("watching"),
+        service.receive_up_to("watching"),
         ["STATUS=watching INBOX; 1 copied since the start"]
     );
     service.watching.signal(Signal::TERM);
-    assert_eq!(service.hears_up_to("STOPPING"), ["STOPPING=1"]);
+    assert_eq!(service.receive_up_to("STOPPING"), ["STOPPING=1"]);
     assert_eq!(service.watching.wait_for_exit().status, Some(0));
 }
 
@@ -88,10 +88,10 @@ fn ready_is_sent_after_the_log_in_to_the_source() {
     let mut home = Home::new();
     home.source.stop();
     let service = Service::start(&home, Duration::from_mins(1));
-    let heard = service.hears_up_to("not available");
-    assert!(!heard.contains(&"READY=1".to_owned()), "{heard:?}");
+    let received = service.receive_up_to("not available");
+    assert!(!received.contains(&"READY=1".to_owned()), "{received:?}");
     home.source.restart();
-    service.hears_up_to("READY=1");
+    service.receive_up_to("READY=1");
 }
 
 #[test]
@@ -102,11 +102,13 @@ fn the_watchdog_is_fed_while_a_server_hangs() {
         .faults()
         .always(|event| event.is_command("UID FETCH"), Fault::Stall);
     let service = Service::start(&home, Duration::from_millis(200));
-    service.hears_up_to("READY=1");
+    service.receive_up_to("READY=1");
     service.watching.wait_until("the stall", || {
         let commands = home.source.commands();
         commands.iter().any(|it| it.starts_with("UID FETCH"))
     });
-    let signs = (0..40).filter(|_| service.hears() == "WATCHDOG=1").count();
-    assert!(signs > 20, "{signs}");
+    let notifications = (0..40)
+        .filter(|_| service.receive() == "WATCHDOG=1")
+        .count();
+    assert!(notifications > 20, "{notifications}");
 }

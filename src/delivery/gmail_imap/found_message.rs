@@ -32,11 +32,6 @@ impl FoundMessage {
         matches_id && self.identity.header == wanted.header
     }
 
-    /// What makes it the message asked for.
-    pub(super) fn into_identity(self) -> Identity {
-        self.identity
-    }
-
     fn has_id_of(&self, wanted: &Identity) -> bool {
         wanted.id.is_some() && self.identity.id == wanted.id
     }

@@ -6,9 +6,9 @@ use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::found_message::holding_of;
 use crate::delivery::gmail_imap::lookup::fetch::BodyDigests;
 use crate::delivery::gmail_imap::mail_index::MailIndex;
-use crate::delivery::gmail_imap::responses::is_answer_about_the_question;
+use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search;
-use crate::delivery::gmail_imap::search::SearchProgram;
+use crate::delivery::gmail_imap::search::IdSearch;
 use crate::error::{Error, Result};
 use crate::imap::{CommandError, CommandResult, ExamineError, search_results};
 use crate::message::{Mailbox, Mark, MessageId, Uid};
@@ -53,10 +53,12 @@ impl Lookup {
         let session = &mut logged_in.session;
         let capabilities = session
             .capabilities()
-            .map_err(|failure| account.failure(&failure))?;
-        let folders = session
-            .list()
-            .map_err(|failure| account.failure(&failure).during("listing the folders"))?;
+            .map_err(|failure| account.command_error(&failure))?;
+        let folders = session.list().map_err(|failure| {
+            account
+                .command_error(&failure)
+                .during("listing the folders")
+        })?;
         let named = |attribute: &str| {
             let mut found = folders.iter().filter(|folder| folder.has(attribute));
             found.next().map(|folder| folder.name.clone())
@@ -81,7 +83,7 @@ impl Lookup {
     }
 
     /// The session, for the account to judge its age.
-    pub(super) fn logged_in(&self) -> &GmailSession {
+    pub(super) fn session(&self) -> &GmailSession {
         &self.logged_in
     }
 
@@ -126,7 +128,7 @@ impl Lookup {
     }
 
     /// Lists what a search finds in All Mail; of too much, the newest.
-    pub(super) fn index(
+    pub(super) fn build_index(
         &mut self,
         program: &str,
         account: &GmailAccount,
@@ -144,7 +146,7 @@ impl Lookup {
     }
 
     /// Answers each question, in order.
-    pub(super) fn holds(
+    pub(super) fn look_up(
         &mut self,
         questions: &[LookupQuery],
         account: &GmailAccount,
@@ -235,13 +237,13 @@ impl Lookup {
         let ids = ids_of(questions);
         let mut found = Vec::new();
         for program in search::by_ids(&ids) {
-            match self.search(&program.text, account)? {
+            match self.search(&program.criteria, account)? {
                 Some(uids) => found.extend(uids),
                 None => found.extend(self.search_one_by_one(&program, account)?),
             }
         }
         if self.has_gm_ext {
-            for own_words in ids.iter().filter_map(|id| search::by_gmails_own_words(id)) {
+            for own_words in ids.iter().filter_map(|id| search::by_gmail_raw(id)) {
                 found.extend(self.search(&own_words, account)?.unwrap_or_default());
             }
         }
@@ -254,7 +256,7 @@ impl Lookup {
     /// One odd id spoils a whole program; the one that is refused alone counts as not found.
     fn search_one_by_one(
         &mut self,
-        program: &SearchProgram,
+        program: &IdSearch,
         account: &GmailAccount,
     ) -> Result<Vec<Uid>, LookupError> {
         let mut found = Vec::new();
@@ -307,7 +309,7 @@ impl Lookup {
         };
         match found {
             Ok(uids) => Ok(Some(uids)),
-            Err(failure) if is_answer_about_the_question(&failure) => {
+            Err(failure) if is_about_the_command(&failure) => {
                 log::debug!("a search is refused, and finds nothing: {failure}");
                 Ok(None)
             }
@@ -343,12 +345,12 @@ impl Lookup {
             return self.open_if_needed(folder, account);
         };
         self.open_mailbox = None;
-        let search = format!("UID SEARCH {}", first.text);
+        let search = format!("UID SEARCH {}", first.criteria);
         let examined = self.logged_in.session.examine_and(folder, &search);
         account.note_lost_pipelined(&self.logged_in.session);
         let (mailbox, answer) =
             examined.map_err(|error| LookupError::from_examine_error(error, account))?;
-        self.prefetched_search = answer.map(|answer| (first.text, answer));
+        self.prefetched_search = answer.map(|answer| (first.criteria, answer));
         self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }
@@ -377,7 +379,7 @@ impl LookupError {
     }
 
     fn from_command_error(failure: CommandError, account: &GmailAccount) -> LookupError {
-        let error = account.failure(&failure);
+        let error = account.command_error(&failure);
         // What Gmail says of the whole account holds for the next connection, too.
         if failure.leaves_session_usable() || error.consequence().is_some() {
             LookupError::Fatal(error.during("looking messages up"))

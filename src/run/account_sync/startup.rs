@@ -21,7 +21,7 @@ pub(super) fn take_lock(state: &Path) -> Result<Lock> {
             Err(Error::new(
                 Side::Host,
                 ErrorKind::Resting,
-                path.display(),
+                Untrusted::path(&path),
                 what,
             ))
         }
@@ -36,7 +36,7 @@ pub(super) fn adopt(store: &mut StateStore, config: &Config, path: &Path) -> Res
         Some(account) => Err(Error::new(
             Side::Host,
             ErrorKind::Config,
-            path.display(),
+            Untrusted::path(path),
             format!(
                 "this state is of {} to {}, and the configuration says {} to {}",
                 Untrusted::new(&account.source),

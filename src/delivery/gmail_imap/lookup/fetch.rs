@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::delivery::gmail_imap::account::GmailAccount;
 use crate::delivery::gmail_imap::found_message::{FoundMessage, holding_of_others};
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
-use crate::delivery::gmail_imap::responses::is_answer_about_the_question;
+use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::error::Result;
 use crate::imap::{CommandError, identity_command, read_bodies};
 use crate::message::{BodyDigest, FETCH_PAGE_SIZE, Uid, UidSet};
@@ -117,7 +117,7 @@ fn unless_rejected(
 ) -> Result<Option<Vec<u8>>, LookupError> {
     match result {
         Ok(response) => Ok(Some(response)),
-        Err(error) if is_answer_about_the_question(&error) => Ok(None),
+        Err(error) if is_about_the_command(&error) => Ok(None),
         Err(error) => Err(LookupError::from_command_error(error, account)),
     }
 }
