@@ -52,7 +52,7 @@ pub struct ImapSource {
     last_reconnect: Option<Instant>,
 }
 
-/// What the last listing said of a message.
+/// A message of the last listing.
 struct ListedSummary {
     size: u64,
     identity: Identity,

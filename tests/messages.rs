@@ -184,13 +184,13 @@ fn a_server_that_cannot_prove_who_it_is() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is signed by nobody that is \
-                trusted here; if it is a private one, name the file that holds it \
+                "localhost:SOURCE: starting TLS: its certificate is not signed by a trusted \
+                authority; if it is a private one, name the file that holds it \
                 (source_ca_file, target_ca_file)",
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is one of an authority, not of a \
+                "localhost:SOURCE: starting TLS: its certificate is that of an authority, not of a \
                 server; if it is its own, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
@@ -232,13 +232,13 @@ fn gmail_cannot_prove_who_it_is() {
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is signed by nobody that is \
-                trusted here; if it is a private one, name the file that holds it \
+                "localhost:GMAIL: starting TLS: its certificate is not signed by a trusted \
+                authority; if it is a private one, name the file that holds it \
                 (source_ca_file, target_ca_file)",
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is one of an authority, not of a \
+                "localhost:GMAIL: starting TLS: its certificate is that of an authority, not of a \
                 server; if it is its own, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
