@@ -11,6 +11,8 @@
 
 #[path = "support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/program.rs"]
 mod program;
 
@@ -252,11 +254,11 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
         "a fetch for each group of ten, and one more where the octets are too many: {commands:#?}"
     );
 
-    let asked = pair.introspection.questions();
+    let asked = pair.introspection.requests();
     let log_ins = pair.target_log_ins();
     assert!(asked > 0 && log_ins > 0);
     let second = pair.run_well();
-    assert_eq!(pair.introspection.questions(), asked);
+    assert_eq!(pair.introspection.requests(), asked);
     assert_eq!(pair.target_log_ins(), log_ins);
     assert!(commands_to(&second, pair.target.server().port).is_empty());
     assert!(

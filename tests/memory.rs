@@ -17,7 +17,7 @@ use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source};
 
-use scripted_server::{ScriptedServer, steps};
+use scripted_server::{OPEN_INBOX, ScriptedServer};
 
 const SIZE: usize = 25_000_000;
 
@@ -34,22 +34,17 @@ fn peak() -> usize {
 
 #[test]
 fn a_message_is_in_memory_twice_at_most() {
-    let server = ScriptedServer::play(vec![steps(&[
-        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 1 EXISTS",
-        "S: * OK [UIDVALIDITY 7] x",
-        "S: * OK [UIDNEXT 2] x",
-        "S: $tag OK",
-        "C: UID FETCH 1 (UID BODY.PEEK[])",
-        &format!("S: * 1 FETCH (UID 1 BODY[] {{{SIZE}}}"),
-        &format!("Z: {SIZE}"),
-        "S: )",
-        "S: $tag OK",
-        "silence",
-    ])]);
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
+        &[
+            "C: UID FETCH 1 (UID BODY.PEEK[])",
+            &format!("S: * 1 FETCH (UID 1 BODY[] {{{SIZE}}}"),
+            &format!("Z: {SIZE}"),
+            "S: )",
+            "S: $tag OK",
+            "silence",
+        ],
+    ]);
     let password = Secret::new("secret".to_owned());
     let config = SourceConfig {
         server: server.address(),

@@ -6,10 +6,10 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use imap_to_gmail_sync::timeouts::Timeouts;
 use serde_json::{Value, json};
 
 use program::{Home, Run};
+use scripted_server::{ScriptedServer, dialogue};
 
 /// No line may show it.
 const PASSWORD: &str = "Wachtw00rd!";
@@ -906,15 +907,12 @@ fn another_run_holds_the_lock() {
 #[test]
 fn the_source_says_nothing() {
     // The program waits a minute for an answer; a test can tell it to wait less.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let server = ScriptedServer::play_all(vec![dialogue(&[&["silence"]]); 3]);
+    let port = server.address().port;
     let config = |tls| SourceConfig {
         server: Server {
-            host: "127.0.0.1".to_owned(),
-            port,
             tls,
-            tls_name: "127.0.0.1".to_owned(),
-            ca_file: None,
+            ..server.address()
         },
         user: "user".to_owned(),
         password: Password::Given(Secret::new(PASSWORD.to_owned())),
@@ -958,13 +956,8 @@ fn the_source_says_nothing() {
 #[test]
 fn the_server_is_no_imap_server() {
     let home = home();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = stream.unwrap().write_all(b"SSH-2.0-OpenSSH_9.6\r\n");
-        }
-    });
+    let server = ScriptedServer::play_all(vec![dialogue(&[&["S: SSH-2.0-OpenSSH_9.6"]]); 3]);
+    let port = server.address().port;
     home.configure(&json!({ "source_server": "127.0.0.1", "source_port": port }));
     let lines = ["none", "implicit", "starttls"].map(|tls| {
         home.configure(&json!({ "source_tls": tls }));

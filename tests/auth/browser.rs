@@ -1,29 +1,30 @@
 //! A real browser without a window: Chromium, driven over `WebDriver` (W3C).
 
-// Each test uses its own part of it.
 #![allow(dead_code)]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long anything in a browser may take; only what went wrong takes that long.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Only a test that fails waits as long.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// By which name `WebDriver` hands out elements.
+/// The key of an element in a response of `WebDriver`.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A browser with an empty profile of its own; it ends when this is dropped, or its test does.
+/// A browser with an empty profile of its own; it ends when this is dropped, or when the test process
+/// ends.
 pub struct Browser {
     driver: Driver,
     session: String,
@@ -34,15 +35,15 @@ pub struct Browser {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tab(String);
 
-/// What a person prefers to look at.
+/// The colour scheme that the user prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
     Light,
     Dark,
 }
 
-/// An entry of the browser's log: errors of scripts, what could not be loaded, what the page's
-/// Content-Security-Policy forbade.
+/// An entry of the browser's log: errors of scripts, resources that could not be loaded, violations of
+/// the page's Content-Security-Policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
     /// `SEVERE`, `WARNING` or `INFO`.
@@ -58,15 +59,14 @@ impl Browser {
         Browser::begin("normal")
     }
 
-    /// The same, but nothing waits for a page to be loaded: for pages that let themselves be waited
-    /// for.
+    /// The same, but commands do not wait for a page to be loaded: for pages that load only later.
     pub fn start_impatient() -> Browser {
         Browser::begin("none")
     }
 
     fn begin(page_load_strategy: &str) -> Browser {
-        need("chromium", "chromium");
-        need("chromedriver", "chromium-driver");
+        require_program("chromium", "chromium");
+        require_program("chromedriver", "chromium-driver");
         let profile = tempfile::tempdir().unwrap();
         let driver = Driver::start(profile.path());
         let folder = profile.path().join("profile");
@@ -81,26 +81,26 @@ impl Browser {
                 "--window-size=900,700", format!("--user-data-dir={}", folder.display()),
             ] },
         } });
-        let begun = driver.ask("POST", "/session", &json!({ "capabilities": capabilities }));
-        let begun = begun.unwrap_or_else(|why| panic!("Chromium does not start: {why}"));
+        let session = driver.command("POST", "/session", &json!({ "capabilities": capabilities }));
+        let session = session.unwrap_or_else(|why| panic!("Chromium does not start: {why}"));
         Browser {
-            session: begun["sessionId"].as_str().unwrap().to_owned(),
+            session: session["sessionId"].as_str().unwrap().to_owned(),
             driver,
             _profile: profile,
         }
     }
 
-    /// Goes to an address and waits until it is loaded; a page that cannot be had is an error.
+    /// Opens an address and waits until it is loaded; fails the test if it cannot be loaded.
     pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }
 
-    /// The tab that is looked at.
+    /// The current tab.
     pub fn tab(&self) -> Tab {
         Tab(self.get_text("/window"))
     }
 
-    /// Opens another tab and looks at it.
+    /// Opens another tab and switches to it.
     pub fn open_tab(&self) -> Tab {
         let opened = self.post("/window/new", &json!({ "type": "tab" }));
         let tab = Tab(opened["handle"].as_str().unwrap().to_owned());
@@ -120,25 +120,24 @@ impl Browser {
         self.get_text("/title")
     }
 
-    /// The text of the page as a person sees it.
+    /// The visible text of the page.
     pub fn text(&self) -> String {
         let body = self.element("body").unwrap();
         self.get_text(&format!("/element/{body}/text"))
     }
 
-    /// The page's source as the browser has it now.
+    /// The current source of the page.
     pub fn source(&self) -> String {
         self.get_text("/source")
     }
 
-    /// Clicks on the element that a CSS selector finds, as soon as it is there, and waits for the
-    /// page to which that may lead.
+    /// Waits for the element of a CSS selector, clicks it, and waits for the page that this may open.
     pub fn click(&self, css: &str) {
         let element = self.wait_for_element(css);
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Replaces what is in a field.
+    /// Replaces the content of a field.
     pub fn type_into(&self, css: &str, text: &str) {
         let element = self.wait_for_element(css);
         self.post(&format!("/element/{element}/clear"), &json!({}));
@@ -146,13 +145,13 @@ impl Browser {
         self.post(&path, &json!({ "text": text }));
     }
 
-    /// What is in a field.
+    /// The content of a field.
     pub fn value_of(&self, css: &str) -> String {
         let element = self.wait_for_element(css);
         self.get_text(&format!("/element/{element}/property/value"))
     }
 
-    /// Whether a person sees the element; not if there is none.
+    /// Whether the element exists and is visible.
     pub fn is_shown(&self, css: &str) -> bool {
         self.element(css).is_some_and(|element| {
             let path = format!("/element/{element}/displayed");
@@ -160,12 +159,11 @@ impl Browser {
         })
     }
 
-    /// Runs JavaScript in the page as a function's body; gives what it returns.
+    /// Runs JavaScript in the page as a function's body; returns its value.
     pub fn run_script(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The person prefers light or dark from now on.
     pub fn prefers(&self, colours: Colours) {
         let value = match colours {
             Colours::Light => "light",
@@ -178,13 +176,13 @@ impl Browser {
         );
     }
 
-    /// Takes a picture of what is seen, as a PNG file.
+    /// Saves a screenshot as a PNG file.
     pub fn screenshot(&self, path: &Path) {
-        let picture = self.get_text("/screenshot");
-        fs::write(path, STANDARD.decode(picture).unwrap()).unwrap();
+        let image = self.get_text("/screenshot");
+        fs::write(path, STANDARD.decode(image).unwrap()).unwrap();
     }
 
-    /// What the browser has logged since it was last asked.
+    /// The log entries since the last call.
     pub fn console(&self) -> Vec<Logged> {
         let entries = self.post("/se/log", &json!({ "type": "browser" }));
         let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("").to_owned();
@@ -198,13 +196,13 @@ impl Browser {
             .collect()
     }
 
-    /// Waits until something is so; `what` says it in the words of a test that fails.
+    /// Waits until `condition` holds; `what` names it in the failure.
     pub fn wait_until(&self, what: &str, condition: impl Fn(&Browser) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !condition(self) {
             assert!(
                 Instant::now() < deadline,
-                "the browser waited in vain until {what}; it is at {} and shows {:?}",
+                "the browser does not reach the point where {what}; it is at {} and shows {:?}",
                 self.url(),
                 self.text()
             );
@@ -217,13 +215,13 @@ impl Browser {
         self.wait_until(&what, |browser| browser.title() == title);
     }
 
-    /// Waits for an address that begins like this.
+    /// Waits for an address with this prefix.
     pub fn wait_for_url(&self, beginning: &str) {
         let what = format!("the address begins with {beginning}");
         self.wait_until(&what, |browser| browser.url().starts_with(beginning));
     }
 
-    /// Waits for a page with this in its text.
+    /// Waits for a page whose text contains `part`.
     pub fn wait_for_text(&self, part: &str) {
         let what = format!("the text has {part:?}");
         let has_it = format!(
@@ -251,32 +249,32 @@ impl Browser {
     }
 
     fn get(&self, path: &str) -> Value {
-        self.ask("GET", path, &Value::Null)
+        self.command("GET", path, &Value::Null)
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
-        self.ask("POST", path, body)
+        self.command("POST", path, body)
     }
 
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
         let whole = format!("/session/{}{path}", self.session);
-        let answer = self.driver.ask(method, &whole, body);
-        answer.unwrap_or_else(|why| panic!("the browser, at {method} {path} {body}: {why}"))
+        let response = self.driver.command(method, &whole, body);
+        response.unwrap_or_else(|why| panic!("the browser, at {method} {path} {body}: {why}"))
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends whatever is left after that.
+        // The driver kills what is left after that.
         let path = format!("/session/{}", self.session);
-        let _ = self.driver.ask("DELETE", &path, &Value::Null);
+        let _ = self.driver.command("DELETE", &path, &Value::Null);
     }
 }
 
-/// A program is there and works; where it is not, tests fail rather than look away.
-fn need(program: &str, package: &str) {
-    let asked = Command::new(program).arg("--version").output();
-    let works = asked.is_ok_and(|output| output.status.success());
+/// Fails the test if the program is missing: tests in the browser are not skipped.
+fn require_program(program: &str, package: &str) {
+    let output = Command::new(program).arg("--version").output();
+    let works = output.is_ok_and(|output| output.status.success());
     assert!(
         works,
         "{program} is missing or does not run: install the Debian package {package} (contrib/test \
@@ -284,16 +282,16 @@ fn need(program: &str, package: &str) {
     );
 }
 
-/// A chromedriver, and all that it starts.
+/// A chromedriver with its child processes.
 struct Driver {
     port: u16,
-    /// The shell over the driver; when its standard input ends, it ends all.
+    /// The shell that started the driver; when its standard input ends, it kills the process group.
     guard: Child,
 }
 
 impl Driver {
     fn start(home: &Path) -> Driver {
-        // However this process ends, the pipe does, and with it the group.
+        // The pipe closes with this process, however that ends, and then the group is killed.
         let mut guard = Command::new("sh")
             .args(["-c", "chromedriver --port=0 & read -r _; kill -KILL 0"])
             .process_group(0)
@@ -306,43 +304,43 @@ impl Driver {
             .spawn()
             .unwrap();
         let output = BufReader::new(guard.stdout.take().unwrap());
-        let (tell, told) = mpsc::channel();
-        // It is read to its end, lest the driver find its pipe closed.
+        let (sender, receiver) = mpsc::channel();
+        // Read to the end, so that the driver never writes into a closed pipe.
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 if let Some((_, port)) = line.split_once("started successfully on port ") {
-                    let _ = tell.send(port.trim_end_matches('.').parse());
+                    let _ = sender.send(port.trim_end_matches('.').parse());
                 }
             }
         });
         let mut driver = Driver { port: 0, guard };
-        let port = told.recv_timeout(PATIENCE);
+        let port = receiver.recv_timeout(TIMEOUT);
         driver.port = port.expect("chromedriver does not start").unwrap();
         driver
     }
 
-    /// Asks the driver; gives the value of its answer, or what it says went wrong.
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+    /// Sends a command to the driver; returns the value of its response, or its error.
+    fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let body = if body.is_null() {
             String::new()
         } else {
             body.to_string()
         };
-        let answer = self.exchange(method, path, &body);
-        let answer = answer.map_err(|error| format!("chromedriver: {error}"))?;
-        let mut answer: Value = serde_json::from_slice(&answer)
-            .map_err(|error| format!("chromedriver does not answer in JSON: {error}"))?;
-        let value = answer["value"].take();
+        let response = self.exchange(method, path, &body);
+        let response = response.map_err(|error| format!("chromedriver: {error}"))?;
+        let mut response: Value = serde_json::from_slice(&response)
+            .map_err(|error| format!("chromedriver does not respond in JSON: {error}"))?;
+        let value = response["value"].take();
         match value.get("error") {
             Some(error) => Err(format!("{error}: {}", value["message"])),
             None => Ok(value),
         }
     }
 
-    /// One request over a connection of its own; gives the body of the response.
+    /// Sends one request over a connection of its own; returns the body of the response.
     fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<Vec<u8>> {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         write!(
             socket,
             "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -361,9 +359,9 @@ impl Driver {
                 length = value.trim().parse().unwrap_or(0);
             }
         }
-        let mut answer = vec![0; length];
-        reader.read_exact(&mut answer)?;
-        Ok(answer)
+        let mut response = vec![0; length];
+        reader.read_exact(&mut response)?;
+        Ok(response)
     }
 }
 

@@ -9,9 +9,9 @@ use chrono::Utc;
 use double::{Consent, TokenOptions, Trouble};
 use serde_json::json;
 
-use crate::authorizing::{Authorizing, auth, home};
 use crate::browser::{Browser, Colours};
 use crate::program::Home;
+use crate::running_auth::{RunningAuth, auth, home};
 
 /// A home whose consent page waits for clicks.
 fn home_with_consent_page() -> Home {
@@ -76,14 +76,14 @@ fn the_user_consents_and_the_first_message_is_copied() {
     let octets = b"Message-ID: <a@x>\r\nSubject: a\r\n\r\na\r\n";
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
     let browser = Browser::start();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     browser.open(&running.address());
     assert_eq!(browser.value_of("#account"), "user@gmail.com");
     browser.click("#allow");
     browser.wait_for_title("Mail can now be copied to user@gmail.com");
     assert!(browser.text().contains("You can close this window."));
     assert!(browser.url().starts_with("http://127.0.0.1:"));
-    let run = running.end();
+    let run = running.wait_for_exit();
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     check_page(&browser, "success");
 
@@ -95,12 +95,12 @@ fn the_user_consents_and_the_first_message_is_copied() {
 fn the_user_denies_access() {
     let home = home_with_consent_page();
     let browser = Browser::start();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     browser.open(&running.address());
     browser.click("#cancel");
     browser.wait_for_title("Access was not allowed");
     assert!(browser.text().contains("Nothing was saved."));
-    assert_eq!(running.end().status, Some(77));
+    assert_eq!(running.wait_for_exit().status, Some(77));
     check_page(&browser, "denied");
     assert!(!home.path("token.json").exists());
 }
@@ -109,12 +109,12 @@ fn the_user_denies_access() {
 fn the_user_consents_without_the_mail_scope() {
     let home = home_with_consent_page();
     let browser = Browser::start();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     browser.open(&running.address());
     browser.click("#mail");
     browser.click("#allow");
     browser.wait_for_title("The token was not saved");
-    let run = running.end();
+    let run = running.wait_for_exit();
     assert_eq!(run.status, Some(77), "{run:?}");
     assert!(run.stderr.contains("does not cover mail"), "{run:?}");
     check_page(&browser, "failed");
@@ -125,12 +125,12 @@ fn the_user_consents_without_the_mail_scope() {
 fn the_user_signs_in_to_another_account() {
     let home = home_with_consent_page();
     let browser = Browser::start();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     browser.open(&running.address());
     browser.type_into("#account", "somebody@gmail.com");
     browser.click("#allow");
     browser.wait_for_title("The token was not saved");
-    let run = running.end();
+    let run = running.wait_for_exit();
     assert_eq!(run.status, Some(77), "{run:?}");
     assert!(
         run.stderr
@@ -145,7 +145,7 @@ fn a_page_of_another_attempt_is_ignored() {
     let home = home_with_consent_page();
     change(&home, |options| options.consent = Consent::WrongState);
     let browser = Browser::start();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     let address = running.address();
     browser.open(&address);
     browser.wait_for_title("This page belongs to another attempt");
@@ -160,21 +160,21 @@ fn a_page_of_another_attempt_is_ignored() {
     browser.open(&address);
     browser.click("#allow");
     browser.wait_for_title("Mail can now be copied to user@gmail.com");
-    assert_eq!(running.end().status, Some(0));
+    assert_eq!(running.wait_for_exit().status, Some(0));
 }
 
 #[test]
 fn an_expired_code_is_reported_in_the_browser() {
     let home = home_with_consent_page();
     let browser = Browser::start();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     browser.open(&running.address());
     change(&home, |options| {
         options.code_lifetime = Duration::ZERO;
     });
     browser.click("#allow");
     browser.wait_for_title("This consent has expired");
-    let run = running.end();
+    let run = running.wait_for_exit();
     assert_eq!(run.status, Some(77), "{run:?}");
     check_page(&browser, "expired");
     assert!(!home.path("token.json").exists());
@@ -185,7 +185,7 @@ fn the_first_of_two_tabs_counts() {
     let home = home_with_consent_page();
     change(&home, |options| options.trouble = Trouble::Held);
     let browser = Browser::start_impatient();
-    let running = Authorizing::start(&mut auth(&home));
+    let running = RunningAuth::start(&mut auth(&home));
     let address = running.address();
     browser.open(&address);
     let first = browser.tab();
@@ -202,6 +202,6 @@ fn the_first_of_two_tabs_counts() {
     change(&home, |options| options.trouble = Trouble::None);
     browser.switch_to(&first);
     browser.wait_for_title("Mail can now be copied to user@gmail.com");
-    assert_eq!(running.end().status, Some(0));
+    assert_eq!(running.wait_for_exit().status, Some(0));
     assert_eq!(home.endpoint.requests().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The browser and Google's consent page, without the program: what its tests stand on.
+//! The test browser at the double's consent page, without the program.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,11 +8,11 @@ use double::{Consent, Gmail, GmailOptions, TokenEndpoint};
 
 use crate::browser::{Browser, Colours};
 
-/// A client that waits on a port for its answer.
+/// A client that waits on a port for the redirect.
 struct Client {
     port: u16,
     /// The request lines, up to the one that is for `/`.
-    asked: JoinHandle<Vec<String>>,
+    request_lines: JoinHandle<Vec<String>>,
 }
 
 impl Client {
@@ -21,12 +21,12 @@ impl Client {
         let port = listener.local_addr().unwrap().port();
         Client {
             port,
-            asked: thread::spawn(move || serve(&listener)),
+            request_lines: thread::spawn(move || serve(&listener)),
         }
     }
 
-    /// The question that this client has, with this `client_id`.
-    fn question(&self, endpoint: &TokenEndpoint, client_id: &str) -> String {
+    /// The authorization request of this client, with this `client_id`.
+    fn authorization_url(&self, endpoint: &TokenEndpoint, client_id: &str) -> String {
         format!(
             "{}?client_id={client_id}&redirect_uri=http%3A%2F%2F127.0.0.1%3A{}%2F\
             &response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=a%20state\
@@ -38,20 +38,23 @@ impl Client {
         )
     }
 
-    /// What the browser brought.
-    fn answer(self) -> String {
-        self.asked.join().unwrap().pop().unwrap()
+    /// The request line of the redirect.
+    fn redirect(self) -> String {
+        self.request_lines.join().unwrap().pop().unwrap()
     }
 }
 
 fn serve(listener: &TcpListener) -> Vec<String> {
-    let mut asked: Vec<String> = Vec::new();
-    while !asked.last().is_some_and(|line| line.starts_with("GET /?")) {
+    let mut request_lines: Vec<String> = Vec::new();
+    while !request_lines
+        .last()
+        .is_some_and(|line| line.starts_with("GET /?"))
+    {
         let (mut socket, _) = listener.accept().unwrap();
         let mut line = String::new();
         let mut reader = BufReader::new(socket.try_clone().unwrap());
         reader.read_line(&mut line).unwrap();
-        asked.push(line.trim_end().to_owned());
+        request_lines.push(line.trim_end().to_owned());
         let body = "<!DOCTYPE html><title>Landed</title><link rel=icon href='data:,'>\
             <style>body { background: white } \
             @media (prefers-color-scheme: dark) { body { background: black } }</style>\
@@ -64,7 +67,7 @@ fn serve(listener: &TcpListener) -> Vec<String> {
         )
         .unwrap();
     }
-    asked
+    request_lines
 }
 
 const CLIENT_ID: &str = "123-abc.apps.googleusercontent.com";
@@ -77,60 +80,63 @@ fn google() -> (Gmail, TokenEndpoint) {
 }
 
 #[test]
-fn a_person_allows_and_lands_at_the_client() {
+fn the_user_allows_access_and_is_redirected_to_the_client() {
     let (_gmail, endpoint) = google();
     let client = Client::start();
     let browser = Browser::start();
-    browser.open(&client.question(&endpoint, CLIENT_ID));
+    browser.open(&client.authorization_url(&endpoint, CLIENT_ID));
     browser.wait_for_title("Sign in");
     assert_eq!(browser.value_of("#account"), "user@gmail.com");
     browser.click("#allow");
     browser.wait_for_title("Landed");
     browser.wait_for_text("close this window");
     browser.wait_for_url(&format!("http://127.0.0.1:{}/?", client.port));
-    let answer = client.answer();
-    assert!(answer.contains("state=a%20state&"), "{answer}");
-    assert!(answer.contains("&code=4%2F0A"), "{answer}");
+    let redirect = client.redirect();
+    assert!(redirect.contains("state=a%20state&"), "{redirect}");
+    assert!(redirect.contains("&code=4%2F0A"), "{redirect}");
     assert!(
-        answer.contains("&scope=https%3A%2F%2Fmail.google.com%2F&"),
-        "{answer}"
+        redirect.contains("&scope=https%3A%2F%2Fmail.google.com%2F&"),
+        "{redirect}"
     );
     assert_eq!(endpoint.authorizations().len(), 1);
 }
 
 #[test]
-fn a_person_cancels() {
+fn the_user_cancels() {
     let (_gmail, endpoint) = google();
     let client = Client::start();
     let browser = Browser::start();
-    browser.open(&client.question(&endpoint, CLIENT_ID));
+    browser.open(&client.authorization_url(&endpoint, CLIENT_ID));
     browser.click("#cancel");
     browser.wait_for_title("Landed");
-    let answer = client.answer();
-    assert_eq!(answer, "GET /?error=access_denied&state=a%20state HTTP/1.1");
+    let redirect = client.redirect();
+    assert_eq!(
+        redirect,
+        "GET /?error=access_denied&state=a%20state HTTP/1.1"
+    );
 }
 
 #[test]
-fn a_person_is_somebody_else_and_drops_the_mail_scope() {
+fn the_user_changes_the_account_and_unticks_the_mail_scope() {
     let (_gmail, endpoint) = google();
     let client = Client::start();
     let browser = Browser::start();
-    browser.open(&client.question(&endpoint, CLIENT_ID));
+    browser.open(&client.authorization_url(&endpoint, CLIENT_ID));
     browser.type_into("#account", "other@gmail.com");
     assert_eq!(browser.value_of("#account"), "other@gmail.com");
     browser.click("#mail");
     browser.click("#allow");
     browser.wait_for_title("Landed");
-    let answer = client.answer();
-    assert!(answer.contains("&scope=openid&"), "{answer}");
+    let redirect = client.redirect();
+    assert!(redirect.contains("&scope=openid&"), "{redirect}");
 }
 
 #[test]
-fn a_wrong_client_gets_nobody_anywhere() {
+fn a_wrong_client_is_not_redirected_to() {
     let (_gmail, endpoint) = google();
     let client = Client::start();
     let browser = Browser::start();
-    browser.open(&client.question(&endpoint, "9-abc.apps.googleusercontent.com"));
+    browser.open(&client.authorization_url(&endpoint, "9-abc.apps.googleusercontent.com"));
     browser.wait_for_title("Error 400");
     assert!(browser.text().contains("Error 400: invalid_client"));
     assert!(!browser.is_shown("#allow"));
@@ -138,7 +144,7 @@ fn a_wrong_client_gets_nobody_anywhere() {
 }
 
 #[test]
-fn the_browser_tells_what_it_shows_and_what_it_forbade() {
+fn the_browser_reports_what_it_shows_and_what_the_policy_forbade() {
     let client = Client::start();
     let browser = Browser::start();
     let first = browser.tab();
@@ -155,18 +161,18 @@ fn the_browser_tells_what_it_shows_and_what_it_forbade() {
     assert!(browser.is_shown("p") && !browser.is_shown("#hidden") && !browser.is_shown("#none"));
     let background = "return getComputedStyle(document.body).backgroundColor";
     let folder = tempfile::tempdir().unwrap();
-    for (colours, seen) in [
+    for (colours, expected) in [
         (Colours::Dark, "rgb(0, 0, 0)"),
         (Colours::Light, "rgb(255, 255, 255)"),
     ] {
         browser.prefers(colours);
-        assert_eq!(browser.run_script(background), seen);
-        let picture = folder.path().join("seen.png");
-        browser.screenshot(&picture);
-        assert!(std::fs::read(picture).unwrap().starts_with(b"\x89PNG"));
+        assert_eq!(browser.run_script(background), expected);
+        let image = folder.path().join("seen.png");
+        browser.screenshot(&image);
+        assert!(std::fs::read(image).unwrap().starts_with(b"\x89PNG"));
     }
     browser.switch_to(&first);
     assert_eq!(browser.tab(), first);
     assert_ne!(browser.title(), "Landed");
-    client.answer();
+    client.redirect();
 }

@@ -1,9 +1,10 @@
 //! The token endpoint over TLS: which certificates are trusted.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::{fs, thread};
+use std::thread;
 
 use chrono::Utc;
 use imap_to_gmail_sync::error::{ErrorKind, Result};
@@ -16,6 +17,7 @@ use rustls_connector::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 use crate::certificate::Certificate;
+use crate::http;
 
 /// A token endpoint with this certificate that always issues a token; returns its address.
 fn endpoint(certificate: &Certificate) -> String {
@@ -45,20 +47,9 @@ fn endpoint(certificate: &Certificate) -> String {
 }
 
 fn issue_token<S: Read + Write>(reader: &mut BufReader<S>) -> std::io::Result<()> {
-    let mut length = 0;
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 && line.trim() != "" {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        line.clear();
-    }
-    reader.read_exact(&mut vec![0; length])?;
-    let body = r#"{"access_token":"NEW","expires_in":3599,"token_type":"Bearer"}"#;
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-    let response = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-    reader.get_mut().write_all(response.as_bytes())?;
-    reader.get_mut().flush()
+    http::read_request(reader)?;
+    let token = r#"{"access_token":"NEW","expires_in":3599,"token_type":"Bearer"}"#;
+    http::respond_json(reader.get_mut(), token)
 }
 
 /// Renews a token there, trusting this authority.

@@ -36,6 +36,8 @@ macro_rules! on_each_server {
 mod courier;
 #[path = "../support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "../support/http.rs"]
+mod http;
 mod source;
 mod sources;
 mod target;

@@ -1,10 +1,8 @@
 //! The target on a real server: Dovecot with bearer tokens that it validates by asking.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{fs, thread};
 
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::TargetConfig;
@@ -18,64 +16,25 @@ use imap_to_gmail_sync::sync::{
 };
 use tempfile::TempDir;
 
-use crate::dovecot::{Dovecot, Settings};
+use crate::dovecot::{Dovecot, Introspection};
 
 const USER: &str = "bob@example.com";
-
-/// Tells whose a token is: only "GOOD" is anybody's.
-fn introspection() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}/introspect", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || tell(BufReader::new(stream.unwrap())));
-        }
-    });
-    address
-}
-
-fn tell(mut reader: BufReader<std::net::TcpStream>) {
-    loop {
-        let mut length = 0;
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line.trim() != "" {
-            let lower = line.to_ascii_lowercase();
-            if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            line.clear();
-        }
-        if line.is_empty() {
-            return;
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        let body = String::from_utf8_lossy(&body).into_owned();
-        let answer = if body.split('&').any(|pair| pair == "token=GOOD") {
-            format!(r#"{{"active":true,"username":"{USER}"}}"#)
-        } else {
-            r#"{"active":false}"#.to_owned()
-        };
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
-        let answer = format!("{head} {}\r\n\r\n{answer}", answer.len());
-        reader.get_mut().write_all(answer.as_bytes()).unwrap();
-    }
-}
 
 /// An account on a Dovecot of its own.
 struct Account {
     dovecot: Dovecot,
     folder: TempDir,
+    _introspection: Introspection,
 }
 
 impl Account {
     fn open() -> Account {
+        let introspection = Introspection::start();
+        introspection.issue("GOOD", USER);
         Account {
-            dovecot: Dovecot::start_with(Settings {
-                introspection: Some(introspection()),
-                ..Settings::default()
-            }),
+            dovecot: Dovecot::start_target(&introspection),
             folder: TempDir::new().unwrap(),
+            _introspection: introspection,
         }
     }
 

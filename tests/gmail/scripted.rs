@@ -7,7 +7,7 @@ use imap_to_gmail_sync::sync::{
     AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 
-use crate::played::{Does, Played, Said, message, now};
+use crate::scripted_gmail::{Command, Reply, ScriptedGmail, message, now};
 
 const MAIL: &[u8] = b"Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\r\n";
 
@@ -33,34 +33,35 @@ fn send(gmail: &mut GmailTarget, messages: &[&[u8]]) -> (Vec<(u32, Outcome)>, Re
 }
 
 /// A server that answers the first APPEND so once the whole message is there.
-fn answering_first(lines: &'static str) -> Played {
-    on_first_literal(Does::Says(lines))
+fn answering_first(lines: &'static str) -> ScriptedGmail {
+    on_first_literal(Reply::Lines(lines))
 }
 
-fn on_first_literal(does: Does) -> Played {
+fn on_first_literal(reply: Reply) -> ScriptedGmail {
     let done = std::sync::atomic::AtomicBool::new(false);
-    Played::by(move |said| {
-        let is_it = said.literal.is_some() && !done.swap(true, std::sync::atomic::Ordering::SeqCst);
-        is_it.then(|| does.clone())
+    ScriptedGmail::start(move |command| {
+        let is_wanted =
+            command.literal.is_some() && !done.swap(true, std::sync::atomic::Ordering::SeqCst);
+        is_wanted.then(|| reply.clone())
     })
 }
 
-fn on_first_append_line(does: Does) -> Played {
+fn on_first_append_line(reply: Reply) -> ScriptedGmail {
     let done = std::sync::atomic::AtomicBool::new(false);
-    Played::by(move |said| {
-        let is_it = said.line.starts_with("APPEND")
-            && said.literal.is_none()
+    ScriptedGmail::start(move |command| {
+        let is_wanted = command.line.starts_with("APPEND")
+            && command.literal.is_none()
             && !done.swap(true, std::sync::atomic::Ordering::SeqCst);
-        is_it.then(|| does.clone())
+        is_wanted.then(|| reply.clone())
     })
 }
 
 #[test]
 fn a_message_is_appended_with_its_date_flags_and_octets() {
-    let played = Played::by(|_| None);
-    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    let gmail_server = ScriptedGmail::start(|_| None);
+    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
     assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
-    let appends = played.heard("APPEND");
+    let appends = gmail_server.commands("APPEND");
     assert_eq!(
         appends[0].line,
         format!(
@@ -69,44 +70,46 @@ fn a_message_is_appended_with_its_date_flags_and_octets() {
         )
     );
     assert_eq!(appends[1].literal.as_deref(), Some(MAIL));
-    let id = &played.heard("ID")[0].line;
+    let id = &gmail_server.commands("ID")[0].line;
     assert!(id.contains("imap-to-gmail-sync"), "{id}");
-    assert!(played.heard("SELECT").is_empty() && played.heard("EXAMINE").is_empty());
+    assert!(
+        gmail_server.commands("SELECT").is_empty() && gmail_server.commands("EXAMINE").is_empty()
+    );
 }
 
 #[test]
 fn a_date_that_is_not_known_is_left_out() {
-    let played = Played::by(|_| None);
-    let mut gmail = played.gmail(1);
+    let gmail_server = ScriptedGmail::start(|_| None);
+    let mut gmail = gmail_server.target(1);
     let mut undated = message(1, MAIL);
     undated.internal_date = None;
     undated.flags.seen = false;
     gmail.submit(undated).unwrap();
     gmail.finish().unwrap();
     let expected = format!("APPEND \"Arrived\" () {{{}}}", MAIL.len());
-    assert_eq!(played.heard("APPEND")[0].line, expected);
+    assert_eq!(gmail_server.commands("APPEND")[0].line, expected);
 }
 
 #[test]
 fn each_answer_about_a_message_has_its_outcome_and_the_next_message_goes() {
     for (answer, expected) in [
         (
-            "{tag} OK [APPENDUID 1 66] (Success) [THROTTLED]\r\n",
+            "$tag OK [APPENDUID 1 66] (Success) [THROTTLED]\r\n",
             "stored",
         ),
-        ("{tag} OK [APPENDUID 1 66](Success)\r\n", "stored"),
+        ("$tag OK [APPENDUID 1 66](Success)\r\n", "stored"),
         (
-            "* 3 EXISTS\r\n{tag} OK [APPENDUID 1 66] (Success)\r\n",
+            "* 3 EXISTS\r\n$tag OK [APPENDUID 1 66] (Success)\r\n",
             "stored",
         ),
-        ("{tag} OK (Success)\r\n", "Uncertain"),
-        ("{tag} BAD [TOOBIG] Message too large.\r\n", "Refused"),
+        ("$tag OK (Success)\r\n", "Uncertain"),
+        ("$tag BAD [TOOBIG] Message too large.\r\n", "Refused"),
         (
-            "{tag} NO Unable to append message to folder (Failure)\r\n",
+            "$tag NO Unable to append message to folder (Failure)\r\n",
             "Parked",
         ),
         (
-            "{tag} BAD Invalid Arguments: Unable to parse message\r\n",
+            "$tag BAD Invalid Arguments: Unable to parse message\r\n",
             "Parked",
         ),
     ] {
@@ -114,12 +117,12 @@ fn each_answer_about_a_message_has_its_outcome_and_the_next_message_goes() {
             if early && answer.contains("OK") {
                 continue;
             }
-            let played = if early {
-                on_first_append_line(Does::Says(answer))
+            let gmail_server = if early {
+                on_first_append_line(Reply::Lines(answer))
             } else {
                 answering_first(answer)
             };
-            let (outcomes, result) = send(&mut played.gmail(1), &[MAIL, MAIL]);
+            let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL, MAIL]);
             assert_eq!(result, Ok(()), "{answer}");
             let (_, first) = &outcomes[0];
             if expected == "stored" {
@@ -135,24 +138,24 @@ fn each_answer_about_a_message_has_its_outcome_and_the_next_message_goes() {
 
 #[test]
 fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
-    for (does, expected) in [
-        (Does::SaysAndCloses(""), "Uncertain"),
-        (Does::SaysAndCloses("* BYE System Error\r\n"), "Uncertain"),
-        (Does::SaysAndCloses("{tag} O"), "Uncertain"),
-        (Does::Says("{tag} HELLO\r\n"), "Uncertain"),
-        (Does::Stalls, "Uncertain"),
+    for (reply, expected) in [
+        (Reply::LinesThenClose(""), "Uncertain"),
+        (Reply::LinesThenClose("* BYE System Error\r\n"), "Uncertain"),
+        (Reply::LinesThenClose("$tag O"), "Uncertain"),
+        (Reply::Lines("$tag HELLO\r\n"), "Uncertain"),
+        (Reply::Stall, "Uncertain"),
     ] {
-        let played = on_first_literal(does.clone());
-        let (outcomes, result) = send(&mut played.gmail(1), &[MAIL, MAIL]);
-        assert_eq!(result, Ok(()), "{does:?}");
+        let gmail_server = on_first_literal(reply.clone());
+        let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL, MAIL]);
+        assert_eq!(result, Ok(()), "{reply:?}");
         let shown = format!("{:?}", outcomes[0].1);
-        assert!(shown.starts_with(expected), "{does:?}: {shown}");
-        assert_eq!(outcomes[1], (2, stored()), "{does:?}");
+        assert!(shown.starts_with(expected), "{reply:?}: {shown}");
+        assert_eq!(outcomes[1], (2, stored()), "{reply:?}");
     }
     // Far more than the buffers between the two sockets can hold.
     let large = vec![b'x'; 40_000_000];
-    let played = on_first_append_line(Does::GoesAheadAndCloses(10_000));
-    let (outcomes, result) = send(&mut played.gmail(1), &[&large, MAIL]);
+    let gmail_server = on_first_append_line(Reply::ReadPartThenClose(10_000));
+    let (outcomes, result) = send(&mut gmail_server.target(1), &[&large, MAIL]);
     assert_eq!(result, Ok(()));
     let shown = format!("{:?}", outcomes[0].1);
     assert!(shown.starts_with("Unsent(\"not stored"), "{shown}");
@@ -161,22 +164,22 @@ fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
 
 #[test]
 fn a_connection_that_died_while_it_was_quiet_is_not_the_messages_fault() {
-    for does in [
-        Does::SaysAndCloses(""),
-        Does::SaysAndCloses("* BYE Session expired, please login again.\r\n"),
+    for reply in [
+        Reply::LinesThenClose(""),
+        Reply::LinesThenClose("* BYE Session expired, please login again.\r\n"),
     ] {
-        let played = on_first_append_line(does);
-        let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+        let gmail_server = on_first_append_line(reply);
+        let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
         assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
     }
-    let played = Played::by(|said| {
-        let is_it = said.line.starts_with("APPEND");
-        is_it.then_some(Does::SaysAndCloses(""))
+    let gmail_server = ScriptedGmail::start(|command| {
+        let is_wanted = command.line.starts_with("APPEND");
+        is_wanted.then_some(Reply::LinesThenClose(""))
     });
-    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
     assert_eq!(result, Ok(()));
     assert!(matches!(outcomes[0].1, Outcome::Unsent(_)), "{outcomes:?}");
-    assert_eq!(played.heard("APPEND").len(), 2);
+    assert_eq!(gmail_server.commands("APPEND").len(), 2);
 }
 
 #[test]
@@ -184,95 +187,94 @@ fn what_gmail_says_of_the_account_ends_the_pass_and_parks_nothing() {
     let quota = Some(Consequence::Rest(RestReason::Quota));
     for (answer, kind, consequence) in [
         (
-            "{tag} NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)\r\n",
+            "$tag NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)\r\n",
             ErrorKind::Unavailable,
             None,
         ),
         (
-            "{tag} NO System Error (Failure)\r\n",
+            "$tag NO System Error (Failure)\r\n",
             ErrorKind::Unavailable,
             None,
         ),
+        ("$tag NO [SERVERBUG] oops\r\n", ErrorKind::Unavailable, None),
         (
-            "{tag} NO [SERVERBUG] oops\r\n",
-            ErrorKind::Unavailable,
-            None,
-        ),
-        (
-            "{tag} NO [OVERQUOTA] full\r\n",
+            "$tag NO [OVERQUOTA] full\r\n",
             ErrorKind::Resting,
             quota.clone(),
         ),
         (
-            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            "$tag NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
             ErrorKind::Resting,
             quota.clone(),
         ),
     ] {
-        let played = answering_first(answer);
-        let (outcomes, result) = send(&mut played.gmail(1), &[MAIL, MAIL, MAIL]);
+        let gmail_server = answering_first(answer);
+        let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL, MAIL, MAIL]);
         let error = result.unwrap_err();
         assert_eq!(error.kind(), kind, "{answer}");
         assert_eq!(error.consequence(), consequence.as_ref(), "{answer}");
         for (_, outcome) in &outcomes {
             assert_eq!(*outcome, Outcome::Returned, "{answer}");
         }
-        assert_eq!(played.heard("APPEND").len(), 2, "{answer}");
+        assert_eq!(gmail_server.commands("APPEND").len(), 2, "{answer}");
     }
     // Said while hanging up, it leaves open what became of the message.
     let bye = "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.\r\n";
-    let played = on_first_literal(Does::SaysAndCloses(bye));
-    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    let gmail_server = on_first_literal(Reply::LinesThenClose(bye));
+    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
     assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
     assert!(matches!(outcomes[0].1, Outcome::Uncertain(_)));
-    let played = on_first_append_line(Does::SaysAndCloses(bye));
-    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    let gmail_server = on_first_append_line(Reply::LinesThenClose(bye));
+    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
     assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
     assert_eq!(outcomes, [(1, Outcome::Returned)]);
 }
 
 #[test]
 fn after_a_failed_pass_the_next_one_connects_anew() {
-    let played = answering_first("{tag} NO System Error (Failure)\r\n");
-    let mut gmail = played.gmail(1);
+    let gmail_server = answering_first("$tag NO System Error (Failure)\r\n");
+    let mut gmail = gmail_server.target(1);
     assert!(send(&mut gmail, &[MAIL]).1.is_err());
     assert_eq!(send(&mut gmail, &[MAIL]), (vec![(1, stored())], Ok(())));
 }
 
 #[test]
 fn a_missing_folder_is_created_once() {
-    let missing = "{tag} NO [TRYCREATE] Folder doesn't exist. (Failure)\r\n";
-    let played = on_first_append_line(Does::Says(missing));
-    let (outcomes, result) = send(&mut played.gmail(1), &[MAIL]);
+    let missing = "$tag NO [TRYCREATE] Folder doesn't exist. (Failure)\r\n";
+    let gmail_server = on_first_append_line(Reply::Lines(missing));
+    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
     assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
-    assert_eq!(played.heard("CREATE")[0].line, "CREATE \"Arrived\"");
+    assert_eq!(
+        gmail_server.commands("CREATE")[0].line,
+        "CREATE \"Arrived\""
+    );
 
-    let played = Played::by(move |said| {
-        let is_it = said.line.starts_with("APPEND");
-        is_it.then_some(Does::Says(missing))
+    let gmail_server = ScriptedGmail::start(move |command| {
+        let is_wanted = command.line.starts_with("APPEND");
+        is_wanted.then_some(Reply::Lines(missing))
     });
-    let (outcomes, _) = send(&mut played.gmail(1), &[MAIL]);
+    let (outcomes, _) = send(&mut gmail_server.target(1), &[MAIL]);
     assert!(matches!(outcomes[0].1, Outcome::Parked(_)));
-    assert_eq!(played.heard("CREATE").len(), 1);
+    assert_eq!(gmail_server.commands("CREATE").len(), 1);
 }
 
 #[test]
 fn nuls_are_left_out_and_bare_line_ends_are_mended_only_if_they_must() {
-    let played = Played::by(|_| None);
-    let (outcomes, _) = send(&mut played.gmail(1), &[b"a: b\n\n\0c\0\n"]);
+    let gmail_server = ScriptedGmail::start(|_| None);
+    let (outcomes, _) = send(&mut gmail_server.target(1), &[b"a: b\n\n\0c\0\n"]);
     assert_eq!(outcomes, [(1, stored())]);
     assert_eq!(
-        played.heard("APPEND")[1].literal.as_deref(),
+        gmail_server.commands("APPEND")[1].literal.as_deref(),
         Some(&b"a: b\n\nc\n"[..])
     );
 
-    let played = answering_first("{tag} BAD Invalid Arguments: Unable to parse message\r\n");
-    let (outcomes, _) = send(&mut played.gmail(1), &[b"a: b\n\nc\n"]);
+    let gmail_server = answering_first("$tag BAD Invalid Arguments: Unable to parse message\r\n");
+    let (outcomes, _) = send(&mut gmail_server.target(1), &[b"a: b\n\nc\n"]);
     assert_eq!(outcomes, [(1, stored())]);
-    let literals: Vec<_> = played
-        .heard("APPEND")
+    let literals: Vec<_> = gmail_server
+        .commands("APPEND")
         .into_iter()
-        .filter_map(|said| said.literal)
+        .filter_map(|command| command.literal)
         .collect();
     assert_eq!(
         literals,
@@ -282,16 +284,18 @@ fn nuls_are_left_out_and_bare_line_ends_are_mended_only_if_they_must() {
 
 #[test]
 fn a_refused_token_is_renewed_once() {
-    let first = |said: &Said| said.line.contains("Rmlyc3Q") || said.line.contains(&sasl("FIRST"));
-    let played = Played::by(move |said| refuse(said, first(said)));
-    assert_eq!(send(&mut played.gmail(1), &[MAIL]).1, Ok(()));
-    assert_eq!(played.renewals(), 1);
+    let first = |command: &Command| {
+        command.line.contains("Rmlyc3Q") || command.line.contains(&sasl("FIRST"))
+    };
+    let gmail_server = ScriptedGmail::start(move |command| refuse(command, first(command)));
+    assert_eq!(send(&mut gmail_server.target(1), &[MAIL]).1, Ok(()));
+    assert_eq!(gmail_server.renewals(), 1);
 
-    let played = Played::by(|said| refuse(said, true));
-    let mut gmail = played.gmail(1);
+    let gmail_server = ScriptedGmail::start(|command| refuse(command, true));
+    let mut gmail = gmail_server.target(1);
     let error = gmail.status().unwrap_err();
     assert_eq!(
-        (error.kind(), played.renewals()),
+        (error.kind(), gmail_server.renewals()),
         (ErrorKind::Rejected, 1),
         "{error}"
     );
@@ -310,14 +314,14 @@ fn sasl(token: &str) -> String {
 }
 
 /// Gmail's two steps of refusing a token: it wants an empty line before it says NO.
-fn refuse(said: &Said, is_refused: bool) -> Option<Does> {
-    if said.line.starts_with("AUTHENTICATE") && is_refused {
-        return Some(Does::Says(
+fn refuse(command: &Command, is_refused: bool) -> Option<Reply> {
+    if command.line.starts_with("AUTHENTICATE") && is_refused {
+        return Some(Reply::Lines(
             "+ eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==\r\n",
         ));
     }
-    let is_empty_line = said.line.is_empty();
-    is_empty_line.then_some(Does::Says(
+    let is_empty_line = command.line.is_empty();
+    is_empty_line.then_some(Reply::Lines(
         "a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n",
     ))
 }
@@ -326,55 +330,55 @@ fn refuse(said: &Said, is_refused: bool) -> Option<Does> {
 fn a_refused_login_says_what_a_person_can_do() {
     for (answer, kind, expected) in [
         (
-            "{tag} NO Lookup failed cf29mb85450632edb\r\n",
+            "$tag NO Lookup failed cf29mb85450632edb\r\n",
             ErrorKind::Rejected,
             "target_user",
         ),
         (
-            "{tag} NO [ALERT] IMAP access is disabled for your domain. x\r\n",
+            "$tag NO [ALERT] IMAP access is disabled for your domain. x\r\n",
             ErrorKind::Rejected,
             "administrator",
         ),
         (
-            "* NO [WEBALERT https://x] Web login required.\r\n{tag} NO [ALERT] Please log in via your web browser: https://y (Failure)\r\n",
+            "* NO [WEBALERT https://x] Web login required.\r\n$tag NO [ALERT] Please log in via your web browser: https://y (Failure)\r\n",
             ErrorKind::Rejected,
             "browser",
         ),
         (
-            "{tag} NO [UNAVAILABLE] Temporary System Error\r\n",
+            "$tag NO [UNAVAILABLE] Temporary System Error\r\n",
             ErrorKind::Unavailable,
             "Temporary System Error",
         ),
         (
-            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            "$tag NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
             ErrorKind::Resting,
             "bandwidth",
         ),
         (
-            "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
+            "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
             ErrorKind::Resting,
             "Too many",
         ),
     ] {
-        let played = Played::by(move |said| {
-            let is_it = said.line.starts_with("AUTHENTICATE");
-            is_it.then_some(Does::Says(answer))
+        let gmail_server = ScriptedGmail::start(move |command| {
+            let is_wanted = command.line.starts_with("AUTHENTICATE");
+            is_wanted.then_some(Reply::Lines(answer))
         });
-        let error = played.gmail(1).status().unwrap_err();
+        let error = gmail_server.target(1).status().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(played.renewals(), 0);
+        assert_eq!(gmail_server.renewals(), 0);
     }
 }
 
 #[test]
 fn with_too_many_connections_the_pass_goes_on_with_fewer() {
-    let played = Played::by(|said| {
-        let is_it = said.line.starts_with("AUTHENTICATE") && said.connection > 1;
-        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
-        is_it.then_some(Does::Says(many))
+    let gmail_server = ScriptedGmail::start(|command| {
+        let is_wanted = command.line.starts_with("AUTHENTICATE") && command.connection > 1;
+        let many = "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        is_wanted.then_some(Reply::Lines(many))
     });
-    let mut gmail = played.gmail(4);
+    let mut gmail = gmail_server.target(4);
     gmail.start_pass(1_000);
     let mails = [MAIL; 60];
     let (outcomes, result) = send(&mut gmail, &mails);
@@ -382,13 +386,14 @@ fn with_too_many_connections_the_pass_goes_on_with_fewer() {
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
     assert_eq!(outcomes.len(), 60);
 
-    let played = Played::by(|said| {
-        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
-        said.line
+    let gmail_server = ScriptedGmail::start(|command| {
+        let many = "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        command
+            .line
             .starts_with("AUTHENTICATE")
-            .then_some(Does::Says(many))
+            .then_some(Reply::Lines(many))
     });
-    let error = send(&mut played.gmail(4), &[MAIL]).1.unwrap_err();
+    let error = send(&mut gmail_server.target(4), &[MAIL]).1.unwrap_err();
     assert_eq!(
         error.consequence(),
         Some(&Consequence::Rest(RestReason::Connections))
@@ -398,64 +403,64 @@ fn with_too_many_connections_the_pass_goes_on_with_fewer() {
 #[test]
 fn a_backlog_is_shared_by_as_many_connections_as_it_is_worth() {
     for (messages, most, expected) in [(9, 4, 1), (25, 4, 2), (100, 4, 4), (100, 1, 1)] {
-        let played = Played::by(|_| None);
-        let mut gmail = played.gmail(most);
+        let gmail_server = ScriptedGmail::start(|_| None);
+        let mut gmail = gmail_server.target(most);
         gmail.start_pass(messages);
         let mails = vec![MAIL; messages];
         let (outcomes, result) = send(&mut gmail, &mails);
         assert_eq!((outcomes.len(), result), (messages, Ok(())));
         drop(gmail);
         assert_eq!(
-            played.heard("AUTHENTICATE").len(),
+            gmail_server.commands("AUTHENTICATE").len(),
             expected,
             "{messages} over {most}"
         );
-        assert_eq!(played.heard("LOGOUT").len(), expected);
+        assert_eq!(gmail_server.commands("LOGOUT").len(), expected);
     }
 }
 
 #[test]
 fn terms_are_the_limit_and_where_new_mail_will_appear() {
-    let played = Played::by(|_| None);
-    let mut gmail = played.gmail(1);
+    let gmail_server = ScriptedGmail::start(|_| None);
+    let mut gmail = gmail_server.target(1);
     let terms = gmail.status().unwrap();
     assert_eq!(terms.append_limit, Some(35_651_584));
     assert_eq!(terms.mark, Some(mark()));
-    let opened = played.heard("EXAMINE");
+    let opened = gmail_server.commands("EXAMINE");
     assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
     // Once a pass, and anew for the next on the same connection.
     gmail.finish().unwrap();
     assert_eq!(gmail.status().unwrap(), terms);
-    assert_eq!(played.heard("EXAMINE").len(), 1);
+    assert_eq!(gmail_server.commands("EXAMINE").len(), 1);
     gmail.start_pass(0);
     assert_eq!(gmail.status().unwrap(), terms);
-    assert_eq!(played.heard("EXAMINE").len(), 2);
-    assert_eq!(played.heard("AUTHENTICATE").len(), 1);
+    assert_eq!(gmail_server.commands("EXAMINE").len(), 2);
+    assert_eq!(gmail_server.commands("AUTHENTICATE").len(), 1);
 }
 
 #[test]
 fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
     for (answer, rest) in [
-        ("{tag} NO [OVERQUOTA] full\r\n", RestReason::Quota),
+        ("$tag NO [OVERQUOTA] full\r\n", RestReason::Quota),
         (
-            "{tag} NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
+            "$tag NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
             RestReason::Quota,
         ),
         (
-            "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
+            "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
             RestReason::Connections,
         ),
     ] {
-        let refuses = Does::Says(answer);
-        let played = Played::by(move |said| {
-            let is_it = said.line.starts_with("EXAMINE");
-            is_it.then(|| refuses.clone())
+        let refuses = Reply::Lines(answer);
+        let gmail_server = ScriptedGmail::start(move |command| {
+            let is_wanted = command.line.starts_with("EXAMINE");
+            is_wanted.then(|| refuses.clone())
         });
-        let error = played.gmail(1).status().unwrap_err();
+        let error = gmail_server.target(1).status().unwrap_err();
         let expected = Consequence::Rest(rest);
         assert_eq!(error.consequence(), Some(&expected), "{answer}");
         assert_eq!(error.kind(), ErrorKind::Resting, "{answer}");
-        assert_eq!(played.heard("EXAMINE").len(), 1, "{answer}");
+        assert_eq!(gmail_server.commands("EXAMINE").len(), 1, "{answer}");
     }
 }
 
@@ -476,21 +481,21 @@ fn question(header: &str) -> LookupQuery {
 }
 
 /// A server whose All Mail holds one message, 70, with these fields; a search finds it.
-fn holding(header: &'static str) -> Played {
-    Played::by(move |said| match said.line.as_str() {
-        line if line.starts_with("UID SEARCH") => Some(Does::Says(
-            "* SEARCH 70\r\n{tag} OK SEARCH completed (Success)\r\n",
+fn holding(header: &'static str) -> ScriptedGmail {
+    ScriptedGmail::start(move |command| match command.line.as_str() {
+        line if line.starts_with("UID SEARCH") => Some(Reply::Lines(
+            "* SEARCH 70\r\n$tag OK SEARCH completed (Success)\r\n",
         )),
-        line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+        line if line.starts_with("UID FETCH") => Some(Reply::Lines(header)),
         _ => None,
     })
 }
 
 #[test]
 fn gmail_holds_a_message_only_if_id_and_header_match() {
-    let played = holding(
+    let gmail_server = holding(
         "* 1 FETCH (UID 70 RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
-         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n{tag} OK Success\r\n",
+         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n$tag OK Success\r\n",
     );
     let questions = [
         question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n"),
@@ -498,7 +503,7 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
         question("Message-ID: <c@d>\r\nSubject: x\r\n\r\n"),
         question("Subject: x\r\n\r\n"),
     ];
-    let holdings = played.gmail(1).holds(&questions).unwrap();
+    let holdings = gmail_server.target(1).holds(&questions).unwrap();
     assert_eq!(
         holdings,
         [
@@ -508,7 +513,7 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
             LookupResult::NotFound
         ]
     );
-    let searches = played.heard("UID SEARCH");
+    let searches = gmail_server.commands("UID SEARCH");
     assert_eq!(searches.len(), 1);
     assert!(
         searches[0].line.starts_with("UID SEARCH OR "),
@@ -519,66 +524,68 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
 
 #[test]
 fn a_refused_search_is_asked_one_by_one_and_an_outage_is_no_answer() {
-    let played = Played::by(|said| {
-        let refuses = said.line.contains(" OR ") || said.line.contains("odd");
-        (said.line.starts_with("UID SEARCH") && refuses)
-            .then_some(Does::Says("{tag} BAD Could not parse command\r\n"))
+    let gmail_server = ScriptedGmail::start(|command| {
+        let refuses = command.line.contains(" OR ") || command.line.contains("odd");
+        (command.line.starts_with("UID SEARCH") && refuses)
+            .then_some(Reply::Lines("$tag BAD Could not parse command\r\n"))
     });
     let questions = [
         question("Message-ID: <odd>\r\n\r\n"),
         question("Message-ID: <even>\r\n\r\n"),
     ];
-    let holdings = played.gmail(1).holds(&questions).unwrap();
+    let holdings = gmail_server.target(1).holds(&questions).unwrap();
     assert_eq!(holdings, [LookupResult::NotFound, LookupResult::NotFound]);
-    assert_eq!(played.heard("UID SEARCH").len(), 3);
+    assert_eq!(gmail_server.commands("UID SEARCH").len(), 3);
 
-    let played = Played::by(|said| {
-        let outage = "{tag} NO [UNAVAILABLE] Temporary System Problem. (Failure)\r\n";
-        said.line
+    let gmail_server = ScriptedGmail::start(|command| {
+        let outage = "$tag NO [UNAVAILABLE] Temporary System Problem. (Failure)\r\n";
+        command
+            .line
             .starts_with("UID SEARCH")
-            .then_some(Does::Says(outage))
+            .then_some(Reply::Lines(outage))
     });
-    let error = played.gmail(1).holds(&questions).unwrap_err();
+    let error = gmail_server.target(1).holds(&questions).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[test]
 fn a_lookup_connection_that_died_is_opened_anew_once() {
-    let played = Played::by(|said| {
-        let is_it = said.line.starts_with("UID SEARCH") && said.connection == 0;
-        is_it.then_some(Does::SaysAndCloses(
+    let gmail_server = ScriptedGmail::start(|command| {
+        let is_wanted = command.line.starts_with("UID SEARCH") && command.connection == 0;
+        is_wanted.then_some(Reply::LinesThenClose(
             "* BYE Session expired, please login again.\r\n",
         ))
     });
     let questions = [question("Message-ID: <a@b>\r\n\r\n")];
     assert_eq!(
-        played.gmail(1).holds(&questions).unwrap(),
+        gmail_server.target(1).holds(&questions).unwrap(),
         [LookupResult::NotFound]
     );
 
-    let played = Played::by(|said| {
-        said.line
+    let gmail_server = ScriptedGmail::start(|command| {
+        command
+            .line
             .starts_with("UID SEARCH")
-            .then_some(Does::SaysAndCloses(""))
+            .then_some(Reply::LinesThenClose(""))
     });
-    let error = played.gmail(1).holds(&questions).unwrap_err();
+    let error = gmail_server.target(1).holds(&questions).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(played.heard("UID SEARCH").len(), 2);
+    assert_eq!(gmail_server.commands("UID SEARCH").len(), 2);
 }
 
 #[test]
 fn a_strangers_id_forges_no_command() {
-    let played = Played::by(|_| None);
+    let gmail_server = ScriptedGmail::start(|_| None);
     let questions = [
         question("Message-ID: <a\"\r\n b\" DELETED \\@x>\r\n\r\n"),
         question("Message-ID: <gr\u{fc}n@x>\r\n\r\n"),
         question("Message-ID: <{3}@x>\r\n\r\n"),
     ];
-    played.gmail(1).holds(&questions).unwrap();
-    let searches: Vec<String> = played
-        .heard("UID")
+    gmail_server.target(1).holds(&questions).unwrap();
+    let searches: Vec<String> = gmail_server
+        .commands("UID")
         .into_iter()
-        .map(|said| said.line)
+        .map(|command| command.line)
         .collect();
     assert_eq!(
         searches,
@@ -593,13 +600,13 @@ fn a_strangers_id_forges_no_command() {
 #[test]
 fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
     let header = "* 1 FETCH (UID 70 RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {16}\r\n\
-         Subject: x\r\n\r\n\r\n)\r\n{tag} OK Success\r\n";
+         Subject: x\r\n\r\n\r\n)\r\n$tag OK Success\r\n";
     let whole =
-        "* 1 FETCH (UID 70 BODY[] {20}\r\nSubject: x\r\n\r\nbody\r\n)\r\n{tag} OK Success\r\n";
-    let played = Played::by(move |said| match said.line.as_str() {
-        "UID SEARCH UID 66:*" => Some(Does::Says("* SEARCH 70 12\r\n{tag} OK done\r\n")),
-        "UID FETCH 70 (UID BODY.PEEK[])" => Some(Does::Says(whole)),
-        line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+        "* 1 FETCH (UID 70 BODY[] {20}\r\nSubject: x\r\n\r\nbody\r\n)\r\n$tag OK Success\r\n";
+    let gmail_server = ScriptedGmail::start(move |command| match command.line.as_str() {
+        "UID SEARCH UID 66:*" => Some(Reply::Lines("* SEARCH 70 12\r\n$tag OK done\r\n")),
+        "UID FETCH 70 (UID BODY.PEEK[])" => Some(Reply::Lines(whole)),
+        line if line.starts_with("UID FETCH") => Some(Reply::Lines(header)),
         _ => None,
     });
     let sent = |body: &[u8], uid_validity: u32| LookupQuery {
@@ -614,7 +621,7 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         }),
         ..question("Subject: x\r\n\r\n")
     };
-    let mut gmail = played.gmail(1);
+    let mut gmail = gmail_server.target(1);
     let mut ask = |question: LookupQuery| gmail.holds(&[question]).unwrap()[0];
     assert_eq!(
         ask(sent(b"Subject: x\r\n\r\nbody\r\n", 7)),
@@ -628,7 +635,7 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         ask(sent(b"Subject: x\r\n\r\nbody\r\n", 8)),
         LookupResult::NotFound
     );
-    let pages = played.heard("UID FETCH 70 (UID RFC822.SIZE");
+    let pages = gmail_server.commands("UID FETCH 70 (UID RFC822.SIZE");
     assert_eq!(
         pages.len(),
         2,
@@ -636,7 +643,9 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
     );
     // A session sees only what was there when it opened the folder.
     assert_eq!(
-        played.heard("EXAMINE \"[Gmail]/Alle Nachrichten\"").len(),
+        gmail_server
+            .commands("EXAMINE \"[Gmail]/Alle Nachrichten\"")
+            .len(),
         3
     );
 }
@@ -644,18 +653,18 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
 #[test]
 fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
     let header = "* 1 FETCH (UID 70 RFC822.SIZE 38 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
-         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n{tag} OK Success\r\n";
+         Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n$tag OK Success\r\n";
     for no_body in [
-        "{tag} NO Some messages could not be FETCHed (Failure)\r\n",
-        "* 1 FETCH (UID 70 BODY[] NIL)\r\n{tag} OK Success\r\n",
-        "{tag} OK Success\r\n",
+        "$tag NO Some messages could not be FETCHed (Failure)\r\n",
+        "* 1 FETCH (UID 70 BODY[] NIL)\r\n$tag OK Success\r\n",
+        "$tag OK Success\r\n",
     ] {
-        let played = Played::by(move |said| match said.line.as_str() {
-            "UID FETCH 70 (UID BODY.PEEK[])" => Some(Does::Says(no_body)),
+        let gmail_server = ScriptedGmail::start(move |command| match command.line.as_str() {
+            "UID FETCH 70 (UID BODY.PEEK[])" => Some(Reply::Lines(no_body)),
             line if line.starts_with("UID SEARCH") => {
-                Some(Does::Says("* SEARCH 70\r\n{tag} OK done\r\n"))
+                Some(Reply::Lines("* SEARCH 70\r\n$tag OK done\r\n"))
             }
-            line if line.starts_with("UID FETCH") => Some(Does::Says(header)),
+            line if line.starts_with("UID FETCH") => Some(Reply::Lines(header)),
             _ => None,
         });
         let asked = LookupQuery {
@@ -666,7 +675,7 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
             }),
             ..question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
         };
-        let holdings = played.gmail(1).holds(&[asked]).unwrap();
+        let holdings = gmail_server.target(1).holds(&[asked]).unwrap();
         assert_eq!(holdings, [LookupResult::Unclear], "{no_body}");
     }
 }
@@ -674,44 +683,52 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
 #[test]
 fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
     let lists = |begin: &'static str| {
-        move |said: &Said| said.line.starts_with("LIST").then_some(Does::Says(begin))
+        move |command: &Command| {
+            command
+                .line
+                .starts_with("LIST")
+                .then_some(Reply::Lines(begin))
+        }
     };
-    let played = Played::by(lists(
-        "* LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n{tag} OK Success\r\n",
+    let gmail_server = ScriptedGmail::start(lists(
+        "* LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n$tag OK Success\r\n",
     ));
     let questions = [question("Message-ID: <a@b>\r\n\r\n")];
-    let mut gmail = played.gmail(1);
+    let mut gmail = gmail_server.target(1);
     assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
-    assert_eq!(played.heard("EXAMINE")[0].line, "EXAMINE \"Arrived\"");
+    assert_eq!(
+        gmail_server.commands("EXAMINE")[0].line,
+        "EXAMINE \"Arrived\""
+    );
 
-    let played = Played::by(lists("{tag} OK Success\r\n"));
-    let mut gmail = played.gmail(1);
+    let gmail_server = ScriptedGmail::start(lists("$tag OK Success\r\n"));
+    let mut gmail = gmail_server.target(1);
     for pass in 1..3 {
         gmail.start_pass(0);
         assert_eq!(gmail.status().unwrap().mark, None);
         assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
-        assert_eq!(played.heard("LIST").len(), pass);
+        assert_eq!(gmail_server.commands("LIST").len(), pass);
     }
-    assert!(played.heard("EXAMINE").is_empty());
+    assert!(gmail_server.commands("EXAMINE").is_empty());
 }
 
 #[test]
 fn what_one_connection_gives_back_another_sends() {
-    let played = Played::by(|said| {
-        let many = "{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
-        let is_it = said.line.starts_with("APPEND") && said.connection == 1;
-        is_it.then_some(Does::Says(many))
+    let gmail_server = ScriptedGmail::start(|command| {
+        let many = "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
+        let is_wanted = command.line.starts_with("APPEND") && command.connection == 1;
+        is_wanted.then_some(Reply::Lines(many))
     });
-    let mut gmail = played.gmail(2);
+    let mut gmail = gmail_server.target(2);
     gmail.start_pass(1_000);
     let (outcomes, result) = send(&mut gmail, &[MAIL; 300]);
     assert_eq!(result, Ok(()));
     assert_eq!(outcomes.len(), 300);
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
-    let refused = played
-        .heard("APPEND")
+    let refused = gmail_server
+        .commands("APPEND")
         .iter()
-        .filter(|said| said.connection == 1)
+        .filter(|command| command.connection == 1)
         .count();
     assert_eq!(refused, 1);
 }

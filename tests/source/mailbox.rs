@@ -12,8 +12,8 @@ use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
 use crate::dovecot::{Dovecot, PASSWORD};
-use crate::played::{Does, Played};
-use crate::scripted_server::{ScriptedServer, steps};
+use crate::scripted_gmail::{Reply, ScriptedGmail};
+use crate::scripted_server::{LOG_IN, OPEN_INBOX, ScriptedServer, dialogue};
 
 const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
 
@@ -255,27 +255,8 @@ fn a_message_of_any_octets_comes_unchanged() {
 
 // Dialogues
 
-const GREETING: &str = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready";
-
-fn opened() -> Vec<String> {
-    steps(&[
-        GREETING,
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 3 EXISTS",
-        "S: * OK [UIDVALIDITY 7] fine",
-        "S: * OK [UIDNEXT 10] fine",
-        "S: $tag OK [READ-ONLY] open",
-    ])
-}
-
-fn opened_then(more: &[&str]) -> Vec<String> {
-    [opened(), steps(more)].concat()
-}
-
 fn play(more: &[&str]) -> (ScriptedServer, ImapSource) {
-    let server = ScriptedServer::play(vec![opened_then(more)]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, more]);
     let (source, _) = open(server.address(), "INBOX").unwrap();
     (server, source)
 }
@@ -353,7 +334,7 @@ fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
 
 #[test]
 fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
-    let server = ScriptedServer::play(vec![steps(&[
+    let server = ScriptedServer::play(&[&[
         "S: * OK hello",
         "C: CAPABILITY",
         "S: * CAPABILITY IMAP4rev2 AUTH=PLAIN",
@@ -364,33 +345,33 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
         "C: *",
         "S: a1 OK [CAPABILITY IMAP4rev1] in",
         "silence",
-    ])]);
+    ]]);
     // The tag of the AUTHENTICATE is the second: the server says another, so it makes no sense.
     assert!(open(server.address(), "INBOX").is_err());
     drop(server);
 
-    let server = ScriptedServer::play(vec![steps(&[
-        GREETING,
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * NO the index is broken",
-        "S: * BAD and so am I",
-        "S: * FLAGS (\\Seen gr\u{fc}n)",
-        "S: * 0 EXISTS",
-        "S: * 0 RECENT",
-        "S: * XYZZY ((((",
-        "S: * OK [UIDVALIDITY 5] gr\u{fc}n",
-        "S: $tag OK [READ-ONLY] done",
-        "C: STATUS \"INBOX\" (UIDNEXT)",
-        "S: * STATUS \"INBOX\" (UIDNEXT 77)",
-        "S: $tag OK done",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 0 EXISTS",
-        "S: * OK [UIDVALIDITY 5] x",
-        "S: $tag OK [READ-ONLY] done",
-        "silence",
-    ])]);
+    let server = ScriptedServer::play(&[
+        &LOG_IN,
+        &[
+            "C: EXAMINE \"INBOX\"",
+            "S: * NO the index is broken",
+            "S: * BAD and so am I",
+            "S: * FLAGS (\\Seen gr\u{fc}n)",
+            "S: * 0 EXISTS",
+            "S: * 0 RECENT",
+            "S: * XYZZY ((((",
+            "S: * OK [UIDVALIDITY 5] gr\u{fc}n",
+            "S: $tag OK [READ-ONLY] done",
+            "C: STATUS \"INBOX\" (UIDNEXT)",
+            "S: * STATUS \"INBOX\" (UIDNEXT 77)",
+            "S: $tag OK done",
+            "C: EXAMINE \"INBOX\"",
+            "S: * 0 EXISTS",
+            "S: * OK [UIDVALIDITY 5] x",
+            "S: $tag OK [READ-ONLY] done",
+            "silence",
+        ],
+    ]);
     let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!(
         (mailbox.uid_validity.get(), mailbox.uid_next.get()),
@@ -400,21 +381,21 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
 
 #[test]
 fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
-    let server = ScriptedServer::play(vec![steps(&[
-        GREETING,
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 2 EXISTS",
-        "S: * OK [UIDVALIDITY 5] x",
-        "S: $tag OK done",
-        "C: STATUS \"INBOX\" (UIDNEXT)",
-        "S: $tag BAD not of the selected folder",
-        "C: UID FETCH * (UID)",
-        "S: * 2 FETCH (UID 41)",
-        "S: $tag OK done",
-        "silence",
-    ])]);
+    let server = ScriptedServer::play(&[
+        &LOG_IN,
+        &[
+            "C: EXAMINE \"INBOX\"",
+            "S: * 2 EXISTS",
+            "S: * OK [UIDVALIDITY 5] x",
+            "S: $tag OK done",
+            "C: STATUS \"INBOX\" (UIDNEXT)",
+            "S: $tag BAD not of the selected folder",
+            "C: UID FETCH * (UID)",
+            "S: * 2 FETCH (UID 41)",
+            "S: $tag OK done",
+            "silence",
+        ],
+    ]);
     let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!(mailbox.uid_next.get(), 42);
 }
@@ -429,60 +410,60 @@ fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
             "S: $tag OK done".to_owned(),
         ]
     };
-    let dialogue = |uid_validity: u32, end: &[&str]| {
+    let dialogue_with = |uid_validity: u32, end: &[&str]| {
         [
-            steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "S: $tag OK in"]),
+            dialogue(&[&LOG_IN]),
             examined(0, 5).to_vec(),
-            steps(&[
+            dialogue(&[&[
                 "C: STATUS \"INBOX\" (UIDNEXT)",
                 "S: * STATUS \"INBOX\" (UIDNEXT 43)",
                 "S: $tag OK done",
-            ]),
+            ]]),
             examined(1, uid_validity).to_vec(),
-            steps(end),
+            dialogue(&[end]),
         ]
         .concat()
     };
-    let server = ScriptedServer::play(vec![dialogue(5, &["silence"])]);
+    let server = ScriptedServer::play_all(vec![dialogue_with(5, &["silence"])]);
     let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
 
     // A UID of another life of the folder says nothing of this one.
-    let server = ScriptedServer::play(vec![dialogue(6, &["C: LOGOUT", "S: $tag OK"])]);
+    let server = ScriptedServer::play_all(vec![dialogue_with(6, &["C: LOGOUT", "S: $tag OK"])]);
     let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
 
 #[test]
 fn a_folder_without_uidvalidity_is_an_error() {
-    let server = ScriptedServer::play(vec![steps(&[
-        GREETING,
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 2 EXISTS",
-        "S: $tag OK done",
-        "C: LOGOUT",
-        "S: $tag OK done",
-    ])]);
+    let server = ScriptedServer::play(&[
+        &LOG_IN,
+        &[
+            "C: EXAMINE \"INBOX\"",
+            "S: * 2 EXISTS",
+            "S: $tag OK done",
+            "C: LOGOUT",
+            "S: $tag OK done",
+        ],
+    ]);
     let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
 }
 
 #[test]
 fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
-    let server = ScriptedServer::play(vec![steps(&[
-        GREETING,
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 2  EXISTS",
-        "S: * OK [UIDVALIDITY 5] x",
-        "S: * OK [UIDNEXT 9] x",
-        "S: $tag OK done",
-        "C: LOGOUT",
-        "S: $tag OK done",
-    ])]);
+    let server = ScriptedServer::play(&[
+        &LOG_IN,
+        &[
+            "C: EXAMINE \"INBOX\"",
+            "S: * 2  EXISTS",
+            "S: * OK [UIDVALIDITY 5] x",
+            "S: * OK [UIDNEXT 9] x",
+            "S: $tag OK done",
+            "C: LOGOUT",
+            "S: $tag OK done",
+        ],
+    ]);
     let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("how many messages"), "{error}");
 }
@@ -510,7 +491,7 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
     let ask = |set: &str| format!("C: UID FETCH {set} {fields}");
     let tell = |uid: u32| format!("S: * {uid} FETCH (UID {uid} RFC822.SIZE 5 BODY[HEADER] \"\")");
     let dialogue = [
-        opened(),
+        dialogue(&[&OPEN_INBOX]),
         vec![
             ask("1:4"),
             "S: $tag NO corrupt".to_owned(),
@@ -528,7 +509,7 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
             "silence".to_owned(),
         ],
     ];
-    let server = ScriptedServer::play(vec![dialogue.concat()]);
+    let server = ScriptedServer::play_all(vec![dialogue.concat()]);
     let (mut source, _) = open(server.address(), "INBOX").unwrap();
     let listed = source.list(&set("1:4")).unwrap();
     let listed: Vec<u32> = listed.iter().map(|listed| listed.uid.get()).collect();
@@ -536,19 +517,19 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
 }
 
 /// A server that hangs up whenever it is to list one of these; of the others it says nothing.
-fn breaking_at(breakers: &[u32]) -> Played {
+fn breaking_at(breakers: &[u32]) -> ScriptedGmail {
     let breakers = uids(breakers);
-    Played::by(move |said| {
-        if said.line == "CAPABILITY" {
-            let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n{tag} OK\r\n";
-            return Some(Does::Says(words));
+    ScriptedGmail::start(move |command| {
+        if command.line == "CAPABILITY" {
+            let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n$tag OK\r\n";
+            return Some(Reply::Lines(words));
         }
-        let (asked, _) = said.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
+        let (asked, _) = command.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
         let asked = set(asked);
         Some(if breakers.iter().any(|uid| asked.contains(*uid)) {
-            Does::SaysAndCloses("")
+            Reply::LinesThenClose("")
         } else {
-            Does::Says("{tag} OK\r\n")
+            Reply::Lines("$tag OK\r\n")
         })
     })
 }
@@ -557,33 +538,39 @@ fn breaking_at(breakers: &[u32]) -> Played {
 fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
     let page: UidSet = (1..=500).filter_map(Uid::new).collect();
     let few = breaking_at(&[7, 130, 260, 499]);
-    let (mut source, _) = open(few.server(), "INBOX").unwrap();
+    let (mut source, _) = open(few.address(), "INBOX").unwrap();
     assert_eq!(source.list(&page).unwrap(), []);
 
     let all: Vec<u32> = (1..=500).collect();
     let hostile = breaking_at(&all);
-    let (mut source, _) = open(hostile.server(), "INBOX").unwrap();
+    let (mut source, _) = open(hostile.address(), "INBOX").unwrap();
     let error = source.list(&page).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let log_ins = hostile.heard("AUTHENTICATE").len();
+    let log_ins = hostile.commands("AUTHENTICATE").len();
     assert!(log_ins < 100, "{log_ins}");
 }
 
 #[test]
 fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_another() {
-    let server = ScriptedServer::play(vec![
-        opened_then(&[
-            "C: UID FETCH 1:2 (UID BODY.PEEK[])",
-            "S: * 1 FETCH (UID 1 BODY[] {100}",
-            "R: only a few",
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[
+            &OPEN_INBOX,
+            &[
+                "C: UID FETCH 1:2 (UID BODY.PEEK[])",
+                "S: * 1 FETCH (UID 1 BODY[] {100}",
+                "R: only a few",
+            ],
         ]),
-        opened_then(&[
-            "C: UID FETCH 1 (UID BODY.PEEK[])",
-            "S: * 1 FETCH (UID 1 BODY[] {1}",
-            "R: x",
-            "S: )",
-            "S: $tag OK",
-            "silence",
+        dialogue(&[
+            &OPEN_INBOX,
+            &[
+                "C: UID FETCH 1 (UID BODY.PEEK[])",
+                "S: * 1 FETCH (UID 1 BODY[] {1}",
+                "R: x",
+                "S: )",
+                "S: $tag OK",
+                "silence",
+            ],
         ]),
     ]);
     let (mut source, _) = open(server.address(), "INBOX").unwrap();
@@ -598,11 +585,11 @@ fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_anothe
 
 #[test]
 fn another_uidvalidity_after_a_broken_connection_ends_the_pass() {
-    let other = opened_then(&["C: LOGOUT", "S: $tag OK"])
+    let other = dialogue(&[&OPEN_INBOX, &["C: LOGOUT", "S: $tag OK"]])
         .into_iter()
         .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
         .collect();
-    let server = ScriptedServer::play(vec![opened(), other]);
+    let server = ScriptedServer::play_all(vec![dialogue(&[&OPEN_INBOX]), other]);
     let (mut source, _) = open(server.address(), "INBOX").unwrap();
     let error = source.search(&SourceSearch::Uids(set("1"))).unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
@@ -630,12 +617,12 @@ fn a_hostile_server_is_left_and_not_obeyed() {
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
     let dialogues = [
-        steps(&["silence"]),
-        steps(&["S: * OK hello", "C: CAPABILITY", "silence"]),
-        steps(&[GREETING, "C: AUTHENTICATE PLAIN *", "silence"]),
+        dialogue(&[&["silence"]]),
+        dialogue(&[&["S: * OK hello", "C: CAPABILITY", "silence"]]),
+        dialogue(&[&LOG_IN[..2], &["silence"]]),
     ];
     for dialogue in dialogues {
-        let server = ScriptedServer::play(vec![dialogue]);
+        let server = ScriptedServer::play_all(vec![dialogue]);
         let begun = Instant::now();
         let error = open_impatiently(server.address()).unwrap_err();
         assert!(error.to_string().contains("no answer in time"), "{error}");
@@ -655,7 +642,7 @@ fn a_server_that_is_busy_for_ever_or_drips_is_given_up_too() {
     ];
     for ending in endings {
         let fetch = ["C: UID FETCH 1 (UID BODY.PEEK[])"];
-        let server = ScriptedServer::play(vec![opened_then(&[&fetch, ending].concat())]);
+        let server = ScriptedServer::play(&[&OPEN_INBOX, &fetch, ending]);
         let (mut source, _) = open_impatiently(server.address()).unwrap();
         let begun = Instant::now();
         let fetched = source.fetch(&uids(&[1])).unwrap();

@@ -1,6 +1,6 @@
 //! The source: `ImapSource` and the connection below it, at Dovecot and at scripted servers.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,8 +10,10 @@
 
 #[path = "../support/dovecot/mod.rs"]
 mod dovecot;
-#[path = "../support/played.rs"]
-mod played;
+#[path = "../support/http.rs"]
+mod http;
+#[path = "../support/scripted_gmail.rs"]
+mod scripted_gmail;
 #[path = "../support/scripted_server.rs"]
 mod scripted_server;
 

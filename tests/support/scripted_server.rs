@@ -1,32 +1,64 @@
-//! A server that knows no IMAP: it sends octets and insists on octets.
+//! An IMAP server that plays a dialogue: it sends given lines and asserts those of the client.
+//!
+//! It knows no IMAP, so it can send anything. `scripted_gmail.rs` builds on it a server that knows
+//! the ordinary responses of Gmail; the crate `double` is a server with mailboxes.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use imap_to_gmail_sync::config::{Server, TlsMode};
 
-/// A dialogue that is being played; dropped, it checks that it came to its end.
+/// The greeting and a log-in.
+pub const LOG_IN: [&str; 3] = [
+    "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] ready",
+    "C: AUTHENTICATE PLAIN *",
+    "S: $tag OK [CAPABILITY IMAP4rev1 IDLE] logged in",
+];
+
+/// `LOG_IN`, then the folder is opened: four messages, UIDVALIDITY 7, UIDNEXT 5.
+pub const OPEN_INBOX: [&str; 8] = [
+    LOG_IN[0],
+    LOG_IN[1],
+    LOG_IN[2],
+    "C: EXAMINE \"INBOX\"",
+    "S: * 4 EXISTS",
+    "S: * OK [UIDVALIDITY 7] valid",
+    "S: * OK [UIDNEXT 5] next",
+    "S: $tag OK [READ-ONLY] opened",
+];
+
+/// A server that plays its dialogues; dropping it asserts that they were played to the end.
 pub struct ScriptedServer {
     port: u16,
     player: Option<JoinHandle<()>>,
 }
 
 impl ScriptedServer {
-    /// Plays one dialogue for each connection, one after the other.
+    /// Plays a dialogue to one connection. It is given in parts, one step a line:
     ///
-    /// A step is `S: ` and what the server sends, CRLF added and `$tag` replaced by the tag of the
-    /// client's last command; `R: ` and what it sends as it is; or `C: ` and what the client must
-    /// send, its tag left out; a `*` at the end stands for anything. After its last step it closes;
-    /// after `silence` it waits for the client to close. After `busy` it says so every now and then,
-    /// and `D: ` drips octets one by one, both for ten seconds at most; `Z: ` and a number is as many
-    /// octets of lines.
-    pub fn play(dialogues: Vec<Vec<String>>) -> ScriptedServer {
+    /// | step | meaning |
+    /// | --- | --- |
+    /// | `C: text` | expects this line, without its tag; a final `*` stands for any rest |
+    /// | `S: text` | sends this line; `$tag` stands for the tag of the client's last line |
+    /// | `R: text` | sends the text without CRLF |
+    /// | `D: text` | sends the text octet by octet, 50 ms apart, for at most ten seconds |
+    /// | `Z: count` | sends that many octets, as lines |
+    /// | `busy` | sends an untagged line every 50 ms for at most ten seconds |
+    /// | `silence` | waits until the client closes the connection, for at most 20 seconds |
+    ///
+    /// After the last step the server closes the connection.
+    pub fn play(parts: &[&[&str]]) -> ScriptedServer {
+        ScriptedServer::play_all(vec![dialogue(parts)])
+    }
+
+    /// Plays a dialogue for each connection, one after the other.
+    pub fn play_all(dialogues: Vec<Vec<String>>) -> ScriptedServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let player = std::thread::spawn(move || {
+        let player = thread::spawn(move || {
             for dialogue in dialogues {
                 let (stream, _) = listener.accept().unwrap();
                 play(stream, &dialogue);
@@ -38,30 +70,34 @@ impl ScriptedServer {
         }
     }
 
-    /// Where it is, in plain text.
     pub fn address(&self) -> Server {
-        Server {
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
-            tls: TlsMode::None,
-            tls_name: "127.0.0.1".to_owned(),
-            ca_file: None,
-        }
+        loopback(self.port)
     }
 }
 
 impl Drop for ScriptedServer {
     fn drop(&mut self) {
         let played = self.player.take().unwrap().join();
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             played.expect("the dialogue was played to its end");
         }
     }
 }
 
-/// A dialogue, from its steps.
-pub fn steps(steps: &[&str]) -> Vec<String> {
-    steps.iter().map(ToString::to_string).collect()
+/// A server on this host, in plain text.
+pub fn loopback(port: u16) -> Server {
+    Server {
+        host: "127.0.0.1".to_owned(),
+        port,
+        tls: TlsMode::None,
+        tls_name: "127.0.0.1".to_owned(),
+        ca_file: None,
+    }
+}
+
+/// A dialogue from its parts.
+pub fn dialogue(parts: &[&[&str]]) -> Vec<String> {
+    parts.concat().iter().map(ToString::to_string).collect()
 }
 
 fn play(stream: TcpStream, dialogue: &[String]) {
@@ -71,56 +107,59 @@ fn play(stream: TcpStream, dialogue: &[String]) {
     let mut stream = BufReader::new(stream);
     let mut tag = String::new();
     for step in dialogue {
-        if step == "silence" {
-            let _ = stream.read_to_end(&mut Vec::new());
-        } else if let Some(text) = step.strip_prefix("S: ") {
-            let text = format!("{}\r\n", text.replace("$tag", &tag));
-            // The client may be gone already, if that is what the test is about.
-            let _ = stream.get_mut().write_all(text.as_bytes());
-        } else if step == "busy" {
-            send_slowly(
-                stream.get_mut(),
-                std::iter::repeat(b"* OK still busy\r\n".as_slice()),
-            );
-        } else if let Some(text) = step.strip_prefix("D: ") {
-            send_slowly(stream.get_mut(), text.as_bytes().chunks(1));
-        } else if let Some(count) = step.strip_prefix("Z: ") {
-            send_lines(stream.get_mut(), count.parse().unwrap());
-        } else if let Some(text) = step.strip_prefix("R: ") {
-            let _ = stream.get_mut().write_all(text.as_bytes());
-        } else if let Some(expected) = step.strip_prefix("C: ") {
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            let (its_tag, said) = line
-                .trim_end()
-                .split_once(' ')
-                .unwrap_or(("", line.trim_end()));
-            its_tag.clone_into(&mut tag);
-            let is_expected = match expected.strip_suffix('*') {
-                Some(beginning) => said.starts_with(beginning),
-                None => said == expected,
-            };
-            assert!(
-                is_expected,
-                "expected {expected:?}, the client said {said:?}"
-            );
-        } else {
-            panic!("a step begins with S:, R:, D:, Z: or C:, or is silence or busy: {step}");
+        let (kind, text) = step.split_once(": ").unwrap_or((step, ""));
+        // A send may fail because the client is gone already: some tests are about that.
+        match kind {
+            "C" => tag = expect_line(&mut stream, text),
+            "S" => {
+                let line = format!("{}\r\n", text.replace("$tag", &tag));
+                let _ = stream.get_mut().write_all(line.as_bytes());
+            }
+            "R" => {
+                let _ = stream.get_mut().write_all(text.as_bytes());
+            }
+            "D" => send_slowly(stream.get_mut(), text.as_bytes().chunks(1)),
+            "Z" => send_lines(stream.get_mut(), text.parse().unwrap()),
+            "busy" => {
+                let lines = std::iter::repeat(b"* OK still busy\r\n".as_slice());
+                send_slowly(stream.get_mut(), lines);
+            }
+            "silence" => {
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            _ => panic!("no step of a dialogue: {step}"),
         }
     }
 }
 
-/// Sends piece by piece, with pauses, until the client has gone.
+/// Asserts what the client sends next, and returns its tag.
+fn expect_line(stream: &mut BufReader<TcpStream>, expected: &str) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    let line = line.trim_end();
+    let (tag, sent) = line.split_once(' ').unwrap_or(("", line));
+    let is_expected = match expected.strip_suffix('*') {
+        Some(beginning) => sent.starts_with(beginning),
+        None => sent == expected,
+    };
+    assert!(
+        is_expected,
+        "expected {expected:?}, the client sent {sent:?}"
+    );
+    tag.to_owned()
+}
+
+/// Sends piece by piece, with pauses, until the client has closed the connection.
 fn send_slowly<'a>(stream: &mut TcpStream, pieces: impl Iterator<Item = &'a [u8]>) {
     for piece in pieces.take(200) {
         if stream.write_all(piece).is_err() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Sends so many octets of text lines, without holding them.
+/// Sends `count` octets of text lines, without holding them in memory.
 fn send_lines(stream: &mut TcpStream, count: usize) {
     let line = [[b'x'; 76].as_slice(), b"\r\n"].concat().repeat(200);
     for begin in (0..count).step_by(line.len()) {

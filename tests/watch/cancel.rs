@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use imap_to_gmail_sync::source::{WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 
-use crate::scripted_server::ScriptedServer;
-use crate::session::{
-    LOG_IN_AND_EXAMINE, LONG, NOOP_AND_IDLE, dialogue, idle_for_long, open, options, wait_and_check,
-};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
+use crate::session::{LONG, NOOP_AND_IDLE, idle_for_long, open, options, wait_and_check};
 
 #[test]
 fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
@@ -25,16 +23,11 @@ fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
     for begin in [&NOOP_AND_IDLE[..], &[]] {
         let use_idle = !begin.is_empty();
         let steps = if use_idle {
-            dialogue(&[
-                &LOG_IN_AND_EXAMINE,
-                begin,
-                &["S: + idling"],
-                &check_for_mail,
-            ])
+            dialogue(&[&OPEN_INBOX, begin, &["S: + idling"], &check_for_mail])
         } else {
-            dialogue(&[&LOG_IN_AND_EXAMINE, &check_for_mail[2..]])
+            dialogue(&[&OPEN_INBOX, &check_for_mail[2..]])
         };
-        let server = ScriptedServer::play(vec![steps]);
+        let server = ScriptedServer::play_all(vec![steps]);
         let options = options();
         let mut source = open(server.address(), &options);
         let waker = thread::spawn({
@@ -58,11 +51,7 @@ fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
 
 #[test]
 fn a_cancel_deadline_ends_the_wait_and_the_logout() {
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &["S: + idling", "silence"],
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + idling", "silence"]]);
     let mut options = options();
     options.timeouts.idle_start = LONG;
     let mut source = open(server.address(), &options);
@@ -97,13 +86,7 @@ fn an_idling_session_accepts_commands_and_logs_out() {
         "S: * BYE",
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &["S: + x"],
-        &search,
-        &leave,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + x"], &search, &leave]);
     let options = options();
     let mut source = open(server.address(), &options);
     options.canceller.wake();
@@ -123,10 +106,7 @@ fn an_idling_session_accepts_commands_and_logs_out() {
 
 #[test]
 fn an_unanswered_logout_does_not_take_long() {
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &["C: LOGOUT", "silence"],
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &["C: LOGOUT", "silence"]]);
     let mut options = options();
     options.timeouts.response = LONG;
     let source = open(server.address(), &options);

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::program::Home;
-use crate::scripted_server::ScriptedServer;
-use crate::session::{LOG_IN_AND_EXAMINE, dialogue, options};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
+use crate::session::options;
 use crate::watching::{Watching, deliver};
 
 #[test]
@@ -113,7 +113,7 @@ fn the_password_file_is_read_again_for_each_log_in() {
     let file = folder.path().join("password");
     std::fs::write(&file, "second\n").unwrap();
     let with = |password: &str| {
-        let mut opened = LOG_IN_AND_EXAMINE;
+        let mut opened = OPEN_INBOX;
         // RFC 4616: NUL, user, NUL, password.
         let line = match password {
             "first" => "C: AUTHENTICATE PLAIN AGFsaWNlAGZpcnN0",
@@ -122,7 +122,7 @@ fn the_password_file_is_read_again_for_each_log_in() {
         opened[1] = line;
         opened
     };
-    let server = ScriptedServer::play(vec![
+    let server = ScriptedServer::play_all(vec![
         dialogue(&[&with("first"), &["C: NOOP"]]),
         dialogue(&[&with("second")]),
     ]);

@@ -6,10 +6,10 @@ use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::source::{WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
-use crate::scripted_server::{ScriptedServer, steps};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
 use crate::session::{
-    DONE_AND_FETCH, FETCH_OF_5, LOG_IN_AND_EXAMINE, LOG_IN_AND_EXAMINE_5, LONG, NOOP_AND_IDLE,
-    dialogue, idle_for_long, list_5, open, options, wait_and_check,
+    DONE_AND_FETCH, FETCH_OF_5, LONG, NOOP_AND_IDLE, OPEN_INBOX_WITH_5, idle_for_long, list_5,
+    open, options, wait_and_check,
 };
 
 #[test]
@@ -47,12 +47,7 @@ fn new_mail_is_noticed_in_every_form_and_listed_together_with_done() {
         ],
     ];
     for case in cases {
-        let server = ScriptedServer::play(vec![dialogue(&[
-            &LOG_IN_AND_EXAMINE,
-            &NOOP_AND_IDLE,
-            case,
-            &DONE_AND_FETCH,
-        ])]);
+        let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, case, &DONE_AND_FETCH]);
         let mut source = open(server.address(), &options());
         assert_eq!(
             wait_and_check(&mut source, idle_for_long()),
@@ -81,12 +76,7 @@ fn untagged_lines_after_done_are_not_taken_for_its_completion() {
         "S: w3 OK",
     ];
     let announced = ["S: + idling", "S: * 5 EXISTS"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &announced,
-        &responses,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &responses]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -100,12 +90,7 @@ fn no_done_is_sent_after_the_server_ended_the_idle() {
     // A server that has just ended the IDLE may respond BAD to a DONE that crosses; none is sent here.
     let ended = ["R: + idling\r\n* 5 EXISTS\r\nw2 OK enough\r\n"];
     let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w3 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &ended,
-        &check,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -128,13 +113,8 @@ fn no_done_is_sent_after_the_server_ended_the_idle() {
                 "S: w4 OK",
             ],
         };
-        let server = ScriptedServer::play(vec![dialogue(&[
-            &LOG_IN_AND_EXAMINE,
-            &NOOP_AND_IDLE,
-            &["S: + x"],
-            announced,
-            check,
-        ])]);
+        let server =
+            ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + x"], announced, check]);
         let mut source = open(server.address(), &options());
         let wait = WaitOptions {
             poll_interval: if outcome == WaitOutcome::NewMail {
@@ -165,13 +145,13 @@ fn a_done_that_crosses_the_servers_end_of_idle_does_not_confuse_later_responses(
         "S: $tag OK",
         "C: IDLE",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &crossed,
         &check,
         &["S: + x", "silence"],
-    ])]);
+    ]);
     let options = options();
     let mut source = open(server.address(), &options);
     assert_eq!(
@@ -188,9 +168,9 @@ fn a_done_that_crosses_the_servers_end_of_idle_does_not_confuse_later_responses(
 #[test]
 fn an_unanswered_done_costs_the_session_but_no_mail() {
     let announced = ["S: + idling", "S: * 5 EXISTS", "C: DONE", "silence"];
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &announced]),
-        steps(&LOG_IN_AND_EXAMINE_5),
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced]),
+        dialogue(&[&OPEN_INBOX_WITH_5]),
     ]);
     let mut options = options();
     options.timeouts.response = LONG;
@@ -223,14 +203,9 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
         &sixth,
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &pipelined]),
-        dialogue(&[
-            &LOG_IN_AND_EXAMINE_5,
-            &NOOP_AND_IDLE,
-            &announced,
-            &one_by_one,
-        ]),
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &pipelined]),
+        dialogue(&[&OPEN_INBOX_WITH_5, &NOOP_AND_IDLE, &announced, &one_by_one]),
     ]);
     let mut source = open(server.address(), &options);
     assert_eq!(
@@ -246,11 +221,7 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
 #[test]
 fn untagged_chatter_does_not_extend_an_idle() {
     // `busy` sends a line every 50 ms for at most ten seconds.
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &["S: + idling", "busy"],
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + idling", "busy"]]);
     let mut options = options();
     options.timeouts.idle_max = Duration::from_millis(300);
     let mut source = open(server.address(), &options);

@@ -2,10 +2,10 @@
 
 use imap_to_gmail_sync::source::WaitOutcome;
 
-use crate::scripted_server::ScriptedServer;
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer};
 use crate::session::{
-    DONE_AND_FETCH, LOG_IN_AND_EXAMINE, LOG_IN_AND_EXAMINE_5, NOOP_AND_IDLE, dialogue,
-    idle_for_long, list_5, open, options, wait_and_check,
+    DONE_AND_FETCH, NOOP_AND_IDLE, OPEN_INBOX_WITH_5, idle_for_long, list_5, open, options,
+    wait_and_check,
 };
 
 #[test]
@@ -24,13 +24,13 @@ fn a_burst_of_exists_lines_is_one_check() {
         "C: NOOP",
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &[&burst],
         &check,
         &["C: IDLE", "S: + x", "silence"],
-    ])]);
+    ]);
     let options = options();
     let mut source = open(server.address(), &options);
     let (outcome, new) = wait_and_check(&mut source, idle_for_long());
@@ -57,12 +57,7 @@ fn a_very_large_burst_is_searched_for_and_not_listed_at_once() {
         "S: * SEARCH 5 6 7 4999",
         "S: w4 OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &announced,
-        &found,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &found]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         source.wait_for_mail(idle_for_long()).unwrap(),
@@ -81,12 +76,12 @@ fn a_listing_ahead_that_fails_with_no_is_left_to_the_pass() {
         "S: w2 OK",
         "S: w3 NO cannot",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &announced,
-        &LOG_IN_AND_EXAMINE_5[3..],
-    ])]);
+        &OPEN_INBOX_WITH_5[3..],
+    ]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -98,13 +93,13 @@ fn a_listing_ahead_that_fails_with_no_is_left_to_the_pass() {
 fn a_listing_ahead_is_returned_once() {
     let announced = ["S: + x", "S: * 5 EXISTS"];
     let again = ["C: UID FETCH 5 *", "S: $tag OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &announced,
         &DONE_AND_FETCH,
         &again,
-    ])]);
+    ]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),

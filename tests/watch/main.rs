@@ -12,6 +12,8 @@
 mod dice;
 #[path = "../support/dovecot/mod.rs"]
 mod dovecot;
+#[path = "../support/http.rs"]
+mod http;
 #[path = "../support/program.rs"]
 mod program;
 #[path = "../support/scripted_server.rs"]

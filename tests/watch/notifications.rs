@@ -9,10 +9,9 @@ use imap_to_gmail_sync::sync::Source;
 use serde_json::json;
 
 use crate::program::Home;
-use crate::scripted_server::ScriptedServer;
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
 use crate::session::{
-    FETCH_OF_5, LOG_IN_AND_EXAMINE, NOOP_AND_IDLE, dialogue, idle_for_long, list_5, open, options,
-    wait_and_check,
+    FETCH_OF_5, NOOP_AND_IDLE, idle_for_long, list_5, open, options, wait_and_check,
 };
 use crate::short_delays::{
     FIRST_RETRY_DELAY, MAX_TRIES_IN_THREE_SECONDS, count_for_three_seconds, start,
@@ -105,12 +104,7 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
         "C: UID SEARCH UID 5:*",
         "S: w4 OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &announced,
-        &check,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &check]);
     let options = options();
     let mut source = open(server.address(), &options);
     let begun = Instant::now();
@@ -123,12 +117,7 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
     // Nor does a server that sends it and ends the IDLE.
     let ended = ["R: + idling\r\n* 4 EXISTS\r\nw2 OK enough\r\n"];
     let check = ["C: NOOP", "S: w3 OK", "C: UID SEARCH UID 5:*", "S: w4 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &ended,
-        &check,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options);
     let wait = WaitOptions {
         poll_interval: Duration::from_millis(200),
@@ -152,7 +141,7 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
         "S: $tag OK",
     ];
     let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w1 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[&LOG_IN_AND_EXAMINE, &search, &check])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &search, &check]);
     let mut source = open(server.address(), &options());
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
     assert_eq!(source.search(&one).unwrap().len(), 1);
@@ -189,15 +178,15 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
         &seventh,
         "S: w7 OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &["S: + x", "S: * 5 EXISTS"],
         &late,
         &again,
         &noop,
         &last,
-    ])]);
+    ]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         wait_and_check(&mut source, idle_for_long()),
@@ -224,16 +213,16 @@ fn a_false_notification_has_the_folder_opened_again() {
         "S: * 4 FETCH (UID 4)",
         "S: w3 OK",
     ];
-    let another: Vec<String> = LOG_IN_AND_EXAMINE[3..]
+    let another: Vec<String> = OPEN_INBOX[3..]
         .iter()
         .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
         .collect();
     let dialogue = [
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &announced, &nothing]),
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &nothing]),
         another,
     ]
     .concat();
-    let server = ScriptedServer::play(vec![dialogue]);
+    let server = ScriptedServer::play_all(vec![dialogue]);
     let mut source = open(server.address(), &options());
     assert_eq!(
         source.wait_for_mail(idle_for_long()).unwrap(),

@@ -6,10 +6,10 @@ use double::{Fault, GmailOptions, SourceOptions};
 use imap_to_gmail_sync::source::{WaitOptions, WaitOutcome};
 
 use crate::program::Home;
-use crate::scripted_server::ScriptedServer;
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
 use crate::session::{
-    FETCH_OF_5, LOG_IN_AND_EXAMINE, LOG_IN_AND_EXAMINE_5, NOOP_AND_IDLE, dialogue, idle_for_long,
-    open, options, poll_soon, wait_and_check,
+    FETCH_OF_5, NOOP_AND_IDLE, OPEN_INBOX_WITH_5, idle_for_long, open, options, poll_soon,
+    wait_and_check,
 };
 use crate::watching::{Watching, arrived, deliver, deliver_and_wait};
 
@@ -80,13 +80,8 @@ fn after_a_rejected_idle_the_source_is_polled() {
             "S: * SEARCH 5",
             "S: $tag OK",
         ];
-        let server = ScriptedServer::play(vec![dialogue(&[
-            &LOG_IN_AND_EXAMINE,
-            &NOOP_AND_IDLE,
-            &[rejection],
-            &nothing,
-            &fifth,
-        ])]);
+        let server =
+            ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &[rejection], &nothing, &fifth]);
         let mut source = open(server.address(), &options());
         assert_eq!(
             wait_and_check(&mut source, poll_soon()),
@@ -112,15 +107,12 @@ fn a_server_without_idle_is_polled_and_so_is_any_with_idle_switched_off() {
         "S: * SEARCH 5",
         "S: $tag OK",
     ];
-    let without: Vec<String> = dialogue(&[&LOG_IN_AND_EXAMINE, &check])
+    let without: Vec<String> = dialogue(&[&OPEN_INBOX, &check])
         .iter()
         .map(|step| step.replace(" IDLE]", "]"))
         .collect();
-    for (dialogue, use_idle) in [
-        (without, true),
-        (dialogue(&[&LOG_IN_AND_EXAMINE, &check]), false),
-    ] {
-        let server = ScriptedServer::play(vec![dialogue]);
+    for (dialogue, use_idle) in [(without, true), (dialogue(&[&OPEN_INBOX, &check]), false)] {
+        let server = ScriptedServer::play_all(vec![dialogue]);
         let mut source = open(server.address(), &options());
         let wait = WaitOptions {
             use_idle,
@@ -142,14 +134,10 @@ fn a_server_that_never_responds_to_idle_is_polled() {
         "S: * SEARCH 5",
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![
-        dialogue(&[
-            &LOG_IN_AND_EXAMINE,
-            &NOOP_AND_IDLE,
-            &["S: * OK hm", "silence"],
-        ]),
-        dialogue(&[&LOG_IN_AND_EXAMINE_5, &NOOP_AND_IDLE, &["silence"]]),
-        dialogue(&[&LOG_IN_AND_EXAMINE_5, &fifth]),
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: * OK hm", "silence"]]),
+        dialogue(&[&OPEN_INBOX_WITH_5, &NOOP_AND_IDLE, &["silence"]]),
+        dialogue(&[&OPEN_INBOX_WITH_5, &fifth]),
     ]);
     let mut source = open(server.address(), &options());
     assert_eq!(
@@ -177,13 +165,13 @@ fn mail_that_the_server_never_announces_is_found_at_the_end_of_the_wait() {
         "C: UID SEARCH UID 5:*",
     ];
     let found = ["S: * SEARCH 5", "S: w4 OK"];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
+    let server = ScriptedServer::play(&[
+        &OPEN_INBOX,
         &NOOP_AND_IDLE,
         &["S: + idling"],
         &check,
         &found,
-    ])]);
+    ]);
     let mut source = open(server.address(), &options());
     let wait = WaitOptions {
         until: Instant::now() + Duration::from_millis(100),
@@ -209,7 +197,7 @@ fn mail_announced_after_a_search_that_missed_it_is_not_lost() {
         FETCH_OF_5,
         "S: w3 OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[&LOG_IN_AND_EXAMINE, &check])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &check]);
     let mut source = open(server.address(), &options());
     let wait = WaitOptions {
         use_idle: false,
@@ -239,7 +227,7 @@ fn responses_among_those_of_another_command_are_read() {
         "C: UID SEARCH UID 6:*",
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[&LOG_IN_AND_EXAMINE, &check])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &check]);
     let mut source = open(server.address(), &options());
     let wait = WaitOptions {
         use_idle: false,

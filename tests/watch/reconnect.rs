@@ -6,10 +6,9 @@ use imap_to_gmail_sync::message::Uid;
 use imap_to_gmail_sync::source::WaitOutcome;
 use imap_to_gmail_sync::sync::Source;
 
-use crate::scripted_server::{ScriptedServer, steps};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, dialogue};
 use crate::session::{
-    LOG_IN_AND_EXAMINE, LOG_IN_AND_EXAMINE_5, NOOP_AND_IDLE, check, dialogue, idle_for_long, open,
-    options, wait_and_check,
+    NOOP_AND_IDLE, OPEN_INBOX_WITH_5, check, idle_for_long, open, options, wait_and_check,
 };
 
 #[test]
@@ -23,9 +22,9 @@ fn a_bye_or_a_broken_connection_ends_the_wait_and_the_next_check_reconnects() {
         (&["S: * BYE going down"], "going down"),
         (&[], "it closed the connection"),
     ] {
-        let server = ScriptedServer::play(vec![
-            dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, last_lines]),
-            steps(&LOG_IN_AND_EXAMINE_5),
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, last_lines]),
+            dialogue(&[&OPEN_INBOX_WITH_5]),
         ]);
         let mut source = open(server.address(), &options());
         let error = source
@@ -42,14 +41,11 @@ fn a_bye_or_a_broken_connection_ends_the_wait_and_the_next_check_reconnects() {
 
 #[test]
 fn another_uidvalidity_after_a_reconnect_is_noticed() {
-    let another: Vec<String> = LOG_IN_AND_EXAMINE
+    let another: Vec<String> = OPEN_INBOX
         .iter()
         .map(|step| step.replace("UIDVALIDITY 7", "UIDVALIDITY 8"))
         .collect();
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE]),
-        another,
-    ]);
+    let server = ScriptedServer::play_all(vec![dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE]), another]);
     let mut source = open(server.address(), &options());
     source.wait_for_mail(idle_for_long()).unwrap_err();
     assert_eq!(source.check_for_mail().unwrap().uid_validity.get(), 8);
@@ -65,10 +61,10 @@ fn mail_that_arrives_while_a_pass_reconnects_is_not_missed() {
         "C: NOOP",
         "S: $tag OK",
     ];
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &breaks]),
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &breaks]),
         dialogue(&[
-            &LOG_IN_AND_EXAMINE_5,
+            &OPEN_INBOX_WITH_5,
             &goes_on,
             &["C: UID SEARCH UID 5:*", "S: * SEARCH 5", "S: $tag OK"],
         ]),
@@ -95,12 +91,7 @@ fn a_folder_replaced_during_a_session_is_noticed() {
         "S: * OK [UIDNEXT 2] x",
         "S: $tag OK opened",
     ];
-    let server = ScriptedServer::play(vec![dialogue(&[
-        &LOG_IN_AND_EXAMINE,
-        &NOOP_AND_IDLE,
-        &announced,
-        &replaced,
-    ])]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &replaced]);
     let mut options = options();
     options.timeouts.idle_max = Duration::from_millis(50);
     let mut source = open(server.address(), &options);
@@ -119,10 +110,10 @@ fn a_folder_replaced_during_a_session_is_noticed() {
 
 #[test]
 fn a_lower_uidnext_after_a_reconnect_is_an_error() {
-    let mut fallen = LOG_IN_AND_EXAMINE;
+    let mut fallen = OPEN_INBOX;
     fallen[6] = "S: * OK [UIDNEXT 4] x";
-    let server = ScriptedServer::play(vec![
-        dialogue(&[&LOG_IN_AND_EXAMINE, &["C: UID FETCH 4 *"]]),
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&OPEN_INBOX, &["C: UID FETCH 4 *"]]),
         dialogue(&[&fallen, &["C: LOGOUT", "S: $tag OK"]]),
     ]);
     let mut source = open(server.address(), &options());
@@ -140,8 +131,8 @@ fn a_session_that_breaks_twice_is_not_reopened_at_once() {
         "C: DONE",
         "C: UID FETCH 5:* *",
     ];
-    let breaks = dialogue(&[&LOG_IN_AND_EXAMINE, &NOOP_AND_IDLE, &outcome]);
-    let server = ScriptedServer::play(vec![breaks.clone(), breaks]);
+    let breaks = dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, &outcome]);
+    let server = ScriptedServer::play_all(vec![breaks.clone(), breaks]);
     let mut source = open(server.address(), &options());
     source.wait_for_mail(idle_for_long()).unwrap();
     source.check_for_mail().unwrap();

@@ -11,33 +11,21 @@ use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 use imap_to_gmail_sync::timeouts::Timeouts;
 
-use crate::scripted_server::steps;
+use crate::scripted_server::OPEN_INBOX;
 
 /// Far longer than any test: a wait that ends earlier was ended by something else.
 pub const LONG: Duration = Duration::from_mins(5);
 
-/// The log-in and the opening of a folder with four messages.
-pub const LOG_IN_AND_EXAMINE: [&str; 8] = [
-    "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] x",
-    "C: AUTHENTICATE PLAIN *",
-    "S: $tag OK [CAPABILITY IMAP4rev1 IDLE] in",
-    "C: EXAMINE \"INBOX\"",
-    "S: * 4 EXISTS",
-    "S: * OK [UIDVALIDITY 7] x",
-    "S: * OK [UIDNEXT 5] x",
-    "S: $tag OK opened",
-];
-
-/// The same with a fifth message.
-pub const LOG_IN_AND_EXAMINE_5: [&str; 8] = [
-    "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] x",
-    "C: AUTHENTICATE PLAIN *",
-    "S: $tag OK [CAPABILITY IMAP4rev1 IDLE] in",
-    "C: EXAMINE \"INBOX\"",
+/// `OPEN_INBOX` after a fifth message has arrived.
+pub const OPEN_INBOX_WITH_5: [&str; 8] = [
+    OPEN_INBOX[0],
+    OPEN_INBOX[1],
+    OPEN_INBOX[2],
+    OPEN_INBOX[3],
     "S: * 5 EXISTS",
-    "S: * OK [UIDVALIDITY 7] x",
-    "S: * OK [UIDNEXT 6] x",
-    "S: $tag OK opened",
+    OPEN_INBOX[5],
+    "S: * OK [UIDNEXT 6] next",
+    OPEN_INBOX[7],
 ];
 
 pub const NOOP_AND_IDLE: [&str; 3] = ["C: NOOP", "S: $tag OK", "C: IDLE"];
@@ -53,10 +41,6 @@ pub const DONE_AND_FETCH: [&str; 5] = [
 
 pub const FETCH_OF_5: &str = "S: * 5 FETCH (UID 5 RFC822.SIZE 30 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" \
                      FLAGS () BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] \"Message-ID: <5@x>\")";
-
-pub fn dialogue(parts: &[&[&str]]) -> Vec<String> {
-    steps(&parts.concat())
-}
 
 pub fn options() -> ConnectionOptions {
     ConnectionOptions {

@@ -5,14 +5,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
-use crate::scripted_server::{ScriptedServer, steps};
+use crate::scripted_server::{OPEN_INBOX, ScriptedServer, loopback};
+use crate::session::NOOP_AND_IDLE;
 
 /// The parts of the test, each run in a network namespace of its own.
 const CLIENT: &str = "silence::the_client_in_a_network_of_its_own";
@@ -116,13 +117,7 @@ fn the_client_in_a_network_of_its_own() {
     };
     let password = Secret::new("secret".to_owned());
     let config = SourceConfig {
-        server: Server {
-            host: "127.0.0.1".to_owned(),
-            port,
-            tls: TlsMode::None,
-            tls_name: "127.0.0.1".to_owned(),
-            ca_file: None,
-        },
+        server: loopback(port),
         user: "alice".to_owned(),
         password: Password::Given(password.clone()),
         folder: "INBOX".to_owned(),
@@ -159,22 +154,7 @@ fn the_server_in_a_network_of_its_own() {
     }
     println!("\napart");
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let opened = [
-        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE] x",
-        "C: AUTHENTICATE PLAIN *",
-        "S: $tag OK [CAPABILITY IMAP4rev1 IDLE] in",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 4 EXISTS",
-        "S: * OK [UIDVALIDITY 7] x",
-        "S: * OK [UIDNEXT 5] x",
-        "S: $tag OK opened",
-        "C: NOOP",
-        "S: $tag OK",
-        "C: IDLE",
-        "S: + idling",
-        "silence",
-    ];
-    let server = ScriptedServer::play(vec![steps(&opened)]);
+    let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &["S: + idling", "silence"]]);
     println!("port {}", server.address().port);
     drop(server);
     // The client kills this process.

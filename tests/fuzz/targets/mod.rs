@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod files;
+#[path = "../../support/scripted_server.rs"]
+mod scripted_server;
 mod server;
 mod state;
 mod words;

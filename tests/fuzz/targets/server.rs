@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig, TlsMode};
+use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::imap::{
     Connection, Login, Session, read_attributes, read_bodies, responses,
@@ -21,6 +21,7 @@ use imap_to_gmail_sync::sync::Source as _;
 use imap_to_gmail_sync::timeouts::Timeouts;
 
 use super::must_be_harmless;
+use super::scripted_server::loopback;
 
 /// Between the answers in an input: each command gets the next one.
 const NEXT: &[u8] = b"\n%%\n";
@@ -190,13 +191,7 @@ fn with_server(serve: impl Fn(TcpStream) + Send + 'static, client: impl FnOnce(&
             serve(stream);
         }
     });
-    client(&Server {
-        host: "127.0.0.1".to_owned(),
-        port: address.port(),
-        tls: TlsMode::None,
-        tls_name: "127.0.0.1".to_owned(),
-        ca_file: None,
-    });
+    client(&loopback(address.port()));
     is_over.store(true, Ordering::SeqCst);
     drop(TcpStream::connect(address));
     server.join().unwrap();

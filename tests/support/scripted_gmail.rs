@@ -1,110 +1,113 @@
-//! A Gmail that says exactly what a test tells it to say, and a token endpoint beside it.
+//! A server that responds as Gmail does, except where a test replaces a response; with a token
+//! endpoint.
 //!
-//! It knows just enough IMAP to read commands and literals; every answer can be replaced.
+//! It knows just enough IMAP to read commands and literals, and keeps nothing.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use chrono::{DateTime, Utc};
-use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
+use imap_to_gmail_sync::config::{Server, TargetConfig};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::message::{Flags, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::timeouts::Timeouts;
 use tempfile::TempDir;
 
-/// Something that the client said.
+use crate::http;
+use crate::scripted_server::loopback;
+
+/// A command of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// On which connection, counted from 0.
+pub struct Command {
+    /// The connection, counted from 0.
     pub connection: usize,
-    /// The command without its tag.
+    /// Without the tag.
     pub line: String,
-    /// The literal, once it is there.
+    /// The message of an APPEND, once it was read.
     pub literal: Option<Vec<u8>>,
 }
 
-/// What the server does about it.
+/// How the server responds to a command.
 #[derive(Debug, Clone)]
-pub enum Does {
-    /// Says these lines; `{tag}` is the command's tag.
-    Says(&'static str),
-    /// Says these lines and closes the connection.
-    SaysAndCloses(&'static str),
-    /// Asks for the literal.
-    GoesAhead,
-    /// Asks for the literal, reads so many octets of it, and closes.
-    GoesAheadAndCloses(usize),
-    /// Says nothing more.
-    Stalls,
+pub enum Reply {
+    /// Sends these lines; `$tag` stands for the command's tag.
+    Lines(&'static str),
+    /// Sends these lines and closes the connection.
+    LinesThenClose(&'static str),
+    /// Asks for the literal; then the command is handled once more, with it.
+    ReadLiteral,
+    /// Asks for the literal, reads that many octets of it, and closes the connection.
+    ReadPartThenClose(usize),
+    /// Sends nothing more.
+    Stall,
 }
 
-/// A server that is played, its account's files, and what was said to it.
-pub struct Played {
+/// The server, the token file of its account, and the commands that it got.
+pub struct ScriptedGmail {
     port: u16,
     folder: TempDir,
-    said: Arc<Mutex<Vec<Said>>>,
+    commands: Arc<Mutex<Vec<Command>>>,
     renewals: Arc<AtomicUsize>,
 }
 
-type Script = dyn Fn(&Said) -> Option<Does> + Send + Sync;
+type Replies = dyn Fn(&Command) -> Option<Reply> + Send + Sync;
 
-impl Played {
-    /// Answers as the script says, and ordinarily where it says nothing.
-    pub fn by(script: impl Fn(&Said) -> Option<Does> + Send + Sync + 'static) -> Played {
+impl ScriptedGmail {
+    /// Starts a server that responds as `replies` says, and as Gmail does where that is `None`.
+    pub fn start(
+        replies: impl Fn(&Command) -> Option<Reply> + Send + Sync + 'static,
+    ) -> ScriptedGmail {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let script: Arc<Script> = Arc::new(script);
-        let heard = Arc::clone(&said);
+        let commands = Arc::new(Mutex::new(Vec::new()));
+        let replies: Arc<Replies> = Arc::new(replies);
+        let recorded = Arc::clone(&commands);
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
-                let (script, heard) = (Arc::clone(&script), Arc::clone(&heard));
-                thread::spawn(move || serve(connection, &stream.unwrap(), &*script, &heard));
+                let (replies, recorded) = (Arc::clone(&replies), Arc::clone(&recorded));
+                thread::spawn(move || serve(connection, &stream.unwrap(), &*replies, &recorded));
             }
         });
         let renewals = Arc::new(AtomicUsize::new(0));
-        let played = Played {
+        let gmail = ScriptedGmail {
             port,
             folder: TempDir::new().unwrap(),
-            said,
+            commands,
             renewals: Arc::clone(&renewals),
         };
-        let uri = token_endpoint(renewals);
+        let uri = start_token_endpoint(renewals);
         let token = format!(
             r#"{{"token":"FIRST","refresh_token":"REFRESH","client_id":"ID","client_secret":"SECRET",
                 "token_uri":"{uri}","expiry":"2100-01-01T00:00:00Z"}}"#
         );
-        fs::write(played.token_file(), token).unwrap();
-        played
+        fs::write(gmail.token_file(), token).unwrap();
+        gmail
     }
 
     pub fn token_file(&self) -> PathBuf {
         self.folder.path().join("token.json")
     }
 
-    /// Where it is, in plain text.
-    pub fn server(&self) -> Server {
+    pub fn address(&self) -> Server {
         Server {
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
-            tls: TlsMode::None,
             tls_name: "localhost".to_owned(),
-            ca_file: None,
+            ..loopback(self.port)
         }
     }
 
-    /// The account on this server, with so many append connections.
-    pub fn gmail(&self, connections: usize) -> GmailTarget {
+    /// A target at this server with at most `connections` append connections.
+    pub fn target(&self, connections: usize) -> GmailTarget {
         GmailTarget::new(GmailTargetOptions {
             config: TargetConfig {
-                server: self.server(),
+                server: self.address(),
                 user: "alice@gmail.com".to_owned(),
                 token_file: self.token_file(),
                 folder: "Arrived".to_owned(),
@@ -121,14 +124,14 @@ impl Played {
         })
     }
 
-    /// The commands whose lines begin so, in order.
-    pub fn heard(&self, begin: &str) -> Vec<Said> {
-        let said = self.said.lock().unwrap();
-        let begins = |said: &&Said| said.line.starts_with(begin);
-        said.iter().filter(begins).cloned().collect()
+    /// The commands so far that begin with `prefix`.
+    pub fn commands(&self, prefix: &str) -> Vec<Command> {
+        let commands = self.commands.lock().unwrap();
+        let is_wanted = |command: &&Command| command.line.starts_with(prefix);
+        commands.iter().filter(is_wanted).cloned().collect()
     }
 
-    /// How often a token was renewed.
+    /// How often the token was renewed.
     pub fn renewals(&self) -> usize {
         self.renewals.load(Ordering::SeqCst)
     }
@@ -152,50 +155,50 @@ pub fn message(uid: u32, octets: &[u8]) -> Message {
     }
 }
 
-fn serve(connection: usize, stream: &TcpStream, script: &Script, heard: &Mutex<Vec<Said>>) {
+fn serve(connection: usize, stream: &TcpStream, replies: &Replies, recorded: &Mutex<Vec<Command>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     let _ = writer.write_all(b"* OK Gimap ready for requests from 127.0.0.1 u21mb1\r\n");
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
-        let command = line.trim_end().to_owned();
-        let (tag, command) = command.split_once(' ').unwrap_or((&command, ""));
-        let mut said = Said {
+        let text = line.trim_end();
+        let (tag, text) = text.split_once(' ').unwrap_or((text, ""));
+        let mut command = Command {
             connection,
-            line: command.to_owned(),
+            line: text.to_owned(),
             literal: None,
         };
         loop {
-            heard.lock().unwrap().push(said.clone());
-            let does = script(&said).unwrap_or_else(|| ordinarily(&said));
-            match does {
-                Does::Says(lines) => {
-                    let _ = writer.write_all(lines.replace("{tag}", tag).as_bytes());
+            recorded.lock().unwrap().push(command.clone());
+            let reply = replies(&command).unwrap_or_else(|| default_reply(&command));
+            match reply {
+                Reply::Lines(lines) => {
+                    let _ = writer.write_all(lines.replace("$tag", tag).as_bytes());
                 }
-                Does::SaysAndCloses(lines) => {
-                    let _ = writer.write_all(lines.replace("{tag}", tag).as_bytes());
+                Reply::LinesThenClose(lines) => {
+                    let _ = writer.write_all(lines.replace("$tag", tag).as_bytes());
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
-                Does::GoesAhead => {
+                Reply::ReadLiteral => {
                     let _ = writer.write_all(b"+ go ahead\r\n");
-                    let mut octets = vec![0; announced(command)];
+                    let mut octets = vec![0; announced(text)];
                     if reader.read_exact(&mut octets).is_err() {
                         return;
                     }
                     let mut end = String::new();
                     let _ = reader.read_line(&mut end);
-                    said.literal = Some(octets);
+                    command.literal = Some(octets);
                     continue;
                 }
-                Does::GoesAheadAndCloses(length) => {
+                Reply::ReadPartThenClose(length) => {
                     let _ = writer.write_all(b"+ go ahead\r\n");
                     let mut octets = vec![0; length];
                     let _ = reader.read_exact(&mut octets);
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
-                Does::Stalls => {
+                Reply::Stall => {
                     let _ = reader.read_to_string(&mut String::new());
                     return;
                 }
@@ -206,16 +209,16 @@ fn serve(connection: usize, stream: &TcpStream, script: &Script, heard: &Mutex<V
     }
 }
 
-/// What Gmail says to a client when nothing is wrong.
-fn ordinarily(said: &Said) -> Does {
-    let word = said.line.split(' ').next().unwrap_or_default();
-    Does::Says(match word {
+/// The response of Gmail when nothing is wrong.
+fn default_reply(command: &Command) -> Reply {
+    let word = command.line.split(' ').next().unwrap_or_default();
+    Reply::Lines(match word {
         "CAPABILITY" => {
-            "* CAPABILITY IMAP4rev1 ID X-GM-EXT-1 SASL-IR AUTH=XOAUTH2\r\n{tag} OK Thats all\r\n"
+            "* CAPABILITY IMAP4rev1 ID X-GM-EXT-1 SASL-IR AUTH=XOAUTH2\r\n$tag OK Thats all\r\n"
         }
         "AUTHENTICATE" => {
             "* CAPABILITY IMAP4rev1 UIDPLUS X-GM-EXT-1 APPENDLIMIT=35651584\r\n\
-             {tag} OK alice@gmail.com authenticated (Success)\r\n"
+             $tag OK alice@gmail.com authenticated (Success)\r\n"
         }
         "LIST" => {
             "* LIST (\\HasNoChildren) \"/\" \"INBOX\"\r\n\
@@ -223,58 +226,42 @@ fn ordinarily(said: &Said) -> Does {
              * LIST (\\HasChildren \\Noselect) \"/\" \"[Gmail]\"\r\n\
              * LIST (\\All \\HasNoChildren) \"/\" \"[Gmail]/Alle Nachrichten\"\r\n\
              * LIST (\\HasNoChildren \\Trash) \"/\" \"[Gmail]/Papierkorb\"\r\n\
-             * LIST (\\HasNoChildren \\Junk) \"/\" \"[Gmail]/Spam\"\r\n{tag} OK Success\r\n"
+             * LIST (\\HasNoChildren \\Junk) \"/\" \"[Gmail]/Spam\"\r\n$tag OK Success\r\n"
         }
         "EXAMINE" => {
             "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid.\r\n* OK [UIDNEXT 66] Predicted.\r\n\
-             {tag} OK [READ-ONLY] selected. (Success)\r\n"
+             $tag OK [READ-ONLY] selected. (Success)\r\n"
         }
-        "APPEND" if said.literal.is_none() => return Does::GoesAhead,
-        "APPEND" => "{tag} OK [APPENDUID 1 66] (Success)\r\n",
-        "UID" => "* SEARCH\r\n{tag} OK SEARCH completed (Success)\r\n",
+        "APPEND" if command.literal.is_none() => return Reply::ReadLiteral,
+        "APPEND" => "$tag OK [APPENDUID 1 66] (Success)\r\n",
+        "UID" => "* SEARCH\r\n$tag OK SEARCH completed (Success)\r\n",
         "LOGOUT" => {
-            return Does::SaysAndCloses("* BYE LOGOUT Requested\r\n{tag} OK 73 good day\r\n");
+            return Reply::LinesThenClose("* BYE LOGOUT Requested\r\n$tag OK 73 good day\r\n");
         }
-        _ => "{tag} OK Success\r\n",
+        _ => "$tag OK Success\r\n",
     })
 }
 
+/// The size of the literal that the line announces.
 fn announced(line: &str) -> usize {
     let inner = line.strip_suffix('}').expect("a literal is announced");
     let (_, digits) = inner.rsplit_once('{').unwrap();
     digits.parse().unwrap()
 }
 
-/// A token endpoint that always grants; gives its address.
-fn token_endpoint(renewals: Arc<AtomicUsize>) -> String {
+/// Starts a token endpoint that always grants, and returns its address.
+fn start_token_endpoint(renewals: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/token", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
             let number = renewals.fetch_add(1, Ordering::SeqCst) + 1;
             let mut reader = BufReader::new(stream.unwrap());
-            let mut length = 0;
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
-                let line = line.trim().to_ascii_lowercase();
-                if let Some(value) = line.strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                if line.is_empty() {
-                    break;
-                }
-            }
-            reader.read_exact(&mut vec![0; length]).unwrap();
-            let body = format!(
+            http::read_request(&mut reader).unwrap();
+            let token = format!(
                 r#"{{"access_token":"RENEWED{number}","expires_in":3599,"token_type":"Bearer"}}"#
             );
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-                 Connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            reader.into_inner().write_all(answer.as_bytes()).unwrap();
+            http::respond_json(reader.get_mut(), &token).unwrap();
         }
     });
     uri

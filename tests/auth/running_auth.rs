@@ -1,8 +1,7 @@
-//! `auth` as a person uses it: the program at a terminal, and a browser of a few lines.
+//! `auth` as a child process, and a browser that is a simple HTTP client.
 
-// Each test uses its own part of it.
-#![allow(dead_code)]
-
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,35 +9,37 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::program::{Home, Run, program};
 
-/// Nothing here takes so long.
-const LIMIT: Duration = Duration::from_mins(1);
+/// Only a test that fails waits as long.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running `auth`.
-pub struct Authorizing {
+pub struct RunningAuth {
     child: Child,
     stdin: Option<ChildStdin>,
     feeder: Option<Child>,
-    heard: Arc<Heard>,
-    listener: Option<JoinHandle<()>>,
+    output: Arc<Output>,
+    reader_thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Heard {
+struct Output {
     text: Mutex<(String, bool)>,
     more: Condvar,
 }
 
-/// What a browser got.
+/// An HTTP response.
 #[derive(Debug)]
-pub struct Got {
+pub struct Response {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
-/// The command line of `auth` in this home, with its configuration.
+/// The `auth` command in this home, with its configuration.
 pub fn auth(home: &Home) -> Command {
     home.write("client_secret.json", &home.endpoint.client_secret_json());
     let mut command = auth_alone(home);
@@ -57,49 +58,49 @@ pub fn auth_alone(home: &Home) -> Command {
 /// A home that has no token yet.
 pub fn home() -> Home {
     let home = Home::new();
-    std::fs::remove_file(home.path("token.json")).unwrap();
+    fs::remove_file(home.path("token.json")).unwrap();
     home
 }
 
-impl Authorizing {
-    pub fn start(command: &mut Command) -> Authorizing {
-        Authorizing::begin(command, Stdio::piped(), None)
+impl RunningAuth {
+    pub fn start(command: &mut Command) -> RunningAuth {
+        RunningAuth::begin(command, Stdio::piped(), None)
     }
 
-    /// The same, fed by another program.
-    pub fn start_with(command: &mut Command, mut feeder: Child) -> Authorizing {
+    /// The same with the output of `feeder` as its standard input.
+    pub fn start_with(command: &mut Command, mut feeder: Child) -> RunningAuth {
         let fed = feeder.stdout.take().unwrap();
-        Authorizing::begin(command, fed.into(), Some(feeder))
+        RunningAuth::begin(command, fed.into(), Some(feeder))
     }
 
-    fn begin(command: &mut Command, stdin: Stdio, feeder: Option<Child>) -> Authorizing {
+    fn begin(command: &mut Command, stdin: Stdio, feeder: Option<Child>) -> RunningAuth {
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let heard = Arc::new(Heard::default());
-        let (out, to) = (child.stdout.take().unwrap(), Arc::clone(&heard));
-        let listener = thread::spawn(move || to.listen(out));
-        Authorizing {
+        let output = Arc::new(Output::default());
+        let (out, to) = (child.stdout.take().unwrap(), Arc::clone(&output));
+        let reader_thread = thread::spawn(move || to.listen(out));
+        RunningAuth {
             stdin: child.stdin.take(),
             child,
             feeder,
-            heard,
-            listener: Some(listener),
+            output,
+            reader_thread: Some(reader_thread),
         }
     }
 
-    /// Waits until it has said this.
+    /// Waits until its output contains `text`; returns the output so far.
     pub fn wait_for(&self, text: &str) -> String {
-        self.heard.wait_for(text)
+        self.output.wait_for(text)
     }
 
-    /// The address that the person is to open.
+    /// The address that the user shall open.
     pub fn address(&self) -> String {
-        let said = self.wait_for("This waits for");
-        let line = said.lines().find(|line| line.starts_with("  http"));
+        let output = self.wait_for("This waits for");
+        let line = output.lines().find(|line| line.starts_with("  http"));
         line.unwrap().trim().to_owned()
     }
 
@@ -109,36 +110,34 @@ impl Authorizing {
         writeln!(stdin, "{line}").unwrap();
     }
 
-    /// Sends it a signal.
     pub fn kill(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let killed = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(killed.success());
     }
 
-    /// Waits for its end.
-    pub fn end(mut self) -> Run {
-        let deadline = Instant::now() + LIMIT;
+    pub fn wait_for_exit(mut self) -> Run {
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(Instant::now() < deadline, "{}", self.heard.so_far());
+            assert!(Instant::now() < deadline, "{}", self.output.so_far());
             thread::sleep(Duration::from_millis(5));
         };
         let mut stderr = String::new();
         let mut from = self.child.stderr.take().unwrap();
         from.read_to_string(&mut stderr).unwrap();
-        self.listener.take().unwrap().join().unwrap();
+        self.reader_thread.take().unwrap().join().unwrap();
         Run {
             status: status.code(),
-            stdout: self.heard.so_far(),
+            stdout: self.output.so_far(),
             stderr,
         }
     }
 }
 
-impl Drop for Authorizing {
+impl Drop for RunningAuth {
     fn drop(&mut self) {
         for child in std::iter::once(&mut self.child).chain(&mut self.feeder) {
             let _ = child.kill();
@@ -147,7 +146,7 @@ impl Drop for Authorizing {
     }
 }
 
-impl Heard {
+impl Output {
     fn listen(&self, mut from: impl Read) {
         let mut piece = [0; 1024];
         while let Ok(length @ 1..) = from.read(&mut piece) {
@@ -160,15 +159,15 @@ impl Heard {
     }
 
     fn wait_for(&self, text: &str) -> String {
-        let deadline = Instant::now() + LIMIT;
-        let mut heard = self.text.lock().unwrap();
-        while !heard.0.contains(text) {
-            assert!(!heard.1, "it ended without {text:?}: {}", heard.0);
+        let deadline = Instant::now() + TIMEOUT;
+        let mut output = self.text.lock().unwrap();
+        while !output.0.contains(text) {
+            assert!(!output.1, "it ended without {text:?}: {}", output.0);
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {text:?} in time: {}", heard.0);
-            heard = self.more.wait_timeout(heard, left).unwrap().0;
+            assert!(!left.is_zero(), "no {text:?} in time: {}", output.0);
+            output = self.more.wait_timeout(output, left).unwrap().0;
         }
-        heard.0.clone()
+        output.0.clone()
     }
 
     fn so_far(&self) -> String {
@@ -176,8 +175,8 @@ impl Heard {
     }
 }
 
-/// What a browser gets at this address.
-pub fn get(url: &str) -> Got {
+/// Requests this address.
+pub fn get(url: &str) -> Response {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, target) = rest.split_at(rest.find('/').unwrap());
     ask(
@@ -186,10 +185,10 @@ pub fn get(url: &str) -> Got {
     )
 }
 
-/// What these octets are answered.
-pub fn ask(host: &str, request: &[u8]) -> Got {
+/// Sends these octets to a host and reads the response.
+pub fn ask(host: &str, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(request).unwrap();
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
@@ -205,33 +204,81 @@ pub fn ask(host: &str, request: &[u8]) -> Got {
         });
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    Got {
+    Response {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
         body: String::from_utf8(body).unwrap(),
         head,
     }
 }
 
-/// Where Google sends the browser that opens this address and whose person decides at once.
-pub fn sent_back_to(address: &str) -> String {
-    let got = get(address);
-    assert_eq!(got.status, 302, "{got:?}");
-    let line = got.head.lines().find_map(|line| {
+/// Opens the consent page, whose user decides at once; returns the address that Google redirects to.
+pub fn redirect_of(address: &str) -> String {
+    let response = get(address);
+    assert_eq!(response.status, 302, "{response:?}");
+    let line = response.head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("location").then_some(value)
     });
     line.unwrap().to_owned()
 }
 
-/// Opens the address, consents, and gives the page that the browser lands on.
-pub fn consent(address: &str) -> Got {
-    get(&sent_back_to(address))
+/// Opens the consent page, follows the redirect and returns the page of `auth`.
+pub fn consent(address: &str) -> Response {
+    get(&redirect_of(address))
 }
 
-impl Got {
+impl Response {
     pub fn title(&self) -> &str {
         let begin = self.body.find("<title>").unwrap() + "<title>".len();
         let end = self.body.find("</title>").unwrap();
         &self.body[begin..end]
     }
+}
+
+pub fn token(home: &Home) -> Value {
+    serde_json::from_str(&home.read("token.json")).unwrap()
+}
+
+/// All files of a home, with their content.
+pub fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(home.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+/// Asserts this exit status and exactly this error line.
+pub fn assert_failed(run: &Run, status: i32, line: &str) {
+    assert_eq!(run.status, Some(status), "{run:?}");
+    assert_eq!(run.stderr, format!("{line}\n"), "{run:?}");
+}
+
+/// Asserts that the home has no token file and no temporary file.
+pub fn assert_nothing_saved(home: &Home) {
+    let names: Vec<String> = files(home).into_keys().collect();
+    let expected = [
+        "client_secret.json",
+        "config.json",
+        "gmail.pem",
+        "source.pem",
+    ];
+    assert_eq!(names, expected);
+}
+
+pub fn field<'a>(address: &'a str, name: &str) -> &'a str {
+    let query = address.split_once('?').unwrap().1;
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+    value.unwrap()
+}
+
+/// The port of the redirect URI.
+pub fn port_in(address: &str) -> &str {
+    let back = field(address, "redirect_uri");
+    back.rsplit_once("%3A").unwrap().1.trim_end_matches("%2F")
 }
