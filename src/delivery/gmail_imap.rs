@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 
+use crate::delivery::gmail_imap::account::GmailAccount;
+use crate::delivery::gmail_imap::append_pool::AppendPool;
+use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
+use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::error::{ErrorKind, Result};
 use crate::message::{Message, Uid};
 use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus};
@@ -24,11 +28,6 @@ mod search;
 
 pub use account::{GmailTargetOptions, NowFn};
 pub(crate) use login::verify_access_token;
-
-use crate::delivery::gmail_imap::account::GmailAccount;
-use crate::delivery::gmail_imap::append_pool::AppendPool;
-use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
-use crate::delivery::gmail_imap::mail_index::MailIndex;
 
 /// Another append connection is worth its log-in for this many messages.
 const MESSAGES_PER_CONNECTION: usize = 10;
@@ -84,7 +83,7 @@ impl GmailTarget {
 
     /// Ends a complete pass. One append connection and the lookup connection stay open for messages
     /// that come soon.
-    pub fn end_pass(&mut self) {
+    pub(crate) fn end_pass(&mut self) {
         self.append_pool.shrink_to(1);
     }
 
