@@ -990,7 +990,7 @@ fn the_server_is_no_imap_server() {
 fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
     let home = home();
     home.write("sync_state.json", "{ \"version\": 2, \"cursor\": 7 }");
-    let run = home.run_well();
+    let run = home.run_ok();
     let errors: Vec<_> = run
         .logged("error")
         .iter()
@@ -1019,7 +1019,7 @@ fn a_token_file_that_others_can_read_is_warned_of_once() {
     let home = home();
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(home.path("token.json"), mode).unwrap();
-    let run = home.run_well();
+    let run = home.run_ok();
     let line = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
     assert_eq!(run.logged("warn"), [line]);
 }

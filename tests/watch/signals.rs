@@ -28,7 +28,7 @@ fn assert_all_arrive_once(home: &Home, count: usize) {
     home.gmail.faults().release();
     home.source.faults().release();
     for _ in 0..4 {
-        home.let_pass(24 * 60);
+        home.age_by_minutes(24 * 60);
         home.run();
     }
     let delivered = home.delivered();
