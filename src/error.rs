@@ -102,13 +102,12 @@ pub enum Consequence {
 /// Why Gmail must be left alone; decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestReason {
-    /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit
-    /// ([`QUOTA_REST`](crate::retry::QUOTA_REST)).
+    /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit (`retry::QUOTA_REST`).
     Quota,
     /// Gmail rejected three messages in a row and accepted none between; rests as
     /// [`RestReason::Quota`].
     Refusals,
-    /// Too many simultaneous connections ([`CONNECTIONS_REST`](crate::retry::CONNECTIONS_REST)).
+    /// Too many simultaneous connections (`retry::CONNECTIONS_REST`).
     Connections,
 }
 

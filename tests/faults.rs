@@ -96,7 +96,7 @@ fn mixed(unfinished: Unfinished) -> Home {
         .deliver(b"Subject: gone\r\n\r\n", Utc::now().fixed_offset(), &[]);
     home.source.expunge(gone);
     home.gmail.change(|options| options.unfinished = unfinished);
-    home.let_pass(2);
+    home.age_by_minutes(2);
     home
 }
 
@@ -154,7 +154,7 @@ fn gmail(home: &Home) -> &Server {
 fn events(side: Side) -> Vec<Event> {
     let home = mixed(Unfinished::Forgotten);
     let before = side(&home).events().len();
-    home.run_well();
+    home.run_ok();
     assert_eq!(delivered(&home), expected());
     side(&home).events().split_off(before)
 }
@@ -261,7 +261,7 @@ fn recover(home: &Home, what: &str) {
     home.gmail.clock().advance(Duration::from_secs(10));
     // Time for the resting times of Gmail and of messages, and for an append to be stored.
     for _ in 0..2 {
-        home.let_pass(60);
+        home.age_by_minutes(60);
         let run = home.run();
         assert_eq!(run.status, Some(0), "{what}: {run:?}");
     }
@@ -380,7 +380,7 @@ fn run_impatiently(home: &Home) {
         source: &mut source,
         target: &mut gmail,
         store: &mut store,
-        settings: &settings,
+        options: &settings,
         progress: &mut (),
         now: &Utc::now,
     };

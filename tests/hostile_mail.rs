@@ -233,7 +233,7 @@ fn check(home: &Home, mails: &[Mail], run: &Run) {
                     .as_str()
                     .is_some_and(|told| told.contains(why));
                 assert!(is_told, "{name}: {parked}");
-                let line = format!("(uid {}), to be tried again", number + 1);
+                let line = format!("(uid {}), will retry in", number + 1);
                 assert!(run.stdout.contains(&line), "{name}: {}", run.stdout);
             }
         }
@@ -391,7 +391,7 @@ fn carry(source: SourceOptions) {
         let run = home.run_with(&["--debug"]);
         assert!(matches!(run.status, Some(0 | 69)), "{name}: {run:?}");
         check_lines(&run);
-        home.let_pass(4 * 60 + 1);
+        home.age_by_minutes(4 * 60 + 1);
     }
     check_commands(&home);
     assert!(home.state()["date_pass"].is_null(), "{name}");
@@ -440,7 +440,7 @@ fn flags_that_are_the_sources_own_never_reach_gmail() {
         home.source
             .deliver(octets.as_bytes(), received(number), flags);
     }
-    home.run_well();
+    home.run_ok();
     let stored = home.gmail.messages("INBOX");
     assert_eq!(stored.len(), cases.len());
     for (stored, (_, expected)) in stored.iter().zip(cases) {
@@ -461,7 +461,7 @@ fn a_date_of_another_century_is_kept() {
     let home = home(SourceOptions::default());
     home.source
         .deliver(b"Message-ID: <now@x>\r\n\r\n", received(0), &[]);
-    home.run_well();
+    home.run_ok();
     // Above the cursor every mail is due, whatever its date.
     let dates = [
         "1970-01-01T00:00:01+00:00",
@@ -472,7 +472,7 @@ fn a_date_of_another_century_is_kept() {
         let octets = format!("Message-ID: <{number}@x>\r\n\r\nbody\r\n");
         home.source.deliver(octets.as_bytes(), date(when), &[]);
     }
-    home.run_well();
+    home.run_ok();
     let stored = home.gmail.messages("INBOX");
     let seen: Vec<_> = stored[1..]
         .iter()
@@ -501,7 +501,7 @@ fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
         .deliver(&sized("too-large", limit + 1), received(1), &[]);
     home.source
         .deliver(b"Message-ID: <small@x>\r\n\r\n", received(2), &[]);
-    let run = home.run_well();
+    let run = home.run_ok();
     let stored = home.gmail.messages("INBOX");
     assert_eq!(stored.len(), 2);
     assert!(stored[0].octets == large, "other octets");
@@ -523,6 +523,6 @@ fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
         "{fetches:?}"
     );
     let connections = home.gmail.connections();
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.gmail.connections(), connections);
 }

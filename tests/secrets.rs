@@ -327,7 +327,7 @@ fn every_file_that_is_written_is_its_owners_alone() {
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(home.path(""), open).unwrap();
     expire(&home);
-    home.run_well();
+    home.run_ok();
     let mut seen = Vec::new();
     for entry in fs::read_dir(home.path("")).unwrap() {
         let entry = entry.unwrap();
@@ -360,7 +360,7 @@ fn every_file_that_is_written_is_its_owners_alone() {
 #[test]
 fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     for name in ["sync_state.json", "token.json"] {
         fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
@@ -370,7 +370,7 @@ fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() 
         &[],
     );
     expire(&home);
-    home.run_well();
+    home.run_ok();
     for name in ["sync_state.json", "token.json"] {
         let mode = fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
@@ -419,7 +419,7 @@ fn what_a_panic_could_print_holds_no_secret() {
 
     // A panic prints values only by `Debug`, as `expect` and `assert_eq` do.
     let home = home();
-    home.run_well();
+    home.run_ok();
     let config = Config::load(&home.path("config.json"), &Environment::default()).unwrap();
     let password = config.source.password.read().unwrap();
     let login = Login::Password {

@@ -87,7 +87,7 @@ fn the_user_consents_and_the_first_message_is_copied() {
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     check_page(&browser, "success");
 
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.delivered().len(), 1);
 }
 

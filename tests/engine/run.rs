@@ -17,7 +17,7 @@ pub enum Ended {
     Died,
 }
 
-pub fn settings() -> PassOptions {
+pub fn options() -> PassOptions {
     PassOptions {
         source: "alice@mail.example.com/INBOX".to_owned(),
         first_run_days: 7,
@@ -57,12 +57,12 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     }
     let started = clock();
     let mailbox = world.borrow_mut().source.examine();
-    let settings = settings();
+    let options = options();
     let pass = Pass {
         source: &mut Source1(world.clone()),
         target: &mut Gmail1(world.clone()),
         store: &mut store,
-        settings: &settings,
+        options: &options,
         progress: &mut (),
         now: &clock,
     };

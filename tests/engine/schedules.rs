@@ -744,6 +744,18 @@ impl Schedule {
     }
 
     fn play(&mut self) {
+        self.play_trouble();
+        for pause in [2, 5, 20, 61, 361, 1_500, 1_500, 1_500, 1_500] {
+            self.wait(pause);
+            self.note_refill();
+            let ended = run(&self.world);
+            self.restored = false;
+            self.note(|| format!("clean run: {ended:?}"));
+        }
+        self.judge();
+    }
+
+    fn play_trouble(&mut self) {
         self.fill();
         let rounds = 2 + self.dice.below(7);
         for _ in 0..rounds {
@@ -754,14 +766,6 @@ impl Schedule {
             let pause = [1, 1, 2, 7, 60, 600, 3_000][self.dice.below(7) as usize];
             self.wait(pause);
         }
-        for pause in [2, 5, 20, 61, 361, 1_500, 1_500, 1_500, 1_500] {
-            self.wait(pause);
-            self.note_refill();
-            let ended = run(&self.world);
-            self.restored = false;
-            self.note(|| format!("clean run: {ended:?}"));
-        }
-        self.judge();
     }
 
     fn wait(&mut self, minutes: i64) {
@@ -831,6 +835,13 @@ fn is_told(remembered: &State, octets: &[u8]) -> bool {
         .refused
         .values()
         .any(|refused| refused.id.as_ref().is_none_or(|told| *told == id))
+}
+
+/// The world of a schedule, before its clean runs.
+pub fn troubled_world(seed: u64) -> Shared {
+    let mut schedule = Schedule::new(seed, false);
+    schedule.play_trouble();
+    schedule.world
 }
 
 fn judge(seed: u64, trace: bool) -> BTreeSet<Failure> {

@@ -120,6 +120,8 @@ pub struct GmailModel {
     pub gone: bool,
     /// Counts each time a message was stored anew.
     pub stored: HashMap<Octets, u32>,
+    /// The UIDs of the messages that were submitted.
+    pub submitted: Vec<u32>,
     /// Messages that came back from the trash because they were sent again.
     pub resurrected: Vec<Octets>,
     /// What a session that is open sees: a search knows nothing above it until a NOOP.
@@ -489,6 +491,7 @@ impl Target for Gmail1 {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
+        world.gmail.submitted.push(message.uid.get());
         world.gmail.in_flight.push(message);
         if world.gmail.in_flight.len() > 3 {
             Self::settle_one(&mut world)?;

@@ -35,12 +35,12 @@ fn present_and_new_mail_is_copied_over_connections_that_stay_open() {
 fn without_new_mail_neither_gmail_nor_the_token_endpoint_is_contacted() {
     let home = Home::new();
     deliver(&home, 0);
-    home.run_well();
+    home.run_ok();
     let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
     watching.signal(Signal::USR1);
-    watching.wait_for("looking now");
+    watching.wait_for("checking the source now");
     watching.terminate();
     assert_eq!(home.gmail.connections(), connections);
     assert_eq!(home.endpoint.requests().len(), requests);
@@ -121,11 +121,11 @@ fn a_parked_message_is_retried_without_new_mail() {
         gmail.append_answer = AppendAnswer::Refusal("NO not now".to_owned());
     });
     deliver(&home, 0);
-    home.run_well();
+    home.run_ok();
     home.gmail
         .change(|gmail| gmail.append_answer = AppendAnswer::Usual);
     // The retry is due in about ten seconds.
-    home.let_pass_seconds(50);
+    home.age_by_seconds(50);
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
     assert_eq!(arrived(&home), 0);
@@ -138,11 +138,11 @@ fn a_second_run_reports_which_process_holds_the_lock() {
     let home = Home::new();
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
-    let run = home.run_well();
+    let run = home.run_ok();
     let expected = format!("another run holds the lock (process {})", watching.pid());
     assert!(run.logged("info")[0].contains(&expected), "{run:?}");
     watching.terminate();
-    home.run_well();
+    home.run_ok();
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn assert_all_arrive_once(home: &Home, count: usize) {
     home.gmail.faults().release();
     home.source.faults().release();
     for _ in 0..4 {
-        home.let_pass(24 * 60);
+        home.age_by_minutes(24 * 60);
         home.run();
     }
     let delivered = home.delivered();
@@ -200,7 +200,7 @@ fn it_exits_with_its_terminal_unless_sighup_is_ignored() {
 
     let (watching, pid) = start_in_a_terminal(&home, "trap '' HUP; exec");
     kill_process(pid, Signal::HUP).unwrap();
-    watching.wait_for("the configuration was read again");
+    watching.wait_for("the configuration was reloaded");
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(watching.wait_for_exit().status, Some(0));
 }
