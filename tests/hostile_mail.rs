@@ -11,7 +11,7 @@ mod program;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
-use double::{GmailOptions, Oddity, SourceOptions, date};
+use double::{GmailOptions, Quirk, SourceOptions, date};
 use serde_json::{Value, json};
 
 use program::{Home, Run};
@@ -360,7 +360,7 @@ fn deliver(home: &Home, mails: &[Mail]) {
 
 /// Runs, checks, and runs again.
 fn carry(source: SourceOptions) {
-    let name = format!("{:?}", source.odd);
+    let name = format!("{:?}", source.quirks);
     let home = home(source);
     let mails = all();
     deliver(&home, &mails);
@@ -408,13 +408,13 @@ fn all_of_it_arrives_once_or_is_told_of() {
 
 #[test]
 fn all_of_it_arrives_from_servers_that_write_their_responses_otherwise() {
-    for odd in [
-        &[Oddity::QuotedStrings, Oddity::OpenHeaders][..],
-        &[Oddity::SplitFetches, Oddity::OtherOrder, Oddity::News],
-        &[Oddity::LowerCase, Oddity::Chatter, Oddity::RecentFlags],
+    for quirks in [
+        &[Quirk::QuotedStrings, Quirk::OpenHeaders][..],
+        &[Quirk::SplitFetches, Quirk::OtherOrder, Quirk::News],
+        &[Quirk::LowerCase, Quirk::Chatter, Quirk::RecentFlags],
     ] {
         carry(SourceOptions {
-            odd: odd.iter().copied().collect(),
+            quirks: quirks.iter().copied().collect(),
             ..SourceOptions::default()
         });
     }

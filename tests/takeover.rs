@@ -71,7 +71,7 @@ fn home(state: &Value) -> Home {
             AtGmail::Nowhere => {
                 home.gmail.trash(uid);
                 let trash = "[Gmail]/Bin";
-                let last = home.gmail.trashed().last().unwrap().uid;
+                let last = home.gmail.in_trash().last().unwrap().uid;
                 home.gmail.mailboxes().expunge(trash, last);
             }
         }

@@ -409,7 +409,7 @@ fn what_gmails_reader_threw_away_or_archived_does_not_come_back() {
     let inbox = home.gmail.messages("INBOX");
     home.gmail.trash(inbox[0].uid);
     home.gmail.archive(inbox[2].uid);
-    assert_eq!(home.gmail.trashed().len(), 1);
+    assert_eq!(home.gmail.in_trash().len(), 1);
     home.run_ok();
     // UIDs count anew.
     home.source.set_uid_validity(7);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use double::{Gmail, GmailOptions, Source, SourceOptions, Stored, TokenEndpoint};
+use double::{Gmail, GmailOptions, Source, SourceOptions, StoredMessage, TokenEndpoint};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -164,8 +164,8 @@ impl Home {
     }
 
     /// The messages in the Gmail inbox, by their octets.
-    pub fn delivered(&self) -> BTreeMap<String, Vec<Stored>> {
-        let mut delivered: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+    pub fn delivered(&self) -> BTreeMap<String, Vec<StoredMessage>> {
+        let mut delivered: BTreeMap<String, Vec<StoredMessage>> = BTreeMap::new();
         for stored in self.gmail.messages("INBOX") {
             delivered
                 .entry(stored.octets.escape_ascii().to_string())

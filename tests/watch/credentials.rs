@@ -55,7 +55,7 @@ fn a_log_in_that_gmail_rejects_with_a_fresh_token_is_retried_twice() {
     let home = Home::new();
     home.gmail.change(|gmail| {
         let answer = "<T> NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
-        gmail.login_answer = Some(vec![answer.to_owned()]);
+        gmail.login_response = Some(vec![answer.to_owned()]);
     });
     let watching = Watching::start(&home);
     deliver(&home, 0);

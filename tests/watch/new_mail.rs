@@ -1,6 +1,6 @@
 //! The resident program copies new mail, whatever happens between two passes.
 
-use double::{AppendAnswer, Fault, GmailOptions, Oddity, SourceOptions};
+use double::{AppendResponse, Fault, GmailOptions, Quirk, SourceOptions};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -118,12 +118,12 @@ fn a_burst_takes_few_passes_and_all_of_it_arrives() {
 fn a_parked_message_is_retried_without_new_mail() {
     let home = Home::new();
     home.gmail.change(|gmail| {
-        gmail.append_answer = AppendAnswer::Refusal("NO not now".to_owned());
+        gmail.append_response = AppendResponse::Refusal("NO not now".to_owned());
     });
     deliver(&home, 0);
     home.run_ok();
     home.gmail
-        .change(|gmail| gmail.append_answer = AppendAnswer::Usual);
+        .change(|gmail| gmail.append_response = AppendResponse::Normal);
     // The retry is due in about ten seconds.
     home.age_by_seconds(50);
     let watching = Watching::start(&home);
@@ -163,13 +163,13 @@ fn each_check_for_mail_renews_the_time_stamp_of_the_lock() {
 #[test]
 fn mail_is_copied_from_sources_with_every_oddity() {
     // With these two nothing can be copied.
-    let unusable = [Oddity::NilBodies, Oddity::NoUidValidity];
-    for oddity in Oddity::ALL
+    let unusable = [Quirk::NilBodies, Quirk::NoUidValidity];
+    for quirk in Quirk::ALL
         .into_iter()
-        .filter(|odd| !unusable.contains(odd))
+        .filter(|quirk| !unusable.contains(quirk))
     {
         let options = SourceOptions {
-            odd: [oddity].into(),
+            quirks: [quirk].into(),
             ..SourceOptions::default()
         };
         let home = Home::with(options, GmailOptions::default());
@@ -177,8 +177,8 @@ fn mail_is_copied_from_sources_with_every_oddity() {
         watching.wait_for("by IDLE");
         deliver_and_wait(&home, &watching, 0..3);
         let run = watching.terminate();
-        assert_eq!(home.gmail.messages("INBOX").len(), 3, "{oddity:?}");
+        assert_eq!(home.gmail.messages("INBOX").len(), 3, "{quirk:?}");
         let commands = home.source.commands().len();
-        assert!(commands < 60, "{oddity:?}: {commands} commands; {run:?}");
+        assert!(commands < 60, "{quirk:?}: {commands} commands; {run:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use double::{AppendAnswer, Fault, GmailOptions, SourceOptions};
+use double::{AppendResponse, Fault, GmailOptions, SourceOptions};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -79,8 +79,8 @@ fn while_gmail_is_down_the_source_session_stays_open() {
 fn while_gmail_rests_it_is_not_contacted_and_the_source_stays_watched() {
     let home = Home::new();
     home.gmail.change(|gmail| {
-        gmail.append_answer =
-            AppendAnswer::Refusal("NO [OVERQUOTA] Account exceeded bandwidth limits.".to_owned());
+        gmail.append_response =
+            AppendResponse::Refusal("NO [OVERQUOTA] Account exceeded bandwidth limits.".to_owned());
     });
     deliver(&home, 0);
     let watching = Watching::start(&home);
@@ -117,7 +117,7 @@ fn the_daily_upload_limit_pauses_the_delivery_and_does_not_end_the_program() {
 fn when_gmail_refuses_every_message_the_delivery_pauses_and_the_program_goes_on() {
     let home = Home::new();
     home.gmail.change(|gmail| {
-        gmail.append_answer = AppendAnswer::Refusal("NO not today".to_owned());
+        gmail.append_response = AppendResponse::Refusal("NO not today".to_owned());
     });
     for number in 0..5 {
         deliver(&home, number);
