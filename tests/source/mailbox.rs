@@ -312,6 +312,20 @@ fn a_listing_is_read_however_the_server_writes_it() {
 }
 
 #[test]
+fn a_message_that_was_not_asked_for_is_not_listed() {
+    let (_server, mut source) = play(&[
+        LIST_1_TO_3,
+        "S: * 8 FETCH (UID 8 RFC822.SIZE 80 BODY[HEADER.FIELDS (DATE)] \"Message-ID: <8@b>\")",
+        "S: * 2 FETCH (UID 2 RFC822.SIZE 20 BODY[HEADER.FIELDS (DATE)] \"Message-ID: <2@b>\")",
+        "S: $tag OK done",
+        "silence",
+    ]);
+    let listed = source.list(&set("1:3")).unwrap();
+    let uids: Vec<Uid> = listed.iter().map(|listed| listed.uid).collect();
+    assert_eq!(numbers(&uids), [2]);
+}
+
+#[test]
 fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
     let (_server, mut source) = play(&[
         "C: UID FETCH 1:4 (UID BODY.PEEK[])",
