@@ -113,9 +113,8 @@ impl Config {
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), always.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
         let error = |what: String| Error::in_file(Side::Config, path, what);
-        let octets = read_file(path).map_err(|failure| {
-            error(format!("cannot be read: {failure}")).remedy("correct --config")
-        })?;
+        let octets =
+            read_file(Side::Config, path).map_err(|error| error.remedy("correct --config"))?;
         let raw = RawConfig::parse(&octets).map_err(error)?;
         let paths = PathResolver::new(path, environment);
         let mut config = validate::config(raw, &paths).map_err(error)?;
@@ -158,6 +157,12 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    pub(crate) fn log_warnings(&self) {
+        for warning in &self.warnings {
+            log::warn!("{warning}");
+        }
     }
 
     /// A warning for each file that contains a secret and that other users can read.

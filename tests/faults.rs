@@ -382,7 +382,7 @@ fn run_impatiently(home: &Home) {
         source: &mut source,
         target: &mut gmail,
         store: &mut store,
-        settings: &settings,
+        options: &settings,
         progress: &mut (),
         now: &Utc::now,
     };

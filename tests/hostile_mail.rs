@@ -233,7 +233,7 @@ fn check(home: &Home, mails: &[Mail], run: &Run) {
                     .as_str()
                     .is_some_and(|told| told.contains(why));
                 assert!(is_told, "{name}: {parked}");
-                let line = format!("(uid {}), to be tried again", number + 1);
+                let line = format!("(uid {}), will retry in", number + 1);
                 assert!(run.stdout.contains(&line), "{name}: {}", run.stdout);
             }
         }
@@ -368,7 +368,7 @@ fn carry(source: SourceOptions) {
     assert_eq!(run.status, Some(0), "{name}: {}", run.stdout);
     check_lines(&run);
     check(&home, &mails, &run);
-    assert!(run.stdout.contains("5 NUL octets are left out"), "{name}");
+    assert!(run.stdout.contains("removed 5 NUL octets"), "{name}");
 
     let appended = || {
         home.gmail

@@ -184,13 +184,13 @@ fn a_server_that_cannot_prove_who_it_is() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is signed by nobody that is \
-                trusted here; if it is a private one, name the file that holds it \
+                "localhost:SOURCE: starting TLS: its certificate is not signed by a trusted \
+                authority; if it is a private one, name the file that holds it \
                 (source_ca_file, target_ca_file)",
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is one of an authority, not of a \
+                "localhost:SOURCE: starting TLS: its certificate is that of an authority, not of a \
                 server; if it is its own, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
@@ -232,13 +232,13 @@ fn gmail_cannot_prove_who_it_is() {
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is signed by nobody that is \
-                trusted here; if it is a private one, name the file that holds it \
+                "localhost:GMAIL: starting TLS: its certificate is not signed by a trusted \
+                authority; if it is a private one, name the file that holds it \
                 (source_ca_file, target_ca_file)",
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is one of an authority, not of a \
+                "localhost:GMAIL: starting TLS: its certificate is that of an authority, not of a \
                 server; if it is its own, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
@@ -302,8 +302,8 @@ fn the_source_refuses_the_log_in() {
             ),
             (
                 77,
-                "localhost:SOURCE: waiting to log in: the last log-in was refused; correct \
-                source_user or the password: the next try is at DATE TIME UTC, or at once when \
+                "localhost:SOURCE: waiting to log in: the last log-in was rejected; correct \
+                source_user or the password; will retry at DATE TIME UTC, or at once when \
                 the configuration changes",
             ),
         ],
@@ -521,7 +521,7 @@ fn gmail_wants_to_be_left_alone() {
                 Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
                 a while",
             ),
-            (0, "gmail rests until DATE TIME UTC; nothing is done before"),
+            (0, "Gmail rests until DATE TIME UTC; this run does nothing"),
         ],
     );
 }

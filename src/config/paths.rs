@@ -8,6 +8,7 @@ use std::path::{self, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::config::Environment;
+use crate::error::{Error, Result, Side};
 use crate::untrusted::Untrusted;
 
 /// Configuration and token files are much smaller; a larger file is a mistake.
@@ -76,21 +77,24 @@ fn exists(file: &Path) -> bool {
     file.try_exists().unwrap_or(true)
 }
 
-/// Reads a whole file; a file above the maximum length is an error.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE_LENGTH + 1)
-        .read_to_end(&mut octets)?;
-    if octets.len() as u64 > MAX_FILE_LENGTH {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(octets)
+/// Reads a whole file that the user provides; a file above the maximum length is an error.
+pub(crate) fn read_file(side: Side, path: &Path) -> Result<Vec<u8>> {
+    let read = || {
+        let mut octets = Vec::new();
+        File::open(path)?
+            .take(MAX_FILE_LENGTH + 1)
+            .read_to_end(&mut octets)?;
+        if octets.len() as u64 > MAX_FILE_LENGTH {
+            return Err(io::Error::other("it is larger than 1 MiB"));
+        }
+        Ok(octets)
+    };
+    read().map_err(|error| Error::in_file(side, path, format_args!("cannot be read: {error}")))
 }
 
 /// Whether other users than the owner can read or write the file.
 pub(super) fn can_be_read_by_others(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|known| known.permissions().mode() & 0o077 != 0)
+    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
 /// A text that changes when the content of the files changes.
@@ -103,10 +107,8 @@ pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
         [first, second, ..] => format!("{}:{first:02x}{second:02x}", octets.len()),
         _ => String::new(),
     };
-    let password = password_file.map(|file| match read_if_regular(file) {
-        Ok(octets) => of_octets(&octets),
-        Err(_) => "-".to_owned(),
-    });
+    let password = password_file
+        .map(|file| read_if_regular(file).map_or_else(|| "-".to_owned(), |read| of_octets(&read)));
     [Some(of_octets(config)), password]
         .into_iter()
         .flatten()
@@ -115,12 +117,9 @@ pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
 }
 
 /// Reads regular files only: the content of a pipe could not be read again for the password.
-fn read_if_regular(file: &Path) -> io::Result<Vec<u8>> {
-    if fs::metadata(file)?.is_file() {
-        read_file(file)
-    } else {
-        Err(io::Error::other("it is not a regular file"))
-    }
+fn read_if_regular(file: &Path) -> Option<Vec<u8>> {
+    let is_regular = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
+    is_regular.then(|| read_file(Side::Config, file).ok())?
 }
 
 /// Quotes the path for a shell command.

@@ -1,12 +1,16 @@
-//! The mailbox mail goes to.
+//! Delivery by IMAP: a [`Target`] that appends messages and looks them up.
 //!
-//! One connection looks messages up, others append them. Nothing is opened before the first
-//! question, so that a run with nothing new touches neither Gmail nor the token.
+//! One connection looks messages up (`lookup`), the others append them (`append_pool`). Nothing is
+//! opened before the first call, so that a run with nothing new touches neither Gmail nor the token.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 
+use crate::delivery::gmail_imap::account::GmailAccount;
+use crate::delivery::gmail_imap::append_pool::AppendPool;
+use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
+use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::error::{ErrorKind, Result};
 use crate::message::{Message, Uid};
 use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus};
@@ -15,46 +19,43 @@ mod account;
 mod append;
 mod append_pool;
 mod found_message;
+mod login;
 mod lookup;
 mod mail_index;
 mod normalize;
 mod responses;
 mod search;
 
-pub(crate) use account::verify_access_token;
 pub use account::{GmailTargetOptions, NowFn};
+pub(crate) use login::verify_access_token;
 
-use crate::delivery::gmail_imap::account::GmailAccount;
-use crate::delivery::gmail_imap::append_pool::AppendPool;
-use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
-use crate::delivery::gmail_imap::mail_index::MailIndex;
+/// Another append connection is worth its log-in for this many messages.
+const MESSAGES_PER_CONNECTION: usize = 10;
 
-/// A connection more is worth its log-in for so many messages.
-const MESSAGES_A_LANE: usize = 10;
-
-/// A Gmail account, or another that speaks IMAP and XOAUTH2.
+/// A Gmail account, or one at another server that supports XOAUTH2.
 pub struct GmailTarget {
     account: Arc<GmailAccount>,
     lookup: Option<Lookup>,
     append_pool: AppendPool,
-    /// How many messages this pass will bring, as far as is known.
+    /// Messages of this pass, as far as is known.
     backlog: usize,
+    /// Messages submitted in this pass.
     submitted: usize,
-    /// Asked once a pass: what is appended later has at least the UID that was next then.
+    /// Read once a pass, before its first APPEND.
     status: Option<TargetStatus>,
-    /// What it holds of the time that a long pass is about, once that is known.
+    /// Messages at Gmail, listed once for a pass with a large backlog.
     index: MailIndex,
-    /// The search for what is to be listed before the next question.
+    /// The search that builds the index at the next lookup.
     index_search: Option<String>,
-    /// A pass has one listing.
+    /// Whether the index of this pass was built.
     is_indexed: bool,
 }
 
 impl GmailTarget {
-    /// An account that nothing is asked of yet.
+    /// A target without connections.
     #[must_use]
-    pub fn new(settings: GmailTargetOptions) -> GmailTarget {
-        let account = Arc::new(GmailAccount::new(settings));
+    pub fn new(options: GmailTargetOptions) -> GmailTarget {
+        let account = Arc::new(GmailAccount::new(options));
         GmailTarget {
             append_pool: AppendPool::new(Arc::clone(&account)),
             account,
@@ -68,9 +69,8 @@ impl GmailTarget {
         }
     }
 
-    /// Begins another pass: what was seen of Gmail in the one before counts no longer. Messages to
-    /// be expected share enough connections from the beginning; without such a hint, connections
-    /// are added as messages come.
+    /// Starts another pass: what was read from Gmail before no longer counts. A backlog that is
+    /// known in advance gets its connections at once; otherwise they are added as messages come.
     pub fn start_pass(&mut self, backlog: usize) {
         self.backlog = backlog;
         self.submitted = 0;
@@ -81,21 +81,18 @@ impl GmailTarget {
         self.lookup = self.lookup.take().and_then(Lookup::reuse_for_next_pass);
     }
 
-    /// Ends a pass that came to its end: of the connections, one for appending and the one for
-    /// looking up stay, for messages that come soon.
-    pub fn end_pass(&mut self) {
+    /// Ends a complete pass. One append connection and the lookup connection stay open for messages
+    /// that come soon.
+    pub(crate) fn end_pass(&mut self) {
         self.append_pool.shrink_to(1);
     }
 
-    /// Says whether Gmail can be asked without renewing the token.
-    ///
-    /// # Errors
-    /// The token file cannot be read.
-    pub fn has_valid_token(&self) -> Result<bool> {
+    /// Whether Gmail can be asked without renewing the token.
+    pub(crate) fn has_valid_token(&self) -> Result<bool> {
         self.account.has_valid_token()
     }
 
-    /// Takes leave of the server; the next question connects anew.
+    /// Logs out. The next call connects again.
     pub fn close(&mut self) {
         self.append_pool.close();
         if let Some(lookup) = self.lookup.take() {
@@ -103,22 +100,22 @@ impl GmailTarget {
         }
     }
 
-    /// Asks on the lookup connection, which is opened if need be; and once more on a new one if it
-    /// breaks, for servers end quiet connections.
+    /// Runs an operation on the lookup connection, which is opened if needed. If the connection is
+    /// lost, the operation is repeated once on a new one: servers close idle connections.
     fn with_lookup<T>(
         &mut self,
-        ask: impl Fn(&mut Lookup, &GmailAccount) -> Result<T, LookupError>,
+        operation: impl Fn(&mut Lookup) -> Result<T, LookupError>,
     ) -> Result<T> {
         let mut is_second_try = false;
         loop {
             let mut lookup = match self.lookup.take() {
-                Some(lookup) if self.can_be_reused(&lookup) => lookup,
+                Some(lookup) if lookup.is_usable() => lookup,
                 _ => Lookup::open(&self.account)?,
             };
-            match ask(&mut lookup, &self.account) {
-                Ok(answer) => {
+            match operation(&mut lookup) {
+                Ok(result) => {
                     self.lookup = Some(lookup);
-                    return Ok(answer);
+                    return Ok(result);
                 }
                 Err(LookupError::Fatal(error)) => {
                     lookup.close();
@@ -129,71 +126,64 @@ impl GmailTarget {
                     return Err(error.during("looking messages up"));
                 }
                 Err(LookupError::ConnectionLost(failure)) => {
-                    log::debug!("looking messages up: {failure}; connecting anew");
+                    log::debug!("looking messages up: {failure}; connecting again");
                     is_second_try = true;
                 }
             }
         }
     }
 
-    /// Lists what a long pass may be about, before its first question.
-    fn build_index(&mut self) -> Result<()> {
-        if let Some(program) = self.index_search.take() {
+    fn build_index_if_announced(&mut self) -> Result<()> {
+        if let Some(search) = self.index_search.take() {
             self.is_indexed = true;
-            self.index = self.with_lookup(|lookup, account| lookup.index(&program, account))?;
+            self.index = self.with_lookup(|lookup| lookup.build_index(&search))?;
         }
         Ok(())
-    }
-
-    fn can_be_reused(&self, lookup: &Lookup) -> bool {
-        lookup.is_usable() && !self.account.expires_soon(lookup.logged_in())
     }
 }
 
 impl Target for GmailTarget {
     fn status(&mut self) -> Result<TargetStatus> {
-        if let Some(terms) = self.status {
-            return Ok(terms);
+        if let Some(status) = self.status {
+            return Ok(status);
         }
-        let terms = self.with_lookup(Lookup::status)?;
-        self.status = Some(terms);
-        Ok(terms)
+        let status = self.with_lookup(Lookup::status)?;
+        self.status = Some(status);
+        Ok(status)
     }
 
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
         self.backlog = self.backlog.max(backlog);
         if !self.is_indexed && self.index_search.is_none() {
-            self.index_search = mail_index::program(backlog, oldest);
+            self.index_search = mail_index::search_for(backlog, oldest);
         }
     }
 
-    fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
-        self.build_index()?;
-        let is_there: Vec<bool> = questions.iter().map(|it| self.index.contains(it)).collect();
-        let open: Vec<LookupQuery> = questions
-            .iter()
-            .zip(&is_there)
-            .filter(|(_, is_there)| !**is_there)
-            .map(|(question, _)| question.clone())
-            .collect();
-        let mut answers = if open.is_empty() {
-            Vec::new().into_iter()
-        } else {
-            self.with_lookup(|lookup, account| lookup.holds(&open, account))?
-                .into_iter()
-        };
-        let answer = |is_there| {
-            if is_there {
-                LookupResult::Found
+    fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {
+        self.build_index_if_announced()?;
+        let (mut results, mut open) = (Vec::new(), Vec::new());
+        for query in queries {
+            if self.index.contains(query) {
+                results.push(LookupResult::Found);
             } else {
-                answers.next().unwrap_or(LookupResult::NotFound)
+                results.push(LookupResult::NotFound);
+                open.push(query.clone());
             }
-        };
-        Ok(is_there.into_iter().map(answer).collect())
+        }
+        if !open.is_empty() {
+            let found = self.with_lookup(|lookup| lookup.look_up(&open))?;
+            let unanswered = results
+                .iter_mut()
+                .filter(|it| **it == LookupResult::NotFound);
+            unanswered
+                .zip(found)
+                .for_each(|(result, found)| *result = found);
+        }
+        Ok(results)
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
-        let wanted = self.backlog.max(self.submitted) / MESSAGES_A_LANE;
+        let wanted = self.backlog.max(self.submitted) / MESSAGES_PER_CONNECTION;
         self.append_pool.submit(message, wanted)?;
         self.submitted += 1;
         Ok(())

@@ -48,8 +48,8 @@ impl TokenFile {
     /// Reads the file and checks the fields that are used. `new_token_remedy` tells the user how to
     /// obtain a new token.
     pub(crate) fn read(path: &Path, new_token_remedy: &str) -> Result<TokenFile> {
-        let octets = config::read_file(path).map_err(|error| {
-            wrong(path, format_args!("cannot be read: {error}")).remedy(format_args!(
+        let octets = config::read_file(Side::Token, path).map_err(|error| {
+            error.remedy(format_args!(
                 "correct target_token_file, or {new_token_remedy}"
             ))
         })?;
@@ -175,7 +175,7 @@ impl TokenFile {
 
     /// The file on disk, if it has changed since it was last read or written.
     pub(crate) fn changed(&self) -> Option<TokenFile> {
-        let octets = config::read_file(&self.path).ok()?;
+        let octets = config::read_file(Side::Token, &self.path).ok()?;
         if octets == self.octets {
             return None;
         }

@@ -43,7 +43,7 @@ fn a_password_command_that_fails_is_run_again() {
         home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
         assert_eq!(home.run().status, Some(78), "a single run fails");
         let watching = Watching::start(&home);
-        watching.wait_for("the source is not available; it is tried again: source_pass_command");
+        watching.wait_for("the source is not available; will retry: source_pass_command");
         home.write("unlocked", "");
         watching.wait_for("watching INBOX");
         watching.terminate();

@@ -40,7 +40,7 @@ fn without_new_mail_neither_gmail_nor_the_token_endpoint_is_contacted() {
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
     watching.signal(Signal::USR1);
-    watching.wait_for("looking now");
+    watching.wait_for("checking the source now");
     watching.terminate();
     assert_eq!(home.gmail.connections(), connections);
     assert_eq!(home.endpoint.requests().len(), requests);

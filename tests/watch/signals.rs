@@ -200,7 +200,7 @@ fn it_exits_with_its_terminal_unless_sighup_is_ignored() {
 
     let (watching, pid) = start_in_a_terminal(&home, "trap '' HUP; exec");
     kill_process(pid, Signal::HUP).unwrap();
-    watching.wait_for("the configuration was read again");
+    watching.wait_for("the configuration was reloaded");
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(watching.wait_for_exit().status, Some(0));
 }

@@ -1,4 +1,9 @@
-//! The append connections: how many there are, and who sends what.
+//! The pool of append workers: how many there are, and which of them gets a message.
+//!
+//! The pool knows messages and outcomes, not IMAP; a worker knows its connection, not the others.
+
+mod worker;
+mod worker_handle;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,63 +12,29 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use crate::delivery::gmail_imap::account::GmailAccount;
-use crate::delivery::gmail_imap::append::{AppendWorker, WorkerReport};
+use crate::delivery::gmail_imap::append::AppendConnection;
+use crate::delivery::gmail_imap::append_pool::worker::{AppendWorker, WorkerReport};
+use crate::delivery::gmail_imap::append_pool::worker_handle::WorkerHandle;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{Message, Uid};
 use crate::sync::Outcome;
 
-/// Octets on their way in one lane; a larger message goes alone.
-const MOST_OCTETS: u64 = 8 * 1024 * 1024;
-
-/// Messages on their way in one lane: enough that it never waits, few enough that a lane which is
-/// opened later finds something to do.
-const MOST_MESSAGES: usize = 5;
-
-/// The append connections of an account.
 pub(super) struct AppendPool {
     account: Arc<GmailAccount>,
     workers: BTreeMap<usize, WorkerHandle>,
     next_number: usize,
-    /// The most that the account bears, as far as is known.
+    /// The connections that the account allows, as far as is known.
     max_workers: usize,
-    reports: Receiver<WorkerReport>,
-    /// For new lanes.
-    report_sender: Sender<WorkerReport>,
+    reports: Receiver<(usize, WorkerReport)>,
+    /// Cloned for each worker.
+    report_sender: Sender<(usize, WorkerReport)>,
     outcomes: VecDeque<(Uid, Outcome)>,
-    /// What a lane gave back, to be sent by another.
+    /// Messages that a worker returned unsent, for another one.
     requeued: VecDeque<Message>,
+    /// The error that ends the pass.
     failure: Option<Error>,
+    /// Tells the workers of this pass to send nothing more.
     stop: Arc<AtomicBool>,
-}
-
-/// A lane as seen from outside.
-struct WorkerHandle {
-    /// None once it is not to be given any more.
-    work: Option<Sender<Message>>,
-    is_logged_in: bool,
-    /// What was handed to it and has no outcome yet.
-    in_flight: VecDeque<(Uid, u64)>,
-}
-
-impl WorkerHandle {
-    fn octets(&self) -> u64 {
-        self.in_flight.iter().map(|(_, size)| size).sum()
-    }
-
-    /// How much it has to do: small messages cost a round trip each, large ones their octets.
-    fn load(&self) -> (bool, u64, usize) {
-        let is_full = self.in_flight.len() >= MOST_MESSAGES;
-        (is_full, self.octets(), self.in_flight.len())
-    }
-
-    fn accepts_work(&self) -> bool {
-        self.is_logged_in && self.work.is_some()
-    }
-
-    fn has_room_for(&self, size: u64) -> bool {
-        let fits = self.octets() + size <= MOST_OCTETS && self.in_flight.len() < MOST_MESSAGES;
-        fits || self.in_flight.is_empty()
-    }
 }
 
 impl AppendPool {
@@ -83,11 +54,11 @@ impl AppendPool {
         }
     }
 
-    /// Hands a message to the lane with the least to do, opening up to `wanted` lanes; blocks
-    /// while all are full.
+    /// Sends a message to the worker with the least to do, after adding workers up to `wanted`;
+    /// blocks while all are full.
     pub(super) fn submit(&mut self, message: Message, wanted: usize) -> Result<()> {
         let size = message.octets.len() as u64;
-        self.process_reports();
+        self.apply_pending_reports();
         loop {
             if let Some(failure) = &self.failure {
                 return Err(failure.clone());
@@ -95,7 +66,7 @@ impl AppendPool {
             self.grow_to(wanted);
             if self
                 .least_loaded()
-                .is_some_and(|lane| lane.has_room_for(size))
+                .is_some_and(|worker| worker.has_room_for(size))
             {
                 self.dispatch(message);
                 return Ok(());
@@ -104,111 +75,112 @@ impl AppendPool {
         }
     }
 
-    /// The next outcome that has come.
+    /// The next outcome that is known.
     pub(super) fn settled(&mut self) -> Option<(Uid, Outcome)> {
-        self.process_reports();
+        self.apply_pending_reports();
         self.outcomes.pop_front()
     }
 
-    /// Waits until everything has its outcome; after a failure, until all lanes have ended.
+    /// Waits until every message has its outcome and, after a failure, until all workers have
+    /// ended.
     pub(super) fn finish(&mut self) -> Result<()> {
-        self.process_reports();
+        self.apply_pending_reports();
         while self.is_busy() {
             self.wait_for_report();
         }
         let Some(failure) = self.failure.take() else {
             return Ok(());
         };
-        // The next pass begins anew.
+        // The next pass starts with as many workers as configured.
         self.stop = Arc::default();
         self.max_workers = self.account.config().connections.max(1);
         Err(failure)
     }
 
-    /// Lets all lanes go but so many, without waiting for them: what a backlog needed is too much
-    /// for what comes now and then.
-    pub(super) fn shrink_to(&mut self, most: usize) {
-        self.process_reports();
-        for lane in self.workers.values_mut().skip(most) {
-            lane.work = None;
-        }
+    /// Ends all workers but `count`, without waiting for them.
+    pub(super) fn shrink_to(&mut self, count: usize) {
+        self.apply_pending_reports();
+        self.end_workers_after(count);
     }
 
-    /// Takes leave of the server, which is waited for.
+    /// Ends all workers and waits until they have logged out.
     pub(super) fn close(&mut self) {
-        for lane in self.workers.values_mut() {
-            lane.work = None;
-        }
+        self.end_workers_after(0);
         while !self.workers.is_empty() {
             self.wait_for_report();
         }
         self.failure = None;
     }
 
+    fn end_workers_after(&mut self, count: usize) {
+        for worker in self.workers.values_mut().skip(count) {
+            worker.messages = None;
+        }
+    }
+
     fn is_busy(&self) -> bool {
         if self.failure.is_some() {
             return !self.workers.is_empty();
         }
-        let is_in_flight = |lane: &WorkerHandle| !lane.in_flight.is_empty();
+        let is_in_flight = |worker: &WorkerHandle| !worker.in_flight.is_empty();
         !self.requeued.is_empty() || self.workers.values().any(is_in_flight)
     }
 
-    /// Hears what has been told since, without waiting.
-    fn process_reports(&mut self) {
-        while let Ok(report) = self.reports.try_recv() {
-            self.process_report(report);
+    /// Applies the reports that have arrived, without waiting.
+    fn apply_pending_reports(&mut self) {
+        while let Ok((number, report)) = self.reports.try_recv() {
+            self.apply_report(number, report);
         }
     }
 
-    /// Hears the next that is told. Every lane tells something within the deadlines of its
-    /// connection.
+    /// Waits for a report. Each worker sends one within the time-outs of its connection.
     fn wait_for_report(&mut self) {
         if self.workers.is_empty() && self.failure.is_none() {
             self.grow_to(1);
         }
-        // It cannot fail: we hold a sender ourselves.
-        if let Ok(report) = self.reports.recv() {
-            self.process_report(report);
+        // It does not fail, because the pool has a sender itself.
+        if let Ok((number, report)) = self.reports.recv() {
+            self.apply_report(number, report);
         }
-        self.process_reports();
+        self.apply_pending_reports();
     }
 
-    fn process_report(&mut self, report: WorkerReport) {
+    fn apply_report(&mut self, number: usize, report: WorkerReport) {
         match report {
-            WorkerReport::Opened { lane } => {
-                if let Some(lane) = self.workers.get_mut(&lane) {
-                    lane.is_logged_in = true;
+            WorkerReport::LoggedIn => {
+                if let Some(worker) = self.workers.get_mut(&number) {
+                    worker.is_logged_in = true;
                 }
                 self.dispatch_requeued();
             }
-            WorkerReport::Settled { lane, uid, outcome } => {
-                if let Some(lane) = self.workers.get_mut(&lane) {
-                    lane.in_flight.retain(|(in_flight, _)| *in_flight != uid);
+            WorkerReport::Settled(uid, outcome) => {
+                if let Some(worker) = self.workers.get_mut(&number) {
+                    worker.in_flight.retain(|(in_flight, _)| *in_flight != uid);
                 }
                 self.outcomes.push_back((uid, outcome));
             }
-            WorkerReport::Failing { lane, error } => self.worker_failed(lane, error),
-            WorkerReport::Closed { lane, unsent } => self.worker_closed(lane, unsent),
+            WorkerReport::Failed(error) => self.worker_failed(number, error),
+            WorkerReport::Ended(unsent) => self.worker_ended(number, unsent),
         }
     }
 
-    /// A lane that cannot be had is no failure while others go on.
+    /// Ends the pass, unless the others can go on: one that could not log in, or that was one
+    /// connection too many, is not needed.
     fn worker_failed(&mut self, number: usize, error: Error) {
-        let Some(lane) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(&number) else {
             return;
         };
-        lane.work = None;
-        let was_open = std::mem::take(&mut lane.is_logged_in);
+        worker.messages = None;
+        let was_logged_in = std::mem::take(&mut worker.is_logged_in);
         let others = self
             .workers
             .values()
-            .filter(|lane| lane.accepts_work())
+            .filter(|worker| worker.accepts_messages())
             .count();
-        let too_many = Some(&Consequence::Rest(RestReason::Connections));
-        let is_superfluous = error.consequence() == too_many || !was_open;
-        let concerns_the_account =
-            error.kind() != ErrorKind::Unavailable && error.consequence() != too_many;
-        if others > 0 && is_superfluous && !concerns_the_account {
+        let is_one_too_many =
+            error.consequence() == Some(&Consequence::Rest(RestReason::Connections));
+        let can_go_on = is_one_too_many || !was_logged_in && error.kind() == ErrorKind::Unavailable;
+        if others > 0 && can_go_on {
             log::info!("going on with fewer connections ({others}): {error}");
             self.max_workers = others;
             return;
@@ -218,17 +190,15 @@ impl AppendPool {
             None => error,
         });
         self.stop.store(true, Ordering::Relaxed);
-        for lane in self.workers.values_mut() {
-            lane.work = None;
-        }
+        self.end_workers_after(0);
     }
 
-    fn worker_closed(&mut self, number: usize, unsent: Vec<Message>) {
-        let Some(lane) = self.workers.remove(&number) else {
+    fn worker_ended(&mut self, number: usize, unsent: Vec<Message>) {
+        let Some(worker) = self.workers.remove(&number) else {
             return;
         };
         let is_unsent = |uid: Uid| unsent.iter().any(|message| message.uid == uid);
-        for (uid, _) in lane.in_flight {
+        for (uid, _) in worker.in_flight {
             if !is_unsent(uid) {
                 let why = "the append connection ended unexpectedly".to_owned();
                 self.outcomes.push_back((uid, Outcome::Uncertain(why)));
@@ -238,7 +208,7 @@ impl AppendPool {
         self.dispatch_requeued();
     }
 
-    /// Gives what a lane left behind to the others, or back.
+    /// Sends requeued messages to other workers; after a failure, returns them to the engine.
     fn dispatch_requeued(&mut self) {
         while let Some(message) = self.requeued.pop_front() {
             if self.failure.is_some() {
@@ -252,57 +222,42 @@ impl AppendPool {
         }
     }
 
-    fn least_loaded(&self) -> Option<&WorkerHandle> {
-        let open = self.workers.values().filter(|lane| lane.accepts_work());
-        open.min_by_key(|lane| lane.load())
+    fn least_loaded(&mut self) -> Option<&mut WorkerHandle> {
+        self.workers
+            .values_mut()
+            .filter(|worker| worker.accepts_messages())
+            .min_by_key(|worker| worker.load())
     }
 
     fn dispatch(&mut self, message: Message) {
-        let open = self.workers.values_mut().filter(|lane| lane.accepts_work());
-        let Some(lane) = open.min_by_key(|lane| lane.load()) else {
-            self.requeued.push_back(message);
-            return;
+        let result = match self.least_loaded() {
+            Some(worker) => worker.send(message),
+            None => Err(message),
         };
-        let entry = (message.uid, message.octets.len() as u64);
-        match lane.work.as_ref().map(|work| work.send(message)) {
-            Some(Ok(())) => lane.in_flight.push_back(entry),
-            // It has died this moment; its farewell is on the way.
-            Some(Err(unsent)) => {
-                lane.work = None;
-                self.requeued.push_back(unsent.0);
-            }
-            None => {}
+        if let Err(message) = result {
+            self.requeued.push_back(message);
         }
     }
 
     fn grow_to(&mut self, wanted: usize) {
         let wanted = wanted.clamp(1, self.max_workers.max(1));
-        let working = |lanes: &BTreeMap<usize, WorkerHandle>| {
-            lanes.values().filter(|lane| lane.work.is_some()).count()
-        };
-        while working(&self.workers) < wanted {
+        let gets_messages = |worker: &&WorkerHandle| worker.messages.is_some();
+        while self.workers.values().filter(gets_messages).count() < wanted {
             self.spawn_worker();
         }
     }
 
     fn spawn_worker(&mut self) {
-        let (work, receiver) = channel();
-        let number = self.next_number;
-        self.next_number += 1;
-        let lane = AppendWorker::new(
-            number,
-            Arc::clone(&self.account),
+        let (sender, messages) = channel();
+        let worker = AppendWorker::new(
+            AppendConnection::new(Arc::clone(&self.account)),
+            self.next_number,
             self.report_sender.clone(),
             Arc::clone(&self.stop),
         );
-        self.workers.insert(
-            number,
-            WorkerHandle {
-                work: Some(work),
-                is_logged_in: false,
-                in_flight: VecDeque::new(),
-            },
-        );
-        thread::spawn(move || lane.run(&receiver));
+        self.workers
+            .insert(self.next_number, WorkerHandle::new(sender));
+        self.next_number += 1;
+        thread::spawn(move || worker.run(&messages));
     }
 }

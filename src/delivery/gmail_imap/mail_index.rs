@@ -1,4 +1,4 @@
-//! What Gmail was seen to hold, listed once for a long pass (pure).
+//! An index of the messages at Gmail, listed once for a pass with a large backlog. Pure.
 
 use std::collections::HashSet;
 
@@ -9,47 +9,46 @@ use crate::imap::search_date;
 use crate::message::Identity;
 use crate::sync::LookupQuery;
 
-/// Fewer messages are asked for by their ids: a listing costs more.
-const WORTH_A_LISTING: usize = 200;
+/// A backlog up to this size is looked up message by message: a listing costs more.
+const MAX_BACKLOG_WITHOUT_INDEX: usize = 200;
 
-/// Longer ids are left to the search, so that a listing has a largest size in memory: a few
-/// hundred octets for each of the messages that are compared.
-const LONGEST_ID: usize = 250;
+/// Longer ids are left to the search, which limits the memory of the index to a few hundred octets
+/// a message.
+const MAX_ID_LENGTH: usize = 250;
 
-/// Days are the server's, in its own time zone, and what came to it another way came at another
-/// moment.
-const EARLIER: TimeDelta = TimeDelta::days(2);
+/// The listing begins this long before the oldest message of the backlog: SINCE is by day in the
+/// server's time zone, and a copy that reached Gmail another way has another date.
+const MARGIN: TimeDelta = TimeDelta::days(2);
 
-/// Messages of All Mail, by what makes them the ones asked for.
+/// Identities of messages in All Mail.
 ///
-/// It proves that a message is there, never that it is not: what came later, what is older, and
-/// what was too much to remember is not in it.
+/// A message that is not in it may be there all the same: it arrived later, is older than the
+/// listing, or has a long id.
 #[derive(Default)]
 pub(super) struct MailIndex(HashSet<Identity>);
 
 impl MailIndex {
-    /// Remembers what was listed.
-    pub(super) fn from_messages(candidates: Vec<FoundMessage>) -> MailIndex {
-        let identities = candidates.into_iter().map(FoundMessage::into_identity);
-        MailIndex(identities.filter(can_be_remembered).collect())
+    pub(super) fn from_messages(messages: Vec<FoundMessage>) -> MailIndex {
+        let identities = messages.into_iter().map(|message| message.identity);
+        MailIndex(identities.filter(is_indexable).collect())
     }
 
-    /// Says whether a message is there. One that was sent and got no answer is never judged so:
-    /// its body must be the same as well.
-    pub(super) fn contains(&self, question: &LookupQuery) -> bool {
-        question.uncertain.is_none() && self.0.contains(&question.identity)
+    /// Whether a message is in the index. For an uncertain message it never is, because its body
+    /// must be compared, too.
+    pub(super) fn contains(&self, query: &LookupQuery) -> bool {
+        query.uncertain.is_none() && self.0.contains(&query.identity)
     }
 }
 
-fn can_be_remembered(identity: &Identity) -> bool {
+fn is_indexable(identity: &Identity) -> bool {
     let id = identity.id.as_ref();
-    id.is_some_and(|id| id.as_str().len() <= LONGEST_ID)
+    id.is_some_and(|id| id.as_str().len() <= MAX_ID_LENGTH)
 }
 
-/// The search program for a listing; none if it is not worth it.
-pub(super) fn program(backlog: usize, oldest: Option<DateTime<FixedOffset>>) -> Option<String> {
-    let oldest = oldest.filter(|_| backlog > WORTH_A_LISTING)?;
-    let since = oldest.to_utc().checked_sub_signed(EARLIER)?;
+/// The search criteria for a listing; none if the backlog is not worth one.
+pub(super) fn search_for(backlog: usize, oldest: Option<DateTime<FixedOffset>>) -> Option<String> {
+    let oldest = oldest.filter(|_| backlog > MAX_BACKLOG_WITHOUT_INDEX)?;
+    let since = oldest.to_utc().checked_sub_signed(MARGIN)?;
     Some(format!("SINCE {}", search_date(since.date_naive())))
 }
 
@@ -58,10 +57,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_backlog_is_listed_from_two_days_before_its_oldest() {
+    fn a_large_backlog_is_listed_from_two_days_before_its_oldest() {
         let oldest = DateTime::parse_from_rfc3339("2026-03-02T01:00:00+02:00").ok();
-        assert_eq!(program(201, oldest).as_deref(), Some("SINCE 27-Feb-2026"));
-        assert_eq!(program(200, oldest), None);
-        assert_eq!(program(201, None), None);
+        assert_eq!(
+            search_for(201, oldest).as_deref(),
+            Some("SINCE 27-Feb-2026")
+        );
+        assert_eq!(search_for(200, oldest), None);
+        assert_eq!(search_for(201, None), None);
     }
 }

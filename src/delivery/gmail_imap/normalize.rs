@@ -1,31 +1,31 @@
-//! The two things that are ever changed in a message's octets, so that Gmail can take it (pure).
+//! The two changes to a message's octets that let Gmail accept it. Pure.
 
-/// Removes the NUL octets, at which Gmail hangs up (RFC 3501 forbids them in a literal), and says
-/// how many there were.
+/// Removes NUL octets and returns their number. RFC 3501 forbids them in a literal, and Gmail ends
+/// the connection for one (GMAIL.md 3.2).
 pub(super) fn remove_nuls(octets: &mut Vec<u8>) -> usize {
     let before = octets.len();
     octets.retain(|octet| *octet != 0);
     before - octets.len()
 }
 
-/// Says whether a line ends in LF alone.
+/// Whether any line ends in LF alone.
 pub(super) fn has_bare_line_ends(octets: &[u8]) -> bool {
     bare_line_ends(octets) > 0
 }
 
-/// The octets with every line ending in CRLF (RFC 5322 2.3).
+/// The octets with CRLF at the end of every line (RFC 5322 2.3).
 pub(super) fn with_crlf(octets: &[u8]) -> Vec<u8> {
-    let mut mended = Vec::with_capacity(octets.len() + bare_line_ends(octets));
+    let mut normalized = Vec::with_capacity(octets.len() + bare_line_ends(octets));
     for line in octets.split_inclusive(|octet| *octet == b'\n') {
         match line.strip_suffix(b"\n") {
             Some(text) if !text.ends_with(b"\r") => {
-                mended.extend_from_slice(text);
-                mended.extend_from_slice(b"\r\n");
+                normalized.extend_from_slice(text);
+                normalized.extend_from_slice(b"\r\n");
             }
-            _ => mended.extend_from_slice(line),
+            _ => normalized.extend_from_slice(line),
         }
     }
-    mended
+    normalized
 }
 
 fn bare_line_ends(octets: &[u8]) -> usize {

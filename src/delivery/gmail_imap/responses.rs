@@ -1,17 +1,106 @@
-//! What Gmail's answers mean (pure).
+//! The meaning of Gmail's responses: tables of response codes and texts. Pure.
+//!
+//! The texts are those that GMAIL.md lists: 1.4 (any command), 2.3 (log-in), 2.4 (in a session) and
+//! 3.2 (APPEND).
 
 use crate::imap::{CommandError, ResponseText};
 use crate::message::{Uid, UidValidity};
 use crate::sync::AppendUid;
 
-/// What the final answer to an APPEND means.
+/// What a response is recognized by.
+enum Sign {
+    /// The response code.
+    Code(&'static str),
+    /// A part of the text, in lower case.
+    Text(&'static str),
+}
+
+use Sign::{Code, Text};
+
+/// The account has sent, received or stored too much.
+const OVER_QUOTA: &[Sign] = &[Code("OVERQUOTA"), Text("bandwidth limits")];
+
+/// The account has too many connections.
+const TOO_MANY_CONNECTIONS: &[Sign] = &[Text("too many simultaneous connections")];
+
+/// The server has failed; the command is not the reason.
+const SERVER_TROUBLE: &[Sign] = &[
+    Code("UNAVAILABLE"),
+    Code("SERVERBUG"),
+    Text("system error"),
+    Text("temporary system problem"),
+];
+
+/// Failed APPENDs; the first row that matches counts.
+const APPEND_MEANINGS: [(&[Sign], AppendResult); 5] = [
+    (OVER_QUOTA, AppendResult::OverQuota),
+    (TOO_MANY_CONNECTIONS, AppendResult::TooManyConnections),
+    (SERVER_TROUBLE, AppendResult::ServerTrouble),
+    (&[Code("TOOBIG"), Text("too large")], AppendResult::TooLarge),
+    (
+        &[Code("TRYCREATE"), Text("folder doesn't exist")],
+        AppendResult::MailboxMissing,
+    ),
+];
+
+/// Failed log-ins; the first row that matches counts. `[ALERT]`, `[UNAVAILABLE]` and `[OVERQUOTA]`
+/// alone say nothing about the credentials: the user is not asked for a new log-in.
+const LOGIN_MEANINGS: [(&[Sign], LoginRejection); 9] = [
+    (OVER_QUOTA, LoginRejection::OverQuota),
+    (TOO_MANY_CONNECTIONS, LoginRejection::TooManyConnections),
+    (
+        &[
+            Text("web login required"),
+            Text("log in via your web browser"),
+        ],
+        LoginRejection::NeedsUser(
+            "sign in to Gmail in a web browser once and confirm that it was you",
+        ),
+    ),
+    (
+        &[Text("disabled for your domain")],
+        LoginRejection::NeedsUser("the administrator of the account's Workspace must allow IMAP"),
+    ),
+    (
+        &[Text("not enabled for imap use")],
+        LoginRejection::NeedsUser("turn IMAP on in the settings of the Gmail account"),
+    ),
+    (
+        &[Text("lookup failed")],
+        LoginRejection::NeedsUser(
+            "check target_user, and that Gmail is turned on for this account or its domain",
+        ),
+    ),
+    (
+        &[Text("application-specific password required")],
+        LoginRejection::NeedsUser(
+            "Gmail asks for a password where a token was sent: check target_user and target_server",
+        ),
+    ),
+    (
+        &[Text("invalid sasl argument")],
+        LoginRejection::NeedsUser("check target_user and the token file"),
+    ),
+    (
+        &[
+            Code("AUTHENTICATIONFAILED"),
+            Code("AUTHORIZATIONFAILED"),
+            Code("EXPIRED"),
+            Text("invalid credentials"),
+            Text("authentication failed"),
+        ],
+        LoginRejection::Credentials,
+    ),
+];
+
+/// What the response to an APPEND means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AppendResult {
-    /// The message is stored, and there.
+    /// The message is stored.
     Stored(AppendUid),
-    /// OK, but nothing says that a message came of it; Gmail is known to drop some so.
+    /// OK without a UID: Gmail is known to drop some of these messages (GMAIL.md 3.1).
     WithoutAppendUid,
-    /// The message is larger than this server ever takes.
+    /// The message is larger than the server ever accepts.
     TooLarge,
     /// The folder must be created first.
     MailboxMissing,
@@ -19,158 +108,107 @@ pub(super) enum AppendResult {
     OverQuota,
     /// The account has too many connections.
     TooManyConnections,
-    /// It is the server, not the message.
+    /// The server has failed; the message is not the reason.
     ServerTrouble,
-    /// The server does not take this message: NO.
+    /// The server does not accept this message: NO.
     No,
-    /// The server cannot read this message, or so it says: BAD.
+    /// The server cannot parse this message or the command: BAD.
     Bad,
-    /// The connection has ended.
+    /// The connection was lost.
     ConnectionLost,
 }
 
-/// Says what the answer to an APPEND means (RFC 3501 6.3.11, RFC 4315 3).
-pub(super) fn append_result(answer: &Result<ResponseText, CommandError>) -> AppendResult {
-    let failure = match answer {
-        Ok(reply) => {
-            return append_uid(reply).map_or(AppendResult::WithoutAppendUid, AppendResult::Stored);
-        }
-        Err(failure) => failure,
-    };
-    let Some(reply) = failure.response_text() else {
-        return AppendResult::ConnectionLost;
-    };
-    match failure {
-        _ if is_over_quota(reply) => AppendResult::OverQuota,
-        _ if is_too_many_connections(reply) => AppendResult::TooManyConnections,
-        CommandError::Bye(_) | CommandError::ConnectionLost(_) => AppendResult::ConnectionLost,
-        _ if is_servers_trouble(reply) => AppendResult::ServerTrouble,
-        _ if reply.has_code("TOOBIG") || says(reply, "too large") => AppendResult::TooLarge,
-        _ if reply.has_code("TRYCREATE") || says(reply, "folder doesn't exist") => {
-            AppendResult::MailboxMissing
-        }
-        CommandError::No(_) => AppendResult::No,
-        CommandError::Bad(_) => AppendResult::Bad,
-    }
-}
-
-/// Where the message is, if the OK says so; the text after it (`(Success) [THROTTLED]`) is
-/// nothing to us.
-fn append_uid(reply: &ResponseText) -> Option<AppendUid> {
-    let mut parts = reply.code.as_deref()?.split_ascii_whitespace();
-    if parts.next()? != "APPENDUID" {
-        return None;
-    }
-    Some(AppendUid {
-        uid_validity: UidValidity::new(parts.next()?.parse().ok()?)?,
-        uid: Uid::new(parts.next()?.parse().ok()?)?,
-    })
-}
-
-/// Says whether a refusal is about this very command, so that another may succeed.
-pub(super) fn is_answer_about_the_question(failure: &CommandError) -> bool {
-    let is_about_it = |reply: &ResponseText| {
-        !is_over_quota(reply) && !is_too_many_connections(reply) && !is_servers_trouble(reply)
-    };
-    failure.leaves_session_usable() && failure.response_text().is_some_and(is_about_it)
-}
-
-/// Says whether the account has sent, received or stored too much.
-pub(super) fn is_over_quota(reply: &ResponseText) -> bool {
-    reply.has_code("OVERQUOTA") || says(reply, "bandwidth limits")
-}
-
-/// Says whether the account has too many connections.
-pub(super) fn is_too_many_connections(reply: &ResponseText) -> bool {
-    says(reply, "too many simultaneous connections")
-}
-
-fn is_servers_trouble(reply: &ResponseText) -> bool {
-    reply.has_code("UNAVAILABLE")
-        || reply.has_code("SERVERBUG")
-        || says(reply, "system error")
-        || says(reply, "temporary system problem")
-}
-
-/// Says whether these words, in small letters, stand anywhere in the text.
-fn says(reply: &ResponseText, words: &str) -> bool {
-    reply.text.to_ascii_lowercase().contains(words)
-}
-
-/// Why Gmail refuses a log-in.
+/// Why Gmail rejected a log-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LoginRejection {
-    /// The token is not taken: another may be.
+    /// The token is not accepted: a new one may be.
     Credentials,
     /// The account has sent or received too much.
     OverQuota,
     /// The account has too many connections.
     TooManyConnections,
-    /// A person must act; no new token will help. What to do.
-    NeedsPerson(&'static str),
+    /// The user must act, and a new token does not help. The remedy.
+    NeedsUser(&'static str),
     /// It says nothing about the credentials, and may pass.
     Temporary,
 }
 
-/// What Gmail says at a log-in that only a person can mend, and what the person can do.
-const FOR_A_PERSON: [(&str, &str); 7] = [
-    (
-        "web login required",
-        "sign in to Gmail in a web browser once and confirm that it was you",
-    ),
-    (
-        "log in via your web browser",
-        "sign in to Gmail in a web browser once and confirm that it was you",
-    ),
-    (
-        "disabled for your domain",
-        "the administrator of the account's Workspace must allow IMAP",
-    ),
-    (
-        "not enabled for imap use",
-        "turn IMAP on in the settings of the Gmail account",
-    ),
-    (
-        "lookup failed",
-        "check target_user, and that Gmail is turned on for this account or its domain",
-    ),
-    (
-        "application-specific password required",
-        "Gmail asks for a password where a token was sent: check target_user and target_server",
-    ),
-    (
-        "invalid sasl argument",
-        "check target_user and the token file",
-    ),
-];
-
-/// Says why a log-in was refused.
-///
-/// `[ALERT]`, `[UNAVAILABLE]` and `[OVERQUOTA]` alone say nothing about the credentials: a person
-/// is not asked for a new log-in because of them.
-pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
-    let Some(reply) = failure.response_text() else {
-        return LoginRejection::Temporary;
+/// The meaning of a response to APPEND (RFC 3501 6.3.11, RFC 4315 3).
+pub(super) fn append_result(response: &Result<ResponseText, CommandError>) -> AppendResult {
+    let failure = match response {
+        Ok(text) => {
+            return append_uid(text).map_or(AppendResult::WithoutAppendUid, AppendResult::Stored);
+        }
+        Err(failure) => failure,
     };
-    if is_over_quota(reply) {
-        return LoginRejection::OverQuota;
+    let meaning = failure
+        .response_text()
+        .and_then(|text| find_meaning(&APPEND_MEANINGS, text));
+    match (failure, meaning) {
+        (_, Some(limit @ (AppendResult::OverQuota | AppendResult::TooManyConnections))) => limit,
+        (CommandError::Bye(_) | CommandError::ConnectionLost(_), _) => AppendResult::ConnectionLost,
+        (_, Some(meaning)) => meaning,
+        (CommandError::No(_), None) => AppendResult::No,
+        (CommandError::Bad(_), None) => AppendResult::Bad,
     }
-    if is_too_many_connections(reply) {
-        return LoginRejection::TooManyConnections;
+}
+
+/// The meaning of a failed log-in.
+pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
+    let meaning = failure
+        .response_text()
+        .and_then(|text| find_meaning(&LOGIN_MEANINGS, text));
+    match (failure, meaning) {
+        (CommandError::No(_), Some(LoginRejection::Credentials)) => LoginRejection::Credentials,
+        (_, None | Some(LoginRejection::Credentials)) => LoginRejection::Temporary,
+        (_, Some(meaning)) => meaning,
     }
-    if let Some((_, remedy)) = FOR_A_PERSON.iter().find(|(words, _)| says(reply, words)) {
-        return LoginRejection::NeedsPerson(remedy);
+}
+
+/// Whether a NO or BAD is about this command alone, so that another one may succeed.
+pub(super) fn is_about_the_command(failure: &CommandError) -> bool {
+    let is_about_more = |text: &ResponseText| {
+        [OVER_QUOTA, TOO_MANY_CONNECTIONS, SERVER_TROUBLE]
+            .iter()
+            .any(|signs| has_sign(text, signs))
+    };
+    failure.leaves_session_usable()
+        && failure
+            .response_text()
+            .is_some_and(|text| !is_about_more(text))
+}
+
+pub(super) fn is_over_quota(text: &ResponseText) -> bool {
+    has_sign(text, OVER_QUOTA)
+}
+
+pub(super) fn is_too_many_connections(text: &ResponseText) -> bool {
+    has_sign(text, TOO_MANY_CONNECTIONS)
+}
+
+/// The UID in the response code. The text after it (`(Success) [THROTTLED]`) has no meaning here.
+fn append_uid(text: &ResponseText) -> Option<AppendUid> {
+    let mut words = text.code.as_deref()?.split_ascii_whitespace();
+    if words.next()? != "APPENDUID" {
+        return None;
     }
-    let names_credentials = ["AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"]
-        .iter()
-        .any(|code| reply.has_code(code));
-    let is_about_credentials = names_credentials
-        || says(reply, "invalid credentials")
-        || says(reply, "authentication failed");
-    match failure {
-        CommandError::No(_) if is_about_credentials => LoginRejection::Credentials,
-        _ => LoginRejection::Temporary,
-    }
+    Some(AppendUid {
+        uid_validity: UidValidity::new(words.next()?.parse().ok()?)?,
+        uid: Uid::new(words.next()?.parse().ok()?)?,
+    })
+}
+
+fn find_meaning<T: Copy>(table: &[(&[Sign], T)], text: &ResponseText) -> Option<T> {
+    let row = table.iter().find(|(signs, _)| has_sign(text, signs));
+    row.map(|(_, meaning)| *meaning)
+}
+
+fn has_sign(text: &ResponseText, signs: &[Sign]) -> bool {
+    let lower = text.text.to_ascii_lowercase();
+    signs.iter().any(|sign| match sign {
+        Code(code) => text.has_code(code),
+        Text(part) => lower.contains(part),
+    })
 }
 
 #[cfg(test)]
@@ -178,25 +216,25 @@ mod tests {
     use super::*;
     use crate::imap::{StatusCondition, status_response};
 
-    fn answer(line: &str) -> Result<ResponseText, CommandError> {
+    fn response(line: &str) -> Result<ResponseText, CommandError> {
         match status_response(line.as_bytes()).unwrap() {
-            (StatusCondition::Ok, reply) => Ok(reply),
-            (StatusCondition::No, reply) => Err(CommandError::No(reply)),
-            (StatusCondition::Bad, reply) => Err(CommandError::Bad(reply)),
-            (_, reply) => Err(CommandError::Bye(reply)),
+            (StatusCondition::Ok, text) => Ok(text),
+            (StatusCondition::No, text) => Err(CommandError::No(text)),
+            (StatusCondition::Bad, text) => Err(CommandError::Bad(text)),
+            (_, text) => Err(CommandError::Bye(text)),
         }
     }
 
     fn append(line: &str) -> AppendResult {
-        append_result(&answer(line))
+        append_result(&response(line))
     }
 
     fn login(line: &str) -> LoginRejection {
-        login_rejection(&answer(line).unwrap_err())
+        login_rejection(&response(line).unwrap_err())
     }
 
     #[test]
-    fn each_answer_to_append_has_its_meaning() {
+    fn each_response_to_append_has_its_meaning() {
         let stored = AppendResult::Stored(AppendUid {
             uid_validity: UidValidity::new(1).unwrap(),
             uid: Uid::new(66).unwrap(),
@@ -284,8 +322,8 @@ mod tests {
     }
 
     #[test]
-    fn each_refused_login_has_its_reason() {
-        use LoginRejection::{Credentials, NeedsPerson, OverQuota, Temporary, TooManyConnections};
+    fn each_rejected_login_has_its_reason() {
+        use LoginRejection::{Credentials, NeedsUser, OverQuota, Temporary, TooManyConnections};
         for line in [
             "a1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
             "a1 NO [ALERT] Invalid credentials (Failure)",
@@ -316,7 +354,7 @@ mod tests {
             ("a1 NO Invalid SASL argument. u21mb1", "target_user"),
         ] {
             match login(line) {
-                NeedsPerson(remedy) => assert!(remedy.contains(expected), "{line}: {remedy}"),
+                NeedsUser(remedy) => assert!(remedy.contains(expected), "{line}: {remedy}"),
                 other => panic!("{line}: {other:?}"),
             }
         }

@@ -27,8 +27,8 @@ pub(super) struct ClientSecretFile {
 impl ClientSecretFile {
     /// Reads the file; the error names what a wrong file is instead.
     pub(super) fn read(path: &Path) -> Result<ClientSecretFile> {
-        let octets = config::read_file(path).map_err(|error| {
-            Error::in_file(Side::Token, path, format_args!("cannot be read: {error}")).remedy(
+        let octets = config::read_file(Side::Token, path).map_err(|error| {
+            error.remedy(
                 "correct --credentials; it must name the client_secret.json of a \"Desktop app\" \
                  client",
             )

@@ -61,15 +61,13 @@ pub(super) fn parse_pasted_line(line: &str, state: &CsrfToken) -> PastedLine {
     if line.is_empty() {
         return PastedLine::Empty;
     }
-    let (before, after) = line.split_once('?').unwrap_or(("", line));
-    let query = after.split('#').next().unwrap_or(after);
+    let query = line.split_once('?').map_or(line, |(_, query)| query);
+    let query = query.split('#').next().unwrap_or(query);
     match parse_query(query, state) {
         RedirectQuery::NotARedirect => {}
         redirect => return PastedLine::Redirect(redirect),
     }
-    if before.starts_with("https://accounts.google.")
-        || line.starts_with("https://accounts.google.")
-    {
+    if line.starts_with("https://accounts.google.") {
         return PastedLine::ConsentPage;
     }
     match parse_code(line) {
