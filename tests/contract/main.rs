@@ -1,7 +1,7 @@
 //! What `Source` and `Target` promise, against every server that the tests have: one list of tests,
 //! run on real servers and on the doubles, so that the doubles cannot drift from what is real.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
