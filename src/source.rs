@@ -52,7 +52,7 @@ pub struct ImapSource {
     last_reconnect: Option<Instant>,
 }
 
-/// What the last listing said of a message.
+/// A message of the last listing.
 struct ListedSummary {
     size: u64,
     identity: Identity,
@@ -82,7 +82,10 @@ impl ImapSource {
             user: config.user.clone(),
             password: config.password.clone(),
             trust: Trust::for_server(&config.server).map_err(|error| error.on(Side::Source))?,
-            options: options.into(),
+            options: ConnectionOptions {
+                side: Side::Source,
+                ..options.into()
+            },
         };
         let (session, mailbox) = connector.open_with_password(password)?;
         let source = ImapSource {

@@ -149,7 +149,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
     let folder = Folder::new();
     let run = || folder.run(&["--config", "config.json"]);
 
-    folder.run(&["--config", "none.json"]).told(
+    folder.run(&["--config", "none.json"]).assert_error(
         78,
         "none.json: cannot be read: No such file or directory (os error 2); correct --config",
     );
@@ -158,13 +158,13 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
         "config.json",
         "{\n  \"source_pass\": \"s3cret\"\n  \"x\": 1\n}",
     );
-    run().told(
+    run().assert_error(
         78,
         "config.json: bad JSON: expected `,` or `}` at line 3 column 3",
     );
 
     folder.write("config.json", "[\"s3cret\"]");
-    run().told(
+    run().assert_error(
         78,
         "config.json: must hold an object, { \"source_server\": … }, not a list",
     );
@@ -176,7 +176,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
         "source_pass_file": "password",
         "target_connections": 50,
     }));
-    run().told(
+    run().assert_error(
         78,
         "config.json: unknown field \"source_sever\" (did you mean source_server?); \
          source_server is missing; \
@@ -186,7 +186,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
     );
 
     folder.configure(&json!({ "source_server": "mail.example.com" }));
-    run().told(
+    run().assert_error(
         78,
         "config.json: source_tls \"none\" is for a source_server on this machine only \
          (localhost, 127.0.0.1)",
@@ -203,21 +203,23 @@ fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
         "source_pass": null,
         "source_pass_command": "echo 'gpg: no secret key' >&2; exit 2",
     }));
-    run().told(
+    run().assert_error(
         78,
         "source_pass_command: failed (exit status: 2): \"gpg: no secret key\"",
     );
 
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
     let path = folder.0.path().join("config.json");
-    folder.run(&["--config", path.to_str().unwrap()]).told(
-        78,
-        &format!(
-            "{}/password: reading the password: cannot be read: No such file or directory \
+    folder
+        .run(&["--config", path.to_str().unwrap()])
+        .assert_error(
+            78,
+            &format!(
+                "{}/password: reading the password: cannot be read: No such file or directory \
              (os error 2); correct source_pass_file",
-            folder.0.path().display()
-        ),
-    );
+                folder.0.path().display()
+            ),
+        );
 
     // A pipe can be read once only.
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "/dev/stdin" }));
@@ -231,7 +233,7 @@ fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
 
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
     folder.write("password", "\nsecond line\n");
-    run().told(78, "source_pass_file: the password is empty");
+    run().assert_error(78, "source_pass_file: the password is empty");
 }
 
 #[test]
@@ -247,7 +249,7 @@ fn a_password_command_cannot_ask_on_standard_input() {
         .unwrap();
     child.stdin.as_ref().unwrap().write_all(b"typed\n").unwrap();
     let run: Run = child.wait_with_output().unwrap().into();
-    run.told(78, "source_pass_command: prints nothing");
+    run.assert_error(78, "source_pass_command: prints nothing");
 }
 
 #[test]
@@ -263,7 +265,7 @@ fn a_password_file_is_looked_for_among_systemds_credentials() {
         .output()
         .unwrap()
         .into();
-    run.told(78, "source_pass_file: the password is empty");
+    run.assert_error(78, "source_pass_file: the password is empty");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn assert_blames_the_disk(run: &Run, file: &str) {
 #[track_caller]
 fn recover(home: &Home, state: &str) {
     for _ in 0..3 {
-        home.let_pass_for(state, 10);
+        home.age_file_by_minutes(state, 10);
         let run = home.run_with(&["--state-file", state]);
         assert_eq!(run.status, Some(0), "{run:?}");
     }
@@ -248,16 +248,16 @@ fn put_aside(home: &Home) -> Vec<Vec<u8>> {
 /// A home that has copied all its mail, and then lost what it knew to this; one more comes.
 fn assert_survives(garbage: &[u8]) {
     let home = home();
-    home.run_well();
+    home.run_ok();
     fs::write(home.path("sync_state.json"), garbage).unwrap();
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
-    let run = home.run_well();
+    let run = home.run_ok();
     let said = run.stdout.lines().find(|line| line.contains(" error "));
     let said = said.unwrap_or_else(|| panic!("nothing is said: {run:?}"));
     assert!(said.contains("sync_state.json"), "{said}");
     assert_eq!(put_aside(&home), [garbage], "{said}");
     assert_arrived(&home, MESSAGES + 1);
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, MESSAGES + 1);
     assert_eq!(put_aside(&home).len(), 1);
 }
@@ -265,7 +265,7 @@ fn assert_survives(garbage: &[u8]) {
 #[test]
 fn a_truncated_snapshot_is_moved_aside_and_everything_is_looked_up() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     let whole = fs::read(home.path("sync_state.json")).unwrap();
     for length in [0, 1, whole.len() / 3, whole.len() / 2, whole.len() - 3] {
         assert_survives(&whole[..length]);
@@ -290,7 +290,7 @@ fn a_snapshot_of_garbage_is_moved_aside_and_everything_is_looked_up() {
 #[test]
 fn a_snapshot_that_was_old_when_it_broke_is_followed_by_a_longer_look_back() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     let file = home.path("sync_state.json");
     fs::write(&file, "garbage").unwrap();
     let then = SystemTime::now() - Duration::from_hours(20 * 24);
@@ -300,17 +300,17 @@ fn a_snapshot_that_was_old_when_it_broke_is_followed_by_a_longer_look_back() {
         .and_then(|file| file.set_modified(then))
         .unwrap();
     deliver(&home, MESSAGES, TimeDelta::days(15));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, MESSAGES + 1);
 }
 
 #[test]
 fn a_state_that_is_taken_away_is_a_first_run() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     fs::remove_file(home.path("sync_state.json")).unwrap();
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
-    let run = home.run_well();
+    let run = home.run_ok();
     assert!(!run.stdout.contains(" error "), "{run:?}");
     assert_arrived(&home, MESSAGES + 1);
     assert!(put_aside(&home).is_empty());
@@ -384,7 +384,7 @@ fn garbage_in_the_journal_hides_nothing_that_was_written_before_it() {
 #[test]
 fn a_state_of_a_later_version_is_refused_and_left_alone() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     let connections = (home.source.connections(), home.gmail.connections());
     let mut state = home.state();
     state["version"] = json!(3);
@@ -412,7 +412,7 @@ fn a_state_of_another_account_is_refused_and_left_alone() {
         json!({ "target_folder": "Archive" }),
     ] {
         let home = home();
-        home.run_well();
+        home.run_ok();
         let connections = (home.source.connections(), home.gmail.connections());
         let (state, config) = (home.read("sync_state.json"), home.read("config.json"));
         home.configure(&other);
@@ -428,7 +428,7 @@ fn a_state_of_another_account_is_refused_and_left_alone() {
         // The configuration corrected, it goes on.
         home.write("config.json", &config);
         deliver(&home, MESSAGES, TimeDelta::minutes(1));
-        home.run_well();
+        home.run_ok();
         assert_arrived(&home, MESSAGES + 1);
     }
 }

@@ -23,7 +23,7 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use serde_json::json;
 use tempfile::TempDir;
 
-use dovecot::client::Held;
+use dovecot::client::StoredMessage;
 use dovecot::{Dovecot, Introspection, PASSWORD};
 use program::{Home, Run, program};
 
@@ -83,7 +83,7 @@ impl Pair {
     }
 
     /// Runs the program, and demands that all goes well.
-    fn run_well(&self) -> Run {
+    fn run_ok(&self) -> Run {
         let mut command = program(self.folder.path());
         let output = command
             .args(["--config", "config.json", "--debug"])
@@ -93,11 +93,11 @@ impl Pair {
         run
     }
 
-    fn source(&self) -> Vec<Held> {
+    fn source(&self) -> Vec<StoredMessage> {
         self.source.client(SOURCE_USER).messages("INBOX")
     }
 
-    fn target(&self) -> Vec<Held> {
+    fn target(&self) -> Vec<StoredMessage> {
         self.target.client(TARGET_USER).messages(ALL_MAIL)
     }
 
@@ -181,7 +181,7 @@ fn deliver(pair: &Pair, numbers: std::ops::Range<usize>) {
 
 /// What must be equal at both: the octets as each server gives them back, date and copied flags;
 /// with the number of times that they are there.
-fn compared(held: Vec<Held>) -> BTreeMap<(String, i64, String), usize> {
+fn compared(held: Vec<StoredMessage>) -> BTreeMap<(String, i64, String), usize> {
     let mut counted = BTreeMap::new();
     for held in held {
         let copied = ["\\Answered", "\\Flagged", "\\Seen"];
@@ -240,7 +240,7 @@ fn commands_to(run: &Run, port: u16) -> Vec<String> {
 fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone() {
     let pair = Pair::start();
     deliver(&pair, 0..1_000);
-    let first = pair.run_well();
+    let first = pair.run_ok();
     assert!(first.stdout.contains("1000 appended"), "{}", first.stderr);
     assert_equal(&pair, 1_000);
 
@@ -257,7 +257,7 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
     let asked = pair.introspection.requests();
     let log_ins = pair.target_log_ins();
     assert!(asked > 0 && log_ins > 0);
-    let second = pair.run_well();
+    let second = pair.run_ok();
     assert_eq!(pair.introspection.requests(), asked);
     assert_eq!(pair.target_log_ins(), log_ins);
     assert!(commands_to(&second, pair.target.server().port).is_empty());
@@ -269,7 +269,7 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
 
     // What comes later arrives as well, and alone.
     deliver(&pair, 1_000..1_010);
-    let third = pair.run_well();
+    let third = pair.run_ok();
     assert!(third.stdout.contains("10 appended"), "{}", third.stdout);
     assert_equal(&pair, 1_010);
 }
@@ -278,9 +278,9 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
 fn where_the_state_is_lost_what_has_an_id_is_found_at_the_target() {
     let pair = Pair::start();
     deliver(&pair, 0..300);
-    pair.run_well();
+    pair.run_ok();
     fs::remove_file(pair.folder.path().join("sync_state.json")).unwrap();
-    let again = pair.run_well();
+    let again = pair.run_ok();
     // Without an id there is nothing to ask for; Gmail itself would keep one copy of those.
     let without_id = (0..300).filter(|number| number % 9 == 4).count();
     let report = format!("{without_id} appended, {} already there", 300 - without_id);
@@ -302,11 +302,11 @@ fn a_group_of_ten_costs_each_side_one_question() {
     };
     // Up to a first cursor.
     deliver(0..1);
-    home.run_well();
+    home.run_ok();
     let (at_source, at_gmail) = (home.source.commands().len(), home.gmail.commands().len());
 
     deliver(1..41);
-    home.run_well();
+    home.run_ok();
     let source = home.source.commands().split_off(at_source);
     let gmail = home.gmail.commands().split_off(at_gmail);
     assert_eq!(count(&source, "RFC822.SIZE"), 1, "{source:#?}");

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use double::{Event, Fault, GmailOptions, Server, SourceOptions, Unfinished, What};
+use double::{Event, EventKind, Fault, GmailOptions, Server, SourceOptions, Unfinished};
 use imap_to_gmail_sync::config::{Config, Environment};
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
@@ -78,9 +78,10 @@ fn mixed(unfinished: Unfinished) -> Home {
             .find(|octets| contains(octets, part))
             .unwrap()
             .len();
-        home.gmail
-            .faults()
-            .once(move |event| event.what == What::Literal(size), Fault::Eof);
+        home.gmail.faults().once(
+            move |event| event.kind == EventKind::Literal(size),
+            Fault::Eof,
+        );
     }
     home.run();
     home.run();
@@ -96,7 +97,7 @@ fn mixed(unfinished: Unfinished) -> Home {
         .deliver(b"Subject: gone\r\n\r\n", Utc::now().fixed_offset(), &[]);
     home.source.expunge(gone);
     home.gmail.change(|options| options.unfinished = unfinished);
-    home.let_pass(2);
+    home.age_by_minutes(2);
     home
 }
 
@@ -154,7 +155,7 @@ fn gmail(home: &Home) -> &Server {
 fn events(side: Side) -> Vec<Event> {
     let home = mixed(Unfinished::Forgotten);
     let before = side(&home).events().len();
-    home.run_well();
+    home.run_ok();
     assert_eq!(delivered(&home), expected());
     side(&home).events().split_off(before)
 }
@@ -195,7 +196,8 @@ fn is_a_lie(event: &Event, fault: &str) -> bool {
 /// by a double that waits for the literal all the same: the one who asked can only wait in turn.
 fn ends_in_silence(event: &Event, fault: &str) -> bool {
     let is_tagged = fault.starts_with("NO") || fault == "BAD";
-    let is_untagged_line = matches!(&event.what, What::Line(line) if line.starts_with(['+', '*']));
+    let is_untagged_line =
+        matches!(&event.kind, EventKind::Line(line) if line.starts_with(['+', '*']));
     is_tagged && is_untagged_line
 }
 
@@ -223,8 +225,8 @@ fn fail_everywhere(side: Side, unfinished: Unfinished) {
             }));
             if tried.is_err() {
                 failed.push(what);
-                home.source.take_offences();
-                home.gmail.take_offences();
+                home.source.take_violations();
+                home.gmail.take_violations();
             }
         }
     }
@@ -248,8 +250,8 @@ fn fail_once(home: &Home, side: Side, event: &Event, fault: Fault, events: &[Eve
 /// A refused log-in needs a person, whoever is at fault.
 fn is_of_log_in(event: &Event) -> bool {
     matches!(
-        event.what,
-        What::Reply(_) | What::LoggedIn(_) | What::Line(_)
+        event.kind,
+        EventKind::Reply(_) | EventKind::LoggedIn(_) | EventKind::Line(_)
     ) || event.is_command("AUTHENTICATE")
 }
 
@@ -261,7 +263,7 @@ fn recover(home: &Home, what: &str) {
     home.gmail.clock().advance(Duration::from_secs(10));
     // Time for the resting times of Gmail and of messages, and for an append to be stored.
     for _ in 0..2 {
-        home.let_pass(60);
+        home.age_by_minutes(60);
         let run = home.run();
         assert_eq!(run.status, Some(0), "{what}: {run:?}");
     }
@@ -427,7 +429,7 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
         (
             "no greeting",
             source,
-            Box::new(|event| event.what == What::Connected),
+            Box::new(|event| event.kind == EventKind::Connected),
             Fault::Reset,
         ),
         (
@@ -451,7 +453,7 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
         (
             "no greeting",
             gmail,
-            Box::new(|event| event.what == What::Connected),
+            Box::new(|event| event.kind == EventKind::Connected),
             Fault::Reset,
         ),
         (

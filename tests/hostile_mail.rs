@@ -11,7 +11,7 @@ mod program;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
-use double::{GmailOptions, Oddity, SourceOptions, date};
+use double::{GmailOptions, Quirk, SourceOptions, date};
 use serde_json::{Value, json};
 
 use program::{Home, Run};
@@ -360,7 +360,7 @@ fn deliver(home: &Home, mails: &[Mail]) {
 
 /// Runs, checks, and runs again.
 fn carry(source: SourceOptions) {
-    let name = format!("{:?}", source.odd);
+    let name = format!("{:?}", source.quirks);
     let home = home(source);
     let mails = all();
     deliver(&home, &mails);
@@ -391,7 +391,7 @@ fn carry(source: SourceOptions) {
         let run = home.run_with(&["--debug"]);
         assert!(matches!(run.status, Some(0 | 69)), "{name}: {run:?}");
         check_lines(&run);
-        home.let_pass(4 * 60 + 1);
+        home.age_by_minutes(4 * 60 + 1);
     }
     check_commands(&home);
     assert!(home.state()["date_pass"].is_null(), "{name}");
@@ -408,13 +408,13 @@ fn all_of_it_arrives_once_or_is_told_of() {
 
 #[test]
 fn all_of_it_arrives_from_servers_that_write_their_responses_otherwise() {
-    for odd in [
-        &[Oddity::QuotedStrings, Oddity::OpenHeaders][..],
-        &[Oddity::SplitFetches, Oddity::OtherOrder, Oddity::News],
-        &[Oddity::LowerCase, Oddity::Chatter, Oddity::RecentFlags],
+    for quirks in [
+        &[Quirk::QuotedStrings, Quirk::OpenHeaders][..],
+        &[Quirk::SplitFetches, Quirk::OtherOrder, Quirk::News],
+        &[Quirk::LowerCase, Quirk::Chatter, Quirk::RecentFlags],
     ] {
         carry(SourceOptions {
-            odd: odd.iter().copied().collect(),
+            quirks: quirks.iter().copied().collect(),
             ..SourceOptions::default()
         });
     }
@@ -440,7 +440,7 @@ fn flags_that_are_the_sources_own_never_reach_gmail() {
         home.source
             .deliver(octets.as_bytes(), received(number), flags);
     }
-    home.run_well();
+    home.run_ok();
     let stored = home.gmail.messages("INBOX");
     assert_eq!(stored.len(), cases.len());
     for (stored, (_, expected)) in stored.iter().zip(cases) {
@@ -461,7 +461,7 @@ fn a_date_of_another_century_is_kept() {
     let home = home(SourceOptions::default());
     home.source
         .deliver(b"Message-ID: <now@x>\r\n\r\n", received(0), &[]);
-    home.run_well();
+    home.run_ok();
     // Above the cursor every mail is due, whatever its date.
     let dates = [
         "1970-01-01T00:00:01+00:00",
@@ -472,7 +472,7 @@ fn a_date_of_another_century_is_kept() {
         let octets = format!("Message-ID: <{number}@x>\r\n\r\nbody\r\n");
         home.source.deliver(octets.as_bytes(), date(when), &[]);
     }
-    home.run_well();
+    home.run_ok();
     let stored = home.gmail.messages("INBOX");
     let seen: Vec<_> = stored[1..]
         .iter()
@@ -501,7 +501,7 @@ fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
         .deliver(&sized("too-large", limit + 1), received(1), &[]);
     home.source
         .deliver(b"Message-ID: <small@x>\r\n\r\n", received(2), &[]);
-    let run = home.run_well();
+    let run = home.run_ok();
     let stored = home.gmail.messages("INBOX");
     assert_eq!(stored.len(), 2);
     assert!(stored[0].octets == large, "other octets");
@@ -523,6 +523,6 @@ fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
         "{fetches:?}"
     );
     let connections = home.gmail.connections();
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.gmail.connections(), connections);
 }

@@ -66,7 +66,7 @@ fn run_to_the_end(home: &Home) {
     home.source.faults().clear();
     home.gmail.faults().clear();
     for _ in 0..8 {
-        home.let_pass(24 * 60);
+        home.age_by_minutes(24 * 60);
         let run = home.run();
         let parked = home.state()["parked"]
             .as_object()
@@ -88,7 +88,7 @@ fn run_to_the_end(home: &Home) {
 /// How many events an uncut run has, on the side that is counted.
 fn events_of(options: &GmailOptions, side: fn(&Home) -> &double::Server) -> usize {
     let home = home(options.clone());
-    home.run_well();
+    home.run_ok();
     side(&home).events().len()
 }
 
@@ -143,7 +143,7 @@ fn gmail_may_be_cut_at_every_event_and_store_what_was_unfinished() {
 
 #[test]
 fn gmail_may_be_cut_at_every_event_and_store_late_with_a_late_index() {
-    // The double's clock stands still: only runs after `let_pass` find what was stored at once,
+    // The double's clock stands still: only runs after `age_by_minutes` find what was stored at once,
     // and what is stored late is stored when its clock has moved.
     let options = GmailOptions {
         index_delay: IndexDelay::Searches(2),
@@ -168,7 +168,7 @@ fn wait_for(home: &Home, events: usize, run: &mut Child) {
 fn a_run_may_be_killed_at_any_moment() {
     let options = without_de_duplication(Unfinished::Stored);
     let whole = home(options.clone());
-    whole.run_well();
+    whole.run_ok();
     let events = whole.source.events().len() + whole.gmail.events().len();
     let seed = std::env::var("SEED").map_or(1, |seed| seed.parse::<usize>().unwrap());
     for moment in 0..100 {
@@ -182,7 +182,7 @@ fn a_run_may_be_killed_at_any_moment() {
             run.kill().unwrap();
             run.wait().unwrap();
             if kill == 1 {
-                home.let_pass(2);
+                home.age_by_minutes(2);
             }
         }
         run_to_the_end(&home);

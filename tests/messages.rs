@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use double::{
-    Certificate, Event, Fault, GmailOptions, Security, SourceOptions, Trouble, What,
-    refused_logins, token_refusals,
+    Certificate, EndpointFault, Event, EventKind, Fault, GmailOptions, Security, SourceOptions,
+    login_rejections, token_rejections,
 };
 use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::secret::Secret;
@@ -184,13 +184,13 @@ fn a_server_that_cannot_prove_who_it_is() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is signed by nobody that is \
-                trusted here; if it is a private one, name the file that holds it \
+                "localhost:SOURCE: starting TLS: its certificate is not signed by a trusted \
+                authority; if it is a private one, name the file that holds it \
                 (source_ca_file, target_ca_file)",
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is one of an authority, not of a \
+                "localhost:SOURCE: starting TLS: its certificate is that of an authority, not of a \
                 server; if it is its own, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
@@ -232,13 +232,13 @@ fn gmail_cannot_prove_who_it_is() {
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is signed by nobody that is \
-                trusted here; if it is a private one, name the file that holds it \
+                "localhost:GMAIL: starting TLS: its certificate is not signed by a trusted \
+                authority; if it is a private one, name the file that holds it \
                 (source_ca_file, target_ca_file)",
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is one of an authority, not of a \
+                "localhost:GMAIL: starting TLS: its certificate is that of an authority, not of a \
                 server; if it is its own, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
@@ -302,8 +302,8 @@ fn the_source_refuses_the_log_in() {
             ),
             (
                 77,
-                "localhost:SOURCE: waiting to log in: the last log-in was refused; correct \
-                source_user or the password: the next try is at DATE TIME UTC, or at once when \
+                "localhost:SOURCE: waiting to log in: the last log-in was rejected; correct \
+                source_user or the password; will retry at DATE TIME UTC, or at once when \
                 the configuration changes",
             ),
         ],
@@ -321,7 +321,7 @@ fn the_source_lets_nobody_in_now() {
     ];
     let told = answers.map(|answer| {
         let home = home();
-        let is_log_in = |event: &Event| matches!(event.what, What::LoggedIn(_));
+        let is_log_in = |event: &Event| matches!(event.kind, EventKind::LoggedIn(_));
         let fault = Fault::Instead(answer.to_owned());
         home.source.faults().once(is_log_in, fault);
         told(&home)
@@ -376,7 +376,7 @@ fn the_source_protects_connections_another_way() {
         home.configure(&json!({ "source_tls": tls, "source_ca_file": ca_file }));
         let told = told(&home);
         // A handshake in place of a command is what some of these are about.
-        home.source.take_offences();
+        home.source.take_violations();
         told
     });
     compare(
@@ -408,11 +408,11 @@ fn the_source_protects_connections_another_way() {
 
 #[test]
 fn gmail_refuses_the_log_in() {
-    let told: Vec<_> = refused_logins()
+    let told: Vec<_> = login_rejections()
         .into_iter()
         .map(|answer| {
             let gmail = GmailOptions {
-                login_answer: Some(answer),
+                login_response: Some(answer),
                 ..GmailOptions::default()
             };
             told(&home_with(SourceOptions::default(), gmail))
@@ -504,11 +504,11 @@ fn gmail_refuses_the_log_in() {
 
 #[test]
 fn gmail_wants_to_be_left_alone() {
-    let answer = refused_logins()
+    let answer = login_rejections()
         .into_iter()
         .find(|lines| lines[0].contains("bandwidth"));
     let gmail = GmailOptions {
-        login_answer: answer,
+        login_response: answer,
         ..GmailOptions::default()
     };
     let home = home_with(SourceOptions::default(), gmail);
@@ -521,14 +521,14 @@ fn gmail_wants_to_be_left_alone() {
                 Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
                 a while",
             ),
-            (0, "gmail rests until DATE TIME UTC; nothing is done before"),
+            (0, "Gmail rests until DATE TIME UTC; this run does nothing"),
         ],
     );
 }
 
 /// The answers that a person must act on; the others may pass.
 fn lasting_refusals() -> Vec<(u16, String)> {
-    token_refusals()
+    token_rejections()
         .into_iter()
         .filter(|(status, _)| *status < 402)
         .collect()
@@ -648,7 +648,7 @@ fn a_refusal_that_repeats_a_secret_is_not_shown() {
 #[test]
 fn a_renewal_fails_for_now() {
     let lasting = lasting_refusals();
-    let mut passing = token_refusals();
+    let mut passing = token_rejections();
     passing.retain(|refusal| !lasting.contains(refusal));
     let expected: Vec<String> = passing
         .iter()
@@ -669,7 +669,7 @@ fn a_refused_token_is_remembered() {
     let home = home();
     expire_token(&home);
     home.endpoint
-        .change(|options| options.refusal = Some(token_refusals().remove(0)));
+        .change(|options| options.refusal = Some(token_rejections().remove(0)));
     told(&home);
     compare(
         &[told(&home)],
@@ -684,16 +684,16 @@ fn a_refused_token_is_remembered() {
 #[test]
 fn the_token_endpoint_is_in_trouble() {
     // An endpoint that says nothing at all is given a minute; that is not waited for here.
-    let troubles = vec![
-        Some(Trouble::Cut),
-        Some(Trouble::Redirect("https://example.com/".to_owned())),
+    let faults = vec![
+        Some(EndpointFault::Cut),
+        Some(EndpointFault::Redirect("https://example.com/".to_owned())),
         None,
     ];
-    let told = at_once(troubles, |trouble| {
+    let told = at_once(faults, |fault| {
         let home = home();
         expire_token(&home);
-        match trouble {
-            Some(trouble) => home.endpoint.change(|options| options.trouble = trouble),
+        match fault {
+            Some(fault) => home.endpoint.change(|options| options.fault = fault),
             None => change_token(&home, &json!({ "token_uri": "http://127.0.0.1:1/token" })),
         }
         told(&home)
@@ -990,7 +990,7 @@ fn the_server_is_no_imap_server() {
 fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
     let home = home();
     home.write("sync_state.json", "{ \"version\": 2, \"cursor\": 7 }");
-    let run = home.run_well();
+    let run = home.run_ok();
     let errors: Vec<_> = run
         .logged("error")
         .iter()
@@ -1019,7 +1019,7 @@ fn a_token_file_that_others_can_read_is_warned_of_once() {
     let home = home();
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(home.path("token.json"), mode).unwrap();
-    let run = home.run_well();
+    let run = home.run_ok();
     let line = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
     assert_eq!(run.logged("warn"), [line]);
 }

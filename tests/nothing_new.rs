@@ -21,7 +21,7 @@ fn home(source: SourceOptions) -> Home {
         home.source
             .deliver(message.as_bytes(), chrono::Utc::now().fixed_offset(), &[]);
     }
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.gmail.messages("INBOX").len(), 5);
     home
 }
@@ -44,7 +44,7 @@ fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
     let home = home(SourceOptions::default());
     let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
     let mut before = files(&home);
-    let run = home.run_well();
+    let run = home.run_ok();
     assert_eq!(run.stdout + &run.stderr, "", "it has nothing to say");
     assert_eq!(home.gmail.connections(), connections);
     assert_eq!(home.endpoint.requests().len(), requests);
@@ -84,7 +84,7 @@ fn it_takes_at_most_four_round_trips_after_tls() {
             ..SourceOptions::default()
         });
         let before = home.source.commands().len();
-        home.run_well();
+        home.run_ok();
         let commands = home.source.commands().split_off(before);
         assert!(commands.len() <= 4, "{commands:?}");
     }
@@ -99,11 +99,11 @@ fn mail_that_came_and_went_is_passed_once_and_for_all() {
         &[],
     );
     home.source.expunge(uid);
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.state()["cursor"]["uid"], uid);
     let before = files(&home);
     let commands = home.source.commands().len();
-    home.run_well();
+    home.run_ok();
     assert!(home.source.commands().len() - commands <= 4);
     assert_eq!(files(&home)["sync_state.json"], before["sync_state.json"]);
 }

@@ -13,7 +13,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use double::{Event, Fault, GmailOptions, SourceOptions, Trouble, refused_logins, token_refusals};
+use double::{
+    EndpointFault, Event, Fault, GmailOptions, SourceOptions, login_rejections, token_rejections,
+};
 use serde_json::{Value, json};
 
 use program::{Home, Run};
@@ -229,10 +231,10 @@ fn a_refused_log_in_shows_no_secret() {
         .change(|options| options.password = "another".to_owned());
     assert_eq!(run_and_search(&refused, "at the source").status, Some(77));
 
-    for answer in refused_logins() {
+    for answer in login_rejections() {
         let home = home();
         home.gmail
-            .change(|options| options.login_answer = Some(answer.clone()));
+            .change(|options| options.login_response = Some(answer.clone()));
         let run = run_and_search(&home, &format!("{answer:?}"));
         assert_ne!(run.status, Some(70), "{run:?}");
     }
@@ -245,7 +247,7 @@ fn a_refused_log_in_shows_no_secret() {
 #[test]
 fn a_failing_token_endpoint_shows_no_secret() {
     // What may pass is asked three times, in seconds: one of those is enough.
-    let refusals = token_refusals();
+    let refusals = token_rejections();
     let passing = refusals.iter().find(|(status, _)| *status >= 500);
     let lasting = refusals.iter().filter(|(status, _)| *status < 500);
     for refusal in lasting.chain(passing) {
@@ -255,16 +257,16 @@ fn a_failing_token_endpoint_shows_no_secret() {
             .change(|options| options.refusal = Some(refusal.clone()));
         run_and_search(&home, &format!("{refusal:?}"));
     }
-    for trouble in [
-        Trouble::Cut,
-        Trouble::AnswerLost,
-        Trouble::Redirect("http://127.0.0.1:1/elsewhere".to_owned()),
+    for fault in [
+        EndpointFault::Cut,
+        EndpointFault::AnswerLost,
+        EndpointFault::Redirect("http://127.0.0.1:1/elsewhere".to_owned()),
     ] {
         let home = home();
         expire(&home);
         home.endpoint
-            .change(|options| options.trouble = trouble.clone());
-        let run = run_and_search(&home, &format!("{trouble:?}"));
+            .change(|options| options.fault = fault.clone());
+        let run = run_and_search(&home, &format!("{fault:?}"));
         assert_ne!(run.status, Some(0));
     }
 }
@@ -327,7 +329,7 @@ fn every_file_that_is_written_is_its_owners_alone() {
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(home.path(""), open).unwrap();
     expire(&home);
-    home.run_well();
+    home.run_ok();
     let mut seen = Vec::new();
     for entry in fs::read_dir(home.path("")).unwrap() {
         let entry = entry.unwrap();
@@ -360,7 +362,7 @@ fn every_file_that_is_written_is_its_owners_alone() {
 #[test]
 fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     for name in ["sync_state.json", "token.json"] {
         fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
@@ -370,7 +372,7 @@ fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() 
         &[],
     );
     expire(&home);
-    home.run_well();
+    home.run_ok();
     for name in ["sync_state.json", "token.json"] {
         let mode = fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
@@ -419,7 +421,7 @@ fn what_a_panic_could_print_holds_no_secret() {
 
     // A panic prints values only by `Debug`, as `expect` and `assert_eq` do.
     let home = home();
-    home.run_well();
+    home.run_ok();
     let config = Config::load(&home.path("config.json"), &Environment::default()).unwrap();
     let password = config.source.password.read().unwrap();
     let login = Login::Password {

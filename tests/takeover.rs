@@ -71,7 +71,7 @@ fn home(state: &Value) -> Home {
             AtGmail::Nowhere => {
                 home.gmail.trash(uid);
                 let trash = "[Gmail]/Bin";
-                let last = home.gmail.trashed().last().unwrap().uid;
+                let last = home.gmail.in_trash().last().unwrap().uid;
                 home.gmail.mailboxes().expunge(trash, last);
             }
         }
@@ -258,7 +258,7 @@ fn a_state_in_any_form_of_the_original_is_taken_over_and_nothing_is_copied_twice
     for (form, state) in forms() {
         let home = home(&state);
         for _ in 0..3 {
-            home.run_well();
+            home.run_ok();
             let inbox = [id("in the inbox"), id("new"), id("newer")];
             assert_eq!(in_the_inbox(&home), inbox, "{form}");
             assert_eq!(appends(&home), 2, "{form}");
@@ -273,7 +273,7 @@ fn a_state_in_any_form_of_the_original_is_taken_over_and_nothing_is_copied_twice
 fn the_original_can_read_the_state_that_is_left() {
     for (form, state) in forms() {
         let home = home(&state);
-        home.run_well();
+        home.run_ok();
         let loaded = loaded_by_the_original(&home);
         let ids = loaded["synced_message_ids"].as_object().unwrap();
         for subject in ["in the inbox", "archived", "new", "newer"] {
@@ -292,7 +292,7 @@ fn the_original_can_read_the_state_that_is_left() {
 fn where_the_original_ran_in_between_nothing_is_copied_twice_and_nothing_is_missed() {
     for (number, (form, state)) in forms().into_iter().enumerate() {
         let home = home(&state);
-        home.run_well();
+        home.run_ok();
         // The original loads it, copies one more message, and writes it back: its own keys only, or
         // beside those that it does not know.
         let mut state = if number % 2 == 0 {
@@ -308,8 +308,8 @@ fn where_the_original_ran_in_between_nothing_is_copied_twice_and_nothing_is_miss
         state["last_sync"] = json!(isoformat(TimeDelta::zero()));
         home.write("sync_state.json", &state.to_string());
         arrives(&home, "by us again");
-        home.run_well();
-        home.run_well();
+        home.run_ok();
+        home.run_ok();
         let inbox = [
             id("by the original"),
             id("by us again"),
@@ -345,7 +345,7 @@ fn a_token_in_each_form_of_the_original_is_used_and_can_be_read_by_it_again() {
         token["universe_domain"] = json!("googleapis.com");
         token["account"] = json!("");
         home.write("token.json", &token.to_string());
-        home.run_well();
+        home.run_ok();
         assert_eq!(appends(&home), 2, "{expiry}");
         let left: Value = serde_json::from_str(&home.read("token.json")).unwrap();
         for key in token.as_object().unwrap().keys() {
@@ -369,7 +369,7 @@ fn a_token_file_with_nothing_but_the_token_works_until_it_is_refused() {
     let home = home(&forms()[0].1);
     let token = json!({ "token": access_token(&home) });
     home.write("token.json", &token.to_string());
-    home.run_well();
+    home.run_ok();
     assert_eq!(appends(&home), 2);
     home.gmail.tokens().revoke_all(&home.gmail.user());
     arrives(&home, "later");
@@ -378,7 +378,7 @@ fn a_token_file_with_nothing_but_the_token_works_until_it_is_refused() {
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     // A new token, and it goes on.
     home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
-    home.run_well();
+    home.run_ok();
     assert_eq!(appends(&home), 3);
 }
 
@@ -392,7 +392,7 @@ fn a_configuration_of_the_original_with_absolute_and_relative_paths_is_read() {
         "_comment": "alice's",
         "target_token_file": elsewhere.join("token.json"),
     }));
-    home.run_well();
+    home.run_ok();
     home.configure(&json!({ "target_token_file": "elsewhere/token.json" }));
     arrives(&home, "later");
     // The options that the original's unit has.

@@ -99,7 +99,7 @@ fn arrive_at_every_event(prepare: fn(&Home)) {
     let whole = home();
     prepare(&whole);
     let before = whole.source.events().len();
-    whole.run_well();
+    whole.run_ok();
     let events = whole.source.events().len() - before;
     assert!(events > 10, "{events}");
     for event in 1..=events {
@@ -107,8 +107,8 @@ fn arrive_at_every_event(prepare: fn(&Home)) {
         prepare(&home);
         let at = home.source.events().len() + event;
         home.source.faults().at(at, Fault::run(arrives));
-        home.run_well();
-        home.run_well();
+        home.run_ok();
+        home.run_ok();
         let late = arrived(&home);
         assert_eq!(late.get("late"), Some(&1), "at event {event}: {late:?}");
         assert!(late.values().all(|copies| *copies == 1), "{late:?}");
@@ -127,7 +127,7 @@ fn mail_may_arrive_at_any_event_of_a_first_run() {
 fn mail_may_arrive_at_any_event_of_a_later_run() {
     arrive_at_every_event(|home| {
         deliver(home, &mail("first"));
-        home.run_well();
+        home.run_ok();
         deliver(home, &mail("new"));
     });
 }
@@ -143,8 +143,8 @@ fn mail_that_arrives_while_gmail_takes_another_is_not_passed_over() {
             source.deliver("INBOX", &mail("late"), an_hour_ago(), &[]);
         }),
     );
-    home.run_well();
-    home.run_well();
+    home.run_ok();
+    home.run_ok();
     assert_arrived(&home, &["late", "new"]);
 }
 
@@ -153,7 +153,7 @@ fn mail_that_arrives_while_gmail_takes_another_is_not_passed_over() {
 #[test]
 fn the_senders_date_decides_nothing() {
     let home = home();
-    home.run_well();
+    home.run_ok();
     for year in [1970, 1999, 2099] {
         let octets = format!(
             "Message-ID: <{year}@x>\r\nDate: Fri, 1 Jan {year} 00:00:00 +0000\r\n\
@@ -161,7 +161,7 @@ fn the_senders_date_decides_nothing() {
         );
         deliver(&home, octets.as_bytes());
     }
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["1970", "1999", "2099"]);
 }
 
@@ -169,10 +169,10 @@ fn the_senders_date_decides_nothing() {
 fn mail_with_an_old_arrival_date_that_is_put_in_between_two_runs_is_copied() {
     let home = home();
     deliver(&home, &mail("first"));
-    home.run_well();
+    home.run_ok();
     let years_ago = ago(TimeDelta::days(5_000));
     home.source.deliver(&mail("old"), years_ago, &["\\Seen"]);
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["first", "old"]);
     let stored = home.gmail.messages("INBOX");
     let old = stored.iter().find(|stored| stored.octets == mail("old"));
@@ -202,9 +202,9 @@ fn a_first_run_copies_what_is_at_most_so_many_days_old_and_nothing_older() {
             ] {
                 home.source.deliver(&mail(subject), ago(age), &[]);
             }
-            home.run_well();
+            home.run_ok();
             assert_arrived(&home, &["a moment ago", "just inside"]);
-            home.run_well();
+            home.run_ok();
             assert_arrived(&home, &["a moment ago", "just inside"]);
         }
     }
@@ -215,9 +215,9 @@ fn a_first_run_of_no_days_copies_what_comes_after_it() {
     let home = home();
     home.configure(&json!({ "first_run_days": 0 }));
     deliver(&home, &mail("before"));
-    home.run_well();
+    home.run_ok();
     deliver(&home, &mail("after"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["after"]);
 }
 
@@ -234,11 +234,11 @@ fn a_mailbox_that_a_migration_tool_has_filled_is_not_flooded() {
     home.source
         .deliver(&mail("oldest"), ago(TimeDelta::days(9_000)), &[]);
     for _ in 0..3 {
-        home.run_well();
+        home.run_ok();
         assert_arrived(&home, &["new", "newer"]);
     }
     deliver(&home, &mail("newest"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["new", "newer", "newest"]);
 }
 
@@ -250,7 +250,7 @@ fn home_with_three() -> Home {
     for octets in [mail("one"), mail_without_id("two"), mail("three")] {
         deliver(&home, &octets);
     }
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["one", "three", "two"]);
     home
 }
@@ -265,12 +265,12 @@ fn empty(home: &Home) {
 fn the_same_mail_under_another_uid_validity_is_not_sent_again() {
     let home = home_with_three();
     home.source.set_uid_validity(7);
-    home.run_well();
-    home.run_well();
+    home.run_ok();
+    home.run_ok();
     assert_eq!(appends(&home), 3);
     assert_eq!(home.state()["cursor"]["uid_validity"], 7);
     deliver(&home, &mail("four"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["four", "one", "three", "two"]);
 }
 
@@ -282,7 +282,7 @@ fn other_mail_under_another_uid_validity_is_copied() {
     for octets in [mail("four"), mail("one"), mail_without_id("five")] {
         deliver(&home, &octets);
     }
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["five", "four", "one", "three", "two"]);
     assert_eq!(appends(&home), 5);
 }
@@ -296,8 +296,8 @@ fn old_mail_under_another_uid_validity_floods_nothing() {
             .deliver(&mail(&format!("old {year}")), date, &[]);
     }
     home.source.set_uid_validity(7);
-    home.run_well();
-    home.run_well();
+    home.run_ok();
+    home.run_ok();
     assert_arrived(&home, &["one", "three", "two"]);
 }
 
@@ -306,15 +306,15 @@ fn an_empty_mailbox_under_another_uid_validity_is_nothing_new() {
     let home = home_with_three();
     empty(&home);
     home.source.set_uid_validity(7);
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.state()["cursor"]["uid_validity"], 7);
     assert_eq!(home.state()["cursor"]["uid"], 0);
-    home.run_well();
+    home.run_ok();
     // What was there comes back, and something new with it.
     for octets in [mail("one"), mail("new"), mail_without_id("two")] {
         deliver(&home, &octets);
     }
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["new", "one", "three", "two"]);
 }
 
@@ -323,10 +323,10 @@ fn a_restored_backup_under_the_same_uid_validity_is_noticed() {
     let home = home_with_three();
     home.source.expunge(3);
     home.source.mailboxes().set_uid_next("INBOX", 3);
-    home.run_well();
+    home.run_ok();
     assert_eq!(appends(&home), 3);
     deliver(&home, &mail("under a uid that was"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["one", "three", "two", "under a uid that was"]);
 }
 
@@ -340,13 +340,13 @@ fn a_message_that_is_moved_out_and_back_is_not_sent_again() {
     for uid in 1..=3 {
         source.move_to("INBOX", uid, "Archive");
     }
-    home.run_well();
+    home.run_ok();
     for stored in source.messages("Archive") {
         source.move_to("Archive", stored.uid, "INBOX");
     }
     assert_eq!(source.messages("INBOX").len(), 3);
-    home.run_well();
-    home.run_well();
+    home.run_ok();
+    home.run_ok();
     assert_eq!(appends(&home), 3);
 }
 
@@ -363,10 +363,10 @@ fn different_messages_under_one_id_all_arrive() {
         for (subject, body) in printed {
             deliver(&home, &mail_of_a_printer(subject, body));
             if runs_between {
-                home.run_well();
+                home.run_ok();
             }
         }
-        home.run_well();
+        home.run_ok();
         let expected = [("scan 1".to_owned(), 1), ("scan 2".to_owned(), 2)];
         assert_eq!(arrived(&home), BTreeMap::from(expected));
         assert_eq!(home.delivered().len(), 3, "each once");
@@ -380,7 +380,7 @@ fn a_message_that_gmail_got_another_way_is_not_sent_and_another_under_its_id_is(
     home.gmail.deliver(&there, an_hour_ago(), &[]);
     deliver(&home, &there);
     deliver(&home, &mail_of_a_printer("scan 2", "page two"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["scan 1", "scan 2"]);
     assert_eq!(appends(&home), 1);
     // Later, too, when the id is known already.
@@ -388,7 +388,7 @@ fn a_message_that_gmail_got_another_way_is_not_sent_and_another_under_its_id_is(
     home.gmail.deliver(&there, an_hour_ago(), &[]);
     deliver(&home, &there);
     deliver(&home, &mail_of_a_printer("scan 4", "page four"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["scan 1", "scan 2", "scan 3", "scan 4"]);
     assert_eq!(appends(&home), 2);
 }
@@ -399,7 +399,7 @@ fn an_old_copy_at_gmail_under_a_reused_id_does_not_hide_new_mail() {
     let old = mail_of_a_printer("scan of last year", "old");
     home.gmail.deliver(&old, ago(TimeDelta::days(365)), &[]);
     deliver(&home, &mail_of_a_printer("scan of today", "new"));
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["scan of last year", "scan of today"]);
 }
 
@@ -409,11 +409,11 @@ fn what_gmails_reader_threw_away_or_archived_does_not_come_back() {
     let inbox = home.gmail.messages("INBOX");
     home.gmail.trash(inbox[0].uid);
     home.gmail.archive(inbox[2].uid);
-    assert_eq!(home.gmail.trashed().len(), 1);
-    home.run_well();
+    assert_eq!(home.gmail.in_trash().len(), 1);
+    home.run_ok();
     // UIDs count anew.
     home.source.set_uid_validity(7);
-    home.run_well();
+    home.run_ok();
     assert_eq!(appends(&home), 3);
     // They are moved out and back.
     let source = home.source.mailboxes();
@@ -424,7 +424,7 @@ fn what_gmails_reader_threw_away_or_archived_does_not_come_back() {
     for stored in source.messages("Archive") {
         source.move_to("Archive", stored.uid, "INBOX");
     }
-    home.run_well();
+    home.run_ok();
     assert_eq!(appends(&home), 3);
 }
 
@@ -434,12 +434,12 @@ fn what_gmails_reader_threw_away_does_not_come_back_where_the_state_is_lost() {
     for subject in ["thrown away", "archived", "in the inbox"] {
         deliver(&home, &mail(subject));
     }
-    home.run_well();
+    home.run_ok();
     let inbox = home.gmail.messages("INBOX");
     home.gmail.trash(inbox[0].uid);
     home.gmail.archive(inbox[1].uid);
     std::fs::remove_file(home.path("sync_state.json")).unwrap();
-    home.run_well();
+    home.run_ok();
     assert_arrived(&home, &["in the inbox"]);
     assert_eq!(appends(&home), 3);
 }

@@ -17,10 +17,10 @@ pub fn deliver(source: &Source) {
         };
         deliver_one(source, &letter(number, now - age), now - age, flags);
     }
-    for (number, odd) in odd_ones().iter().enumerate() {
+    for (number, quirks) in odd_ones().iter().enumerate() {
         age -= TimeDelta::minutes(7);
         let flags: &[&str] = if number % 2 == 0 { &[] } else { &["\\Seen"] };
-        deliver_one(source, odd, now - age, flags);
+        deliver_one(source, quirks, now - age, flags);
     }
 }
 

@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use double::{Gmail, GmailOptions, Source, SourceOptions, Stored, TokenEndpoint};
+use double::{Gmail, GmailOptions, Source, SourceOptions, StoredMessage, TokenEndpoint};
 use imap_to_gmail_sync::config::Environment;
 use serde_json::json;
 
@@ -120,7 +120,7 @@ fn run(folder: &Path) -> bool {
 }
 
 /// Says whether a message of the source is in Gmail as it is.
-fn is_there(stored: &Stored, gmail: &[Stored]) -> bool {
+fn is_there(stored: &StoredMessage, gmail: &[StoredMessage]) -> bool {
     gmail.iter().any(|there| {
         there.octets == stored.octets
             && there.internal_date == stored.internal_date
@@ -128,7 +128,7 @@ fn is_there(stored: &Stored, gmail: &[Stored]) -> bool {
     })
 }
 
-fn line(stored: &Stored) -> String {
+fn line(stored: &StoredMessage) -> String {
     let subject = String::from_utf8_lossy(&stored.octets)
         .lines()
         .take_while(|line| !line.is_empty())

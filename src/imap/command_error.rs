@@ -114,7 +114,7 @@ impl From<CommandError> for ExamineError {
 /// What a line that cannot be parsed is reported as.
 pub(super) fn describe_invalid_line(line: &[u8]) -> String {
     format!(
-        "it sent what is no IMAP: {:?}",
+        "it sent a line that is not IMAP: {:?}",
         Untrusted::new(line.trim_ascii_end())
     )
 }

@@ -42,8 +42,8 @@ impl Session {
     }
 
     /// As [`try_examine`](Session::try_examine), with a command for the open folder in the same
-    /// pipeline. Its result is none if the server was asked for UIDNEXT afterwards: the result would
-    /// be older than what is returned about the folder.
+    /// pipeline. The result of that is none if UIDNEXT had to be asked for afterwards: it would be
+    /// older than what is returned about the folder.
     pub(crate) fn examine_and(
         &mut self,
         folder: &str,
@@ -80,7 +80,7 @@ impl Session {
     ) -> Result<Mailbox, ExamineError> {
         let examined = ExamineData::parse(response);
         let uid_validity = examined.uid_validity.ok_or_else(|| {
-            let what = "the server gives it no UIDVALIDITY, so its messages cannot be told apart";
+            let what = "the server says no UIDVALIDITY, so its UIDs identify no message";
             self.unusable(folder, ErrorKind::Unavailable, what)
         })?;
         let exists = examined.exists.ok_or_else(|| {

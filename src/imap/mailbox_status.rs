@@ -19,8 +19,8 @@ impl MailboxStatus {
     /// reported before it began.
     ///
     /// Those reported before it had to be found, if they still exist. Those reported during the
-    /// check may be missing from what it found: a server may first answer the search and then report
-    /// new mail, in whatever order the commands were sent.
+    /// check may be missing from what it found: a server may first respond to the search and then
+    /// report new mail, whatever the order of the commands.
     pub(super) fn record_check(&mut self, reported_before: u32, found: u32) {
         let reported_during = self.new_messages.saturating_sub(reported_before);
         self.new_messages = self.new_messages.saturating_sub(found).min(reported_during);

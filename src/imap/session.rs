@@ -218,7 +218,7 @@ fn read_greeting(
         Some((StatusCondition::Ok, _)) => Ok(()),
         Some((StatusCondition::Bye, text)) => Err(CommandError::Bye(text)),
         Some((StatusCondition::PreAuth, _)) => Err(CommandError::ConnectionLost(
-            "the server takes us for somebody already (PREAUTH)".to_owned(),
+            "the server has logged somebody in already (PREAUTH)".to_owned(),
         )),
         _ => Err(CommandError::ConnectionLost(format!(
             "this is no IMAP server: it greets with {:?}",

@@ -1,4 +1,4 @@
-//! The transcript of a connection: the last lines received, and what they said in passing.
+//! The transcript of a connection: the last lines received, and the state that lines reported.
 //!
 //! The IMAP library owns the stream and loses what it does not understand: why an APPEND was
 //! rejected, the text of a BYE, unsolicited capabilities. The transcript keeps them, and logs the

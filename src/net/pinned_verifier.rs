@@ -25,8 +25,9 @@ use crate::net::trust::{chain_verifier, crypto_provider};
 /// of them.
 ///
 /// Small servers need the second: their certificate is self-signed, often with CA:TRUE and without
-/// the server's name, which a chain verifier rejects. When the certificate is equal octet for octet,
-/// flag and names add nothing; its dates and the handshake signature are verified all the same.
+/// the server's name, which a chain verifier rejects. When the certificate is equal octet for
+/// octet, flag and names add nothing; its dates and the handshake signature are verified all the
+/// same.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,

@@ -120,13 +120,13 @@ fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Optio
             Some("give the name that the certificate has (source_tls_name, target_server)"),
         ),
         CertificateError::UnknownIssuer => (
-            "its certificate is signed by nobody that is trusted here".to_owned(),
+            "its certificate is not signed by a trusted authority".to_owned(),
             Some(
                 "if it is a private one, name the file that holds it (source_ca_file, target_ca_file)",
             ),
         ),
         CertificateError::Other(other) if is_ca_as_end_entity(other) => (
-            "its certificate is one of an authority, not of a server".to_owned(),
+            "its certificate is that of an authority, not of a server".to_owned(),
             Some("if it is its own, name the file that holds it (source_ca_file, target_ca_file)"),
         ),
         other => (format!("its certificate is not valid: {other}"), None),

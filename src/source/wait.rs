@@ -69,7 +69,8 @@ impl ServerQuirks {
 impl ImapSource {
     /// Waits for new mail: by IDLE where the server offers it and the options allow it, else until
     /// the poll interval is over; never longer than an IDLE may last. Returns at once if the server
-    /// reported new mail since the last [check](ImapSource::check_for_mail), or if the session broke.
+    /// reported new mail since the last [check](ImapSource::check_for_mail), or if the session
+    /// broke.
     ///
     /// However the wait ended, a check must follow, and after the check a pass: this drops the
     /// listing that the last check prefetched, and each check reports new mail once.

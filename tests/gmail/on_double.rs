@@ -158,8 +158,8 @@ fn a_refused_question_about_a_lost_append_proves_nothing() {
         account
             .gmail
             .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
-        let is_it = move |event: &double::Event| match &event.what {
-            double::What::Command { line, .. } => line.contains(refused),
+        let is_it = move |event: &double::Event| match &event.kind {
+            double::EventKind::Command { line, .. } => line.contains(refused),
             _ => false,
         };
         let no = Fault::Instead("<T> NO not now".to_owned());

@@ -82,7 +82,7 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
 
 #[test]
 fn a_private_authority_proves_the_server_by_its_name_only() {
-    let dovecot = with(Certificate::signed_by_an_authority(&["mail.example.com"]));
+    let dovecot = with(Certificate::signed_by_authority(&["mail.example.com"]));
     let server = dovecot.server();
     let named = Server {
         tls_name: "mail.example.com".to_owned(),
@@ -104,11 +104,11 @@ fn a_private_authority_proves_the_server_by_its_name_only() {
 
 #[test]
 fn the_servers_own_certificate_proves_it_whatever_its_flags_and_names() {
-    let dovecot = with(Certificate::of_its_own_as_openssl_makes_it());
+    let dovecot = with(Certificate::self_signed_like_openssl());
     open(&dovecot.server()).unwrap().logout();
 
     // A server that says the same of itself, with another key.
-    let other = with(Certificate::of_its_own_as_openssl_makes_it());
+    let other = with(Certificate::self_signed_like_openssl());
     let server = Server {
         ca_file: Some(dovecot.ca_file()),
         ..other.server()
@@ -197,7 +197,7 @@ fn a_port_where_nobody_listens_and_a_name_that_nobody_has_are_told() {
 
 fn starttls(dialogue: &[&str]) -> String {
     let server = ScriptedServer::play(&[dialogue]);
-    let dovecot_like = Certificate::of_its_own(&["localhost"]);
+    let dovecot_like = Certificate::self_signed(&["localhost"]);
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, dovecot_like.authority).unwrap();
@@ -247,7 +247,7 @@ fn a_port_that_speaks_no_tls_is_told() {
     let server = ScriptedServer::play(&[&["S: * OK I speak in the clear", "silence"]]);
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
-    std::fs::write(&file, Certificate::of_its_own(&["localhost"]).authority).unwrap();
+    std::fs::write(&file, Certificate::self_signed(&["localhost"]).authority).unwrap();
     let error = refusal(&Server {
         tls: TlsMode::Implicit,
         ca_file: Some(file),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate};
 use imap_to_gmail_sync::config::{Password, Server, SourceConfig};
-use imap_to_gmail_sync::error::{ErrorKind, Result};
+use imap_to_gmail_sync::error::{ErrorKind, Result, Side};
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
@@ -581,6 +581,23 @@ fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_anothe
             .all(|fetched| matches!(fetched, Fetched::Unreadable(_)))
     );
     assert_eq!(source.fetch(&uids(&[1])).unwrap(), [octets("x")]);
+}
+
+#[test]
+fn a_session_that_cannot_be_opened_again_in_a_pass_is_a_failure_of_the_source() {
+    let (unconnected, greeted, logged_in) = (&OPEN_INBOX[..0], &OPEN_INBOX[..1], &OPEN_INBOX[..4]);
+    for reopened in [unconnected, greeted, logged_in] {
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&OPEN_INBOX, &["C: UID FETCH 1 (UID BODY.PEEK[])"]]),
+            dialogue(&[reopened]),
+        ]);
+        let (mut source, _) = open(server.address(), "INBOX").unwrap();
+        let fetched = source.fetch(&uids(&[1])).unwrap();
+        assert!(matches!(fetched[..], [Fetched::Unreadable(_)]));
+        let error = source.fetch(&uids(&[1])).unwrap_err();
+        assert_eq!(error.side(), Side::Source, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
 }
 
 #[test]

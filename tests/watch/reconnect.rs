@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use imap_to_gmail_sync::error::Side;
 use imap_to_gmail_sync::message::Uid;
 use imap_to_gmail_sync::source::WaitOutcome;
 use imap_to_gmail_sync::sync::Source;
@@ -121,6 +122,16 @@ fn a_lower_uidnext_after_a_reconnect_is_an_error() {
     source.fetch(&[fourth]).unwrap();
     let error = source.list(&"4".parse().unwrap()).unwrap_err();
     assert!(error.to_string().contains("its UIDNEXT fell"), "{error}");
+}
+
+/// `--watch` retries after an error of the source, and exits after one of the host.
+#[test]
+fn a_reconnect_that_fails_is_an_error_of_the_source() {
+    let server = ScriptedServer::play_all(vec![dialogue(&[&OPEN_INBOX, &["C: UID FETCH 4 *"]])]);
+    let mut source = open(server.address(), &options());
+    source.fetch(&[Uid::new(4).unwrap()]).unwrap();
+    let error = source.list(&"4".parse().unwrap()).unwrap_err();
+    assert_eq!(error.side(), Side::Source, "{error}");
 }
 
 #[test]

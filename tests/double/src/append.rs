@@ -6,15 +6,15 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, Utc};
 use imap_codec::imap_types::command::CommandBody;
 
-use crate::events::What;
-use crate::gmail::{AppendAnswer, IndexDelay};
+use crate::events::EventKind;
+use crate::gmail::{AppendResponse, IndexDelay};
 use crate::grammar::{Literal, decode, name};
 use crate::header;
 use crate::login;
 use crate::select;
 use crate::session::{LOCKED_OUT, Session};
 use crate::store::Arrival;
-use crate::wire::{Result, Verdict};
+use crate::wire::{Action, Result};
 
 /// The flags that a client may give a message.
 const KNOWN_FLAGS: [&str; 5] = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
@@ -82,9 +82,9 @@ pub(crate) fn append(session: &mut Session, before: &[u8], literal: Literal) -> 
 
 /// Reads what stands before the literal; else the refusal.
 fn read_head(session: &Session, before: &[u8]) -> std::result::Result<Head, String> {
-    let unparsable = session.words.unparsable.to_owned();
+    let unparsable = session.texts.unparsable.to_owned();
     if session.user.is_none() {
-        return Err(session.words.wrong_state.to_owned());
+        return Err(session.texts.wrong_state.to_owned());
     }
     // imap-codec wants a literal to be there; the real one is still with the client.
     let closed = [before, b"{1}\r\nx"].concat();
@@ -132,40 +132,40 @@ fn refuse_head(session: &Session, head: &Head, literal: Literal) -> Option<Strin
 
 fn receive(session: &mut Session, head: Head, literal: Literal) -> Result<()> {
     session.ask_for(literal)?;
-    let Some((octets, verdict)) = read_message(session, literal.octets)? else {
+    let Some((octets, action)) = read_message(session, literal.octets)? else {
         return Ok(());
     };
     let is_storable = refuse_message(session, &octets).is_none();
-    match verdict {
+    match action {
         Err(gone) => {
             if is_storable {
                 leave(session, head, octets);
             }
             Err(gone)
         }
-        Ok(Verdict::Done) => Ok(()),
-        Ok(Verdict::Go) => finish(session, head, octets),
+        Ok(Action::Done) => Ok(()),
+        Ok(Action::Go) => finish(session, head, octets),
     }
 }
 
-type Received = (Vec<u8>, Result<Verdict>);
+type Received = (Vec<u8>, Result<Action>);
 
 /// The message, and what is to happen then; none if another answer was given meanwhile.
 fn read_message(session: &mut Session, size: usize) -> Result<Option<Received>> {
-    let begins = session.wire.event(What::LiteralBegins(size))?;
+    let begins = session.wire.event(EventKind::LiteralBegins(size))?;
     let mut octets = session.wire.read_octets(size / 2)?;
-    let half = session.wire.event(What::LiteralHalf(size))?;
+    let half = session.wire.event(EventKind::LiteralHalf(size))?;
     octets.extend(session.wire.read_octets(size - size / 2)?);
     let rest = session.wire.read_line()?;
-    if begins == Verdict::Done || half == Verdict::Done {
+    if begins == Action::Done || half == Action::Done {
         return Ok(None);
     }
     if !rest.is_empty() {
         session.unparsable()?;
         return Ok(None);
     }
-    let verdict = session.wire.event(What::Literal(size));
-    Ok(Some((octets, verdict)))
+    let action = session.wire.event(EventKind::Literal(size));
+    Ok(Some((octets, action)))
 }
 
 /// What Gmail refuses for its content; a BYE line closes the connection.
@@ -192,12 +192,12 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
         session.wire.line(LOCKED_OUT)?;
         return Err(session.wire.close());
     }
-    let answer = gmail.map_or(AppendAnswer::Usual, |gmail| {
-        gmail.options().append_answer.clone()
+    let answer = gmail.map_or(AppendResponse::Normal, |gmail| {
+        gmail.options().append_response.clone()
     });
     match &answer {
-        AppendAnswer::Refusal(refusal) => return session.wire.answer(refusal),
-        AppendAnswer::WithoutUidNorMessage => return session.wire.answer("OK (Success)"),
+        AppendResponse::Refusal(refusal) => return session.wire.answer(refusal),
+        AppendResponse::WithoutUidNorMessage => return session.wire.answer("OK (Success)"),
         _ => {}
     }
     let (folder, uid_validity, uid) = store(session, head, octets);
@@ -214,9 +214,9 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
         String::new()
     };
     let text = match answer {
-        AppendAnswer::WithoutUid => "OK (Success)".to_owned(),
-        AppendAnswer::WithoutBlank => format!("OK {code}(Success)"),
-        AppendAnswer::Throttled => format!("OK {code} (Success) [THROTTLED]"),
+        AppendResponse::WithoutUid => "OK (Success)".to_owned(),
+        AppendResponse::WithoutBlank => format!("OK {code}(Success)"),
+        AppendResponse::Throttled => format!("OK {code} (Success) [THROTTLED]"),
         _ if code.is_empty() => "OK (Success)".to_owned(),
         _ => format!("OK {code} (Success)"),
     };

@@ -14,7 +14,7 @@ use crate::wire::Result;
 const READ_ONLY: &str = "NO STORE attempt on READ-ONLY folder (Failure)";
 
 /// What STORE sets: flags of the message, or its labels.
-enum What {
+enum NewValue {
     Flags(Vec<String>),
     Labels(Vec<String>),
 }
@@ -22,7 +22,7 @@ enum What {
 struct Change {
     set: SequenceSet,
     kind: StoreType,
-    what: What,
+    value: NewValue,
     is_silent: bool,
 }
 
@@ -94,7 +94,7 @@ fn refuses(session: &mut Session) -> Result<bool> {
     if session.shared.gmail().is_none() {
         session
             .shared
-            .offence("the client tried to change the source");
+            .violation("the client tried to change the source");
         session.unparsable()?;
         return Ok(true);
     }
@@ -153,7 +153,7 @@ fn read_flags(request: &Request) -> Option<Change> {
     Some(Change {
         set: sequence_set,
         kind,
-        what: What::Flags(flags.iter().map(ToString::to_string).collect()),
+        value: NewValue::Flags(flags.iter().map(ToString::to_string).collect()),
         is_silent: response == StoreResponse::Silent,
     })
 }
@@ -186,11 +186,11 @@ fn read_labels(request: &Request) -> Option<Change> {
             reader.blank()?;
         }
     }
-    let what = What::Labels(labels);
+    let value = NewValue::Labels(labels);
     reader.is_at_end().then_some(Change {
         set,
         kind,
-        what,
+        value,
         is_silent,
     })
 }
@@ -208,9 +208,9 @@ fn apply(session: &Session, mailbox: &str, change: &Change, uid: u32) -> Option<
     let mut store = session.shared.store();
     store.changes += 1;
     let key = *store.folder(mailbox)?.rows.get(&uid)?;
-    match &change.what {
-        What::Flags(flags) => {
-            let letter = store.letters.get_mut(&key)?;
+    match &change.value {
+        NewValue::Flags(flags) => {
+            let letter = store.messages.get_mut(&key)?;
             match change.kind {
                 StoreType::Replace => letter.flags = flags.iter().cloned().collect(),
                 StoreType::Add => letter.flags.extend(flags.iter().cloned()),
@@ -223,7 +223,7 @@ fn apply(session: &Session, mailbox: &str, change: &Change, uid: u32) -> Option<
             }
             Some(shown)
         }
-        What::Labels(labels) => {
+        NewValue::Labels(labels) => {
             apply_labels(&mut store, key, change.kind, labels);
             let labels: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
             Some(format!("X-GM-LABELS ({})", labels.join(" ")))

@@ -8,12 +8,12 @@ pub struct Event {
     /// The connection it happened on, from 1 in the order they were opened.
     pub connection: usize,
     /// What happened.
-    pub what: What,
+    pub kind: EventKind,
 }
 
 /// What can happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// A connection was opened; nothing was said yet, TLS included.
     Connected,
     /// A command was received whole, but not obeyed yet. APPEND: up to its literal.
@@ -43,18 +43,18 @@ impl Event {
     /// Says whether this is the command of that name (`EXAMINE`, `UID FETCH`).
     #[must_use]
     pub fn is_command(&self, wanted: &str) -> bool {
-        matches!(&self.what, What::Command { name, .. } if name == wanted)
+        matches!(&self.kind, EventKind::Command { name, .. } if name == wanted)
     }
 
     /// Says whether this is a response line that contains that text.
     #[must_use]
     pub fn is_line(&self, part: &str) -> bool {
-        matches!(&self.what, What::Line(line) if line.contains(part))
+        matches!(&self.kind, EventKind::Line(line) if line.contains(part))
     }
 
     /// Says whether this is a whole message literal, read and not stored yet.
     #[must_use]
     pub fn is_literal(&self) -> bool {
-        matches!(self.what, What::Literal(_))
+        matches!(self.kind, EventKind::Literal(_))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use crate::events::{Event, What};
+use crate::events::{Event, EventKind};
 use crate::mailboxes::Mailboxes;
 
 /// What goes wrong at an event.
@@ -110,12 +110,12 @@ impl Faults {
     }
 
     /// Records an event, and tells the fault planned for it.
-    pub(crate) fn meet(&self, connection: usize, what: What) -> Option<Fault> {
+    pub(crate) fn meet(&self, connection: usize, kind: EventKind) -> Option<Fault> {
         let mut record = self.record.lock().unwrap();
         let event = Event {
             number: record.len() + 1,
             connection,
-            what,
+            kind,
         };
         record.push(event.clone());
         let mut planned = self.planned.lock().unwrap();

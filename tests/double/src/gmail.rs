@@ -8,7 +8,7 @@ use chrono::{DateTime, FixedOffset, Utc};
 use rustls::ServerConfig;
 
 use crate::server::{Role, Server, Shared};
-use crate::store::{Folder, Store, Stored};
+use crate::store::{Folder, Store, StoredMessage};
 use crate::tokens::Tokens;
 
 /// The daily limits of traffic.
@@ -18,8 +18,8 @@ mod options;
 
 use limits::Traffic;
 pub use options::{
-    AppendAnswer, Challenge, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
-    refused_logins,
+    AppendResponse, Challenge, GmailOptions, HeaderSearch, IndexDelay, Language,
+    PostLoginCapabilities, login_rejections,
 };
 
 /// What the connections to Gmail share, besides the messages.
@@ -36,8 +36,8 @@ impl GmailState {
     }
 
     /// Until when this token lets this user in.
-    pub fn admits(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
-        let expires = self.tokens.admits(user, token);
+    pub fn token_expiry(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
+        let expires = self.tokens.token_expiry(user, token);
         expires.filter(|_| self.options().user == user)
     }
 
@@ -142,13 +142,13 @@ impl Gmail {
 
     /// The messages of a label, by UID.
     #[must_use]
-    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
+    pub fn messages(&self, mailbox: &str) -> Vec<StoredMessage> {
         self.mailboxes().messages(mailbox)
     }
 
     /// The messages of All Mail: all but those in Trash and Spam.
     #[must_use]
-    pub fn all_mail(&self) -> Vec<Stored> {
+    pub fn all_mail(&self) -> Vec<StoredMessage> {
         self.mailboxes().messages(&self.name_of("\\All"))
     }
 
@@ -161,7 +161,7 @@ impl Gmail {
 
     /// The messages in Trash.
     #[must_use]
-    pub fn trashed(&self) -> Vec<Stored> {
+    pub fn in_trash(&self) -> Vec<StoredMessage> {
         self.mailboxes().messages(&self.name_of("\\Trash"))
     }
 

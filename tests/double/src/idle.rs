@@ -15,16 +15,16 @@ pub(crate) fn idle(session: &mut Session) -> Result<()> {
     if !login::offers(session, "IDLE") {
         return session.unparsable();
     }
-    let idling = session.words.idling;
+    let idling = session.texts.idling;
     session.wire.line(idling)?;
-    while !session.wire.hears(LOOK)? {
+    while !session.wire.has_input(LOOK)? {
         select::announce(session)?;
         session.check_life()?;
     }
     let done = session.reply()?;
     if done.eq_ignore_ascii_case(b"DONE") {
         select::announce(session)?;
-        let text = session.words.idle;
+        let text = session.texts.idle;
         session.wire.answer(text)
     } else {
         session.unparsable()

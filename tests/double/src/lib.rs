@@ -65,7 +65,7 @@ mod mailboxes;
 /// Google's OAuth endpoints.
 mod oauth;
 /// What odd servers do.
-mod odd;
+mod quirks;
 /// SEARCH: the keys and what they find.
 mod search;
 /// SELECT, EXAMINE and what a session sees of its mailbox.
@@ -80,29 +80,29 @@ mod source;
 mod store;
 /// Strings as responses write them.
 mod strings;
+/// What each kind of server says.
+mod texts;
 /// A certification authority and what it certifies.
 mod tls;
 /// The access tokens that Gmail accepts.
 mod tokens;
 /// Octets in, lines out.
 mod wire;
-/// What each kind of server says.
-mod words;
 
 pub use append::Unfinished;
 pub use clock::{Clock, date};
-pub use events::{Event, What};
+pub use events::{Event, EventKind};
 pub use faults::{Fault, Faults};
 pub use gmail::{
-    AppendAnswer, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language, Volunteered,
-    refused_logins,
+    AppendResponse, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language,
+    PostLoginCapabilities, login_rejections,
 };
 pub use mailboxes::Mailboxes;
-pub use oauth::{Consent, TokenEndpoint, TokenOptions, Trouble, token_refusals};
-pub use odd::{Oddity, Spoiled};
+pub use oauth::{Consent, EndpointFault, TokenEndpoint, TokenOptions, token_rejections};
+pub use quirks::{MessageFault, Quirk};
 pub use server::Server;
 pub use source::{Security, Source, SourceOptions};
-pub use store::Stored;
+pub use store::StoredMessage;
 pub use tls::Certificate;
 pub use tokens::Tokens;
-pub use wire::Pace;
+pub use wire::Pacing;

@@ -5,7 +5,7 @@ use imap_codec::imap_types::mailbox::ListMailbox;
 use imap_codec::imap_types::status::StatusDataItemName;
 
 use crate::grammar::{self, Request, name};
-use crate::odd::Oddity;
+use crate::quirks::Quirk;
 use crate::select::is_shown;
 use crate::session::Session;
 use crate::store::{Folder, Store};
@@ -35,7 +35,7 @@ pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
     for line in lines(session, &request.name, &name(&reference), &pattern) {
         session.wire.line(line)?;
     }
-    let text = session.words.list;
+    let text = session.texts.list;
     session.wire.answer(text)
 }
 
@@ -96,8 +96,8 @@ pub(crate) fn status(
         drop(store);
         return refuse(session, "Invalid folder", mailbox);
     }
-    let odd = session.shared.oddities();
-    let hides = odd.contains(&Oddity::NoUidValidity);
+    let quirks = session.shared.quirks();
+    let hides = quirks.contains(&Quirk::NoUidValidity);
     let is_told = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
     let told = items.iter().filter(is_told);
     let values: Option<Vec<String>> = told.map(|item| value(item, folder, &store)).collect();
@@ -111,7 +111,7 @@ pub(crate) fn status(
         quoted(mailbox),
         values.join(" ")
     ))?;
-    let text = session.words.status;
+    let text = session.texts.status;
     session.wire.answer(text)
 }
 
@@ -125,7 +125,7 @@ fn refuse(session: &mut Session, why: &str, mailbox: &str) -> Result<()> {
 
 fn value(item: &StatusDataItemName, folder: &Folder, store: &Store) -> Option<String> {
     let unseen = || {
-        let flags = folder.rows.values().map(|key| &store.letters[key].flags);
+        let flags = folder.rows.values().map(|key| &store.messages[key].flags);
         flags.filter(|flags| !flags.contains("\\Seen")).count()
     };
     Some(match item {
@@ -156,41 +156,41 @@ pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
         return session.wire.answer(&text);
     }
     session.shared.store().create(mailbox, &["\\HasNoChildren"]);
-    let text = session.words.create;
+    let text = session.texts.create;
     session.wire.answer(text)
 }
 
 /// ENABLE (RFC 5161); what it enables is not done.
 pub(crate) fn enable(session: &mut Session) -> Result<()> {
     session.wire.line("* ENABLED UTF8=ACCEPT")?;
-    let text = session.words.ok;
+    let text = session.texts.ok;
     session.wire.answer(text)
 }
 
 /// GETQUOTAROOT (RFC 2087, GMAIL.md 5).
 pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
-    let letters = session
+    let messages = session
         .shared
         .store()
-        .letters
+        .messages
         .values()
         .map(|letter| letter.octets.len())
         .sum();
-    let used: usize = letters;
+    let used: usize = messages;
     session
         .wire
         .line(format!("* QUOTAROOT {} \"\"", quoted(mailbox)))?;
     session
         .wire
         .line(format!("* QUOTA \"\" (STORAGE {} 31457280)", used / 1024))?;
-    let text = session.words.ok;
+    let text = session.texts.ok;
     session.wire.answer(text)
 }
 
 /// NAMESPACE (RFC 2342).
 pub(crate) fn namespace(session: &mut Session) -> Result<()> {
     session.wire.line("* NAMESPACE ((\"\" \"/\")) NIL NIL")?;
-    let text = session.words.ok;
+    let text = session.texts.ok;
     session.wire.answer(text)
 }
 
@@ -205,7 +205,7 @@ pub(crate) fn id(session: &mut Session) -> Result<()> {
         None => "* ID (\"name\" \"Dovecot\")",
     };
     session.wire.line(line)?;
-    let text = session.words.ok;
+    let text = session.texts.ok;
     session.wire.answer(text)
 }
 

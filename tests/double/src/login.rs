@@ -3,13 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::events::What;
-use crate::gmail::{Challenge, Volunteered};
+use crate::events::EventKind;
+use crate::gmail::{Challenge, PostLoginCapabilities};
 use crate::grammar::{Reader, word};
 use crate::server::Role;
 use crate::session::Session;
 use crate::source::{Security, SourceOptions};
-use crate::wire::{Result, Verdict};
+use crate::wire::{Action, Result};
 
 /// GMAIL.md 1.2.
 const GMAIL_BEFORE: &str = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 \
@@ -42,7 +42,7 @@ pub(crate) fn greeting(session: &Session) -> String {
             session.id()
         ),
         Some(options) if options.volunteers_capabilities => {
-            let words = source_words(session, &options);
+            let words = source_capabilities(session, &options);
             format!("* OK [CAPABILITY {words}] Dovecot ready.")
         }
         Some(_) => "* OK Dovecot ready.".to_owned(),
@@ -50,9 +50,9 @@ pub(crate) fn greeting(session: &Session) -> String {
 }
 
 /// The capability words that hold now.
-fn words(session: &Session) -> String {
+fn capabilities(session: &Session) -> String {
     match &session.shared.role {
-        Role::Source(options) => source_words(session, &options.lock().unwrap()),
+        Role::Source(options) => source_capabilities(session, &options.lock().unwrap()),
         Role::Gmail(gmail) => {
             let options = gmail.options();
             let all = match session.user {
@@ -64,7 +64,7 @@ fn words(session: &Session) -> String {
     }
 }
 
-fn source_words(session: &Session, options: &SourceOptions) -> String {
+fn source_capabilities(session: &Session, options: &SourceOptions) -> String {
     let is_open = session.wire.is_secure() || options.security == Security::Plain;
     let all = match session.user {
         Some(_) => SOURCE_AFTER.to_owned(),
@@ -86,16 +86,18 @@ fn leave_out(all: &str, without: &[String]) -> String {
 
 /// Says whether a word stands in the capability list now.
 pub(crate) fn offers(session: &Session, word: &str) -> bool {
-    words(session).split(' ').any(|offered| offered == word)
+    capabilities(session)
+        .split(' ')
+        .any(|offered| offered == word)
 }
 
 /// CAPABILITY.
 pub(crate) fn capability(session: &mut Session) -> Result<()> {
-    let line = format!("* CAPABILITY {}", words(session));
+    let line = format!("* CAPABILITY {}", capabilities(session));
     session.wire.line(line)?;
     let text = match session.shared.gmail() {
-        Some(_) => format!("{} {}", session.words.capability, session.id()),
-        None => session.words.capability.to_owned(),
+        Some(_) => format!("{} {}", session.texts.capability, session.id()),
+        None => session.texts.capability.to_owned(),
     };
     session.wire.answer(&text)
 }
@@ -112,7 +114,7 @@ pub(crate) fn start_tls(session: &mut Session) -> Result<()> {
 
 /// What every log-in is to be answered, if the options say so.
 fn prepared_answer(session: &Session) -> Option<Vec<String>> {
-    session.shared.gmail()?.options().login_answer.clone()
+    session.shared.gmail()?.options().login_response.clone()
 }
 
 fn say(session: &mut Session, lines: &[String]) -> Result<()> {
@@ -145,10 +147,10 @@ pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
 
 /// AUTHENTICATE (RFC 3501 6.2.2), with an initial response where SASL-IR is offered (RFC 4959).
 pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()> {
-    if session.wire.hears(std::time::Duration::ZERO)? {
+    if session.wire.has_input(std::time::Duration::ZERO)? {
         session
             .shared
-            .offence("the client sent more after AUTHENTICATE before it was answered");
+            .violation("the client sent more after AUTHENTICATE before it was answered");
     }
     let (mechanism, initial) = word(arguments);
     if let Some(lines) = prepared_answer(session) {
@@ -176,7 +178,7 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
     } else {
         session
             .shared
-            .offence("the client sent an initial response without SASL-IR");
+            .violation("the client sent an initial response without SASL-IR");
         return session.unparsable();
     };
     if response == b"*" {
@@ -225,7 +227,7 @@ fn admit_by_password(session: &mut Session, user: &[u8], password: &[u8]) -> Res
 
 fn welcome_to_source(session: &mut Session, user: String) -> Result<()> {
     session.user = Some(user.clone());
-    if session.wire.event(What::LoggedIn(user))? == Verdict::Done {
+    if session.wire.event(EventKind::LoggedIn(user))? == Action::Done {
         return Ok(());
     }
     let volunteers = session
@@ -233,7 +235,7 @@ fn welcome_to_source(session: &mut Session, user: String) -> Result<()> {
         .source()
         .is_some_and(|o| o.volunteers_capabilities);
     let text = if volunteers {
-        format!("OK [CAPABILITY {}] Logged in", words(session))
+        format!("OK [CAPABILITY {}] Logged in", capabilities(session))
     } else {
         "OK Logged in".to_owned()
     };
@@ -247,7 +249,7 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
     let Some((user, token)) = bearer(response) else {
         return refuse_malformed(session);
     };
-    let Some(expires) = gmail.admits(&user, &token) else {
+    let Some(expires) = gmail.token_expiry(&user, &token) else {
         return challenge(session);
     };
     if gmail.is_locked_out(shared.clock.now()) {
@@ -258,7 +260,7 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
     }
     session.user = Some(user.clone());
     session.ends = Some(expires);
-    if session.wire.event(What::LoggedIn(user.clone()))? == Verdict::Done {
+    if session.wire.event(EventKind::LoggedIn(user.clone()))? == Action::Done {
         return Ok(());
     }
     welcome_to_gmail(session, &user)
@@ -266,13 +268,13 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
 
 /// GMAIL.md 1.3: three ways to tell what the session can do.
 fn welcome_to_gmail(session: &mut Session, user: &str) -> Result<()> {
-    let words = words(session);
+    let words = capabilities(session);
     let place = session.shared.gmail().unwrap().options().capabilities;
     let code = match place {
-        Volunteered::InCode => format!("[CAPABILITY {words}] "),
+        PostLoginCapabilities::InCode => format!("[CAPABILITY {words}] "),
         _ => String::new(),
     };
-    if place == Volunteered::Untagged {
+    if place == PostLoginCapabilities::Untagged {
         session.wire.line(format!("* CAPABILITY {words}"))?;
     }
     session
@@ -284,7 +286,7 @@ fn welcome_to_gmail(session: &mut Session, user: &str) -> Result<()> {
 fn challenge(session: &mut Session) -> Result<()> {
     let challenge = session.shared.gmail().unwrap().options().challenge;
     if challenge == Challenge::AfterCapability {
-        let line = format!("* CAPABILITY {}", words(session));
+        let line = format!("* CAPABILITY {}", capabilities(session));
         session.wire.line(line)?;
     }
     session

@@ -6,7 +6,7 @@ use chrono::{DateTime, FixedOffset};
 
 use crate::gmail::IndexDelay;
 use crate::server::Shared;
-use crate::store::{Arrival, Stored};
+use crate::store::{Arrival, StoredMessage};
 
 /// The mailboxes of a server, as a test sees and changes them. Clones are handles to the same.
 ///
@@ -42,7 +42,7 @@ impl Mailboxes {
 
     /// The messages of a mailbox, by UID.
     #[must_use]
-    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
+    pub fn messages(&self, mailbox: &str) -> Vec<StoredMessage> {
         self.shared.store().stored(mailbox)
     }
 
@@ -72,7 +72,7 @@ impl Mailboxes {
         let mut store = self.shared.store();
         store.changes += 1;
         let key = store.folder(mailbox).unwrap().rows[&uid];
-        let letter = store.letters.get_mut(&key).unwrap();
+        let letter = store.messages.get_mut(&key).unwrap();
         letter.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
     }
 

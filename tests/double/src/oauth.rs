@@ -23,12 +23,12 @@ mod http;
 /// What is answered to which request.
 mod rules;
 
-pub use rules::token_refusals;
+pub use rules::token_rejections;
 
 /// What the token endpoint does instead of its work. The consent page is never in trouble, so that
 /// one can get as far as the token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Trouble {
+pub enum EndpointFault {
     /// Nothing: it works.
     #[default]
     None,
@@ -82,7 +82,7 @@ pub struct TokenOptions {
     /// begins with `<` is HTML. `token_refusals` has those of Google.
     pub refusal: Option<(u16, String)>,
     /// What goes wrong.
-    pub trouble: Trouble,
+    pub fault: EndpointFault,
     /// Each renewal brings another refresh token; the one before is worthless then.
     pub rotates: bool,
     /// The `refresh_token_expires_in` of an app in "Testing", which is 604799 seconds.
@@ -106,7 +106,7 @@ impl Default for TokenOptions {
             client_secret: "GOCSPX-double".to_owned(),
             lifetime: Duration::from_secs(3599),
             refusal: None,
-            trouble: Trouble::None,
+            fault: EndpointFault::None,
             rotates: false,
             refresh_expires_in: None,
             has_extra_fields: false,
@@ -426,49 +426,49 @@ fn receive(
 ) -> std::io::Result<()> {
     let mut stream = http::open(socket, tls)?;
     let request = http::read(&mut stream)?;
-    let trouble = {
+    let fault = {
         let mut state = state.lock().unwrap();
         state
             .visits
             .push(format!("{} {}", request.method, request.path));
         if rules::is_for_browsers(&request) {
-            Trouble::None
+            EndpointFault::None
         } else {
-            state.options.trouble.clone()
+            state.options.fault.clone()
         }
     };
     let answer = || rules::answer(&request, &mut state.lock().unwrap());
     let mut delivery = Delivery::Whole;
-    let response = match trouble {
-        Trouble::Cut => return Ok(()),
-        Trouble::Redirect(to) => Response::redirect(&to),
-        Trouble::AnswerLost => {
+    let response = match fault {
+        EndpointFault::Cut => return Ok(()),
+        EndpointFault::Redirect(to) => Response::redirect(&to),
+        EndpointFault::AnswerLost => {
             answer();
             return Ok(());
         }
-        Trouble::Slow(time) => {
+        EndpointFault::Slow(time) => {
             wait(time, stopping);
             answer()
         }
-        Trouble::Held => {
-            while state.lock().unwrap().options.trouble == Trouble::Held
+        EndpointFault::Held => {
+            while state.lock().unwrap().options.fault == EndpointFault::Held
                 && !stopping.load(Ordering::SeqCst)
             {
                 thread::sleep(Duration::from_millis(5));
             }
             answer()
         }
-        Trouble::Trickle(pause) => {
+        EndpointFault::Trickle(pause) => {
             delivery = Delivery::Trickle(pause);
             answer()
         }
-        Trouble::HalfAnswer => {
+        EndpointFault::HalfAnswer => {
             delivery = Delivery::Half;
             answer()
         }
-        Trouble::Huge(octets) => padded(answer(), octets),
-        Trouble::ContentType(kind) => Response { kind, ..answer() },
-        Trouble::None => answer(),
+        EndpointFault::Huge(octets) => padded(answer(), octets),
+        EndpointFault::ContentType(kind) => Response { kind, ..answer() },
+        EndpointFault::None => answer(),
     };
     http::write(&mut stream, &response, delivery, || {
         !stopping.load(Ordering::SeqCst)

@@ -10,7 +10,7 @@ use crate::grammar::{Reader, Request};
 use crate::header;
 use crate::select::{self, Selected, covers};
 use crate::session::Session;
-use crate::store::{Letter, Store};
+use crate::store::{Message, Store};
 use crate::wire::Result;
 
 /// A search key (RFC 3501 6.4.4; GMAIL.md 4).
@@ -94,7 +94,7 @@ pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
     if !manner.is_gmail {
         select::announce(session)?;
     }
-    let text = session.words.search;
+    let text = session.texts.search;
     session.wire.answer(text)
 }
 
@@ -105,7 +105,7 @@ fn manner(session: &Session) -> Manner {
         header_search: session
             .shared
             .gmail()
-            .map_or(HeaderSearch::Usual, |gmail| gmail.options().header_search),
+            .map_or(HeaderSearch::Normal, |gmail| gmail.options().header_search),
         zone: zone.unwrap_or(FixedOffset::east_opt(0).unwrap()),
         now: session.shared.clock.now(),
     }
@@ -124,7 +124,7 @@ fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: b
             continue;
         };
         let candidate = Candidate {
-            letter: &store.letters[id],
+            letter: &store.messages[id],
             id: *id,
             number,
             count: u32::try_from(selected.uids.len()).unwrap(),
@@ -139,13 +139,13 @@ fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: b
 }
 
 fn count_misses(store: &mut Store) {
-    for letter in store.letters.values_mut() {
+    for letter in store.messages.values_mut() {
         letter.misses = letter.misses.saturating_sub(1);
     }
 }
 
 struct Candidate<'a> {
-    letter: &'a Letter,
+    letter: &'a Message,
     id: u64,
     number: u32,
     count: u32,
@@ -193,7 +193,7 @@ impl Candidate<'_> {
     }
 }
 
-fn has_field(letter: &Letter, name: &str, value: &[u8], is_gmail: bool) -> bool {
+fn has_field(letter: &Message, name: &str, value: &[u8], is_gmail: bool) -> bool {
     if is_gmail && value.is_empty() {
         return true;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 
 use crate::grammar::{self, Reader, Request};
-use crate::odd::Oddity;
+use crate::quirks::Quirk;
 use crate::session::Session;
 use crate::store::{Folder, Store};
 use crate::wire::Result;
@@ -156,9 +156,9 @@ fn describe(session: &Session, folder: &Folder, store: &Store, is_read_only: boo
         let validity = format!("{validity}.");
         vec![flags, permanent, validity, exists, recent, next, modseq]
     } else {
-        let odd = session.shared.oddities();
-        let validity = Some(validity).filter(|_| !odd.contains(&Oddity::NoUidValidity));
-        let next = Some(next).filter(|_| !odd.contains(&Oddity::NoUidNext));
+        let quirks = session.shared.quirks();
+        let validity = Some(validity).filter(|_| !quirks.contains(&Quirk::NoUidValidity));
+        let next = Some(next).filter(|_| !quirks.contains(&Quirk::NoUidNext));
         let mut lines = vec![flags, permanent, exists, recent];
         lines.extend(first_unseen(folder, store));
         lines.extend(validity);
@@ -169,14 +169,14 @@ fn describe(session: &Session, folder: &Folder, store: &Store, is_read_only: boo
 
 /// Gmail does not say which message is the first unseen one; others do.
 fn first_unseen(folder: &Folder, store: &Store) -> Option<String> {
-    let mut flags = folder.rows.values().map(|key| &store.letters[key].flags);
+    let mut flags = folder.rows.values().map(|key| &store.messages[key].flags);
     let place = flags.position(|flags| !flags.contains("\\Seen"))?;
     Some(format!("* OK [UNSEEN {}] First unseen.", place + 1))
 }
 
 fn flags(folder: &Folder, store: &Store, common: &str) -> String {
-    let letters = folder.rows.values().map(|key| &store.letters[key]);
-    let keywords: BTreeSet<&str> = letters
+    let messages = folder.rows.values().map(|key| &store.messages[key]);
+    let keywords: BTreeSet<&str> = messages
         .flat_map(|letter| letter.flags.iter().map(String::as_str))
         .filter(|flag| !flag.starts_with('\\') && !common.split(' ').any(|known| known == *flag))
         .collect();

@@ -8,16 +8,16 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::events::{Event, What};
+use crate::events::{Event, EventKind};
 use crate::faults::Faults;
 use crate::gmail::GmailState;
 use crate::mailboxes::Mailboxes;
-use crate::odd::Oddities;
+use crate::quirks::Quirks;
 use crate::session::Session;
 use crate::source::SourceOptions;
 use crate::store::Store;
 use crate::tls::{Certificate, Identity};
-use crate::wire::{Gone, Pace, Result, Wire};
+use crate::wire::{Disconnected, Pacing, Result, Wire};
 
 /// Which server is played.
 pub(crate) enum Role {
@@ -32,12 +32,12 @@ pub(crate) struct Shared {
     pub faults: Faults,
     pub identity: Identity,
     store: Mutex<Store>,
-    pace: Mutex<Pace>,
+    pacing: Mutex<Pacing>,
     sockets: Mutex<HashMap<usize, TcpStream>>,
-    offences: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
     stopping: AtomicBool,
     connections: AtomicUsize,
-    turns: AtomicUsize,
+    round_trips: AtomicUsize,
     round_trip: Mutex<Duration>,
 }
 
@@ -49,12 +49,12 @@ impl Shared {
             faults: Faults::default(),
             identity: Identity::new(certificate),
             store: Mutex::new(store),
-            pace: Mutex::default(),
+            pacing: Mutex::default(),
             sockets: Mutex::default(),
-            offences: Mutex::default(),
+            violations: Mutex::default(),
             stopping: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
-            turns: AtomicUsize::new(0),
+            round_trips: AtomicUsize::new(0),
             round_trip: Mutex::default(),
         })
     }
@@ -87,34 +87,34 @@ impl Shared {
     }
 
     /// What this server does as odd servers do.
-    pub fn oddities(&self) -> Oddities {
+    pub fn quirks(&self) -> Quirks {
         self.source()
-            .map_or_else(Oddities::new, |options| options.odd.clone())
+            .map_or_else(Quirks::new, |options| options.quirks.clone())
     }
 
-    pub fn pace(&self) -> Pace {
-        *self.pace.lock().unwrap()
+    pub fn pacing(&self) -> Pacing {
+        *self.pacing.lock().unwrap()
     }
 
     /// How long a packet is on its way, either way.
-    pub fn way(&self) -> Duration {
+    pub fn one_way_delay(&self) -> Duration {
         *self.round_trip.lock().unwrap() / 2
     }
 
     /// Notes that the client spoke after it had heard what was said.
-    pub fn note_turn(&self) {
-        self.turns.fetch_add(1, Ordering::SeqCst);
+    pub fn count_round_trip(&self) {
+        self.round_trips.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Notes that the client broke the protocol.
-    pub fn offence(&self, what: impl Into<String>) {
-        self.offences.lock().unwrap().push(what.into());
+    pub fn violation(&self, what: impl Into<String>) {
+        self.violations.lock().unwrap().push(what.into());
     }
 
     /// An error once the server is stopping.
     pub fn check_running(&self) -> Result<()> {
         if self.stopping.load(Ordering::SeqCst) {
-            Err(Gone)
+            Err(Disconnected)
         } else {
             Ok(())
         }
@@ -212,8 +212,8 @@ impl Server {
     }
 
     /// How often clients spoke after they had heard what was said: the round trips so far.
-    pub fn turns(&self) -> usize {
-        self.shared.turns.load(Ordering::SeqCst)
+    pub fn round_trips(&self) -> usize {
+        self.shared.round_trips.load(Ordering::SeqCst)
     }
 
     /// Lets a round trip take so long from now on, as on a long way.
@@ -225,8 +225,8 @@ impl Server {
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
         let events = self.events().into_iter();
-        let lines = events.filter_map(|event| match event.what {
-            What::Command { line, .. } => Some(line),
+        let lines = events.filter_map(|event| match event.kind {
+            EventKind::Command { line, .. } => Some(line),
             _ => None,
         });
         lines.collect()
@@ -235,18 +235,18 @@ impl Server {
     /// How many connections were opened so far.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.count(|event| event.what == What::Connected)
+        self.count(|event| event.kind == EventKind::Connected)
     }
 
     /// How many log-ins succeeded so far.
     #[must_use]
     pub fn logins(&self) -> usize {
-        self.count(|event| matches!(event.what, What::LoggedIn(_)))
+        self.count(|event| matches!(event.kind, EventKind::LoggedIn(_)))
     }
 
     /// Sets how lines are cut into packets from now on.
-    pub fn set_pace(&self, pace: Pace) {
-        *self.shared.pace.lock().unwrap() = pace;
+    pub fn set_pacing(&self, pacing: Pacing) {
+        *self.shared.pacing.lock().unwrap() = pacing;
     }
 
     /// Closes every connection that is open, as a server that restarts does.
@@ -261,8 +261,8 @@ impl Server {
     }
 
     /// How the client broke the protocol so far; they are forgiven with this call.
-    pub fn take_offences(&self) -> Vec<String> {
-        std::mem::take(&mut *self.shared.offences.lock().unwrap())
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.violations.lock().unwrap())
     }
 
     fn count(&self, is_counted: impl Fn(&Event) -> bool) -> usize {
@@ -275,10 +275,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
         self.shared.faults.clear();
-        let offences = self.take_offences();
+        let violations = self.take_violations();
         assert!(
-            offences.is_empty() || thread::panicking(),
-            "the client broke the protocol: {offences:#?}"
+            violations.is_empty() || thread::panicking(),
+            "the client broke the protocol: {violations:#?}"
         );
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use chrono::{DateTime, FixedOffset, Offset, Utc};
 
 use crate::clock::Clock;
-use crate::odd::{Oddity, Spoiled};
+use crate::quirks::{MessageFault, Quirk};
 use crate::server::{Role, Server, Shared};
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoredMessage};
 use crate::tls::Certificate;
 
 /// The UIDVALIDITY of the first mailbox; some time in 2023, as servers take it from their clock.
@@ -48,9 +48,9 @@ pub struct SourceOptions {
     /// The time zone whose days SINCE, BEFORE and ON mean.
     pub zone: FixedOffset,
     /// What it does as odd servers do.
-    pub odd: BTreeSet<Oddity>,
+    pub quirks: BTreeSet<Quirk>,
     /// What is wrong with messages, by UID.
-    pub spoiled: BTreeMap<u32, Spoiled>,
+    pub message_faults: BTreeMap<u32, MessageFault>,
 }
 
 impl Default for SourceOptions {
@@ -64,8 +64,8 @@ impl Default for SourceOptions {
             without: Vec::new(),
             volunteers_capabilities: true,
             zone: Utc.fix(),
-            odd: BTreeSet::new(),
-            spoiled: BTreeMap::new(),
+            quirks: BTreeSet::new(),
+            message_faults: BTreeMap::new(),
         }
     }
 }
@@ -117,7 +117,7 @@ impl Source {
 
     /// The messages of a mailbox, by UID.
     #[must_use]
-    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
+    pub fn messages(&self, mailbox: &str) -> Vec<StoredMessage> {
         self.mailboxes().messages(mailbox)
     }
 }

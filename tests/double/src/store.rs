@@ -16,7 +16,7 @@ const FIRST_KEY: u64 = 1_700_000_000_000_000_001;
 
 /// A message as it is in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredMessage {
     /// Its number there.
     pub uid: u32,
     /// The whole message.
@@ -31,7 +31,7 @@ pub struct Stored {
 
 /// A message.
 #[derive(Debug, Clone)]
-pub(crate) struct Letter {
+pub(crate) struct Message {
     pub octets: Arc<[u8]>,
     /// The values of its Message-ID fields: what is searched for most, read once.
     pub ids: Vec<Vec<u8>>,
@@ -96,7 +96,7 @@ struct Unfinished {
 
 /// All messages and mailboxes of a server.
 pub(crate) struct Store {
-    pub letters: BTreeMap<u64, Letter>,
+    pub messages: BTreeMap<u64, Message>,
     pub folders: Vec<Folder>,
     unfinished: Vec<Unfinished>,
     next_key: u64,
@@ -108,7 +108,7 @@ pub(crate) struct Store {
 impl Store {
     pub fn new(first_validity: u32) -> Store {
         Store {
-            letters: BTreeMap::new(),
+            messages: BTreeMap::new(),
             folders: Vec::new(),
             unfinished: Vec::new(),
             next_key: FIRST_KEY,
@@ -162,7 +162,7 @@ impl Store {
             IndexDelay::For(delay) => (now + delay, 0),
             IndexDelay::Searches(count) => (now, count),
         };
-        let letter = Letter {
+        let letter = Message {
             ids: header::all(&arrival.octets, "Message-ID"),
             octets: arrival.octets.into(),
             internal_date: arrival.internal_date,
@@ -170,7 +170,7 @@ impl Store {
             indexed_at,
             misses,
         };
-        self.letters.insert(key, letter);
+        self.messages.insert(key, letter);
         let uid = self.place(key, &arrival.folder);
         if let Some(everything) = self.everything_beside(&arrival.folder) {
             everything.add(key);
@@ -187,7 +187,7 @@ impl Store {
             .iter()
             .flat_map(|f| f.rows.values().copied())
             .collect();
-        self.letters.retain(|key, _| held.contains(key));
+        self.messages.retain(|key, _| held.contains(key));
     }
 
     /// Moves a message out of all mailboxes into this one alone.
@@ -249,12 +249,12 @@ impl Store {
     /// A stored message that Gmail takes for the same: its Message-ID, Date and body are equal.
     fn find_double(&self, octets: &[u8]) -> Option<u64> {
         let id = header::first(octets, "Message-ID").filter(|id| !id.is_empty())?;
-        let is_same = |letter: &Letter| {
+        let is_same = |letter: &Message| {
             letter.ids.first() == Some(&id)
                 && header::first(&letter.octets, "Date") == header::first(octets, "Date")
                 && header::split(&letter.octets).1 == header::split(octets).1
         };
-        let found = self.letters.iter().find(|(_, letter)| is_same(letter));
+        let found = self.messages.iter().find(|(_, letter)| is_same(letter));
         found.map(|(key, _)| *key)
     }
 
@@ -294,7 +294,7 @@ impl Store {
     }
 
     /// The messages of a mailbox, by UID.
-    pub fn stored(&self, folder: &str) -> Vec<Stored> {
+    pub fn stored(&self, folder: &str) -> Vec<StoredMessage> {
         let folder = self
             .folder(folder)
             .unwrap_or_else(|| panic!("no mailbox {folder}"));
@@ -302,12 +302,12 @@ impl Store {
         rows.map(|(uid, key)| self.describe(*uid, *key)).collect()
     }
 
-    fn describe(&self, uid: u32, key: u64) -> Stored {
-        let letter = &self.letters[&key];
+    fn describe(&self, uid: u32, key: u64) -> StoredMessage {
+        let letter = &self.messages[&key];
         let holders = self.folders.iter().filter(|folder| folder.holds(key));
         let mut mailboxes: Vec<String> = holders.map(|folder| folder.name.clone()).collect();
         mailboxes.sort();
-        Stored {
+        StoredMessage {
             uid,
             octets: letter.octets.to_vec(),
             internal_date: letter.internal_date,

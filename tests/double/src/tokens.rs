@@ -78,7 +78,7 @@ impl Tokens {
     }
 
     /// Until when the user may come in by this token; none if it is not good for that.
-    pub(crate) fn admits(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
+    pub(crate) fn token_expiry(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
         let table = self.table.lock().unwrap();
         let token = table.tokens.get(token)?;
         let is_good = token.user == user

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::events::What;
+use crate::events::EventKind;
 use crate::faults::Fault;
-use crate::odd;
+use crate::quirks;
 use crate::server::Shared;
 
 /// A longer line is no command of a client that means well.
@@ -28,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How lines are cut into packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pace {
+pub enum Pacing {
     /// As few packets as possible: all lines up to where the server waits for the client.
     #[default]
     Together,
@@ -42,14 +42,14 @@ pub enum Pace {
 
 /// The connection is over: closed by either side, or cut by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gone;
+pub(crate) struct Disconnected;
 
 /// The outcome of anything that touches the connection.
-pub(crate) type Result<T> = std::result::Result<T, Gone>;
+pub(crate) type Result<T> = std::result::Result<T, Disconnected>;
 
 /// What is to happen at an event.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Action {
     /// What was about to happen.
     Go,
     /// Nothing: another line was sent in its place.
@@ -62,7 +62,7 @@ enum Ending {
     /// The client has left.
     Lost,
     /// After what was said, and in TLS's good manners.
-    Farewell,
+    Orderly,
     /// In silence.
     Eof,
     /// By a TCP reset.
@@ -115,7 +115,7 @@ impl Wire {
         self.flush()?;
         let mut tls = ServerConnection::new(config.clone()).unwrap();
         while tls.is_handshaking() {
-            tls.complete_io(&mut self.tcp).map_err(|_| Gone)?;
+            tls.complete_io(&mut self.tcp).map_err(|_| Disconnected)?;
         }
         let tcp = self.tcp.try_clone().unwrap();
         self.stream = Stream::Secure(Box::new(StreamOwned::new(tls, tcp)));
@@ -128,47 +128,51 @@ impl Wire {
     }
 
     /// Records an event other than a line, and lets the planned fault happen.
-    pub fn event(&mut self, what: What) -> Result<Verdict> {
+    pub fn event(&mut self, what: EventKind) -> Result<Action> {
         match self.shared.faults.meet(self.connection, what) {
-            None => Ok(Verdict::Go),
-            Some(fault) => self.suffer(fault, b""),
+            None => Ok(Action::Go),
+            Some(fault) => self.apply_fault(fault, b""),
         }
     }
 
     /// Sends a line; CRLF is added. It may hold literals.
     pub fn line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
-        let odd = self.shared.oddities();
-        for extra in odd::chatter(&odd) {
+        let quirks = self.shared.quirks();
+        for extra in quirks::chatter(&quirks) {
             self.put(&extra)?;
         }
-        let line = odd::dress(line.as_ref(), &odd);
-        if self.line_event(&line)? == Verdict::Go {
+        let line = quirks::apply(line.as_ref(), &quirks);
+        if self.line_event(&line)? == Action::Go {
             self.put(&line)?;
         }
         Ok(())
     }
 
     /// Sends a line that the client has to wait for; notes the offence if it has not waited.
-    pub fn prompt(&mut self, line: impl AsRef<[u8]>, offence: &str) -> Result<()> {
-        let line = odd::dress(line.as_ref(), &self.shared.oddities());
-        let verdict = self.line_event(&line)?;
+    pub fn prompt(&mut self, line: impl AsRef<[u8]>, violation: &str) -> Result<()> {
+        let line = quirks::apply(line.as_ref(), &self.shared.quirks());
+        let action = self.line_event(&line)?;
         if self.received.is_empty() {
-            self.look(Duration::ZERO)?;
+            self.poll(Duration::ZERO)?;
         }
         if !self.received.is_empty() {
-            self.shared.offence(offence);
+            self.shared.violation(violation);
         }
-        if verdict == Verdict::Go {
+        if action == Action::Go {
             self.put(&line)?;
         }
         Ok(())
     }
 
-    fn line_event(&mut self, line: &[u8]) -> Result<Verdict> {
+    fn line_event(&mut self, line: &[u8]) -> Result<Action> {
         let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
-        match self.shared.faults.meet(self.connection, What::Line(shown)) {
-            None => Ok(Verdict::Go),
-            Some(fault) => self.suffer(fault, line),
+        match self
+            .shared
+            .faults
+            .meet(self.connection, EventKind::Line(shown))
+        {
+            None => Ok(Action::Go),
+            Some(fault) => self.apply_fault(fault, line),
         }
     }
 
@@ -189,13 +193,13 @@ impl Wire {
                 if line.last() == Some(&b'\r') {
                     line.pop();
                 } else {
-                    self.shared.offence("a line does not end in CRLF");
+                    self.shared.violation("a line does not end in CRLF");
                 }
                 return Ok(line);
             }
             searched = self.received.len();
             if searched > LONGEST_LINE {
-                return Err(Gone);
+                return Err(Disconnected);
             }
             self.fill()?;
         }
@@ -211,10 +215,10 @@ impl Wire {
     }
 
     /// Says whether the client has said something, after waiting for it no longer than this.
-    pub fn hears(&mut self, patience: Duration) -> Result<bool> {
+    pub fn has_input(&mut self, patience: Duration) -> Result<bool> {
         if self.received.is_empty() {
             self.flush()?;
-            self.look(patience)?;
+            self.poll(patience)?;
         }
         Ok(!self.received.is_empty())
     }
@@ -224,16 +228,16 @@ impl Wire {
         let outgoing = std::mem::take(&mut self.outgoing);
         if !outgoing.is_empty() {
             self.has_spoken = true;
-            thread::sleep(self.shared.way());
+            thread::sleep(self.shared.one_way_delay());
         }
-        let packet = match self.shared.pace() {
-            Pace::Together | Pace::Lines => outgoing.len().max(1),
-            Pace::Octets => 1,
-            Pace::PerSecond(rate) => (rate as usize / 10).max(1),
+        let packet = match self.shared.pacing() {
+            Pacing::Together | Pacing::Lines => outgoing.len().max(1),
+            Pacing::Octets => 1,
+            Pacing::PerSecond(rate) => (rate as usize / 10).max(1),
         };
         for chunk in outgoing.chunks(packet) {
-            self.write(chunk).map_err(|_| Gone)?;
-            if matches!(self.shared.pace(), Pace::PerSecond(_)) {
+            self.write(chunk).map_err(|_| Disconnected)?;
+            if matches!(self.shared.pacing(), Pacing::PerSecond(_)) {
                 thread::sleep(Duration::from_millis(100));
                 self.shared.check_running()?;
             }
@@ -242,19 +246,19 @@ impl Wire {
     }
 
     /// Decides that the connection is to be closed after what was said.
-    pub fn close(&mut self) -> Gone {
-        self.doom(Ending::Farewell)
+    pub fn close(&mut self) -> Disconnected {
+        self.end_by(Ending::Orderly)
     }
 
     /// Decides that the connection breaks here.
-    pub fn break_off(&mut self) -> Gone {
+    pub fn break_off(&mut self) -> Disconnected {
         let _ = self.flush();
-        self.doom(Ending::Eof)
+        self.end_by(Ending::Eof)
     }
 
-    fn doom(&mut self, ending: Ending) -> Gone {
+    fn end_by(&mut self, ending: Ending) -> Disconnected {
         self.ending = ending;
-        Gone
+        Disconnected
     }
 
     /// Ends the connection the way it was decided. The client learns of the end here and not
@@ -262,9 +266,9 @@ impl Wire {
     pub fn end(mut self) {
         match self.ending {
             Ending::Lost => {}
-            Ending::Farewell => {
+            Ending::Orderly => {
                 if self.flush().is_ok() {
-                    self.say_farewell();
+                    self.close_tls();
                     self.hang_up();
                 }
             }
@@ -276,7 +280,7 @@ impl Wire {
         self.shared.forget(self.connection);
     }
 
-    fn say_farewell(&mut self) {
+    fn close_tls(&mut self) {
         if let Stream::Secure(tls) = &mut self.stream {
             tls.conn.send_close_notify();
             let _ = tls.conn.complete_io(&mut tls.sock);
@@ -287,25 +291,25 @@ impl Wire {
         self.outgoing.extend_from_slice(line);
         self.outgoing.extend_from_slice(b"\r\n");
         let is_full = self.outgoing.len() > FULL_BUFFER;
-        if is_full || self.shared.pace() != Pace::Together {
+        if is_full || self.shared.pacing() != Pacing::Together {
             self.flush()?;
         }
         Ok(())
     }
 
-    fn suffer(&mut self, fault: Fault, line: &[u8]) -> Result<Verdict> {
+    fn apply_fault(&mut self, fault: Fault, line: &[u8]) -> Result<Action> {
         // What was said before the event has arrived when it happens.
         self.flush()?;
         match fault {
-            Fault::Eof => Err(self.doom(Ending::Eof)),
-            Fault::Reset => Err(self.doom(Ending::Reset)),
+            Fault::Eof => Err(self.end_by(Ending::Eof)),
+            Fault::Reset => Err(self.end_by(Ending::Reset)),
             Fault::HalfThenEof => {
                 let _ = self.write(&line[..line.len() / 2]);
-                Err(self.doom(Ending::Eof))
+                Err(self.end_by(Ending::Eof))
             }
             Fault::Pause(time) => {
                 thread::sleep(time);
-                Ok(Verdict::Go)
+                Ok(Action::Go)
             }
             Fault::Stall => self.stall(),
             Fault::Instead(text) => {
@@ -316,35 +320,35 @@ impl Wire {
                     return Err(self.close());
                 }
                 self.put(text.as_bytes())?;
-                Ok(Verdict::Done)
+                Ok(Action::Done)
             }
             Fault::Before(text) => {
                 let text = text.replace("<T>", &self.tag);
                 self.put(text.as_bytes())?;
-                Ok(Verdict::Go)
+                Ok(Action::Go)
             }
             Fault::Run(what) => {
                 what(&self.shared.mailboxes());
-                Ok(Verdict::Go)
+                Ok(Action::Go)
             }
         }
     }
 
-    fn stall(&mut self) -> Result<Verdict> {
+    fn stall(&mut self) -> Result<Action> {
         let seen = self.shared.faults.releases();
         let moment = Duration::from_millis(20);
         while !self.shared.faults.is_released_since(seen, moment) {
             self.shared.check_running()?;
-            self.look(Duration::ZERO)?;
+            self.poll(Duration::ZERO)?;
         }
-        Ok(Verdict::Go)
+        Ok(Action::Go)
     }
 
     fn fill(&mut self) -> Result<()> {
         self.flush()?;
         let mut chunk = [0; 16 * 1024];
         match self.read(&mut chunk) {
-            Ok(0) | Err(_) => Err(Gone),
+            Ok(0) | Err(_) => Err(Disconnected),
             Ok(count) => {
                 self.take_in(&chunk[..count]);
                 Ok(())
@@ -355,24 +359,26 @@ impl Wire {
     fn take_in(&mut self, octets: &[u8]) {
         if self.has_spoken {
             self.has_spoken = false;
-            self.shared.note_turn();
-            thread::sleep(self.shared.way());
+            self.shared.count_round_trip();
+            thread::sleep(self.shared.one_way_delay());
         }
         self.received.extend_from_slice(octets);
     }
 
     /// Reads what has come, waiting no longer than this for it.
-    fn look(&mut self, patience: Duration) -> Result<()> {
+    fn poll(&mut self, patience: Duration) -> Result<()> {
         let is_impatient = patience.is_zero();
-        self.tcp.set_nonblocking(is_impatient).map_err(|_| Gone)?;
+        self.tcp
+            .set_nonblocking(is_impatient)
+            .map_err(|_| Disconnected)?;
         let limit = Some(patience).filter(|_| !is_impatient);
-        self.tcp.set_read_timeout(limit).map_err(|_| Gone)?;
+        self.tcp.set_read_timeout(limit).map_err(|_| Disconnected)?;
         let mut chunk = [0; 16 * 1024];
         let outcome = self.read(&mut chunk);
-        self.tcp.set_nonblocking(false).map_err(|_| Gone)?;
-        self.tcp.set_read_timeout(None).map_err(|_| Gone)?;
+        self.tcp.set_nonblocking(false).map_err(|_| Disconnected)?;
+        self.tcp.set_read_timeout(None).map_err(|_| Disconnected)?;
         match outcome {
-            Ok(0) => Err(Gone),
+            Ok(0) => Err(Disconnected),
             Ok(count) => {
                 self.take_in(&chunk[..count]);
                 Ok(())
@@ -380,7 +386,7 @@ impl Wire {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Ok(())
             }
-            Err(_) => Err(Gone),
+            Err(_) => Err(Disconnected),
         }
     }
 

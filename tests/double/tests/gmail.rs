@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use double::{Fault, IndexDelay, Stored, Unfinished, date};
+use double::{Fault, IndexDelay, StoredMessage, Unfinished, date};
 use talk::Talk;
 use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 
 const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
 
-fn uids(stored: &[Stored]) -> Vec<u32> {
+fn uids(stored: &[StoredMessage]) -> Vec<u32> {
     stored.iter().map(|stored| stored.uid).collect()
 }
 
@@ -358,12 +358,12 @@ fn what_comes_twice_is_kept_once() {
     // In Trash: it comes back.
     gmail.trash(2);
     assert_eq!(
-        (gmail.messages("INBOX").len(), gmail.trashed().len()),
+        (gmail.messages("INBOX").len(), gmail.in_trash().len()),
         (0, 1)
     );
     append(&mut talk, "INBOX", LETTER.as_bytes());
     assert_eq!(
-        (gmail.messages("INBOX").len(), gmail.trashed().len()),
+        (gmail.messages("INBOX").len(), gmail.in_trash().len()),
         (1, 0)
     );
     assert_eq!(
@@ -402,7 +402,7 @@ fn archived_mail_stays_in_all_mail_and_trashed_mail_does_not() {
     gmail.archive(first);
     gmail.trash(second);
     assert_eq!(gmail.messages("INBOX"), []);
-    assert_eq!((gmail.all_mail().len(), gmail.trashed().len()), (1, 1));
+    assert_eq!((gmail.all_mail().len(), gmail.in_trash().len()), (1, 1));
     assert_eq!(gmail.all_mail()[0].mailboxes, ["[Gmail]/All Mail"]);
 }
 
@@ -520,12 +520,12 @@ fn a_literal_that_comes_unasked_is_an_offence() {
     talk.write(format!("a APPEND INBOX {{{}}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
     talk.play("S: + go ahead\nS: a OK <*>");
     assert_eq!(
-        gmail.take_offences(),
+        gmail.take_violations(),
         ["the client sent a literal before it was asked for"]
     );
     talk.write(format!("a APPEND INBOX {{{}+}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
     talk.play("S: a OK <*>");
-    assert_eq!(gmail.take_offences(), Vec::<String>::new());
+    assert_eq!(gmail.take_violations(), Vec::<String>::new());
 }
 
 #[test]

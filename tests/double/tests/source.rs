@@ -12,7 +12,7 @@ mod talk;
 
 use std::time::Duration;
 
-use double::{Fault, Pace, Security, Source, SourceOptions, What, date};
+use double::{EventKind, Fault, Pacing, Security, Source, SourceOptions, date};
 use talk::Talk;
 
 const LETTER: &[u8] = b"Message-ID: <a@b>\r\nSubject: one\r\n\r\nbody\r\n";
@@ -291,15 +291,15 @@ fn a_connection_is_cut_at_every_event_in_turn() {
     let whole = plain();
     lines_until_closed(&mut Talk::plain(whole.port()), &said);
     let events = whole.events();
-    assert_eq!(events[0].what, What::Connected);
-    assert_eq!(events[3].what, What::LoggedIn("user".to_owned()));
+    assert_eq!(events[0].kind, EventKind::Connected);
+    assert_eq!(events[3].kind, EventKind::LoggedIn("user".to_owned()));
     assert_eq!(events.len(), 10);
     for number in 1..=events.len() {
         let source = plain();
         source.faults().cut_at(number);
         let heard = lines_until_closed(&mut Talk::plain(source.port()), &said);
         let sent = events[..number - 1].iter();
-        let sent = sent.filter(|event| matches!(event.what, What::Line(_)));
+        let sent = sent.filter(|event| matches!(event.kind, EventKind::Line(_)));
         assert_eq!(heard, sent.count(), "cut at {number}");
         assert_eq!(source.events(), events[..number]);
     }
@@ -384,13 +384,13 @@ fn a_bye_closes_the_connection() {
 #[test]
 fn lines_come_at_any_pace() {
     let source = with_two_letters();
-    for pace in [
-        Pace::Together,
-        Pace::Lines,
-        Pace::Octets,
-        Pace::PerSecond(4000),
+    for pacing in [
+        Pacing::Together,
+        Pacing::Lines,
+        Pacing::Octets,
+        Pacing::PerSecond(4000),
     ] {
-        source.set_pace(pace);
+        source.set_pacing(pacing);
         examined(&source).play("C: a NOOP\nS: a OK <*>");
     }
 }
@@ -401,9 +401,9 @@ fn what_the_client_does_wrong_is_noted() {
     let mut talk = Talk::plain(source.port());
     talk.write(b"a NOOP\n");
     talk.play("S: * OK <*>\nS: a OK <*>");
-    let offences = source.take_offences();
-    assert!(offences.contains(&"a line does not end in CRLF".to_owned()));
-    assert_eq!(source.take_offences(), Vec::<String>::new());
+    let violations = source.take_violations();
+    assert!(violations.contains(&"a line does not end in CRLF".to_owned()));
+    assert_eq!(source.take_violations(), Vec::<String>::new());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use double::{Consent, Gmail, TokenEndpoint, Trouble, token_refusals};
+use double::{Consent, EndpointFault, Gmail, TokenEndpoint, token_rejections};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use talk::gmail::{bearer, connected, start};
@@ -126,7 +126,7 @@ fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
 }
 
 /// Says whether Gmail lets this access token in.
-fn admits(gmail: &Gmail, access: &Value) -> bool {
+fn token_expiry(gmail: &Gmail, access: &Value) -> bool {
     let mut talk = connected(gmail);
     talk.say(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
@@ -146,7 +146,7 @@ fn a_refresh_token_buys_an_access_token_that_gmail_accepts() {
         json!({ "access_token": body["access_token"], "expires_in": 3599,
                 "scope": "https://mail.google.com/", "token_type": "Bearer" })
     );
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     assert_eq!(endpoint.requests()[0]["refresh_token"], token);
     assert_eq!(endpoint.visits(), ["POST /token"]);
 }
@@ -213,25 +213,26 @@ fn requests_are_refused_in_googles_words() {
 fn trouble_comes_as_it_is_ordered() {
     let (gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
-    for (status, body) in token_refusals() {
+    for (status, body) in token_rejections() {
         endpoint.change(|options| options.refusal = Some((status, body.clone())));
         assert_eq!(post(&endpoint.url(), &good), (status, body));
     }
     assert_eq!(gmail.tokens().issued(), 0);
     endpoint.change(|options| {
         options.refusal = None;
-        options.trouble = Trouble::Cut;
+        options.fault = EndpointFault::Cut;
     });
     assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
     assert_eq!(gmail.tokens().issued(), 0);
-    endpoint.change(|options| options.trouble = Trouble::AnswerLost);
+    endpoint.change(|options| options.fault = EndpointFault::AnswerLost);
     assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
     assert_eq!(gmail.tokens().issued(), 1);
-    endpoint
-        .change(|options| options.trouble = Trouble::Redirect("http://127.0.0.1:1/".to_owned()));
+    endpoint.change(|options| {
+        options.fault = EndpointFault::Redirect("http://127.0.0.1:1/".to_owned())
+    });
     assert_eq!(post(&endpoint.url(), &good).0, 302);
     let time = Duration::from_millis(40);
-    endpoint.change(|options| options.trouble = Trouble::Slow(time));
+    endpoint.change(|options| options.fault = EndpointFault::Slow(time));
     let began = Instant::now();
     assert_eq!(post(&endpoint.url(), &good).0, 200);
     assert!(began.elapsed() >= time);
@@ -251,12 +252,12 @@ fn renewals_bring_more_if_they_are_told_to() {
     assert_eq!(body["refresh_token_expires_in"], 604_799);
     assert_eq!(body["expires_in"], 10);
     assert!(body["unheard_of"].is_object());
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     assert_eq!(post(&endpoint.url(), &refresh(&old)).0, 400);
     let new = body["refresh_token"].as_str().unwrap();
     assert_eq!(post(&endpoint.url(), &refresh(new)).0, 200);
     gmail.clock().advance(Duration::from_secs(10));
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
 }
 
 #[test]
@@ -270,12 +271,12 @@ fn revoking_and_a_new_password_kill_the_tokens() {
         post_json(&endpoint.revoke_url(), &form).1["error"],
         "invalid_token"
     );
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
     let second = endpoint.grant(USER);
     let (_, body) = post_json(&endpoint.url(), &refresh(&second));
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     endpoint.change_password(USER);
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
     assert_eq!(post(&endpoint.url(), &refresh(&second)).0, 400);
 }
 
@@ -289,7 +290,7 @@ fn a_person_consents_and_the_code_buys_tokens_once() {
     assert!(address.ends_with("&scope=https%3A%2F%2Fmail.google.com%2F&authuser=0&prompt=consent"));
     let (status, body) = exchange(&endpoint, &address);
     assert_eq!(status, 200);
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     let refresh_token = body["refresh_token"].as_str().unwrap();
     assert_eq!(post(&endpoint.url(), &refresh(refresh_token)).0, 200);
     let (status, body) = exchange(&endpoint, &address);
@@ -357,7 +358,7 @@ fn a_person_says_no_or_little() {
     endpoint.change(|options| options.consent = Consent::Only("openid".to_owned()));
     let (_, body) = exchange(&endpoint, &consent(&endpoint, |query| query));
     assert_eq!(body["scope"], "openid");
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
 }
 
 #[test]
@@ -391,11 +392,11 @@ fn a_page_asks_who_it_is_and_what_is_permitted() {
         "account=user%40gmail.com&mail=on&answer=allow",
     );
     let (_, body) = exchange(&endpoint, &typed);
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     let untyped = press(&endpoint, &query, "account=&mail=on&answer=allow");
     let (status, body) = exchange(&endpoint, &untyped);
     assert_eq!(
-        (status, admits(&gmail, &body["access_token"])),
+        (status, token_expiry(&gmail, &body["access_token"])),
         (200, false)
     );
 
@@ -403,7 +404,7 @@ fn a_page_asks_who_it_is_and_what_is_permitted() {
     assert!(without_mail.contains("&scope=openid&"), "{without_mail}");
     let (_, body) = exchange(&endpoint, &without_mail);
     assert_eq!(body["scope"], "openid");
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
     assert_eq!(
         press(&endpoint, &query, "account=&mail=on&answer=cancel"),
         "http://127.0.0.1:8080?error=access_denied&state=s%201"
@@ -447,18 +448,18 @@ fn a_code_is_good_for_its_client_its_address_and_its_time() {
 fn answers_are_odd_if_they_are_told_to() {
     let (_gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
-    let order = |trouble: Trouble| endpoint.change(|options| options.trouble = trouble);
-    order(Trouble::Huge(1 << 20));
+    let order = |fault: EndpointFault| endpoint.change(|options| options.fault = fault);
+    order(EndpointFault::Huge(1 << 20));
     let (status, body) = post(&endpoint.url(), &good);
     assert!(status == 200 && body.len() > 1 << 20);
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["token_type"], "Bearer");
-    order(Trouble::HalfAnswer);
+    order(EndpointFault::HalfAnswer);
     let (status, body) = post(&endpoint.url(), &good);
     assert!(status == 200 && body.starts_with('{') && !body.ends_with('}'));
-    order(Trouble::Trickle(Duration::from_micros(1)));
+    order(EndpointFault::Trickle(Duration::from_micros(1)));
     assert_eq!(post_json(&endpoint.url(), &good).0, 200);
-    order(Trouble::ContentType("text/plain".to_owned()));
+    order(EndpointFault::ContentType("text/plain".to_owned()));
     let request = format!(
         "POST /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{good}",
         good.len()
@@ -466,7 +467,7 @@ fn answers_are_odd_if_they_are_told_to() {
     let answer = send(&endpoint.url(), &request);
     assert!(answer.contains("\r\nContent-Type: text/plain\r\n"));
     // One gets as far as the token.
-    order(Trouble::Cut);
+    order(EndpointFault::Cut);
     assert!(consent(&endpoint, |query| query).starts_with("http://127.0.0.1:8080?"));
 }
 

@@ -5,19 +5,19 @@ use imap_codec::imap_types::fetch::{MessageDataItemName, Section};
 use super::items::Item;
 use crate::envelope;
 use crate::header;
-use crate::odd::{Oddities, Oddity, Spoiled};
-use crate::store::{Folder, Letter};
+use crate::quirks::{MessageFault, Quirk, Quirks};
+use crate::store::{Folder, Message};
 use crate::strings::{literal, quoted, string};
 
 /// The message that is asked.
 pub(crate) struct Asked<'a> {
-    pub letter: &'a Letter,
+    pub letter: &'a Message,
     pub id: u64,
     pub uid: u32,
     pub labels: Vec<String>,
     pub is_gmail: bool,
-    pub odd: Oddities,
-    pub spoiled: Option<Spoiled>,
+    pub quirks: Quirks,
+    pub message_faults: Option<MessageFault>,
 }
 
 /// The name of a folder among labels (GMAIL.md 4); All Mail is none.
@@ -58,8 +58,8 @@ impl Asked<'_> {
         }
     }
 
-    fn does(&self, oddity: Oddity) -> bool {
-        self.odd.contains(&oddity)
+    fn does(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
     }
 
     fn answer_google(&self, name: &str) -> String {
@@ -91,7 +91,7 @@ impl Asked<'_> {
 
     fn size(&self) -> String {
         let lines = self.letter.octets.split(|&octet| octet == b'\n').count();
-        let more = if self.does(Oddity::OtherSizes) {
+        let more = if self.does(Quirk::OtherSizes) {
             lines
         } else {
             0
@@ -101,7 +101,7 @@ impl Asked<'_> {
 
     fn flags(&self) -> String {
         let mut flags: Vec<&str> = self.letter.flags.iter().map(String::as_str).collect();
-        if self.does(Oddity::RecentFlags) {
+        if self.does(Quirk::RecentFlags) {
             flags.push("\\Recent");
         }
         format!("FLAGS ({})", flags.join(" "))
@@ -115,7 +115,7 @@ impl Asked<'_> {
         } else {
             date
         };
-        let day = if self.does(Oddity::PaddedDates) {
+        let day = if self.does(Quirk::PaddedDates) {
             "%e"
         } else {
             "%d"
@@ -127,7 +127,7 @@ impl Asked<'_> {
     }
 
     fn with_text(&self, name: &str, text: &[u8]) -> Vec<u8> {
-        let string = if self.does(Oddity::QuotedStrings) {
+        let string = if self.does(Quirk::QuotedStrings) {
             string(text)
         } else {
             literal(text)
@@ -139,7 +139,7 @@ impl Asked<'_> {
         let fields = header::fields(&self.letter.octets);
         let wanted = fields.iter().filter(|field| is_wanted(field.name));
         let mut text: Vec<u8> = wanted.flat_map(|field| field.lines.to_vec()).collect();
-        if !self.does(Oddity::OpenHeaders) {
+        if !self.does(Quirk::OpenHeaders) {
             // The empty line after them (RFC 3501 6.4.5).
             text.extend_from_slice(b"\r\n");
         }
@@ -175,7 +175,8 @@ impl Asked<'_> {
         };
         match section {
             None => {
-                let is_nil = self.does(Oddity::NilBodies) || self.spoiled == Some(Spoiled::NilBody);
+                let is_nil = self.does(Quirk::NilBodies)
+                    || self.message_faults == Some(MessageFault::NilBody);
                 (String::new(), (!is_nil).then(|| octets.to_vec()))
             }
             Some(Section::Header(None)) => ("HEADER".to_owned(), Some(head.to_vec())),

@@ -20,7 +20,7 @@ pub enum IndexDelay {
 
 /// Where the capabilities after log-in are told (GMAIL.md 1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Volunteered {
+pub enum PostLoginCapabilities {
     /// In an untagged line before the tagged OK.
     #[default]
     Untagged,
@@ -56,10 +56,10 @@ impl Challenge {
 
 /// The answer to an APPEND that could be stored (GMAIL.md 3.1, 3.2, 2.4).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AppendAnswer {
+pub enum AppendResponse {
     /// `OK [APPENDUID v u] (Success)`.
     #[default]
-    Usual,
+    Normal,
     /// `OK (Success)`, and it is stored.
     WithoutUid,
     /// `OK (Success)`, and it is not stored.
@@ -77,7 +77,7 @@ pub enum AppendAnswer {
 pub enum HeaderSearch {
     /// As RFC 3501 has it.
     #[default]
-    Usual,
+    Normal,
     /// Values with `{`, `}`, `!`, `&` or `%` are never found, by X-GM-RAW neither.
     MissesOddValues,
     /// It is answered BAD.
@@ -159,10 +159,10 @@ pub struct GmailOptions {
     /// Words missing from the capability lists: `UIDPLUS`, `SASL-IR`, `X-GM-EXT-1`, `APPENDLIMIT`.
     pub without: Vec<String>,
     /// Where the capabilities after log-in are told.
-    pub capabilities: Volunteered,
+    pub capabilities: PostLoginCapabilities,
     /// What every log-in is answered instead, line by line, `<T>` being the tag; see
     /// `refused_logins`.
-    pub login_answer: Option<Vec<String>>,
+    pub login_response: Option<Vec<String>>,
     /// The error challenge to a refused token.
     pub challenge: Challenge,
     /// Keeps one copy of what is appended twice (GMAIL.md 3.4).
@@ -172,7 +172,7 @@ pub struct GmailOptions {
     /// How SEARCH HEADER goes.
     pub header_search: HeaderSearch,
     /// The answer to an APPEND that could be stored.
-    pub append_answer: AppendAnswer,
+    pub append_response: AppendResponse,
     /// What is wrong with an APPEND is said only after its literal, never before.
     pub refuses_after_literal: bool,
     /// What becomes of an APPEND that was cut after its literal.
@@ -198,13 +198,13 @@ impl Default for GmailOptions {
             language: Language::default(),
             hidden: Vec::new(),
             without: Vec::new(),
-            capabilities: Volunteered::default(),
-            login_answer: None,
+            capabilities: PostLoginCapabilities::default(),
+            login_response: None,
             challenge: Challenge::default(),
             deduplicates: true,
             index_delay: IndexDelay::default(),
             header_search: HeaderSearch::default(),
-            append_answer: AppendAnswer::default(),
+            append_response: AppendResponse::default(),
             refuses_after_literal: false,
             unfinished: Unfinished::default(),
             append_limit: 35_651_584,
@@ -219,7 +219,7 @@ impl Default for GmailOptions {
 /// Every answer to a refused log-in that was seen (GMAIL.md 2.3, 1.4), for
 /// `GmailOptions::login_answer`.
 #[must_use]
-pub fn refused_logins() -> Vec<Vec<String>> {
+pub fn login_rejections() -> Vec<Vec<String>> {
     let single = [
         "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
         "NO [ALERT] Invalid credentials (Failure)",

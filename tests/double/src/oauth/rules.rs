@@ -28,7 +28,7 @@ pub(crate) fn answer(request: &Request, state: &mut State) -> Response {
 
 /// Every refusal of the token endpoint that was seen, for `TokenOptions::refusal` (GMAIL.md 7.3).
 #[must_use]
-pub fn token_refusals() -> Vec<(u16, String)> {
+pub fn token_rejections() -> Vec<(u16, String)> {
     let described =
         |error: &str, text: &str| json!({ "error": error, "error_description": text }).to_string();
     vec![

@@ -6,7 +6,7 @@ use crate::grammar::announced;
 
 /// A way in which servers that exist differ from the one in the book; all are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Oddity {
+pub enum Quirk {
     /// Strings in FETCH responses are quoted where that is possible.
     QuotedStrings,
     /// `BODY[]` is NIL.
@@ -39,30 +39,30 @@ pub enum Oddity {
     OtherOrder,
 }
 
-impl Oddity {
+impl Quirk {
     /// All of them, for tests that try each.
-    pub const ALL: [Oddity; 15] = [
-        Oddity::QuotedStrings,
-        Oddity::NilBodies,
-        Oddity::NoUidValidity,
-        Oddity::NoUidNext,
-        Oddity::LowerCase,
-        Oddity::Chatter,
-        Oddity::LongLines,
-        Oddity::SplitFetches,
-        Oddity::News,
-        Oddity::OpenHeaders,
-        Oddity::PaddedDates,
-        Oddity::NoInternalDate,
-        Oddity::OtherSizes,
-        Oddity::RecentFlags,
-        Oddity::OtherOrder,
+    pub const ALL: [Quirk; 15] = [
+        Quirk::QuotedStrings,
+        Quirk::NilBodies,
+        Quirk::NoUidValidity,
+        Quirk::NoUidNext,
+        Quirk::LowerCase,
+        Quirk::Chatter,
+        Quirk::LongLines,
+        Quirk::SplitFetches,
+        Quirk::News,
+        Quirk::OpenHeaders,
+        Quirk::PaddedDates,
+        Quirk::NoInternalDate,
+        Quirk::OtherSizes,
+        Quirk::RecentFlags,
+        Quirk::OtherOrder,
     ];
 }
 
 /// What is wrong with one message of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoiled {
+pub enum MessageFault {
     /// FETCH passes over it and ends with OK; SEARCH shows it.
     Withheld,
     /// As withheld, but only when its body is asked for.
@@ -76,24 +76,24 @@ pub enum Spoiled {
 }
 
 /// The oddities of a server.
-pub(crate) type Oddities = BTreeSet<Oddity>;
+pub(crate) type Quirks = BTreeSet<Quirk>;
 
 /// The lines that stand before each line.
-pub(crate) fn chatter(odd: &Oddities) -> Vec<Vec<u8>> {
+pub(crate) fn chatter(quirks: &Quirks) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
-    if odd.contains(&Oddity::Chatter) {
+    if quirks.contains(&Quirk::Chatter) {
         lines.push(b"* OK Still here.".to_vec());
         lines.push(b"* NO [ALERT] Disk is 98% full.".to_vec());
     }
-    if odd.contains(&Oddity::LongLines) {
+    if quirks.contains(&Quirk::LongLines) {
         lines.push(format!("* OK {}", "long ".repeat(6000).trim_end()).into_bytes());
     }
     lines
 }
 
 /// A line as this server sends it.
-pub(crate) fn dress(line: &[u8], odd: &Oddities) -> Vec<u8> {
-    if odd.contains(&Oddity::LowerCase) && !line.starts_with(b"+") {
+pub(crate) fn apply(line: &[u8], quirks: &Quirks) -> Vec<u8> {
+    if quirks.contains(&Quirk::LowerCase) && !line.starts_with(b"+") {
         lower(line)
     } else {
         line.to_vec()

@@ -13,8 +13,8 @@ mod talk;
 use std::time::Duration;
 
 use double::{
-    AppendAnswer, Challenge, Event, Fault, Gmail, GmailOptions, HeaderSearch, Language, Pace,
-    Unfinished, Volunteered, date, refused_logins,
+    AppendResponse, Challenge, Event, Fault, Gmail, GmailOptions, HeaderSearch, Language, Pacing,
+    PostLoginCapabilities, Unfinished, date, login_rejections,
 };
 use talk::Talk;
 use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
@@ -58,7 +58,7 @@ fn who_speaks_before_the_greeting_is_noted() {
     let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
     talk.play("C: a CAPABILITY\nS: * OK Gimap <*>\nS: * CAPABILITY <*>\nS: a OK <*>");
     assert_eq!(
-        gmail.take_offences(),
+        gmail.take_violations(),
         ["the client spoke before the greeting"]
     );
 }
@@ -75,7 +75,7 @@ fn who_goes_on_before_authenticate_is_answered_is_noted() {
     talk.write(format!("{line}\r\nb NOOP\r\n").as_bytes());
     talk.play("S: * CAPABILITY <*>\nS: a OK <*>\nS: b OK <*>");
     assert_eq!(
-        gmail.take_offences(),
+        gmail.take_violations(),
         ["the client sent more after AUTHENTICATE before it was answered"]
     );
 }
@@ -88,7 +88,7 @@ fn a_large_literal_that_comes_unasked_is_noted() {
     talk.say(&format!("a APPEND INBOX {{{}+}}\r\n{letter}", letter.len()));
     talk.play("S: a OK <*>");
     assert_eq!(
-        gmail.take_offences(),
+        gmail.take_violations(),
         ["the client sent a large literal unasked"]
     );
 }
@@ -96,14 +96,14 @@ fn a_large_literal_that_comes_unasked_is_noted() {
 #[test]
 fn the_capabilities_are_told_in_three_ways() {
     let gmail = start();
-    gmail.change(|options| options.capabilities = Volunteered::InCode);
+    gmail.change(|options| options.capabilities = PostLoginCapabilities::InCode);
     let mut talk = connected(&gmail);
     log_in(&gmail, &mut talk);
     talk.play(
         "S: a OK [CAPABILITY IMAP4rev1 <*> APPENDLIMIT=35651584] user@gmail.com authenticated (Success)",
     );
     gmail.change(|options| {
-        options.capabilities = Volunteered::Omitted;
+        options.capabilities = PostLoginCapabilities::Omitted;
         options.append_limit = 1000;
         options.without = vec!["UIDPLUS".to_owned(), "X-GM-EXT-1".to_owned()];
     });
@@ -129,7 +129,7 @@ fn without_sasl_ir_the_client_has_to_wait() {
     log_in(&gmail, &mut talk);
     talk.play("S: a BAD Could not parse command\nC: b AUTHENTICATE XOAUTH2\nS: + ");
     assert_eq!(
-        gmail.take_offences(),
+        gmail.take_violations(),
         ["the client sent an initial response without SASL-IR"]
     );
 }
@@ -137,8 +137,8 @@ fn without_sasl_ir_the_client_has_to_wait() {
 #[test]
 fn a_login_is_refused_in_every_way_that_was_seen() {
     let gmail = start();
-    for answer in refused_logins() {
-        gmail.change(|options| options.login_answer = Some(answer.clone()));
+    for answer in login_rejections() {
+        gmail.change(|options| options.login_response = Some(answer.clone()));
         let mut talk = connected(&gmail);
         log_in(&gmail, &mut talk);
         for line in answer {
@@ -179,7 +179,7 @@ fn a_session_expires_at_any_point_of_an_append() {
     let moments: [(When, usize); 4] = [
         (|event| event.is_command("APPEND"), 0),
         (
-            |event| matches!(event.what, double::What::LiteralBegins(_)),
+            |event| matches!(event.kind, double::EventKind::LiteralBegins(_)),
             0,
         ),
         (Event::is_literal, 0),
@@ -261,27 +261,31 @@ fn a_hidden_folder_is_not_there() {
 #[test]
 fn an_append_is_answered_in_odd_ways() {
     for (answer, line, stored) in [
-        (AppendAnswer::WithoutUid, "OK (Success)", 1),
-        (AppendAnswer::WithoutUidNorMessage, "OK (Success)", 0),
-        (AppendAnswer::WithoutBlank, "OK [APPENDUID 1 1](Success)", 1),
+        (AppendResponse::WithoutUid, "OK (Success)", 1),
+        (AppendResponse::WithoutUidNorMessage, "OK (Success)", 0),
         (
-            AppendAnswer::Throttled,
+            AppendResponse::WithoutBlank,
+            "OK [APPENDUID 1 1](Success)",
+            1,
+        ),
+        (
+            AppendResponse::Throttled,
             "OK [APPENDUID 1 1] (Success) [THROTTLED]",
             1,
         ),
         (
-            AppendAnswer::Refusal("NO Unable to append message to folder (Failure)".to_owned()),
+            AppendResponse::Refusal("NO Unable to append message to folder (Failure)".to_owned()),
             "NO Unable to append message to folder (Failure)",
             0,
         ),
         (
-            AppendAnswer::Refusal("NO [OVERQUOTA] Quota".to_owned()),
+            AppendResponse::Refusal("NO [OVERQUOTA] Quota".to_owned()),
             "NO [OVERQUOTA] Quota",
             0,
         ),
     ] {
         let gmail = start();
-        gmail.change(|options| options.append_answer = answer);
+        gmail.change(|options| options.append_response = answer);
         let mut talk = logged_in(&gmail);
         assert_eq!(
             append(&mut talk, "INBOX", LETTER.as_bytes()),
@@ -325,8 +329,8 @@ fn odd_ids_are_not_found_and_header_searches_refused() {
     let mut talk = examined(&gmail, "INBOX");
     talk.play("C: a UID SEARCH HEADER Message-ID \"<a!b@c>\"\nS: * SEARCH 2\nS: a OK <*>");
     gmail.change(|options| options.header_search = HeaderSearch::MissesOddValues);
-    for odd in ["<{a}@b>", "<a!b@c>", "<a%b@c>"] {
-        talk.say(&format!("a UID SEARCH HEADER Message-ID \"{odd}\""));
+    for odd_id in ["<{a}@b>", "<a!b@c>", "<a%b@c>"] {
+        talk.say(&format!("a UID SEARCH HEADER Message-ID \"{odd_id}\""));
         talk.play("S: * SEARCH\nS: a OK <*>");
     }
     talk.play("C: a UID SEARCH X-GM-RAW \"rfc822msgid:a%b@c\"\nS: * SEARCH\nS: a OK <*>");
@@ -427,7 +431,7 @@ fn downloads_are_counted_too() {
 fn the_account_is_slowed_down() {
     let gmail = start();
     let mut talk = logged_in(&gmail);
-    gmail.set_pace(Pace::PerSecond(1000));
+    gmail.set_pacing(Pacing::PerSecond(1000));
     let began = std::time::Instant::now();
     // 600 octets at 1,000 a second.
     talk.play("C: a LIST \"\" \"*\"");

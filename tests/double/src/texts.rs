@@ -1,7 +1,7 @@
 //! What each kind of server says.
 
 /// The texts of one kind of server; each follows the tag.
-pub(crate) struct Words {
+pub(crate) struct Texts {
     pub ok: &'static str,
     pub noop: &'static str,
     pub list: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Words {
 }
 
 /// GMAIL.md 1.2 to 1.7, 3.1, 5. The text after CAPABILITY is followed by the connection's id.
-pub(crate) const GMAIL: Words = Words {
+pub(crate) const GMAIL: Texts = Texts {
     ok: "OK Success",
     noop: "OK Success",
     list: "OK Success",
@@ -43,7 +43,7 @@ pub(crate) const GMAIL: Words = Words {
 };
 
 /// As Dovecot puts it.
-pub(crate) const SOURCE: Words = Words {
+pub(crate) const SOURCE: Texts = Texts {
     ok: "OK Completed.",
     noop: "OK NOOP completed (0.001 + 0.000 secs).",
     list: "OK List completed (0.001 + 0.000 secs).",
