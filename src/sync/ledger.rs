@@ -104,12 +104,13 @@ impl<'a> Ledger<'a> {
             self.report.known += 1;
         }
         self.progress.settled(0);
-        match &identity.id {
-            Some(id) if is_found => log::info!("{id} (uid {uid}) is at Gmail already"),
-            Some(id) => {
-                log::info!("{id} (uid {uid}) was delivered before, and is no longer at Gmail")
-            }
-            None => {}
+        if let Some(id) = &identity.id {
+            let what = if is_found {
+                "is at Gmail already"
+            } else {
+                "was delivered before, and is no longer at Gmail"
+            };
+            log::info!("{id} (uid {uid}) {what}");
         }
         self.record_identity(listed)
     }
