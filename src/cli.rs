@@ -1,8 +1,28 @@
-//! The command line: one file for each command, with the options that it accepts and what it
-//! prints.
+//! The command line: one file for each command, with its options, its help and what it prints.
 //!
 //! The top layer: it may use everything below.
 
-pub mod args;
-pub mod auth;
-pub mod progress;
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::error::Result;
+
+pub(crate) mod args;
+pub(crate) mod auth;
+pub(crate) mod progress;
+pub(crate) mod sync;
+
+/// Prints the error of a command on standard error; returns the exit status.
+pub(crate) fn report(result: Result<()>) -> u8 {
+    let Err(error) = result else {
+        return 0;
+    };
+    print_line(io::stderr(), &error);
+    error.kind().exit_status()
+}
+
+/// Prints a line. If the reader has closed the pipe (`--help | head -1`), the line is dropped: the
+/// standard macros would panic.
+pub(crate) fn print_line(mut to: impl Write, line: impl fmt::Display) {
+    let _ = writeln!(to, "{line}");
+}

@@ -159,6 +159,12 @@ impl Config {
         &self.warnings
     }
 
+    pub(crate) fn log_warnings(&self) {
+        for warning in &self.warnings {
+            log::warn!("{warning}");
+        }
+    }
+
     /// A warning for each file that contains a secret and that other users can read.
     fn readable_by_others(&self, path: &Path, environment: &Environment) -> Vec<String> {
         let password_file = self.source.password.file();

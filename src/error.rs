@@ -1,7 +1,7 @@
 //! The error of every layer: which side it is on, which kind of help it needs, and the exit status.
 //!
 //! An error prints as one line: the place, what was being done, what happened, the remedy. Text from
-//! outside enters it only through [`Untrusted`], so that it cannot forge a
+//! outside enters it only through [`Untrusted`](crate::untrusted::Untrusted), so that it cannot forge a
 //! log line; a secret never enters it.
 
 use std::fmt;
@@ -102,13 +102,12 @@ pub enum Consequence {
 /// Why Gmail must be left alone; decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestReason {
-    /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit
-    /// ([`QUOTA_REST`](crate::retry::QUOTA_REST)).
+    /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit (`retry::QUOTA_REST`).
     Quota,
     /// Gmail rejected three messages in a row and accepted none between; rests as
     /// [`RestReason::Quota`].
     Refusals,
-    /// Too many simultaneous connections ([`CONNECTIONS_REST`](crate::retry::CONNECTIONS_REST)).
+    /// Too many simultaneous connections (`retry::CONNECTIONS_REST`).
     Connections,
 }
 

@@ -1,183 +1,123 @@
 //! Copies every new message of an IMAP mailbox into Gmail, exactly once.
 //!
-//! The modules stand in layers: each uses those below it, never one above.
+//! The modules stand in layers, from the top; each uses those below it, never one above.
 
-/// A file that is replaced as a whole.
-mod atomic_file;
-/// The command line.
-pub mod cli;
-/// `config.json`.
-pub mod config;
-/// The mailbox that mail goes to.
-pub mod delivery;
-/// Errors and exit statuses.
-pub mod error;
-/// The IMAP client of both sides.
-pub mod imap;
-/// Mailbox, message, UID, identity.
-pub mod message;
-/// TCP, TLS and trusted certificates.
-pub mod net;
-/// OAuth 2.0 tokens.
-pub mod oauth;
-/// The host: log output, signals, systemd, suspend.
-pub mod process;
-/// Retry schedules.
-pub mod retry;
+/// The command line: one file for each command.
+mod cli;
+
 /// A one-shot run and `--watch`.
 pub mod run;
-/// Passwords and tokens.
-pub mod secret;
-/// The mailbox that mail comes from, on IMAP.
+
+/// The target: the mailbox that mail goes to.
+pub mod delivery;
+/// The source: the mailbox that mail comes from, on IMAP.
 pub mod source;
-/// What is remembered between runs.
-pub mod state;
-/// "Did you mean …?"
-mod suggest;
+
 /// The engine: one pass over the source mailbox.
 pub mod sync;
+
+/// What is remembered between runs.
+pub mod state;
+
+/// OAuth 2.0 tokens.
+pub mod oauth;
+
+/// The IMAP client of both sides.
+pub mod imap;
+
+/// TCP, TLS and trusted certificates.
+pub mod net;
+
+/// `config.json`.
+pub mod config;
+
+/// The host: log output, signals, systemd, suspend.
+pub mod process;
+
+/// Atomic replacement of a file.
+mod atomic_file;
+/// Errors and exit statuses.
+pub mod error;
+/// Mailbox, message, UID, identity.
+pub mod message;
+/// Retry schedules.
+mod retry;
+/// Passwords and tokens.
+pub mod secret;
+/// "Did you mean …?"
+mod suggest;
 /// Time-outs.
 pub mod timeouts;
-/// Timestamps in files.
+/// Times in files and for the user.
 mod timestamp;
 /// Text from outside, escaped.
 pub mod untrusted;
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
-use crate::cli::args::{Command, EarlyExit, SyncArgs};
+use crate::cli::args::{Command, EarlyExit};
 use crate::cli::progress::Terminal;
+use crate::cli::sync::SyncArgs;
 use crate::config::{Config, Environment};
 use crate::delivery::gmail_imap;
-use crate::error::{Error, ErrorKind, Result, Side};
-use crate::process::alert_log::AlertLog;
-use crate::process::cancel::Canceller;
-use crate::process::logging::LogTarget;
-use crate::process::signals::ProcessMode;
-use crate::process::watchdog::Watchdog;
-use crate::run::account_sync::{AccountSync, RunContext, RunMode};
+use crate::error::Result;
+use crate::process::logging;
+use crate::run::RunMode;
+use crate::run::account_sync::AccountSync;
+use crate::run::context::RunContext;
 use crate::run::timing::Timing;
+use crate::run::watch::ConfigReload;
+use crate::timeouts::CONSENT_TIMEOUT;
 
-/// What the program does with its command line, from the first word to the exit status.
+/// Runs the command line, given without the program's name; returns the exit status.
 pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
     ExitCode::from(run_at(words, environment, &Timing::default()))
 }
 
-/// The same at another timing, as tests want it; gives the exit status.
+/// [`run()`] with another timing, for tests.
 pub fn run_at(
     words: impl Iterator<Item = OsString>,
     environment: &Environment,
     timing: &Timing,
 ) -> u8 {
-    let done = match cli::args::parse(words) {
-        Ok(Command::Run(args)) => return run_logged(&args, environment, timing),
-        Ok(Command::Authorize(args)) => {
+    match Command::parse(words) {
+        Ok(Command::Sync(args)) => cli::sync::report(sync(&args, environment, timing), args.log),
+        Ok(Command::Auth(options)) => {
             let verify = &gmail_imap::verify_access_token;
-            oauth::consent::run(&args, environment, verify, timeouts::CONSENT_TIMEOUT)
+            let made = oauth::consent::run(&options, environment, verify, CONSENT_TIMEOUT);
+            cli::report(made)
         }
+        Err(EarlyExit::UsageError(error)) => cli::report(Err(error)),
         Err(EarlyExit::Print(text)) => {
-            print(io::stdout(), text.trim_end());
-            Ok(())
-        }
-        Err(EarlyExit::UsageError(error)) => Err(error),
-    };
-    match done {
-        Ok(()) => 0,
-        Err(error) => {
-            print(io::stderr(), &error);
-            error.kind().exit_status()
+            cli::print_line(io::stdout(), text.trim_end());
+            0
         }
     }
 }
 
-fn run_logged(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8 {
+fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<()> {
     let terminal = Terminal::new();
-    let bar = terminal.clone();
-    let done = process::logging::start(
+    let new_progress = || terminal.progress_bar();
+    logging::start(
         args.log,
         args.debug,
         environment.journal_stream.as_deref(),
-        move |write| bar.suspend_bar(write),
-    )
-    .and_then(|()| carry(args, environment, timing, &terminal));
-    match done {
-        Ok(()) => 0,
-        Err(error) => {
-            let error = error.with_default_remedy();
-            tell(&error, args.log);
-            error.kind().exit_status()
+        terminal.line_writer(),
+    )?;
+    args.log_ignored_options();
+    let config = Config::load(&args.config, environment)?;
+    config.log_warnings();
+    let context = RunContext::start(args.mode, timing, &new_progress)?;
+    let state_file = args.state_file(environment);
+    let account = AccountSync::start(config, &state_file, args.mode, &context)?;
+    match args.mode {
+        RunMode::Once => run::once::run(account),
+        RunMode::DryRun => run::once::dry_run(account, &mut cli::sync::print_dry_run),
+        RunMode::Watch(options) => {
+            let config_reload = ConfigReload::new(&args.config, environment);
+            run::watch::run(options, config_reload, account)
         }
     }
-}
-
-fn carry(
-    args: &SyncArgs,
-    environment: &Environment,
-    timing: &Timing,
-    terminal: &Terminal,
-) -> Result<()> {
-    for option in &args.ignored_options {
-        log::info!("{option} has no effect without --watch");
-    }
-    let config = Config::load(&args.config, environment)?;
-    for warning in config.warnings() {
-        log::warn!("{warning}");
-    }
-    let context = run_context(args, timing, terminal)?;
-    let purpose = if args.dry_run {
-        RunMode::DryRun
-    } else {
-        RunMode::Copy
-    };
-    let state = run::once::state_file(args, environment);
-    let sync = AccountSync::start(config, &state, purpose, &context)?;
-    match args.watch {
-        Some(watch) => run::watch::run(args, watch, environment, sync, &context),
-        None => run::once::run(args, sync, &context.requests),
-    }
-}
-
-fn run_context<'a>(
-    args: &SyncArgs,
-    timing: &'a Timing,
-    terminal: &'a Terminal,
-) -> Result<RunContext<'a>> {
-    let canceller = Canceller::new()
-        .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
-    let (life, watchdog) = match args.watch {
-        Some(_) => (
-            ProcessMode::Resident,
-            Watchdog::start(timeouts::PASS_STEP_TIMEOUT),
-        ),
-        None => (ProcessMode::OneShot, Watchdog::default()),
-    };
-    Ok(RunContext {
-        terminal,
-        timing,
-        requests: process::signals::listen(life, canceller.clone())?,
-        canceller,
-        alert_log: AlertLog::default(),
-        watchdog,
-    })
-}
-
-/// Tells what ended a run: in the log, and on standard error unless that is the log.
-fn tell(error: &Error, stream: LogTarget) {
-    if error.kind() == ErrorKind::Resting {
-        log::info!("{error}");
-        return;
-    }
-    log::error!("{error}");
-    if stream != LogTarget::Stderr {
-        print(io::stderr(), error);
-    }
-}
-
-/// Prints a text and a line end. A reader that has gone away (`--help | head -1`) misses nothing:
-/// the standard macros would panic.
-fn print(mut to: impl Write, text: impl fmt::Display) {
-    let _ = writeln!(to, "{text}");
 }

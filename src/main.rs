@@ -1,4 +1,4 @@
-//! The exit status of `run`; nothing else.
+//! The exit status of [`imap_to_gmail_sync::run`]; nothing else.
 
 use std::process::ExitCode;
 

@@ -11,34 +11,34 @@ use chrono::TimeDelta;
 /// The state remembers when the next attempt is due, so the delays hold across runs: an earlier run
 /// does not try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetrySchedule {
+pub(crate) struct RetrySchedule {
     minutes: &'static [i64],
 }
 
 /// For a message that Gmail did not accept or the source did not return.
-pub const PARKED_MESSAGE: RetrySchedule = RetrySchedule {
+pub(crate) const PARKED_MESSAGE: RetrySchedule = RetrySchedule {
     minutes: &[1, 5, 15, 60, 6 * 60, 24 * 60],
 };
 
 /// For credentials that a server rejected: the password at the source, the refresh token at Google.
 /// Servers ban clients that try a wrong password too often.
-pub const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule {
+pub(crate) const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule {
     minutes: &[1, 5, 15, 60],
 };
 
 /// A parked message is refused for good after at least this many attempts…
-pub const MAX_ATTEMPTS: u32 = 8;
+pub(crate) const MAX_ATTEMPTS: u32 = 8;
 
 /// …over at least this long, if Gmail accepted other mail meanwhile.
-pub const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(7);
+pub(crate) const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(7);
 
 /// `--watch` ends when a server has rejected the credentials this many times in a row.
-pub const MAX_REJECTED_LOGINS: u32 = 3;
+pub(crate) const MAX_REJECTED_LOGINS: u32 = 3;
 
 /// How long the Gmail account rests, in minutes. Each rest is twice as long as the one before, until
 /// Gmail accepts a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestSchedule {
+pub(crate) struct RestSchedule {
     /// The first rest.
     pub first_minutes: u32,
     /// The longest rest.
@@ -46,19 +46,19 @@ pub struct RestSchedule {
 }
 
 /// After `[OVERQUOTA]`, a bandwidth limit, the daily limit, or three messages rejected in a row.
-pub const QUOTA_REST: RestSchedule = RestSchedule {
+pub(crate) const QUOTA_REST: RestSchedule = RestSchedule {
     first_minutes: 15,
     max_minutes: 240,
 };
 
 /// After "Too many simultaneous connections".
-pub const CONNECTIONS_REST: RestSchedule = RestSchedule {
+pub(crate) const CONNECTIONS_REST: RestSchedule = RestSchedule {
     first_minutes: 1,
     max_minutes: 15,
 };
 
 /// Between the three requests to the token endpoint; the delays of google-auth.
-pub const TOKEN_REQUEST_DELAYS: [Duration; 2] = if cfg!(test) {
+pub(crate) const TOKEN_REQUEST_DELAYS: [Duration; 2] = if cfg!(test) {
     [Duration::from_millis(1), Duration::from_millis(2)]
 } else {
     [Duration::from_secs(1), Duration::from_secs(2)]
@@ -66,18 +66,19 @@ pub const TOKEN_REQUEST_DELAYS: [Duration; 2] = if cfg!(test) {
 
 /// Between the three log-ins that verify a new token, so that a broken connection does not cost the
 /// user another consent.
-pub const CONSENT_LOGIN_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+pub(crate) const CONSENT_LOGIN_DELAYS: [Duration; 2] =
+    [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Between attempts of `--watch` to reach a server that is unavailable: the first delay, and the
 /// longest ([`Backoff`]).
-pub const RECONNECT_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+pub(crate) const RECONNECT_DELAYS: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_mins(5));
 
 /// Between attempts of `--watch` to finish a date pass that messages without an outcome keep open.
-pub const DATE_PASS_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
+pub(crate) const DATE_PASS_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 
 impl RetrySchedule {
     /// The delay before the next attempt, after this many failures.
-    #[must_use]
     pub fn delay_after(self, failures: u32) -> TimeDelta {
         let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
         let minutes = self.minutes.get(index).copied();
@@ -85,7 +86,6 @@ impl RetrySchedule {
     }
 
     /// The longest delay. A due time further in the future was written while the clock was wrong.
-    #[must_use]
     pub fn max_delay(self) -> TimeDelta {
         TimeDelta::minutes(self.max_minutes())
     }
@@ -97,7 +97,6 @@ impl RetrySchedule {
 
 impl RestSchedule {
     /// The minutes of the next rest; `last_minutes` is 0 if the account did not rest before.
-    #[must_use]
     pub fn next_minutes(self, last_minutes: u32) -> u32 {
         last_minutes
             .saturating_mul(2)
@@ -107,7 +106,7 @@ impl RestSchedule {
 
 /// Exponential backoff with jitter: each delay is about twice as long as the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     max: Duration,
     next: Duration,
@@ -116,11 +115,10 @@ pub struct Backoff {
 /// A random number that lengthens a delay, so that many clients of one server do not all come back
 /// at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jitter(pub u8);
+pub(crate) struct Jitter(pub u8);
 
 impl Jitter {
     /// A random jitter.
-    #[must_use]
     pub fn random() -> Jitter {
         use std::hash::{BuildHasher, Hasher};
         // The standard library seeds its hash maps at random, which is random enough here.
@@ -134,7 +132,6 @@ impl Jitter {
 
 impl Backoff {
     /// Delays from `first` to `max`.
-    #[must_use]
     pub fn new(first: Duration, max: Duration) -> Backoff {
         Backoff {
             first,

@@ -1,9 +1,50 @@
-//! What a one-shot run and `--watch` do with an account.
+//! What a one-shot run and `--watch` do with an account; both use `account_sync`.
 //!
-//! May use the engine (`sync`), both servers (`source`, `delivery`), the state and the process.
+//! May use the engine (`sync`), both servers (`source`, `delivery`), and every layer below.
 
 pub(crate) mod account_sync;
+pub(crate) mod context;
 pub(crate) mod failure_log_throttle;
 pub(crate) mod once;
 pub mod timing;
 pub(crate) mod watch;
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunMode {
+    /// One pass.
+    Once,
+    /// Reports what a pass would do, and writes nothing.
+    DryRun,
+    /// Passes, with a wait for new mail after each.
+    Watch(WatchOptions),
+}
+
+/// How `--watch` waits for new mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WatchOptions {
+    /// Whether to use IDLE where the server offers it.
+    pub use_idle: bool,
+    /// The time between polls where IDLE is not used.
+    pub poll_interval: Duration,
+}
+
+/// The result of an operation and of a state change that must happen even after the operation
+/// failed. If both failed: the more severe failure; the second one is logged.
+fn and_also<T>(result: Result<T>, state_change: Result<()>) -> Result<T> {
+    match (result, state_change) {
+        (Err(error), Err(other)) => Err(merge_errors(error, other)),
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
+        (Ok(value), Ok(())) => Ok(value),
+    }
+}
+
+/// The more severe of two failures; the second one is logged.
+fn merge_errors(error: Error, other: Error) -> Error {
+    log::error!("{other}");
+    error.more_severe(other)
+}

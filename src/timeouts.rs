@@ -1,7 +1,7 @@
 //! Every time-out: how long something may take, and what happens when it takes longer.
 //!
 //! Intervals (of polls, of progress checks) stand where they are used, retry delays in
-//! [`retry`](crate::retry).
+//! `retry`.
 
 use std::time::Duration;
 

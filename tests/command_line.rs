@@ -1,4 +1,4 @@
-//! What the program says to mistakes in its command line and configuration, and how it ends.
+//! Mistakes in the command line and in the configuration: the error line and the exit status.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/program.rs"]
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use program::{Run, program};
 
-/// A folder with a configuration whose servers cannot be reached: nobody listens at port 1.
+/// A folder with a configuration whose servers are unreachable: nothing listens on port 1.
 struct Folder(TempDir);
 
 impl Folder {
@@ -27,7 +27,7 @@ impl Folder {
         folder
     }
 
-    /// Writes the configuration with some fields set; null leaves one out.
+    /// Writes the configuration with some fields changed; null removes one.
     fn configure(&self, fields: &Value) {
         let mut config = json!({
             "source_server": "127.0.0.1",
@@ -130,7 +130,7 @@ fn help_and_version_are_printed_on_standard_output() {
 }
 
 #[test]
-fn a_reader_that_has_gone_away_is_no_failure() {
+fn a_closed_standard_output_is_no_failure() {
     let folder = Folder::new();
     for (word, status) in [("--help", 0), ("--nonsense", 64)] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -145,11 +145,11 @@ fn a_reader_that_has_gone_away_is_no_failure() {
 }
 
 #[test]
-fn mistakes_in_the_configuration_are_told_in_one_line() {
+fn all_mistakes_in_the_configuration_are_reported_in_one_line() {
     let folder = Folder::new();
     let run = || folder.run(&["--config", "config.json"]);
 
-    folder.run(&["--config", "none.json"]).told(
+    folder.run(&["--config", "none.json"]).assert_error(
         78,
         "none.json: cannot be read: No such file or directory (os error 2); correct --config",
     );
@@ -158,13 +158,13 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
         "config.json",
         "{\n  \"source_pass\": \"s3cret\"\n  \"x\": 1\n}",
     );
-    run().told(
+    run().assert_error(
         78,
         "config.json: bad JSON: expected `,` or `}` at line 3 column 3",
     );
 
     folder.write("config.json", "[\"s3cret\"]");
-    run().told(
+    run().assert_error(
         78,
         "config.json: must hold an object, { \"source_server\": … }, not a list",
     );
@@ -176,7 +176,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
         "source_pass_file": "password",
         "target_connections": 50,
     }));
-    run().told(
+    run().assert_error(
         78,
         "config.json: unknown field \"source_sever\" (did you mean source_server?); \
          source_server is missing; \
@@ -186,7 +186,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
     );
 
     folder.configure(&json!({ "source_server": "mail.example.com" }));
-    run().told(
+    run().assert_error(
         78,
         "config.json: source_tls \"none\" is for a source_server on this machine only \
          (localhost, 127.0.0.1)",
@@ -195,7 +195,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
 }
 
 #[test]
-fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
+fn a_password_that_cannot_be_read_is_a_mistake_in_the_configuration() {
     let folder = Folder::new();
     let run = || folder.run(&["--config", "config.json"]);
 
@@ -203,23 +203,25 @@ fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
         "source_pass": null,
         "source_pass_command": "echo 'gpg: no secret key' >&2; exit 2",
     }));
-    run().told(
+    run().assert_error(
         78,
         "source_pass_command: failed (exit status: 2): \"gpg: no secret key\"",
     );
 
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
     let path = folder.0.path().join("config.json");
-    folder.run(&["--config", path.to_str().unwrap()]).told(
-        78,
-        &format!(
-            "{}/password: reading the password: cannot be read: No such file or directory \
+    folder
+        .run(&["--config", path.to_str().unwrap()])
+        .assert_error(
+            78,
+            &format!(
+                "{}/password: reading the password: cannot be read: No such file or directory \
              (os error 2); correct source_pass_file",
-            folder.0.path().display()
-        ),
-    );
+                folder.0.path().display()
+            ),
+        );
 
-    // A pipe can be read once only.
+    // A pipe can be read only once.
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "/dev/stdin" }));
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"s3cret\n").unwrap();
@@ -231,7 +233,7 @@ fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
 
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
     folder.write("password", "\nsecond line\n");
-    run().told(78, "source_pass_file: the password is empty");
+    run().assert_error(78, "source_pass_file: the password is empty");
 }
 
 #[test]
@@ -247,7 +249,7 @@ fn a_password_command_cannot_ask_on_standard_input() {
         .unwrap();
     child.stdin.as_ref().unwrap().write_all(b"typed\n").unwrap();
     let run: Run = child.wait_with_output().unwrap().into();
-    run.told(78, "source_pass_command: prints nothing");
+    run.assert_error(78, "source_pass_command: prints nothing");
 }
 
 #[test]
@@ -263,11 +265,11 @@ fn a_password_file_is_looked_for_among_systemds_credentials() {
         .output()
         .unwrap()
         .into();
-    run.told(78, "source_pass_file: the password is empty");
+    run.assert_error(78, "source_pass_file: the password is empty");
 }
 
 #[test]
-fn files_that_others_may_read_are_warned_of_and_the_run_goes_on() {
+fn files_that_others_can_read_cause_a_warning_and_the_run_goes_on() {
     let folder = Folder::new();
     folder.permit("config.json", 0o644);
     folder.permit("token.json", 0o660);
@@ -304,7 +306,7 @@ fn polling_options_of_the_original_are_accepted() {
 }
 
 #[test]
-fn an_error_goes_to_standard_error_once() {
+fn an_error_is_printed_on_standard_error_once() {
     let folder = Folder::new();
     for (log, on_stdout) in [("stdout", 1), ("stderr", 0)] {
         let run = folder.run(&["--config", "config.json", "--log", log]);

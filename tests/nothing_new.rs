@@ -1,6 +1,6 @@
-//! A run with nothing new costs next to nothing, and touches nobody but the source.
+//! A run without new mail contacts only the source, in few round trips, and writes only the lock.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/program.rs"]
@@ -21,12 +21,12 @@ fn home(source: SourceOptions) -> Home {
         home.source
             .deliver(message.as_bytes(), chrono::Utc::now().fixed_offset(), &[]);
     }
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.gmail.messages("INBOX").len(), 5);
     home
 }
 
-/// Every file in the folder of a home: its content and its time stamp.
+/// Every file of a home: its content and its time stamp.
 fn files(home: &Home) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     fs::read_dir(home.path("."))
         .unwrap()
@@ -40,11 +40,11 @@ fn files(home: &Home) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
 }
 
 #[test]
-fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
+fn it_contacts_neither_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
     let home = home(SourceOptions::default());
     let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
     let mut before = files(&home);
-    let run = home.run_well();
+    let run = home.run_ok();
     assert_eq!(run.stdout + &run.stderr, "", "it has nothing to say");
     assert_eq!(home.gmail.connections(), connections);
     assert_eq!(home.endpoint.requests().len(), requests);
@@ -59,7 +59,7 @@ fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
 }
 
 #[test]
-fn a_run_that_fails_leaves_the_time_stamp_of_the_lock_alone() {
+fn a_run_that_fails_does_not_change_the_time_stamp_of_the_lock() {
     let home = home(SourceOptions::default());
     let before = fs::metadata(home.path("sync_state.json.lock"))
         .unwrap()
@@ -84,14 +84,14 @@ fn it_takes_at_most_four_round_trips_after_tls() {
             ..SourceOptions::default()
         });
         let before = home.source.commands().len();
-        home.run_well();
+        home.run_ok();
         let commands = home.source.commands().split_off(before);
         assert!(commands.len() <= 4, "{commands:?}");
     }
 }
 
 #[test]
-fn mail_that_came_and_went_is_passed_once_and_for_all() {
+fn mail_that_was_deleted_before_the_run_is_skipped_once() {
     let home = home(SourceOptions::default());
     let uid = home.source.deliver(
         b"Message-ID: <gone@x>\r\n\r\n",
@@ -99,11 +99,11 @@ fn mail_that_came_and_went_is_passed_once_and_for_all() {
         &[],
     );
     home.source.expunge(uid);
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.state()["cursor"]["uid"], uid);
     let before = files(&home);
     let commands = home.source.commands().len();
-    home.run_well();
+    home.run_ok();
     assert!(home.source.commands().len() - commands <= 4);
     assert_eq!(files(&home)["sync_state.json"], before["sync_state.json"]);
 }

@@ -1,71 +1,39 @@
-//! The command line, as typed.
+//! Parsing of the command line: which command it names, and what all commands share.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 
-use crate::cli::auth;
+use crate::cli::auth::{self, RawAuthArgs};
+use crate::cli::sync::{RawSyncArgs, SyncArgs};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::consent::ConsentOptions;
-use crate::process::logging::LogTarget;
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
 
-/// Between polls where IDLE is not used.
-const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
-
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
-/// The options that a later version will have.
-const OPTIONS_TO_COME: [&str; 3] = ["--log-max-size", "--log-max-files", "--log-format"];
+/// Options that this version does not have yet.
+const PLANNED_OPTIONS: [&str; 3] = ["--log-max-size", "--log-max-files", "--log-format"];
 
-/// The subcommands that a later version will have.
-const SUBCOMMANDS_TO_COME: [&str; 2] = ["check", "status"];
+/// Subcommands that this version does not have yet.
+const PLANNED_SUBCOMMANDS: [&str; 2] = ["check", "status"];
 
-/// What the command line asks for.
+/// A command, with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// A run.
-    Run(SyncArgs),
-    /// The first token.
-    Authorize(ConsentOptions),
+pub(crate) enum Command {
+    /// Copies mail; the command without a name.
+    Sync(SyncArgs),
+    /// Makes the first token.
+    Auth(ConsentOptions),
 }
 
-/// The options of a run.
+/// Why no command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncArgs {
-    /// Where `config.json` is.
-    pub config: PathBuf,
-    /// Where the state is, if the command line says so.
-    pub state_file: Option<PathBuf>,
-    /// Whether to say what would be copied, and copy nothing.
-    pub dry_run: bool,
-    /// Whether to log every step.
-    pub debug: bool,
-    /// Where log lines go.
-    pub log: LogTarget,
-    /// Whether to stay and wait for more mail, and how.
-    pub watch: Option<WatchOptions>,
-    /// The options typed that have no effect without `--watch`.
-    pub ignored_options: Vec<&'static str>,
-}
-
-/// How to wait for more mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WatchOptions {
-    /// Whether the server may tell (IDLE), where it offers to.
-    pub use_idle: bool,
-    /// Between looks, where it may not.
-    pub poll_interval: Duration,
-}
-
-/// Why there is nothing to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EarlyExit {
-    /// Help or version was asked for: this text on standard output, exit status 0.
+pub(crate) enum EarlyExit {
+    /// Help or version was asked for: the text for standard output.
     Print(String),
     /// The command line is wrong ([`ErrorKind::Usage`]).
     UsageError(Error),
@@ -77,165 +45,49 @@ impl From<Error> for EarlyExit {
     }
 }
 
-/// Reads the words after the program's name.
-///
-/// # Errors
-/// Help or version was asked for, or a word is not understood or not UTF-8.
-pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, EarlyExit> {
-    let mut words = words.map(text).collect::<Result<Vec<_>>>()?;
-    if words.first().is_some_and(|word| word == auth::NAME) {
-        words.remove(0);
-        let options: auth::RawAuthArgs = options(&[PROGRAM, auth::NAME], words)?;
-        return Ok(Command::Authorize(options.validate()?));
+impl Command {
+    /// Parses the command line, without the program's name.
+    pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, EarlyExit> {
+        let mut words = words.map(utf8).collect::<Result<Vec<_>>>()?;
+        if words.first().is_some_and(|word| word == auth::NAME) {
+            words.remove(0);
+            let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
+            return Ok(Command::Auth(options.validate()?));
+        }
+        let options: RawSyncArgs = parse_options(&[PROGRAM], words)?;
+        Ok(Command::Sync(options.validate()?))
     }
-    let options: RawSyncArgs = options(&[PROGRAM], words)?;
-    Ok(Command::Run(options.validate()?))
 }
 
-/// Reads the options of a command, which is named as it is typed.
-fn options<T: FromArgs + ArgsInfo>(command: &[&str], words: Vec<String>) -> Result<T, EarlyExit> {
-    let words = expand(words, T::get_args_info().flags)?;
-    let is_typed = |name: &str| words.iter().any(|typed: &TypedOption| typed.name == name);
-    // Whoever asks for help gets it, whatever else is typed.
+/// Parses the options of a command.
+fn parse_options<T: FromArgs + ArgsInfo>(
+    command: &[&str],
+    words: Vec<String>,
+) -> Result<T, EarlyExit> {
+    let options = expand(words, T::get_args_info().flags)?;
+    let is_typed = |name: &str| options.iter().any(|option| option.name == name);
+    // `--help` works beside any other option.
     if is_typed("--help") {
         return Err(EarlyExit::Print(help::<T>(command)));
     }
     if is_typed("--version") {
         return Err(EarlyExit::Print(version()));
     }
-    let words: Vec<&str> = words.iter().flat_map(TypedOption::words).collect();
+    let words: Vec<&str> = options.iter().flat_map(TypedOption::words).collect();
     let options = T::from_args(command, &words)
-        .map_err(|refusal| usage(Untrusted::new(refusal.output.trim())))?;
+        .map_err(|early_exit| usage(Untrusted::new(early_exit.output.trim())))?;
     Ok(options)
 }
 
-/// The options as argh reads them.
-#[derive(FromArgs, ArgsInfo)]
-#[argh(
-    help_triggers("--help"),
-    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits; with\n\
-                   --watch it stays, and copies what comes as soon as it comes.",
-    note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\n\
-            -h is short for --help, -V for --version; --option=VALUE is understood, too.\n\n\
-            Exit status: 0 done, nothing new, ended by SIGTERM, or another run is at work; 64 usage;\n\
-            69 a server is unavailable; 70 internal error; 74 state, token or log cannot be\n\
-            written; 77 credentials refused; 78 configuration."
-)]
-#[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
-struct RawSyncArgs {
-    /// the configuration, config.json; required
-    #[argh(option, arg_name = "file")]
-    config: Option<String>,
-
-    #[argh(
-        option,
-        arg_name = "file",
-        description = "the state; default: sync_state.json in $STATE_DIRECTORY, else in the current folder"
-    )]
-    state_file: Option<String>,
-
-    /// stay, and copy what comes as soon as it comes
-    #[argh(switch)]
-    watch: bool,
-
-    /// with --watch: seconds between looks where the server does not tell; default: 60
-    #[argh(option, arg_name = "seconds")]
-    poll_interval: Option<String>,
-
-    /// with --watch: poll, even where the server offers IDLE
-    #[argh(switch)]
-    no_idle: bool,
-
-    /// say what would be copied, a line a message, and copy nothing
-    #[argh(switch)]
-    dry_run: bool,
-
-    /// log every step
-    #[argh(switch)]
-    debug: bool,
-
-    /// where log lines go: stdout (the default) or stderr
-    #[argh(option, arg_name = "where")]
-    log: Option<String>,
-
-    /// print the version
-    #[argh(switch)]
-    #[allow(
-        dead_code,
-        reason = "looked for before argh reads; stands here for the help"
-    )]
-    version: bool,
-}
-
-impl RawSyncArgs {
-    /// What the options mean together.
-    fn validate(self) -> Result<SyncArgs> {
-        let poll_interval = self.poll_interval()?;
-        if self.watch && self.dry_run {
-            return Err(usage("--dry-run and --watch exclude each other"));
-        }
-        Ok(SyncArgs {
-            watch: self.watch.then(|| WatchOptions {
-                use_idle: !self.no_idle,
-                poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
-            }),
-            ignored_options: self.ignored_options(),
-            config: self
-                .config
-                .map(|file| path("--config", file))
-                .transpose()?
-                .ok_or_else(|| usage("--config FILE is missing").remedy("see --help"))?,
-            state_file: self
-                .state_file
-                .map(|file| path("--state-file", file))
-                .transpose()?,
-            dry_run: self.dry_run,
-            debug: self.debug,
-            log: self.log.as_deref().map_or(Ok(LogTarget::Stdout), log)?,
-        })
-    }
-
-    fn poll_interval(&self) -> Result<Option<Duration>> {
-        let Some(typed) = &self.poll_interval else {
-            return Ok(None);
-        };
-        match typed.parse::<u32>() {
-            Ok(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds.into()))),
-            _ => Err(usage("--poll-interval wants a number of seconds")),
-        }
-    }
-
-    /// The polling options without `--watch`: command lines of the Python original have them.
-    fn ignored_options(&self) -> Vec<&'static str> {
-        [
-            ("--no-idle", self.no_idle),
-            ("--poll-interval", self.poll_interval.is_some()),
-        ]
-        .into_iter()
-        .filter(|(_, is_typed)| *is_typed && !self.watch)
-        .map(|(option, _)| option)
-        .collect()
-    }
-}
-
-pub(crate) fn path(option: &str, file: String) -> Result<PathBuf> {
-    if file.is_empty() {
+/// The value of an option that names a file.
+pub(crate) fn path(option: &str, value: String) -> Result<PathBuf> {
+    if value.is_empty() {
         return Err(usage(format_args!("{option} wants a file")));
     }
-    Ok(file.into())
+    Ok(value.into())
 }
 
-fn log(target: &str) -> Result<LogTarget> {
-    match target {
-        "stdout" => Ok(LogTarget::Stdout),
-        "stderr" => Ok(LogTarget::Stderr),
-        "" => Err(usage("--log wants stdout or stderr")),
-        "syslog" => Err(not_yet("--log syslog")),
-        _ => Err(not_yet("--log to a file").remedy("use --log stdout or --log stderr")),
-    }
-}
-
-/// An option as argh wants it: in full, its value apart.
+/// An option as argh expects it: its long name, and its value as a word of its own.
 struct TypedOption {
     name: &'static str,
     value: Option<String>,
@@ -247,9 +99,8 @@ impl TypedOption {
     }
 }
 
-/// Separates `--option=value`, writes `-h` and `-V` out, and refuses what is no option.
-///
-/// A value is never looked into: a file may be called `a=b`.
+/// Splits `--option=value`, replaces `-h` and `-V` by their long names, and rejects unknown options.
+/// A value is not split: a file may be called `a=b`.
 fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOption>> {
     let mut words = words.into_iter().peekable();
     let mut expanded = Vec::new();
@@ -264,7 +115,7 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
             name => name,
         };
         let Some(flag) = known.iter().find(|flag| flag.long == name) else {
-            return Err(unknown(name, known.iter().map(|flag| flag.long)));
+            return Err(unknown_word(name, known.iter().map(|flag| flag.long)));
         };
         let takes_value = matches!(flag.kind, FlagInfoKind::Option { .. });
         let value = match value {
@@ -272,18 +123,17 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
                 return Err(usage(format_args!("{name} takes no value")));
             }
             None if takes_value => {
-                // `--config --debug` forgot the file; who has a file of that name writes `=`.
+                // In `--config --debug` the file is missing; `--config=--debug` names such a file.
                 let next = words.next_if(|next| !known.iter().any(|flag| flag.long == *next));
                 Some(next.ok_or_else(|| usage(format_args!("{name} wants a value")))?)
             }
             value => value,
         };
         let name = flag.long;
-        if expanded
+        let is_repeated = expanded
             .iter()
-            .any(|typed: &TypedOption| typed.name == name)
-            && takes_value
-        {
+            .any(|option: &TypedOption| option.name == name);
+        if is_repeated && takes_value {
             return Err(usage(format_args!("{name} is given twice")));
         }
         expanded.push(TypedOption { name, value });
@@ -291,26 +141,26 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
     Ok(expanded)
 }
 
-fn unknown<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    if OPTIONS_TO_COME.contains(&word) || SUBCOMMANDS_TO_COME.contains(&word) {
-        return not_yet(word);
+fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    if PLANNED_OPTIONS.contains(&word) || PLANNED_SUBCOMMANDS.contains(&word) {
+        return not_implemented(word);
     }
-    let shown = Untrusted::new(word);
+    let escaped = Untrusted::new(word);
     if word == auth::NAME {
         return usage("auth must be the first word");
     }
     if !word.starts_with('-') {
-        return usage(format_args!("unexpected argument {shown:?}"));
+        return usage(format_args!("unexpected argument {escaped:?}"));
     }
     match suggest(word, known) {
         Some(name) => usage(format_args!(
-            "unknown option {shown} (did you mean {name}?)"
+            "unknown option {escaped} (did you mean {name}?)"
         )),
-        None => usage(format_args!("unknown option {shown}")).remedy("see --help"),
+        None => usage(format_args!("unknown option {escaped}")).remedy("see --help"),
     }
 }
 
-fn text(word: OsString) -> Result<String> {
+fn utf8(word: OsString) -> Result<String> {
     word.into_string().map_err(|word| {
         usage(format_args!(
             "argument {:?} is not UTF-8",
@@ -319,7 +169,7 @@ fn text(word: OsString) -> Result<String> {
     })
 }
 
-fn not_yet(what: &str) -> Error {
+pub(crate) fn not_implemented(what: &str) -> Error {
     usage(format_args!("{what} is not in this version yet"))
 }
 
@@ -329,7 +179,7 @@ pub(crate) fn usage(what: impl fmt::Display) -> Error {
 
 fn help<T: FromArgs>(command: &[&str]) -> String {
     match T::from_args(command, &["--help"]) {
-        Err(answer) => answer.output,
+        Err(early_exit) => early_exit.output,
         Ok(_) => String::new(),
     }
 }
@@ -341,21 +191,24 @@ fn version() -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
+    use std::time::Duration;
 
     use super::*;
+    use crate::process::logging::LogTarget;
+    use crate::run::{RunMode, WatchOptions};
 
     fn command(words: &[&str]) -> Result<Command, EarlyExit> {
-        parse(words.iter().map(OsString::from))
+        Command::parse(words.iter().map(OsString::from))
     }
 
     fn read(words: &[&str]) -> Result<SyncArgs, EarlyExit> {
         command(words).map(|command| match command {
-            Command::Run(args) => args,
-            Command::Authorize(args) => panic!("{words:?}: {args:?}"),
+            Command::Sync(args) => args,
+            Command::Auth(args) => panic!("{words:?}: {args:?}"),
         })
     }
 
-    fn told(words: &[&str]) -> String {
+    fn usage_error(words: &[&str]) -> String {
         match read(words) {
             Err(EarlyExit::UsageError(error)) => {
                 assert_eq!(error.kind(), ErrorKind::Usage);
@@ -365,14 +218,13 @@ mod tests {
         }
     }
 
-    fn plain() -> SyncArgs {
+    fn default_args() -> SyncArgs {
         SyncArgs {
             config: "c.json".into(),
             state_file: None,
-            dry_run: false,
+            mode: RunMode::Once,
             debug: false,
             log: LogTarget::Stdout,
-            watch: None,
             ignored_options: Vec::new(),
         }
     }
@@ -381,13 +233,13 @@ mod tests {
     fn options_are_read_with_a_blank_and_with_an_equals_sign() {
         let all = SyncArgs {
             state_file: Some("s=1.json".into()),
-            dry_run: true,
+            mode: RunMode::DryRun,
             debug: true,
             log: LogTarget::Stderr,
-            ..plain()
+            ..default_args()
         };
-        assert_eq!(read(&["--config", "c.json"]), Ok(plain()));
-        assert_eq!(read(&["--config=c.json"]), Ok(plain()));
+        assert_eq!(read(&["--config", "c.json"]), Ok(default_args()));
+        assert_eq!(read(&["--config=c.json"]), Ok(default_args()));
         assert_eq!(
             read(&[
                 "--log=stderr",
@@ -407,36 +259,36 @@ mod tests {
     }
 
     #[test]
-    fn polling_options_of_the_original_are_accepted_and_named() {
+    fn polling_options_without_watch_are_accepted_and_reported() {
         assert_eq!(
             read(&["--no-idle", "--config", "c.json", "--poll-interval", "30"]),
             Ok(SyncArgs {
                 ignored_options: vec!["--no-idle", "--poll-interval"],
-                ..plain()
+                ..default_args()
             })
         );
     }
 
     #[test]
-    fn watching_is_by_idle_and_else_each_minute_unless_told_otherwise() {
+    fn watch_uses_idle_and_else_polls_each_minute_by_default() {
         let watch = |words: &[&str]| {
             let args = read(&[&["--config", "c.json", "--watch"], words].concat()).unwrap();
             assert!(args.ignored_options.is_empty());
-            args.watch.unwrap()
+            args.mode
         };
         assert_eq!(
             watch(&[]),
-            WatchOptions {
+            RunMode::Watch(WatchOptions {
                 use_idle: true,
                 poll_interval: Duration::from_mins(1)
-            }
+            })
         );
         assert_eq!(
             watch(&["--no-idle", "--poll-interval=7"]),
-            WatchOptions {
+            RunMode::Watch(WatchOptions {
                 use_idle: false,
                 poll_interval: Duration::from_secs(7)
-            }
+            })
         );
     }
 
@@ -510,15 +362,15 @@ mod tests {
             ),
         ];
         for (words, line) in cases {
-            assert_eq!(told(words), format!("imap-to-gmail-sync: {line}"));
+            assert_eq!(usage_error(words), format!("imap-to-gmail-sync: {line}"));
         }
     }
 
     #[test]
     fn an_argument_that_is_not_utf_8_is_a_mistake_and_no_panic() {
         let words = [OsString::from_vec(b"--config=\xff".to_vec())];
-        let Err(EarlyExit::UsageError(error)) = parse(words.into_iter()) else {
-            panic!("it was taken");
+        let Err(EarlyExit::UsageError(error)) = Command::parse(words.into_iter()) else {
+            panic!("it was accepted");
         };
         assert_eq!(
             error.to_string(),
@@ -527,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn help_offers_what_there_is_and_nothing_else() {
+    fn help_lists_the_options_of_this_version_only() {
         for words in [&["-h"][..], &["--help"], &["--config", "a", "--help"]] {
             let Err(EarlyExit::Print(help)) = read(words) else {
                 panic!("{words:?}");
@@ -554,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn auth_has_options_of_its_own() {
+    fn auth_has_its_own_options() {
         let all = ConsentOptions {
             credentials: "c.json".into(),
             token: Some("t.json".into()),
@@ -566,7 +418,7 @@ mod tests {
         let typed = "auth --credentials c.json --token=t.json --config config.json --port 8080 \
                      --no-browser --force";
         let words: Vec<&str> = typed.split_whitespace().collect();
-        assert_eq!(command(&words), Ok(Command::Authorize(all)));
+        assert_eq!(command(&words), Ok(Command::Auth(all)));
         for words in [&["auth", "--help"][..], &["auth", "-h"]] {
             let Err(EarlyExit::Print(help)) = command(words) else {
                 panic!("{words:?}");

@@ -1,4 +1,4 @@
-//! The options of `auth`.
+//! `auth`: makes the first token. Its options.
 
 use argh::{ArgsInfo, FromArgs};
 
@@ -6,21 +6,21 @@ use crate::cli::args::{path, usage};
 use crate::error::Result;
 use crate::oauth::consent::ConsentOptions;
 
-/// The word that asks for it.
+/// The word that selects the command.
 pub(crate) const NAME: &str = "auth";
 
-/// The options as argh reads them.
+/// The options as argh parses them.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("--help"),
     description = "Makes the token file, with your consent in a browser: once, or again with --force.",
-    note = "With --config the token is tried at Gmail before it is saved.\n\n\
-            Over SSH the command to type on your own computer is shown; or paste the\n\
-            address that the browser ends on. In a container publish a port and name it:\n\
+    note = "With --config the token is verified at Gmail before it is saved.\n\n\
+            Over SSH it shows a command for your own computer; or paste the address that\n\
+            the browser ends on. In a container publish a port and name it:\n\
             docker run -it -p 127.0.0.1:8080:8080 ... auth --port 8080 ...\n\n\
             Exit status: 0 the token is saved; 64 usage, or the token file exists;\n\
-            69 the port, Google or Gmail cannot be had; 74 the token cannot be written;\n\
-            77 you or Google said no, or five minutes are over; 78 configuration."
+            69 the port, Google or Gmail is unavailable; 74 the token cannot be written;\n\
+            77 you or Google denied the consent, or five minutes have passed; 78 configuration."
 )]
 pub(crate) struct RawAuthArgs {
     #[argh(
@@ -37,11 +37,11 @@ pub(crate) struct RawAuthArgs {
     )]
     token: Option<String>,
 
-    /// the configuration, config.json: for which account the token is
+    /// the configuration, config.json, of the account that the token is for
     #[argh(option, arg_name = "file")]
     config: Option<String>,
 
-    /// the port on which the browser is awaited; default: any that is free
+    /// the port that the browser comes back to; default: any that is free
     #[argh(option, arg_name = "number")]
     port: Option<String>,
 
@@ -55,7 +55,7 @@ pub(crate) struct RawAuthArgs {
 }
 
 impl RawAuthArgs {
-    /// What the options mean together.
+    /// Checks the options.
     pub(crate) fn validate(self) -> Result<ConsentOptions> {
         let file = |option, file: Option<String>| file.map(|file| path(option, file)).transpose();
         Ok(ConsentOptions {

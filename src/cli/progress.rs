@@ -1,4 +1,4 @@
-//! The bar: on a terminal, for a backlog worth waiting for.
+//! The progress bar: on a terminal, for a large backlog.
 
 use std::io::IsTerminal;
 
@@ -6,16 +6,15 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, Prog
 
 use crate::sync::Progress;
 
-/// Fewer messages are done before a person has read the bar.
-const WORTH_A_BAR: usize = 20;
+/// A smaller backlog is copied before the user could read the bar.
+const MIN_BACKLOG: usize = 20;
 
-/// The terminal, shared by the bar and the lines that must not tear it.
+/// The terminal: shows progress bars, and lines that are written beside them. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Terminal(MultiProgress);
+pub(crate) struct Terminal(MultiProgress);
 
 impl Terminal {
-    /// Standard error; nothing is ever drawn where that is not a terminal.
-    #[must_use]
+    /// Standard error. Nothing is drawn if that is not a terminal.
     pub fn new() -> Terminal {
         let target = if std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
@@ -25,70 +24,60 @@ impl Terminal {
         Terminal(MultiProgress::with_draw_target(target))
     }
 
-    /// Does something that writes lines, with the bar out of the way.
-    pub fn suspend_bar<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.0.suspend(write)
+    /// A function that calls its argument, which writes lines, while no bar is drawn.
+    pub fn line_writer(&self) -> impl Fn(&dyn Fn()) + Send + Sync + 'static {
+        let Terminal(bars) = self.clone();
+        move |write| bars.suspend(write)
+    }
+
+    /// A progress bar that appears when the backlog is large.
+    pub fn progress_bar(&self) -> Box<dyn Progress> {
+        Box::new(CopyProgressBar {
+            terminal: self.clone(),
+            bar: None,
+            messages: 0,
+            octets: 0,
+        })
     }
 }
 
-impl Default for Terminal {
-    fn default() -> Self {
-        Terminal::new()
-    }
-}
-
-/// A bar that appears when there is enough to do.
-#[derive(Debug)]
-pub struct CopyProgressBar<'a> {
-    screen: &'a Terminal,
-    drawn: Option<ProgressBar>,
-    done: usize,
+struct CopyProgressBar {
+    terminal: Terminal,
+    bar: Option<ProgressBar>,
+    messages: usize,
     octets: u64,
 }
 
-impl CopyProgressBar<'_> {
-    /// A bar on this screen.
-    #[must_use]
-    pub fn new(screen: &Terminal) -> CopyProgressBar<'_> {
-        CopyProgressBar {
-            screen,
-            drawn: None,
-            done: 0,
-            octets: 0,
-        }
-    }
-}
-
-impl Progress for CopyProgressBar<'_> {
+impl Progress for CopyProgressBar {
     fn backlog(&mut self, messages: usize) {
-        if self.drawn.is_none() && messages <= WORTH_A_BAR {
+        if self.bar.is_none() && messages <= MIN_BACKLOG {
             return;
         }
-        let bar = self.drawn.get_or_insert_with(|| {
-            self.screen.0.add(
+        let bar = self.bar.get_or_insert_with(|| {
+            self.terminal.0.add(
                 ProgressBar::no_length()
                     .with_style(style())
                     .with_message("0 B"),
             )
         });
-        bar.set_length((self.done + messages) as u64);
+        bar.set_length((self.messages + messages) as u64);
     }
 
     fn settled(&mut self, octets: u64) {
-        self.done += 1;
+        self.messages += 1;
         self.octets += octets;
-        if let Some(bar) = &self.drawn {
+        if let Some(bar) = &self.bar {
             let seconds = bar.elapsed().as_secs().max(1);
             let rate = HumanBytes(self.octets / seconds);
             bar.set_message(format!("{}, {rate}/s", HumanBytes(self.octets)));
-            bar.set_position(self.done as u64);
+            bar.set_position(self.messages as u64);
         }
     }
 }
 
-impl Drop for CopyProgressBar<'_> {
+impl Drop for CopyProgressBar {
     fn drop(&mut self) {
-        if let Some(bar) = self.drawn.take() {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }

@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 
+use crate::delivery::gmail_imap::account::GmailAccount;
+use crate::delivery::gmail_imap::append_pool::AppendPool;
+use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
+use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::error::{ErrorKind, Result};
 use crate::message::{Message, Uid};
 use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus};
@@ -24,11 +28,6 @@ mod search;
 
 pub use account::{GmailTargetOptions, NowFn};
 pub(crate) use login::verify_access_token;
-
-use crate::delivery::gmail_imap::account::GmailAccount;
-use crate::delivery::gmail_imap::append_pool::AppendPool;
-use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
-use crate::delivery::gmail_imap::mail_index::MailIndex;
 
 /// Another append connection is worth its log-in for this many messages.
 const MESSAGES_PER_CONNECTION: usize = 10;
@@ -84,7 +83,7 @@ impl GmailTarget {
 
     /// Ends a complete pass. One append connection and the lookup connection stay open for messages
     /// that come soon.
-    pub fn end_pass(&mut self) {
+    pub(crate) fn end_pass(&mut self) {
         self.append_pool.shrink_to(1);
     }
 
@@ -105,15 +104,15 @@ impl GmailTarget {
     /// lost, the operation is repeated once on a new one: servers close idle connections.
     fn with_lookup<T>(
         &mut self,
-        operation: impl Fn(&mut Lookup, &GmailAccount) -> Result<T, LookupError>,
+        operation: impl Fn(&mut Lookup) -> Result<T, LookupError>,
     ) -> Result<T> {
         let mut is_second_try = false;
         loop {
             let mut lookup = match self.lookup.take() {
-                Some(lookup) if self.can_be_reused(&lookup) => lookup,
+                Some(lookup) if lookup.is_usable() => lookup,
                 _ => Lookup::open(&self.account)?,
             };
-            match operation(&mut lookup, &self.account) {
+            match operation(&mut lookup) {
                 Ok(result) => {
                     self.lookup = Some(lookup);
                     return Ok(result);
@@ -137,14 +136,9 @@ impl GmailTarget {
     fn build_index_if_announced(&mut self) -> Result<()> {
         if let Some(search) = self.index_search.take() {
             self.is_indexed = true;
-            self.index =
-                self.with_lookup(|lookup, account| lookup.build_index(&search, account))?;
+            self.index = self.with_lookup(|lookup| lookup.build_index(&search))?;
         }
         Ok(())
-    }
-
-    fn can_be_reused(&self, lookup: &Lookup) -> bool {
-        lookup.is_usable() && !self.account.expires_soon(lookup.session())
     }
 }
 
@@ -177,7 +171,7 @@ impl Target for GmailTarget {
             }
         }
         if !open.is_empty() {
-            let found = self.with_lookup(|lookup, account| lookup.look_up(&open, account))?;
+            let found = self.with_lookup(|lookup| lookup.look_up(&open))?;
             let unanswered = results
                 .iter_mut()
                 .filter(|it| **it == LookupResult::NotFound);

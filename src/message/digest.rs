@@ -52,6 +52,13 @@ pub struct Digest {
     pub body: Option<BodyDigest>,
 }
 
+impl Digest {
+    /// The digest of a message whose body is not known.
+    pub(crate) fn of_header(header: HeaderDigest) -> Digest {
+        Digest { header, body: None }
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}:", self.header.0)?;

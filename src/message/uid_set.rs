@@ -63,7 +63,7 @@ impl UidSet {
     }
 
     /// Removes all UIDs up to and including `uid`.
-    pub fn remove_up_to(&mut self, uid: Uid) {
+    pub(crate) fn remove_up_to(&mut self, uid: Uid) {
         while let Some((&first, &last)) = self.ranges.first_key_value() {
             if first > uid.get() {
                 break;
@@ -77,7 +77,7 @@ impl UidSet {
     }
 
     /// The first and the last UID of each range, ascending.
-    pub fn ranges(&self) -> impl Iterator<Item = (Uid, Uid)> + '_ {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (Uid, Uid)> + '_ {
         self.ranges
             .iter()
             .filter_map(|(first, last)| Some((Uid::new(*first)?, Uid::new(*last)?)))

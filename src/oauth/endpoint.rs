@@ -22,7 +22,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::is_loopback;
-use crate::error::Result;
+use crate::error::{Result, Side};
 use crate::net::{Trust, crypto_provider, describe_io_error};
 use crate::oauth::oauth_error::OAuthError;
 use crate::retry::TOKEN_REQUEST_DELAYS;
@@ -265,7 +265,7 @@ impl Endpoint {
 
 /// The same trust as on the connections to the account's mail server.
 fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
-    let trust = Trust::load(ca_file)?;
+    let trust = Trust::load(ca_file).map_err(|error| error.on(Side::Token))?;
     let certificates: Vec<Certificate<'static>> = trust
         .certificates()
         .map(|certificate| Certificate::from_der(certificate).to_owned())

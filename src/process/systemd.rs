@@ -1,4 +1,4 @@
-//! Notifications to systemd (sd_notify(3)); without `$NOTIFY_SOCKET` they do nothing.
+//! Notifications to systemd (`sd_notify(3)`); without `$NOTIFY_SOCKET` they do nothing.
 
 use std::time::Duration;
 

@@ -1,23 +1,19 @@
-//! What a run and a resident process share: the lock and the state, both servers, and one pass.
+//! What a one-shot run and `--watch` share: the lock, the state, both servers, and one pass.
+//!
+//! The order of steps (check the source, run a pass, wait for mail) is enforced by the types of
+//! [`source_steps`].
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::cli::progress::{CopyProgressBar, Terminal};
 use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTarget;
-use crate::error::Side;
-use crate::error::{Error, ErrorKind, Result};
-use crate::message::{Listed, Mailbox};
-use crate::process::alert_log::AlertLog;
-use crate::process::cancel::Canceller;
-use crate::process::signals::SignalRequests;
-use crate::process::watchdog::Watchdog;
-use crate::run::timing::Timing;
-use crate::source::{ImapSource, WaitOptions, WaitOutcome};
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::message::Listed;
+use crate::run::RunMode;
+use crate::run::context::RunContext;
 use crate::state::State;
 use crate::state::journal::StateStore;
 use crate::state::lock::Lock;
@@ -29,210 +25,187 @@ use crate::untrusted::Untrusted;
 mod instrumented;
 mod options;
 mod source_login;
+pub(crate) mod source_steps;
 mod startup;
 
 use crate::run::account_sync::instrumented::{MonitoredSource, MonitoredTarget, PassMonitor};
-use crate::run::account_sync::options::{gmail_settings, settings_of};
-use crate::run::account_sync::startup::{account_of, adopt, take_lock};
+use crate::run::account_sync::options::{gmail_options, pass_options};
+use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
+use crate::run::account_sync::startup::{account_names, acquire_lock, adopt_state};
 
-/// What a carrier needs of the process that it lives in.
-pub struct RunContext<'a> {
-    /// The terminal.
-    pub terminal: &'a Terminal,
-    /// How long things may take.
-    pub timing: &'a Timing,
-    /// What ends waits on all connections.
-    pub canceller: Canceller,
-    /// What servers have told to a person.
-    pub alert_log: AlertLog,
-    /// What was asked for from outside.
-    pub requests: Arc<SignalRequests>,
-    /// Who must hear that there is life.
-    pub watchdog: Watchdog,
-}
+/// With `--watch` the journal is folded into the snapshot when it is larger…
+const MAX_JOURNAL_OCTETS: u64 = 1024 * 1024;
 
-/// Carries mail of one account, with the lock held.
-pub struct AccountSync<'a> {
+/// …or older.
+const FOLD_INTERVAL: TimeDelta = TimeDelta::minutes(5);
+
+/// Copies the mail of one account; holds its lock.
+pub(crate) struct AccountSync<'a> {
     config: Config,
     lock: Lock,
     store: StateStore,
     context: &'a RunContext<'a>,
-    source: Option<ImapSource>,
     gmail: Option<GmailTarget>,
-    /// When Gmail was last asked something.
+    /// When Gmail was last used, if its connections are open.
     gmail_last_used: Option<Instant>,
-    /// Since when there is something to fold.
+    /// When the oldest event in the journal was recorded.
     unfolded_since: Option<DateTime<Utc>>,
 }
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PassSummary {
-    /// With the messages.
+pub(crate) struct PassSummary {
+    /// The report of the engine.
     pub report: PassReport,
-    /// Whether Gmail was asked, and so works.
+    /// Whether Gmail was used, and so is available.
     pub used_gmail: bool,
-}
-
-/// Whether anything is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunMode {
-    /// Mail is carried.
-    Copy,
-    /// It is only said what would be carried.
-    DryRun,
 }
 
 impl<'a> AccountSync<'a> {
     /// Takes the lock and loads the state.
     ///
     /// # Errors
-    /// Another run holds the lock ([`ErrorKind::Resting`]), or the state cannot be used or is another
-    /// account's.
+    /// [`ErrorKind::Resting`] if another run holds the lock.
     pub fn start(
         config: Config,
-        state: &Path,
-        purpose: RunMode,
+        state_file: &Path,
+        mode: RunMode,
         context: &'a RunContext<'a>,
     ) -> Result<AccountSync<'a>> {
-        let lock = take_lock(state)?;
+        let lock = acquire_lock(state_file)?;
         let now = context.timing.clock.now();
-        let disk = Box::new(FolderStorage::new(state));
-        let mut store = match purpose {
-            RunMode::Copy => StateStore::load(disk, now)?,
-            RunMode::DryRun => StateStore::load_read_only(disk, now)?,
+        let storage = Box::new(FolderStorage::new(state_file));
+        let mut store = match mode {
+            RunMode::Once | RunMode::Watch(_) => StateStore::load(storage, now)?,
+            RunMode::DryRun => StateStore::load_read_only(storage, now)?,
         };
-        adopt(&mut store, &config, state)?;
+        adopt_state(&mut store, &config, state_file)?;
         Ok(AccountSync {
             config,
             lock,
             store,
             context,
-            source: None,
             gmail: None,
             gmail_last_used: None,
             unfolded_since: None,
         })
     }
 
-    /// The configuration.
-    #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What is remembered.
-    #[must_use]
     pub fn state(&self) -> &State {
         self.store.state()
     }
 
-    /// Until when Gmail rests, if it does.
-    #[must_use]
-    pub fn resting_until(&self) -> Option<DateTime<Utc>> {
-        self.store.state().gmail.resting_until(self.now())
+    pub fn context(&self) -> &'a RunContext<'a> {
+        self.context
     }
 
-    /// How the source's mailbox is now, on the session that there is or a new one; and the time
-    /// just before it was looked at.
+    /// Until when Gmail rests, if it does.
+    pub fn resting_until(&self) -> Option<DateTime<Utc>> {
+        self.state().gmail.resting_until(self.now())
+    }
+
+    /// Checks the source mailbox, on the open connection or a new one.
     ///
     /// # Errors
-    /// The source is unavailable or refuses the log-in, now or a moment ago.
-    pub fn check_source(&mut self) -> Result<(Mailbox, DateTime<Utc>)> {
+    /// The source is unavailable, or has rejected the log-in now or in an earlier run.
+    pub fn check_source<'s>(
+        &mut self,
+        connection: &'s mut SourceConnection,
+    ) -> Result<CheckedSource<'s>> {
         self.context.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
         let started = self.now();
-        let Some(mut source) = self.source.take() else {
-            return Ok((self.log_in_to_source()?, started));
+        let (source, mailbox) = match connection.take() {
+            None => self.log_in_to_source()?,
+            Some(mut source) => match source.check_for_mail() {
+                Ok(mailbox) => (source, mailbox),
+                Err(error) => return Err(self.record_rejected_login(error, started)),
+            },
         };
-        match source.check_for_mail() {
-            Ok(mailbox) => {
-                self.source = Some(source);
-                Ok((mailbox, started))
-            }
-            Err(error) => Err(self.record_rejected_login(error, started)),
-        }
+        Ok(connection.checked(source, mailbox, started))
     }
 
-    /// One pass over the mailbox as it was just looked at, and what it teaches about both servers.
+    /// Runs one pass, and records what it shows about the log-in at the source. The source can be
+    /// waited on even after a failure, because Gmail may have failed.
     ///
-    /// # Errors
-    /// What ended the pass before its end; what settled before stands in the journal.
-    pub fn run_pass(&mut self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassSummary> {
-        let Some(source) = &mut self.source else {
-            return Err(not_open());
-        };
-        let settings = gmail_settings(&self.config, self.store.state(), self.context, false);
-        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(settings));
+    /// What a failed pass settled is in the journal.
+    pub fn run_pass<'s>(
+        &mut self,
+        checked: CheckedSource<'s>,
+    ) -> (WaitableSource<'s>, Result<PassSummary>) {
+        let CheckedSource {
+            source,
+            mailbox,
+            started,
+        } = checked;
+        let options = gmail_options(&self.config, self.store.state(), self.context, false);
+        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         gmail.start_pass(0);
-        let oversight = PassMonitor::new(&self.context.requests, &self.context.watchdog);
-        let calendar = self.context.timing.clock;
+        let monitor = PassMonitor::new(&self.context.requests, &self.context.watchdog);
+        let clock = self.context.timing.clock;
         let done = Pass {
-            source: &mut MonitoredSource::new(source, &oversight),
-            target: &mut MonitoredTarget::new(gmail, &oversight),
+            source: &mut MonitoredSource::new(source, &monitor),
+            target: &mut MonitoredTarget::new(gmail, &monitor),
             store: &mut self.store,
-            settings: &settings_of(&self.config),
-            progress: &mut CopyProgressBar::new(self.context.terminal),
-            now: &|| calendar.now(),
+            options: &pass_options(&self.config),
+            progress: (self.context.new_progress)().as_mut(),
+            now: &|| clock.now(),
         }
-        .run(mailbox, started);
+        .run(&mailbox, started);
         gmail.end_pass();
-        let used_gmail = oversight.gmail_was_asked();
+        let used_gmail = monitor.used_gmail();
         if self.store.has_unfolded_events() {
             self.unfolded_since.get_or_insert(started);
         }
         if used_gmail {
             self.gmail_last_used = Some(Instant::now());
         }
-        match done {
-            Ok(report) => {
-                tell(&report);
-                Ok(PassSummary { report, used_gmail })
-            }
-            Err(error) if error.side() == Side::Source => {
-                Err(self.record_rejected_login(error, started))
-            }
-            Err(error) => Err(error),
-        }
+        let done = done.map_err(|error| match error.side() {
+            Side::Source => self.record_rejected_login(error, started),
+            _ => error,
+        });
+        let summary = done.map(|report| {
+            log_report(&report);
+            PassSummary { report, used_gmail }
+        });
+        (WaitableSource::new(source), summary)
     }
 
-    /// Says for each message what a pass would do, and moves nothing.
-    ///
-    /// # Errors
-    /// As for [`look`](AccountSync::check_source), and Gmail's.
-    pub fn dry_run(&mut self, tell: &mut dyn FnMut(&Listed, DryRunResult)) -> Result<()> {
-        let (mailbox, _) = self.check_source()?;
-        let Some(source) = &mut self.source else {
-            return Err(not_open());
+    /// Reports for each message what a pass would do; copies and writes nothing.
+    pub fn dry_run(
+        &mut self,
+        checked: CheckedSource<'_>,
+        report: &mut dyn FnMut(&Listed, DryRunResult),
+    ) -> Result<()> {
+        let CheckedSource {
+            source, mailbox, ..
+        } = checked;
+        let options = gmail_options(&self.config, self.store.state(), self.context, true);
+        let gmail = self.gmail.insert(GmailTarget::new(options));
+        let can_ask_gmail = gmail.has_valid_token()?;
+        let target: &mut dyn Target = if can_ask_gmail {
+            gmail
+        } else {
+            &mut NullTarget
         };
-        let settings = gmail_settings(&self.config, self.store.state(), self.context, true);
-        let gmail = self.gmail.insert(GmailTarget::new(settings));
-        let can_ask = gmail.has_valid_token()?;
-        let oversight = PassMonitor::new(&self.context.requests, &self.context.watchdog);
-        let target: &mut dyn Target = if can_ask { gmail } else { &mut NullTarget };
-        let calendar = self.context.timing.clock;
+        let monitor = PassMonitor::new(&self.context.requests, &self.context.watchdog);
+        let clock = self.context.timing.clock;
         Pass {
-            source: &mut MonitoredSource::new(source, &oversight),
-            target: &mut MonitoredTarget::new(target, &oversight),
+            source: &mut MonitoredSource::new(source, &monitor),
+            target: &mut MonitoredTarget::new(target, &monitor),
             store: &mut self.store,
-            settings: &settings_of(&self.config),
+            options: &pass_options(&self.config),
             progress: &mut (),
-            now: &|| calendar.now(),
+            now: &|| clock.now(),
         }
-        .dry_run(&mailbox, can_ask, tell)
+        .dry_run(&mailbox, can_ask_gmail, report)
     }
 
-    /// Waits for news of the source.
-    ///
-    /// # Errors
-    /// The source broke the connection, or does not answer.
-    pub fn wait_for_mail(&mut self, waiting: WaitOptions) -> Result<WaitOutcome> {
-        match &mut self.source {
-            Some(source) => source.wait_for_mail(waiting),
-            None => Err(not_open()),
-        }
-    }
-
-    /// Takes leave of Gmail; the next question connects anew, with the token as it is then.
+    /// Logs out of Gmail. The next pass that needs Gmail connects again, and loads the token file
+    /// again.
     pub fn disconnect_gmail(&mut self) {
         self.gmail_last_used = None;
         if let Some(mut gmail) = self.gmail.take() {
@@ -240,71 +213,67 @@ impl<'a> AccountSync<'a> {
         }
     }
 
-    /// Gives up all connections without a farewell, which nobody may be there to hear.
-    pub fn drop_connections(&mut self) {
-        self.source = None;
+    /// When the connections to Gmail will have been unused for too long, if they are open.
+    pub fn gmail_idle_at(&self) -> Option<Instant> {
+        let last_used = self.gmail_last_used?;
+        Some(last_used + self.context.timing.gmail_keep_open)
+    }
+
+    /// Logs out of Gmail if its connections have been unused for too long.
+    pub fn disconnect_idle_gmail(&mut self) {
+        if self.gmail_idle_at().is_some_and(|at| at <= Instant::now()) {
+            log::debug!("no mail for a while; logging out of Gmail");
+            self.disconnect_gmail();
+        }
+    }
+
+    /// Closes the connections to Gmail without LOGOUT, which after a suspend would only time out.
+    pub fn drop_gmail(&mut self) {
         self.gmail_last_used = None;
         if let Some(gmail) = self.gmail.take() {
-            // Its own farewell may take a while.
+            // Dropping it logs out all the same, which may take a while.
             std::thread::spawn(move || drop(gmail));
         }
     }
 
-    /// Takes leave of the source.
-    pub fn disconnect_source(&mut self) {
-        if let Some(source) = self.source.take() {
-            source.logout();
+    /// When the journal must be folded, if there is something in it.
+    pub fn fold_due_at(&self) -> Option<DateTime<Utc>> {
+        self.unfolded_since.map(|since| since + FOLD_INTERVAL)
+    }
+
+    /// Folds the journal into the snapshot if it is too large or too old.
+    pub fn fold_if_due(&mut self) -> Result<()> {
+        let is_old = self.fold_due_at().is_some_and(|at| at <= self.now());
+        if is_old || self.store.unfolded_octets() >= MAX_JOURNAL_OCTETS {
+            self.fold()?;
         }
-    }
-
-    /// Since when Gmail was not asked anything, if connections to it are kept.
-    #[must_use]
-    pub fn gmail_idle_since(&self) -> Option<Instant> {
-        self.gmail_last_used
-    }
-
-    /// How much waits in the journal to be folded, in octets.
-    #[must_use]
-    pub fn journal_octets(&self) -> u64 {
-        self.store.unfolded_octets()
-    }
-
-    /// Since when something waits to be folded.
-    #[must_use]
-    pub fn unfolded_since(&self) -> Option<DateTime<Utc>> {
-        self.unfolded_since
+        Ok(())
     }
 
     /// Folds the journal into the snapshot, if there is something in it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Disk`]
     pub fn fold(&mut self) -> Result<()> {
         self.store.fold(self.now())?;
         self.unfolded_since = None;
         Ok(())
     }
 
-    /// Notes that a pass came to its end.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Disk`]
+    /// Records the time of a successful pass, in the lock file's time stamp.
     pub fn record_success(&self) -> Result<()> {
         self.lock.touch(SystemTime::now())
     }
 
-    /// Goes by another configuration of the same account from now on.
+    /// Uses another configuration of the same account from now on; both sides are connected again.
     ///
     /// # Errors
-    /// It is another account's ([`ErrorKind::Config`]): the old one stays.
-    pub fn reconfigure(&mut self, config: Config) -> Result<()> {
-        if account_of(&config) != account_of(&self.config) {
+    /// It is the configuration of another account ([`ErrorKind::Config`]); the old one stays in use.
+    pub fn reconfigure(&mut self, config: Config, source: &mut SourceConnection) -> Result<()> {
+        if account_names(&config) != account_names(&self.config) {
             let place = Untrusted::new(&config.source_account()).to_string();
             let what = "this is the configuration of another account";
             return Err(Error::new(Side::Host, ErrorKind::Config, place, what)
-                .remedy("start another process for it, with a --state-file of its own"));
+                .remedy("start another process for it, with its own --state-file"));
         }
-        self.disconnect_source();
+        source.log_out();
         self.disconnect_gmail();
         self.config = config;
         Ok(())
@@ -315,34 +284,10 @@ impl<'a> AccountSync<'a> {
     }
 }
 
-fn tell(report: &PassReport) {
+fn log_report(report: &PassReport) {
     if report.is_empty() {
         log::debug!("nothing new");
     } else {
         log::info!("{report}");
-    }
-}
-
-fn not_open() -> Error {
-    Error::new(
-        Side::Host,
-        ErrorKind::Internal,
-        "source",
-        "there is no session",
-    )
-}
-
-/// The one failure of two that needs a person most; the other is logged.
-///
-/// # Errors
-/// One of the two failed.
-pub fn worse_of<T>(done: Result<T>, remembered: Result<()>) -> Result<T> {
-    match (done, remembered) {
-        (Err(one), Err(other)) => {
-            log::error!("{other}");
-            Err(one.more_severe(other))
-        }
-        (Ok(done), Ok(())) => Ok(done),
-        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
     }
 }

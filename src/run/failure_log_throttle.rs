@@ -1,13 +1,13 @@
-//! When a failure that lasts is told of: at its beginning, now and then, and when it is over; pure.
+//! When a failure that lasts is logged: at its start, every quarter of an hour, and at its end. Pure.
 
 use std::time::{Duration, Instant};
 
-/// A failure that lasts is told of no oftener than this.
-const QUARTER: Duration = Duration::from_mins(15);
+/// Between two log lines about a failure that lasts.
+const LOG_INTERVAL: Duration = Duration::from_mins(15);
 
-/// A side that works, or has failed for some time.
+/// Whether something fails, and when that was last logged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FailureLogThrottle(Option<OngoingFailure>);
+pub(crate) struct FailureLogThrottle(Option<OngoingFailure>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OngoingFailure {
@@ -16,8 +16,7 @@ struct OngoingFailure {
 }
 
 impl FailureLogThrottle {
-    /// It failed, perhaps again; says whether a person should read of it.
-    #[must_use]
+    /// Records a failure; returns whether to log it.
     pub fn record_failure(&mut self, now: Instant) -> bool {
         match &mut self.0 {
             None => {
@@ -25,22 +24,20 @@ impl FailureLogThrottle {
                 self.0 = Some(OngoingFailure { since, logged_at });
                 true
             }
-            Some(failing) if now.saturating_duration_since(failing.logged_at) >= QUARTER => {
-                failing.logged_at = now;
+            Some(failure) if now.saturating_duration_since(failure.logged_at) >= LOG_INTERVAL => {
+                failure.logged_at = now;
                 true
             }
             Some(_) => false,
         }
     }
 
-    /// It works; gives how long it did not.
+    /// Records that it works again; returns how long it failed, if it did.
     pub fn record_recovery(&mut self, now: Instant) -> Option<Duration> {
-        let failing = self.0.take()?;
-        Some(now.saturating_duration_since(failing.since))
+        let failure = self.0.take()?;
+        Some(now.saturating_duration_since(failure.since))
     }
 
-    /// Says whether it fails at present.
-    #[must_use]
     pub fn is_failing(&self) -> bool {
         self.0.is_some()
     }
@@ -51,20 +48,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_told_at_first_each_quarter_of_an_hour_and_when_it_is_over() {
-        let begin = Instant::now();
-        let at = |seconds| begin + Duration::from_secs(seconds);
-        let mut outage = FailureLogThrottle::default();
-        let told: Vec<u64> = (0..=3600)
+    fn a_failure_is_logged_at_first_every_quarter_of_an_hour_and_at_its_end() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut throttle = FailureLogThrottle::default();
+        let logged: Vec<u64> = (0..=3600)
             .step_by(10)
-            .filter(|seconds| outage.record_failure(at(*seconds)))
+            .filter(|seconds| throttle.record_failure(at(*seconds)))
             .collect();
-        assert_eq!(told, [0, 900, 1800, 2700, 3600]);
+        assert_eq!(logged, [0, 900, 1800, 2700, 3600]);
         assert_eq!(
-            outage.record_recovery(at(3605)),
+            throttle.record_recovery(at(3605)),
             Some(Duration::from_secs(3605))
         );
-        assert_eq!(outage.record_recovery(at(3606)), None, "it is over once");
-        assert!(outage.record_failure(at(3607)), "another one begins");
+        assert_eq!(
+            throttle.record_recovery(at(3606)),
+            None,
+            "the end is logged once"
+        );
+        assert!(throttle.record_failure(at(3607)), "another one starts");
     }
 }

@@ -1,4 +1,4 @@
-//! How long things may take, and how fast the calendar runs: as for people, or faster in a test.
+//! The delays and time-outs of a run, and its clock; tests shorten and accelerate them.
 
 use std::time::Duration;
 
@@ -7,32 +7,33 @@ use chrono::{DateTime, Utc};
 use crate::retry::RECONNECT_DELAYS;
 use crate::timeouts::{GMAIL_IDLE_TIMEOUT, Timeouts};
 
-/// How long things may take.
+/// The delays and time-outs of a run, and its clock.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// The calendar that dates, retries and the token go by.
+    /// The clock for dates, retries and the token.
     pub clock: Clock,
-    /// For servers to answer.
+    /// The time-outs of connections.
     pub timeouts: Timeouts,
-    /// A wait for news is followed by a look after so long, whatever the server said. Home routers
-    /// forget a quiet connection after some minutes, and servers forget to tell.
+    /// A check follows a wait after this time even without new mail, because routers drop quiet
+    /// connections and servers forget to report new mail.
     pub max_wait: Duration,
-    /// The first pause after a failure.
+    /// The delay after the first failure of a side.
     pub first_retry_delay: Duration,
-    /// The longest.
+    /// The longest delay after a failure.
     pub max_retry_delay: Duration,
-    /// A connection to Gmail is kept so long after its last message.
+    /// How long the connections to Gmail stay open after the last message.
     pub gmail_keep_open: Duration,
-    /// A session that lived so long was a good one: what ends it is no repeated failure.
+    /// A session that lasts this long is stable: its end is not another failure in a row.
     pub stable_session: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
+        let timeouts = Timeouts::default();
         Timing {
             clock: Clock::default(),
-            timeouts: Timeouts::default(),
-            max_wait: Duration::from_mins(9),
+            timeouts,
+            max_wait: timeouts.idle_max,
             first_retry_delay: RECONNECT_DELAYS.0,
             max_retry_delay: RECONNECT_DELAYS.1,
             gmail_keep_open: GMAIL_IDLE_TIMEOUT,
@@ -41,11 +42,11 @@ impl Default for Timing {
     }
 }
 
-/// The time of day: the system's, or one that runs faster.
+/// The wall clock: the system's, or one that runs faster.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    from: DateTime<Utc>,
-    times: u32,
+    start: DateTime<Utc>,
+    speed: u32,
 }
 
 impl Default for Clock {
@@ -55,35 +56,35 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// One that runs so many times faster than the system's from this moment on.
+    /// A clock that shows `start` when the system's does, and from then on runs `speed` times faster.
     #[must_use]
-    pub fn accelerated(times: u32, from: DateTime<Utc>) -> Clock {
+    pub fn accelerated(speed: u32, start: DateTime<Utc>) -> Clock {
         Clock {
-            from,
-            times: times.max(1),
+            start,
+            speed: speed.max(1),
         }
     }
 
-    /// What time it is.
+    /// The time now.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         let now = Utc::now();
-        if self.times == 1 {
+        if self.speed == 1 {
             return now;
         }
-        let passed = now.signed_duration_since(self.from);
-        i32::try_from(self.times)
+        let passed = now.signed_duration_since(self.start);
+        i32::try_from(self.speed)
             .ok()
-            .and_then(|times| passed.checked_mul(times))
-            .and_then(|passed| self.from.checked_add_signed(passed))
+            .and_then(|speed| passed.checked_mul(speed))
+            .and_then(|passed| self.start.checked_add_signed(passed))
             .unwrap_or(now)
     }
 
-    /// How long it is until a date: nothing if it has passed.
+    /// How long to wait until a date on this clock; zero if it has passed.
     #[must_use]
     pub fn duration_until(&self, date: DateTime<Utc>) -> Duration {
         let left = date.signed_duration_since(self.now());
-        left.to_std().unwrap_or_default() / self.times
+        left.to_std().unwrap_or_default() / self.speed
     }
 }
 
@@ -94,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_calendar_that_runs_faster_shortens_waits() {
-        let calendar = Clock::accelerated(60, Utc::now());
-        let hour = calendar.now() + TimeDelta::hours(1);
-        let wait = calendar.duration_until(hour);
+    fn an_accelerated_clock_shortens_waits() {
+        let clock = Clock::accelerated(60, Utc::now());
+        let hour = clock.now() + TimeDelta::hours(1);
+        let wait = clock.duration_until(hour);
         assert!(wait <= Duration::from_mins(1) && wait > Duration::from_secs(50));
         assert_eq!(
-            calendar.duration_until(hour - TimeDelta::hours(2)),
+            clock.duration_until(hour - TimeDelta::hours(2)),
             Duration::ZERO,
-            "what has passed needs no wait"
+            "the date has passed"
         );
     }
 }

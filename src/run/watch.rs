@@ -1,356 +1,396 @@
-//! The resident process: pass, wait, pass; and what becomes of it when a server fails.
+//! `--watch`: checks the source, runs a pass, waits for new mail, and starts again; and handles
+//! failures of either side.
 //!
-//! The two sides fail independently. Without the source there is nothing to do but to try it again;
-//! without Gmail the source is watched all the same, and what came is carried when Gmail is back.
+//! The two sides fail independently. Without the source there is nothing to do but to retry; without
+//! Gmail the source is still watched, and new mail is copied when Gmail is available again.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::cli::args::{SyncArgs, WatchOptions};
-use crate::config::Environment;
-use crate::error::{Consequence, Error, ErrorKind, Result, Side};
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::message::Mailbox;
 use crate::process::signals::SignalRequests;
 use crate::process::suspend::ClockReading;
 use crate::process::systemd;
 use crate::retry::MAX_REJECTED_LOGINS;
-use crate::run::account_sync::{AccountSync, PassSummary, RunContext, worse_of};
+use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
+use crate::run::account_sync::{AccountSync, PassSummary};
+use crate::run::context::RunContext;
+use crate::run::{WatchOptions, and_also};
 use crate::source::{WaitOptions, WaitOutcome};
 use crate::timeouts::WAIT_COMMANDS_TIMEOUT;
 use crate::timestamp::format_duration;
 use crate::untrusted::Untrusted;
 
+mod config_reload;
 mod false_notifications;
-mod reload;
+mod gmail_health;
+mod retry_time;
 mod side_health;
 mod source_sessions;
 mod wait_deadline;
 
+pub(crate) use config_reload::ConfigReload;
+
 use crate::run::watch::false_notifications::FalseNotifications;
-use crate::run::watch::side_health::SideHealth;
+use crate::run::watch::gmail_health::{GmailHealth, login_retry_delay};
+use crate::run::watch::retry_time::RetryTime;
+use crate::run::watch::source_sessions::SourceSessions;
 use crate::run::watch::wait_deadline::WaitDeadline;
 
-/// What may be done again from a moment on is done a little later: it must not be too early.
-const MOMENT: TimeDelta = TimeDelta::seconds(1);
+/// A wait that elapses sooner was none: the server closed the connection at once.
+const MIN_WAIT: Duration = Duration::from_millis(500);
 
-/// The journal is folded when it is larger, or older.
-const LARGE: u64 = 1024 * 1024;
-const OLD: TimeDelta = TimeDelta::minutes(5);
+/// While log-ins at the source are rejected, the configuration is loaded this often to see whether
+/// it was corrected.
+const CORRECTION_CHECK_INTERVAL: TimeDelta = TimeDelta::seconds(20);
 
-/// A wait that ends sooner and without any reason was none: the server ended the connection.
-const AT_ONCE: Duration = Duration::from_millis(500);
-
-/// Stays, and carries what comes until it is asked to end.
+/// Watches the source, and copies new mail, until an exit is requested.
 ///
 /// # Errors
-/// What needs a person: refused credentials, a state that cannot be kept, a configuration that
+/// The user must act: rejected credentials, a state that cannot be written, a configuration that
 /// never worked.
-pub fn run(
-    args: &SyncArgs,
-    watch: WatchOptions,
-    environment: &Environment,
-    carrier: AccountSync<'_>,
-    around: &RunContext<'_>,
+pub(crate) fn run(
+    options: WatchOptions,
+    config_reload: ConfigReload<'_>,
+    account: AccountSync<'_>,
 ) -> Result<()> {
     systemd::status("logging in");
+    let context = account.context();
     let mut watcher = Watcher {
-        args,
-        watch,
-        environment,
-        around,
-        source: SideHealth::new("the source", around.timing),
-        gmail: SideHealth::new("Gmail", around.timing),
-        carrier,
-        alarms: FalseNotifications::new(around.timing),
-        open_since: None,
-        short_sessions: 0,
-        gmail_not_before: None,
+        options,
+        context,
+        account,
+        config_reload,
+        source: SourceSessions::new(context.timing),
+        gmail: GmailHealth::new(context.timing),
+        false_notifications: FalseNotifications::new(context.timing),
         is_ready: false,
-        rejected: None,
-        appended: 0,
+        copied: 0,
     };
-    let done = watcher.run();
+    let mut connection = SourceConnection::default();
+    let result = watcher.run(&mut connection);
     systemd::stopping();
-    watcher.end(done)
+    watcher.finish(result, &mut connection)
 }
 
 struct Watcher<'a> {
-    args: &'a SyncArgs,
-    watch: WatchOptions,
-    environment: &'a Environment,
-    around: &'a RunContext<'a>,
-    carrier: AccountSync<'a>,
-    source: SideHealth,
-    gmail: SideHealth,
-    alarms: FalseNotifications,
-    /// Since when there is a session with the source.
-    open_since: Option<Instant>,
-    /// Sessions with the source that ended soon, in a row.
-    short_sessions: u32,
-    /// Gmail failed, and is tried again then.
-    gmail_not_before: Option<Instant>,
-    /// Whether the service manager was told that it works.
+    options: WatchOptions,
+    context: &'a RunContext<'a>,
+    account: AccountSync<'a>,
+    config_reload: ConfigReload<'a>,
+    source: SourceSessions,
+    gmail: GmailHealth,
+    false_notifications: FalseNotifications,
+    /// Whether systemd has been notified that the service has started.
     is_ready: bool,
-    /// A configuration that was read again and not taken.
-    rejected: Option<String>,
-    appended: u64,
+    /// How many messages have been copied since the start.
+    copied: u64,
 }
 
 impl Watcher<'_> {
-    fn run(&mut self) -> Result<()> {
-        while !self.around.requests.exit_requested() {
-            self.heed_orders();
-            let turned = self.turn();
-            if self.around.requests.exit_requested() {
-                return turned.or_else(only_ours);
+    fn run(&mut self, connection: &mut SourceConnection) -> Result<()> {
+        while !self.exit_requested() {
+            self.handle_requests(connection);
+            let result = self.check_copy_and_wait(connection);
+            if self.exit_requested() {
+                return result.or_else(without_connection_failure);
             }
-            turned?;
+            result?;
         }
         Ok(())
     }
 
-    /// Looks, carries what is there, and waits for more.
-    fn turn(&mut self) -> Result<()> {
-        let (mailbox, started) = match self.carrier.check_source() {
-            Ok(looked) => looked,
-            Err(error) => return self.source_fails(error),
+    fn check_copy_and_wait(&mut self, connection: &mut SourceConnection) -> Result<()> {
+        let checked = match self.account.check_source(connection) {
+            Ok(checked) => checked,
+            Err(error) => return self.handle_source_failure(error, connection),
         };
-        self.source_is_open();
-        self.alarms.record_check(&mailbox);
-        if !self.gmail_must_wait() {
-            match self.carrier.run_pass(&mailbox, started) {
-                Ok(passed) => self.passed(&passed)?,
-                Err(error) => match error.side() {
-                    Side::Source => return self.source_fails(error),
-                    Side::Gmail | Side::Token => self.gmail_fails(error, started)?,
-                    Side::State | Side::Config | Side::Host => return Err(error),
-                },
+        self.record_check(checked.mailbox());
+        let source = match self.run_pass(checked) {
+            Err(error) if error.side() == Side::Source => {
+                return self.handle_source_failure(error, connection);
             }
-        }
-        if self.around.requests.exit_requested() {
+            passed => passed?,
+        };
+        if self.exit_requested() {
             return Ok(());
         }
-        self.wait()
-    }
-
-    fn passed(&mut self, passed: &PassSummary) -> Result<()> {
-        self.appended += passed.report.appended;
-        if passed.used_gmail {
-            self.gmail.record_success();
-            self.gmail.reset_backoff();
-        }
-        if !passed.report.is_empty() {
-            self.source_is_well();
-        }
-        self.gmail_not_before = None;
-        self.fold_if_due()?;
-        self.carrier.record_success()
-    }
-
-    fn fold_if_due(&mut self) -> Result<()> {
-        let is_old = self
-            .carrier
-            .unfolded_since()
-            .is_some_and(|since| self.now() - since >= OLD);
-        if self.carrier.journal_octets() >= LARGE || is_old {
-            self.carrier.fold()?;
-        }
-        Ok(())
-    }
-
-    /// Waits for news, but not past the next thing that is to be done.
-    fn wait(&mut self) -> Result<()> {
-        let now = Instant::now();
-        self.gmail_not_before = self.gmail_not_before.filter(|at| *at > now);
-        let until = self.appointments().get();
+        let deadline = self.wait_deadline();
         systemd::status(&self.status());
-        self.vouch_until(until);
-        let begun = ClockReading::now();
-        let waited = self.carrier.wait_for_mail(WaitOptions {
-            use_idle: self.watch.use_idle,
-            poll_interval: self.watch.poll_interval,
-            until,
+        self.extend_watchdog(deadline);
+        let start = ClockReading::now();
+        let waited = source.wait_for_mail(WaitOptions {
+            use_idle: self.options.use_idle,
+            poll_interval: self.options.poll_interval,
+            until: deadline,
         });
-        if let Some(slept) = begun.suspended_for() {
-            log::info!(
-                "this host slept for {}; connecting anew",
-                format_duration(slept)
-            );
-            self.open_since = None;
-            self.carrier.drop_connections();
+        if let Some(suspended) = start.suspended_for() {
+            self.drop_connections(suspended, connection);
             return Ok(());
         }
-        match waited {
-            Ok(WaitOutcome::Elapsed) if Instant::now() < until && begun.elapsed() < AT_ONCE => {
-                self.wait_fails("the wait ended at once");
+        self.record_wait(waited, start.elapsed(), deadline);
+        self.account.disconnect_idle_gmail();
+        self.account.fold_if_due()
+    }
+
+    /// Records a check. The service has started when the first one succeeds.
+    fn record_check(&mut self, mailbox: &Mailbox) {
+        self.source.record_check();
+        self.false_notifications.record_check(mailbox);
+        if !self.is_ready {
+            self.is_ready = true;
+            systemd::ready();
+        }
+    }
+
+    /// Runs a pass, unless Gmail must be left alone; a failure of Gmail that a retry may overcome is
+    /// handled here.
+    fn run_pass<'s>(&mut self, checked: CheckedSource<'s>) -> Result<WaitableSource<'s>> {
+        if self.gmail_must_wait() {
+            return Ok(checked.skip_pass());
+        }
+        let started = checked.started();
+        let (source, passed) = self.account.run_pass(checked);
+        match passed {
+            Ok(summary) => self.record_pass(&summary)?,
+            Err(error) if matches!(error.side(), Side::Gmail | Side::Token) => {
+                self.handle_gmail_failure(error, started)?;
             }
-            Ok(news) => self.hears(news, begun.elapsed()),
-            Err(error) => self.wait_fails(error),
+            Err(error) => return Err(error),
         }
-        self.leave_gmail_if_cold();
-        self.fold_if_due()
+        Ok(source)
     }
 
-    fn hears(&mut self, news: WaitOutcome, waited: Duration) {
-        if self.session_is_good() {
-            self.source_is_well();
+    fn record_pass(&mut self, summary: &PassSummary) -> Result<()> {
+        self.copied += summary.report.appended;
+        if summary.used_gmail {
+            self.gmail.health.record_success();
         }
-        if news != WaitOutcome::NewMail {
-            return;
+        if !summary.report.is_empty() {
+            self.source.record_success();
         }
-        if let Some(pause) = self.alarms.notified(waited) {
-            // A server that lies is polled.
-            let pause = pause.min(self.watch.poll_interval);
-            self.sleep(pause, &self.status());
-        } else if self.gmail_must_wait() {
-            // Nothing can be done about it yet: it must not keep us busy.
-            self.sleep(self.around.timing.first_retry_delay, &self.status());
-        }
+        self.gmail.retry_now();
+        self.account.fold_if_due()?;
+        self.account.record_success()
     }
 
-    fn appointments(&self) -> WaitDeadline {
-        let pace = self.around.timing;
-        let now = self.now();
-        let mut next = WaitDeadline::between(pace.first_retry_delay, pace.max_wait);
-        if !self.gmail_must_wait() {
-            for retry in self.carrier.state().retry_times(now) {
-                next.at_latest_date(retry, &pace.clock);
-            }
-        }
-        if let Some(since) = self.carrier.unfolded_since() {
-            next.at_latest_date(since + OLD, &pace.clock);
-        }
-        if let Some(until) = self.carrier.resting_until() {
-            next.at_latest_date(until, &pace.clock);
-        }
-        if let Some(at) = self.gmail_not_before {
-            next.at_latest(at);
-        }
-        if let Some(at) = self.source_proves_well_at() {
-            next.at_latest(at);
-        }
-        if let Some(since) = self.carrier.gmail_idle_since() {
-            next.at_latest(since + pace.gmail_keep_open);
-        }
-        next
-    }
-
-    fn gmail_must_wait(&self) -> bool {
-        let now = Instant::now();
-        self.gmail_not_before.is_some_and(|at| at > now) || self.carrier.resting_until().is_some()
-    }
-
-    fn leave_gmail_if_cold(&mut self) {
-        let since = self.carrier.gmail_idle_since();
-        if since.is_some_and(|since| since.elapsed() >= self.around.timing.gmail_keep_open) {
-            log::debug!("no mail for a while; leaving Gmail");
-            self.carrier.disconnect_gmail();
-        }
-    }
-
-    fn gmail_fails(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
-        if self.around.requests.exit_requested() {
+    fn handle_gmail_failure(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
+        let state = &self.account.state().gmail;
+        let login_delay = login_retry_delay(&error, state, &self.context.timing.clock);
+        let has_accepted_mail = state.last_accepted.is_some_and(|at| at >= started);
+        let is_rejected = error.kind() == ErrorKind::Rejected && login_delay.is_none();
+        if self.exit_requested() || is_rejected || self.gmail.health.is_fatal(&error) {
             return Err(error);
         }
-        let again = self.log_in_again_at(&error);
-        match error.kind() {
-            ErrorKind::Rejected if again.is_none() => return Err(error),
-            ErrorKind::Disk | ErrorKind::Internal => return Err(error),
-            ErrorKind::Config if !self.gmail.has_worked() => return Err(error),
-            _ => {}
+        self.account.disconnect_gmail();
+        if has_accepted_mail {
+            self.gmail.health.reset_backoff();
         }
-        self.carrier.disconnect_gmail();
-        let taken_at = self.carrier.state().gmail.last_accepted;
-        if taken_at.is_some_and(|at| at >= started) {
-            self.gmail.reset_backoff();
-        }
-        let pause = self
-            .gmail
-            .record_failure(&error)
-            .max(again.unwrap_or_default());
-        self.gmail_not_before = Some(Instant::now() + pause);
-        self.fold_if_due()
+        self.gmail
+            .record_failure(&error, login_delay.unwrap_or_default());
+        self.account.fold_if_due()
     }
 
-    /// When to log in to Gmail again after it refused even a fresh token: Google takes such back
-    /// now and then. None if a person must act.
-    fn log_in_again_at(&self, error: &Error) -> Option<Duration> {
-        let Some(Consequence::LoginRejected { .. }) = error.consequence() else {
-            return None;
+    /// Waits until the source can be retried.
+    fn handle_source_failure(
+        &mut self,
+        error: Error,
+        connection: &mut SourceConnection,
+    ) -> Result<()> {
+        if self.exit_requested() || self.source.health.is_fatal(&error) {
+            return Err(error);
+        }
+        if error.kind() == ErrorKind::Rejected {
+            return self.handle_rejected_login(error, connection);
+        }
+        let delay = self.source.record_failure(&error);
+        self.sleep(delay, format_args!("the source is not available: {error}"));
+        Ok(())
+    }
+
+    /// Waits until the log-in can be retried, or until the configuration has been corrected.
+    fn handle_rejected_login(
+        &mut self,
+        error: Error,
+        connection: &mut SourceConnection,
+    ) -> Result<()> {
+        self.source.forget_session();
+        let state = &self.account.state().source;
+        let Some(retry_after) = state
+            .retry_after
+            .filter(|_| state.rejected_logins < MAX_REJECTED_LOGINS)
+        else {
+            return Err(error);
         };
-        let refused = self.carrier.state().gmail.rejected_token.as_ref();
-        refused
-            .filter(|refused| refused.tries < MAX_REJECTED_LOGINS)
-            .map(|refused| {
-                self.around
-                    .timing
-                    .clock
-                    .duration_until(refused.retry_after + MOMENT)
-            })
-    }
-
-    /// Does what was asked for from outside.
-    fn heed_orders(&mut self) {
-        if self.around.requests.take_reload_request() {
-            self.reload();
+        self.source.health.log_failure(&error);
+        let clock = self.context.timing.clock;
+        let retry = RetryTime::at(retry_after, &clock);
+        let check_interval = clock.duration_until(clock.now() + CORRECTION_CHECK_INTERVAL);
+        while let Some(left) = retry.time_left(&clock)
+            && !self.exit_requested()
+        {
+            let status = format_args!("the source rejects the log-in: {error}");
+            self.sleep(left.min(check_interval), status);
+            let config = self.account.config();
+            if self.context.requests.reload_requested()
+                || self.config_reload.has_new_credentials(config)
+            {
+                self.reload_config(connection);
+                return Ok(());
+            }
         }
-        if self.around.requests.take_poll_request() {
-            log::info!("looking now, as asked");
-            self.gmail_not_before = None;
+        Ok(())
+    }
+
+    /// When the next wait must end.
+    fn wait_deadline(&self) -> Instant {
+        let timing = self.context.timing;
+        let mut deadline = WaitDeadline::between(timing.first_retry_delay, timing.max_wait);
+        if !self.gmail_must_wait() {
+            for retry in self.account.state().retry_times(timing.clock.now()) {
+                deadline.at_latest_date(retry, &timing.clock);
+            }
+        }
+        let dates = [self.account.fold_due_at(), self.account.resting_until()];
+        for date in dates.into_iter().flatten() {
+            deadline.at_latest_date(date, &timing.clock);
+        }
+        let instants = [
+            self.gmail.retry_at(),
+            self.source.outage_ends_at(),
+            self.account.gmail_idle_at(),
+        ];
+        for instant in instants.into_iter().flatten() {
+            deadline.at_latest(instant);
+        }
+        deadline.get()
+    }
+
+    /// Records how a wait ended, and delays the next check if the server would make a busy loop.
+    fn record_wait(&mut self, waited: Result<WaitOutcome>, duration: Duration, deadline: Instant) {
+        match waited {
+            Err(error) => self.handle_broken_wait(error),
+            Ok(WaitOutcome::Elapsed) if Instant::now() < deadline && duration < MIN_WAIT => {
+                self.handle_broken_wait("the wait ended at once");
+            }
+            Ok(outcome) => {
+                self.source.record_wait();
+                if outcome == WaitOutcome::NewMail
+                    && let Some(delay) = self.notification_delay(duration)
+                {
+                    self.sleep(delay, self.status());
+                }
+            }
         }
     }
 
-    /// Sleeps; a call from outside ends it.
-    fn sleep(&mut self, pause: Duration, status: &str) {
-        let until = Instant::now() + pause;
-        self.vouch_until(until);
-        systemd::status(status);
-        let _ = self.around.canceller.sleep(until);
-        self.leave_gmail_if_cold();
+    /// How long to ignore a notification of new mail.
+    fn notification_delay(&mut self, waited: Duration) -> Option<Duration> {
+        match self.false_notifications.record_notification(waited) {
+            Some(delay) => Some(delay.min(self.options.poll_interval)),
+            // The mail cannot be copied yet, and must not make a busy loop.
+            None if self.gmail_must_wait() => Some(self.context.timing.first_retry_delay),
+            None => None,
+        }
     }
 
-    fn vouch_until(&self, until: Instant) {
+    fn handle_broken_wait(&mut self, why: impl fmt::Display) {
+        let delay = self.source.record_broken_wait(why);
+        self.sleep(delay, "reconnecting to the source");
+    }
+
+    /// Drops all connections after a suspend, because the servers have closed them.
+    fn drop_connections(&mut self, suspended: Duration, connection: &mut SourceConnection) {
+        log::info!(
+            "this host was suspended for {}; reconnecting",
+            format_duration(suspended)
+        );
+        self.source.forget_session();
+        connection.drop_connection();
+        self.account.drop_gmail();
+    }
+
+    fn handle_requests(&mut self, connection: &mut SourceConnection) {
+        if self.context.requests.reload_requested() {
+            self.reload_config(connection);
+        }
+        if self.context.requests.take_poll_request() {
+            log::info!("checking the source now, as requested");
+            self.gmail.retry_now();
+        }
+    }
+
+    /// Reloads the configuration, and retries both sides at once. A wrong one changes nothing.
+    fn reload_config(&mut self, connection: &mut SourceConnection) {
+        let _ = self.context.requests.take_reload_request();
+        match self.config_reload.reload(&mut self.account, connection) {
+            Ok(()) => {
+                log::info!("the configuration was reloaded");
+                self.account.config().log_warnings();
+                self.source.forget_session();
+                self.source.health.reset_backoff();
+                self.gmail.health.reset_backoff();
+                self.gmail.retry_now();
+            }
+            Err(error) => log::error!("{error}; the old configuration stays in use"),
+        }
+    }
+
+    /// Sleeps until the time has passed or a signal arrives.
+    fn sleep(&mut self, duration: Duration, status: impl fmt::Display) {
+        let until = Instant::now() + duration;
+        self.extend_watchdog(until);
+        systemd::status(&status.to_string());
+        let _ = self.context.canceller.sleep(until);
+        self.account.disconnect_idle_gmail();
+    }
+
+    fn extend_watchdog(&self, until: Instant) {
         let left = until.saturating_duration_since(Instant::now());
-        self.around
+        self.context
             .watchdog
             .extend_deadline(left + WAIT_COMMANDS_TIMEOUT);
     }
 
-    /// What it does, for a person.
+    /// The text for `systemctl status` during a wait.
     fn status(&self) -> String {
-        let folder = Untrusted::new(&self.carrier.config().source.folder);
-        let appended = self.appended;
-        let watching = format!("watching {folder}; {appended} copied since the start");
-        if let Some(until) = self.carrier.resting_until() {
-            format!(
-                "{watching}; Gmail rests until {}",
-                until.format("%H:%M UTC")
-            )
-        } else if self.gmail.is_failing() {
+        let folder = Untrusted::new(&self.account.config().source.folder);
+        let watching = format!("watching {folder}; {} copied since the start", self.copied);
+        if let Some(until) = self.account.resting_until() {
+            let until = until.format("%H:%M UTC");
+            format!("{watching}; Gmail rests until {until}")
+        } else if self.gmail.health.is_failing() {
             format!("{watching}; Gmail is not available")
         } else {
             watching
         }
     }
 
-    /// Takes leave; the state first, for the connections may be gone.
-    fn end(&mut self, done: Result<()>) -> Result<()> {
-        let folded = self.carrier.fold();
-        self.carrier.disconnect_gmail();
-        self.carrier.disconnect_source();
-        if self.around.requests.exit_requested() {
-            log::info!("ended by a signal");
-        }
-        worse_of(done, folded)
+    fn gmail_must_wait(&self) -> bool {
+        self.gmail.retry_at().is_some() || self.account.resting_until().is_some()
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        self.around.timing.clock.now()
+    fn exit_requested(&self) -> bool {
+        self.context.requests.exit_requested()
+    }
+
+    /// Folds the journal first, because LOGOUT may have to wait for the servers.
+    fn finish(&mut self, result: Result<()>, connection: &mut SourceConnection) -> Result<()> {
+        let folded = self.account.fold();
+        self.account.disconnect_gmail();
+        connection.log_out();
+        if self.exit_requested() {
+            log::info!("ended by a signal");
+        }
+        and_also(result, folded)
     }
 }
 
-/// When the end was asked for, only what went wrong on this host is a failure.
-fn only_ours(error: Error) -> Result<()> {
+/// After an exit request connections fail; only a failure on this host counts.
+fn without_connection_failure(error: Error) -> Result<()> {
     match SignalRequests::replace_error(error) {
         error if error.kind() == ErrorKind::Resting => Ok(()),
         error => Err(error),

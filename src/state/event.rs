@@ -113,7 +113,7 @@ pub enum Event {
 
 impl State {
     /// Applies an event.
-    pub fn apply(&mut self, event: Event) {
+    pub(crate) fn apply(&mut self, event: Event) {
         match event {
             Event::Account(account) => self.account = Some(account),
             Event::DatePass(pass) => self.start_date_pass(pass),

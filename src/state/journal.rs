@@ -94,8 +94,7 @@ impl StateStore {
     }
 
     /// Whether there are events that the snapshot does not hold.
-    #[must_use]
-    pub fn has_unfolded_events(&self) -> bool {
+    pub(crate) fn has_unfolded_events(&self) -> bool {
         self.unfolded_events > 0
     }
 

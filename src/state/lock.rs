@@ -70,7 +70,7 @@ impl Lock {
     }
 
     /// Writes the id of this process into the file, for the user. The modification time stays: it
-    /// tells of complete passes, and this run has not made one.
+    /// is that of the last complete pass, and this run has not made one.
     ///
     /// # Errors
     /// [`ErrorKind::Disk`] if the lock file cannot be written.
@@ -81,7 +81,7 @@ impl Lock {
 
     fn try_write_pid(&mut self, pid: u32) -> io::Result<()> {
         let before = self.file.metadata()?;
-        // A lock file that was just created tells of no pass.
+        // A lock file that was just created stands for no pass.
         let last_success = if before.len() == 0 {
             SystemTime::UNIX_EPOCH
         } else {

@@ -330,6 +330,38 @@ impl State {
 }
 
 impl ParkedMessage {
+    /// A message of which nothing is known, before its first attempt.
+    pub(crate) fn new(now: DateTime<Utc>) -> ParkedMessage {
+        ParkedMessage {
+            id: None,
+            date: None,
+            digest: None,
+            since: now,
+            tries: 0,
+            retry_after: now,
+            why: String::new(),
+            sent: None,
+        }
+    }
+
+    /// Counts an attempt.
+    pub(crate) fn another_try(self) -> ParkedMessage {
+        ParkedMessage {
+            tries: self.tries + 1,
+            ..self
+        }
+    }
+
+    /// Sets the time of the next attempt by the number of attempts so far.
+    pub(crate) fn retry_later(self, why: String, now: DateTime<Utc>) -> ParkedMessage {
+        let retry_after = now + PARKED_MESSAGE.delay_after(self.tries);
+        ParkedMessage {
+            retry_after,
+            why,
+            ..self
+        }
+    }
+
     /// Whether a listed message is the one that was parked.
     pub(crate) fn matches(&self, listed: &Listed) -> bool {
         let Some(digest) = self.digest else {

@@ -1,142 +1,154 @@
-//! A pass that moves nothing: what would be copied, a line a message.
+//! The dry run: reports what a pass would copy, and copies nothing.
+//!
+//! It runs the steps of a pass over a state that is only changed in memory, so that it selects the
+//! same messages in the same groups.
+
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::error::Result;
-use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Message, Uid, UidSet};
-use crate::state::Event;
-use crate::sync::copy::{GROUP_MESSAGES, PlannedMessage};
-use crate::sync::engine::Engine;
-use crate::sync::plan::{DatePassStart, Due, IdentityDecision, SelectedBy};
-use crate::sync::{
-    LookupQuery, LookupResult, Outcome, PassOptions, SourceSearch, Target, TargetStatus, plan,
-};
+use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Message, Uid, UidSet};
+use crate::sync::action::{Action, Parts};
+use crate::sync::group::{self, PlannedMessage};
+use crate::sync::identity::{self, IdentityDecision, SelectedBy};
+use crate::sync::plan::Plan;
+use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus, lookup, retry_parked};
 
 /// What a pass would do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DryRunResult {
-    /// It would be copied.
+    /// It would be copied; one without Message-ID only if its octets do not show that it was
+    /// delivered before.
     New,
-    /// It would be copied, unless Gmail has it: Gmail could not be asked.
+    /// It would be copied unless Gmail has it: there is no valid token to look it up with.
     NewUnlessAtGmail,
-    /// Gmail has it, or it was delivered.
+    /// It was delivered before, or Gmail has it.
     Known,
-    /// Its id is in use: its octets decide.
+    /// Its Message-ID is in use: its body decides.
     NeedsBody,
-    /// It waits for its next try.
+    /// It is parked, and would be retried when it is due.
     Parked,
 }
 
-impl Engine<'_> {
-    /// Tells of each message that a pass would look at.
-    pub fn rehearse(
-        mut self,
-        mailbox: &Mailbox,
-        can_ask: bool,
-        tell: &mut dyn FnMut(&Listed, DryRunResult),
-    ) -> Result<()> {
-        let PassOptions {
-            source,
-            first_run_days,
-            ..
-        } = self.settings;
-        let plan = plan::due(
-            self.store.state(),
-            mailbox,
-            source,
-            *first_run_days,
-            (self.now)(),
-        );
-        let (uids, pass): (UidSet, _) = match plan.due {
-            Due::Nothing => (UidSet::default(), None),
-            Due::Between(first, last) => {
-                let mut range = UidSet::default();
-                range.insert_range(first, last);
-                (
-                    self.source
-                        .search(&SourceSearch::Uids(range))?
-                        .into_iter()
-                        .collect(),
-                    None,
-                )
-            }
-            Due::ByDate(pass, begun) => {
-                let found = self
-                    .source
-                    .search(&SourceSearch::Since(plan::ask_since(&pass)))?;
-                if begun == DatePassStart::New {
-                    self.store.record(Event::DatePass(pass.clone()))?;
-                }
-                let below = found.into_iter().filter(|uid| *uid < pass.uid_next);
-                (below.collect(), Some(pass))
-            }
-        };
-        let parked: Vec<Uid> = self.store.state().parked.keys().copied().collect();
-        let todo: Vec<Uid> = uids
-            .iter()
-            .filter(|uid| !self.store.state().is_settled_or_parked(*uid))
-            .collect();
-        for page in todo.chunks(FETCH_PAGE_SIZE) {
-            let mut listed = self.list(page)?;
-            listed.retain(|listed| {
-                pass.as_ref()
-                    .is_none_or(|pass| plan::is_late_enough(pass, listed))
-            });
-            let manner = if pass.is_some() {
-                SelectedBy::Date
-            } else {
-                SelectedBy::Uid
-            };
-            self.tell(&listed, manner, can_ask, tell)?;
+/// Reports the selected messages.
+pub(super) struct DryRun<'a> {
+    can_ask_gmail: bool,
+    report: &'a mut dyn FnMut(&Listed, DryRunResult),
+    /// The identities of the messages reported as to be copied.
+    copied: HashSet<Identity>,
+    /// Parked messages that were looked up, and may be done since.
+    looked_up: UidSet,
+}
+
+impl<'a> DryRun<'a> {
+    pub fn new(
+        can_ask_gmail: bool,
+        report: &'a mut dyn FnMut(&Listed, DryRunResult),
+    ) -> DryRun<'a> {
+        DryRun {
+            can_ask_gmail,
+            report,
+            copied: HashSet::new(),
+            looked_up: UidSet::default(),
         }
-        for page in parked.chunks(FETCH_PAGE_SIZE) {
-            self.list(page)?
-                .iter()
-                .for_each(|listed| tell(listed, DryRunResult::Parked));
+    }
+
+    /// Reports the parked messages, due or not.
+    pub fn report_parked(&mut self, parts: &mut Parts) -> Result<()> {
+        let Parts { fetch, ledger, .. } = parts;
+        let mut uids = std::mem::take(&mut self.looked_up);
+        let parked = ledger.state().parked.keys();
+        parked.for_each(|uid| uids.insert(*uid));
+        let uids: Vec<Uid> = uids.iter().collect();
+        for page in uids.chunks(FETCH_PAGE_SIZE) {
+            for listed in fetch.list(page, ledger)? {
+                let is_parked = ledger.state().parked.contains_key(&listed.uid);
+                let result = if is_parked {
+                    DryRunResult::Parked
+                } else {
+                    DryRunResult::Known
+                };
+                (self.report)(&listed, result);
+            }
         }
         Ok(())
     }
 
-    fn tell(
+    fn decide(&mut self, planned: &PlannedMessage, lookup: Option<LookupResult>) -> DryRunResult {
+        let result = match (planned.decision, lookup) {
+            (IdentityDecision::CompareBody, _) => DryRunResult::NeedsBody,
+            (IdentityDecision::LookUp(..), None) => DryRunResult::NewUnlessAtGmail,
+            (IdentityDecision::LookUp(_, if_absent), Some(lookup))
+                if identity::must_deliver(lookup, if_absent) =>
+            {
+                DryRunResult::New
+            }
+            (IdentityDecision::Known | IdentityDecision::LookUp(..), _) => DryRunResult::Known,
+        };
+        if matches!(result, DryRunResult::New | DryRunResult::NewUnlessAtGmail) {
+            self.copied.insert(planned.listed.identity.clone());
+        }
+        result
+    }
+}
+
+impl Action for DryRun<'_> {
+    fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
+        plan.parked
+            .iter()
+            .for_each(|uid| self.looked_up.insert(*uid));
+        retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)
+    }
+
+    fn handle_page(
         &mut self,
-        listed: &[Listed],
-        manner: SelectedBy,
-        can_ask: bool,
-        tell: &mut dyn FnMut(&Listed, DryRunResult),
+        page: Vec<Listed>,
+        selected_by: SelectedBy,
+        parts: &mut Parts,
     ) -> Result<()> {
-        for group in listed.chunks(GROUP_MESSAGES) {
-            let group: Vec<_> = group
-                .iter()
-                .map(|listed| PlannedMessage {
-                    verdict: plan::verdict(self.store.state(), listed, manner),
-                    listed: listed.clone(),
-                })
-                .collect();
-            let holdings = if can_ask {
-                self.holdings(&group)?
+        let Parts { target, ledger, .. } = parts;
+        let mut results: HashMap<Uid, DryRunResult> = HashMap::new();
+        let mut queue: VecDeque<Listed> = page.clone().into();
+        while !queue.is_empty() {
+            let group = group::take_group(&mut queue, selected_by, ledger, &mut |_| Ok(()))?;
+            let lookups = if self.can_ask_gmail {
+                lookup::look_up_group(&group, *target)?
             } else {
                 vec![None; group.len()]
             };
-            for (candidate, holding) in group.iter().zip(holdings) {
-                tell(&candidate.listed, rehearsed(candidate.verdict, holding));
+            for (planned, lookup) in group.iter().zip(lookups) {
+                let result = self.decide(planned, lookup);
+                if result != DryRunResult::NeedsBody {
+                    ledger.record_identity(&planned.listed)?;
+                }
+                results.insert(planned.listed.uid, result);
             }
+        }
+        for listed in page {
+            let result = match results.get(&listed.uid) {
+                Some(result) => *result,
+                // Reported at the end.
+                None if ledger.state().parked.contains_key(&listed.uid) => continue,
+                // A pass compares it with its twin, which it has copied before.
+                None if self.copied.contains(&listed.identity) => DryRunResult::NeedsBody,
+                None => DryRunResult::Known,
+            };
+            (self.report)(&listed, result);
         }
         Ok(())
     }
-}
 
-fn rehearsed(verdict: IdentityDecision, holding: Option<LookupResult>) -> DryRunResult {
-    match (verdict, holding) {
-        (IdentityDecision::CompareBody, _) => DryRunResult::NeedsBody,
-        (IdentityDecision::LookUp(..), None) => DryRunResult::NewUnlessAtGmail,
-        (IdentityDecision::LookUp(_, if_absent), Some(holding))
-            if plan::must_deliver(holding, if_absent) =>
-        {
-            DryRunResult::New
-        }
-        (IdentityDecision::Known | IdentityDecision::LookUp(..), _) => DryRunResult::Known,
+    fn finish_round(&mut self, _: &mut Parts) -> Result<()> {
+        Ok(())
+    }
+
+    fn finish_date_pass(&mut self, parts: &mut Parts) -> Result<bool> {
+        let now = parts.ledger.now();
+        let mut orphans = parts.ledger.orphans().iter();
+        Ok(!orphans.any(|orphan| retry_parked::was_just_sent(orphan, now)))
     }
 }
 
-/// Stands where no target is: nothing is ever asked of it or given to it.
+/// A target that stores nothing and has nothing: for a dry run without a valid token.
 pub struct NullTarget;
 
 impl Target for NullTarget {
@@ -144,8 +156,8 @@ impl Target for NullTarget {
         Ok(TargetStatus::default())
     }
 
-    fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
-        Ok(vec![LookupResult::NotFound; questions.len()])
+    fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {
+        Ok(vec![LookupResult::NotFound; queries.len()])
     }
 
     fn submit(&mut self, _: Message) -> Result<()> {

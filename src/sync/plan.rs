@@ -1,50 +1,49 @@
-//! What is due: which messages a pass must look at, and what is to be done with each. Pure.
+//! What is due: which messages a pass must consider. Pure.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
-use crate::message::{Digest, Listed, Mailbox, Uid};
-use crate::state::{Cursor, DatePass, Knowledge, ParkedMessage, State};
-use crate::sync::{LookupResult, SearchScope};
+use crate::message::{Listed, Mailbox, Uid};
+use crate::state::{Cursor, DatePass, ParkedMessage, State};
 
-/// A pass by date reaches back this far beyond the last pass that came to its end: the clocks of
-/// two machines and a day's end in another time zone lie in between.
-const MARGIN: TimeDelta = TimeDelta::days(2);
+/// A date pass reaches back this far beyond the last complete pass: the clocks of two machines and
+/// the end of a day in another time zone may lie in between.
+const DATE_PASS_MARGIN: TimeDelta = TimeDelta::days(2);
 
-/// No mailbox goes back further, however many days are asked for.
-const BEFORE_MAIL: DateTime<Utc> = DateTime::UNIX_EPOCH;
+/// No date pass reaches back further, however many days are configured.
+const EARLIEST_SINCE: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-/// What a pass has to do.
+/// What a round has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Which messages it must look at.
+    /// The messages to consider.
     pub due: Due,
-    /// Parked messages whose time has come.
+    /// The parked messages that are due.
     pub parked: Vec<Uid>,
 }
 
-/// Which messages a pass must look at.
+/// The messages to consider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Due {
     /// None: nothing came since.
     Nothing,
     /// Those from the first to the second UID.
     Between(Uid, Uid),
-    /// Those that this pass by date considers; a new one must be recorded first.
+    /// Those of this date pass.
     ByDate(DatePass, DatePassStart),
 }
 
-/// Whether a pass by date stands in the state already.
+/// Whether a date pass is already recorded in the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DatePassStart {
-    /// It was cut short and goes on.
+    /// It was interrupted, and goes on.
     Resumed,
-    /// It begins.
+    /// It must be recorded before its first message.
     New,
 }
 
-/// Decides what a pass has to do in this mailbox, called `user@host/folder`.
+/// Decides what is due in this mailbox; `source` is its name, `user@host/folder`.
 pub(super) fn due(
     state: &State,
     mailbox: &Mailbox,
@@ -53,39 +52,41 @@ pub(super) fn due(
     now: DateTime<Utc>,
 ) -> Plan {
     let due = match (&state.date_pass, &state.cursor) {
-        (Some(pass), _) if goes_on(pass, state, mailbox, source) => {
+        (Some(pass), _) if can_resume(pass, state, mailbox, source) => {
             Due::ByDate(pass.clone(), DatePassStart::Resumed)
         }
-        (None, Some(cursor)) if holds(cursor, state, mailbox, source) => above(cursor, mailbox),
+        (None, Some(cursor)) if is_valid(cursor, state, mailbox, source) => above(cursor, mailbox),
         _ => Due::ByDate(
-            begin(state, mailbox, source, first_run_days, now),
+            new_date_pass(state, mailbox, source, first_run_days, now),
             DatePassStart::New,
         ),
     };
-    // In a new pass by date the UIDs of parked messages count no longer.
     let parked = match due {
+        // The UIDs of parked messages are no longer valid.
         Due::ByDate(_, DatePassStart::New) => Vec::new(),
-        _ => state
-            .parked
-            .iter()
-            .filter(|(_, parked)| parked.is_due(now))
-            .map(|(uid, _)| *uid)
-            .collect(),
+        _ => due_parked(state, now),
     };
     Plan { due, parked }
 }
 
-/// The cursor holds in the mailbox that it was taken in, as long as nobody else moved the mark, and
-/// as long as the mailbox did not fall back behind what is remembered of it (a restored backup).
-fn holds(cursor: &Cursor, state: &State, mailbox: &Mailbox, source: &str) -> bool {
+/// Returns the parked messages that are due.
+pub(super) fn due_parked(state: &State, now: DateTime<Utc>) -> Vec<Uid> {
+    let due = state.parked.iter().filter(|(_, parked)| parked.is_due(now));
+    due.map(|(uid, _)| *uid).collect()
+}
+
+/// The cursor is valid in the mailbox that it was recorded for, as long as the original did not move
+/// its own mark in between, and the mailbox did not fall back behind the UIDs in the state (a backup
+/// was restored).
+fn is_valid(cursor: &Cursor, state: &State, mailbox: &Mailbox, source: &str) -> bool {
     cursor.source == source
         && cursor.uid_validity == mailbox.uid_validity
         && cursor.uid == state.last_source_uid
         && mailbox.uid_next.get() > state.highest_uid()
 }
 
-/// A pass by date goes on in the mailbox that it began in.
-fn goes_on(pass: &DatePass, state: &State, mailbox: &Mailbox, source: &str) -> bool {
+/// A date pass is resumed only in the mailbox that it began in.
+fn can_resume(pass: &DatePass, state: &State, mailbox: &Mailbox, source: &str) -> bool {
     pass.source == source
         && pass.uid_validity == mailbox.uid_validity
         && pass.uid_next <= mailbox.uid_next
@@ -101,7 +102,7 @@ fn above(cursor: &Cursor, mailbox: &Mailbox) -> Due {
     }
 }
 
-fn begin(
+fn new_date_pass(
     state: &State,
     mailbox: &Mailbox,
     source: &str,
@@ -109,15 +110,16 @@ fn begin(
     now: DateTime<Utc>,
 ) -> DatePass {
     let since = match state.last_sync {
-        Some(last) => last.min(now) - MARGIN,
+        Some(last) => last.min(now) - DATE_PASS_MARGIN,
         None => TimeDelta::try_days(first_run_days.into())
             .and_then(|back| now.checked_sub_signed(back))
-            .map_or(BEFORE_MAIL, |since| since.max(BEFORE_MAIL)),
+            .map_or(EARLIEST_SINCE, |since| since.max(EARLIEST_SINCE)),
     };
-    let unfinished = state.date_pass.as_ref().map_or(since, |pass| pass.since);
+    // An interrupted date pass in another mailbox had to reach back further.
+    let interrupted = state.date_pass.as_ref().map_or(since, |pass| pass.since);
     DatePass {
         source: source.to_owned(),
-        since: since.min(unfinished),
+        since: since.min(interrupted),
         began: Some(now.trunc_subsecs(0)),
         uid_validity: mailbox.uid_validity,
         uid_next: mailbox.uid_next,
@@ -125,116 +127,41 @@ fn begin(
     }
 }
 
-/// The day to ask SINCE for: a day more, because the server counts days in its own time zone.
-pub(super) fn ask_since(pass: &DatePass) -> NaiveDate {
+/// The day to search SINCE: one day earlier, because the server counts days in its own time zone.
+pub(super) fn since_day(pass: &DatePass) -> NaiveDate {
     pass.since.date_naive() - Days::new(1)
 }
 
-/// The days to ask ON for, so that what was parked is found: its day, and the days next to it.
-pub(super) fn ask_on<'a>(strays: impl Iterator<Item = &'a ParkedMessage>) -> BTreeSet<NaiveDate> {
-    let days = strays
-        .filter_map(|stray| stray.date)
-        .map(|date| date.date_naive());
-    days.flat_map(|day| {
-        [
-            day.checked_sub_days(Days::new(1)),
-            Some(day),
-            day.checked_add_days(Days::new(1)),
-        ]
-    })
-    .flatten()
-    .collect()
+/// The days to search ON for orphaned parked messages: the day of each, and the days next to it.
+pub(super) fn orphan_days<'a>(
+    orphans: impl Iterator<Item = &'a ParkedMessage>,
+) -> BTreeSet<NaiveDate> {
+    let dates = orphans.filter_map(|orphan| orphan.date);
+    dates
+        .map(|date| date.date_naive())
+        .flat_map(|day| {
+            [
+                day.checked_sub_days(Days::new(1)),
+                Some(day),
+                day.checked_add_days(Days::new(1)),
+            ]
+        })
+        .flatten()
+        .collect()
 }
 
-/// Says whether a message was received late enough for this pass by date; one without a readable
-/// date was, because the server found it by the day.
+/// Says whether a message was received late enough for this date pass. One without a readable date
+/// was: the server found it by its day.
 pub(super) fn is_late_enough(pass: &DatePass, listed: &Listed) -> bool {
     listed
         .internal_date
         .is_none_or(|date| date.to_utc() >= pass.since)
 }
 
-/// How a message came to be looked at: by its place above the cursor, or by the day of its arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SelectedBy {
-    /// Its UID is above the cursor, or it was parked: it is new in the mailbox.
-    Uid,
-    /// A pass by date found it: it may have been delivered under another UID.
-    Date,
-}
-
-/// What is to be done with a listed message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IdentityDecision {
-    /// Nothing: it was delivered.
-    Known,
-    /// It must be read; its body tells whether it was delivered.
-    CompareBody,
-    /// Gmail must be asked.
-    LookUp(SearchScope, IfAbsent),
-}
-
-/// What is to be done if Gmail has nothing under the id of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfAbsent {
-    /// Deliver it.
-    Deliver,
-    /// Leave it: it was delivered, and the reader has deleted it for good.
-    Leave,
-}
-
-/// Decides by what is known of a message's identity.
-pub(super) fn verdict(state: &State, listed: &Listed, manner: SelectedBy) -> IdentityDecision {
-    let reach = match manner {
-        SelectedBy::Uid => SearchScope::AllMail,
-        SelectedBy::Date => SearchScope::AllMailTrashAndJunk,
-    };
-    let ask = IdentityDecision::LookUp(reach, IfAbsent::Deliver);
-    let Some(id) = &listed.identity.id else {
-        return ask;
-    };
-    match (state.known_digests(id), manner) {
-        (Knowledge::Unknown, _) => ask,
-        (Knowledge::IdOnly, SelectedBy::Date) => {
-            IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Leave)
-        }
-        (Knowledge::IdOnly, SelectedBy::Uid) => {
-            IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Deliver)
-        }
-        (Knowledge::Digests(digests), manner) => {
-            let same: Vec<&Digest> = digests
-                .iter()
-                .filter(|digest| digest.header == listed.identity.header)
-                .collect();
-            // In a pass by date it has another UID than it had, and is the same all the same; unless
-            // this very pass has delivered one like it.
-            let moved = manner == SelectedBy::Date && !state.was_delivered_in_date_pass(id);
-            if same.is_empty() {
-                // One like it may be what the original delivered under this id, of which the
-                // state tells no more once another was delivered: the reader may have deleted it.
-                IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, IfAbsent::Deliver)
-            } else if moved || same.iter().any(|digest| digest.body.is_none()) {
-                IdentityDecision::Known
-            } else {
-                IdentityDecision::CompareBody
-            }
-        }
-    }
-}
-
-/// Says whether a message must be delivered, given what Gmail answered.
-pub(super) fn must_deliver(holding: LookupResult, if_absent: IfAbsent) -> bool {
-    match (holding, if_absent) {
-        (LookupResult::Found, _) | (LookupResult::NotFound, IfAbsent::Leave) => false,
-        (LookupResult::OtherMessage | LookupResult::Unclear, _)
-        | (LookupResult::NotFound, IfAbsent::Deliver) => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BodyDigest, Flags, Identity, UidValidity};
+    use crate::message::UidValidity;
     use crate::state::Event;
 
     const SOURCE: &str = "alice@mail.example.com/INBOX";
@@ -310,41 +237,41 @@ mod tests {
     }
 
     #[test]
-    fn a_first_run_goes_by_date_and_exactly_so_many_days_back() {
+    fn a_first_run_is_a_date_pass_of_exactly_the_configured_days() {
         let due = due_in(&State::default(), &mailbox(7, 44));
         assert_eq!(since(&due), at("2026-11-15T12:00:00Z"));
         let Due::ByDate(pass, _) = due else { panic!() };
-        assert_eq!(ask_since(&pass).to_string(), "2026-11-14");
+        assert_eq!(since_day(&pass).to_string(), "2026-11-14");
         assert_eq!(pass.uid_next, uid(44));
     }
 
     #[test]
-    fn days_without_end_reach_back_to_the_first_mail() {
+    fn more_days_than_there_can_be_reach_back_to_the_first_mail() {
         let plan = super::due(&State::default(), &mailbox(7, 44), SOURCE, u32::MAX, now());
         assert_eq!(since(&plan.due), DateTime::UNIX_EPOCH);
     }
 
     #[test]
-    fn a_cursor_that_does_not_hold_makes_the_pass_go_by_date() {
+    fn a_cursor_that_is_not_valid_leads_to_a_date_pass() {
         let synced = Event::Synced {
             at: at("2026-11-22T10:00:00Z"),
         };
-        let holding = state([cursor(40), synced]);
-        let mut moved_by_the_original = holding.clone();
-        moved_by_the_original.last_source_uid = 39;
-        let mut higher = holding.clone();
+        let valid = state([cursor(40), synced]);
+        let mut moved_by_original = valid.clone();
+        moved_by_original.last_source_uid = 39;
+        let mut higher = valid.clone();
         higher.apply(Event::Parked {
             uid: uid(50),
             parked: parked(0),
         });
         let cases = [
-            (&holding, mailbox(8, 44), "another UIDVALIDITY"),
-            (&holding, mailbox(7, 40), "UIDNEXT at the cursor"),
+            (&valid, mailbox(8, 44), "another UIDVALIDITY"),
+            (&valid, mailbox(7, 40), "UIDNEXT at the cursor"),
             (&higher, mailbox(7, 50), "UIDNEXT at a parked message"),
             (
-                &moved_by_the_original,
+                &moved_by_original,
                 mailbox(7, 44),
-                "another hand moved the mark",
+                "the original moved the mark",
             ),
         ];
         for (state, mailbox, why) in cases {
@@ -354,7 +281,7 @@ mod tests {
                 "{why}"
             );
         }
-        let elsewhere = super::due(&holding, &mailbox(7, 44), "alice@other/INBOX", 7, now());
+        let elsewhere = super::due(&valid, &mailbox(7, 44), "alice@other/INBOX", 7, now());
         assert_eq!(
             since(&elsewhere.due),
             at("2026-11-20T10:00:00Z"),
@@ -363,15 +290,18 @@ mod tests {
     }
 
     #[test]
-    fn a_last_sync_to_come_does_not_shorten_a_pass_by_date() {
+    fn a_last_sync_in_the_future_does_not_shorten_a_date_pass() {
         let ahead = state([Event::Synced {
             at: at("2027-01-01T00:00:00Z"),
         }]);
-        assert_eq!(since(&due_in(&ahead, &mailbox(7, 44))), now() - MARGIN);
+        assert_eq!(
+            since(&due_in(&ahead, &mailbox(7, 44))),
+            now() - DATE_PASS_MARGIN
+        );
     }
 
     #[test]
-    fn a_pass_by_date_that_was_cut_short_goes_on_with_the_same_day() {
+    fn an_interrupted_date_pass_goes_on_with_the_same_day() {
         let Due::ByDate(pass, _) = due_in(&State::default(), &mailbox(7, 44)) else {
             panic!()
         };
@@ -385,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn parked_messages_are_due_when_their_time_has_come_or_cannot_be_meant() {
+    fn parked_messages_are_due_at_their_time_or_if_it_is_too_far_in_the_future() {
         let mut state = state([cursor(40)]);
         for (number, minutes) in [(5, -1), (6, 0), (7, 1), (8, 24 * 60), (9, 24 * 60 + 1)] {
             state.apply(Event::Parked {
@@ -396,101 +326,20 @@ mod tests {
         let plan = due(&state, &mailbox(7, 41), SOURCE, 7, now());
         assert_eq!(plan.parked, [uid(5), uid(6), uid(9)]);
         let renewed = due(&state, &mailbox(8, 41), SOURCE, 7, now());
-        assert_eq!(renewed.parked, [], "their UIDs count no longer");
-    }
-
-    fn listed(message: &str) -> Listed {
-        Listed {
-            uid: uid(1),
-            size: 1,
-            internal_date: None,
-            flags: Flags::default(),
-            identity: Identity::of_header(message.as_bytes()),
-        }
-    }
-
-    fn done(message: &str, with_body: bool) -> Event {
-        let Identity { id, header } = Identity::of_header(message.as_bytes());
-        let body = with_body.then(|| BodyDigest::of_message(message.as_bytes()));
-        let digest = Digest { header, body };
-        Event::Done {
-            uid: uid(1),
-            id: id.unwrap(),
-            digest,
-            at: now(),
-            appended: true,
-        }
+        assert_eq!(renewed.parked, [], "their UIDs are no longer valid");
     }
 
     #[test]
-    fn what_is_known_of_an_identity_decides() {
-        const SCAN: &str = "Message-ID: <a@b>\r\nSubject: scan\r\n\r\nbody\r\n";
-        const OTHER: &str = "Message-ID: <a@b>\r\nSubject: other\r\n\r\nbody\r\n";
-        const NAMELESS: &str = "Subject: scan\r\n\r\nbody\r\n";
-        let nothing = State::default();
-        let delivered = state([done(SCAN, true)]);
-        let held = state([done(SCAN, false)]);
-        let ask = |reach| IdentityDecision::LookUp(reach, IfAbsent::Deliver);
-        let (all_mail, everywhere) = (
-            ask(SearchScope::AllMail),
-            ask(SearchScope::AllMailTrashAndJunk),
-        );
-        let cases = [
-            (&nothing, SCAN, SelectedBy::Uid, all_mail),
-            (&nothing, SCAN, SelectedBy::Date, everywhere),
-            (
-                &delivered,
-                SCAN,
-                SelectedBy::Uid,
-                IdentityDecision::CompareBody,
-            ),
-            (&delivered, SCAN, SelectedBy::Date, IdentityDecision::Known),
-            (&delivered, OTHER, SelectedBy::Uid, everywhere),
-            (&delivered, OTHER, SelectedBy::Date, everywhere),
-            (&held, SCAN, SelectedBy::Uid, IdentityDecision::Known),
-            (&held, OTHER, SelectedBy::Uid, everywhere),
-            (&delivered, NAMELESS, SelectedBy::Uid, all_mail),
-        ];
-        for (state, message, manner, expected) in cases {
-            assert_eq!(
-                verdict(state, &listed(message), manner),
-                expected,
-                "{message} {manner:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn gmails_answer_decides_what_is_delivered() {
-        use IfAbsent::{Deliver, Leave};
-        use LookupResult::{Found, NotFound, OtherMessage};
-        for (holding, if_absent, delivers) in [
-            (Found, Deliver, false),
-            (Found, Leave, false),
-            (OtherMessage, Deliver, true),
-            (OtherMessage, Leave, true),
-            (NotFound, Deliver, true),
-            (NotFound, Leave, false),
-        ] {
-            assert_eq!(
-                must_deliver(holding, if_absent),
-                delivers,
-                "{holding:?} {if_absent:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_stray_is_asked_for_on_its_day_and_the_days_beside_it() {
+    fn an_orphan_is_searched_for_on_its_day_and_the_days_next_to_it() {
         let date = DateTime::parse_from_rfc3339("2026-11-01T00:30:00+02:00").unwrap();
-        let strays = [
+        let orphans = [
             ParkedMessage {
                 date: Some(date),
                 ..parked(0)
             },
             parked(0),
         ];
-        let days: Vec<String> = ask_on(strays.iter())
+        let days: Vec<String> = orphan_days(orphans.iter())
             .iter()
             .map(ToString::to_string)
             .collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
-use double::{Consent, TokenOptions, Trouble};
+use double::{Consent, EndpointFault, TokenOptions};
 use serde_json::json;
 
 use crate::browser::{Browser, Colours};
@@ -87,7 +87,7 @@ fn the_user_consents_and_the_first_message_is_copied() {
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     check_page(&browser, "success");
 
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.delivered().len(), 1);
 }
 
@@ -183,7 +183,7 @@ fn an_expired_code_is_reported_in_the_browser() {
 #[test]
 fn the_first_of_two_tabs_counts() {
     let home = home_with_consent_page();
-    change(&home, |options| options.trouble = Trouble::Held);
+    change(&home, |options| options.fault = EndpointFault::Held);
     let browser = Browser::start_impatient();
     let running = RunningAuth::start(&mut auth(&home));
     let address = running.address();
@@ -199,7 +199,7 @@ fn the_first_of_two_tabs_counts() {
     // The token request of the first tab is still running.
     browser.wait_for_title("Another window was quicker");
     check_page(&browser, "another-window");
-    change(&home, |options| options.trouble = Trouble::None);
+    change(&home, |options| options.fault = EndpointFault::None);
     browser.switch_to(&first);
     browser.wait_for_title("Mail can now be copied to user@gmail.com");
     assert_eq!(running.wait_for_exit().status, Some(0));

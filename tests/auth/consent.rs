@@ -78,7 +78,7 @@ fn a_consent_yields_a_token_that_works() {
         assert!(!output.contains(secret), "{secret} in {output}");
     }
 
-    home.run_well();
+    home.run_ok();
     assert_eq!(home.delivered().len(), 1);
 }
 
@@ -198,14 +198,14 @@ fn an_app_in_testing_is_warned_when_its_token_expires() {
     // Two days before, every run that needs it says so.
     let octets = b"Message-ID: <a@x>\r\n\r\na\r\n";
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
-    assert_eq!(home.run_well().logged("warn"), [""; 0]);
+    assert_eq!(home.run_ok().logged("warn"), [""; 0]);
     let mut token = token(&home);
     let soon = (Utc::now() + TimeDelta::hours(47)).to_rfc3339();
     token["refresh_token_expires"] = json!(soon);
     home.write("token.json", &token.to_string());
     let octets = b"Message-ID: <b@x>\r\n\r\nb\r\n";
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
-    let run = home.run_well();
+    let run = home.run_ok();
     let [warning] = run.logged("warn")[..] else {
         panic!("{run:?}");
     };

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use double::{Trouble, token_refusals};
+use double::{EndpointFault, token_rejections};
 use serde_json::Value;
 
 use crate::running_auth::{
@@ -25,7 +25,7 @@ fn result_after(change: impl FnOnce(&mut double::TokenOptions)) -> (String, i32,
 
 #[test]
 fn each_rejection_by_google_is_reported_with_its_cause() {
-    let refusals = token_refusals();
+    let refusals = token_rejections();
     assert_eq!(refusals.len(), 18);
     let results: Vec<_> = thread::scope(|scope| {
         let running: Vec<_> = refusals
@@ -82,28 +82,28 @@ fn each_rejection_by_google_is_reported_with_its_cause() {
 
 #[test]
 fn a_failing_token_endpoint_saves_nothing() {
-    let troubles = [
-        (Trouble::Cut, "it closed the connection"),
+    let faults = [
+        (EndpointFault::Cut, "it closed the connection"),
         (
-            Trouble::Redirect("http://127.0.0.1:1/".to_owned()),
+            EndpointFault::Redirect("http://127.0.0.1:1/".to_owned()),
             "which is not followed",
         ),
         (
-            Trouble::Huge(2 << 20),
+            EndpointFault::Huge(2 << 20),
             "the response body is larger than request limit",
         ),
-        (Trouble::HalfAnswer, "it closed the connection"),
+        (EndpointFault::HalfAnswer, "it closed the connection"),
         (
-            Trouble::ContentType("text/html".to_owned()),
+            EndpointFault::ContentType("text/html".to_owned()),
             "sends a response that cannot be read",
         ),
         // The lost response belongs to the request that used up the code.
-        (Trouble::AnswerLost, "it closed the connection"),
+        (EndpointFault::AnswerLost, "it closed the connection"),
     ];
     thread::scope(|scope| {
-        for (trouble, why) in troubles {
+        for (fault, why) in faults {
             scope.spawn(move || {
-                let (title, status, line) = result_after(|options| options.trouble = trouble);
+                let (title, status, line) = result_after(|options| options.fault = fault);
                 assert_eq!(
                     (title.as_str(), status),
                     ("The token was not saved", 69),
@@ -118,12 +118,12 @@ fn a_failing_token_endpoint_saves_nothing() {
 
 #[test]
 fn a_slow_token_endpoint_is_waited_for() {
-    for trouble in [
-        Trouble::Slow(Duration::from_secs(2)),
-        Trouble::Trickle(Duration::from_millis(2)),
+    for fault in [
+        EndpointFault::Slow(Duration::from_secs(2)),
+        EndpointFault::Trickle(Duration::from_millis(2)),
     ] {
         let home = home();
-        home.endpoint.change(|options| options.trouble = trouble);
+        home.endpoint.change(|options| options.fault = fault);
         let running = RunningAuth::start(&mut auth(&home));
         assert_eq!(consent(&running.address()).status, 200);
         assert_eq!(running.wait_for_exit().status, Some(0));

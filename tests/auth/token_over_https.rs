@@ -67,16 +67,16 @@ fn renew(uri: &str, trusted: &Certificate) -> Result<Secret> {
 
 #[test]
 fn the_ca_file_is_trusted_at_the_token_endpoint_and_no_other_authority_is() {
-    let certificate = Certificate::signed_by_an_authority(&["localhost"]);
+    let certificate = Certificate::signed_by_authority(&["localhost"]);
     let uri = endpoint(&certificate);
     assert_eq!(renew(&uri, &certificate).unwrap().expose(), "NEW");
 
-    let other = Certificate::signed_by_an_authority(&["localhost"]);
+    let other = Certificate::signed_by_authority(&["localhost"]);
     let error = renew(&uri, &other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("target_ca_file"), "{error}");
 
-    let elsewhere = Certificate::signed_by_an_authority(&["example.com"]);
+    let elsewhere = Certificate::signed_by_authority(&["example.com"]);
     let error = renew(&endpoint(&elsewhere), &elsewhere).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("target_ca_file"), "{error}");

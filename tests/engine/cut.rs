@@ -1,4 +1,5 @@
-//! Cut at every outward step, run again, and compare with what an uncut run leaves.
+//! A run that crashes at any outward step, followed by clean runs, must leave the same as a run that
+//! does not crash.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,10 +8,10 @@ use std::rc::Rc;
 use chrono::TimeDelta;
 
 use crate::run::{Ended, run, state};
-use crate::world::{Death, Faults, Place, Shared, World};
+use crate::world::{Crash, Faults, Place, Shared, World};
 
-/// A mailbox of everything that matters here: without id, refused for good, too large, an id used
-/// twice, identical twins, NULs, bare LFs.
+/// A mailbox with every kind of message: without Message-ID, refused for good, too large, two
+/// messages of one id, identical twins, NUL octets, bare LFs.
 fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
     let mut world = World::new(seed);
     world.gmail.deduplicates = deduplicates;
@@ -56,7 +57,7 @@ fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
     deliver("Message-ID: <old@x>\r\nSubject: old\r\n\r\nold\r\n", 30);
     let refused = b"Message-ID: <refused@x>\r\nSubject: r\r\n\r\nrefused\r\n".to_vec();
     world.gmail.refuses.insert(refused);
-    // Gmail has one of them another way.
+    // Gmail received one of them another way.
     world.gmail.put(
         b"Message-ID: <3@x>\r\nSubject: 3\r\n\r\nbody 3\r\n".to_vec(),
         now - TimeDelta::days(1),
@@ -65,7 +66,7 @@ fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
     Rc::new(RefCell::new(world))
 }
 
-/// Everything that counts in the end: what is at Gmail how often, and what a person is told.
+/// The messages in the inbox at Gmail with their counts, and the ids of the refused ones.
 fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
     let mut there = BTreeMap::new();
     for message in world
@@ -79,13 +80,13 @@ fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
             .entry(message.octets.escape_ascii().to_string())
             .or_default() += 1;
     }
-    let mut told: Vec<String> = state(world)
+    let mut refused_ids: Vec<String> = state(world)
         .refused
         .values()
         .filter_map(|refused| Some(refused.id.as_ref()?.as_str().to_owned()))
         .collect();
-    told.sort();
-    (there, told)
+    refused_ids.sort();
+    (there, refused_ids)
 }
 
 fn wait(world: &Shared, minutes: i64) {
@@ -93,8 +94,8 @@ fn wait(world: &Shared, minutes: i64) {
     world.borrow_mut().store_late();
 }
 
-/// Runs until nothing is unfinished.
-fn run_to_the_end(world: &Shared) {
+/// Runs until nothing is parked.
+fn run_until_finished(world: &Shared) {
     for _ in 0..6 {
         wait(world, 20);
         let ended = run(world);
@@ -103,11 +104,11 @@ fn run_to_the_end(world: &Shared) {
     assert!(state(world).parked.is_empty());
 }
 
-fn cut_everywhere(deduplicates: bool, index_delay: i64, after_first_run: bool) {
+fn crash_at_every_step(deduplicates: bool, index_delay: i64, after_first_run: bool) {
     let fresh = |seed| {
         let world = mailbox(seed, deduplicates, index_delay);
         if after_first_run {
-            // The mail of the scene arrives above a cursor.
+            // The messages arrive above a cursor.
             let messages = std::mem::take(&mut world.borrow_mut().source.messages);
             world.borrow_mut().source.messages =
                 messages.into_iter().filter(|m| m.uid > 1000).collect();
@@ -123,10 +124,10 @@ fn cut_everywhere(deduplicates: bool, index_delay: i64, after_first_run: bool) {
         }
         world
     };
-    let uncut = fresh(0);
-    assert!(matches!(run(&uncut), Ended::Done(_)));
-    run_to_the_end(&uncut);
-    let expected = outcome(&uncut);
+    let undisturbed = fresh(0);
+    assert!(matches!(run(&undisturbed), Ended::Done(_)));
+    run_until_finished(&undisturbed);
+    let expected = outcome(&undisturbed);
     assert_eq!(expected.1, ["<large@x>", "<refused@x>"]);
     assert!(
         expected.0.values().all(|count| *count == 1),
@@ -135,51 +136,51 @@ fn cut_everywhere(deduplicates: bool, index_delay: i64, after_first_run: bool) {
     );
     assert_eq!(expected.0.len(), if after_first_run { 13 } else { 12 });
 
-    for death in [Death::Kill, Death::Power] {
+    for crash in [Crash::Kill, Crash::PowerLoss] {
         for step in 1.. {
             let world = fresh(step as u64);
-            world.borrow_mut().death = Some((step, death));
+            world.borrow_mut().crash = Some((step, crash));
             let ended = run(&world);
-            if ended != Ended::Died {
+            if ended != Ended::Crashed {
                 assert!(step > 30, "a run of {step} steps is none");
                 break;
             }
-            run_to_the_end(&world);
-            assert_eq!(outcome(&world), expected, "{death:?} at step {step}");
+            run_until_finished(&world);
+            assert_eq!(outcome(&world), expected, "{crash:?} at step {step}");
         }
     }
 }
 
 #[test]
-fn a_first_run_cut_at_any_step_ends_as_if_it_had_not_been() {
-    cut_everywhere(false, 0, false);
+fn a_first_run_that_crashes_at_any_step_leaves_the_same_as_one_that_does_not() {
+    crash_at_every_step(false, 0, false);
 }
 
 #[test]
-fn a_later_run_cut_at_any_step_ends_as_if_it_had_not_been() {
-    cut_everywhere(false, 0, true);
+fn a_later_run_that_crashes_at_any_step_leaves_the_same_as_one_that_does_not() {
+    crash_at_every_step(false, 0, true);
 }
 
 #[test]
-fn a_cut_is_survived_with_de_duplication_and_a_late_index() {
-    cut_everywhere(true, 45, false);
-    cut_everywhere(false, 45, false);
+fn a_crash_loses_and_doubles_nothing_with_deduplication_or_a_late_search_index() {
+    crash_at_every_step(true, 45, false);
+    crash_at_every_step(false, 45, false);
 }
 
 #[test]
-fn two_cuts_one_after_the_other_are_survived() {
-    let uncut = mailbox(0, false, 30);
-    run(&uncut);
-    run_to_the_end(&uncut);
-    let expected = outcome(&uncut);
+fn two_crashes_in_a_row_lose_and_double_nothing() {
+    let undisturbed = mailbox(0, false, 30);
+    run(&undisturbed);
+    run_until_finished(&undisturbed);
+    let expected = outcome(&undisturbed);
     for first in (1..120).step_by(3) {
         for second in (1..90).step_by(7) {
             let world = mailbox(first as u64 * 1000 + second as u64, false, 30);
-            world.borrow_mut().death = Some((first, Death::Kill));
+            world.borrow_mut().crash = Some((first, Crash::Kill));
             run(&world);
-            world.borrow_mut().death = Some((second, Death::Power));
+            world.borrow_mut().crash = Some((second, Crash::PowerLoss));
             run(&world);
-            run_to_the_end(&world);
+            run_until_finished(&world);
             assert_eq!(
                 outcome(&world),
                 expected,
@@ -190,7 +191,7 @@ fn two_cuts_one_after_the_other_are_survived() {
 }
 
 #[test]
-fn an_append_stored_seconds_after_the_cut_is_not_sent_twice() {
+fn an_append_that_is_stored_seconds_after_its_connection_broke_is_not_sent_twice() {
     for seed in 0..50 {
         let world = mailbox(seed, false, 0);
         world.borrow_mut().faults = Faults {
@@ -200,7 +201,7 @@ fn an_append_stored_seconds_after_the_cut_is_not_sent_twice() {
             ..Faults::default()
         };
         run(&world);
-        run_to_the_end(&world);
+        run_until_finished(&world);
         assert!(outcome(&world).0.values().all(|count| *count == 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Chance that a seed decides (splitmix64).
+//! Reproducible random numbers from a seed (splitmix64).
 
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
@@ -16,12 +16,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below the limit.
+    /// A random number below the limit.
     pub fn below(&mut self, limit: u32) -> u32 {
         u32::try_from(self.next() % u64::from(limit.max(1))).unwrap_or(0)
     }
 
-    /// Yes, in so many of a thousand cases.
+    /// True with this probability, in tenths of a percent.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1000) < per_mille
     }

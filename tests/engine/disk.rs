@@ -1,4 +1,4 @@
-//! The state on a real disk: what the original wrote, what was damaged, and what must never be.
+//! The state on a real disk: files that the original wrote, damaged files, file modes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -55,7 +55,7 @@ fn snapshot(folder: &Path) -> Value {
 }
 
 #[test]
-fn every_form_that_the_original_wrote_is_read() {
+fn every_format_that_the_original_wrote_is_read() {
     let forms = [
         json!({"synced_message_ids": ["<a@b>", " <c@d>\n"], "last_source_uid": 7, "last_sync": null}),
         json!({"synced_message_ids": {"<a@b>": null, "<c@d>": "2026-11-20T10:00:00+00:00"},
@@ -93,7 +93,7 @@ fn the_original_reads_what_is_written_and_keeps_its_keys() {
     store.record(done(5, "<c@d>")).unwrap();
     store.fold(now()).unwrap();
     let written = snapshot(folder.path());
-    // What the original's loader asks for: a map from id to an ISO time or null, a number, a time.
+    // What the original's loader expects: a map from id to an ISO time or null, a number, a time.
     for id in ["<a@b>", "<c@d>"] {
         assert_eq!(
             written["synced_message_ids"][id],
@@ -121,7 +121,7 @@ fn an_id_without_a_time_counts_from_the_day_it_was_first_read() {
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_parsed_is_kept_aside_and_the_last_days_are_asked_for() {
+fn a_snapshot_that_cannot_be_parsed_is_moved_aside_and_leads_to_a_date_pass_of_the_last_days() {
     for garbage in [
         "",
         "{",
@@ -136,7 +136,7 @@ fn a_snapshot_that_cannot_be_parsed_is_kept_aside_and_the_last_days_are_asked_fo
         assert_eq!(fs::read_to_string(aside).unwrap(), garbage);
         let state = store.state();
         assert!(state.cursor.is_none() && state.date_pass.is_none());
-        // A pass by date reaches two days further back than this.
+        // A date pass reaches two days further back than this.
         assert_eq!(
             state.last_sync,
             Some(now() - TimeDelta::days(5)),
@@ -147,7 +147,7 @@ fn a_snapshot_that_cannot_be_parsed_is_kept_aside_and_the_last_days_are_asked_fo
 }
 
 #[test]
-fn an_old_snapshot_that_cannot_be_parsed_makes_the_pass_reach_further_back() {
+fn an_old_snapshot_that_cannot_be_parsed_makes_the_date_pass_reach_further_back() {
     let folder = folder_with("garbage");
     let file = fs::File::options()
         .write(true)
@@ -163,7 +163,7 @@ fn an_old_snapshot_that_cannot_be_parsed_makes_the_pass_reach_further_back() {
 }
 
 #[test]
-fn what_the_journal_says_helps_when_the_snapshot_is_garbage() {
+fn identities_in_the_journal_survive_a_garbage_snapshot() {
     let folder = folder_with(r#"{"synced_message_ids": []}"#);
     let mut store = load(folder.path());
     store.record(done(5, "<c@d>")).unwrap();
@@ -177,7 +177,7 @@ fn what_the_journal_says_helps_when_the_snapshot_is_garbage() {
 }
 
 #[test]
-fn a_state_of_a_later_release_is_left_alone() {
+fn a_state_of_a_later_version_is_rejected_and_unchanged() {
     let written = r#"{"version": 3, "cursor": "something new"}"#;
     let folder = folder_with(written);
     let Err(error) = StateStore::load(
@@ -266,7 +266,7 @@ fn nothing_is_written_when_nothing_is_recorded() {
 }
 
 #[test]
-fn a_rehearsal_remembers_and_writes_nothing() {
+fn a_read_only_state_changes_in_memory_and_writes_nothing() {
     let folder = folder_with("garbage");
     let mut store = StateStore::load_read_only(
         Box::new(FolderStorage::new(&folder.path().join("state"))),
@@ -303,7 +303,7 @@ fn nobody_else_can_read_the_state() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_said_so() {
+fn a_missing_folder_is_an_error_with_its_path() {
     let path = Path::new("/nonexistent/state");
     let mut store = StateStore::load(Box::new(FolderStorage::new(path)), now()).unwrap();
     let error = store.record(done(1, "<a@b>")).unwrap_err();
@@ -329,7 +329,7 @@ fn a_state_that_is_a_folder_is_neither_read_nor_replaced() {
 }
 
 #[test]
-fn settled_uids_are_kept_as_ranges_and_passed_by_the_cursor() {
+fn settled_uids_are_kept_as_ranges() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = load(folder.path());
     let uids: UidSet = "5,7:9".parse().unwrap();
@@ -356,13 +356,13 @@ fn a_cursor_in_the_journal_of_a_lost_snapshot_is_not_trusted() {
     drop(store);
     fs::write(folder.path().join("state"), "garbage").unwrap();
     let store = load(folder.path());
-    // What was parked below it stood in the snapshot alone.
+    // The messages parked below it were in the snapshot only.
     assert_eq!(store.state().cursor, None);
     assert_eq!(store.state().last_sync, Some(now() - TimeDelta::days(5)));
 }
 
 #[test]
-fn ids_are_kept_while_a_pass_by_date_goes_on() {
+fn ids_are_kept_while_a_date_pass_is_open() {
     let folder = folder_with(r#"{"synced_message_ids": {"<old@x>": "2026-10-01T00:00:00+00:00"}}"#);
     let mut store = load(folder.path());
     store
@@ -383,7 +383,7 @@ fn ids_are_kept_while_a_pass_by_date_goes_on() {
 }
 
 #[test]
-fn of_a_device_that_uses_one_id_for_ever_the_last_messages_are_told_apart() {
+fn of_a_device_that_always_uses_one_id_the_last_100_messages_are_distinguished() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = load(folder.path());
     for number in 1..=300 {

@@ -6,6 +6,7 @@
 mod cut;
 mod dice;
 mod disk;
+mod dry_run;
 mod kept_state;
 mod rules;
 mod run;

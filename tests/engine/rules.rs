@@ -8,13 +8,13 @@ use imap_to_gmail_sync::state::storage::StateFile;
 use serde_json::{Value, json};
 
 use crate::run::{Ended, run, state};
-use crate::world::{Faults, Place, Shared, World};
+use crate::world::{Crash, Faults, Place, Shared, World};
 
 fn message(number: u32) -> Vec<u8> {
     format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n").into_bytes()
 }
 
-/// A world in which a first run is over.
+/// A world after a complete first run.
 fn world() -> Shared {
     let world = Rc::new(RefCell::new(World::new(1)));
     deliver(&world, 1, 0);
@@ -39,8 +39,8 @@ fn run_with(world: &Shared, faults: Faults) {
     run(world);
 }
 
-/// The mailbox gets another UIDVALIDITY, with the same mail under other UIDs.
-fn renew(world: &Shared) {
+/// UIDVALIDITY changes; the same messages get other UIDs.
+fn renumber(world: &Shared) {
     let source = &mut world.borrow_mut().source;
     let messages = std::mem::take(&mut source.messages);
     source.uid_validity += 1;
@@ -98,12 +98,12 @@ impl Faults {
 }
 
 #[test]
-fn an_old_mail_that_is_parked_is_found_again_after_the_mailbox_was_renewed() {
+fn an_old_parked_message_is_found_again_after_uidvalidity_changed() {
     let world = world();
     deliver(&world, 2, 200);
     run_with(&world, REFUSES);
     assert_eq!(state(&world).parked.len(), 1);
-    renew(&world);
+    renumber(&world);
     for minutes in [1, 10, 30] {
         wait(&world, minutes);
         run(&world);
@@ -112,7 +112,7 @@ fn an_old_mail_that_is_parked_is_found_again_after_the_mailbox_was_renewed() {
 }
 
 #[test]
-fn a_parked_mail_that_left_the_source_is_told_of() {
+fn a_parked_message_that_left_the_source_is_refused() {
     let world = world();
     deliver(&world, 2, 0);
     run_with(&world, REFUSES);
@@ -134,7 +134,7 @@ fn a_parked_mail_that_left_the_source_is_told_of() {
 }
 
 #[test]
-fn a_parked_mail_that_left_the_source_and_is_at_gmail_is_no_loss() {
+fn a_parked_message_that_left_the_source_and_is_at_gmail_is_settled() {
     let world = world();
     deliver(&world, 2, 0);
     run_with(&world, REFUSES);
@@ -155,7 +155,7 @@ fn a_parked_mail_that_left_the_source_and_is_at_gmail_is_no_loss() {
 fn what_the_original_delivered_in_between_does_not_come_back_from_the_trash() {
     let world = world();
     deliver(&world, 2, 0);
-    // The original delivers it, and moves its mark; the reader deletes it for good.
+    // The original delivers it and moves its mark; the user deletes it for good.
     let snapshot = world.borrow().disk.content(&StateFile::Snapshot).unwrap();
     let mut snapshot: Value = serde_json::from_slice(&snapshot).unwrap();
     snapshot["last_source_uid"] = json!(2);
@@ -175,13 +175,13 @@ fn what_the_original_delivered_in_between_does_not_come_back_from_the_trash() {
 }
 
 #[test]
-fn a_lost_append_of_a_moment_ago_is_not_given_up_when_the_mailbox_is_renewed() {
+fn an_uncertain_append_of_a_moment_ago_is_not_given_up_when_uidvalidity_changes() {
     let world = world();
     deliver(&world, 2, 0);
     run_with(&world, STORES_LATE);
-    // Before Gmail has stored it, everything is gone at the source.
+    // Everything leaves the source before Gmail has stored it.
     world.borrow_mut().source.messages.clear();
-    renew(&world);
+    renumber(&world);
     run(&world);
     assert_eq!(refused(&world), 0, "it is too early to tell");
     wait(&world, 2);
@@ -191,7 +191,7 @@ fn a_lost_append_of_a_moment_ago_is_not_given_up_when_the_mailbox_is_renewed() {
 }
 
 #[test]
-fn three_bad_mails_make_gmail_rest_and_hold_up_the_others_no_longer() {
+fn three_messages_parked_in_a_row_make_the_account_rest_and_do_not_block_the_others() {
     let world = world();
     for number in 2..=8 {
         deliver(&world, number, 0);
@@ -208,7 +208,7 @@ fn three_bad_mails_make_gmail_rest_and_hold_up_the_others_no_longer() {
 }
 
 #[test]
-fn a_message_is_refused_for_good_only_after_days_and_only_if_others_were_taken() {
+fn a_message_is_refused_for_good_only_after_days_and_only_if_gmail_accepted_others() {
     let world = world();
     deliver(&world, 2, 0);
     let refuse_for_days = |with_others: bool| {
@@ -216,7 +216,7 @@ fn a_message_is_refused_for_good_only_after_days_and_only_if_others_were_taken()
             run_with(&world, REFUSES);
             wait(&world, 24 * 60);
             if with_others {
-                // Another mail goes through, between its tries.
+                // Gmail accepts another message between the attempts.
                 deliver(&world, 100 + round, 0);
                 let later = state(&world)
                     .parked
@@ -239,7 +239,7 @@ fn a_message_is_refused_for_good_only_after_days_and_only_if_others_were_taken()
 }
 
 #[test]
-fn a_checkpoint_does_not_pass_what_comes_back_unsent() {
+fn a_checkpoint_does_not_raise_the_cursor_over_messages_that_are_returned_unsent() {
     for seed in 0..60 {
         let world = world();
         world.borrow_mut().dice = crate::dice::Dice::new(seed);
@@ -253,7 +253,7 @@ fn a_checkpoint_does_not_pass_what_comes_back_unsent() {
                 ..faults()
             },
         );
-        // The account may rest after three that were lost.
+        // The account may rest after three uncertain appends.
         for minutes in [20, 40, 80] {
             wait(&world, minutes);
             run(&world);
@@ -266,7 +266,24 @@ fn a_checkpoint_does_not_pass_what_comes_back_unsent() {
 }
 
 #[test]
-fn a_lost_append_that_a_wrong_clock_dated_is_given_up_in_the_end() {
+fn a_checkpoint_raises_the_cursor_in_the_middle_of_a_pass() {
+    for step in (20..).step_by(5) {
+        let world = world();
+        for number in 2..=40 {
+            deliver(&world, number, 0);
+        }
+        world.borrow_mut().crash = Some((step, Crash::PowerLoss));
+        assert_eq!(run(&world), Ended::Crashed);
+        if world.borrow().gmail.messages.len() > 30 {
+            let cursor = state(&world).cursor.map(|cursor| cursor.uid);
+            assert!(cursor >= Some(11), "{cursor:?}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn an_uncertain_append_with_a_time_in_the_future_is_given_up_in_the_end() {
     let world = world();
     deliver(&world, 2, 0);
     world.borrow_mut().now += TimeDelta::days(400);
@@ -279,7 +296,7 @@ fn a_lost_append_that_a_wrong_clock_dated_is_given_up_in_the_end() {
     );
     world.borrow_mut().now -= TimeDelta::days(400);
     world.borrow_mut().source.messages.clear();
-    renew(&world);
+    renumber(&world);
     deliver(&world, 3, 0);
     for _ in 0..3 {
         wait(&world, 2);
@@ -290,7 +307,7 @@ fn a_lost_append_that_a_wrong_clock_dated_is_given_up_in_the_end() {
 }
 
 #[test]
-fn a_strangers_mail_under_an_id_like_ours_is_parked_like_any_other() {
+fn a_message_id_that_looks_like_one_of_ours_is_parked_like_any_other() {
     let world = world();
     let octets = b"Message-ID: sha256:0123456789abcdef\r\nSubject: x\r\n\r\nbody\r\n".to_vec();
     let now = world.borrow().now;
@@ -317,7 +334,7 @@ fn a_strangers_mail_under_an_id_like_ours_is_parked_like_any_other() {
 }
 
 #[test]
-fn above_the_cursor_the_body_tells_messages_of_one_id_and_header_apart() {
+fn above_the_cursor_the_body_distinguishes_messages_of_one_id_and_header() {
     let world = world();
     let page = |number: u32| {
         format!("Message-ID: <fax@x>\r\nSubject: fax\r\n\r\npage {number}\r\n").into_bytes()
@@ -340,7 +357,7 @@ fn above_the_cursor_the_body_tells_messages_of_one_id_and_header_apart() {
 }
 
 #[test]
-fn a_lost_append_that_cannot_be_listed_after_the_mailbox_was_renewed_is_not_sent_again() {
+fn an_uncertain_append_that_cannot_be_listed_after_uidvalidity_changed_is_not_sent_again() {
     let world = world();
     let octets = b"Subject: no id\r\n\r\nbody\r\n".to_vec();
     let now = world.borrow().now;
@@ -352,9 +369,9 @@ fn a_lost_append_that_cannot_be_listed_after_the_mailbox_was_renewed_is_not_sent
             ..faults()
         },
     );
-    renew(&world);
+    renumber(&world);
     wait(&world, 5);
-    // Gmail cannot be reached either, so that the pass by date stays open.
+    // Gmail cannot be reached either, so that the date pass stays open.
     world.borrow_mut().gmail.gone = true;
     run_with(
         &world,
@@ -381,11 +398,11 @@ fn a_lost_append_that_cannot_be_listed_after_the_mailbox_was_renewed_is_not_sent
 }
 
 #[test]
-fn a_twin_of_a_lost_append_is_not_sent_while_that_one_is_looked_for_in_a_renewed_mailbox() {
+fn a_twin_of_an_uncertain_append_waits_for_it_after_uidvalidity_changed() {
     let world = world();
     deliver(&world, 2, 0);
     run_with(&world, REFUSES);
-    // An alias brings the same once more; Gmail stores it, and the answer is lost.
+    // An alias delivers the same message again; Gmail stores it, and the response is lost.
     deliver(&world, 2, 1);
     run_with(
         &world,
@@ -401,10 +418,10 @@ fn a_twin_of_a_lost_append_is_not_sent_while_that_one_is_looked_for_in_a_renewed
             .collect::<Vec<_>>()
     };
     assert_eq!(sent(&world), [false, true]);
-    // The reader throws it away, and this copy leaves the source, too.
+    // The user deletes it, and this copy leaves the source.
     world.borrow_mut().gmail.messages.last_mut().unwrap().place = Place::Trash;
     world.borrow_mut().source.messages.pop();
-    renew(&world);
+    renumber(&world);
     for minutes in [5, 20, 60] {
         wait(&world, minutes);
         run(&world);
@@ -431,7 +448,7 @@ fn what_the_original_delivered_under_an_id_in_use_does_not_come_back_from_the_tr
         .plant(StateFile::Snapshot, original.to_string().into_bytes());
     world.borrow_mut().source.deliver(scan(2), now);
     run(&world);
-    // The reader throws the old one away; at the source it is moved out of the folder and back.
+    // The user deletes the old one at Gmail; at the source it is moved out of the folder and back.
     world.borrow_mut().gmail.messages[0].place = Place::Trash;
     world.borrow_mut().source.messages.remove(0);
     world.borrow_mut().source.deliver(scan(1), long_ago);

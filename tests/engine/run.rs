@@ -1,4 +1,4 @@
-//! One run of the program, as `run()` does it, over the models.
+//! One run of the program over the models.
 
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::error::{ErrorKind, Result};
@@ -14,10 +14,10 @@ pub enum Ended {
     Done(PassReport),
     Rests,
     Failed(ErrorKind),
-    Died,
+    Crashed,
 }
 
-pub fn settings() -> PassOptions {
+pub fn options() -> PassOptions {
     PassOptions {
         source: "alice@mail.example.com/INBOX".to_owned(),
         first_run_days: 7,
@@ -26,11 +26,11 @@ pub fn settings() -> PassOptions {
     }
 }
 
-/// Runs once, as the program does; afterwards the world is ready for another run.
+/// Runs once as the program does, and prepares the world for another run.
 pub fn run(world: &Shared) -> Ended {
     world.borrow_mut().source.examined = None;
     let ended = match run_inside(world) {
-        _ if world.borrow().dead => Ended::Died,
+        _ if world.borrow().crashed => Ended::Crashed,
         Ok(Some(report)) => Ended::Done(report),
         Ok(None) => Ended::Rests,
         Err(error) => Ended::Failed(error.kind()),
@@ -57,12 +57,12 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     }
     let started = clock();
     let mailbox = world.borrow_mut().source.examine();
-    let settings = settings();
+    let options = options();
     let pass = Pass {
         source: &mut Source1(world.clone()),
         target: &mut Gmail1(world.clone()),
         store: &mut store,
-        settings: &settings,
+        options: &options,
         progress: &mut (),
         now: &clock,
     };
@@ -71,7 +71,7 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     report.map(Some)
 }
 
-/// What is remembered, read without changing it.
+/// The state, read without changing it.
 pub fn state(world: &Shared) -> imap_to_gmail_sync::state::State {
     let now = world.borrow().now;
     let store = StateStore::load_read_only(Box::new(Disk1(world.clone())), now).unwrap();

@@ -1,6 +1,6 @@
-//! Random schedules: whatever may happen to mailboxes, servers, disks and people, in an order that
-//! a seed decides; then clean runs, then an oracle. A failing seed is run alone by
-//! `SCHEDULE=<seed> cargo test --test engine random`, and `SCHEDULES=<count>` sets how many.
+//! Random schedules: events at the source, at Gmail, on the disk and by the user, in an order that a
+//! seed decides; then clean runs, then an oracle. To run a failing seed alone:
+//! `SCHEDULE=<seed> cargo test --test engine random`; `SCHEDULES=<count>` sets their number.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::run::{Ended, run, state};
-use crate::world::{Death, Faults, Octets, Place, Shared, SourceMessage, World};
+use crate::world::{Crash, Faults, Octets, Place, Shared, SourceMessage, World};
 
-/// A device that sends everything under one id.
+/// A device that uses one Message-ID for all its messages.
 const PRINTER: &[u8] = b"Message-ID: <printer@x>";
 
-/// A device that sends everything under one id, date, sender and subject: a pass by date tells its
-/// messages apart no more.
+/// A device that uses one Message-ID, Date, From and Subject for all its messages: a date pass does
+/// not distinguish them.
 const FAX: &[u8] = b"Message-ID: <fax@x>";
 
-/// What an oracle may find.
+/// A violation of the promise.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Failure {
     Lost(String),
@@ -31,30 +31,30 @@ enum Failure {
     Flooded(String),
     Resurrected(String),
     Cursor(String),
-    Untold(String),
+    Unreported(String),
     Unfinished(String),
 }
 
-/// What must become of a message.
-// Each is a fact of its own about the message, not a state of a machine.
+/// What must happen to a message.
+// Independent facts, not the states of a machine.
 #[derive(Debug, Clone, Default)]
 #[allow(clippy::struct_excessive_bools)]
 struct Fate {
-    /// It must arrive (or somebody be told).
+    /// It must arrive or be refused.
     due: bool,
-    /// It had to arrive once; since then it may have left the source.
+    /// It was due before; it may have left the source since.
     was_due: bool,
-    /// A copy of it was there from the beginning and is not asked for.
+    /// An old copy was there before the first run, and is not due.
     has_old_copy: bool,
-    /// One of the stated limits lets it be lost.
+    /// One of the documented limits permits its loss.
     may_be_lost: bool,
-    /// One of the stated limits lets it arrive twice, or come back from the trash.
+    /// One of the documented limits permits that it arrives twice or returns from the trash.
     may_be_doubled: bool,
-    /// It left the source while it was parked: it arrives, or somebody is told.
-    must_be_told: bool,
-    /// It was at Gmail another way before we saw it.
+    /// It left the source while it was parked: it must arrive or be refused.
+    must_be_reported: bool,
+    /// Gmail received it another way before we considered it.
     foreign: bool,
-    /// A run that came to its end has settled it: from then on it must be known.
+    /// A complete run has settled it: from then on it must be known.
     seen: bool,
 }
 
@@ -65,11 +65,11 @@ struct Schedule {
     fates: BTreeMap<Octets, Fate>,
     next_id: u32,
     printed: u32,
-    /// A copy of the source as a backup has it.
+    /// The messages and UIDNEXT of a backup of the source.
     backup: Option<(Vec<SourceMessage>, u32)>,
     restored: bool,
-    /// The last run died: what it wrote may yet be lost with the power.
-    died: bool,
+    /// The last run crashed: what it wrote without sync may be lost.
+    crashed: bool,
     had_original: bool,
     trace: bool,
     failures: BTreeSet<Failure>,
@@ -93,7 +93,7 @@ impl Schedule {
             printed: 0,
             backup: None,
             restored: false,
-            died: false,
+            crashed: false,
             had_original: false,
             trace,
             failures: BTreeSet::new(),
@@ -110,7 +110,7 @@ impl Schedule {
         }
     }
 
-    /// Makes a message of one of the kinds that exist.
+    /// Returns a message of a random kind.
     fn compose(&mut self) -> Octets {
         self.next_id += 1;
         let number = self.next_id;
@@ -120,7 +120,7 @@ impl Schedule {
         } else if kind < 75 {
             format!("Subject: no id {number}\r\n\r\nbody {number}\r\n")
         } else if kind < 88 {
-            // A device that always sends the same id.
+            // A device that always uses the same id.
             self.printed += 1;
             format!("Message-ID: <printer@x>\r\nSubject: scan {number}\r\n\r\npage {number}\r\n")
         } else if kind < 92 {
@@ -143,14 +143,14 @@ impl Schedule {
 
     fn deliver(&mut self, octets: &[u8], date: DateTime<Utc>) {
         let is_fax = octets.starts_with(FAX);
-        // Until a first run has begun, old mail is not asked for.
+        // Until a first run has begun, an old message is not due.
         let is_asked_for = self.has_begun() || self.now() - date < TimeDelta::days(5);
         let is_recent = self.now() - date < TimeDelta::days(10);
         let fate = self.fate(octets);
         fate.due |= is_asked_for;
-        // Between the two, the hour of the first run decides.
+        // Between the two limits, the hour of the first run decides.
         fate.was_due |= is_recent;
-        // The same id and header with another body is told apart only above the cursor.
+        // Messages of one id and header are distinguished only above the cursor.
         fate.may_be_lost |= is_fax;
         let uid = self
             .world
@@ -165,7 +165,7 @@ impl Schedule {
         remembered.cursor.is_some() || remembered.date_pass.is_some()
     }
 
-    /// Before the first run: mail of this week and of last year, in any order of UIDs.
+    /// Before the first run: messages of this week and of last year, in any order of UIDs.
     fn fill(&mut self) {
         for _ in 0..self.dice.below(7) {
             let octets = self.compose();
@@ -209,7 +209,7 @@ impl Schedule {
         }
     }
 
-    /// The Python original was here: it delivered what has an id, and wrote no digests.
+    /// The Python original ran before: it delivered the messages with an id, and wrote no digests.
     fn plant_original(&mut self) {
         let messages = self.world.borrow().source.messages.clone();
         let now = self.now();
@@ -242,7 +242,7 @@ impl Schedule {
             let fate = self.fate(&message.octets);
             fate.foreign = true;
             fate.due = false;
-            // Only its id is known, and it is deleted for good: a stated limit.
+            // Only its id is known, and it is deleted for good: a documented limit.
             fate.may_be_doubled |= place == Place::Gone;
         }
         let as_list = self.dice.chance(300);
@@ -264,7 +264,7 @@ impl Schedule {
             .plant(StateFile::Snapshot, planted.to_string().into_bytes());
     }
 
-    /// What the original delivers between two of our runs.
+    /// The original runs between two of our runs.
     fn original_runs(&mut self) {
         let remembered = state(&self.world);
         if !remembered.parked.is_empty()
@@ -301,7 +301,7 @@ impl Schedule {
             );
             self.fate(&message.octets).foreign = true;
         }
-        // It leaves what has no id, or an id in use, for ever; we find it by the day.
+        // It never delivers messages without id or with a known id; our date pass finds them.
         let last = self
             .world
             .borrow()
@@ -320,7 +320,8 @@ impl Schedule {
             .plant(StateFile::Snapshot, snapshot.to_string().into_bytes());
     }
 
-    /// A mail with an old date that nobody has looked at when UIDs cease to count: a stated limit.
+    /// A message with an old date that was not considered before UIDs became invalid: a documented
+    /// limit.
     fn excuse_old_dates(&mut self, remembered: &State) {
         let reach = remembered
             .last_sync
@@ -335,7 +336,7 @@ impl Schedule {
         }
     }
 
-    /// Somebody takes a message out of the source mailbox.
+    /// Removes a message from the source mailbox.
     fn remove(&mut self, index: usize) -> SourceMessage {
         let remembered = state(&self.world);
         let message = self.world.borrow_mut().source.messages.remove(index);
@@ -343,11 +344,11 @@ impl Schedule {
         message
     }
 
-    /// A message is at the source no longer: it need not arrive, but what was parked is told of.
+    /// A message left the source: it need not arrive, but if it was parked, it is refused.
     fn left(&mut self, message: &SourceMessage, remembered: &State) {
         let identity = Identity::of_header(&message.octets);
-        // Under its UID another may be parked, of before the mailbox was renewed: the header alone
-        // does not tell twins apart.
+        // Another message may be parked under its UID, from before UIDVALIDITY changed; the header
+        // alone does not distinguish twins.
         let is_parked = remembered.parked.iter().any(|(uid, parked)| {
             let id = parked.id.as_ref().filter(|id| id.is_from_field());
             uid.get() == message.uid
@@ -363,15 +364,15 @@ impl Schedule {
             .messages
             .iter()
             .any(|other| other.octets == message.octets);
-        let has_died = self.died;
+        let has_crashed = self.crashed;
         let fate = self.fate(&message.octets);
         fate.was_due |= fate.due;
         if !is_elsewhere || fate.has_old_copy {
             fate.due = false;
         }
-        // What a run that died wrote down and did not sync may be gone with the power: then it was
-        // never sent, and is as good as never seen.
-        fate.must_be_told |= is_parked && !has_died;
+        // A parked entry that a crashed run did not sync may be lost with the power: then the message
+        // was not sent, and the state does not know it.
+        fate.must_be_reported |= is_parked && !has_crashed;
     }
 
     fn event(&mut self) {
@@ -386,7 +387,7 @@ impl Schedule {
                 self.deliver(&octets, now);
             }
             40..50 => {
-                // Moved in from elsewhere: new, with an old date.
+                // Moved in from another folder: new, with an old date.
                 let octets = self.compose();
                 let age = 1 + i64::from(self.dice.below(400));
                 self.deliver(&octets, now - TimeDelta::days(age));
@@ -410,23 +411,23 @@ impl Schedule {
                     .source
                     .deliver(message.octets.clone(), message.date);
                 self.note(|| format!("uid {} is moved out and back as {uid}", message.uid));
-                // Old mail that was not asked for is new when it comes anew.
+                // An old message that was not due is new under its new UID.
                 let has_begun = self.has_begun();
                 let fate = self.fate(&message.octets);
                 fate.due |= has_begun || was_due.due;
                 fate.may_be_lost |= was_due.may_be_lost;
                 self.excuse_trashed_elsewhere(&message.octets);
             }
-            64..72 => self.renew_mailbox(),
+            64..72 => self.renumber_mailbox(),
             72..76 => {
                 let world = self.world.borrow();
                 self.backup = Some((world.source.messages.clone(), world.source.uid_next));
             }
             76..80 => self.restore(),
-            80..90 => self.read_mail(),
+            80..90 => self.tidy_gmail(),
             90..93 => self.original_runs(),
             93..96 if count > 0 => {
-                // The same mail again, as an alias delivers it: known.
+                // The same message again, as an alias delivers it: known.
                 let index = pick(&mut self.dice, count);
                 let octets = self.world.borrow().source.messages[index].octets.clone();
                 self.excuse_trashed_elsewhere(&octets);
@@ -436,7 +437,7 @@ impl Schedule {
         }
     }
 
-    /// Gmail had it another way, it was thrown away, and it comes anew: a stated limit.
+    /// Gmail received it another way, the user deleted it, and it arrives again: a documented limit.
     fn excuse_trashed_elsewhere(&mut self, octets: &[u8]) {
         let is_trashed = self.world.borrow().gmail.messages.iter().any(|there| {
             there.octets == without_nul(octets)
@@ -446,8 +447,8 @@ impl Schedule {
         self.fate(octets).may_be_doubled |= is_trashed;
     }
 
-    /// UIDVALIDITY changes, with the same mail, with others, or with none.
-    fn renew_mailbox(&mut self) {
+    /// UIDVALIDITY changes, with the same messages, with others, or with none.
+    fn renumber_mailbox(&mut self) {
         let remembered = state(&self.world);
         self.excuse_old_dates(&remembered);
         let old = std::mem::take(&mut self.world.borrow_mut().source.messages);
@@ -456,13 +457,13 @@ impl Schedule {
         self.backup = None;
         match self.dice.below(4) {
             0 => {
-                self.note(|| "the mailbox is renewed, empty".to_owned());
+                self.note(|| "UIDVALIDITY changes, no messages".to_owned());
                 for message in &old {
                     self.left(message, &remembered);
                 }
             }
             1 => {
-                self.note(|| "the mailbox is renewed, with other mail".to_owned());
+                self.note(|| "UIDVALIDITY changes, other messages".to_owned());
                 for message in &old {
                     self.left(message, &remembered);
                 }
@@ -473,7 +474,7 @@ impl Schedule {
                 }
             }
             _ => {
-                self.note(|| "the mailbox is renewed, with the same mail".to_owned());
+                self.note(|| "UIDVALIDITY changes, the same messages".to_owned());
                 for message in old {
                     self.world
                         .borrow_mut()
@@ -508,12 +509,12 @@ impl Schedule {
         old.iter()
             .filter(|message| !there.contains(&message.octets))
             .for_each(|message| self.left(message, &remembered));
-        // What comes back that had been deleted is due if it was before it was deleted.
+        // A deleted message that the backup brings back is due if it was due before.
         self.restored = true;
     }
 
-    /// The reader archives, deletes, or deletes for good.
-    fn read_mail(&mut self) {
+    /// The user archives a message at Gmail, deletes it, or deletes it for good.
+    fn tidy_gmail(&mut self) {
         let remembered = state(&self.world);
         let mut world = self.world.borrow_mut();
         let count = world.gmail.messages.len();
@@ -530,7 +531,7 @@ impl Schedule {
         there.place = place;
         let octets = there.octets.clone();
         drop(world);
-        self.note(|| format!("the reader moves to {place:?}: {}", text(&octets)));
+        self.note(|| format!("the user moves to {place:?}: {}", text(&octets)));
         let id = MessageId::of_octets(&octets);
         let identity = Identity::of_header(&octets);
         let orphans = remembered.date_pass.iter().flat_map(|pass| &pass.orphans);
@@ -539,20 +540,20 @@ impl Schedule {
         });
         let is_indexed = self.world.borrow().gmail.index_delay == 0;
         let is_found_in_trash = identity.id.is_some() && place == Place::Trash && is_indexed;
-        if place != Place::Archive && (is_uncertain || self.died) && !is_found_in_trash {
-            // Uncertain, and deleted before we could look: a stated limit.
+        if place != Place::Archive && (is_uncertain || self.crashed) && !is_found_in_trash {
+            // Uncertain, and deleted before the lookup: a documented limit.
             self.fate(&octets).may_be_doubled = true;
         }
         if place == Place::Gone && self.had_original && self.fate(&octets).foreign {
-            // The original delivered it, and only its id is known: a stated limit.
+            // The original delivered it, and only its id is known: a documented limit.
             self.fate(&octets).may_be_doubled = true;
         }
         let knowledge = identity.id.as_ref().map(|id| remembered.known_digests(id));
         let is_known = match knowledge {
             _ if self.fate(&octets).seen => true,
             None | Some(Knowledge::Unknown) => false,
-            // Under an id in use the trash is asked, too; what is deleted for good can be known by
-            // its header alone.
+            // Under a known id the trash is searched, too; one deleted for good is known only by its
+            // header.
             Some(Knowledge::Digests(digests)) if place == Place::Gone => {
                 let mut headers = digests.iter().map(|digest| digest.header);
                 headers.any(|header| header == identity.header)
@@ -560,13 +561,14 @@ impl Schedule {
             Some(Knowledge::IdOnly | Knowledge::Digests(_)) => true,
         };
         if place != Place::Archive && !is_known && self.fate(&octets).foreign {
-            // Gmail got it another way and it is thrown away before we see it: a stated limit.
+            // Gmail received it another way, and the user deleted it before we considered it: a
+            // documented limit.
             self.fate(&octets).may_be_doubled = true;
         }
     }
 
-    /// One run, with what may happen to it.
-    fn troubled_run(&mut self) {
+    /// One run with random faults.
+    fn run_with_faults(&mut self) {
         self.note_refill();
         {
             let mut world = self.world.borrow_mut();
@@ -587,14 +589,14 @@ impl Schedule {
                 gmail_gone: some(200, 300),
                 arrival: some(300, 100),
             };
-            world.death = self.dice.chance(500).then(|| {
+            world.crash = self.dice.chance(500).then(|| {
                 let step = 1 + self.dice.below(70) as usize;
                 (
                     step,
                     if self.dice.chance(500) {
-                        Death::Kill
+                        Crash::Kill
                     } else {
-                        Death::Power
+                        Crash::PowerLoss
                     },
                 )
             });
@@ -614,15 +616,15 @@ impl Schedule {
             self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
         }
         self.note(|| format!("run: {ended:?}"));
-        self.died = ended == Ended::Died;
-        // Mail also fills a restored mailbox while a run begins, before it looks…
+        self.crashed = ended == Ended::Crashed;
+        // Messages also refill a restored mailbox while a run starts, before its EXAMINE…
         let examined = self.world.borrow().source.examined;
         if let Some(uid_next) = examined {
             self.excuse_refill(&before, uid_next);
         }
-        // Only a run that looked at the mailbox has seen that it fell back.
-        self.restored &= self.died || ended == Ended::Rests;
-        // …or after one that was killed before it had written down what it saw.
+        // Only an EXAMINE shows that UIDNEXT fell back.
+        self.restored &= self.crashed || ended == Ended::Rests;
+        // …or after a run that crashed before it recorded anything.
         let remembered = state(&self.world);
         let has_written =
             remembered.cursor != before.cursor || remembered.date_pass != before.date_pass;
@@ -656,11 +658,11 @@ impl Schedule {
                 println!("  late {} {}", late.0, text(&late.1));
             }
         }
-        self.watch_cursor(matches!(ended, Ended::Done(_)));
+        self.check_cursor(matches!(ended, Ended::Done(_)));
     }
 
-    /// A restored backup that is refilled past what is remembered by the time that a run looks at it
-    /// is taken for the old mailbox: a stated limit, for what lies below the UIDNEXT that it sees.
+    /// A restored backup that is refilled past the highest UID in the state before the next EXAMINE is
+    /// taken for the old mailbox: a documented limit, for the messages below its UIDNEXT.
     fn excuse_refill(&mut self, remembered: &State, uid_next: u32) {
         if !self.restored || uid_next <= remembered.highest_uid() {
             return;
@@ -673,13 +675,13 @@ impl Schedule {
         }
     }
 
-    /// What is known of the mailbox before a run looks at it.
+    /// Applies the documented limits to the mailbox before a run.
     fn note_refill(&mut self) {
         let remembered = state(&self.world);
         let uid_next = self.world.borrow().source.uid_next;
         self.excuse_refill(&remembered, uid_next);
         let is_past = uid_next > remembered.highest_uid();
-        // What UIDs cannot tell, the date must: old dates are a stated limit then.
+        // Without a valid cursor there is a date pass: old dates are a documented limit.
         let cursor_holds = remembered.cursor.as_ref().is_some_and(|cursor| {
             cursor.uid_validity.get() == self.world.borrow().source.uid_validity
                 && cursor.uid == remembered.last_source_uid
@@ -699,8 +701,8 @@ impl Schedule {
             .any(|there| there.octets == octets)
     }
 
-    /// No message that must arrive lies below the cursor without being at Gmail, parked or told of.
-    fn watch_cursor(&mut self, is_done: bool) {
+    /// Checks that every due message below the cursor is at Gmail, parked or refused.
+    fn check_cursor(&mut self, is_done: bool) {
         let remembered = state(&self.world);
         let Some(cursor) = &remembered.cursor else {
             return;
@@ -731,12 +733,12 @@ impl Schedule {
                 || copies > 1
                 || self.is_at_gmail(&octets)
                 || late.contains(&octets)
-                || is_told(&remembered, &message.octets);
+                || is_reported(&remembered, &message.octets);
             let is_printed = self.had_original && octets.starts_with(PRINTER);
             if fate.due && !fate.may_be_lost && !is_printed && !is_safe {
                 self.failures.insert(Failure::Cursor(text(&octets)));
             }
-            // Whatever the state says of it: the exemptions must not rest on that alone.
+            // Recorded independently of the state, so that the exemptions do not depend on it.
             if is_done && fate.due && !fate.may_be_lost && !is_parked {
                 self.fate(&octets).seen = true;
             }
@@ -744,16 +746,7 @@ impl Schedule {
     }
 
     fn play(&mut self) {
-        self.fill();
-        let rounds = 2 + self.dice.below(7);
-        for _ in 0..rounds {
-            for _ in 0..self.dice.below(4) {
-                self.event();
-            }
-            self.troubled_run();
-            let pause = [1, 1, 2, 7, 60, 600, 3_000][self.dice.below(7) as usize];
-            self.wait(pause);
-        }
+        self.play_with_faults();
         for pause in [2, 5, 20, 61, 361, 1_500, 1_500, 1_500, 1_500] {
             self.wait(pause);
             self.note_refill();
@@ -762,6 +755,19 @@ impl Schedule {
             self.note(|| format!("clean run: {ended:?}"));
         }
         self.judge();
+    }
+
+    fn play_with_faults(&mut self) {
+        self.fill();
+        let rounds = 2 + self.dice.below(7);
+        for _ in 0..rounds {
+            for _ in 0..self.dice.below(4) {
+                self.event();
+            }
+            self.run_with_faults();
+            let pause = [1, 1, 2, 7, 60, 600, 3_000][self.dice.below(7) as usize];
+            self.wait(pause);
+        }
     }
 
     fn wait(&mut self, minutes: i64) {
@@ -778,11 +784,11 @@ impl Schedule {
         }
         if remembered.date_pass.is_some() {
             self.failures
-                .insert(Failure::Unfinished("a pass by date".to_owned()));
+                .insert(Failure::Unfinished("a date pass".to_owned()));
         }
         let world = self.world.borrow();
-        // The original delivered it by its id alone, it was deleted for good, and the id is in use
-        // again: a stated limit.
+        // The original recorded only its id, it was deleted for good, and the id is used again: a
+        // documented limit.
         let is_reused = |octets: &Octets| {
             self.had_original && octets.starts_with(PRINTER) && {
                 let mut copies = world.gmail.messages.iter();
@@ -797,13 +803,13 @@ impl Schedule {
                 .iter()
                 .filter(|there| there.octets == *octets);
             let (ours, foreign): (Vec<_>, Vec<_>) = copies.partition(|there| there.ours);
-            let is_told = is_told(&remembered, octets);
+            let is_reported = is_reported(&remembered, octets);
             let count = ours.len() + foreign.len();
-            if fate.due && count == 0 && !is_told && !may_be_lost {
+            if fate.due && count == 0 && !is_reported && !may_be_lost {
                 self.failures.insert(Failure::Lost(text(octets)));
             }
-            if fate.must_be_told && count == 0 && !is_told && !may_be_lost {
-                self.failures.insert(Failure::Untold(text(octets)));
+            if fate.must_be_reported && count == 0 && !is_reported && !may_be_lost {
+                self.failures.insert(Failure::Unreported(text(octets)));
             }
             if !ours.is_empty() && count > 1 && !fate.may_be_doubled {
                 self.failures.insert(Failure::Doubled(text(octets)));
@@ -823,14 +829,23 @@ fn without_nul(octets: &[u8]) -> Octets {
     octets.iter().copied().filter(|octet| *octet != 0).collect()
 }
 
-fn is_told(remembered: &State, octets: &[u8]) -> bool {
+fn is_reported(remembered: &State, octets: &[u8]) -> bool {
     let id = Identity::of_header(octets)
         .id
         .unwrap_or_else(|| MessageId::of_octets(octets));
-    remembered
-        .refused
-        .values()
-        .any(|refused| refused.id.as_ref().is_none_or(|told| *told == id))
+    remembered.refused.values().any(|refused| {
+        refused
+            .id
+            .as_ref()
+            .is_none_or(|refused_id| *refused_id == id)
+    })
+}
+
+/// The world after the faulty runs of a schedule, before its clean runs.
+pub fn world_after_faults(seed: u64) -> Shared {
+    let mut schedule = Schedule::new(seed, false);
+    schedule.play_with_faults();
+    schedule.world
 }
 
 fn judge(seed: u64, trace: bool) -> BTreeSet<Failure> {

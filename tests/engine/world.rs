@@ -1,5 +1,5 @@
-//! A world for the engine: source, Gmail and disk as simple models that share one clock, one count
-//! of outward steps and one moment of death.
+//! Models of the source, of Gmail and of the disk. They share a clock, a count of outward steps (calls
+//! to a server or to the disk), and the step at which the run crashes.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,21 +23,21 @@ use crate::dice::Dice;
 pub type Octets = Vec<u8>;
 pub type Shared = Rc<RefCell<World>>;
 
-/// How a run dies.
+/// How a run crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Death {
+pub enum Crash {
     /// `kill -9`: what was written survives.
     Kill,
-    /// Loss of power: only what was synced survives, and names only after their folder was.
-    Power,
+    /// Loss of power: only synced data survives, and a file name only if its folder was synced.
+    PowerLoss,
 }
 
-/// What the servers do to a run, in tenths of a percent for each occasion.
+/// Faults of a run: their probabilities, in tenths of a percent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
-    /// A message is missing from a FETCH that ended with OK.
+    /// A message is missing from a FETCH response that ended with OK.
     pub hole: u32,
-    /// A message's FETCH breaks the connection.
+    /// The FETCH of a message breaks the connection.
     pub unreadable: u32,
     /// The connection breaks before an append was stored.
     pub cut_before: u32,
@@ -45,11 +45,11 @@ pub struct Faults {
     pub cut_after: u32,
     /// The connection breaks and the server stores the message seconds later.
     pub stored_late: u32,
-    /// Gmail says NO to a message for now.
+    /// Gmail answers NO to a message.
     pub refusal: u32,
-    /// Gmail is gone for the rest of the run.
+    /// Gmail is unavailable for the rest of the run.
     pub gmail_gone: u32,
-    /// Mail arrives between any two steps.
+    /// A message arrives between two steps.
     pub arrival: u32,
 }
 
@@ -57,9 +57,9 @@ pub struct World {
     pub now: DateTime<Utc>,
     /// Outward steps taken in this run.
     pub steps: usize,
-    /// Die at this step.
-    pub death: Option<(usize, Death)>,
-    pub dead: bool,
+    /// Crash at this step.
+    pub crash: Option<(usize, Crash)>,
+    pub crashed: bool,
     pub faults: Faults,
     pub dice: Dice,
     pub source: SourceModel,
@@ -79,9 +79,9 @@ pub struct SourceModel {
     pub uid_validity: u32,
     pub uid_next: u32,
     pub messages: Vec<SourceMessage>,
-    /// How arrivals in the middle of a run are made.
+    /// Messages that may arrive in the middle of a run.
     pub arrivals: Vec<Octets>,
-    /// The UIDNEXT that the last run saw, if it came so far.
+    /// The UIDNEXT of the last EXAMINE, if the run came so far.
     pub examined: Option<u32>,
 }
 
@@ -100,7 +100,7 @@ pub struct GmailMessage {
     pub place: Place,
     pub octets: Octets,
     pub stored_at: DateTime<Utc>,
-    /// Appended by us, not another way.
+    /// Appended by us; otherwise Gmail received it another way.
     pub ours: bool,
 }
 
@@ -109,28 +109,29 @@ pub struct GmailModel {
     pub messages: Vec<GmailMessage>,
     pub uid_next: u32,
     pub deduplicates: bool,
-    /// A search finds a message only so long after it was stored.
+    /// A search finds a message this many seconds after it was stored.
     pub index_delay: i64,
     pub append_limit: Option<u64>,
-    /// Octets that are never taken.
+    /// Messages that Gmail never accepts.
     pub refuses: BTreeSet<Octets>,
-    /// Stored when their time comes, although nobody waits for the answer.
+    /// Appends that are stored at a later time, after their connection broke.
     pub late: Vec<(DateTime<Utc>, Octets)>,
-    /// It takes nothing for the rest of the run.
+    /// It is unavailable for the rest of the run.
     pub gone: bool,
-    /// Counts each time a message was stored anew.
+    /// How often each message was stored.
     pub stored: HashMap<Octets, u32>,
-    /// Messages that came back from the trash because they were sent again.
+    /// The UIDs of the messages that were submitted.
+    pub submitted: Vec<u32>,
+    /// Messages that returned from the trash because they were sent again.
     pub resurrected: Vec<Octets>,
-    /// What a session that is open sees: a search knows nothing above it until a NOOP.
     in_flight: Vec<Message>,
     settled: Vec<(Uid, Outcome)>,
 }
 
-/// A disk that forgets what was not synced when the power goes.
+/// A disk that loses unsynced data with the power.
 #[derive(Debug, Default)]
 pub struct DiskModel {
-    /// By inode: content as written, and as synced.
+    /// By inode: the written and the synced content.
     files: BTreeMap<usize, (Vec<u8>, Vec<u8>)>,
     names: HashMap<StateFile, usize>,
     durable_names: HashMap<StateFile, usize>,
@@ -138,8 +139,8 @@ pub struct DiskModel {
     pub written: Option<DateTime<Utc>>,
 }
 
-fn died() -> Error {
-    Error::new(Side::Host, ErrorKind::Internal, "world", "died")
+fn crashed() -> Error {
+    Error::new(Side::Host, ErrorKind::Internal, "world", "crashed")
 }
 
 impl World {
@@ -147,8 +148,8 @@ impl World {
         World {
             now: "2026-11-22T12:00:00Z".parse().unwrap(),
             steps: 0,
-            death: None,
-            dead: false,
+            crash: None,
+            crashed: false,
             faults: Faults::default(),
             dice: Dice::new(seed),
             source: SourceModel {
@@ -164,15 +165,15 @@ impl World {
         }
     }
 
-    /// An outward step: the run may die here, and time passes.
+    /// Makes an outward step: the run may crash, and time passes.
     fn step(&mut self) -> Result<()> {
-        if self.dead {
-            return Err(died());
+        if self.crashed {
+            return Err(crashed());
         }
         self.steps += 1;
-        if self.death.is_some_and(|(at, _)| self.steps >= at) {
-            self.dead = true;
-            return Err(died());
+        if self.crash.is_some_and(|(at, _)| self.steps >= at) {
+            self.crashed = true;
+            return Err(crashed());
         }
         self.now += TimeDelta::milliseconds(10);
         if self.dice.chance(self.faults.arrival)
@@ -197,12 +198,12 @@ impl World {
         }
     }
 
-    /// Ends a run, and what did not survive its end is gone.
+    /// Ends a run: drops what did not survive it.
     pub fn end_run(&mut self) {
-        if let Some((_, Death::Power)) = self.death.filter(|_| self.dead) {
+        if let Some((_, Crash::PowerLoss)) = self.crash.filter(|_| self.crashed) {
             self.disk.lose_power();
         }
-        // What was handed over and had no outcome was cut in the middle: stored, late, or never.
+        // A message in flight is stored, stored later, or not stored.
         for message in std::mem::take(&mut self.gmail.in_flight) {
             if self.gmail.refuses.contains(&without_nul(&message.octets)) {
                 continue;
@@ -219,8 +220,8 @@ impl World {
         self.gmail.settled.clear();
         self.gmail.gone = false;
         self.steps = 0;
-        self.death = None;
-        self.dead = false;
+        self.crash = None;
+        self.crashed = false;
         self.faults = Faults::default();
     }
 }
@@ -272,7 +273,7 @@ impl GmailModel {
         self.put(octets, now, true);
     }
 
-    /// Puts a message there, another way.
+    /// Adds a message without counting an append.
     pub fn put(&mut self, octets: Octets, now: DateTime<Utc>, ours: bool) {
         let uid = self.uid_next;
         self.uid_next += 1;
@@ -290,7 +291,7 @@ fn without_nul(octets: &[u8]) -> Octets {
     octets.iter().copied().filter(|octet| *octet != 0).collect()
 }
 
-/// The source as the engine sees it.
+/// The source as a [`Source`].
 pub struct Source1(pub Shared);
 
 impl Source for Source1 {
@@ -362,7 +363,7 @@ impl Source for Source1 {
     }
 }
 
-/// Gmail as the engine sees it.
+/// Gmail as a [`Target`].
 pub struct Gmail1(pub Shared);
 
 impl Gmail1 {
@@ -378,7 +379,7 @@ impl Gmail1 {
         Ok(())
     }
 
-    /// Lets one of the messages on their way come to its end.
+    /// Produces the outcome of one message in flight.
     fn settle_one(world: &mut World) -> Result<()> {
         if world.gmail.in_flight.is_empty() {
             return Ok(());
@@ -423,7 +424,7 @@ impl Gmail1 {
                 uid_validity: UidValidity::new(1).unwrap(),
                 uid: Uid::new(world.gmail.uid_next).unwrap(),
             };
-            // The answer may be the moment of death.
+            // The run may crash before it receives the response.
             world.step()?;
             Outcome::Appended(answered)
         };
@@ -447,48 +448,49 @@ impl Target for Gmail1 {
         })
     }
 
-    fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
+    fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
         let indexed = world.now - TimeDelta::seconds(world.gmail.index_delay);
-        let holding = |question: &LookupQuery| {
+        let holding = |query: &LookupQuery| {
             let mut holding = LookupResult::NotFound;
             for there in &world.gmail.messages {
                 let is_reached = match there.place {
                     Place::Inbox | Place::Archive => true,
-                    Place::Trash => question.scope == SearchScope::AllMailTrashAndJunk,
+                    Place::Trash => query.scope == SearchScope::AllMailTrashAndJunk,
                     Place::Gone => false,
                 };
                 let identity = Identity::of_header(&there.octets);
-                let is_found = question.identity.id.is_some()
-                    && identity.id == question.identity.id
+                let is_found = query.identity.id.is_some()
+                    && identity.id == query.identity.id
                     && there.stored_at <= indexed;
-                let mark = question.uncertain.as_ref().and_then(|sent| sent.mark);
+                let mark = query.uncertain.as_ref().and_then(|sent| sent.mark);
                 let is_above = mark.is_some_and(|mark| there.uid >= mark.uid_next.get())
                     && there.place != Place::Trash
-                    && identity.id == question.identity.id;
+                    && identity.id == query.identity.id;
                 if !is_reached || !(is_found || is_above) {
                     continue;
                 }
-                let is_same_body = question
+                let is_same_body = query
                     .uncertain
                     .as_ref()
                     .is_none_or(|sent| BodyDigest::of_message(&there.octets) == sent.body);
-                if identity.header == question.identity.header && is_same_body {
+                if identity.header == query.identity.header && is_same_body {
                     return LookupResult::Found;
                 }
                 holding = LookupResult::OtherMessage;
             }
             holding
         };
-        Ok(questions.iter().map(holding).collect())
+        Ok(queries.iter().map(holding).collect())
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
+        world.gmail.submitted.push(message.uid.get());
         world.gmail.in_flight.push(message);
         if world.gmail.in_flight.len() > 3 {
             Self::settle_one(&mut world)?;
@@ -498,7 +500,7 @@ impl Target for Gmail1 {
 
     fn settled(&mut self) -> Option<(Uid, Outcome)> {
         let mut world = self.0.borrow_mut();
-        if world.dead {
+        if world.crashed {
             None
         } else {
             world.gmail.settled.pop()
@@ -510,15 +512,15 @@ impl Target for Gmail1 {
         while !world.gmail.in_flight.is_empty() {
             Self::settle_one(&mut world)?;
         }
-        if world.dead {
-            Err(died())
+        if world.crashed {
+            Err(crashed())
         } else {
             Self::gone(&world)
         }
     }
 }
 
-/// A disk as the state sees it.
+/// The disk as a [`Storage`].
 pub struct Disk1(pub Shared);
 
 impl DiskModel {
@@ -535,7 +537,7 @@ impl DiskModel {
             .map(|inode| self.files[inode].0.clone())
     }
 
-    /// Writes a file as somebody else would, for good.
+    /// Writes and syncs a file, as another program would.
     pub fn plant(&mut self, name: StateFile, octets: Vec<u8>) {
         self.next += 1;
         self.files.insert(self.next, (octets.clone(), octets));
@@ -549,7 +551,7 @@ impl Disk1 {
         self.0
             .borrow_mut()
             .step()
-            .map_err(|_| io::Error::other("died"))
+            .map_err(|_| io::Error::other("crashed"))
     }
 }
 
@@ -577,21 +579,21 @@ impl Storage for Disk1 {
     }
 
     fn append(&mut self, name: &StateFile, octets: &[u8]) -> io::Result<()> {
-        // A write may be cut in the middle.
-        let was_dead = self.0.borrow().dead;
-        let died = self.step();
+        // A crash may truncate the write.
+        let had_crashed = self.0.borrow().crashed;
+        let crashed = self.step();
         let world = &mut *self.0.borrow_mut();
         let inode = world.disk.names[name];
         let file = &mut world.disk.files.get_mut(&inode).unwrap().0;
-        match died {
+        match crashed {
             Ok(()) => file.extend_from_slice(octets),
-            Err(_) if !was_dead => {
+            Err(_) if !had_crashed => {
                 let torn = world.dice.below(u32::try_from(octets.len() + 1).unwrap()) as usize;
                 file.extend_from_slice(&octets[..torn]);
             }
             Err(_) => {}
         }
-        died
+        crashed
     }
 
     fn sync(&mut self, name: &StateFile) -> io::Result<()> {

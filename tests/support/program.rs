@@ -1,18 +1,17 @@
-//! The real program in a folder of its own, between doubles.
-
-// Each test uses its own part of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
+//! The real program in a folder of its own, between the two doubles.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use double::{Gmail, GmailOptions, Source, SourceOptions, Stored, TokenEndpoint};
+use double::{Gmail, GmailOptions, Source, SourceOptions, StoredMessage, TokenEndpoint};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A folder with a configuration, a token, and the two servers that they name.
+/// A temporary folder with a configuration and a token, and the two doubles that they name.
 pub struct Home {
     pub source: Source,
     pub gmail: Gmail,
@@ -20,10 +19,10 @@ pub struct Home {
     folder: TempDir,
 }
 
-/// How a run ended and what it said.
+/// A finished run of the program.
 #[derive(Debug)]
 pub struct Run {
-    /// The exit status; `None` if a signal ended it.
+    /// The exit status; `None` if a signal killed it.
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -51,7 +50,7 @@ impl Home {
         home
     }
 
-    /// The configuration that a new home has.
+    /// The initial configuration.
     pub fn config(&self) -> Value {
         json!({
             "source_server": "localhost",
@@ -67,12 +66,12 @@ impl Home {
         })
     }
 
-    /// Changes fields of the configuration; null takes one out.
+    /// Changes fields of the configuration; null removes a field.
     pub fn configure(&self, fields: &Value) {
         self.configure_text(&self.read("config.json"), fields);
     }
 
-    /// Makes this the configuration, with fields of it changed.
+    /// Writes this configuration with these fields changed.
     pub fn configure_text(&self, config: &str, fields: &Value) {
         let mut config: Value = serde_json::from_str(config).unwrap();
         for (name, value) in fields.as_object().unwrap() {
@@ -91,7 +90,7 @@ impl Home {
         self.folder.path().join(name)
     }
 
-    /// Writes a file that only its owner can read.
+    /// Writes a file with mode 0600.
     pub fn write(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
         fs::write(self.path(name), text).unwrap();
@@ -102,14 +101,13 @@ impl Home {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// The command line of a run in this folder.
+    /// The program with this configuration.
     pub fn command(&self) -> Command {
         let mut command = program(self.folder.path());
         command.args(["--config", "config.json"]);
         command
     }
 
-    /// Runs the program to its end.
     pub fn run(&self) -> Run {
         self.run_with(&[])
     }
@@ -118,14 +116,13 @@ impl Home {
         self.command().args(options).output().unwrap().into()
     }
 
-    /// Runs it, and demands that all went well.
-    pub fn run_well(&self) -> Run {
+    /// Runs the program and asserts that it exits with 0.
+    pub fn run_ok(&self) -> Run {
         let run = self.run();
         assert_eq!(run.status, Some(0), "{run:?}");
         run
     }
 
-    /// Starts the program and does not wait.
     pub fn start(&self) -> Child {
         self.command()
             .stdout(Stdio::piped())
@@ -138,38 +135,37 @@ impl Home {
         serde_json::from_str(&self.read("sync_state.json")).unwrap()
     }
 
-    /// Lets so many minutes pass for what the state remembers: every time in it at which something
-    /// was sent, or may be tried again, moves back.
-    pub fn let_pass(&self, minutes: i64) {
-        self.let_pass_for("sync_state.json", minutes);
+    /// Moves the times at which something was sent or is due for a retry back in the state, as if that
+    /// many minutes had passed.
+    pub fn age_by_minutes(&self, minutes: i64) {
+        self.age_file_by_minutes("sync_state.json", minutes);
     }
 
-    /// The same for seconds.
-    pub fn let_pass_seconds(&self, seconds: i64) {
-        self.let_pass_by("sync_state.json", chrono::TimeDelta::seconds(seconds));
+    pub fn age_by_seconds(&self, seconds: i64) {
+        self.age_state("sync_state.json", chrono::TimeDelta::seconds(seconds));
     }
 
-    /// The same for a state file of another name.
-    pub fn let_pass_for(&self, state: &str, minutes: i64) {
-        self.let_pass_by(state, chrono::TimeDelta::minutes(minutes));
+    /// The same in another state file.
+    pub fn age_file_by_minutes(&self, state: &str, minutes: i64) {
+        self.age_state(state, chrono::TimeDelta::minutes(minutes));
     }
 
-    fn let_pass_by(&self, state: &str, time: chrono::TimeDelta) {
+    fn age_state(&self, state: &str, time: chrono::TimeDelta) {
         for name in [state, &format!("{state}.journal")] {
             let Ok(text) = fs::read_to_string(self.path(name)) else {
                 continue;
             };
-            let aged: Vec<String> = match serde_json::from_str::<Value>(&text) {
-                Ok(whole) => vec![aged(whole, time).to_string()],
-                Err(_) => text.lines().map(|line| aged_line(line, time)).collect(),
+            let lines: Vec<String> = match serde_json::from_str::<Value>(&text) {
+                Ok(whole) => vec![age(whole, time).to_string()],
+                Err(_) => text.lines().map(|line| age_line(line, time)).collect(),
             };
-            self.write(name, &(aged.join("\n") + "\n"));
+            self.write(name, &(lines.join("\n") + "\n"));
         }
     }
 
-    /// What Gmail holds in its inbox, by octets.
-    pub fn delivered(&self) -> BTreeMap<String, Vec<Stored>> {
-        let mut delivered: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+    /// The messages in the Gmail inbox, by their octets.
+    pub fn delivered(&self) -> BTreeMap<String, Vec<StoredMessage>> {
+        let mut delivered: BTreeMap<String, Vec<StoredMessage>> = BTreeMap::new();
         for stored in self.gmail.messages("INBOX") {
             delivered
                 .entry(stored.octets.escape_ascii().to_string())
@@ -181,14 +177,14 @@ impl Home {
 }
 
 impl Run {
-    /// Demands that a mistake was told by this line alone: on standard error, and in the log.
-    pub fn told(&self, status: i32, line: &str) {
+    /// Asserts the exit status, and that this line is the only error: on standard error and in the log.
+    pub fn assert_error(&self, status: i32, line: &str) {
         assert_eq!(self.status, Some(status), "{self:?}");
         assert_eq!(self.stderr, format!("{line}\n"));
         assert_eq!(self.logged("error"), [line], "{self:?}");
     }
 
-    /// The lines of a level in the log on standard output, without their time.
+    /// The lines with this level in the log on standard output, without level and time.
     pub fn logged(&self, level: &str) -> Vec<&str> {
         self.stdout
             .lines()
@@ -200,12 +196,12 @@ impl Run {
     }
 }
 
-fn aged_line(line: &str, time: chrono::TimeDelta) -> String {
+fn age_line(line: &str, time: chrono::TimeDelta) -> String {
     serde_json::from_str(line)
-        .map_or_else(|_| line.to_owned(), |value| aged(value, time).to_string())
+        .map_or_else(|_| line.to_owned(), |value| age(value, time).to_string())
 }
 
-fn aged(value: Value, time: chrono::TimeDelta) -> Value {
+fn age(value: Value, time: chrono::TimeDelta) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields
@@ -215,16 +211,16 @@ fn aged(value: Value, time: chrono::TimeDelta) -> Value {
                         let at: chrono::DateTime<chrono::Utc> = at.parse().unwrap();
                         (name, json!(at - time))
                     }
-                    _ => (name, aged(value, time)),
+                    _ => (name, age(value, time)),
                 })
                 .collect(),
         ),
-        Value::Array(values) => values.into_iter().map(|value| aged(value, time)).collect(),
+        Value::Array(values) => values.into_iter().map(|value| age(value, time)).collect(),
         other => other,
     }
 }
 
-/// The program, in a folder and with nothing of this process's environment that matters to it.
+/// The program in a folder, without the variables of this process's environment that it reads.
 pub fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imap-to-gmail-sync"));
     command.current_dir(folder).stdin(Stdio::null());

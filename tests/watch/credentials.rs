@@ -43,7 +43,7 @@ fn a_password_command_that_fails_is_run_again() {
         home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
         assert_eq!(home.run().status, Some(78), "a single run fails");
         let watching = Watching::start(&home);
-        watching.wait_for("the source is not available; it is tried again: source_pass_command");
+        watching.wait_for("the source is not available; will retry: source_pass_command");
         home.write("unlocked", "");
         watching.wait_for("watching INBOX");
         watching.terminate();
@@ -55,7 +55,7 @@ fn a_log_in_that_gmail_rejects_with_a_fresh_token_is_retried_twice() {
     let home = Home::new();
     home.gmail.change(|gmail| {
         let answer = "<T> NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
-        gmail.login_answer = Some(vec![answer.to_owned()]);
+        gmail.login_response = Some(vec![answer.to_owned()]);
     });
     let watching = Watching::start(&home);
     deliver(&home, 0);
@@ -69,9 +69,9 @@ fn a_log_in_that_gmail_rejects_with_a_fresh_token_is_retried_twice() {
     );
     watching.terminate();
     // The third rejected log-in in a row ends it.
-    home.let_pass(60);
+    home.age_by_minutes(60);
     assert_eq!(home.run().status, Some(77));
-    home.let_pass(60);
+    home.age_by_minutes(60);
     let run = Watching::start(&home).wait_for_exit();
     assert_eq!(run.status, Some(77), "{run:?}");
     assert_eq!(home.state()["gmail"]["token_refused"]["tries"], 3);
@@ -100,7 +100,7 @@ fn the_third_rejected_log_in_in_a_row_ends_the_program() {
         .change(|source| source.password = "another".to_owned());
     for _ in 0..2 {
         assert_eq!(home.run().status, Some(77));
-        home.let_pass(60);
+        home.age_by_minutes(60);
     }
     let run = Watching::start(&home).wait_for_exit();
     assert_eq!(run.status, Some(77), "{run:?}");

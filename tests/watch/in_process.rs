@@ -126,7 +126,7 @@ impl InProcess<'_> {
             source: &mut self.source,
             target: &mut self.gmail,
             store: &mut self.store,
-            settings: &options,
+            options: &options,
             progress: &mut (),
             now: &Utc::now,
         };

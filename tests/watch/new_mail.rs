@@ -1,6 +1,6 @@
 //! The resident program copies new mail, whatever happens between two passes.
 
-use double::{AppendAnswer, Fault, GmailOptions, Oddity, SourceOptions};
+use double::{AppendResponse, Fault, GmailOptions, Quirk, SourceOptions};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -35,12 +35,12 @@ fn present_and_new_mail_is_copied_over_connections_that_stay_open() {
 fn without_new_mail_neither_gmail_nor_the_token_endpoint_is_contacted() {
     let home = Home::new();
     deliver(&home, 0);
-    home.run_well();
+    home.run_ok();
     let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
     watching.signal(Signal::USR1);
-    watching.wait_for("looking now");
+    watching.wait_for("checking the source now");
     watching.terminate();
     assert_eq!(home.gmail.connections(), connections);
     assert_eq!(home.endpoint.requests().len(), requests);
@@ -118,14 +118,14 @@ fn a_burst_takes_few_passes_and_all_of_it_arrives() {
 fn a_parked_message_is_retried_without_new_mail() {
     let home = Home::new();
     home.gmail.change(|gmail| {
-        gmail.append_answer = AppendAnswer::Refusal("NO not now".to_owned());
+        gmail.append_response = AppendResponse::Refusal("NO not now".to_owned());
     });
     deliver(&home, 0);
-    home.run_well();
+    home.run_ok();
     home.gmail
-        .change(|gmail| gmail.append_answer = AppendAnswer::Usual);
+        .change(|gmail| gmail.append_response = AppendResponse::Normal);
     // The retry is due in about ten seconds.
-    home.let_pass_seconds(50);
+    home.age_by_seconds(50);
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
     assert_eq!(arrived(&home), 0);
@@ -138,11 +138,11 @@ fn a_second_run_reports_which_process_holds_the_lock() {
     let home = Home::new();
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
-    let run = home.run_well();
+    let run = home.run_ok();
     let expected = format!("another run holds the lock (process {})", watching.pid());
     assert!(run.logged("info")[0].contains(&expected), "{run:?}");
     watching.terminate();
-    home.run_well();
+    home.run_ok();
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn each_check_for_mail_renews_the_time_stamp_of_the_lock() {
 #[test]
 fn mail_is_copied_from_sources_with_every_oddity() {
     // With these two nothing can be copied.
-    let unusable = [Oddity::NilBodies, Oddity::NoUidValidity];
-    for oddity in Oddity::ALL
+    let unusable = [Quirk::NilBodies, Quirk::NoUidValidity];
+    for quirk in Quirk::ALL
         .into_iter()
-        .filter(|odd| !unusable.contains(odd))
+        .filter(|quirk| !unusable.contains(quirk))
     {
         let options = SourceOptions {
-            odd: [oddity].into(),
+            quirks: [quirk].into(),
             ..SourceOptions::default()
         };
         let home = Home::with(options, GmailOptions::default());
@@ -177,8 +177,8 @@ fn mail_is_copied_from_sources_with_every_oddity() {
         watching.wait_for("by IDLE");
         deliver_and_wait(&home, &watching, 0..3);
         let run = watching.terminate();
-        assert_eq!(home.gmail.messages("INBOX").len(), 3, "{oddity:?}");
+        assert_eq!(home.gmail.messages("INBOX").len(), 3, "{quirk:?}");
         let commands = home.source.commands().len();
-        assert!(commands < 60, "{oddity:?}: {commands} commands; {run:?}");
+        assert!(commands < 60, "{quirk:?}: {commands} commands; {run:?}");
     }
 }

@@ -65,7 +65,7 @@ fn after_repeated_false_notifications_the_source_is_checked_less_often() {
         (2..MAX_TRIES_IN_THREE_SECONDS).contains(&checks),
         "{checks} checks"
     );
-    assert_eq!(watching.count("has none; looking less often"), 1);
+    assert_eq!(watching.count("has none; checking less often"), 1);
     // It is polled, and new mail is copied.
     deliver(&home, 0);
     watching.wait_until("the message", || home.gmail.messages("INBOX").len() == 1);
@@ -89,7 +89,7 @@ fn false_notifications_that_break_the_session_do_not_cause_endless_log_ins() {
         (2..MAX_TRIES_IN_THREE_SECONDS).contains(&logins),
         "{logins} log-ins"
     );
-    assert_eq!(watching.count("has none; looking less often"), 1);
+    assert_eq!(watching.count("has none; checking less often"), 1);
     watching.terminate();
 }
 

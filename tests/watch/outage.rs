@@ -1,8 +1,8 @@
 //! Outages of either server: when they are reported, and what goes on meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use double::{AppendAnswer, Fault, GmailOptions, SourceOptions};
+use double::{AppendResponse, Fault, GmailOptions, SourceOptions};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn a_source_that_is_down_is_reported_once_and_reconnected_to_when_it_is_back() {
     let watching = Watching::start(&home);
     watching.wait_for("watching INBOX");
     home.source.stop();
-    watching.wait_for("the source is not available; it is tried again");
+    watching.wait_for("the source is not available; will retry");
     // Long enough for several retries.
     std::thread::sleep(Duration::from_secs(4));
     home.source.restart();
@@ -56,15 +56,22 @@ fn a_source_that_is_down_is_reported_once_and_reconnected_to_when_it_is_back() {
 #[test]
 fn while_gmail_is_down_the_source_session_stays_open() {
     let mut home = Home::new();
-    let watching = Watching::start(&home);
+    let watching = Watching::start_with(&home, &["--debug"]);
     watching.wait_for("watching INBOX");
     home.gmail.stop();
     deliver(&home, 0);
-    watching.wait_for("Gmail is not available; it is tried again");
+    watching.wait_for("Gmail is not available; will retry");
+    let start = Instant::now();
     for number in 1..5 {
         deliver(&home, number);
         std::thread::sleep(Duration::from_millis(500));
     }
+    let attempts = 1 + watching.count("debug Gmail: ") as u64;
+    let expected = 2 + start.elapsed().as_secs() / 2;
+    assert!(
+        attempts <= expected,
+        "{attempts}: new mail does not cut the delay short"
+    );
     assert_eq!(home.source.logins(), 1, "the source session stays open");
     home.gmail.restart();
     watching.wait_for("Gmail is available again, after ");
@@ -79,8 +86,8 @@ fn while_gmail_is_down_the_source_session_stays_open() {
 fn while_gmail_rests_it_is_not_contacted_and_the_source_stays_watched() {
     let home = Home::new();
     home.gmail.change(|gmail| {
-        gmail.append_answer =
-            AppendAnswer::Refusal("NO [OVERQUOTA] Account exceeded bandwidth limits.".to_owned());
+        gmail.append_response =
+            AppendResponse::Refusal("NO [OVERQUOTA] Account exceeded bandwidth limits.".to_owned());
     });
     deliver(&home, 0);
     let watching = Watching::start(&home);
@@ -89,7 +96,7 @@ fn while_gmail_rests_it_is_not_contacted_and_the_source_stays_watched() {
     let connections = home.gmail.connections();
     deliver(&home, 1);
     watching.signal(Signal::USR1);
-    watching.wait_for("looking now");
+    watching.wait_for("checking the source now");
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(home.gmail.connections(), connections);
     let run = watching.terminate();
@@ -117,7 +124,7 @@ fn the_daily_upload_limit_pauses_the_delivery_and_does_not_end_the_program() {
 fn when_gmail_refuses_every_message_the_delivery_pauses_and_the_program_goes_on() {
     let home = Home::new();
     home.gmail.change(|gmail| {
-        gmail.append_answer = AppendAnswer::Refusal("NO not today".to_owned());
+        gmail.append_response = AppendResponse::Refusal("NO not today".to_owned());
     });
     for number in 0..5 {
         deliver(&home, number);
@@ -129,7 +136,7 @@ fn when_gmail_refuses_every_message_the_delivery_pauses_and_the_program_goes_on(
     assert!(home.state()["gmail"]["retry_after"].is_string());
 }
 
-const OUTAGE_BEGINS: &str = "the source is not available; it is tried again";
+const OUTAGE_BEGINS: &str = "the source is not available; will retry";
 
 const OUTAGE_ENDS: &str = "the source is available again, after ";
 
@@ -173,7 +180,7 @@ fn repeated_short_sessions_are_reported_as_an_outage() {
         .always(|event| event.is_line("+ idling"), Fault::Eof);
     let watching = start(&home);
     watching.wait_for(OUTAGE_BEGINS);
-    let ended = watching.count("; looking again");
+    let ended = watching.count("; checking again");
     assert_eq!(ended, 2, "two short sessions are not reported yet");
     home.source.faults().clear();
     deliver(&home, 0);

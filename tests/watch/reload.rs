@@ -15,7 +15,7 @@ fn sighup_reloads_the_configuration_and_a_wrong_one_changes_nothing() {
 
     home.write("config.json", "{");
     watching.signal(Signal::HUP);
-    watching.wait_for("going on with the configuration of before");
+    watching.wait_for("the old configuration stays in use");
     home.configure_text(&good, &json!({ "source_user": "another" }));
     watching.signal(Signal::HUP);
     watching.wait_for("this is the configuration of another account");
@@ -26,7 +26,7 @@ fn sighup_reloads_the_configuration_and_a_wrong_one_changes_nothing() {
         .change(|source| source.password = "new".to_owned());
     home.configure_text(&good, &json!({ "source_pass": "new", "copy_flags": false }));
     watching.signal(Signal::HUP);
-    watching.wait_for("the configuration was read again");
+    watching.wait_for("the configuration was reloaded");
     let now = chrono::Utc::now().fixed_offset();
     home.source.deliver(&message(1), now, &["\\Seen"]);
     watching.wait_until("the message", || arrived(&home) == 2);
@@ -46,7 +46,7 @@ fn sighup_reloads_the_token_file() {
     let logins = home.gmail.logins();
     home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
     watching.signal(Signal::HUP);
-    watching.wait_for("the configuration was read again");
+    watching.wait_for("the configuration was reloaded");
     deliver(&home, 1);
     watching.wait_until("the message", || arrived(&home) == 2);
     assert!(home.gmail.logins() > logins);

@@ -19,10 +19,10 @@ fn a_warm_connection_needs_five_round_trips_from_notice_to_delivery() {
     sync.deliver_and_copy("<warm@x>");
     for number in 0..3 {
         sync.wait_for_idle();
-        let turns = |home: &Home| home.source.turns() + home.gmail.turns();
-        let (before, commands) = (turns(&home), home.gmail.commands().len());
+        let round_trips = |home: &Home| home.source.round_trips() + home.gmail.round_trips();
+        let (before, commands) = (round_trips(&home), home.gmail.commands().len());
         sync.deliver_and_copy(&format!("<{number}@x>"));
-        let needed = turns(&home) - before;
+        let needed = round_trips(&home) - before;
         let commands = home.gmail.commands().split_off(commands);
         assert!(needed <= 5, "{needed} round trips; Gmail got {commands:#?}");
     }

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use double::{Fault, GmailOptions, SourceOptions, What};
+use double::{EventKind, Fault, GmailOptions, SourceOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::Home;
@@ -28,7 +28,7 @@ fn assert_all_arrive_once(home: &Home, count: usize) {
     home.gmail.faults().release();
     home.source.faults().release();
     for _ in 0..4 {
-        home.let_pass(24 * 60);
+        home.age_by_minutes(24 * 60);
         home.run();
     }
     let delivered = home.delivered();
@@ -73,18 +73,18 @@ fn a_waiting_program_exits_at_once_and_logs_out_of_both_servers() {
 #[test]
 fn in_the_middle_of_a_large_append_it_exits_in_time_and_nothing_is_lost_or_duplicated() {
     for stall in [
-        (|event| matches!(event, What::LiteralBegins(_))) as fn(&What) -> bool,
-        |event| matches!(event, What::LiteralHalf(_)),
-        |event| matches!(event, What::Literal(_)),
+        (|event| matches!(event, EventKind::LiteralBegins(_))) as fn(&EventKind) -> bool,
+        |event| matches!(event, EventKind::LiteralHalf(_)),
+        |event| matches!(event, EventKind::Literal(_)),
     ] {
         let home = Home::with(SourceOptions::default(), without_deduplication());
         home.gmail
             .faults()
-            .once(move |event| stall(&event.what), Fault::Stall);
+            .once(move |event| stall(&event.kind), Fault::Stall);
         deliver_large(&home, 0, 30_000_000);
         let watching = Watching::start(&home);
         watching.wait_until("the stall", || {
-            home.gmail.events().iter().any(|event| stall(&event.what))
+            home.gmail.events().iter().any(|event| stall(&event.kind))
         });
         let run = watching.terminate();
         assert_eq!(run.stderr, "");
@@ -200,7 +200,7 @@ fn it_exits_with_its_terminal_unless_sighup_is_ignored() {
 
     let (watching, pid) = start_in_a_terminal(&home, "trap '' HUP; exec");
     kill_process(pid, Signal::HUP).unwrap();
-    watching.wait_for("the configuration was read again");
+    watching.wait_for("the configuration was reloaded");
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(watching.wait_for_exit().status, Some(0));
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, FixedOffset, Utc};
-use double::{AppendAnswer, Event, Fault, GmailOptions, SourceOptions, Unfinished, What};
+use double::{AppendResponse, Event, EventKind, Fault, GmailOptions, SourceOptions, Unfinished};
 use imap_to_gmail_sync::config::Environment;
 use imap_to_gmail_sync::run::timing::{Clock, Timing};
 use imap_to_gmail_sync::timeouts::Timeouts;
@@ -187,7 +187,7 @@ impl Soak {
             }
             15 => {
                 let answer = "NO [OVERQUOTA] Account exceeded bandwidth limits. (Failure)";
-                self.answer_appends_for(AppendAnswer::Refusal(answer.to_owned()), stop);
+                self.answer_appends_for(AppendResponse::Refusal(answer.to_owned()), stop);
                 "Gmail throttles"
             }
             _ => {
@@ -225,12 +225,14 @@ impl Soak {
         what
     }
 
-    fn answer_appends_for(&self, answer: AppendAnswer, time: Duration) {
-        self.home.gmail.change(|gmail| gmail.append_answer = answer);
+    fn answer_appends_for(&self, answer: AppendResponse, time: Duration) {
+        self.home
+            .gmail
+            .change(|gmail| gmail.append_response = answer);
         std::thread::sleep(time);
         self.home
             .gmail
-            .change(|gmail| gmail.append_answer = AppendAnswer::Usual);
+            .change(|gmail| gmail.append_response = AppendResponse::Normal);
     }
 
     /// Google revokes the consent: the process exits with 77, the user gets another token and starts
@@ -349,7 +351,7 @@ trait AnyLine {
 
 impl AnyLine for Event {
     fn is_any_line(&self) -> bool {
-        matches!(self.what, What::Line(_))
+        matches!(self.kind, EventKind::Line(_))
     }
 }
 

@@ -68,7 +68,7 @@ impl AppendConnection {
             );
         }
         match self.try_append(message) {
-            // Servers close idle connections, whatever the message is.
+            // Servers close idle connections: the message is not the reason.
             AppendAttempt::StaleConnection(_) => self.try_append(message),
             attempt => attempt,
         }

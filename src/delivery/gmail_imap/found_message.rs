@@ -1,19 +1,19 @@
-//! Messages at Gmail that may be the one asked for (pure).
+//! Messages that a lookup found, and how they are compared with the wanted one. Pure.
 
 use crate::imap::read_attributes;
 use crate::message::{Identity, Uid};
 use crate::sync::LookupResult;
 
-/// A message at Gmail that may be the one asked for.
+/// A message at Gmail that may be the wanted one.
 pub(super) struct FoundMessage {
     pub(super) uid: Uid,
     pub(super) identity: Identity,
-    /// In octets, as the server says.
+    /// RFC822.SIZE.
     pub(super) size: u64,
 }
 
 impl FoundMessage {
-    /// Reads the messages that FETCH responses name with a header.
+    /// The messages in a response to FETCH that have a header.
     pub(super) fn read(response: &[u8]) -> impl Iterator<Item = FoundMessage> {
         let messages = read_attributes(response).into_iter();
         messages.filter_map(|(uid, attributes)| {
@@ -25,8 +25,8 @@ impl FoundMessage {
         })
     }
 
-    /// Says whether its body may make it the message that was sent: the header matches, and the id
-    /// if there is one.
+    /// Whether it is the wanted message if the body is equal: the header is, and the id if the wanted
+    /// message has one.
     pub(super) fn may_match(&self, wanted: &Identity) -> bool {
         let matches_id = wanted.id.is_none() || self.identity.id == wanted.id;
         matches_id && self.identity.header == wanted.header
@@ -37,22 +37,19 @@ impl FoundMessage {
     }
 }
 
-/// Whether the message asked for is one of these: id and header must both match.
-pub(super) fn holding_of(wanted: &Identity, candidates: &[FoundMessage]) -> LookupResult {
-    let is_it = |candidate: &FoundMessage| wanted.id.is_some() && candidate.identity == *wanted;
-    if candidates.iter().any(is_it) {
+/// Whether one of the messages is the wanted one: its id and its header digest are equal.
+pub(super) fn compare(wanted: &Identity, found: &[FoundMessage]) -> LookupResult {
+    let is_wanted = |message: &FoundMessage| wanted.id.is_some() && message.identity == *wanted;
+    if found.iter().any(is_wanted) {
         LookupResult::Found
     } else {
-        holding_of_others(wanted, candidates)
+        compare_ids(wanted, found)
     }
 }
 
-/// What it says of the message asked for that it is none of these.
-pub(super) fn holding_of_others(wanted: &Identity, candidates: &[FoundMessage]) -> LookupResult {
-    if candidates
-        .iter()
-        .any(|candidate| candidate.has_id_of(wanted))
-    {
+/// The result if none of the messages is the wanted one.
+pub(super) fn compare_ids(wanted: &Identity, found: &[FoundMessage]) -> LookupResult {
+    if found.iter().any(|message| message.has_id_of(wanted)) {
         LookupResult::OtherMessage
     } else {
         LookupResult::NotFound

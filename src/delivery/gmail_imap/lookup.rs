@@ -1,56 +1,55 @@
-//! Looking messages up at Gmail: what it holds already, and what became of a lost answer.
+//! The lookup connection: which messages Gmail has, and whether an uncertain one was stored.
 
 mod fetch;
 
+use std::sync::Arc;
+
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
-use crate::delivery::gmail_imap::found_message::holding_of;
+use crate::delivery::gmail_imap::found_message::compare;
 use crate::delivery::gmail_imap::lookup::fetch::BodyDigests;
 use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::delivery::gmail_imap::responses::is_about_the_command;
-use crate::delivery::gmail_imap::search;
-use crate::delivery::gmail_imap::search::IdSearch;
+use crate::delivery::gmail_imap::search::{self, IdSearch};
 use crate::error::{Error, Result};
 use crate::imap::{CommandError, CommandResult, ExamineError, search_results};
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
 
-/// More messages than this are not compared: an id so common that a search finds more identifies
-/// nothing.
-const MOST_COMPARED: usize = 20_000;
+/// At most this many found messages are compared: an id that more messages have identifies none.
+const MAX_COMPARED: usize = 20_000;
 
-/// How a look-up failed.
+/// How a lookup failed.
 pub(super) enum LookupError {
-    /// The connection is gone: another may do.
+    /// The connection was lost; a new one may work.
     ConnectionLost(CommandError),
-    /// It ends the pass.
+    /// The pass ends.
     Fatal(Error),
 }
 
-/// The connection that looks messages up.
 pub(super) struct Lookup {
-    logged_in: GmailSession,
+    account: Arc<GmailAccount>,
+    gmail: GmailSession,
     folders: SearchedFolders,
-    /// The folder that is open.
+    /// The selected folder.
     open_mailbox: Option<(String, Mailbox)>,
     append_limit: Option<u64>,
-    has_gm_ext: bool,
-    /// A search that was made with opening the folder, and what it found.
+    /// Whether the server has Gmail's own search keys (X-GM-EXT-1).
+    has_gmail_search: bool,
+    /// The criteria of a search that was sent with the EXAMINE, and its response.
     prefetched_search: Option<(String, CommandResult)>,
 }
 
-/// Where mail can be.
 struct SearchedFolders {
-    /// All Mail, or the target folder where All Mail is hidden; none if there is neither yet.
-    all: Option<String>,
-    /// Trash and Junk.
+    /// All Mail, or the target folder if All Mail is hidden; `None` if neither exists.
+    all_mail: Option<String>,
     trash_and_junk: Vec<String>,
 }
 
 impl Lookup {
-    /// Logs in and finds out where mail can be.
-    pub(super) fn open(account: &GmailAccount) -> Result<Lookup> {
-        let mut logged_in = account.log_in()?;
-        let session = &mut logged_in.session;
+    /// Logs in and finds the folders to search.
+    pub(super) fn open(account: &Arc<GmailAccount>) -> Result<Lookup> {
+        let mut gmail = account.log_in()?;
+        let session = &mut gmail.session;
         let capabilities = session
             .capabilities()
             .map_err(|failure| account.command_error(&failure))?;
@@ -59,7 +58,7 @@ impl Lookup {
                 .command_error(&failure)
                 .during("listing the folders")
         })?;
-        let named = |attribute: &str| {
+        let with_attribute = |attribute: &str| {
             let mut found = folders.iter().filter(|folder| folder.has(attribute));
             found.next().map(|folder| folder.name.clone())
         };
@@ -68,53 +67,50 @@ impl Lookup {
             || folders.iter().any(|folder| folder.name == target);
         Ok(Lookup {
             folders: SearchedFolders {
-                all: named("\\All").or_else(|| target_exists.then(|| target.to_owned())),
-                trash_and_junk: [named("\\Trash"), named("\\Junk")]
+                all_mail: with_attribute("\\All")
+                    .or_else(|| target_exists.then(|| target.to_owned())),
+                trash_and_junk: [with_attribute("\\Trash"), with_attribute("\\Junk")]
                     .into_iter()
                     .flatten()
                     .collect(),
             },
-            logged_in,
+            account: Arc::clone(account),
+            gmail,
             open_mailbox: None,
             append_limit: capabilities.append_limit(),
-            has_gm_ext: capabilities.has("X-GM-EXT-1"),
+            has_gmail_search: capabilities.has("X-GM-EXT-1"),
             prefetched_search: None,
         })
     }
 
-    /// The session, for the account to judge its age.
-    pub(super) fn session(&self) -> &GmailSession {
-        &self.logged_in
-    }
-
-    /// Says whether commands can still be given.
+    /// Whether the connection works and its token does not expire soon.
     pub(super) fn is_usable(&self) -> bool {
-        self.logged_in.session.is_usable()
+        self.gmail.session.is_usable() && !self.account.expires_soon(&self.gmail)
     }
 
-    /// The same connection without what it saw: Gmail shows an open folder as it was when it was
-    /// opened. None if there was no folder to look in, for there may be one now.
+    /// The connection for another pass. It examines the folder again, because Gmail shows a
+    /// selected folder as it was when it was selected. None if there was no folder to search: there
+    /// may be one now.
     pub(super) fn reuse_for_next_pass(mut self) -> Option<Lookup> {
         self.open_mailbox = None;
         self.prefetched_search = None;
-        if self.folders.all.is_some() {
+        if self.folders.all_mail.is_some() {
             return Some(self);
         }
         self.close();
         None
     }
 
-    /// Takes leave.
     pub(super) fn close(self) {
-        self.logged_in.session.logout();
+        self.gmail.session.logout();
     }
 
-    /// What the server takes, and where new mail will appear, as it is now.
-    pub(super) fn status(&mut self, account: &GmailAccount) -> Result<TargetStatus, LookupError> {
-        let mark = match self.folders.all.clone() {
+    /// The largest message that the server accepts, and All Mail's current UIDNEXT.
+    pub(super) fn status(&mut self) -> Result<TargetStatus, LookupError> {
+        let mark = match self.folders.all_mail.clone() {
             None => None,
-            Some(all) => {
-                let mailbox = self.open_if_needed(&all, account)?;
+            Some(all_mail) => {
+                let mailbox = self.examine_if_needed(&all_mail)?;
                 Some(Mark {
                     uid_validity: mailbox.uid_validity,
                     uid_next: mailbox.uid_next,
@@ -127,264 +123,240 @@ impl Lookup {
         })
     }
 
-    /// Lists what a search finds in All Mail; of too much, the newest.
-    pub(super) fn build_index(
-        &mut self,
-        program: &str,
-        account: &GmailAccount,
-    ) -> Result<MailIndex, LookupError> {
-        let Some(all) = self.folders.all.clone() else {
+    /// Lists the messages in All Mail that match; the newest of them if there are too many.
+    pub(super) fn build_index(&mut self, criteria: &str) -> Result<MailIndex, LookupError> {
+        let Some(all_mail) = self.folders.all_mail.clone() else {
             return Ok(MailIndex::default());
         };
-        self.open_if_needed(&all, account)?;
-        let mut uids = self.search(program, account)?.unwrap_or_default();
-        uids.sort_unstable();
-        uids.drain(..uids.len().saturating_sub(MOST_COMPARED));
-        Ok(MailIndex::from_messages(
-            self.fetch_identities(uids, account)?,
-        ))
+        self.examine_if_needed(&all_mail)?;
+        let uids = newest(self.search(criteria)?.unwrap_or_default());
+        Ok(MailIndex::from_messages(self.fetch_identities(uids)?))
     }
 
-    /// Answers each question, in order.
+    /// The result of each query, in order.
     pub(super) fn look_up(
         &mut self,
-        questions: &[LookupQuery],
-        account: &GmailAccount,
+        queries: &[LookupQuery],
     ) -> Result<Vec<LookupResult>, LookupError> {
-        let mut holdings = vec![LookupResult::NotFound; questions.len()];
-        if let Some(all) = self.folders.all.clone() {
-            // A session sees what was there when it opened the folder; a lost append came later.
-            if questions
-                .iter()
-                .any(|question| question.uncertain.is_some())
-            {
+        let mut results = vec![LookupResult::NotFound; queries.len()];
+        if let Some(all_mail) = self.folders.all_mail.clone() {
+            // An uncertain message may have been stored after the folder was selected.
+            if queries.iter().any(|query| query.uncertain.is_some()) {
                 self.open_mailbox = None;
             }
-            self.look_up_in(&all, true, questions, &mut holdings, account)?;
+            self.look_up_in(&all_mail, true, queries, &mut results)?;
         }
         for folder in self.folders.trash_and_junk.clone() {
-            self.look_up_in(&folder, false, questions, &mut holdings, account)?;
+            self.look_up_in(&folder, false, queries, &mut results)?;
         }
-        Ok(holdings)
+        Ok(results)
     }
 
-    /// Looks for what was not found yet in one folder.
+    /// Looks in one folder for what was not found yet.
     fn look_up_in(
         &mut self,
         folder: &str,
         is_all_mail: bool,
-        questions: &[LookupQuery],
-        holdings: &mut [LookupResult],
-        account: &GmailAccount,
+        queries: &[LookupQuery],
+        results: &mut [LookupResult],
     ) -> Result<(), LookupError> {
-        let reaches = |question: &LookupQuery| {
-            is_all_mail || question.scope == SearchScope::AllMailTrashAndJunk
-        };
-        let open: Vec<(&LookupQuery, &mut LookupResult)> = questions
+        let is_in_scope =
+            |query: &LookupQuery| is_all_mail || query.scope == SearchScope::AllMailTrashAndJunk;
+        let open: Vec<(&LookupQuery, &mut LookupResult)> = queries
             .iter()
-            .zip(holdings)
-            .filter(|(question, holding)| reaches(question) && **holding != LookupResult::Found)
+            .zip(results)
+            .filter(|(query, result)| is_in_scope(query) && **result != LookupResult::Found)
             .collect();
-        let asks_something = |question: &LookupQuery| {
-            question.identity.id.is_some() || (is_all_mail && question.uncertain.is_some())
+        let needs_search = |query: &LookupQuery| {
+            query.identity.id.is_some() || (is_all_mail && query.uncertain.is_some())
         };
-        if !open.iter().any(|(question, _)| asks_something(question)) {
+        if !open.iter().any(|(query, _)| needs_search(query)) {
             return Ok(());
         }
-        let asked: Vec<&LookupQuery> = open.iter().map(|(question, _)| *question).collect();
-        let mailbox = self.open_and_search(folder, &asked, account)?;
-        let mut uids = self.search_by_id(&asked, account)?;
-        let mut misses_are_clear = true;
+        let queries: Vec<&LookupQuery> = open.iter().map(|(query, _)| *query).collect();
+        let mailbox = self.examine_and_search(folder, &queries)?;
+        let mut uids = self.search_by_id(&queries)?;
+        let mut is_complete = true;
         if is_all_mail {
-            match self.search_above_marks(&asked, mailbox, account)? {
+            match self.search_above_marks(&queries, mailbox)? {
                 Some(found) => uids.extend(found),
-                None => misses_are_clear = false,
+                None => is_complete = false,
             }
         }
-        let candidates = self.fetch_identities(uids, account)?;
+        let candidates = self.fetch_identities(uids)?;
         let mut bodies = BodyDigests::default();
-        for (question, holding) in open {
-            let found = match &question.uncertain {
-                None => holding_of(&question.identity, &candidates),
+        for (query, result) in open {
+            let compared = match &query.uncertain {
+                None => compare(&query.identity, &candidates),
                 Some(sent) => {
-                    self.holding_of_sent(question, sent, &candidates, &mut bodies, account)?
+                    let found =
+                        self.compare_uncertain(&query.identity, sent, &candidates, &mut bodies)?;
+                    if found == LookupResult::Found || is_complete {
+                        found
+                    } else {
+                        LookupResult::Unclear
+                    }
                 }
             };
-            let is_clear =
-                found == LookupResult::Found || question.uncertain.is_none() || misses_are_clear;
-            let found = if is_clear {
-                found
-            } else {
-                LookupResult::Unclear
-            };
-            // What another folder does not hold makes nothing clear.
-            if *holding == LookupResult::Unclear && found != LookupResult::Found {
-                continue;
-            }
-            if found != LookupResult::NotFound {
-                *holding = found;
-            }
+            *result = combine(*result, compared);
         }
         Ok(())
     }
 
-    /// The messages whose Message-ID field may be one of those asked for.
-    fn search_by_id(
-        &mut self,
-        questions: &[&LookupQuery],
-        account: &GmailAccount,
-    ) -> Result<Vec<Uid>, LookupError> {
-        let ids = ids_of(questions);
+    /// Messages whose Message-ID may be one of those of the queries.
+    fn search_by_id(&mut self, queries: &[&LookupQuery]) -> Result<Vec<Uid>, LookupError> {
+        let ids = ids_of(queries);
         let mut found = Vec::new();
-        for program in search::by_ids(&ids) {
-            match self.search(&program.criteria, account)? {
+        for search in search::by_ids(&ids) {
+            match self.search(&search.criteria)? {
                 Some(uids) => found.extend(uids),
-                None => found.extend(self.search_one_by_one(&program, account)?),
+                None => found.extend(self.search_one_by_one(&search)?),
             }
         }
-        if self.has_gm_ext {
-            for own_words in ids.iter().filter_map(|id| search::by_gmail_raw(id)) {
-                found.extend(self.search(&own_words, account)?.unwrap_or_default());
+        if self.has_gmail_search {
+            for criteria in ids.iter().filter_map(|id| search::by_gmail_raw(id)) {
+                found.extend(self.search(&criteria)?.unwrap_or_default());
             }
         }
-        // Of too many, the newest.
-        found.sort_unstable();
-        found.drain(..found.len().saturating_sub(MOST_COMPARED));
-        Ok(found)
+        Ok(newest(found))
     }
 
-    /// One odd id spoils a whole program; the one that is refused alone counts as not found.
-    fn search_one_by_one(
-        &mut self,
-        program: &IdSearch,
-        account: &GmailAccount,
-    ) -> Result<Vec<Uid>, LookupError> {
+    /// A server that rejects one id rejects the whole search. The id that it rejects alone counts
+    /// as not found.
+    fn search_one_by_one(&mut self, search: &IdSearch) -> Result<Vec<Uid>, LookupError> {
         let mut found = Vec::new();
-        let keys = program.ids.iter().filter_map(|id| search::by_id(id));
-        for key in keys.filter(|_| program.ids.len() > 1) {
-            found.extend(self.search(&key, account)?.unwrap_or_default());
+        let keys = search.ids.iter().filter_map(|id| search::by_id(id));
+        for key in keys.filter(|_| search.ids.len() > 1) {
+            found.extend(self.search(&key)?.unwrap_or_default());
         }
         Ok(found)
     }
 
-    /// What arrived since the lowest mark that still means something, whatever a search by id says:
-    /// an index may be late, and a message may have no id. None if the server refuses to say.
+    /// Messages that arrived since the lowest valid mark of the queries. A search by id can miss
+    /// them: the server's index may be late, and a message may have no id. None if the server
+    /// rejects the search.
     fn search_above_marks(
         &mut self,
-        questions: &[&LookupQuery],
+        queries: &[&LookupQuery],
         mailbox: Mailbox,
-        account: &GmailAccount,
     ) -> Result<Option<Vec<Uid>>, LookupError> {
-        let marks = questions
+        let marks = queries
             .iter()
-            .filter_map(|question| question.uncertain.as_ref()?.mark)
+            .filter_map(|query| query.uncertain.as_ref()?.mark)
             .filter(|mark| mark.uid_validity == mailbox.uid_validity);
         let Some(lowest) = marks.map(|mark| mark.uid_next).min() else {
             return Ok(Some(Vec::new()));
         };
-        let program = format!("UID {lowest}:*");
-        let Some(mut uids) = self.search(&program, account)? else {
+        let Some(mut uids) = self.search(&format!("UID {lowest}:*"))? else {
             return Ok(None);
         };
         // `n:*` finds the last message even if its UID is lower (RFC 3501 6.4.8).
         uids.retain(|uid| *uid >= lowest);
-        // The oldest are the likeliest: sent right after the mark was taken.
-        uids.truncate(MOST_COMPARED);
+        // Keeps the oldest: an uncertain message was sent right after the mark was read.
+        uids.truncate(MAX_COMPARED);
         Ok(Some(uids))
     }
 
-    /// The messages that match; none if the server refuses this very question.
-    fn search(
-        &mut self,
-        program: &str,
-        account: &GmailAccount,
-    ) -> Result<Option<Vec<Uid>>, LookupError> {
-        let ahead = self
+    /// The messages that match; none if the server rejects this search.
+    fn search(&mut self, criteria: &str) -> Result<Option<Vec<Uid>>, LookupError> {
+        let prefetched = self
             .prefetched_search
             .take()
-            .filter(|(made, _)| made == program);
-        let found = match ahead {
-            Some((_, answer)) => answer.map(|answer| search_results(&answer)),
-            None => self.logged_in.session.search(program),
+            .filter(|(prefetched, _)| prefetched == criteria);
+        let result = match prefetched {
+            Some((_, response)) => response.map(|response| search_results(&response)),
+            None => self.gmail.session.search(criteria),
         };
-        match found {
-            Ok(uids) => Ok(Some(uids)),
+        self.unless_rejected(result)
+    }
+
+    /// The result of a command; none if the server rejects this very command.
+    fn unless_rejected<T>(
+        &self,
+        result: Result<T, CommandError>,
+    ) -> Result<Option<T>, LookupError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
             Err(failure) if is_about_the_command(&failure) => {
-                log::debug!("a search is refused, and finds nothing: {failure}");
+                log::debug!("Gmail rejected a lookup command: {failure}");
                 Ok(None)
             }
-            Err(failure) => Err(LookupError::from_command_error(failure, account)),
+            Err(failure) => Err(self.command_failed(failure)),
         }
     }
 
-    fn open_if_needed(
-        &mut self,
-        folder: &str,
-        account: &GmailAccount,
-    ) -> Result<Mailbox, LookupError> {
+    fn examine_if_needed(&mut self, folder: &str) -> Result<Mailbox, LookupError> {
         match &self.open_mailbox {
-            Some((name, mailbox)) if name == folder => Ok(*mailbox),
-            _ => self.reopen(folder, account),
+            Some((name, mailbox)) if name == folder => return Ok(*mailbox),
+            _ => self.open_mailbox = None,
         }
+        let result = self.gmail.session.try_examine(folder);
+        let mailbox = result.map_err(|error| self.examine_failed(error))?;
+        self.open_mailbox = Some((folder.to_owned(), mailbox));
+        Ok(mailbox)
     }
 
-    /// Opens a folder if it is not open, and makes the first search for these ids in the same
-    /// write: it costs no round trip of its own.
-    fn open_and_search(
+    /// Selects a folder if needed, and sends the first search for the ids along with that, which
+    /// saves a round trip.
+    fn examine_and_search(
         &mut self,
         folder: &str,
-        questions: &[&LookupQuery],
-        account: &GmailAccount,
+        queries: &[&LookupQuery],
     ) -> Result<Mailbox, LookupError> {
         let is_open = self
             .open_mailbox
             .as_ref()
             .is_some_and(|(name, _)| name == folder);
-        let programs = search::by_ids(&ids_of(questions));
-        let Some(first) = programs.into_iter().next().filter(|_| !is_open) else {
-            return self.open_if_needed(folder, account);
+        let searches = search::by_ids(&ids_of(queries));
+        let Some(first) = searches.into_iter().next().filter(|_| !is_open) else {
+            return self.examine_if_needed(folder);
         };
         self.open_mailbox = None;
-        let search = format!("UID SEARCH {}", first.criteria);
-        let examined = self.logged_in.session.examine_and(folder, &search);
-        account.note_lost_pipelined(&self.logged_in.session);
-        let (mailbox, answer) =
-            examined.map_err(|error| LookupError::from_examine_error(error, account))?;
-        self.prefetched_search = answer.map(|answer| (first.criteria, answer));
+        let command = format!("UID SEARCH {}", first.criteria);
+        let result = self.gmail.session.examine_and(folder, &command);
+        self.account.note_lost_pipelined(&self.gmail.session);
+        let (mailbox, response) = result.map_err(|error| self.examine_failed(error))?;
+        self.prefetched_search = response.map(|response| (first.criteria, response));
         self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }
 
-    fn reopen(&mut self, folder: &str, account: &GmailAccount) -> Result<Mailbox, LookupError> {
-        self.open_mailbox = None;
-        let examined = self.logged_in.session.try_examine(folder);
-        let mailbox = examined.map_err(|error| LookupError::from_examine_error(error, account))?;
-        self.open_mailbox = Some((folder.to_owned(), mailbox));
-        Ok(mailbox)
-    }
-}
-
-fn ids_of<'a>(questions: &[&'a LookupQuery]) -> Vec<&'a MessageId> {
-    let ids = questions.iter();
-    ids.filter_map(|question| question.identity.id.as_ref())
-        .collect()
-}
-
-impl LookupError {
-    fn from_examine_error(unexamined: ExamineError, account: &GmailAccount) -> LookupError {
-        match unexamined {
-            ExamineError::Command(failure) => LookupError::from_command_error(failure, account),
+    fn examine_failed(&self, error: ExamineError) -> LookupError {
+        match error {
+            ExamineError::Command(failure) => self.command_failed(failure),
             ExamineError::Unusable(error) => LookupError::Fatal(error),
         }
     }
 
-    fn from_command_error(failure: CommandError, account: &GmailAccount) -> LookupError {
-        let error = account.command_error(&failure);
-        // What Gmail says of the whole account holds for the next connection, too.
+    fn command_failed(&self, failure: CommandError) -> LookupError {
+        let error = self.account.command_error(&failure);
+        // A response about the whole account would be the same on a new connection.
         if failure.leaves_session_usable() || error.consequence().is_some() {
             LookupError::Fatal(error.during("looking messages up"))
         } else {
             LookupError::ConnectionLost(failure)
         }
     }
+}
+
+/// A query's result after another folder was searched. A folder without the message does not make
+/// an unclear result clear.
+fn combine(before: LookupResult, now: LookupResult) -> LookupResult {
+    match (before, now) {
+        (LookupResult::Unclear, LookupResult::Found) => LookupResult::Found,
+        (LookupResult::Unclear, _) | (_, LookupResult::NotFound) => before,
+        _ => now,
+    }
+}
+
+fn ids_of<'a>(queries: &[&'a LookupQuery]) -> Vec<&'a MessageId> {
+    let ids = queries.iter();
+    ids.filter_map(|query| query.identity.id.as_ref()).collect()
+}
+
+/// The newest of the found messages, as many as are compared, in ascending order.
+fn newest(mut uids: Vec<Uid>) -> Vec<Uid> {
+    uids.sort_unstable();
+    uids.drain(..uids.len().saturating_sub(MAX_COMPARED));
+    uids
 }

@@ -33,7 +33,7 @@ impl MailIndex {
         MailIndex(identities.filter(is_indexable).collect())
     }
 
-    /// Whether a message is in the index. The index does not tell for an uncertain one, whose body
+    /// Whether a message is in the index. For an uncertain message it never is, because its body
     /// must be compared, too.
     pub(super) fn contains(&self, query: &LookupQuery) -> bool {
         query.uncertain.is_none() && self.0.contains(&query.identity)

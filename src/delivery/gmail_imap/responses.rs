@@ -23,7 +23,7 @@ const OVER_QUOTA: &[Sign] = &[Code("OVERQUOTA"), Text("bandwidth limits")];
 /// The account has too many connections.
 const TOO_MANY_CONNECTIONS: &[Sign] = &[Text("too many simultaneous connections")];
 
-/// The server has failed, whatever it was asked for.
+/// The server has failed; the command is not the reason.
 const SERVER_TROUBLE: &[Sign] = &[
     Code("UNAVAILABLE"),
     Code("SERVERBUG"),

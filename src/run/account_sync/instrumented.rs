@@ -1,4 +1,4 @@
-//! Decorators for both sides of a pass: each step first checks for a requested exit and extends the
+//! Decorators for both sides of a pass: each step first checks for an exit request and extends the
 //! watchdog's deadline.
 
 use std::cell::Cell;
@@ -15,107 +15,107 @@ use crate::sync::{
 };
 use crate::timeouts::PASS_STEP_TIMEOUT;
 
-/// What is known of a pass besides its report.
+/// What both decorators of a pass share.
 pub(super) struct PassMonitor<'a> {
-    orders: &'a SignalRequests,
-    vigil: &'a Watchdog,
-    asked_gmail: Cell<bool>,
-    is_at_work: Cell<bool>,
+    requests: &'a SignalRequests,
+    watchdog: &'a Watchdog,
+    used_gmail: Cell<bool>,
+    is_copying: Cell<bool>,
 }
 
 impl PassMonitor<'_> {
-    pub fn new<'a>(orders: &'a SignalRequests, vigil: &'a Watchdog) -> PassMonitor<'a> {
+    pub fn new<'a>(requests: &'a SignalRequests, watchdog: &'a Watchdog) -> PassMonitor<'a> {
         PassMonitor {
-            orders,
-            vigil,
-            asked_gmail: Cell::new(false),
-            is_at_work: Cell::new(false),
+            requests,
+            watchdog,
+            used_gmail: Cell::new(false),
+            is_copying: Cell::new(false),
         }
     }
 
-    /// Whether Gmail was asked anything, and so was reached if nothing failed.
-    pub fn gmail_was_asked(&self) -> bool {
-        self.asked_gmail.get()
+    /// Whether Gmail was used, and so is available if nothing failed.
+    pub fn used_gmail(&self) -> bool {
+        self.used_gmail.get()
     }
 
-    /// There is something to do: a pass may take hours, and a person wants to know what it does.
-    fn begins_work(&self) {
-        if !self.is_at_work.replace(true) {
+    /// Shows in `systemctl status` that there is new mail, because copying it may take hours.
+    fn report_copying(&self) {
+        if !self.is_copying.replace(true) {
             systemd::status("copying new mail");
         }
     }
 
     /// Runs a step, unless an exit was requested.
     fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.orders.exit_requested() {
+        if self.requests.exit_requested() {
             return Err(SignalRequests::exit_error());
         }
         self.final_step(step)
     }
 
-    /// Runs a step that also belongs to an orderly exit.
+    /// Runs a step that is also part of an orderly exit.
     fn final_step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.vigil.extend_deadline(PASS_STEP_TIMEOUT);
+        self.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
         step()
     }
 }
 
-/// A source under oversight.
+/// A source whose steps are monitored.
 pub(super) struct MonitoredSource<'a> {
     source: &'a mut dyn Source,
-    oversight: &'a PassMonitor<'a>,
+    monitor: &'a PassMonitor<'a>,
 }
 
 impl<'a> MonitoredSource<'a> {
-    pub fn new(source: &'a mut dyn Source, oversight: &'a PassMonitor<'a>) -> MonitoredSource<'a> {
-        MonitoredSource { source, oversight }
+    pub fn new(source: &'a mut dyn Source, monitor: &'a PassMonitor<'a>) -> MonitoredSource<'a> {
+        MonitoredSource { source, monitor }
     }
 }
 
 impl Source for MonitoredSource<'_> {
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
-        self.oversight.step(|| self.source.search(search))
+        self.monitor.step(|| self.source.search(search))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
-        self.oversight.begins_work();
-        self.oversight.step(|| self.source.list(uids))
+        self.monitor.report_copying();
+        self.monitor.step(|| self.source.list(uids))
     }
 
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
-        self.oversight.step(|| self.source.fetch(uids))
+        self.monitor.step(|| self.source.fetch(uids))
     }
 }
 
-/// A target under oversight.
+/// A target whose steps are monitored.
 pub(super) struct MonitoredTarget<'a> {
     target: &'a mut dyn Target,
-    oversight: &'a PassMonitor<'a>,
+    monitor: &'a PassMonitor<'a>,
 }
 
 impl<'a> MonitoredTarget<'a> {
-    pub fn new(target: &'a mut dyn Target, oversight: &'a PassMonitor<'a>) -> MonitoredTarget<'a> {
-        MonitoredTarget { target, oversight }
+    pub fn new(target: &'a mut dyn Target, monitor: &'a PassMonitor<'a>) -> MonitoredTarget<'a> {
+        MonitoredTarget { target, monitor }
     }
 }
 
 impl Target for MonitoredTarget<'_> {
     fn status(&mut self) -> Result<TargetStatus> {
-        self.oversight.asked_gmail.set(true);
-        self.oversight.step(|| self.target.status())
+        self.monitor.used_gmail.set(true);
+        self.monitor.step(|| self.target.status())
     }
 
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
         self.target.announce_backlog(backlog, oldest);
     }
 
-    fn holds(&mut self, questions: &[LookupQuery]) -> Result<Vec<LookupResult>> {
-        self.oversight.asked_gmail.set(true);
-        self.oversight.step(|| self.target.holds(questions))
+    fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {
+        self.monitor.used_gmail.set(true);
+        self.monitor.step(|| self.target.holds(queries))
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
-        self.oversight.step(|| self.target.submit(message))
+        self.monitor.step(|| self.target.submit(message))
     }
 
     fn settled(&mut self) -> Option<(Uid, Outcome)> {
@@ -123,6 +123,6 @@ impl Target for MonitoredTarget<'_> {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.oversight.final_step(|| self.target.finish())
+        self.monitor.final_step(|| self.target.finish())
     }
 }

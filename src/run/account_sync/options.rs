@@ -1,19 +1,18 @@
-//! What the parts must know of the configuration, the state and the process.
+//! The options of the engine and of the Gmail target, from the configuration, the state and the
+//! process.
 
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::delivery::gmail_imap;
-use crate::error::Side;
-use crate::net::ConnectionOptions;
+use crate::delivery::gmail_imap::GmailTargetOptions;
 use crate::oauth::RememberedRejection;
 use crate::retry::REJECTED_CREDENTIALS;
-use crate::run::account_sync::RunContext;
-use crate::state::{GmailState, State};
-use crate::sync;
+use crate::run::context::RunContext;
+use crate::state::State;
+use crate::sync::PassOptions;
 
-pub(super) fn settings_of(config: &Config) -> sync::PassOptions {
-    sync::PassOptions {
+pub(super) fn pass_options(config: &Config) -> PassOptions {
+    PassOptions {
         source: config.source_name(),
         first_run_days: config.first_run_days,
         copy_flags: config.copy_flags,
@@ -21,37 +20,29 @@ pub(super) fn settings_of(config: &Config) -> sync::PassOptions {
     }
 }
 
-pub(super) fn connection_options(around: &RunContext<'_>) -> ConnectionOptions {
-    ConnectionOptions {
-        side: Side::Host,
-        timeouts: around.timing.timeouts,
-        canceller: around.canceller.clone(),
-        alert_log: around.alert_log.clone(),
-    }
-}
-
-pub(super) fn gmail_settings(
+pub(super) fn gmail_options(
     config: &Config,
     state: &State,
-    around: &RunContext<'_>,
+    context: &RunContext<'_>,
     is_dry_run: bool,
-) -> gmail_imap::GmailTargetOptions {
-    let GmailState { rejected_token, .. } = &state.gmail;
-    let calendar = around.timing.clock;
-    gmail_imap::GmailTargetOptions {
+) -> GmailTargetOptions {
+    let clock = context.timing.clock;
+    // A time further in the future than the longest delay was written while the clock was wrong.
+    let max_retry_after = clock.now() + REJECTED_CREDENTIALS.max_delay();
+    let rejected_token = state
+        .gmail
+        .rejected_token
+        .as_ref()
+        .filter(|rejected| rejected.retry_after <= max_retry_after)
+        .map(|rejected| RememberedRejection {
+            refresh_token: rejected.refresh_token.clone(),
+            retry_after: rejected.retry_after,
+        });
+    GmailTargetOptions {
         config: config.target.clone(),
-        now: Arc::new(move || calendar.now()),
-        connection: connection_options(around),
-        // A time further off than the longest step was written by a clock that was wrong.
-        rejected_token: rejected_token
-            .as_ref()
-            .filter(|refused| {
-                refused.retry_after <= calendar.now() + REJECTED_CREDENTIALS.max_delay()
-            })
-            .map(|refused| RememberedRejection {
-                refresh_token: refused.refresh_token.clone(),
-                retry_after: refused.retry_after,
-            }),
+        now: Arc::new(move || clock.now()),
+        connection: context.connection_options(),
+        rejected_token,
         is_dry_run,
     }
 }

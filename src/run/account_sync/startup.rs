@@ -1,4 +1,4 @@
-//! Before anything is carried: the lock, and whose state it is.
+//! The start of a run: takes the lock, and checks that the state is this account's.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::state::lock::{Lock, LockAttempt};
 use crate::state::{AccountNames, Event};
 use crate::untrusted::Untrusted;
 
-pub(super) fn take_lock(state: &Path) -> Result<Lock> {
-    match Lock::try_acquire(state)? {
+pub(super) fn acquire_lock(state_file: &Path) -> Result<Lock> {
+    match Lock::try_acquire(state_file)? {
         LockAttempt::Acquired(mut lock) => {
             lock.write_pid(std::process::id())?;
             Ok(lock)
@@ -28,15 +28,19 @@ pub(super) fn take_lock(state: &Path) -> Result<Lock> {
     }
 }
 
-/// Makes a state that is nobody's this account's, and refuses one that is another's.
-pub(super) fn adopt(store: &mut StateStore, config: &Config, path: &Path) -> Result<()> {
-    let ours = account_of(config);
+/// Assigns a state without an account to this one; fails if the state is another account's.
+pub(super) fn adopt_state(
+    store: &mut StateStore,
+    config: &Config,
+    state_file: &Path,
+) -> Result<()> {
+    let ours = account_names(config);
     match &store.state().account {
         Some(account) if *account == ours => Ok(()),
         Some(account) => Err(Error::new(
             Side::Host,
             ErrorKind::Config,
-            Untrusted::path(path),
+            Untrusted::path(state_file),
             format!(
                 "this state is of {} to {}, and the configuration says {} to {}",
                 Untrusted::new(&account.source),
@@ -50,7 +54,7 @@ pub(super) fn adopt(store: &mut StateStore, config: &Config, path: &Path) -> Res
     }
 }
 
-pub(super) fn account_of(config: &Config) -> AccountNames {
+pub(super) fn account_names(config: &Config) -> AccountNames {
     AccountNames {
         source: config.source_account(),
         target: config.target_account(),

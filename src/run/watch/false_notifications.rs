@@ -1,5 +1,5 @@
-//! News that proves to be none: a server that tells of mail again and again and has none must not
-//! keep us busy.
+//! False notifications: a server that reports new mail again and again, and has none, must not make a
+//! busy loop.
 
 use std::time::{Duration, Instant};
 
@@ -8,61 +8,61 @@ use crate::retry::{Backoff, Jitter};
 use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 
-/// So many in a row may be chance: mail that another client moved away, a race with our own look.
-const BORNE: u32 = 3;
+/// How many in a row may be chance: mail that another client moved away, a race with the check.
+const MAX_FALSE_NOTIFICATIONS: u32 = 3;
 
-/// The alarms of the source, and what came of them.
+/// The notifications of the source, and whether the checks after them found new mail.
 pub(super) struct FalseNotifications {
-    /// An alarm that comes after a longer wait keeps nobody busy.
+    /// A notification that comes after a longer wait makes no busy loop.
     long_wait: Duration,
     backoff: Backoff,
-    false_in_a_row: u32,
-    /// The folder as the last look showed it.
+    in_a_row: u32,
+    /// The mailbox at the last check.
     last_mailbox: Option<Mailbox>,
     log_throttle: FailureLogThrottle,
 }
 
 impl FalseNotifications {
-    pub fn new(pace: &Timing) -> FalseNotifications {
+    pub fn new(timing: &Timing) -> FalseNotifications {
         FalseNotifications {
-            long_wait: pace.stable_session,
-            backoff: Backoff::new(pace.first_retry_delay, pace.max_retry_delay),
-            false_in_a_row: 0,
+            long_wait: timing.stable_session,
+            backoff: Backoff::new(timing.first_retry_delay, timing.max_retry_delay),
+            in_a_row: 0,
             last_mailbox: None,
             log_throttle: FailureLogThrottle::default(),
         }
     }
 
-    /// A look showed the folder so: with something new, what was told before was true.
+    /// Records the mailbox at a check. If there is new mail, the last notification was true.
     pub fn record_check(&mut self, mailbox: &Mailbox) {
-        let is_news = self.last_mailbox.is_none_or(|seen| {
-            seen.uid_validity != mailbox.uid_validity || seen.uid_next < mailbox.uid_next
+        let has_new_mail = self.last_mailbox.is_none_or(|last| {
+            last.uid_validity != mailbox.uid_validity || last.uid_next < mailbox.uid_next
         });
-        if is_news {
+        if has_new_mail {
             self.reset();
         }
         self.last_mailbox = Some(*mailbox);
     }
 
-    /// The server told of mail after so long a wait; gives how long not to believe it.
-    pub fn notified(&mut self, waited: Duration) -> Option<Duration> {
+    /// Records a notification after a wait; returns how long to ignore it, if it is probably false.
+    pub fn record_notification(&mut self, waited: Duration) -> Option<Duration> {
         if waited >= self.long_wait {
             self.reset();
         }
-        self.false_in_a_row = self.false_in_a_row.saturating_add(1);
-        if self.false_in_a_row <= BORNE {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.in_a_row <= MAX_FALSE_NOTIFICATIONS {
             return None;
         }
         if self.log_throttle.record_failure(Instant::now()) {
             log::warn!(
-                "the source tells of new mail again and again and has none; looking less often"
+                "the source reports new mail again and again and has none; checking less often"
             );
         }
         Some(self.backoff.next_delay(Jitter::random()))
     }
 
     fn reset(&mut self) {
-        self.false_in_a_row = 0;
+        self.in_a_row = 0;
         self.backoff.reset();
     }
 }
@@ -80,40 +80,43 @@ mod tests {
         }
     }
 
-    fn alarms() -> FalseNotifications {
-        let mut alarms = FalseNotifications::new(&Timing::default());
-        alarms.record_check(&mailbox(5));
-        alarms
+    fn notifications() -> FalseNotifications {
+        let mut notifications = FalseNotifications::new(&Timing::default());
+        notifications.record_check(&mailbox(5));
+        notifications
     }
 
-    /// What becomes of so many alarms at which a look finds nothing.
-    fn ring(alarms: &mut FalseNotifications, times: usize, waited: u64) -> Vec<bool> {
+    /// Which of this many notifications without new mail are ignored for a while.
+    fn notify(notifications: &mut FalseNotifications, times: usize, waited: u64) -> Vec<bool> {
         (0..times)
             .map(|_| {
-                let pause = alarms.notified(Duration::from_secs(waited));
-                alarms.record_check(&mailbox(5));
-                pause.is_some()
+                let delay = notifications.record_notification(Duration::from_secs(waited));
+                notifications.record_check(&mailbox(5));
+                delay.is_some()
             })
             .collect()
     }
 
     #[test]
-    fn from_the_fourth_false_alarm_on_there_is_a_growing_pause() {
-        let mut alarms = alarms();
-        assert_eq!(ring(&mut alarms, 5, 0), [false, false, false, true, true]);
+    fn from_the_fourth_false_notification_on_there_is_a_growing_delay() {
+        let mut notifications = notifications();
+        assert_eq!(
+            notify(&mut notifications, 5, 0),
+            [false, false, false, true, true]
+        );
         for _ in 0..7 {
-            alarms.notified(Duration::ZERO);
+            notifications.record_notification(Duration::ZERO);
         }
-        let pause = alarms.notified(Duration::ZERO).unwrap();
-        assert!(pause > Duration::from_mins(2), "{pause:?}");
+        let delay = notifications.record_notification(Duration::ZERO).unwrap();
+        assert!(delay > Duration::from_mins(2), "{delay:?}");
     }
 
     #[test]
-    fn one_that_proves_true_or_comes_after_a_while_begins_anew() {
-        let mut alarms = alarms();
-        ring(&mut alarms, 9, 0);
-        alarms.record_check(&mailbox(6));
-        assert_eq!(alarms.notified(Duration::ZERO), None);
-        assert_eq!(ring(&mut alarms, 9, 31), [false; 9]);
+    fn a_true_notification_or_one_after_a_long_wait_starts_again() {
+        let mut notifications = notifications();
+        notify(&mut notifications, 9, 0);
+        notifications.record_check(&mailbox(6));
+        assert_eq!(notifications.record_notification(Duration::ZERO), None);
+        assert_eq!(notify(&mut notifications, 9, 31), [false; 9]);
     }
 }

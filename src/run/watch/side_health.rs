@@ -1,14 +1,15 @@
-//! How one side is: since when it fails, when it is tried again, and what a person reads of it.
+//! The availability of one side, as `--watch` sees and logs it.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, ErrorKind};
 use crate::retry::{Backoff, Jitter};
 use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 use crate::timestamp::format_duration;
 
-/// How one side is.
+/// The availability of one side: the source or Gmail.
 pub(super) struct SideHealth {
     name: &'static str,
     backoff: Backoff,
@@ -17,54 +18,55 @@ pub(super) struct SideHealth {
 }
 
 impl SideHealth {
-    pub fn new(name: &'static str, pace: &Timing) -> SideHealth {
+    pub fn new(name: &'static str, timing: &Timing) -> SideHealth {
         SideHealth {
             name,
-            backoff: Backoff::new(pace.first_retry_delay, pace.max_retry_delay),
+            backoff: Backoff::new(timing.first_retry_delay, timing.max_retry_delay),
             log_throttle: FailureLogThrottle::default(),
             has_worked: false,
         }
     }
 
-    /// It failed; gives how long to leave it alone.
+    /// Records and logs a failure; returns the delay before the retry.
     pub fn record_failure(&mut self, why: impl fmt::Display) -> Duration {
         self.log_failure(&why);
         self.next_delay()
     }
 
-    /// Tells of a failure, unless it was told of a moment ago.
+    /// Logs a failure: as a warning, unless another one was a moment ago.
     pub fn log_failure(&mut self, why: impl fmt::Display) {
         if self.log_throttle.record_failure(Instant::now()) {
-            log::warn!("{} is not available; it is tried again: {why}", self.name);
+            log::warn!("{} is not available; will retry: {why}", self.name);
         } else {
             log::debug!("{}: {why}", self.name);
         }
     }
 
-    /// How long to leave it alone after another failure.
+    /// The delay before the retry after another failure.
     pub fn next_delay(&mut self) -> Duration {
         self.backoff.next_delay(Jitter::random())
     }
 
-    /// It got something done: what fails next fails for the first time.
+    /// Makes the delay after the next failure the first one again.
     pub fn reset_backoff(&mut self) {
         self.backoff.reset();
     }
 
-    /// It let us in, whatever comes of it.
+    /// Records a log-in, which alone does not end an outage.
     pub fn record_login(&mut self) {
         self.has_worked = true;
     }
 
-    /// It works.
+    /// Records that the side works.
     pub fn record_success(&mut self) {
         self.record_login();
-        self.record_success_since(Instant::now());
+        self.reset_backoff();
+        self.end_outage(Instant::now());
     }
 
-    /// It has worked since then, as is known now.
-    pub fn record_success_since(&mut self, since: Instant) {
-        if let Some(lasted) = self.log_throttle.record_recovery(since) {
+    /// Ends the outage, if there is one, at a time that may have passed.
+    pub fn end_outage(&mut self, at: Instant) {
+        if let Some(lasted) = self.log_throttle.record_recovery(at) {
             log::info!(
                 "{} is available again, after {}",
                 self.name,
@@ -73,13 +75,18 @@ impl SideHealth {
         }
     }
 
-    /// Says whether it ever worked: what is wrong from the beginning is a mistake of a person's.
-    pub fn has_worked(&self) -> bool {
-        self.has_worked
-    }
-
-    /// Says whether it fails at present.
+    /// Whether there is an outage.
     pub fn is_failing(&self) -> bool {
         self.log_throttle.is_failing()
+    }
+
+    /// Whether a failure ends `--watch`. A configuration that never worked is the user's mistake; if
+    /// it has worked, the server may have changed for a while.
+    pub fn is_fatal(&self, error: &Error) -> bool {
+        match error.kind() {
+            ErrorKind::Disk | ErrorKind::Internal => true,
+            ErrorKind::Config | ErrorKind::Usage => !self.has_worked && !error.is_retryable(),
+            ErrorKind::Resting | ErrorKind::Unavailable | ErrorKind::Rejected => false,
+        }
     }
 }

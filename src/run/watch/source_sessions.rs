@@ -1,86 +1,98 @@
-//! The sessions with the source: what each of them proves, and what becomes of it when one ends.
+//! The sessions with the source: which of them show that the source works.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::process::systemd;
-use crate::run::watch::Watcher;
+use crate::run::timing::Timing;
+use crate::run::watch::side_health::SideHealth;
 
-/// Sessions in a row that may end soon without a word of it: servers restart.
-const SHORT_SESSIONS_BORNE: u32 = 2;
+/// How many sessions in a row may break early before that is an outage: servers restart.
+const MAX_SHORT_SESSIONS: u32 = 2;
 
-impl Watcher<'_> {
-    /// The first log-in is what a service manager waits for.
-    pub(super) fn source_is_open(&mut self) {
-        self.open_since.get_or_insert_with(Instant::now);
-        self.source.record_login();
-        if !self.is_ready {
-            self.is_ready = true;
-            systemd::ready();
+/// The sessions with the source.
+pub(super) struct SourceSessions {
+    pub health: SideHealth,
+    /// A session that lasts this long is stable: the source works, however the session ends.
+    stable_session: Duration,
+    /// When the current session was opened.
+    open_since: Option<Instant>,
+    /// How many sessions in a row broke before they were stable.
+    short_sessions: u32,
+}
+
+impl SourceSessions {
+    pub fn new(timing: &Timing) -> SourceSessions {
+        SourceSessions {
+            health: SideHealth::new("the source", timing),
+            stable_session: timing.stable_session,
+            open_since: None,
+            short_sessions: 0,
         }
     }
 
-    /// It did something, or kept a session for a while. A log-in alone proves nothing: a server
-    /// that lets us in and ends each session is out of order.
-    pub(super) fn source_is_well(&mut self) {
+    /// Records a check: a session is open.
+    pub fn record_check(&mut self) {
+        self.open_since.get_or_insert_with(Instant::now);
+        self.health.record_login();
+    }
+
+    /// Records that the source works, because it returned messages or its session is stable. A log-in
+    /// alone does not show that: a server may accept log-ins and break each session.
+    pub fn record_success(&mut self) {
         self.short_sessions = 0;
-        self.source.reset_backoff();
-        let since = self.open_since.unwrap_or_else(Instant::now);
-        self.source.record_success_since(since);
+        self.health.reset_backoff();
+        self.health
+            .end_outage(self.open_since.unwrap_or_else(Instant::now));
     }
 
-    /// A session that lived for a while was a good one, however it ends.
-    pub(super) fn session_is_good(&self) -> bool {
-        self.open_since
-            .is_some_and(|since| since.elapsed() >= self.around.timing.stable_session)
+    /// Records the end of a wait.
+    pub fn record_wait(&mut self) {
+        if self.is_stable() {
+            self.record_success();
+        }
     }
 
-    /// When the source, out of order before, will have proved that it is not any more.
-    pub(super) fn source_proves_well_at(&self) -> Option<Instant> {
-        let since = self.open_since.filter(|_| self.source.is_failing())?;
-        Some(since + self.around.timing.stable_session)
-    }
-
-    /// The connection to the source broke while nothing was asked of it: servers restart, and some
-    /// end what is quiet. It is no outage unless the next log-in fails, or it goes on so.
-    pub(super) fn wait_fails(&mut self, why: impl fmt::Display) {
-        if self.session_is_good() {
-            self.source_is_well();
+    /// Records a connection that broke during a wait; returns the delay before the next check.
+    ///
+    /// It is no outage yet, because servers restart and some close quiet connections; it is one if
+    /// the next log-in fails, or if it happens again and again.
+    pub fn record_broken_wait(&mut self, why: impl fmt::Display) -> Duration {
+        if self.is_stable() {
+            self.record_success();
         } else {
             self.short_sessions = self.short_sessions.saturating_add(1);
         }
-        self.open_since = None;
-        if self.short_sessions > SHORT_SESSIONS_BORNE {
-            self.source.log_failure(why);
+        self.forget_session();
+        if self.short_sessions > MAX_SHORT_SESSIONS {
+            self.health.log_failure(why);
         } else {
-            log::debug!("{why}; looking again");
+            log::debug!("{why}; checking again");
         }
-        let pause = self.source.next_delay();
-        self.sleep(pause, "connecting to the source again");
+        self.health.next_delay()
     }
 
-    pub(super) fn source_fails(&mut self, error: Error) -> Result<()> {
-        let was_good = self.session_is_good();
+    /// Records a failure of a check or a pass; returns the delay before the retry.
+    pub fn record_failure(&mut self, why: impl fmt::Display) -> Duration {
+        if self.is_stable() {
+            self.health.reset_backoff();
+        }
+        self.forget_session();
+        self.health.record_failure(why)
+    }
+
+    /// Records that there is no session any more.
+    pub fn forget_session(&mut self) {
         self.open_since = None;
-        if self.around.requests.exit_requested() {
-            return Err(error);
-        }
-        match error.kind() {
-            ErrorKind::Rejected => return self.source_refuses(error),
-            ErrorKind::Disk | ErrorKind::Internal => return Err(error),
-            ErrorKind::Config | ErrorKind::Usage
-                if !self.source.has_worked() && !error.is_retryable() =>
-            {
-                return Err(error);
-            }
-            _ => {}
-        }
-        if was_good {
-            self.source.reset_backoff();
-        }
-        let pause = self.source.record_failure(&error);
-        self.sleep(pause, &format!("the source is not available: {error}"));
-        Ok(())
+    }
+
+    /// When the current session will be stable, if that will end an outage.
+    pub fn outage_ends_at(&self) -> Option<Instant> {
+        let since = self.open_since.filter(|_| self.health.is_failing())?;
+        Some(since + self.stable_session)
+    }
+
+    fn is_stable(&self) -> bool {
+        self.open_since
+            .is_some_and(|since| since.elapsed() >= self.stable_session)
     }
 }

@@ -1,71 +1,69 @@
-//! Until when to wait for news: until the first thing that is to be done without any; pure.
+//! When a wait for new mail must end: at the first thing that is due without new mail. Pure.
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::run::timing::Clock;
 
-/// What is due already was just tried: not again at once, whatever its date says.
-const NOT_BEFORE: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+/// What is due already has just been tried, so it is not tried again before this has passed.
+const MIN_RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
 
-/// The next thing that is to be done without news.
+/// When a wait for new mail must end.
 pub(super) struct WaitDeadline {
-    next: Instant,
-    earliest: Instant,
+    deadline: Instant,
+    min_deadline: Instant,
 }
 
 impl WaitDeadline {
-    /// Nothing but a look after the longest time. The shortest passes in any case: an appointment
-    /// that is past and that nobody struck out must not keep us busy.
-    pub fn between(shortest: Duration, longest: Duration) -> WaitDeadline {
+    /// A wait of `max`, which later calls shorten, but not below `min`: something that stays due
+    /// must not make a busy loop.
+    pub fn between(min: Duration, max: Duration) -> WaitDeadline {
         let now = Instant::now();
         WaitDeadline {
-            next: now + longest,
-            earliest: now + shortest,
+            deadline: now + max,
+            min_deadline: now + min,
         }
     }
 
     pub fn at_latest(&mut self, at: Instant) {
-        self.next = self.next.min(at);
+        self.deadline = self.deadline.min(at);
     }
 
-    pub fn at_latest_date(&mut self, date: DateTime<Utc>, calendar: &Clock) {
-        let date = date.max(calendar.now() + NOT_BEFORE);
-        self.at_latest(Instant::now() + calendar.duration_until(date));
+    pub fn at_latest_date(&mut self, date: DateTime<Utc>, clock: &Clock) {
+        let date = date.max(clock.now() + MIN_RETRY_DELAY);
+        self.at_latest(Instant::now() + clock.duration_until(date));
     }
 
     pub fn get(&self) -> Instant {
-        self.next.max(self.earliest)
+        self.deadline.max(self.min_deadline)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
 
-    fn wait(appointments: &WaitDeadline) -> u64 {
-        let left = appointments.get().saturating_duration_since(Instant::now());
-        // Rounded: some time has passed.
+    fn seconds_left(deadline: &WaitDeadline) -> u64 {
+        let left = deadline.get().saturating_duration_since(Instant::now());
+        // Rounded, because some time has passed.
         (left + Duration::from_millis(500)).as_secs()
     }
 
     #[test]
-    fn the_first_of_all_counts_and_never_the_past() {
-        let calendar = Clock::default();
-        let mut next = WaitDeadline::between(Duration::from_secs(2), Duration::from_mins(9));
-        assert_eq!(wait(&next), 540);
-        next.at_latest_date(calendar.now() + TimeDelta::hours(1), &calendar);
-        assert_eq!(wait(&next), 540);
-        next.at_latest_date(calendar.now() + TimeDelta::minutes(5), &calendar);
-        assert_eq!(wait(&next), 300);
-        next.at_latest(Instant::now() + Duration::from_mins(1));
-        assert_eq!(wait(&next), 60);
-        next.at_latest_date(calendar.now() - TimeDelta::hours(1), &calendar);
-        assert_eq!(wait(&next), 10, "what is overdue does not keep us busy");
-        next.at_latest(Instant::now());
-        assert_eq!(wait(&next), 2, "nor does what nobody struck out");
+    fn the_earliest_holds_but_never_the_past() {
+        let clock = Clock::default();
+        let mut deadline = WaitDeadline::between(Duration::from_secs(2), Duration::from_mins(9));
+        assert_eq!(seconds_left(&deadline), 540);
+        deadline.at_latest_date(clock.now() + TimeDelta::hours(1), &clock);
+        assert_eq!(seconds_left(&deadline), 540);
+        deadline.at_latest_date(clock.now() + TimeDelta::minutes(5), &clock);
+        assert_eq!(seconds_left(&deadline), 300);
+        deadline.at_latest(Instant::now() + Duration::from_mins(1));
+        assert_eq!(seconds_left(&deadline), 60);
+        deadline.at_latest_date(clock.now() - TimeDelta::hours(1), &clock);
+        assert_eq!(seconds_left(&deadline), 10, "an overdue date");
+        deadline.at_latest(Instant::now());
+        assert_eq!(seconds_left(&deadline), 2, "something that stays due");
     }
 }

@@ -5,14 +5,14 @@ use imap_codec::imap_types::mailbox::ListMailbox;
 use imap_codec::imap_types::status::StatusDataItemName;
 
 use crate::grammar::{self, Request, name};
-use crate::odd::Oddity;
+use crate::quirks::Quirk;
 use crate::select::is_shown;
 use crate::session::Session;
 use crate::store::{Folder, Store};
 use crate::strings::quoted;
 use crate::wire::Result;
 
-/// LIST, XLIST (GMAIL.md 1.5). What RETURN asks for is not given, but not refused either.
+/// LIST, XLIST (GMAIL.md 1.5). RETURN options are accepted and ignored.
 pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
     let is_gmail = session.shared.gmail().is_some();
     let arguments = String::from_utf8_lossy(&request.arguments).into_owned();
@@ -35,8 +35,8 @@ pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
     for line in lines(session, &request.name, &name(&reference), &pattern) {
         session.wire.line(line)?;
     }
-    let text = session.words.list;
-    session.wire.answer(text)
+    let text = session.texts.list;
+    session.wire.respond(text)
 }
 
 fn lines(session: &Session, name: &str, reference: &str, pattern: &str) -> Vec<String> {
@@ -57,7 +57,7 @@ fn lines(session: &Session, name: &str, reference: &str, pattern: &str) -> Vec<S
     matching.map(line).collect()
 }
 
-/// `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
+/// Matches a pattern: `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
 fn matches(pattern: &str, name: &str) -> bool {
     let mut octets = pattern.chars();
     match octets.next() {
@@ -96,8 +96,8 @@ pub(crate) fn status(
         drop(store);
         return refuse(session, "Invalid folder", mailbox);
     }
-    let odd = session.shared.oddities();
-    let hides = odd.contains(&Oddity::NoUidValidity);
+    let quirks = session.shared.quirks();
+    let hides = quirks.contains(&Quirk::NoUidValidity);
     let is_told = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
     let told = items.iter().filter(is_told);
     let values: Option<Vec<String>> = told.map(|item| value(item, folder, &store)).collect();
@@ -111,8 +111,8 @@ pub(crate) fn status(
         quoted(mailbox),
         values.join(" ")
     ))?;
-    let text = session.words.status;
-    session.wire.answer(text)
+    let text = session.texts.status;
+    session.wire.respond(text)
 }
 
 fn refuse(session: &mut Session, why: &str, mailbox: &str) -> Result<()> {
@@ -120,12 +120,12 @@ fn refuse(session: &mut Session, why: &str, mailbox: &str) -> Result<()> {
         Some(_) => format!("NO [NONEXISTENT] {why}: {mailbox} (Failure)"),
         None => format!("NO [NONEXISTENT] Mailbox doesn't exist: {mailbox} (0.001 + 0.000 secs)."),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 fn value(item: &StatusDataItemName, folder: &Folder, store: &Store) -> Option<String> {
     let unseen = || {
-        let flags = folder.rows.values().map(|key| &store.letters[key].flags);
+        let flags = folder.rows.values().map(|key| &store.messages[key].flags);
         flags.filter(|flags| !flags.contains("\\Seen")).count()
     };
     Some(match item {
@@ -145,7 +145,7 @@ pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
     let is_gmail = session.shared.gmail().is_some();
     if is_gmail && is_excessive {
         let text = "NO [CANNOT] Folder contains excess whitespace (Failure)";
-        return session.wire.answer(text);
+        return session.wire.respond(text);
     }
     if exists {
         let text = if is_gmail {
@@ -153,45 +153,45 @@ pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
         } else {
             "NO [ALREADYEXISTS] Mailbox already exists (0.001 + 0.000 secs).".to_owned()
         };
-        return session.wire.answer(&text);
+        return session.wire.respond(&text);
     }
     session.shared.store().create(mailbox, &["\\HasNoChildren"]);
-    let text = session.words.create;
-    session.wire.answer(text)
+    let text = session.texts.create;
+    session.wire.respond(text)
 }
 
-/// ENABLE (RFC 5161); what it enables is not done.
+/// ENABLE (RFC 5161) is accepted and has no effect.
 pub(crate) fn enable(session: &mut Session) -> Result<()> {
     session.wire.line("* ENABLED UTF8=ACCEPT")?;
-    let text = session.words.ok;
-    session.wire.answer(text)
+    let text = session.texts.ok;
+    session.wire.respond(text)
 }
 
 /// GETQUOTAROOT (RFC 2087, GMAIL.md 5).
 pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
-    let letters = session
+    let messages = session
         .shared
         .store()
-        .letters
+        .messages
         .values()
         .map(|letter| letter.octets.len())
         .sum();
-    let used: usize = letters;
+    let used: usize = messages;
     session
         .wire
         .line(format!("* QUOTAROOT {} \"\"", quoted(mailbox)))?;
     session
         .wire
         .line(format!("* QUOTA \"\" (STORAGE {} 31457280)", used / 1024))?;
-    let text = session.words.ok;
-    session.wire.answer(text)
+    let text = session.texts.ok;
+    session.wire.respond(text)
 }
 
 /// NAMESPACE (RFC 2342).
 pub(crate) fn namespace(session: &mut Session) -> Result<()> {
     session.wire.line("* NAMESPACE ((\"\" \"/\")) NIL NIL")?;
-    let text = session.words.ok;
-    session.wire.answer(text)
+    let text = session.texts.ok;
+    session.wire.respond(text)
 }
 
 /// ID (RFC 2971, GMAIL.md 1.7).
@@ -205,8 +205,8 @@ pub(crate) fn id(session: &mut Session) -> Result<()> {
         None => "* ID (\"name\" \"Dovecot\")",
     };
     session.wire.line(line)?;
-    let text = session.words.ok;
-    session.wire.answer(text)
+    let text = session.texts.ok;
+    session.wire.respond(text)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! AUTHENTICATE and LOGIN, and what a server says before and after.
+//! AUTHENTICATE and LOGIN; the greeting and the capabilities.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::events::What;
-use crate::gmail::{Challenge, Volunteered};
+use crate::events::EventKind;
+use crate::gmail::{Challenge, PostLoginCapabilities};
 use crate::grammar::{Reader, word};
 use crate::server::Role;
 use crate::session::Session;
 use crate::source::{Security, SourceOptions};
-use crate::wire::{Result, Verdict};
+use crate::wire::{Action, Result};
 
 /// GMAIL.md 1.2.
 const GMAIL_BEFORE: &str = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 \
@@ -20,7 +20,7 @@ const GMAIL_AFTER: &str = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHIL
     UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS \
     LITERAL- SPECIAL-USE APPENDLIMIT=";
 
-/// As Dovecot has it.
+/// As Dovecot's.
 const SOURCE_BEFORE: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+";
 const SOURCE_AFTER: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE CHILDREN NAMESPACE \
     UIDPLUS UNSELECT LITERAL+ SPECIAL-USE";
@@ -28,13 +28,13 @@ const SOURCE_AFTER: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE CHI
 /// GMAIL.md 2.2.
 const REFUSAL: &str = "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
 
-/// GMAIL.md 2.3: what a password gets.
+/// The response to a password (GMAIL.md 2.3).
 const NO_PASSWORDS: &str = "NO [ALERT] Application-specific password required: \
     https://support.google.com/accounts/answer/185833 (Failure)";
 const LOCKED_OUT: &str = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)";
 const TOO_MANY: &str = "NO [ALERT] Too many simultaneous connections. (Failure)";
 
-/// The first line of the server.
+/// The greeting.
 pub(crate) fn greeting(session: &Session) -> String {
     match session.shared.source() {
         None => format!(
@@ -42,17 +42,17 @@ pub(crate) fn greeting(session: &Session) -> String {
             session.id()
         ),
         Some(options) if options.volunteers_capabilities => {
-            let words = source_words(session, &options);
+            let words = source_capabilities(session, &options);
             format!("* OK [CAPABILITY {words}] Dovecot ready.")
         }
         Some(_) => "* OK Dovecot ready.".to_owned(),
     }
 }
 
-/// The capability words that hold now.
-fn words(session: &Session) -> String {
+/// The current capabilities.
+fn capabilities(session: &Session) -> String {
     match &session.shared.role {
-        Role::Source(options) => source_words(session, &options.lock().unwrap()),
+        Role::Source(options) => source_capabilities(session, &options.lock().unwrap()),
         Role::Gmail(gmail) => {
             let options = gmail.options();
             let all = match session.user {
@@ -64,7 +64,7 @@ fn words(session: &Session) -> String {
     }
 }
 
-fn source_words(session: &Session, options: &SourceOptions) -> String {
+fn source_capabilities(session: &Session, options: &SourceOptions) -> String {
     let is_open = session.wire.is_secure() || options.security == Security::Plain;
     let all = match session.user {
         Some(_) => SOURCE_AFTER.to_owned(),
@@ -84,20 +84,22 @@ fn leave_out(all: &str, without: &[String]) -> String {
     rest.join(" ")
 }
 
-/// Says whether a word stands in the capability list now.
+/// Whether the server currently advertises a capability.
 pub(crate) fn offers(session: &Session, word: &str) -> bool {
-    words(session).split(' ').any(|offered| offered == word)
+    capabilities(session)
+        .split(' ')
+        .any(|offered| offered == word)
 }
 
 /// CAPABILITY.
 pub(crate) fn capability(session: &mut Session) -> Result<()> {
-    let line = format!("* CAPABILITY {}", words(session));
+    let line = format!("* CAPABILITY {}", capabilities(session));
     session.wire.line(line)?;
     let text = match session.shared.gmail() {
-        Some(_) => format!("{} {}", session.words.capability, session.id()),
-        None => session.words.capability.to_owned(),
+        Some(_) => format!("{} {}", session.texts.capability, session.id()),
+        None => session.texts.capability.to_owned(),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// STARTTLS (RFC 3501 6.2.1).
@@ -105,14 +107,14 @@ pub(crate) fn start_tls(session: &mut Session) -> Result<()> {
     if session.security() != Security::StartTls || session.wire.is_secure() {
         return session.unparsable();
     }
-    session.wire.answer("OK Begin TLS negotiation now.")?;
+    session.wire.respond("OK Begin TLS negotiation now.")?;
     let shared = session.shared.clone();
     session.wire.secure(&shared.identity.config)
 }
 
-/// What every log-in is to be answered, if the options say so.
-fn prepared_answer(session: &Session) -> Option<Vec<String>> {
-    session.shared.gmail()?.options().login_answer.clone()
+/// The response to every log-in, if the options set one.
+fn prepared_response(session: &Session) -> Option<Vec<String>> {
+    session.shared.gmail()?.options().login_response.clone()
 }
 
 fn say(session: &mut Session, lines: &[String]) -> Result<()> {
@@ -123,7 +125,7 @@ fn say(session: &mut Session, lines: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// LOGIN. An 8-bit password in a quoted string is taken, as Dovecot takes it.
+/// LOGIN. An 8-bit password in a quoted string is accepted, as Dovecot does.
 pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
     let mut reader = Reader::new(arguments);
     let parsed = || {
@@ -138,20 +140,20 @@ pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
     if offers(session, "LOGINDISABLED") {
         let text =
             "NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure connections.";
-        return session.wire.answer(text);
+        return session.wire.respond(text);
     }
     admit_by_password(session, &user, &password)
 }
 
 /// AUTHENTICATE (RFC 3501 6.2.2), with an initial response where SASL-IR is offered (RFC 4959).
 pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()> {
-    if session.wire.hears(std::time::Duration::ZERO)? {
+    if session.wire.has_input(std::time::Duration::ZERO)? {
         session
             .shared
-            .offence("the client sent more after AUTHENTICATE before it was answered");
+            .violation("the client sent more after AUTHENTICATE before it was answered");
     }
     let (mechanism, initial) = word(arguments);
-    if let Some(lines) = prepared_answer(session) {
+    if let Some(lines) = prepared_response(session) {
         if initial.is_empty() {
             session.wire.line("+ ")?;
             session.reply()?;
@@ -162,7 +164,7 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
     if !offers(session, &format!("AUTH={mechanism}")) {
         return session
             .wire
-            .answer("NO Unsupported authentication mechanism.");
+            .respond("NO Unsupported authentication mechanism.");
     }
     let response = if initial.is_empty() {
         session.wire.line("+ ")?;
@@ -176,12 +178,12 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
     } else {
         session
             .shared
-            .offence("the client sent an initial response without SASL-IR");
+            .violation("the client sent an initial response without SASL-IR");
         return session.unparsable();
     };
     if response == b"*" {
         let text = format!("BAD Client aborted AUTHENTICATE command. {}", session.id());
-        return session.wire.answer(&text);
+        return session.wire.respond(&text);
     }
     let Ok(response) = STANDARD.decode(&response) else {
         return refuse_malformed(session);
@@ -197,7 +199,7 @@ fn refuse_malformed(session: &mut Session) -> Result<()> {
         Some(_) => format!("NO Invalid SASL argument. {}", session.id()),
         None => "BAD Invalid base64 data in continued response.".to_owned(),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// RFC 4616: authorization identity, user and password, with NULs between.
@@ -215,17 +217,17 @@ fn admit_by_password(session: &mut Session, user: &[u8], password: &[u8]) -> Res
         is_right.then(|| options.user.clone())
     });
     match accepted {
-        None => session.wire.answer(NO_PASSWORDS),
+        None => session.wire.respond(NO_PASSWORDS),
         Some(None) => session
             .wire
-            .answer("NO [AUTHENTICATIONFAILED] Authentication failed."),
+            .respond("NO [AUTHENTICATIONFAILED] Authentication failed."),
         Some(Some(user)) => welcome_to_source(session, user),
     }
 }
 
 fn welcome_to_source(session: &mut Session, user: String) -> Result<()> {
     session.user = Some(user.clone());
-    if session.wire.event(What::LoggedIn(user))? == Verdict::Done {
+    if session.wire.event(EventKind::LoggedIn(user))? == Action::Done {
         return Ok(());
     }
     let volunteers = session
@@ -233,11 +235,11 @@ fn welcome_to_source(session: &mut Session, user: String) -> Result<()> {
         .source()
         .is_some_and(|o| o.volunteers_capabilities);
     let text = if volunteers {
-        format!("OK [CAPABILITY {}] Logged in", words(session))
+        format!("OK [CAPABILITY {}] Logged in", capabilities(session))
     } else {
         "OK Logged in".to_owned()
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// XOAUTH2 and OAUTHBEARER (GMAIL.md 2.1, 2.2).
@@ -247,51 +249,51 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
     let Some((user, token)) = bearer(response) else {
         return refuse_malformed(session);
     };
-    let Some(expires) = gmail.admits(&user, &token) else {
+    let Some(expires) = gmail.token_expiry(&user, &token) else {
         return challenge(session);
     };
     if gmail.is_locked_out(shared.clock.now()) {
-        return session.wire.answer(LOCKED_OUT);
+        return session.wire.respond(LOCKED_OUT);
     }
     if !gmail.let_in(session.wire.connection()) {
-        return session.wire.answer(TOO_MANY);
+        return session.wire.respond(TOO_MANY);
     }
     session.user = Some(user.clone());
     session.ends = Some(expires);
-    if session.wire.event(What::LoggedIn(user.clone()))? == Verdict::Done {
+    if session.wire.event(EventKind::LoggedIn(user.clone()))? == Action::Done {
         return Ok(());
     }
     welcome_to_gmail(session, &user)
 }
 
-/// GMAIL.md 1.3: three ways to tell what the session can do.
+/// Sends the capabilities after a log-in in one of three ways (GMAIL.md 1.3).
 fn welcome_to_gmail(session: &mut Session, user: &str) -> Result<()> {
-    let words = words(session);
+    let words = capabilities(session);
     let place = session.shared.gmail().unwrap().options().capabilities;
     let code = match place {
-        Volunteered::InCode => format!("[CAPABILITY {words}] "),
+        PostLoginCapabilities::InCode => format!("[CAPABILITY {words}] "),
         _ => String::new(),
     };
-    if place == Volunteered::Untagged {
+    if place == PostLoginCapabilities::Untagged {
         session.wire.line(format!("* CAPABILITY {words}"))?;
     }
     session
         .wire
-        .answer(&format!("OK {code}{user} authenticated (Success)"))
+        .respond(&format!("OK {code}{user} authenticated (Success)"))
 }
 
-/// The error challenge; the NO waits for the client's line (GMAIL.md 2.2).
+/// Sends the error challenge; the NO follows the client's empty line (GMAIL.md 2.2).
 fn challenge(session: &mut Session) -> Result<()> {
     let challenge = session.shared.gmail().unwrap().options().challenge;
     if challenge == Challenge::AfterCapability {
-        let line = format!("* CAPABILITY {}", words(session));
+        let line = format!("* CAPABILITY {}", capabilities(session));
         session.wire.line(line)?;
     }
     session
         .wire
         .line(format!("+ {}", STANDARD.encode(challenge.json())))?;
     session.reply()?;
-    session.wire.answer(REFUSAL)
+    session.wire.respond(REFUSAL)
 }
 
 /// User and token of `user=<user>^Aauth=Bearer <token>^A^A` or `n,a=<user>,^A…auth=Bearer <token>^A^A`.
@@ -308,7 +310,7 @@ fn bearer(response: &[u8]) -> Option<(String, String)> {
     Some((user.to_owned(), token.to_owned()))
 }
 
-/// Frees the place of a session that is over.
+/// Ends a session in the count of sessions.
 pub(crate) fn log_out(session: &mut Session) {
     if let Some(gmail) = session.shared.gmail() {
         gmail.let_out(session.wire.connection());

@@ -1,4 +1,4 @@
-//! One connection: its state, and which command goes where.
+//! One connection: its state, and the dispatch of commands.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use imap_codec::imap_types::command::CommandBody;
 
 use crate::append;
 use crate::change;
-use crate::events::What;
+use crate::events::EventKind;
 use crate::fetch;
 use crate::grammar::{Literal, Request, announced, name};
 use crate::listing;
@@ -16,38 +16,38 @@ use crate::search;
 use crate::select::{self, Selected};
 use crate::server::{Role, Shared};
 use crate::source::Security;
-use crate::wire::{Gone, Result, Verdict, Wire};
-use crate::words::{self, Words};
+use crate::texts::{self, Texts};
+use crate::wire::{Action, Disconnected, Result, Wire};
 
-/// A client may send so many octets of a literal without being asked (RFC 7888, LITERAL-).
+/// The size limit of a non-synchronizing literal (RFC 7888, LITERAL-).
 const LARGEST_UNASKED: usize = 4096;
 
-/// The last words to an account that had too much traffic (GMAIL.md 2.4).
+/// The BYE to an account with too much traffic (GMAIL.md 2.4).
 pub(crate) const LOCKED_OUT: &str =
     "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.";
 
-/// A connection and what it has come to.
+/// A connection and its state.
 pub(crate) struct Session {
     pub wire: Wire,
     pub shared: Arc<Shared>,
-    pub words: &'static Words,
-    /// Who is logged in.
+    pub texts: &'static Texts,
+    /// The user who is logged in.
     pub user: Option<String>,
-    /// When the session ends because its token does.
+    /// The expiry of the session's token, which ends the session.
     pub ends: Option<DateTime<Utc>>,
     pub selected: Option<Selected>,
 }
 
 impl Session {
     pub fn new(wire: Wire, shared: Arc<Shared>) -> Session {
-        let words = match shared.role {
-            Role::Source(_) => &words::SOURCE,
-            Role::Gmail(_) => &words::GMAIL,
+        let texts = match shared.role {
+            Role::Source(_) => &texts::SOURCE,
+            Role::Gmail(_) => &texts::GMAIL,
         };
         Session {
             wire,
             shared,
-            words,
+            texts,
             user: None,
             ends: None,
             selected: None,
@@ -56,7 +56,7 @@ impl Session {
 
     /// Serves the connection to its end.
     pub fn run(mut self) {
-        let Gone = match self.serve() {
+        let Disconnected = match self.serve() {
             Ok(never) => match never {},
             Err(gone) => gone,
         };
@@ -68,19 +68,19 @@ impl Session {
     pub fn reply(&mut self) -> Result<Vec<u8>> {
         let line = self.wire.read_line()?;
         let shown = String::from_utf8_lossy(&line).into_owned();
-        match self.wire.event(What::Reply(shown))? {
-            Verdict::Go => Ok(line),
-            Verdict::Done => Err(self.wire.close()),
+        match self.wire.event(EventKind::Reply(shown))? {
+            Action::Go => Ok(line),
+            Action::Done => Err(self.wire.close()),
         }
     }
 
     fn serve(&mut self) -> Result<std::convert::Infallible> {
-        let connected = self.wire.event(What::Connected)?;
+        let connected = self.wire.event(EventKind::Connected)?;
         let shared = self.shared.clone();
         if self.security() == Security::Implicit {
             self.wire.secure(&shared.identity.config)?;
         }
-        if connected == Verdict::Go {
+        if connected == Action::Go {
             self.greet()?;
         }
         loop {
@@ -108,7 +108,7 @@ impl Session {
         format!("u21mb{:09}edq", 183_888_216 + self.wire.connection())
     }
 
-    /// Takes a command's first line, collects its literals, and obeys it.
+    /// Reads a command with its literals and executes it.
     fn receive(&mut self, mut octets: Vec<u8>) -> Result<()> {
         while let Some((before, literal)) = announced(&octets) {
             if append::is_message(&octets) {
@@ -120,10 +120,10 @@ impl Session {
             octets.extend(self.wire.read_line()?);
         }
         let Some(request) = Request::new(octets) else {
-            let text = self.words.empty_line;
+            let text = self.texts.empty_line;
             return self.wire.line(text);
         };
-        if self.command(&request, 0)? == Verdict::Go && self.check_life()? == Verdict::Go {
+        if self.command(&request, 0)? == Action::Go && self.check_token_expiry()? == Action::Go {
             self.obey(&request)?;
         }
         Ok(())
@@ -131,11 +131,11 @@ impl Session {
 
     fn receive_append(&mut self, head: &[u8], octets: &[u8], literal: Literal) -> Result<()> {
         let Some(request) = Request::new(octets.to_vec()) else {
-            let text = self.words.empty_line;
+            let text = self.texts.empty_line;
             return self.wire.line(text);
         };
-        if self.command(&request, literal.octets)? == Verdict::Go
-            && self.check_life()? == Verdict::Go
+        if self.command(&request, literal.octets)? == Action::Go
+            && self.check_token_expiry()? == Action::Go
         {
             append::append(self, head, literal)?;
         }
@@ -143,43 +143,43 @@ impl Session {
     }
 
     /// Records a command.
-    fn command(&mut self, request: &Request, octets: usize) -> Result<Verdict> {
+    fn command(&mut self, request: &Request, octets: usize) -> Result<Action> {
         self.wire.tag.clone_from(&request.tag);
         let line = &request.octets[request.tag.len() + 1..];
-        self.wire.event(What::Command {
+        self.wire.event(EventKind::Command {
             name: request.name.clone(),
             line: String::from_utf8_lossy(line).into_owned(),
             octets,
         })
     }
 
-    /// Asks for a literal, unless the client sends it unasked.
+    /// Asks for a literal, unless it is non-synchronizing.
     pub fn ask_for(&mut self, literal: Literal) -> Result<()> {
         if literal.is_awaited {
-            let offence = "the client sent a literal before it was asked for";
-            return self.wire.prompt(self.words.go_ahead, offence);
+            let violation = "the client sent a literal before it was asked for";
+            return self.wire.prompt(self.texts.go_ahead, violation);
         }
         if literal.octets > LARGEST_UNASKED {
             self.shared
-                .offence("the client sent a large literal unasked");
+                .violation("the client sent a large literal unasked");
         }
         Ok(())
     }
 
     /// Ends the session when its token has expired (GMAIL.md 2.5).
-    pub fn check_life(&mut self) -> Result<Verdict> {
+    pub fn check_token_expiry(&mut self) -> Result<Action> {
         if self.ends.is_some_and(|end| end <= self.shared.clock.now()) {
             self.wire
                 .line("* BYE Session expired, please login again.")?;
             return Err(self.wire.close());
         }
-        Ok(Verdict::Go)
+        Ok(Action::Go)
     }
 
     fn obey(&mut self, request: &Request) -> Result<()> {
         if !self.allows(&request.name) {
-            let text = self.words.wrong_state;
-            return self.wire.answer(text);
+            let text = self.texts.wrong_state;
+            return self.wire.respond(text);
         }
         match request.name.as_str() {
             "AUTHENTICATE" => login::authenticate(self, &request.arguments),
@@ -228,7 +228,7 @@ impl Session {
         }
     }
 
-    /// Says whether the command is allowed in this state (RFC 3501 6).
+    /// Whether the command is allowed in this state (RFC 3501 6).
     fn allows(&self, name: &str) -> bool {
         match name {
             "CAPABILITY" | "NOOP" | "LOGOUT" | "ID" => true,
@@ -241,28 +241,28 @@ impl Session {
         }
     }
 
-    /// Answers a command that makes no sense.
+    /// Responds to a command that cannot be parsed.
     pub fn unparsable(&mut self) -> Result<()> {
-        let text = self.words.unparsable;
-        self.wire.answer(text)
+        let text = self.texts.unparsable;
+        self.wire.respond(text)
     }
 
     fn noop(&mut self) -> Result<()> {
         select::announce(self)?;
-        let text = self.words.noop;
-        self.wire.answer(text)
+        let text = self.texts.noop;
+        self.wire.respond(text)
     }
 
     fn unselect(&mut self) -> Result<()> {
         self.selected = None;
-        let text = self.words.closed;
-        self.wire.answer(text)
+        let text = self.texts.closed;
+        self.wire.respond(text)
     }
 
     fn log_out(&mut self) -> Result<()> {
-        let words = self.words;
-        self.wire.line(words.bye)?;
-        self.wire.answer(words.logout)?;
+        let texts = self.texts;
+        self.wire.line(texts.bye)?;
+        self.wire.respond(texts.logout)?;
         Err(self.wire.close())
     }
 }

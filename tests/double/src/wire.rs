@@ -1,7 +1,6 @@
-//! Octets in, lines out.
+//! The wire: reads octets, sends lines, and injects faults.
 //!
-//! Every line that is sent and everything that is read passes through here, so that every one of
-//! them is an event that is recorded and at which a fault can be planned.
+//! Everything that is sent or read passes through here, is recorded as an event, and can fail.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,59 +10,59 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::events::What;
+use crate::events::EventKind;
 use crate::faults::Fault;
-use crate::odd;
+use crate::quirks;
 use crate::server::Shared;
 
-/// A longer line is no command of a client that means well.
-const LONGEST_LINE: usize = 1 << 20;
+/// The size limit of a command line.
+const MAX_LINE: usize = 1 << 20;
 
-/// So much is collected before it is sent although nobody waits for it yet.
-const FULL_BUFFER: usize = 64 * 1024;
+/// The size of the send buffer at which it is flushed.
+const MAX_BUFFER: usize = 64 * 1024;
 
-/// How long a connection that was closed still swallows what the client has to say. Closing with
-/// unread octets would reset the connection, and the client would miss our last line.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a connection that is closing still reads and drops input. Closing with unread input would
+/// reset the connection, and the client would miss the last line.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How lines are cut into packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pace {
-    /// As few packets as possible: all lines up to where the server waits for the client.
+pub enum Pacing {
+    /// One packet with all lines up to the point where the server waits for the client.
     #[default]
     Together,
     /// A packet for each line.
     Lines,
     /// A packet for each octet.
     Octets,
-    /// So many octets a second.
+    /// This many octets a second.
     PerSecond(u32),
 }
 
-/// The connection is over: closed by either side, or cut by a fault.
+/// The connection was closed by either side, or cut by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gone;
+pub(crate) struct Disconnected;
 
-/// The outcome of anything that touches the connection.
-pub(crate) type Result<T> = std::result::Result<T, Gone>;
+/// The result of an operation on the connection.
+pub(crate) type Result<T> = std::result::Result<T, Disconnected>;
 
-/// What is to happen at an event.
+/// How to continue after an event.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// What was about to happen.
+pub(crate) enum Action {
+    /// As without a fault.
     Go,
-    /// Nothing: another line was sent in its place.
+    /// Skip it: another line was sent instead.
     Done,
 }
 
-/// How a connection ends.
+/// How a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// The client has left.
+    /// The client closed it.
     Lost,
-    /// After what was said, and in TLS's good manners.
-    Farewell,
-    /// In silence.
+    /// After the pending lines, with a TLS close_notify.
+    Orderly,
+    /// Without a close_notify.
     Eof,
     /// By a TCP reset.
     Reset,
@@ -74,7 +73,7 @@ enum Stream {
     Secure(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
-/// One connection, seen by the server.
+/// The server's end of a connection.
 pub(crate) struct Wire {
     stream: Stream,
     tcp: TcpStream,
@@ -83,9 +82,9 @@ pub(crate) struct Wire {
     shared: Arc<Shared>,
     connection: usize,
     ending: Ending,
-    /// Something was said since the client spoke last.
-    has_spoken: bool,
-    /// The tag of the command that is being obeyed.
+    /// Whether something was sent since the last input.
+    has_sent: bool,
+    /// The tag of the current command.
     pub tag: String,
 }
 
@@ -100,7 +99,7 @@ impl Wire {
             shared,
             connection,
             ending: Ending::Lost,
-            has_spoken: true,
+            has_sent: true,
             tag: "*".to_owned(),
         }
     }
@@ -110,70 +109,74 @@ impl Wire {
         self.connection
     }
 
-    /// Goes on in TLS; the handshake happens now.
+    /// Does the TLS handshake.
     pub fn secure(&mut self, config: &Arc<ServerConfig>) -> Result<()> {
         self.flush()?;
         let mut tls = ServerConnection::new(config.clone()).unwrap();
         while tls.is_handshaking() {
-            tls.complete_io(&mut self.tcp).map_err(|_| Gone)?;
+            tls.complete_io(&mut self.tcp).map_err(|_| Disconnected)?;
         }
         let tcp = self.tcp.try_clone().unwrap();
         self.stream = Stream::Secure(Box::new(StreamOwned::new(tls, tcp)));
         Ok(())
     }
 
-    /// Says whether TLS protects the connection.
+    /// Whether TLS protects the connection.
     pub fn is_secure(&self) -> bool {
         matches!(self.stream, Stream::Secure(_))
     }
 
-    /// Records an event other than a line, and lets the planned fault happen.
-    pub fn event(&mut self, what: What) -> Result<Verdict> {
-        match self.shared.faults.meet(self.connection, what) {
-            None => Ok(Verdict::Go),
-            Some(fault) => self.suffer(fault, b""),
+    /// Records an event other than a line, and injects the planned fault.
+    pub fn event(&mut self, kind: EventKind) -> Result<Action> {
+        match self.shared.faults.record_event(self.connection, kind) {
+            None => Ok(Action::Go),
+            Some(fault) => self.apply_fault(fault, b""),
         }
     }
 
     /// Sends a line; CRLF is added. It may hold literals.
     pub fn line(&mut self, line: impl AsRef<[u8]>) -> Result<()> {
-        let odd = self.shared.oddities();
-        for extra in odd::chatter(&odd) {
+        let quirks = self.shared.quirks();
+        for extra in quirks::chatter(&quirks) {
             self.put(&extra)?;
         }
-        let line = odd::dress(line.as_ref(), &odd);
-        if self.line_event(&line)? == Verdict::Go {
+        let line = quirks::apply(line.as_ref(), &quirks);
+        if self.line_event(&line)? == Action::Go {
             self.put(&line)?;
         }
         Ok(())
     }
 
-    /// Sends a line that the client has to wait for; notes the offence if it has not waited.
-    pub fn prompt(&mut self, line: impl AsRef<[u8]>, offence: &str) -> Result<()> {
-        let line = odd::dress(line.as_ref(), &self.shared.oddities());
-        let verdict = self.line_event(&line)?;
+    /// Sends a line that the client must wait for; records the violation if it has not waited.
+    pub fn prompt(&mut self, line: impl AsRef<[u8]>, violation: &str) -> Result<()> {
+        let line = quirks::apply(line.as_ref(), &self.shared.quirks());
+        let action = self.line_event(&line)?;
         if self.received.is_empty() {
-            self.look(Duration::ZERO)?;
+            self.poll(Duration::ZERO)?;
         }
         if !self.received.is_empty() {
-            self.shared.offence(offence);
+            self.shared.violation(violation);
         }
-        if verdict == Verdict::Go {
+        if action == Action::Go {
             self.put(&line)?;
         }
         Ok(())
     }
 
-    fn line_event(&mut self, line: &[u8]) -> Result<Verdict> {
-        let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
-        match self.shared.faults.meet(self.connection, What::Line(shown)) {
-            None => Ok(Verdict::Go),
-            Some(fault) => self.suffer(fault, line),
+    fn line_event(&mut self, line: &[u8]) -> Result<Action> {
+        let text = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
+        match self
+            .shared
+            .faults
+            .record_event(self.connection, EventKind::Line(text))
+        {
+            None => Ok(Action::Go),
+            Some(fault) => self.apply_fault(fault, line),
         }
     }
 
     /// Sends a tagged line.
-    pub fn answer(&mut self, text: &str) -> Result<()> {
+    pub fn respond(&mut self, text: &str) -> Result<()> {
         let line = format!("{} {text}", self.tag);
         self.line(line)
     }
@@ -189,19 +192,19 @@ impl Wire {
                 if line.last() == Some(&b'\r') {
                     line.pop();
                 } else {
-                    self.shared.offence("a line does not end in CRLF");
+                    self.shared.violation("a line does not end in CRLF");
                 }
                 return Ok(line);
             }
             searched = self.received.len();
-            if searched > LONGEST_LINE {
-                return Err(Gone);
+            if searched > MAX_LINE {
+                return Err(Disconnected);
             }
             self.fill()?;
         }
     }
 
-    /// So many octets of the client.
+    /// Reads `count` octets.
     pub fn read_octets(&mut self, count: usize) -> Result<Vec<u8>> {
         while self.received.len() < count {
             self.fill()?;
@@ -210,30 +213,30 @@ impl Wire {
         Ok(std::mem::replace(&mut self.received, rest))
     }
 
-    /// Says whether the client has said something, after waiting for it no longer than this.
-    pub fn hears(&mut self, patience: Duration) -> Result<bool> {
+    /// Waits for input at most this long; returns whether there is any.
+    pub fn has_input(&mut self, timeout: Duration) -> Result<bool> {
         if self.received.is_empty() {
             self.flush()?;
-            self.look(patience)?;
+            self.poll(timeout)?;
         }
         Ok(!self.received.is_empty())
     }
 
-    /// Sends what was collected.
+    /// Sends the buffered lines.
     pub fn flush(&mut self) -> Result<()> {
         let outgoing = std::mem::take(&mut self.outgoing);
         if !outgoing.is_empty() {
-            self.has_spoken = true;
-            thread::sleep(self.shared.way());
+            self.has_sent = true;
+            thread::sleep(self.shared.one_way_delay());
         }
-        let packet = match self.shared.pace() {
-            Pace::Together | Pace::Lines => outgoing.len().max(1),
-            Pace::Octets => 1,
-            Pace::PerSecond(rate) => (rate as usize / 10).max(1),
+        let packet = match self.shared.pacing() {
+            Pacing::Together | Pacing::Lines => outgoing.len().max(1),
+            Pacing::Octets => 1,
+            Pacing::PerSecond(rate) => (rate as usize / 10).max(1),
         };
         for chunk in outgoing.chunks(packet) {
-            self.write(chunk).map_err(|_| Gone)?;
-            if matches!(self.shared.pace(), Pace::PerSecond(_)) {
+            self.write(chunk).map_err(|_| Disconnected)?;
+            if matches!(self.shared.pacing(), Pacing::PerSecond(_)) {
                 thread::sleep(Duration::from_millis(100));
                 self.shared.check_running()?;
             }
@@ -241,30 +244,29 @@ impl Wire {
         Ok(())
     }
 
-    /// Decides that the connection is to be closed after what was said.
-    pub fn close(&mut self) -> Gone {
-        self.doom(Ending::Farewell)
+    /// Has the connection closed after the pending lines.
+    pub fn close(&mut self) -> Disconnected {
+        self.end_by(Ending::Orderly)
     }
 
-    /// Decides that the connection breaks here.
-    pub fn break_off(&mut self) -> Gone {
+    /// Has the connection cut.
+    pub fn break_off(&mut self) -> Disconnected {
         let _ = self.flush();
-        self.doom(Ending::Eof)
+        self.end_by(Ending::Eof)
     }
 
-    fn doom(&mut self, ending: Ending) -> Gone {
+    fn end_by(&mut self, ending: Ending) -> Disconnected {
         self.ending = ending;
-        Gone
+        Disconnected
     }
 
-    /// Ends the connection the way it was decided. The client learns of the end here and not
-    /// before, so that what the end causes at the server has happened by then.
+    /// Closes the connection as decided. The client notices only now, after all effects at the server.
     pub fn end(mut self) {
         match self.ending {
             Ending::Lost => {}
-            Ending::Farewell => {
+            Ending::Orderly => {
                 if self.flush().is_ok() {
-                    self.say_farewell();
+                    self.close_tls();
                     self.hang_up();
                 }
             }
@@ -276,7 +278,7 @@ impl Wire {
         self.shared.forget(self.connection);
     }
 
-    fn say_farewell(&mut self) {
+    fn close_tls(&mut self) {
         if let Stream::Secure(tls) = &mut self.stream {
             tls.conn.send_close_notify();
             let _ = tls.conn.complete_io(&mut tls.sock);
@@ -286,26 +288,26 @@ impl Wire {
     fn put(&mut self, line: &[u8]) -> Result<()> {
         self.outgoing.extend_from_slice(line);
         self.outgoing.extend_from_slice(b"\r\n");
-        let is_full = self.outgoing.len() > FULL_BUFFER;
-        if is_full || self.shared.pace() != Pace::Together {
+        let is_full = self.outgoing.len() > MAX_BUFFER;
+        if is_full || self.shared.pacing() != Pacing::Together {
             self.flush()?;
         }
         Ok(())
     }
 
-    fn suffer(&mut self, fault: Fault, line: &[u8]) -> Result<Verdict> {
-        // What was said before the event has arrived when it happens.
+    fn apply_fault(&mut self, fault: Fault, line: &[u8]) -> Result<Action> {
+        // Everything that was sent before the event has arrived.
         self.flush()?;
         match fault {
-            Fault::Eof => Err(self.doom(Ending::Eof)),
-            Fault::Reset => Err(self.doom(Ending::Reset)),
+            Fault::Eof => Err(self.end_by(Ending::Eof)),
+            Fault::Reset => Err(self.end_by(Ending::Reset)),
             Fault::HalfThenEof => {
                 let _ = self.write(&line[..line.len() / 2]);
-                Err(self.doom(Ending::Eof))
+                Err(self.end_by(Ending::Eof))
             }
             Fault::Pause(time) => {
                 thread::sleep(time);
-                Ok(Verdict::Go)
+                Ok(Action::Go)
             }
             Fault::Stall => self.stall(),
             Fault::Instead(text) => {
@@ -316,35 +318,35 @@ impl Wire {
                     return Err(self.close());
                 }
                 self.put(text.as_bytes())?;
-                Ok(Verdict::Done)
+                Ok(Action::Done)
             }
             Fault::Before(text) => {
                 let text = text.replace("<T>", &self.tag);
                 self.put(text.as_bytes())?;
-                Ok(Verdict::Go)
+                Ok(Action::Go)
             }
-            Fault::Run(what) => {
-                what(&self.shared.mailboxes());
-                Ok(Verdict::Go)
+            Fault::Run(kind) => {
+                kind(&self.shared.mailboxes());
+                Ok(Action::Go)
             }
         }
     }
 
-    fn stall(&mut self) -> Result<Verdict> {
+    fn stall(&mut self) -> Result<Action> {
         let seen = self.shared.faults.releases();
         let moment = Duration::from_millis(20);
         while !self.shared.faults.is_released_since(seen, moment) {
             self.shared.check_running()?;
-            self.look(Duration::ZERO)?;
+            self.poll(Duration::ZERO)?;
         }
-        Ok(Verdict::Go)
+        Ok(Action::Go)
     }
 
     fn fill(&mut self) -> Result<()> {
         self.flush()?;
         let mut chunk = [0; 16 * 1024];
         match self.read(&mut chunk) {
-            Ok(0) | Err(_) => Err(Gone),
+            Ok(0) | Err(_) => Err(Disconnected),
             Ok(count) => {
                 self.take_in(&chunk[..count]);
                 Ok(())
@@ -353,26 +355,28 @@ impl Wire {
     }
 
     fn take_in(&mut self, octets: &[u8]) {
-        if self.has_spoken {
-            self.has_spoken = false;
-            self.shared.note_turn();
-            thread::sleep(self.shared.way());
+        if self.has_sent {
+            self.has_sent = false;
+            self.shared.count_round_trip();
+            thread::sleep(self.shared.one_way_delay());
         }
         self.received.extend_from_slice(octets);
     }
 
-    /// Reads what has come, waiting no longer than this for it.
-    fn look(&mut self, patience: Duration) -> Result<()> {
-        let is_impatient = patience.is_zero();
-        self.tcp.set_nonblocking(is_impatient).map_err(|_| Gone)?;
-        let limit = Some(patience).filter(|_| !is_impatient);
-        self.tcp.set_read_timeout(limit).map_err(|_| Gone)?;
+    /// Reads the input, waiting at most this long.
+    fn poll(&mut self, timeout: Duration) -> Result<()> {
+        let is_impatient = timeout.is_zero();
+        self.tcp
+            .set_nonblocking(is_impatient)
+            .map_err(|_| Disconnected)?;
+        let limit = Some(timeout).filter(|_| !is_impatient);
+        self.tcp.set_read_timeout(limit).map_err(|_| Disconnected)?;
         let mut chunk = [0; 16 * 1024];
         let outcome = self.read(&mut chunk);
-        self.tcp.set_nonblocking(false).map_err(|_| Gone)?;
-        self.tcp.set_read_timeout(None).map_err(|_| Gone)?;
+        self.tcp.set_nonblocking(false).map_err(|_| Disconnected)?;
+        self.tcp.set_read_timeout(None).map_err(|_| Disconnected)?;
         match outcome {
-            Ok(0) => Err(Gone),
+            Ok(0) => Err(Disconnected),
             Ok(count) => {
                 self.take_in(&chunk[..count]);
                 Ok(())
@@ -380,7 +384,7 @@ impl Wire {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Ok(())
             }
-            Err(_) => Err(Gone),
+            Err(_) => Err(Disconnected),
         }
     }
 
@@ -401,11 +405,11 @@ impl Wire {
         }
     }
 
-    /// Closes our half, and swallows what the client still sends.
+    /// Closes the sending half, and drops what the client still sends.
     fn hang_up(&mut self) {
         let _ = self.tcp.shutdown(Shutdown::Write);
         let _ = self.tcp.set_read_timeout(Some(Duration::from_millis(50)));
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
         let mut sink = [0; 16 * 1024];
         while Instant::now() < deadline && self.shared.check_running().is_ok() {
             match self.tcp.read(&mut sink) {

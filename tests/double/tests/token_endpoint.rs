@@ -1,6 +1,6 @@
-//! The OAuth endpoints, asked over a bare socket.
+//! The OAuth endpoints over a bare socket.
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use double::{Consent, Gmail, TokenEndpoint, Trouble, token_refusals};
+use double::{Consent, EndpointFault, Gmail, TokenEndpoint, token_rejections};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use talk::gmail::{bearer, connected, start};
@@ -31,7 +31,7 @@ fn endpoint() -> (Gmail, TokenEndpoint) {
     (gmail, endpoint)
 }
 
-/// What comes back for a whole request.
+/// The response to a complete request.
 fn send(url: &str, request: &str) -> String {
     let host = url
         .strip_prefix("http://")
@@ -41,22 +41,22 @@ fn send(url: &str, request: &str) -> String {
         .unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
     socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    socket.read_to_string(&mut response).unwrap();
+    response
 }
 
-/// Posts a form; gives status and body.
+/// Posts a form; returns status and body.
 fn post(url: &str, form: &str) -> (u16, String) {
     let path = &url[url.rfind('/').unwrap()..];
-    let answer = send(
+    let response = send(
         url,
         &format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
         ),
     );
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
     (status, body.to_owned())
 }
@@ -71,47 +71,47 @@ fn refresh(refresh_token: &str) -> String {
     format!("{CLIENT}&grant_type=refresh_token&refresh_token={token}")
 }
 
-/// Goes to the consent page as a browser; gives the address it is sent to, or the page's status.
+/// Opens the consent page as a browser; returns the redirect, or the page's status.
 fn consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let answer = ask(endpoint, change);
-    sent_to(&answer).unwrap_or_else(|| answer.split(' ').nth(1).unwrap().to_owned())
+    let response = ask(endpoint, change);
+    sent_to(&response).unwrap_or_else(|| response.split(' ').nth(1).unwrap().to_owned())
 }
 
-/// Where a response sends the browser.
-fn sent_to(answer: &str) -> Option<String> {
-    let location = answer
+/// The redirect of a response.
+fn sent_to(response: &str) -> Option<String> {
+    let location = response
         .lines()
         .find_map(|line| line.strip_prefix("Location: "));
     location.map(str::to_owned)
 }
 
-/// What the consent page is asked, as a query.
-fn question() -> String {
+/// The query of an authorization request.
+fn request() -> String {
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
     format!(
         "client_id=123-abc.apps.googleusercontent.com&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080&response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=s%201&code_challenge={challenge}&code_challenge_method=S256&access_type=offline&prompt=consent"
     )
 }
 
-/// Asks for consent; gives the whole answer.
+/// Sends an authorization request; returns the whole response.
 fn ask(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let query = change(question());
+    let query = change(request());
     send(
         &endpoint.auth_url(),
         &format!("GET /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\n\r\n"),
     )
 }
 
-/// Presses a button of the page that this query got; gives where that leads.
+/// Presses a button on the page of this query; returns the redirect.
 fn press(endpoint: &TokenEndpoint, query: &str, form: &str) -> String {
-    let answer = send(
+    let response = send(
         &endpoint.auth_url(),
         &format!(
             "POST /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
         ),
     );
-    sent_to(&answer).unwrap()
+    sent_to(&response).unwrap()
 }
 
 fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
@@ -125,8 +125,8 @@ fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
     )
 }
 
-/// Says whether Gmail lets this access token in.
-fn admits(gmail: &Gmail, access: &Value) -> bool {
+/// Whether Gmail accepts this access token.
+fn token_expiry(gmail: &Gmail, access: &Value) -> bool {
     let mut talk = connected(gmail);
     talk.say(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
@@ -136,7 +136,7 @@ fn admits(gmail: &Gmail, access: &Value) -> bool {
 }
 
 #[test]
-fn a_refresh_token_buys_an_access_token_that_gmail_accepts() {
+fn a_refresh_token_yields_an_access_token_that_gmail_accepts() {
     let (gmail, endpoint) = endpoint();
     let token = endpoint.grant(USER);
     let (status, body) = post_json(&endpoint.url(), &refresh(&token));
@@ -146,13 +146,13 @@ fn a_refresh_token_buys_an_access_token_that_gmail_accepts() {
         json!({ "access_token": body["access_token"], "expires_in": 3599,
                 "scope": "https://mail.google.com/", "token_type": "Bearer" })
     );
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     assert_eq!(endpoint.requests()[0]["refresh_token"], token);
     assert_eq!(endpoint.visits(), ["POST /token"]);
 }
 
 #[test]
-fn requests_are_refused_in_googles_words() {
+fn requests_are_rejected_with_googles_texts() {
     let (_gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
     for (form, status, error, description) in [
@@ -210,35 +210,36 @@ fn requests_are_refused_in_googles_words() {
 }
 
 #[test]
-fn trouble_comes_as_it_is_ordered() {
+fn faults_happen_as_the_options_say() {
     let (gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
-    for (status, body) in token_refusals() {
+    for (status, body) in token_rejections() {
         endpoint.change(|options| options.refusal = Some((status, body.clone())));
         assert_eq!(post(&endpoint.url(), &good), (status, body));
     }
     assert_eq!(gmail.tokens().issued(), 0);
     endpoint.change(|options| {
         options.refusal = None;
-        options.trouble = Trouble::Cut;
+        options.fault = EndpointFault::Cut;
     });
     assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
     assert_eq!(gmail.tokens().issued(), 0);
-    endpoint.change(|options| options.trouble = Trouble::AnswerLost);
+    endpoint.change(|options| options.fault = EndpointFault::AnswerLost);
     assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
     assert_eq!(gmail.tokens().issued(), 1);
-    endpoint
-        .change(|options| options.trouble = Trouble::Redirect("http://127.0.0.1:1/".to_owned()));
+    endpoint.change(|options| {
+        options.fault = EndpointFault::Redirect("http://127.0.0.1:1/".to_owned())
+    });
     assert_eq!(post(&endpoint.url(), &good).0, 302);
     let time = Duration::from_millis(40);
-    endpoint.change(|options| options.trouble = Trouble::Slow(time));
+    endpoint.change(|options| options.fault = EndpointFault::Slow(time));
     let began = Instant::now();
     assert_eq!(post(&endpoint.url(), &good).0, 200);
     assert!(began.elapsed() >= time);
 }
 
 #[test]
-fn renewals_bring_more_if_they_are_told_to() {
+fn renewals_rotate_the_refresh_token_if_the_option_is_set() {
     let (gmail, endpoint) = endpoint();
     let old = endpoint.grant(USER);
     endpoint.change(|options| {
@@ -251,16 +252,16 @@ fn renewals_bring_more_if_they_are_told_to() {
     assert_eq!(body["refresh_token_expires_in"], 604_799);
     assert_eq!(body["expires_in"], 10);
     assert!(body["unheard_of"].is_object());
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     assert_eq!(post(&endpoint.url(), &refresh(&old)).0, 400);
     let new = body["refresh_token"].as_str().unwrap();
     assert_eq!(post(&endpoint.url(), &refresh(new)).0, 200);
     gmail.clock().advance(Duration::from_secs(10));
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
 }
 
 #[test]
-fn revoking_and_a_new_password_kill_the_tokens() {
+fn a_revocation_and_a_new_password_revoke_the_tokens() {
     let (gmail, endpoint) = endpoint();
     let first = endpoint.grant(USER);
     let (_, body) = post_json(&endpoint.url(), &refresh(&first));
@@ -270,17 +271,17 @@ fn revoking_and_a_new_password_kill_the_tokens() {
         post_json(&endpoint.revoke_url(), &form).1["error"],
         "invalid_token"
     );
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
     let second = endpoint.grant(USER);
     let (_, body) = post_json(&endpoint.url(), &refresh(&second));
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     endpoint.change_password(USER);
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
     assert_eq!(post(&endpoint.url(), &refresh(&second)).0, 400);
 }
 
 #[test]
-fn a_person_consents_and_the_code_buys_tokens_once() {
+fn the_user_consents_and_the_code_yields_tokens_once() {
     let (gmail, endpoint) = endpoint();
     let address = consent(&endpoint, |query| query);
     assert!(address.starts_with(
@@ -289,7 +290,7 @@ fn a_person_consents_and_the_code_buys_tokens_once() {
     assert!(address.ends_with("&scope=https%3A%2F%2Fmail.google.com%2F&authuser=0&prompt=consent"));
     let (status, body) = exchange(&endpoint, &address);
     assert_eq!(status, 200);
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     let refresh_token = body["refresh_token"].as_str().unwrap();
     assert_eq!(post(&endpoint.url(), &refresh(refresh_token)).0, 200);
     let (status, body) = exchange(&endpoint, &address);
@@ -300,7 +301,7 @@ fn a_person_consents_and_the_code_buys_tokens_once() {
 }
 
 #[test]
-fn the_proof_of_the_code_has_to_be_right() {
+fn the_code_verifier_must_match() {
     let (_gmail, endpoint) = endpoint();
     let other = consent(&endpoint, |query| {
         query.replace("code_challenge=", "code_challenge=x")
@@ -320,7 +321,7 @@ fn the_proof_of_the_code_has_to_be_right() {
 }
 
 #[test]
-fn a_wrong_question_gets_a_page_and_no_code() {
+fn an_invalid_request_gets_a_page_and_no_code() {
     let (_gmail, endpoint) = endpoint();
     for (right, wrong) in [
         ("123-", "9-"),
@@ -344,7 +345,7 @@ fn a_wrong_question_gets_a_page_and_no_code() {
 }
 
 #[test]
-fn a_person_says_no_or_little() {
+fn the_user_denies_or_consents_in_part() {
     let (gmail, endpoint) = endpoint();
     endpoint.change(|options| options.consent = Consent::Denied);
     let address = consent(&endpoint, |query| query);
@@ -357,11 +358,11 @@ fn a_person_says_no_or_little() {
     endpoint.change(|options| options.consent = Consent::Only("openid".to_owned()));
     let (_, body) = exchange(&endpoint, &consent(&endpoint, |query| query));
     assert_eq!(body["scope"], "openid");
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
 }
 
 #[test]
-fn a_mistake_is_told_to_the_person_and_recorded() {
+fn an_invalid_request_is_shown_to_the_user_and_recorded() {
     let (_gmail, endpoint) = endpoint();
     let page = ask(&endpoint, |query| query.replace("S256", "plain"));
     assert!(page.starts_with("HTTP/1.1 400 ") && page.contains("Error 400: invalid_request"));
@@ -373,13 +374,13 @@ fn a_mistake_is_told_to_the_person_and_recorded() {
 }
 
 #[test]
-fn a_page_asks_who_it_is_and_what_is_permitted() {
+fn the_consent_page_asks_for_the_account_and_the_scopes() {
     let (gmail, endpoint) = endpoint();
     endpoint.change(|options| {
         options.consent = Consent::Asked;
         options.account = Some("other@gmail.com".to_owned());
     });
-    let query = question() + "&login_hint=%22%3Ca%40gmail.com";
+    let query = request() + "&login_hint=%22%3Ca%40gmail.com";
     let page = ask(&endpoint, |_| query.clone());
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title>Sign in</title>"));
     assert!(page.contains("id=\"account\" name=\"account\" value=\"&quot;&lt;a@gmail.com\""));
@@ -391,11 +392,11 @@ fn a_page_asks_who_it_is_and_what_is_permitted() {
         "account=user%40gmail.com&mail=on&answer=allow",
     );
     let (_, body) = exchange(&endpoint, &typed);
-    assert!(admits(&gmail, &body["access_token"]));
+    assert!(token_expiry(&gmail, &body["access_token"]));
     let untyped = press(&endpoint, &query, "account=&mail=on&answer=allow");
     let (status, body) = exchange(&endpoint, &untyped);
     assert_eq!(
-        (status, admits(&gmail, &body["access_token"])),
+        (status, token_expiry(&gmail, &body["access_token"])),
         (200, false)
     );
 
@@ -403,7 +404,7 @@ fn a_page_asks_who_it_is_and_what_is_permitted() {
     assert!(without_mail.contains("&scope=openid&"), "{without_mail}");
     let (_, body) = exchange(&endpoint, &without_mail);
     assert_eq!(body["scope"], "openid");
-    assert!(!admits(&gmail, &body["access_token"]));
+    assert!(!token_expiry(&gmail, &body["access_token"]));
     assert_eq!(
         press(&endpoint, &query, "account=&mail=on&answer=cancel"),
         "http://127.0.0.1:8080?error=access_denied&state=s%201"
@@ -412,7 +413,7 @@ fn a_page_asks_who_it_is_and_what_is_permitted() {
 }
 
 #[test]
-fn a_refresh_token_has_to_be_asked_for_and_may_be_left_out() {
+fn a_refresh_token_must_be_requested_and_may_be_omitted() {
     let (_gmail, endpoint) = endpoint();
     for word in ["&access_type=offline", "&prompt=consent"] {
         let address = consent(&endpoint, |query| query.replace(word, ""));
@@ -429,7 +430,7 @@ fn a_refresh_token_has_to_be_asked_for_and_may_be_left_out() {
 }
 
 #[test]
-fn a_code_is_good_for_its_client_its_address_and_its_time() {
+fn a_code_is_valid_for_its_client_its_redirect_uri_and_its_lifetime() {
     let (gmail, endpoint) = endpoint();
     let refused = |address: &str| exchange(&endpoint, address).1["error"].clone();
     let late = consent(&endpoint, |query| query);
@@ -444,29 +445,29 @@ fn a_code_is_good_for_its_client_its_address_and_its_time() {
 }
 
 #[test]
-fn answers_are_odd_if_they_are_told_to() {
+fn responses_have_unknown_fields_if_the_option_is_set() {
     let (_gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
-    let order = |trouble: Trouble| endpoint.change(|options| options.trouble = trouble);
-    order(Trouble::Huge(1 << 20));
+    let order = |fault: EndpointFault| endpoint.change(|options| options.fault = fault);
+    order(EndpointFault::Huge(1 << 20));
     let (status, body) = post(&endpoint.url(), &good);
     assert!(status == 200 && body.len() > 1 << 20);
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["token_type"], "Bearer");
-    order(Trouble::HalfAnswer);
+    order(EndpointFault::HalfAnswer);
     let (status, body) = post(&endpoint.url(), &good);
     assert!(status == 200 && body.starts_with('{') && !body.ends_with('}'));
-    order(Trouble::Trickle(Duration::from_micros(1)));
+    order(EndpointFault::Trickle(Duration::from_micros(1)));
     assert_eq!(post_json(&endpoint.url(), &good).0, 200);
-    order(Trouble::ContentType("text/plain".to_owned()));
+    order(EndpointFault::ContentType("text/plain".to_owned()));
     let request = format!(
         "POST /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{good}",
         good.len()
     );
-    let answer = send(&endpoint.url(), &request);
-    assert!(answer.contains("\r\nContent-Type: text/plain\r\n"));
-    // One gets as far as the token.
-    order(Trouble::Cut);
+    let response = send(&endpoint.url(), &request);
+    assert!(response.contains("\r\nContent-Type: text/plain\r\n"));
+    // The flow gets as far as the token.
+    order(EndpointFault::Cut);
     assert!(consent(&endpoint, |query| query).starts_with("http://127.0.0.1:8080?"));
 }
 
@@ -479,7 +480,7 @@ fn the_consent_page_needs_no_certificate() {
 }
 
 #[test]
-fn the_files_name_the_endpoints() {
+fn the_token_and_client_secret_files_name_the_endpoints() {
     let (_gmail, endpoint) = endpoint();
     let token: Value = serde_json::from_str(&endpoint.token_json(USER)).unwrap();
     assert_eq!(token["token_uri"], endpoint.url());
@@ -490,7 +491,7 @@ fn the_files_name_the_endpoints() {
 }
 
 #[test]
-fn the_endpoints_speak_tls_with_gmails_certificate() {
+fn the_endpoints_use_tls_with_gmails_certificate() {
     let gmail = start();
     let endpoint = TokenEndpoint::start_secure(&gmail);
     let url = endpoint.url();

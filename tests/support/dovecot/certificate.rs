@@ -5,7 +5,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 
-/// A server's certificate with its key, and what to trust to believe it; all in PEM.
+/// A server's certificate with its key and the certificate to trust, in PEM.
 #[derive(Clone)]
 pub struct Certificate {
     pub chain: String,
@@ -14,42 +14,40 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// One that signs itself and names these hosts.
-    pub fn of_its_own(names: &[&str]) -> Certificate {
-        self_signed(&parameters(names))
+    /// A self-signed certificate for these hosts.
+    pub fn self_signed(names: &[&str]) -> Certificate {
+        sign(&parameters(names))
     }
 
-    /// One that signs itself, says that it is an authority, and names another host: what
-    /// `openssl req -x509` makes.
-    pub fn of_its_own_as_openssl_makes_it() -> Certificate {
+    /// A self-signed certificate with the CA flag and another host name, as `openssl req -x509` makes
+    /// it.
+    pub fn self_signed_like_openssl() -> Certificate {
         let mut parameters = parameters(&[]);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters
             .distinguished_name
             .push(DnType::CommonName, "some.host");
-        self_signed(&parameters)
+        sign(&parameters)
     }
 
-    /// One that signed itself and has expired.
+    /// A self-signed certificate that has expired.
     pub fn expired(names: &[&str]) -> Certificate {
         let mut parameters = parameters(names);
         parameters.not_before = rcgen::date_time_ymd(2019, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        self_signed(&parameters)
+        sign(&parameters)
     }
 
-    /// One that a private authority signed for these hosts.
-    pub fn signed_by_an_authority(names: &[&str]) -> Certificate {
-        let mut parameters_of_authority = parameters(&[]);
-        parameters_of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters_of_authority.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        parameters_of_authority
+    /// A certificate for these hosts that a private authority signed.
+    pub fn signed_by_authority(names: &[&str]) -> Certificate {
+        let mut authority = parameters(&[]);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        authority
             .distinguished_name
             .push(DnType::CommonName, "A private authority");
         let authority =
-            CertifiedIssuer::self_signed(parameters_of_authority, KeyPair::generate().unwrap())
-                .unwrap();
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = parameters(names).signed_by(&key, &authority).unwrap();
         Certificate {
@@ -65,7 +63,7 @@ fn parameters(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names).unwrap()
 }
 
-fn self_signed(parameters: &CertificateParams) -> Certificate {
+fn sign(parameters: &CertificateParams) -> Certificate {
     let key = KeyPair::generate().unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
     Certificate {

@@ -1,6 +1,6 @@
-//! A client of a few lines, to put mail into a server and to look at what is there.
+//! A minimal IMAP client, to store messages on a server and to read them.
 //!
-//! It shares no code with the program, so that both cannot be wrong in the same way.
+//! It shares no code with the program, so that both cannot have the same bug.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, FixedOffset};
 
-/// A message as a server gives it back.
+/// A message as the server returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredMessage {
     pub uid: u32,
     pub internal_date: DateTime<FixedOffset>,
     /// Sorted.
@@ -32,7 +32,7 @@ impl Client {
         Client::try_connect(port).expect("the server greets")
     }
 
-    /// Connects, unless the server does not greet yet.
+    /// Connects; returns `None` if the server does not greet yet.
     pub fn try_connect(port: u16) -> Option<Client> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_nodelay(true).ok()?;
@@ -47,21 +47,20 @@ impl Client {
         greeting.starts_with(b"* OK").then_some(client)
     }
 
-    /// Logs in by a password.
     pub fn log_in(&mut self, user: &str, password: &str) {
-        let words = STANDARD.encode(format!("\0{user}\0{password}"));
-        self.command(&format!("AUTHENTICATE PLAIN {words}"));
+        let credentials = STANDARD.encode(format!("\0{user}\0{password}"));
+        self.command(&format!("AUTHENTICATE PLAIN {credentials}"));
     }
 
-    /// Gives a command that must succeed, and returns all that the server says, literals included.
+    /// Sends a command, asserts that it succeeds, and returns the response with its literals.
     pub fn command(&mut self, command: &str) -> Vec<u8> {
-        let (answer, is_ok) = self.try_command(command.as_bytes(), b"");
-        let shown = String::from_utf8_lossy(&answer).into_owned();
-        assert!(is_ok, "{command}: {shown}");
-        answer
+        let (response, is_ok) = self.try_command(command.as_bytes(), b"");
+        let text = String::from_utf8_lossy(&response).into_owned();
+        assert!(is_ok, "{command}: {text}");
+        response
     }
 
-    /// Puts a message into a folder; flags and date as APPEND wants them, either may be empty.
+    /// Appends a message; `flags` and `date` are in the syntax of APPEND, and may be empty.
     pub fn append(&mut self, folder: &str, flags: &str, date: &str, octets: &[u8]) {
         let date = if date.is_empty() {
             String::new()
@@ -69,16 +68,16 @@ impl Client {
             format!(" \"{date}\"")
         };
         let command = format!("APPEND \"{folder}\" ({flags}){date} {{{}}}", octets.len());
-        let (answer, is_ok) = self.try_command(command.as_bytes(), octets);
-        assert!(is_ok, "{command}: {}", String::from_utf8_lossy(&answer));
+        let (response, is_ok) = self.try_command(command.as_bytes(), octets);
+        assert!(is_ok, "{command}: {}", String::from_utf8_lossy(&response));
     }
 
-    /// Makes a folder; its name as it goes over the wire.
+    /// Creates a folder; its name is in modified UTF-7.
     pub fn create(&mut self, folder: &str) {
         self.command(&format!("CREATE \"{folder}\""));
     }
 
-    /// Takes a message away for good.
+    /// Deletes a message and expunges it.
     pub fn expunge(&mut self, folder: &str, uid: u32) {
         self.command(&format!("SELECT \"{folder}\""));
         self.command(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
@@ -86,41 +85,41 @@ impl Client {
         self.command("UNSELECT");
     }
 
-    /// All messages of a folder, by UID.
-    pub fn messages(&mut self, folder: &str) -> Vec<Held> {
+    /// All messages of a folder, in the order of UIDs.
+    pub fn messages(&mut self, folder: &str) -> Vec<StoredMessage> {
         self.command(&format!("EXAMINE \"{folder}\""));
-        let answer = self.command("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])");
+        let response = self.command("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])");
         self.command("CLOSE");
-        let mut rest = answer.as_slice();
-        let mut held = Vec::new();
+        let mut rest = response.as_slice();
+        let mut messages = Vec::new();
         while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
             let (line, after) = rest.split_at(end + 1);
             rest = after;
-            if let Some(size) = announced(line) {
+            if let Some(size) = literal_size(line) {
                 let (octets, after) = rest.split_at(size);
                 rest = after;
-                held.push(held_message(&String::from_utf8_lossy(line), octets));
+                messages.push(stored_message(&String::from_utf8_lossy(line), octets));
             }
         }
-        held
+        messages
     }
 
     fn try_command(&mut self, command: &[u8], literal: &[u8]) -> (Vec<u8>, bool) {
         self.tag += 1;
         let tag = format!("t{} ", self.tag);
         self.send(&[tag.as_bytes(), command, b"\r\n"].concat());
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         loop {
-            let line = self.line().expect("the server answers");
-            answer.extend_from_slice(&line);
+            let line = self.line().expect("the server responds");
+            response.extend_from_slice(&line);
             if line.starts_with(b"+") {
                 self.send(&[literal, b"\r\n"].concat());
             } else if let Some(status) = line.strip_prefix(tag.as_bytes()) {
-                return (answer, status.starts_with(b"OK"));
-            } else if let Some(size) = announced(&line) {
+                return (response, status.starts_with(b"OK"));
+            } else if let Some(size) = literal_size(&line) {
                 let mut octets = vec![0; size];
                 self.stream.read_exact(&mut octets).unwrap();
-                answer.extend_from_slice(&octets);
+                response.extend_from_slice(&octets);
             }
         }
     }
@@ -136,7 +135,7 @@ impl Client {
     }
 }
 
-fn held_message(line: &str, octets: &[u8]) -> Held {
+fn stored_message(line: &str, octets: &[u8]) -> StoredMessage {
     let between = |before: &str, after: char| {
         let (_, rest) = line.split_once(before).unwrap();
         rest.split(after).next().unwrap().to_owned()
@@ -149,7 +148,7 @@ fn held_message(line: &str, octets: &[u8]) -> Held {
         .map(str::to_owned)
         .collect();
     flags.sort();
-    Held {
+    StoredMessage {
         uid: between("UID ", ' ').parse().unwrap(),
         internal_date: DateTime::parse_from_str(date.trim(), "%d-%b-%Y %H:%M:%S %z").unwrap(),
         flags,
@@ -157,7 +156,7 @@ fn held_message(line: &str, octets: &[u8]) -> Held {
     }
 }
 
-fn announced(line: &[u8]) -> Option<usize> {
+fn literal_size(line: &[u8]) -> Option<usize> {
     let line = std::str::from_utf8(line).ok()?.trim_end();
     let (_, size) = line.strip_suffix('}')?.rsplit_once('{')?;
     size.parse().ok()

@@ -1,8 +1,7 @@
-//! Real Dovecot, privately: its own configuration, ports and mail in a temporary folder.
+//! A real Dovecot with its own configuration, ports and mail in a temporary folder.
 //!
-//! It runs as root and as an ordinary user, versions 2.3 and 2.4. It plays the source (users with
-//! passwords) and, where a token's word is to be checked, the target (XOAUTH2 with bearer tokens
-//! that it validates by asking an introspection endpoint).
+//! Versions 2.3 and 2.4 work, as root and as an ordinary user. It is the source (users with passwords)
+//! or the target (XOAUTH2 with bearer tokens that it validates at an introspection endpoint).
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fmt::Write as _;
@@ -25,27 +24,26 @@ pub use certificate::Certificate;
 pub use client::Client;
 pub use introspection::Introspection;
 
-/// The password of every user; what must be quoted or encoded on its way is in it.
+/// The password of every user; it contains characters that must be quoted or encoded.
 pub const PASSWORD: &str = "pä\"ss{5}";
 
-/// Long enough for a busy machine; only failures wait for it.
-const START_UP: Duration = Duration::from_secs(30);
+/// Only a test that fails waits as long.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After that it is ended by force, with all that it started.
-const SHUT_DOWN: Duration = Duration::from_millis(1_500);
+/// After that it is killed, with its child processes.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// How Dovecot shall be.
 #[derive(Default)]
 pub struct Settings {
-    /// What it proves itself with; one for `localhost` and 127.0.0.1 if none is given.
+    /// By default a self-signed one for `localhost` and 127.0.0.1.
     pub certificate: Option<Certificate>,
-    /// The address of an endpoint that tells whether a bearer token is good and whose it is.
+    /// The address of the token introspection endpoint.
     pub introspection: Option<String>,
-    /// Lines for the end of the configuration.
+    /// Lines at the end of the configuration.
     pub more: String,
 }
 
-/// A running Dovecot; it ends with the value.
+/// A running Dovecot; dropping stops it.
 pub struct Dovecot {
     process: Child,
     folder: TempDir,
@@ -55,13 +53,12 @@ pub struct Dovecot {
 }
 
 impl Dovecot {
-    /// Starts one that plays a source.
     pub fn start() -> Dovecot {
         Dovecot::start_with(Settings::default())
     }
 
-    /// Starts one that plays the target: XOAUTH2 with the tokens that this endpoint knows. Who wants
-    /// to look at what arrived logs in by the password ([`client`](Dovecot::client)).
+    /// Starts a target: XOAUTH2 with the tokens of this endpoint. A test reads what arrived by logging
+    /// in with the password ([`client`](Dovecot::client)).
     pub fn start_target(introspection: &Introspection) -> Dovecot {
         Dovecot::start_with(Settings {
             introspection: Some(introspection.url()),
@@ -71,22 +68,22 @@ impl Dovecot {
 
     /// Starts one and waits until it greets.
     ///
-    /// Between the moment that a port is found free and the moment that Dovecot listens on it, a
-    /// test that runs beside this one may take it: then others are tried.
+    /// A port that was found free may be taken by another test before Dovecot listens on it: then it
+    /// tries others.
     pub fn start_with(settings: Settings) -> Dovecot {
         let certificate = settings
             .certificate
-            .unwrap_or_else(|| Certificate::of_its_own(&["localhost", "127.0.0.1"]));
-        let mut complaints = String::new();
+            .unwrap_or_else(|| Certificate::self_signed(&["localhost", "127.0.0.1"]));
+        let mut errors = String::new();
         for _ in 0..5 {
             let introspection = settings.introspection.as_deref();
             let mut dovecot = Dovecot::spawn(certificate.clone(), introspection, &settings.more);
             match dovecot.wait_until_it_greets() {
                 Ok(()) => return dovecot,
-                Err(why) => complaints = why,
+                Err(why) => errors = why,
             }
         }
-        panic!("dovecot does not start: {complaints}");
+        panic!("dovecot does not start: {errors}");
     }
 
     fn spawn(certificate: Certificate, introspection: Option<&str>, more: &str) -> Dovecot {
@@ -120,7 +117,7 @@ impl Dovecot {
         }
     }
 
-    /// The server over TLS, trusted by its own certificate or the authority that signed it.
+    /// The server by implicit TLS, with its certificate or authority as the CA file.
     pub fn server(&self) -> Server {
         Server {
             host: "127.0.0.1".to_owned(),
@@ -131,7 +128,6 @@ impl Dovecot {
         }
     }
 
-    /// The server by STARTTLS.
     pub fn server_by_starttls(&self) -> Server {
         Server {
             port: self.plain_port,
@@ -140,7 +136,6 @@ impl Dovecot {
         }
     }
 
-    /// The server in plain text.
     pub fn server_in_plain_text(&self) -> Server {
         Server {
             port: self.plain_port,
@@ -150,26 +145,24 @@ impl Dovecot {
         }
     }
 
-    /// The file with the certificate to trust.
     pub fn ca_file(&self) -> PathBuf {
         let file = self.folder.path().join("ca.pem");
         fs::write(&file, &self.certificate.authority).unwrap();
         file
     }
 
-    /// Somebody who is logged in, to put mail there and to look at it.
+    /// A client that is logged in, to store messages and to read them.
     pub fn client(&self, user: &str) -> Client {
         let mut client = Client::connect(self.plain_port);
         client.log_in(user, PASSWORD);
         client
     }
 
-    /// What Dovecot logged, for when a test fails.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Ends a user's sessions.
+    /// Disconnects a user's sessions.
     pub fn kick(&self, user: &str) {
         let status = Command::new("doveadm")
             .arg("-c")
@@ -181,12 +174,12 @@ impl Dovecot {
         assert!(status.is_ok());
     }
 
-    /// Waits until it greets; says why it ended, if it did.
+    /// Waits until it greets; the error says why it does not.
     fn wait_until_it_greets(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + START_UP;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.process.try_wait().unwrap() {
-                return Err(format!("it ended with {status}: {}", self.complaints()));
+                return Err(format!("it exited with {status}: {}", self.errors()));
             }
             let is_up = [self.plain_port, self.tls_port]
                 .iter()
@@ -196,7 +189,7 @@ impl Dovecot {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err(format!("it does not greet: {}", self.complaints()))
+        Err(format!("it does not greet: {}", self.errors()))
     }
 
     fn signal(arguments: &[&str]) {
@@ -206,7 +199,7 @@ impl Dovecot {
             .status();
     }
 
-    fn complaints(&self) -> String {
+    fn errors(&self) -> String {
         let stderr = fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
         format!("{stderr}{}", self.log())
     }
@@ -215,12 +208,12 @@ impl Dovecot {
 impl Drop for Dovecot {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("dovecot's log:\n{}", self.complaints());
+            eprintln!("dovecot's log:\n{}", self.errors());
         }
-        // Asked to end, the master ends its children; sometimes it waits for them for seconds.
+        // On SIGTERM the master ends its children, but may wait for them for seconds.
         let pid = self.process.id();
         Dovecot::signal(&["-TERM", &pid.to_string()]);
-        let deadline = Instant::now() + SHUT_DOWN;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline && matches!(self.process.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -229,7 +222,7 @@ impl Drop for Dovecot {
     }
 }
 
-/// What goes into `dovecot.conf`.
+/// The values in `dovecot.conf`.
 struct Configuration<'a> {
     folder: &'a Path,
     ports: [u16; 2],
@@ -364,7 +357,7 @@ impl Configuration<'_> {
     }
 }
 
-/// Gmail's folders, as its German users see them: found by attribute, not by name.
+/// Gmail's folders with German names: the program must find them by attribute.
 fn special_folders() -> String {
     [
         ("[Gmail]/Alle Nachrichten", "\\All"),
@@ -406,7 +399,7 @@ fn output(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Two ports that are free: both are held until both are known, lest they be the same.
+/// Two free ports; both listeners stay open until both are known, so that they differ.
 fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())

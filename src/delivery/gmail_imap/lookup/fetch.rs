@@ -1,20 +1,18 @@
-//! What a look-up reads of the messages that a search found, and how it compares them.
+//! Fetches what a lookup compares: the identities of found messages, and bodies.
 
 use std::collections::HashMap;
 
-use crate::delivery::gmail_imap::account::GmailAccount;
-use crate::delivery::gmail_imap::found_message::{FoundMessage, holding_of_others};
+use crate::delivery::gmail_imap::found_message::{FoundMessage, compare_ids};
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
-use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::error::Result;
-use crate::imap::{CommandError, identity_command, read_bodies};
-use crate::message::{BodyDigest, FETCH_PAGE_SIZE, Uid, UidSet};
-use crate::sync::{LookupQuery, LookupResult, UncertainAppend};
+use crate::imap::{identity_command, read_bodies};
+use crate::message::{BodyDigest, FETCH_PAGE_SIZE, Identity, Uid, UidSet};
+use crate::sync::{LookupResult, UncertainAppend};
 
-/// A stored message larger than this is none of ours.
-const LARGEST: u64 = 256 * 1024 * 1024;
+/// A larger message at Gmail was not appended by this program, and its body is not fetched.
+const MAX_MESSAGE_SIZE: u64 = 256 * 1024 * 1024;
 
-/// Bodies that were fetched already.
+/// Digests of bodies that were fetched; `None` if the server does not return the body.
 #[derive(Default)]
 pub(super) struct BodyDigests(HashMap<Uid, Option<BodyDigest>>);
 
@@ -22,65 +20,55 @@ impl Lookup {
     pub(super) fn fetch_identities(
         &mut self,
         mut uids: Vec<Uid>,
-        account: &GmailAccount,
     ) -> Result<Vec<FoundMessage>, LookupError> {
         uids.sort_unstable();
         uids.dedup();
-        let mut candidates = Vec::new();
+        let mut messages = Vec::new();
         for page in uids.chunks(FETCH_PAGE_SIZE) {
-            match self.fetch_page(page, account)? {
-                Some(found) => candidates.extend(found),
-                None => candidates.extend(self.fetch_one_by_one(page, account)?),
+            match self.fetch_page(page)? {
+                Some(found) => messages.extend(found),
+                None => messages.extend(self.fetch_one_by_one(page)?),
             }
         }
-        Ok(candidates)
+        Ok(messages)
     }
 
-    /// One unreadable message spoils a whole FETCH; the one that is refused alone, and again, is
-    /// left out.
-    fn fetch_one_by_one(
-        &mut self,
-        page: &[Uid],
-        account: &GmailAccount,
-    ) -> Result<Vec<FoundMessage>, LookupError> {
-        let mut candidates = Vec::new();
+    /// A server that rejects one message rejects the whole FETCH. The message that it rejects alone
+    /// is left out.
+    fn fetch_one_by_one(&mut self, page: &[Uid]) -> Result<Vec<FoundMessage>, LookupError> {
+        let mut messages = Vec::new();
         for uid in page.chunks(1) {
-            candidates.extend(self.fetch_page(uid, account)?.unwrap_or_default());
+            messages.extend(self.fetch_page(uid)?.unwrap_or_default());
         }
-        Ok(candidates)
+        Ok(messages)
     }
 
-    fn fetch_page(
-        &mut self,
-        page: &[Uid],
-        account: &GmailAccount,
-    ) -> Result<Option<Vec<FoundMessage>>, LookupError> {
+    fn fetch_page(&mut self, page: &[Uid]) -> Result<Option<Vec<FoundMessage>>, LookupError> {
         let set: UidSet = page.iter().copied().collect();
-        let result = self.logged_in.session.command(&identity_command(&set));
-        let response = unless_rejected(result, account)?;
+        let result = self.gmail.session.command(&identity_command(&set));
+        let response = self.unless_rejected(result)?;
         Ok(response.map(|response| FoundMessage::read(&response).collect()))
     }
 
-    /// A message that was sent and is looked for: its body must be the same as well. A candidate
-    /// whose body the server does not show may be it: to send it again could double it.
-    pub(super) fn holding_of_sent(
+    /// Looks for an uncertain message among the candidates: its body must be equal, too. A
+    /// candidate whose body the server does not return may be the message; sending it again could
+    /// double it.
+    pub(super) fn compare_uncertain(
         &mut self,
-        question: &LookupQuery,
+        wanted: &Identity,
         sent: &UncertainAppend,
         candidates: &[FoundMessage],
         bodies: &mut BodyDigests,
-        account: &GmailAccount,
     ) -> Result<LookupResult, LookupError> {
-        let wanted = &question.identity;
         let mut is_unclear = false;
         for candidate in candidates
             .iter()
-            .filter(|candidate| candidate.may_match(wanted) && candidate.size <= LARGEST)
+            .filter(|candidate| candidate.may_match(wanted) && candidate.size <= MAX_MESSAGE_SIZE)
         {
             let body = if let Some(body) = bodies.0.get(&candidate.uid) {
                 *body
             } else {
-                let body = self.fetch_body(candidate, account)?;
+                let body = self.fetch_body(candidate)?;
                 bodies.0.insert(candidate.uid, body);
                 body
             };
@@ -92,32 +80,15 @@ impl Lookup {
         if is_unclear {
             return Ok(LookupResult::Unclear);
         }
-        Ok(holding_of_others(wanted, candidates))
+        Ok(compare_ids(wanted, candidates))
     }
 
-    /// The digest of a message's body; none if the server does not give it.
-    fn fetch_body(
-        &mut self,
-        candidate: &FoundMessage,
-        account: &GmailAccount,
-    ) -> Result<Option<BodyDigest>, LookupError> {
-        let session = &mut self.logged_in.session;
+    /// The digest of a message's body; none if the server does not return the body.
+    fn fetch_body(&mut self, candidate: &FoundMessage) -> Result<Option<BodyDigest>, LookupError> {
         let allowance = candidate.size.saturating_mul(2);
-        let result = session.fetch_bodies(candidate.uid, allowance);
-        let response = unless_rejected(result, account)?.unwrap_or_default();
+        let result = self.gmail.session.fetch_bodies(candidate.uid, allowance);
+        let response = self.unless_rejected(result)?.unwrap_or_default();
         let body = read_bodies(&response).remove(&candidate.uid).flatten();
         Ok(body.map(|octets| BodyDigest::of_message(&octets)))
-    }
-}
-
-/// The response to a FETCH; none if the server rejects this very one.
-fn unless_rejected(
-    result: Result<Vec<u8>, CommandError>,
-    account: &GmailAccount,
-) -> Result<Option<Vec<u8>>, LookupError> {
-    match result {
-        Ok(response) => Ok(Some(response)),
-        Err(error) if is_about_the_command(&error) => Ok(None),
-        Err(error) => Err(LookupError::from_command_error(error, account)),
     }
 }

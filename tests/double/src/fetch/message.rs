@@ -1,26 +1,26 @@
-//! What one message answers.
+//! The response for one message.
 
 use imap_codec::imap_types::fetch::{MessageDataItemName, Section};
 
 use super::items::Item;
 use crate::envelope;
 use crate::header;
-use crate::odd::{Oddities, Oddity, Spoiled};
-use crate::store::{Folder, Letter};
+use crate::quirks::{MessageFault, Quirk, Quirks};
+use crate::store::{Folder, Message};
 use crate::strings::{literal, quoted, string};
 
-/// The message that is asked.
+/// The message to respond for.
 pub(crate) struct Asked<'a> {
-    pub letter: &'a Letter,
+    pub letter: &'a Message,
     pub id: u64,
     pub uid: u32,
     pub labels: Vec<String>,
     pub is_gmail: bool,
-    pub odd: Oddities,
-    pub spoiled: Option<Spoiled>,
+    pub quirks: Quirks,
+    pub message_faults: Option<MessageFault>,
 }
 
-/// The name of a folder among labels (GMAIL.md 4); All Mail is none.
+/// The label of a folder (GMAIL.md 4); All Mail is none.
 pub(crate) fn label(folder: &Folder) -> Option<String> {
     if folder.name == "INBOX" {
         return Some(quoted("\\Inbox"));
@@ -51,26 +51,26 @@ pub(crate) fn label(folder: &Folder) -> Option<String> {
 
 impl Asked<'_> {
     /// The item and its value, as in a FETCH response.
-    pub fn answer(&self, item: &Item) -> Vec<u8> {
+    pub fn value_of(&self, item: &Item) -> Vec<u8> {
         match item {
-            Item::Google(name) => self.answer_google(name).into_bytes(),
-            Item::Known(item) => self.answer_known(item),
+            Item::Google(name) => self.gmail_value(name).into_bytes(),
+            Item::Known(item) => self.standard_value(item),
         }
     }
 
-    fn does(&self, oddity: Oddity) -> bool {
-        self.odd.contains(&oddity)
+    fn does(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
     }
 
-    fn answer_google(&self, name: &str) -> String {
+    fn gmail_value(&self, name: &str) -> String {
         match name {
             "X-GM-LABELS" => format!("{name} ({})", self.labels.join(" ")),
-            // Each message is a thread of its own here.
+            // In the double each message is a thread of its own.
             _ => format!("{name} {}", self.id),
         }
     }
 
-    fn answer_known(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
+    fn standard_value(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
         let octets = &self.letter.octets[..];
         let (head, body) = header::split(octets);
         match item {
@@ -91,7 +91,7 @@ impl Asked<'_> {
 
     fn size(&self) -> String {
         let lines = self.letter.octets.split(|&octet| octet == b'\n').count();
-        let more = if self.does(Oddity::OtherSizes) {
+        let more = if self.does(Quirk::OtherSizes) {
             lines
         } else {
             0
@@ -101,13 +101,13 @@ impl Asked<'_> {
 
     fn flags(&self) -> String {
         let mut flags: Vec<&str> = self.letter.flags.iter().map(String::as_str).collect();
-        if self.does(Oddity::RecentFlags) {
+        if self.does(Quirk::RecentFlags) {
             flags.push("\\Recent");
         }
         format!("FLAGS ({})", flags.join(" "))
     }
 
-    /// Gmail gives dates in UTC (GMAIL.md 3.3).
+    /// Gmail sends dates in UTC (GMAIL.md 3.3).
     fn internal_date(&self) -> String {
         let date = self.letter.internal_date;
         let date = if self.is_gmail {
@@ -115,7 +115,7 @@ impl Asked<'_> {
         } else {
             date
         };
-        let day = if self.does(Oddity::PaddedDates) {
+        let day = if self.does(Quirk::PaddedDates) {
             "%e"
         } else {
             "%d"
@@ -127,7 +127,7 @@ impl Asked<'_> {
     }
 
     fn with_text(&self, name: &str, text: &[u8]) -> Vec<u8> {
-        let string = if self.does(Oddity::QuotedStrings) {
+        let string = if self.does(Quirk::QuotedStrings) {
             string(text)
         } else {
             literal(text)
@@ -139,7 +139,7 @@ impl Asked<'_> {
         let fields = header::fields(&self.letter.octets);
         let wanted = fields.iter().filter(|field| is_wanted(field.name));
         let mut text: Vec<u8> = wanted.flat_map(|field| field.lines.to_vec()).collect();
-        if !self.does(Oddity::OpenHeaders) {
+        if !self.does(Quirk::OpenHeaders) {
             // The empty line after them (RFC 3501 6.4.5).
             text.extend_from_slice(b"\r\n");
         }
@@ -163,7 +163,7 @@ impl Asked<'_> {
         self.with_text(&format!("BODY[{name}]<{first}>"), &text[start..end])
     }
 
-    /// The name of a section as it stands in the response, and its text, if there is such a part.
+    /// The name of a section in the response, and its text if the message has it.
     fn named_section(&self, section: Option<&Section<'_>>) -> (String, Option<Vec<u8>>) {
         let octets = &self.letter.octets[..];
         let (head, body) = header::split(octets);
@@ -175,7 +175,8 @@ impl Asked<'_> {
         };
         match section {
             None => {
-                let is_nil = self.does(Oddity::NilBodies) || self.spoiled == Some(Spoiled::NilBody);
+                let is_nil = self.does(Quirk::NilBodies)
+                    || self.message_faults == Some(MessageFault::NilBody);
                 (String::new(), (!is_nil).then(|| octets.to_vec()))
             }
             Some(Section::Header(None)) => ("HEADER".to_owned(), Some(head.to_vec())),

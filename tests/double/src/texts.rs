@@ -1,7 +1,7 @@
-//! What each kind of server says.
+//! The response texts of each kind of server.
 
-/// The texts of one kind of server; each follows the tag.
-pub(crate) struct Words {
+/// The response texts of one kind of server, without the tag.
+pub(crate) struct Texts {
     pub ok: &'static str,
     pub noop: &'static str,
     pub list: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Words {
 }
 
 /// GMAIL.md 1.2 to 1.7, 3.1, 5. The text after CAPABILITY is followed by the connection's id.
-pub(crate) const GMAIL: Words = Words {
+pub(crate) const GMAIL: Texts = Texts {
     ok: "OK Success",
     noop: "OK Success",
     list: "OK Success",
@@ -42,8 +42,8 @@ pub(crate) const GMAIL: Words = Words {
     empty_line: "* BAD [CLIENTBUG] Invalid tag",
 };
 
-/// As Dovecot puts it.
-pub(crate) const SOURCE: Words = Words {
+/// As Dovecot's.
+pub(crate) const SOURCE: Texts = Texts {
     ok: "OK Completed.",
     noop: "OK NOOP completed (0.001 + 0.000 secs).",
     list: "OK List completed (0.001 + 0.000 secs).",

@@ -1,6 +1,6 @@
-//! The plain source as odd servers are.
+//! The quirks of the source double.
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,13 +10,13 @@
 
 mod talk;
 
-use double::{Certificate, Oddity, Security, Source, SourceOptions, Spoiled, date};
+use double::{Certificate, MessageFault, Quirk, Security, Source, SourceOptions, date};
 use talk::Talk;
 
-fn start(odd: &[Oddity]) -> Source {
+fn start(quirks: &[Quirk]) -> Source {
     let source = Source::start(SourceOptions {
         security: Security::Plain,
-        odd: odd.iter().copied().collect(),
+        quirks: quirks.iter().copied().collect(),
         ..SourceOptions::default()
     });
     let letter = b"Message-ID: <a@B>\r\nSubject: One\r\n\r\nBody\r\n";
@@ -40,7 +40,7 @@ fn examined(source: &Source) -> Talk {
     talk
 }
 
-/// What comes for a command, up to its tagged line.
+/// The response to a command, up to its tagged line.
 fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
     talk.say(&format!("a {command}"));
     let mut lines = Vec::new();
@@ -53,15 +53,15 @@ fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
     lines
 }
 
-/// The first FETCH response of an odd source.
-fn fetched(odd: Oddity, items: &str) -> String {
-    let source = start(&[odd]);
+/// The first FETCH response of a source with these quirks.
+fn fetched(quirks: Quirk, items: &str) -> String {
+    let source = start(&[quirks]);
     ask(&mut examined(&source), &format!("UID FETCH 1 ({items})")).remove(0)
 }
 
 #[test]
 fn strings_are_quoted_where_that_is_possible() {
-    let source = start(&[Oddity::QuotedStrings]);
+    let source = start(&[Quirk::QuotedStrings]);
     let lines = ask(&mut examined(&source), "UID FETCH 1:2 BODY.PEEK[]");
     assert!(lines[0].starts_with("* 1 FETCH (UID 1 BODY[] {41}\r\n"));
     assert_eq!(lines[1], "* 2 FETCH (UID 2 BODY[] \"Short\")");
@@ -70,30 +70,30 @@ fn strings_are_quoted_where_that_is_possible() {
 #[test]
 fn bodies_are_nil() {
     assert_eq!(
-        fetched(Oddity::NilBodies, "BODY.PEEK[]"),
+        fetched(Quirk::NilBodies, "BODY.PEEK[]"),
         "* 1 FETCH (UID 1 BODY[] NIL)"
     );
 }
 
 #[test]
-fn uid_validity_and_uid_next_are_missing() {
-    let examine = |odd: &[Oddity]| {
-        let source = start(odd);
+fn uidvalidity_and_uidnext_are_missing() {
+    let examine = |quirks: &[Quirk]| {
+        let source = start(quirks);
         let mut talk = logged_in(&source);
         let lines = ask(&mut talk, "EXAMINE INBOX").join("\n");
         lines + &ask(&mut talk, "STATUS INBOX (UIDVALIDITY UIDNEXT)")[0]
     };
     let usual = examine(&[]);
     assert!(usual.contains("[UIDVALIDITY ") && usual.contains("[UIDNEXT 3]"));
-    assert!(!examine(&[Oddity::NoUidValidity]).contains("UIDVALIDITY"));
-    let without_next = examine(&[Oddity::NoUidNext]);
+    assert!(!examine(&[Quirk::NoUidValidity]).contains("UIDVALIDITY"));
+    let without_next = examine(&[Quirk::NoUidNext]);
     assert!(!without_next.contains("[UIDNEXT"));
     assert!(without_next.ends_with("(UIDVALIDITY 1700000000 UIDNEXT 3)"));
 }
 
 #[test]
 fn everything_is_in_lower_case() {
-    let source = start(&[Oddity::LowerCase]);
+    let source = start(&[Quirk::LowerCase]);
     let lines = ask(
         &mut examined(&source),
         "UID FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])",
@@ -109,7 +109,7 @@ fn everything_is_in_lower_case() {
 
 #[test]
 fn untagged_lines_stand_anywhere() {
-    let source = start(&[Oddity::Chatter]);
+    let source = start(&[Quirk::Chatter]);
     assert_eq!(
         ask(&mut examined(&source), "UID FETCH 1 (FLAGS)"),
         [
@@ -130,15 +130,15 @@ fn untagged_lines_stand_anywhere() {
 
 #[test]
 fn lines_are_long() {
-    let source = start(&[Oddity::LongLines]);
+    let source = start(&[Quirk::LongLines]);
     let lines = ask(&mut examined(&source), "NOOP");
     assert!(lines[0].starts_with("* OK long long ") && lines[0].len() > 29_999);
     assert_eq!(lines.len(), 2);
 }
 
 #[test]
-fn a_message_comes_in_several_responses() {
-    let source = start(&[Oddity::SplitFetches]);
+fn a_message_is_split_over_several_responses() {
+    let source = start(&[Quirk::SplitFetches]);
     let lines = ask(
         &mut examined(&source),
         "UID FETCH 1 (UID FLAGS RFC822.SIZE)",
@@ -154,8 +154,8 @@ fn a_message_comes_in_several_responses() {
 }
 
 #[test]
-fn news_stands_between_the_responses() {
-    let source = start(&[Oddity::News]);
+fn other_lines_are_sent_between_the_responses() {
+    let source = start(&[Quirk::News]);
     let lines = ask(&mut examined(&source), "UID FETCH 1 (FLAGS)");
     assert_eq!(
         lines[1..4],
@@ -164,38 +164,41 @@ fn news_stands_between_the_responses() {
 }
 
 #[test]
-fn details_of_a_response_are_odd() {
+fn details_of_a_response_differ() {
     let header = "BODY.PEEK[HEADER.FIELDS (SUBJECT)]";
-    for (odd, items, expected) in [
+    for (quirks, items, expected) in [
         (
-            Oddity::OpenHeaders,
+            Quirk::OpenHeaders,
             header,
             "BODY[HEADER.FIELDS (SUBJECT)] {14}\r\nSubject: One\r\n",
         ),
         (
-            Oddity::PaddedDates,
+            Quirk::PaddedDates,
             "INTERNALDATE",
             "INTERNALDATE \" 2-Nov-2026 10:00:00 +0100\"",
         ),
         (
-            Oddity::NoInternalDate,
+            Quirk::NoInternalDate,
             "INTERNALDATE FLAGS",
             "FLAGS (\\Seen)",
         ),
-        (Oddity::OtherSizes, "RFC822.SIZE", "RFC822.SIZE 46"),
-        (Oddity::RecentFlags, "FLAGS", "FLAGS (\\Seen \\Recent)"),
+        (Quirk::OtherSizes, "RFC822.SIZE", "RFC822.SIZE 46"),
+        (Quirk::RecentFlags, "FLAGS", "FLAGS (\\Seen \\Recent)"),
     ] {
-        assert_eq!(fetched(odd, items), format!("* 1 FETCH (UID 1 {expected})"));
+        assert_eq!(
+            fetched(quirks, items),
+            format!("* 1 FETCH (UID 1 {expected})")
+        );
     }
     assert_eq!(
-        fetched(Oddity::OtherOrder, "FLAGS"),
+        fetched(Quirk::OtherOrder, "FLAGS"),
         "* 1 FETCH (FLAGS (\\Seen) UID 1)"
     );
 }
 
 #[test]
-fn all_oddities_together_are_still_a_dialogue() {
-    let source = start(&Oddity::ALL);
+fn all_quirks_together_work() {
+    let source = start(&Quirk::ALL);
     let mut talk = examined(&source);
     let lines = ask(
         &mut talk,
@@ -205,41 +208,41 @@ fn all_oddities_together_are_still_a_dialogue() {
 }
 
 #[test]
-fn single_messages_are_spoiled() {
+fn single_messages_have_faults() {
     let source = start(&[]);
-    let spoil = |spoiled| {
+    let spoil = |message_faults| {
         source.change(|options| {
-            options.spoiled.insert(1, spoiled);
+            options.message_faults.insert(1, message_faults);
         });
     };
     let mut talk = examined(&source);
     let body = "UID FETCH 1:2 (UID BODY.PEEK[])";
-    spoil(Spoiled::NilBody);
+    spoil(MessageFault::NilBody);
     assert_eq!(ask(&mut talk, body)[0], "* 1 FETCH (UID 1 BODY[] NIL)");
-    spoil(Spoiled::BodyWithheld);
+    spoil(MessageFault::BodyWithheld);
     assert!(ask(&mut talk, body)[0].starts_with("* 2 FETCH"));
     assert_eq!(ask(&mut talk, "UID FETCH 1 (UID)")[0], "* 1 FETCH (UID 1)");
-    spoil(Spoiled::Withheld);
+    spoil(MessageFault::Withheld);
     assert_eq!(ask(&mut talk, "UID FETCH 1 (UID)").len(), 1);
     assert_eq!(ask(&mut talk, "UID SEARCH ALL")[0], "* SEARCH 1 2");
-    spoil(Spoiled::Refused);
+    spoil(MessageFault::Refused);
     assert_eq!(
         ask(&mut talk, body),
         ["a NO [SERVERBUG] Internal error occurred."]
     );
-    spoil(Spoiled::Fatal);
+    spoil(MessageFault::Fatal);
     talk.say(&format!("b {body}"));
     assert_eq!(talk.rest(), "");
 }
 
 #[test]
-fn changing_the_source_is_an_offence() {
+fn changing_the_source_is_a_violation() {
     let source = start(&[]);
     let mut talk = examined(&source);
     for command in ["UID STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "UID MOVE 1 x"] {
         assert!(ask(&mut talk, command)[0].starts_with("a BAD"));
         assert_eq!(
-            source.take_offences(),
+            source.take_violations(),
             ["the client tried to change the source"]
         );
     }

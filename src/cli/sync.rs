@@ -1,0 +1,217 @@
+//! The command without a name: copies mail. Its options, and what it prints.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use argh::{ArgsInfo, FromArgs};
+
+use crate::cli::args::{not_implemented, path, usage};
+use crate::cli::print_line;
+use crate::config::Environment;
+use crate::error::{ErrorKind, Result};
+use crate::message::Listed;
+use crate::process::logging::LogTarget;
+use crate::run::{RunMode, WatchOptions};
+use crate::state::storage;
+use crate::sync::DryRunResult;
+
+/// Between polls where IDLE is not used.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The options of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SyncArgs {
+    /// The path of `config.json`.
+    pub config: PathBuf,
+    /// The path of the state, if it was given.
+    pub state_file: Option<PathBuf>,
+    /// What the run does.
+    pub mode: RunMode,
+    /// Whether to log every step.
+    pub debug: bool,
+    /// The stream that log lines go to.
+    pub log: LogTarget,
+    /// The given options that have no effect without `--watch`.
+    pub ignored_options: Vec<&'static str>,
+}
+
+impl SyncArgs {
+    pub fn log_ignored_options(&self) {
+        for option in &self.ignored_options {
+            log::info!("{option} has no effect without --watch");
+        }
+    }
+
+    /// The path of the state: as given, else the default.
+    pub fn state_file(&self, environment: &Environment) -> PathBuf {
+        let default = || storage::default_path(environment.state_directory.as_deref());
+        self.state_file.clone().unwrap_or_else(default)
+    }
+}
+
+/// Reports how a run ended; returns the exit status. An error is logged, and printed on standard
+/// error unless that is where log lines go.
+pub(crate) fn report(result: Result<()>, log: LogTarget) -> u8 {
+    let Err(error) = result else {
+        return 0;
+    };
+    let error = error.with_default_remedy();
+    if error.kind() == ErrorKind::Resting {
+        log::info!("{error}");
+    } else {
+        log::error!("{error}");
+        if log != LogTarget::Stderr {
+            print_line(io::stderr(), &error);
+        }
+    }
+    error.kind().exit_status()
+}
+
+/// Prints a line of a dry run.
+pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
+    let date = listed.internal_date.map_or_else(
+        || "no date".to_owned(),
+        |date| date.format("%Y-%m-%d %H:%M:%S %z").to_string(),
+    );
+    let id = listed
+        .identity
+        .id
+        .as_ref()
+        .map_or_else(|| "no Message-ID".to_owned(), ToString::to_string);
+    let result = match result {
+        DryRunResult::New => "new",
+        DryRunResult::NewUnlessAtGmail => "new, unless gmail has it already",
+        DryRunResult::Known => "already there",
+        DryRunResult::NeedsBody => "its Message-ID is known: its body decides",
+        DryRunResult::Parked => "parked, will be retried",
+    };
+    let (uid, size) = (listed.uid, listed.size);
+    let line = format_args!("uid {uid} | {date} | {size} octets | {id} | {result}");
+    print_line(io::stdout(), line);
+}
+
+/// The options as argh parses them.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    help_triggers("--help"),
+    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits; with\n\
+                   --watch it keeps running, and copies new mail as soon as it arrives.",
+    note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\n\
+            -h is short for --help, -V for --version; --option=VALUE works, too.\n\n\
+            Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the lock;\n\
+            64 usage; 69 a server is unavailable; 70 internal error; 74 state, token or log\n\
+            cannot be written; 77 credentials rejected; 78 configuration."
+)]
+#[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
+pub(crate) struct RawSyncArgs {
+    /// the configuration, config.json; required
+    #[argh(option, arg_name = "file")]
+    config: Option<String>,
+
+    #[argh(
+        option,
+        arg_name = "file",
+        description = "the state file; default: sync_state.json in $STATE_DIRECTORY, else in the current folder"
+    )]
+    state_file: Option<String>,
+
+    /// keep running, and copy new mail as soon as it arrives
+    #[argh(switch)]
+    watch: bool,
+
+    /// with --watch: seconds between polls where IDLE is not used; default: 60
+    #[argh(option, arg_name = "seconds")]
+    poll_interval: Option<String>,
+
+    /// with --watch: poll, even if the server offers IDLE
+    #[argh(switch)]
+    no_idle: bool,
+
+    /// print what would be copied, a line a message, and copy nothing
+    #[argh(switch)]
+    dry_run: bool,
+
+    /// log every step
+    #[argh(switch)]
+    debug: bool,
+
+    /// where log lines go: stdout (the default) or stderr
+    #[argh(option, arg_name = "where")]
+    log: Option<String>,
+
+    /// print the version
+    #[argh(switch)]
+    #[allow(dead_code, reason = "handled before argh parses; listed in the help")]
+    version: bool,
+}
+
+impl RawSyncArgs {
+    /// Checks the options, alone and together.
+    pub fn validate(self) -> Result<SyncArgs> {
+        let poll_interval = self.poll_interval()?;
+        if self.watch && self.dry_run {
+            return Err(usage("--dry-run and --watch exclude each other"));
+        }
+        let mode = if self.watch {
+            RunMode::Watch(WatchOptions {
+                use_idle: !self.no_idle,
+                poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
+            })
+        } else if self.dry_run {
+            RunMode::DryRun
+        } else {
+            RunMode::Once
+        };
+        Ok(SyncArgs {
+            mode,
+            ignored_options: self.ignored_options(),
+            config: self
+                .config
+                .map(|file| path("--config", file))
+                .transpose()?
+                .ok_or_else(|| usage("--config FILE is missing").remedy("see --help"))?,
+            state_file: self
+                .state_file
+                .map(|file| path("--state-file", file))
+                .transpose()?,
+            debug: self.debug,
+            log: self
+                .log
+                .as_deref()
+                .map_or(Ok(LogTarget::Stdout), log_target)?,
+        })
+    }
+
+    fn poll_interval(&self) -> Result<Option<Duration>> {
+        let Some(typed) = &self.poll_interval else {
+            return Ok(None);
+        };
+        match typed.parse::<u32>() {
+            Ok(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds.into()))),
+            _ => Err(usage("--poll-interval wants a number of seconds")),
+        }
+    }
+
+    /// The polling options without `--watch`; command lines of the Python original may have them.
+    fn ignored_options(&self) -> Vec<&'static str> {
+        [
+            ("--no-idle", self.no_idle),
+            ("--poll-interval", self.poll_interval.is_some()),
+        ]
+        .into_iter()
+        .filter(|(_, is_typed)| *is_typed && !self.watch)
+        .map(|(option, _)| option)
+        .collect()
+    }
+}
+
+fn log_target(value: &str) -> Result<LogTarget> {
+    match value {
+        "stdout" => Ok(LogTarget::Stdout),
+        "stderr" => Ok(LogTarget::Stderr),
+        "" => Err(usage("--log wants stdout or stderr")),
+        "syslog" => Err(not_implemented("--log syslog")),
+        _ => Err(not_implemented("--log to a file").remedy("use --log stdout or --log stderr")),
+    }
+}

@@ -1,0 +1,85 @@
+//! The steps with the source as types, so that they cannot be taken in the wrong order: only a check
+//! makes a [`CheckedSource`], which a pass consumes; only a pass, done or skipped, makes a
+//! [`WaitableSource`], which a wait consumes; after the wait, only a check is possible.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::Result;
+use crate::message::Mailbox;
+use crate::source::{ImapSource, WaitOptions, WaitOutcome};
+
+/// The connection to the source, if it is open.
+#[derive(Default)]
+pub(crate) struct SourceConnection(Option<ImapSource>);
+
+/// The source after a check of its mailbox.
+pub(crate) struct CheckedSource<'s> {
+    pub(super) source: &'s mut ImapSource,
+    pub(super) mailbox: Mailbox,
+    /// The time just before the check.
+    pub(super) started: DateTime<Utc>,
+}
+
+/// The source after a pass.
+pub(crate) struct WaitableSource<'s>(&'s mut ImapSource);
+
+impl SourceConnection {
+    pub(super) fn take(&mut self) -> Option<ImapSource> {
+        self.0.take()
+    }
+
+    pub(super) fn checked(
+        &mut self,
+        source: ImapSource,
+        mailbox: Mailbox,
+        started: DateTime<Utc>,
+    ) -> CheckedSource<'_> {
+        CheckedSource {
+            source: self.0.insert(source),
+            mailbox,
+            started,
+        }
+    }
+
+    /// Logs out of the source.
+    pub fn log_out(&mut self) {
+        if let Some(source) = self.0.take() {
+            source.logout();
+        }
+    }
+
+    /// Closes the connection without LOGOUT, which after a suspend would only time out.
+    pub fn drop_connection(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<'s> CheckedSource<'s> {
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// The time just before the check.
+    pub fn started(&self) -> DateTime<Utc> {
+        self.started
+    }
+
+    /// Leaves the mailbox to a later pass, because Gmail cannot take mail now.
+    pub fn skip_pass(self) -> WaitableSource<'s> {
+        WaitableSource(self.source)
+    }
+}
+
+impl<'s> WaitableSource<'s> {
+    pub(super) fn new(source: &'s mut ImapSource) -> WaitableSource<'s> {
+        WaitableSource(source)
+    }
+
+    /// Waits for new mail.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn wait_for_mail(self, options: WaitOptions) -> Result<WaitOutcome> {
+        self.0.wait_for_mail(options)
+    }
+}

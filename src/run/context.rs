@@ -1,0 +1,64 @@
+//! What a run needs of its process.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::net::ConnectionOptions;
+use crate::process::alert_log::AlertLog;
+use crate::process::cancel::Canceller;
+use crate::process::signals::{self, ProcessMode, SignalRequests};
+use crate::process::watchdog::Watchdog;
+use crate::run::RunMode;
+use crate::run::timing::Timing;
+use crate::sync::Progress;
+use crate::timeouts::PASS_STEP_TIMEOUT;
+
+/// What a run needs of its process.
+pub(crate) struct RunContext<'a> {
+    /// Delays, time-outs and the clock.
+    pub timing: &'a Timing,
+    /// Ends waits on all connections.
+    pub canceller: Canceller,
+    /// The alerts of servers that have been logged.
+    pub alert_log: AlertLog,
+    /// What signals have requested.
+    pub requests: Arc<SignalRequests>,
+    /// Reports to systemd that the run does not hang.
+    pub watchdog: Watchdog,
+    /// Makes the progress display of a pass.
+    pub new_progress: &'a dyn Fn() -> Box<dyn Progress>,
+}
+
+impl<'a> RunContext<'a> {
+    /// Starts to receive signals, and with `--watch` to report to systemd's watchdog.
+    pub fn start(
+        mode: RunMode,
+        timing: &'a Timing,
+        new_progress: &'a dyn Fn() -> Box<dyn Progress>,
+    ) -> Result<RunContext<'a>> {
+        let canceller = Canceller::new()
+            .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
+        let (process_mode, watchdog) = match mode {
+            RunMode::Watch(_) => (ProcessMode::Resident, Watchdog::start(PASS_STEP_TIMEOUT)),
+            RunMode::Once | RunMode::DryRun => (ProcessMode::OneShot, Watchdog::default()),
+        };
+        Ok(RunContext {
+            timing,
+            requests: signals::listen(process_mode, canceller.clone())?,
+            canceller,
+            alert_log: AlertLog::default(),
+            watchdog,
+            new_progress,
+        })
+    }
+
+    /// The options of every connection that the run opens.
+    pub fn connection_options(&self) -> ConnectionOptions {
+        ConnectionOptions {
+            side: Side::Host,
+            timeouts: self.timing.timeouts,
+            canceller: self.canceller.clone(),
+            alert_log: self.alert_log.clone(),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Delivering messages to the target: intents, appends in flight, and what each outcome means.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
+use crate::message::{BodyDigest, Digest, Flags, Message, MessageId, Uid, UidSet};
+use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
+use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
+use crate::sync::fetch::ReadMessage;
+use crate::sync::group::PlannedMessage;
+use crate::sync::identity::IdentityDecision;
+use crate::sync::in_flight::InFlightMessage;
+use crate::sync::ledger::Ledger;
+use crate::sync::{Outcome, PassOptions, Target, TargetStatus};
+
+/// After this many messages parked in a row, with none appended between, the cause is Gmail and not
+/// the messages.
+const MAX_PARKED_IN_A_ROW: u32 = 3;
+
+/// Sends messages and records their outcomes.
+pub(super) struct Delivery {
+    copy_flags: bool,
+    daily_upload_limit: Option<u64>,
+    /// What the target announced.
+    status: TargetStatus,
+    parked_in_a_row: u32,
+}
+
+/// A message that was read and is ready to be sent.
+struct PreparedMessage {
+    message: Message,
+    digest: Digest,
+}
+
+impl PreparedMessage {
+    fn octets(&self) -> u64 {
+        self.message.octets.len() as u64
+    }
+
+    fn is_twin_of(&self, other: &PreparedMessage) -> bool {
+        self.message.id == other.message.id && self.digest.header == other.digest.header
+    }
+}
+
+impl Delivery {
+    pub fn new(options: &PassOptions) -> Delivery {
+        Delivery {
+            copy_flags: options.copy_flags,
+            daily_upload_limit: options.daily_upload_limit,
+            status: TargetStatus::default(),
+            parked_in_a_row: 0,
+        }
+    }
+
+    /// Refuses the messages that are larger than the target accepts, and returns the others.
+    pub fn refuse_too_large(
+        &mut self,
+        group: Vec<PlannedMessage>,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PlannedMessage>> {
+        self.status = target.status()?;
+        let mut fitting = Vec::new();
+        for planned in group {
+            let listed = &planned.listed;
+            let id = listed.identity.id.as_ref();
+            if !self.refuse_if_too_large(listed.uid, id, listed.size, ledger)? {
+                fitting.push(planned);
+            }
+        }
+        Ok(fitting)
+    }
+
+    /// Sends the messages that were read, except those whose octets show that they were delivered
+    /// before.
+    pub fn deliver(
+        &mut self,
+        read: Vec<ReadMessage>,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let mut batch: Vec<PreparedMessage> = Vec::new();
+        for ReadMessage { planned, octets } in read {
+            let prepared = self.prepare(&planned, octets);
+            let (id, header) = (&prepared.message.id, prepared.digest.header);
+            if batch.iter().any(|other| other.is_twin_of(&prepared))
+                || ledger.in_flight.has_twin_of(id, header)
+            {
+                // The twin of a message without Message-ID is known only by the octets.
+                self.submit(std::mem::take(&mut batch), target, ledger)?;
+                self.finish(target, ledger)?;
+            }
+            if self.must_be_sent(&prepared, &planned, ledger)? {
+                batch.push(prepared);
+            }
+        }
+        self.submit(batch, target, ledger)
+    }
+
+    fn prepare(&self, planned: &PlannedMessage, octets: Vec<u8>) -> PreparedMessage {
+        let listed = &planned.listed;
+        let id = listed.identity.id.clone();
+        let flags = if self.copy_flags {
+            listed.flags
+        } else {
+            Flags::default()
+        };
+        PreparedMessage {
+            digest: Digest {
+                header: listed.identity.header,
+                body: Some(BodyDigest::of_message(&octets)),
+            },
+            message: Message {
+                uid: listed.uid,
+                id: id.unwrap_or_else(|| MessageId::of_octets(&octets)),
+                internal_date: listed.internal_date,
+                flags,
+                octets,
+            },
+        }
+    }
+
+    /// Decides, now that the octets are known, whether a message must still be sent; if not, it is
+    /// settled or parked here.
+    fn must_be_sent(
+        &self,
+        prepared: &PreparedMessage,
+        planned: &PlannedMessage,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        let Message { uid, id, .. } = &prepared.message;
+        // The size in the listing may be wrong.
+        if self.refuse_if_too_large(*uid, Some(id), prepared.octets(), ledger)? {
+            return Ok(false);
+        }
+        if let Knowledge::Digests(digests) = ledger.state().known_digests(id) {
+            if digests.contains(&prepared.digest) {
+                ledger.settle_known(UidSet::from_iter([*uid]))?;
+                return Ok(false);
+            }
+            if planned.decision == IdentityDecision::CompareBody {
+                log::info!("{id} (uid {uid}) is another message with a known Message-ID");
+            }
+        }
+        let is_parked =
+            ledger.park_if_twin_is_uncertain(&planned.listed, id.clone(), prepared.digest)?;
+        Ok(!is_parked)
+    }
+
+    /// The intent to append a message. Its parked entry is that of an uncertain append: this is what
+    /// the message is if nothing more is recorded.
+    fn intent(&self, prepared: &PreparedMessage, ledger: &Ledger) -> InFlightMessage {
+        let PreparedMessage { message, digest } = prepared;
+        let now = ledger.now();
+        let parked = ledger.parked_or_new(message.uid).another_try();
+        let parked = parked.retry_later("it was sent, and the response was lost".to_owned(), now);
+        InFlightMessage {
+            id: message.id.clone(),
+            digest: *digest,
+            octets: prepared.octets(),
+            intent: ParkedMessage {
+                id: Some(message.id.clone()),
+                date: message.internal_date,
+                digest: Some(*digest),
+                sent: Some(SentMark {
+                    at: now,
+                    mark: self.status.mark,
+                }),
+                ..parked
+            },
+            before: ledger.state().parked.get(&message.uid).cloned(),
+        }
+    }
+
+    fn refuse_if_too_large(
+        &self,
+        uid: Uid,
+        id: Option<&MessageId>,
+        octets: u64,
+        ledger: &mut Ledger,
+    ) -> Result<bool> {
+        let Some(limit) = self.status.append_limit.filter(|limit| octets > *limit) else {
+            return Ok(false);
+        };
+        ledger.progress.settled(0);
+        let why = format!("it has {octets} octets, and Gmail accepts {limit}");
+        ledger.refuse(uid, id.cloned(), why)?;
+        Ok(true)
+    }
+
+    /// Records the intents, then submits the messages, as far as the daily limit allows.
+    fn submit(
+        &mut self,
+        batch: Vec<PreparedMessage>,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let mut intents = Vec::new();
+        let mut messages = Vec::new();
+        let mut sent = sent_in_a_day(ledger);
+        let mut is_exhausted = false;
+        for prepared in batch {
+            let octets = prepared.octets();
+            if !upload_quota::allows(self.daily_upload_limit, sent, octets) {
+                is_exhausted = true;
+                break;
+            }
+            sent = sent.saturating_add(octets);
+            intents.push((prepared.message.uid, self.intent(&prepared, ledger)));
+            messages.push(prepared.message);
+        }
+        ledger.record_intents(intents)?;
+        self.submit_messages(messages, target, ledger)?;
+        self.record_outcomes(target, ledger)?;
+        if is_exhausted {
+            return Err(daily_limit_reached(sent_in_a_day(ledger)));
+        }
+        Ok(())
+    }
+
+    fn submit_messages(
+        &mut self,
+        messages: Vec<Message>,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let mut failure = None;
+        for message in messages {
+            let uid = message.uid;
+            if failure.is_none() {
+                match target.submit(message) {
+                    Ok(()) => {
+                        // An outcome that has arrived meanwhile may forbid to send more.
+                        failure = self.record_outcomes(target, ledger).err();
+                        continue;
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if let Some(message) = ledger.in_flight.remove(uid) {
+                ledger.return_unsent(uid, message.before, message.octets)?;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Waits until nothing is in flight, and records the outcomes.
+    pub fn finish(&mut self, target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+        let finished = target.finish();
+        let recorded = self.record_outcomes(target, ledger);
+        match (finished, recorded) {
+            (Err(one), Err(other)) => Err(one.more_severe(other)),
+            (one, other) => one.and(other),
+        }
+    }
+
+    /// Records the outcomes that have arrived.
+    fn record_outcomes(&mut self, target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+        while let Some((uid, outcome)) = target.settled() {
+            let Some(message) = ledger.in_flight.remove(uid) else {
+                return Err(Error::new(
+                    Side::Host,
+                    ErrorKind::Internal,
+                    format!("uid {uid}"),
+                    "it has a second outcome",
+                ));
+            };
+            ledger.progress.settled(message.octets);
+            self.record_outcome(uid, message, outcome, ledger)?;
+            ledger.count_outcome()?;
+        }
+        if self.parked_in_a_row >= MAX_PARKED_IN_A_ROW {
+            self.parked_in_a_row = 0;
+            return Err(too_many_parked());
+        }
+        Ok(())
+    }
+
+    fn record_outcome(
+        &mut self,
+        uid: Uid,
+        message: InFlightMessage,
+        outcome: Outcome,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        match outcome {
+            Outcome::Appended(place) => {
+                self.parked_in_a_row = 0;
+                ledger.settle_appended(uid, message, place)
+            }
+            Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), why),
+            Outcome::Parked(why) => {
+                self.count_parked(&message.intent);
+                if is_hopeless(&message.intent, ledger.state(), ledger.now()) {
+                    return ledger.refuse(uid, Some(message.id), why);
+                }
+                // Gmail said that it did not store this append: it is not uncertain.
+                let parked = ParkedMessage {
+                    sent: None,
+                    ..message.intent
+                };
+                ledger.park(uid, parked, why)
+            }
+            Outcome::Unsent(why) => {
+                self.count_parked(&message.intent);
+                let parked = ParkedMessage {
+                    sent: message.before.and_then(|before| before.sent),
+                    ..message.intent
+                };
+                ledger.park(uid, parked, why)
+            }
+            Outcome::Uncertain(why) => {
+                self.count_parked(&message.intent);
+                ledger.park(uid, message.intent, why)
+            }
+            // Part of its octets may have been sent.
+            Outcome::Returned => ledger.return_unsent(uid, message.before, 0),
+        }
+    }
+
+    /// Counts only first attempts: a message that was parked before says nothing new about Gmail.
+    fn count_parked(&mut self, intent: &ParkedMessage) {
+        if intent.tries == 1 {
+            self.parked_in_a_row += 1;
+        }
+    }
+}
+
+/// Says whether to give a message up: it failed often and for days, while Gmail accepted others.
+fn is_hopeless(parked: &ParkedMessage, state: &State, now: DateTime<Utc>) -> bool {
+    let last_accepted = state.gmail.last_accepted;
+    parked.tries >= MAX_ATTEMPTS
+        && now - parked.since >= GIVE_UP_AFTER
+        && last_accepted.is_some_and(|accepted| accepted > parked.since)
+}
+
+fn sent_in_a_day(ledger: &Ledger) -> u64 {
+    ledger.state().gmail.uploaded_in_last_day(ledger.now())
+}
+
+fn daily_limit_reached(sent: u64) -> Error {
+    Error::new(
+        Side::Gmail,
+        ErrorKind::Resting,
+        "gmail",
+        format!("{sent} octets were sent in the last 24 hours"),
+    )
+    .during("appending")
+    .remedy("the account rests; daily_upload_limit sets the limit")
+    .with_consequence(Consequence::Rest(RestReason::Quota))
+}
+
+fn too_many_parked() -> Error {
+    Error::new(
+        Side::Gmail,
+        ErrorKind::Unavailable,
+        "gmail",
+        format!("{MAX_PARKED_IN_A_ROW} messages in a row were not accepted"),
+    )
+    .during("appending")
+    .remedy("the account rests; the log lines above say why")
+    .with_consequence(Consequence::Rest(RestReason::Refusals))
+}

@@ -1,0 +1,81 @@
+//! Groups of messages: one lookup, one FETCH and one write of intents for all messages of a group.
+
+use std::collections::VecDeque;
+
+use crate::error::Result;
+use crate::message::{Digest, Listed, UidSet};
+use crate::sync::identity::{self, IdentityDecision, SelectedBy};
+use crate::sync::ledger::Ledger;
+
+/// The most messages of a group, also where a lookup takes several parked messages…
+pub(super) const MAX_MESSAGES: usize = 10;
+
+/// …and the most octets, unless a single message has more.
+const MAX_OCTETS: u64 = 8 * 1024 * 1024;
+
+/// A listed message and what to do with it.
+pub(super) struct PlannedMessage {
+    pub listed: Listed,
+    pub decision: IdentityDecision,
+}
+
+/// Takes the next group from the queue. Known messages are settled, and messages that wait for an
+/// uncertain twin are parked; the group may be empty.
+///
+/// A twin of a message in flight is decided only after that one has settled: `finish_in_flight`
+/// waits for it.
+pub(super) fn take_group(
+    queue: &mut VecDeque<Listed>,
+    selected_by: SelectedBy,
+    ledger: &mut Ledger,
+    finish_in_flight: &mut dyn FnMut(&mut Ledger) -> Result<()>,
+) -> Result<Vec<PlannedMessage>> {
+    let mut group: Vec<PlannedMessage> = Vec::new();
+    let mut octets = 0;
+    let mut known = UidSet::default();
+    while let Some(listed) = queue.front() {
+        let is_full = group.len() >= MAX_MESSAGES || octets + listed.size > MAX_OCTETS;
+        if !group.is_empty() && (is_full || has_twin(&group, listed)) {
+            break;
+        }
+        if has_twin_in_flight(ledger, listed) {
+            if !group.is_empty() {
+                break;
+            }
+            finish_in_flight(ledger)?;
+        }
+        let Some(listed) = queue.pop_front() else {
+            break;
+        };
+        if waits_for_twin(ledger, &listed)? {
+            continue;
+        }
+        match identity::decide(ledger.state(), &listed, selected_by) {
+            IdentityDecision::Known => known.insert(listed.uid),
+            decision => {
+                octets += listed.size;
+                group.push(PlannedMessage { listed, decision });
+            }
+        }
+    }
+    ledger.settle_known(known)?;
+    Ok(group)
+}
+
+fn has_twin(group: &[PlannedMessage], listed: &Listed) -> bool {
+    let mut others = group.iter().map(|planned| &planned.listed.identity);
+    listed.identity.id.is_some() && others.any(|other| *other == listed.identity)
+}
+
+fn has_twin_in_flight(ledger: &Ledger, listed: &Listed) -> bool {
+    let id = listed.identity.id.as_ref();
+    id.is_some_and(|id| ledger.in_flight.has_twin_of(id, listed.identity.header))
+}
+
+fn waits_for_twin(ledger: &mut Ledger, listed: &Listed) -> Result<bool> {
+    let Some(id) = &listed.identity.id else {
+        return Ok(false);
+    };
+    let digest = Digest::of_header(listed.identity.header);
+    ledger.park_if_twin_is_uncertain(listed, id.clone(), digest)
+}

@@ -1,0 +1,56 @@
+//! The appends of this pass that have no outcome yet.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::message::{Digest, HeaderDigest, MessageId, Uid};
+use crate::state::ParkedMessage;
+
+/// The appends of this pass that have no outcome yet, and the uncertain ones that it has resolved.
+///
+/// In the state, a message in flight is parked by its intent, like an uncertain one.
+#[derive(Default)]
+pub(super) struct InFlight {
+    messages: HashMap<Uid, InFlightMessage>,
+    /// Uncertain appends that a lookup showed not to be stored: they can be sent again.
+    not_stored: HashSet<Uid>,
+}
+
+/// A message whose intent is recorded and whose outcome is not.
+pub(super) struct InFlightMessage {
+    pub id: MessageId,
+    pub digest: Digest,
+    pub octets: u64,
+    /// Its parked entry until the outcome is known.
+    pub intent: ParkedMessage,
+    /// Its parked entry before, if it was parked.
+    pub before: Option<ParkedMessage>,
+}
+
+impl InFlight {
+    pub fn contains(&self, uid: Uid) -> bool {
+        self.messages.contains_key(&uid)
+    }
+
+    /// Says whether a message with this id and header is in flight.
+    pub fn has_twin_of(&self, id: &MessageId, header: HeaderDigest) -> bool {
+        let mut messages = self.messages.values();
+        messages.any(|message| message.id == *id && message.digest.header == header)
+    }
+
+    pub fn insert(&mut self, uid: Uid, message: InFlightMessage) {
+        self.not_stored.remove(&uid);
+        self.messages.insert(uid, message);
+    }
+
+    pub fn remove(&mut self, uid: Uid) -> Option<InFlightMessage> {
+        self.messages.remove(&uid)
+    }
+
+    pub fn mark_not_stored(&mut self, uid: Uid) {
+        self.not_stored.insert(uid);
+    }
+
+    pub fn is_not_stored(&self, uid: Uid) -> bool {
+        self.not_stored.contains(&uid)
+    }
+}

@@ -1,0 +1,76 @@
+//! Looking messages up at Gmail.
+
+use crate::error::Result;
+use crate::message::{Identity, MessageId, Uid};
+use crate::state::ParkedMessage;
+use crate::sync::group::PlannedMessage;
+use crate::sync::identity::IdentityDecision;
+use crate::sync::{LookupQuery, LookupResult, SearchScope, Target, UncertainAppend};
+
+/// Looks up those messages of a group that need it; returns `None` for the others.
+pub(super) fn look_up_group(
+    group: &[PlannedMessage],
+    target: &mut dyn Target,
+) -> Result<Vec<Option<LookupResult>>> {
+    let queries: Vec<Option<LookupQuery>> = group.iter().map(query_for_planned).collect();
+    let asked: Vec<LookupQuery> = queries.iter().flatten().cloned().collect();
+    let mut results = if asked.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        target.holds(&asked)?.into_iter()
+    };
+    let mut next_result = || results.next().unwrap_or(LookupResult::NotFound);
+    Ok(queries
+        .into_iter()
+        .map(|query| query.map(|_| next_result()))
+        .collect())
+}
+
+/// Says whether Gmail has a parked message, of which only the parked entry is left.
+pub(super) fn is_at_gmail(
+    uid: Uid,
+    parked: &ParkedMessage,
+    target: &mut dyn Target,
+) -> Result<bool> {
+    match query_for_parked(uid, parked) {
+        Some(query) if query.identity.id.is_some() || query.uncertain.is_some() => {
+            Ok(target.holds(&[query])?.first() == Some(&LookupResult::Found))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The query for a parked message, wherever the user has moved it; `None` if nothing is known about
+/// its content.
+pub(super) fn query_for_parked(uid: Uid, parked: &ParkedMessage) -> Option<LookupQuery> {
+    let digest = parked.digest?;
+    let uncertain = parked
+        .sent
+        .zip(digest.body)
+        .map(|(sent, body)| UncertainAppend {
+            at: sent.at,
+            mark: sent.mark,
+            body,
+        });
+    Some(LookupQuery {
+        uid,
+        identity: Identity {
+            id: parked.id.clone().filter(MessageId::is_from_field),
+            header: digest.header,
+        },
+        scope: SearchScope::AllMailTrashAndJunk,
+        uncertain,
+    })
+}
+
+fn query_for_planned(planned: &PlannedMessage) -> Option<LookupQuery> {
+    match planned.decision {
+        IdentityDecision::LookUp(scope, _) => Some(LookupQuery {
+            uid: planned.listed.uid,
+            identity: planned.listed.identity.clone(),
+            scope,
+            uncertain: None,
+        }),
+        IdentityDecision::Known | IdentityDecision::CompareBody => None,
+    }
+}

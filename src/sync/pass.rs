@@ -1,0 +1,243 @@
+//! One pass, step by step.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{ErrorKind, Result};
+use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid};
+use crate::state::DatePass;
+use crate::state::journal::StateStore;
+use crate::sync::action::{Action, Parts};
+use crate::sync::copy::Copy;
+use crate::sync::deliver::Delivery;
+use crate::sync::dry_run::DryRun;
+use crate::sync::fetch::Fetch;
+use crate::sync::identity::SelectedBy;
+use crate::sync::ledger::Ledger;
+use crate::sync::plan::{DatePassStart, Due};
+use crate::sync::{DryRunResult, PassReport, Progress, Source, Target, plan, retry_parked};
+
+/// One pass: what it works on.
+pub struct Pass<'a> {
+    /// The source mailbox.
+    pub source: &'a mut dyn Source,
+    /// The target mailbox.
+    pub target: &'a mut dyn Target,
+    /// The state.
+    pub store: &'a mut StateStore,
+    /// The options.
+    pub options: &'a PassOptions,
+    /// The display of its progress.
+    pub progress: &'a mut dyn Progress,
+    /// The clock.
+    pub now: &'a dyn Fn() -> DateTime<Utc>,
+}
+
+/// The options of a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassOptions {
+    /// The source mailbox: `user@host/folder`.
+    pub source: String,
+    /// A first run copies the messages of this many days.
+    pub first_run_days: u32,
+    /// Whether `\Seen`, `\Flagged` and `\Answered` are copied.
+    pub copy_flags: bool,
+    /// The most octets to send in 24 hours, if limited.
+    pub daily_upload_limit: Option<u64>,
+}
+
+impl<'a> Pass<'a> {
+    /// Copies every new message. `started` is the time just before the EXAMINE that returned
+    /// `mailbox`.
+    ///
+    /// Everything that happened is in the journal when this returns, also after an error; folding
+    /// it is up to the caller.
+    ///
+    /// # Errors
+    /// A server is unavailable or rejects the login, the account must rest, or the state cannot be
+    /// written. What settled before stays settled.
+    pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassReport> {
+        let mut copy = Copy {
+            delivery: Delivery::new(self.options),
+        };
+        let mut steps = self.steps(mailbox);
+        let done = steps.run(&mut copy);
+        let done = done.and_then(|()| steps.parts.ledger.record_synced(started));
+        finish(done, copy.delivery, steps.parts)
+    }
+
+    /// Reports each message that a pass would consider, and copies nothing. The store must have
+    /// been loaded read-only; without a valid token the target is a [`NullTarget`].
+    ///
+    /// # Errors
+    /// As for [`run`](Pass::run).
+    ///
+    /// [`NullTarget`]: crate::sync::NullTarget
+    pub fn dry_run(
+        self,
+        mailbox: &Mailbox,
+        can_ask_gmail: bool,
+        report: &mut dyn FnMut(&Listed, DryRunResult),
+    ) -> Result<()> {
+        let mut dry_run = DryRun::new(can_ask_gmail, report);
+        let mut steps = self.steps(mailbox);
+        steps.run(&mut dry_run)?;
+        dry_run.report_parked(&mut steps.parts)
+    }
+
+    fn steps(self, mailbox: &Mailbox) -> Steps<'_, 'a> {
+        Steps {
+            mailbox,
+            options: self.options,
+            parts: Parts {
+                fetch: Fetch::new(self.source),
+                target: self.target,
+                ledger: Ledger::new(self.store, self.progress, self.now),
+            },
+        }
+    }
+}
+
+/// Ends a pass: every submitted message gets its outcome recorded, whatever happened before.
+fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<PassReport> {
+    let Parts {
+        target, mut ledger, ..
+    } = parts;
+    if done
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::Disk)
+    {
+        // No outcome can be recorded; the intents are already on disk.
+        let _ = target.finish();
+        return done.map(|()| ledger.report());
+    }
+    let finished = delivery.finish(target, &mut ledger);
+    let failure = match (done, finished) {
+        (Ok(()), Ok(())) => return Ok(ledger.report()),
+        (Err(error), Ok(())) | (Ok(()), Err(error)) => error,
+        (Err(first), Err(second)) => first.more_severe(second),
+    };
+    ledger.record_failure(&failure)?;
+    Err(failure)
+}
+
+/// How a round ended.
+#[derive(PartialEq, Eq)]
+enum RoundEnd {
+    DatePassEnded,
+    /// The round was no date pass, or the date pass waits for an orphan.
+    Other,
+}
+
+/// The steps of a pass, whatever its action is.
+struct Steps<'m, 'a> {
+    mailbox: &'m Mailbox,
+    options: &'a PassOptions,
+    parts: Parts<'a>,
+}
+
+impl Steps<'_, '_> {
+    fn run(&mut self, action: &mut dyn Action) -> Result<()> {
+        if self.run_round(action)? == RoundEnd::DatePassEnded {
+            // A resumed date pass considers only what was there when it began; what came later is
+            // above the cursor that it leaves.
+            self.run_round(action)?;
+        }
+        Ok(())
+    }
+
+    fn run_round(&mut self, action: &mut dyn Action) -> Result<RoundEnd> {
+        let ledger = &self.parts.ledger;
+        let plan = plan::due(
+            ledger.state(),
+            self.mailbox,
+            &self.options.source,
+            self.options.first_run_days,
+            ledger.now(),
+        );
+        action.start_round(&plan, &mut self.parts)?;
+        let is_by_date = match plan.due {
+            Due::Nothing => false,
+            Due::Between(first, last) => {
+                self.handle_above_cursor(action, first, last)?;
+                false
+            }
+            Due::ByDate(pass, start) => {
+                if start == DatePassStart::New {
+                    self.parts.ledger.start_date_pass(pass.clone())?;
+                }
+                self.handle_by_date(action, &pass)?;
+                true
+            }
+        };
+        action.finish_round(&mut self.parts)?;
+        if !is_by_date {
+            self.parts.ledger.raise_cursor()?;
+        } else if action.finish_date_pass(&mut self.parts)? {
+            self.parts.ledger.end_date_pass()?;
+            return Ok(RoundEnd::DatePassEnded);
+        }
+        Ok(RoundEnd::Other)
+    }
+
+    /// Handles the messages above the cursor.
+    fn handle_above_cursor(
+        &mut self,
+        action: &mut dyn Action,
+        first: Uid,
+        last: Uid,
+    ) -> Result<()> {
+        let Parts { fetch, ledger, .. } = &mut self.parts;
+        let uids = fetch.search_between(self.mailbox, first, last)?;
+        ledger.start_advance(uids.clone(), last);
+        self.handle(action, uids, SelectedBy::Uid, &|_| true)
+    }
+
+    /// Handles the messages that a date pass considers, and finds orphans among them.
+    fn handle_by_date(&mut self, action: &mut dyn Action, pass: &DatePass) -> Result<()> {
+        if self.mailbox.exists == 0 {
+            return Ok(());
+        }
+        let Parts { fetch, ledger, .. } = &mut self.parts;
+        let found = fetch.search_by_date(pass, ledger.orphans())?;
+        let is_considered = |listed: &Listed| {
+            found.since.contains(listed.uid) && plan::is_late_enough(pass, listed)
+        };
+        self.handle(
+            action,
+            found.all.iter().collect(),
+            SelectedBy::Date,
+            &is_considered,
+        )
+    }
+
+    /// Lists the messages that are not settled or parked, page by page, and handles those that are
+    /// considered.
+    fn handle(
+        &mut self,
+        action: &mut dyn Action,
+        mut uids: Vec<Uid>,
+        selected_by: SelectedBy,
+        is_considered: &dyn Fn(&Listed) -> bool,
+    ) -> Result<()> {
+        let state = self.parts.ledger.state();
+        uids.retain(|uid| !state.is_settled_or_parked(*uid));
+        let mut remaining = uids.len();
+        for page in uids.chunks(FETCH_PAGE_SIZE) {
+            let Parts {
+                fetch,
+                target,
+                ledger,
+            } = &mut self.parts;
+            let mut listed = fetch.list(page, ledger)?;
+            retry_parked::find_orphans(&mut listed, ledger)?;
+            listed.retain(is_considered);
+            remaining -= page.len();
+            let backlog = remaining + listed.len();
+            let oldest = listed.iter().filter_map(|listed| listed.internal_date);
+            ledger.progress.backlog(backlog);
+            target.announce_backlog(backlog, oldest.min());
+            action.handle_page(listed, selected_by, &mut self.parts)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! What a pass did, in numbers.
+
+use std::fmt;
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassReport {
+    /// Messages that Gmail stored.
+    pub appended: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// Messages found at Gmail.
+    pub already_there: u64,
+    /// Messages that were delivered before.
+    pub known: u64,
+    /// How often a message was parked.
+    pub parked: u64,
+    /// Messages that were refused for good.
+    pub refused: u64,
+}
+
+impl PassReport {
+    /// Says whether nothing worth a log line happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.appended + self.already_there + self.parked + self.refused == 0
+    }
+}
+
+impl fmt::Display for PassReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} appended, {} already there",
+            self.appended, self.already_there
+        )?;
+        for (count, what) in [
+            (self.known, "known"),
+            (self.parked, "parked"),
+            (self.refused, "refused"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The contracts between the engine and both sides: [`Source`], [`Target`] and their types.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
+
+use crate::error::Result;
+use crate::message::{BodyDigest, Identity, Listed, Mark, Message, Uid, UidSet, UidValidity};
+
+/// The mailbox that messages are copied from. Read-only: no method changes it.
+///
+/// An error of any method ends the pass; a failure of a single message is a value.
+pub trait Source {
+    /// Returns the matching UIDs, ascending and without duplicates; UIDs that do not exist are left
+    /// out.
+    ///
+    /// # Errors
+    /// The server is unavailable, or UIDVALIDITY has changed.
+    fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>>;
+
+    /// Returns what a listing says about these messages, ascending by UID. A message may be missing
+    /// because it is gone or because the server left it out: only a search shows that it is gone.
+    ///
+    /// # Errors
+    /// As for [`search`](Source::search).
+    fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>>;
+
+    /// Returns the octets of these messages, in the order of `uids`.
+    ///
+    /// # Errors
+    /// As for [`search`](Source::search). A connection that breaks during the fetch is no error:
+    /// the messages not yet received are [`Fetched::Unreadable`], and the next call reconnects.
+    fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>>;
+}
+
+/// Which messages of the source mailbox to search for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSearch {
+    /// Those of these UIDs that exist (`UID SEARCH UID set`).
+    Uids(UidSet),
+    /// Received on or after this day, in the server's own time zone (`SINCE`).
+    Since(NaiveDate),
+    /// Received on this day, in the server's own time zone (`ON`).
+    On(NaiveDate),
+}
+
+/// The result of fetching one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// All octets of the message, unchanged.
+    Octets(Vec<u8>),
+    /// The server ended the command with OK and did not return the message.
+    Missing,
+    /// The server answered NO or NIL, or the connection broke; with the reason.
+    Unreadable(String),
+}
+
+/// The mailbox that messages are copied to.
+///
+/// Opens no connection until the first call. After an error the engine ends the pass: it calls
+/// [`finish`](Target::finish), and [`settled`](Target::settled) until that returns `None`.
+pub trait Target {
+    /// Returns what the server announces. The engine calls it before it reads the first message.
+    ///
+    /// # Errors
+    /// The server is unavailable, rejects the login, or the account must rest.
+    fn status(&mut self) -> Result<TargetStatus>;
+
+    /// Says how many messages the pass has still to copy at most, and the date of the oldest one
+    /// listed so far. A hint: the target may prepare itself.
+    fn announce_backlog(&mut self, _backlog: usize, _oldest: Option<DateTime<FixedOffset>>) {}
+
+    /// Looks up messages at the target; returns one result for each query, in order.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status). A query that the server rejects is no error but
+    /// [`LookupResult::NotFound`].
+    fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>>;
+
+    /// Sends a message, or queues it to be sent; blocks while too many octets are in flight.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status); then the message was not sent and has no outcome.
+    fn submit(&mut self, message: Message) -> Result<()>;
+
+    /// Returns the next outcome that has arrived, without blocking. Each submitted message has
+    /// exactly one.
+    fn settled(&mut self) -> Option<(Uid, Outcome)>;
+
+    /// Waits until every submitted message has its outcome.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status); the outcomes are there all the same.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// What the target announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TargetStatus {
+    /// The largest message that it accepts, in octets (APPENDLIMIT, RFC 7889), if announced.
+    pub append_limit: Option<u64>,
+    /// UIDVALIDITY and UIDNEXT of All Mail, read before the first append: a message appended later
+    /// has at least this UID.
+    pub mark: Option<Mark>,
+}
+
+/// Asks whether the target has a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupQuery {
+    /// The UID at the source, for log lines and errors only.
+    pub uid: Uid,
+    /// Message-ID and header digest: both must match. Without a Message-ID only `uncertain` can
+    /// find the message.
+    pub identity: Identity,
+    /// Where to search.
+    pub scope: SearchScope,
+    /// Set if the message is an uncertain append: then the body must match as well, and messages
+    /// at or above the mark are compared even if no search finds them.
+    pub uncertain: Option<UncertainAppend>,
+}
+
+/// An append whose response was lost: the target may have stored the message or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UncertainAppend {
+    /// The time of its intent, just before it was sent.
+    pub at: DateTime<Utc>,
+    /// The lowest UID that it can have.
+    pub mark: Option<Mark>,
+    /// The digest of its body.
+    pub body: BodyDigest,
+}
+
+/// Where a lookup searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchScope {
+    /// All Mail: a message that the user deleted is not found.
+    AllMail,
+    /// All Mail, Trash and Junk: Gmail would move a deleted message back to the inbox if it were
+    /// appended again.
+    AllMailTrashAndJunk,
+}
+
+/// Whether the target has a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookupResult {
+    /// It has the message.
+    Found,
+    /// It has another message under the same Message-ID.
+    OtherMessage,
+    /// The search did not find it. No proof that it is absent: the search index may lag.
+    NotFound,
+    /// Only for an uncertain append: a candidate exists, but the server does not return what is
+    /// needed to compare it.
+    Unclear,
+}
+
+/// The result of a submitted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target stored the message.
+    Appended(AppendUid),
+    /// The target did not store it, for this reason; a later attempt may succeed.
+    Parked(String),
+    /// The target did not store it and never will, for this reason.
+    Refused(String),
+    /// The message was not sent to its last octet, for this reason, and so was not stored. If an
+    /// earlier append of it is uncertain, that one still is.
+    Unsent(String),
+    /// The response was lost, for this reason: the message may be stored or not.
+    Uncertain(String),
+    /// The pass ended before the message was sent; it was not stored.
+    Returned,
+}
+
+/// Where the target stored a message (APPENDUID, RFC 4315).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendUid {
+    /// UIDVALIDITY of the target folder.
+    pub uid_validity: UidValidity,
+    /// The message's UID in that folder.
+    pub uid: Uid,
+}
+
+/// Receives the progress of a pass, for display.
+pub trait Progress {
+    /// The pass has this many messages still to copy at most.
+    fn backlog(&mut self, messages: usize);
+
+    /// A message is settled or parked; `octets` of it were sent.
+    fn settled(&mut self, octets: u64);
+}
+
+/// Displays nothing.
+impl Progress for () {
+    fn backlog(&mut self, _: usize) {}
+
+    fn settled(&mut self, _: u64) {}
+}
