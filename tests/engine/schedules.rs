@@ -833,10 +833,12 @@ fn is_reported(remembered: &State, octets: &[u8]) -> bool {
     let id = Identity::of_header(octets)
         .id
         .unwrap_or_else(|| MessageId::of_octets(octets));
-    remembered
-        .refused
-        .values()
-        .any(|refused| refused.id.as_ref().is_none_or(|refused_id| *refused_id == id))
+    remembered.refused.values().any(|refused| {
+        refused
+            .id
+            .as_ref()
+            .is_none_or(|refused_id| *refused_id == id)
+    })
 }
 
 /// The world after the faulty runs of a schedule, before its clean runs.
