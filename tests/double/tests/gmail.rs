@@ -1,6 +1,6 @@
-//! Gmail, talked to line by line; the texts are those of GMAIL.md.
+//! Dialogues with the Gmail double, line by line; the texts are those of GMAIL.md.
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -60,7 +60,7 @@ fn the_capabilities_are_those_of_gmail_before_and_after_login() {
 }
 
 #[test]
-fn a_refused_token_is_challenged_and_the_connection_stays_open() {
+fn a_rejected_token_gets_a_challenge_and_the_connection_stays_open() {
     let gmail = start();
     let tokens = gmail.tokens();
     let good = tokens.issue("user@gmail.com", HOUR);
@@ -102,7 +102,7 @@ fn a_refused_token_is_challenged_and_the_connection_stays_open() {
 }
 
 #[test]
-fn oauthbearer_is_spoken_too() {
+fn oauthbearer_is_supported() {
     let gmail = start();
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
     let mut talk = connected(&gmail);
@@ -188,7 +188,7 @@ fn a_mailbox_is_opened_as_gmail_opens_it() {
 }
 
 #[test]
-fn new_mail_is_not_seen_before_it_is_announced() {
+fn new_mail_is_invisible_before_it_is_announced() {
     let gmail = start();
     let mut talk = examined(&gmail, "INBOX");
     gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
@@ -243,7 +243,7 @@ fn an_append_is_stored_octet_for_octet_with_date_and_flags() {
 }
 
 #[test]
-fn an_append_without_a_date_is_of_now() {
+fn an_append_without_a_date_gets_the_current_time() {
     let gmail = start();
     gmail.clock().advance(HOUR * 24);
     append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes());
@@ -252,11 +252,11 @@ fn an_append_without_a_date_is_of_now() {
 }
 
 #[test]
-fn appends_are_refused_in_gmails_words() {
+fn appends_are_rejected_with_gmails_texts() {
     let gmail = start();
     gmail.change(|options| options.append_limit = 100);
     let mut talk = logged_in(&gmail);
-    for (arguments, octets, answer) in [
+    for (arguments, octets, response) in [
         (
             "nowhere",
             LETTER,
@@ -297,7 +297,7 @@ fn appends_are_refused_in_gmails_words() {
     ] {
         assert_eq!(
             append(&mut talk, arguments, octets.as_bytes()),
-            format!("p {answer}")
+            format!("p {response}")
         );
     }
     assert_eq!(gmail.all_mail(), []);
@@ -326,7 +326,7 @@ fn an_append_into_the_open_mailbox_is_announced() {
 }
 
 #[test]
-fn what_comes_twice_is_kept_once() {
+fn duplicates_are_stored_once() {
     let gmail = start();
     gmail.mailboxes().create("Label");
     let mut talk = logged_in(&gmail);
@@ -335,7 +335,7 @@ fn what_comes_twice_is_kept_once() {
         append(&mut talk, old, LETTER.as_bytes()),
         "p OK [APPENDUID 1 1] (Success)"
     );
-    // Same label: the old copy goes, the new one has the old date.
+    // With the same label the old copy is removed, and the new one has the old date.
     assert_eq!(
         append(&mut talk, "INBOX", LETTER.as_bytes()),
         "p OK [APPENDUID 1 2] (Success)"
@@ -345,7 +345,7 @@ fn what_comes_twice_is_kept_once() {
         gmail.messages("INBOX")[0].internal_date,
         date("2019-07-17T09:40:08Z")
     );
-    // Another label: one message, two labels.
+    // With another label it is one message with two labels.
     assert_eq!(
         append(&mut talk, "Label", LETTER.as_bytes()),
         "p OK [APPENDUID 10 1] (Success)"
@@ -355,7 +355,7 @@ fn what_comes_twice_is_kept_once() {
         gmail.all_mail()[0].mailboxes,
         ["INBOX", "Label", "[Gmail]/All Mail"]
     );
-    // In Trash: it comes back.
+    // From Trash it comes back.
     gmail.trash(2);
     assert_eq!(
         (gmail.messages("INBOX").len(), gmail.in_trash().len()),
@@ -370,7 +370,7 @@ fn what_comes_twice_is_kept_once() {
         gmail.messages("INBOX")[0].internal_date,
         date("2019-07-17T09:40:08Z")
     );
-    // Other content, another date, or no id: kept.
+    // With other content, another date, or no id both are kept.
     append(
         &mut talk,
         "INBOX",
@@ -384,7 +384,7 @@ fn what_comes_twice_is_kept_once() {
     append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
     append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
     assert_eq!(gmail.all_mail().len(), 5);
-    // Switched off: kept.
+    // Without deduplication both are kept.
     gmail.change(|options| options.deduplicates = false);
     append(&mut talk, "INBOX", LETTER.as_bytes());
     assert_eq!(gmail.all_mail().len(), 6);
@@ -445,7 +445,7 @@ fn the_index_lags_behind_by_searches_or_by_time() {
 }
 
 #[test]
-fn an_append_that_is_cut_is_stored_or_not_as_the_test_says() {
+fn a_cut_append_is_stored_or_not_as_the_options_say() {
     let minute = Duration::from_mins(1);
     for (unfinished, at_once, after_a_minute, when_told) in [
         (Unfinished::Forgotten, 0, 0, 0),
@@ -470,7 +470,7 @@ fn an_append_that_is_cut_is_stored_or_not_as_the_test_says() {
 }
 
 #[test]
-fn an_append_whose_answer_is_lost_is_stored() {
+fn an_append_whose_response_is_lost_is_stored() {
     let gmail = start();
     let mut talk = logged_in(&gmail);
     gmail
@@ -497,7 +497,7 @@ fn a_session_ends_with_its_token() {
 }
 
 #[test]
-fn the_sixteenth_session_is_refused() {
+fn the_sixteenth_session_is_rejected() {
     let gmail = start();
     let mut fifteen: Vec<Talk> = (0..15).map(|_| logged_in(&gmail)).collect();
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
@@ -514,7 +514,7 @@ fn the_sixteenth_session_is_refused() {
 }
 
 #[test]
-fn a_literal_that_comes_unasked_is_an_offence() {
+fn an_unsolicited_literal_is_a_violation() {
     let gmail = start();
     let mut talk = logged_in(&gmail);
     talk.write(format!("a APPEND INBOX {{{}}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
@@ -529,7 +529,7 @@ fn a_literal_that_comes_unasked_is_an_offence() {
 }
 
 #[test]
-fn idle_is_spoken_in_gmails_words() {
+fn idle_has_gmails_texts() {
     let gmail = start();
     let mut talk = examined(&gmail, "INBOX");
     talk.play("C: a IDLE\nS: + idling");
@@ -544,7 +544,7 @@ fn idle_is_spoken_in_gmails_words() {
 }
 
 #[test]
-fn what_the_double_cannot_answer_is_refused() {
+fn unsupported_commands_are_rejected() {
     let gmail = start();
     gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
     let mut talk = examined(&gmail, "INBOX");

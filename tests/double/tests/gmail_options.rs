@@ -1,6 +1,6 @@
-//! Gmail's bad days: every switch of GMAIL.md 9.
+//! Every option of the Gmail double (GMAIL.md 9).
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use double::{
 use talk::Talk;
 use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 
-/// When a fault is due.
+/// The condition of a fault.
 type When = fn(&Event) -> bool;
 
 const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
@@ -49,7 +49,7 @@ fn a_greeting_is_late_or_never_comes() {
 }
 
 #[test]
-fn who_speaks_before_the_greeting_is_noted() {
+fn input_before_the_greeting_is_a_violation() {
     let gmail = start();
     let pause = Fault::Pause(Duration::from_millis(200));
     gmail
@@ -64,7 +64,7 @@ fn who_speaks_before_the_greeting_is_noted() {
 }
 
 #[test]
-fn who_goes_on_before_authenticate_is_answered_is_noted() {
+fn input_before_the_response_to_authenticate_is_a_violation() {
     let gmail = start();
     let mut talk = connected(&gmail);
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
@@ -81,11 +81,14 @@ fn who_goes_on_before_authenticate_is_answered_is_noted() {
 }
 
 #[test]
-fn a_large_literal_that_comes_unasked_is_noted() {
+fn a_large_unsolicited_literal_is_a_violation() {
     let gmail = start();
     let mut talk = logged_in(&gmail);
-    let letter = format!("Subject: x\r\n\r\n{}", "x".repeat(5000));
-    talk.say(&format!("a APPEND INBOX {{{}+}}\r\n{letter}", letter.len()));
+    let message = format!("Subject: x\r\n\r\n{}", "x".repeat(5000));
+    talk.say(&format!(
+        "a APPEND INBOX {{{}+}}\r\n{message}",
+        message.len()
+    ));
     talk.play("S: a OK <*>");
     assert_eq!(
         gmail.take_violations(),
@@ -94,7 +97,7 @@ fn a_large_literal_that_comes_unasked_is_noted() {
 }
 
 #[test]
-fn the_capabilities_are_told_in_three_ways() {
+fn the_capabilities_are_sent_in_three_ways() {
     let gmail = start();
     gmail.change(|options| options.capabilities = PostLoginCapabilities::InCode);
     let mut talk = connected(&gmail);
@@ -135,13 +138,13 @@ fn without_sasl_ir_the_client_has_to_wait() {
 }
 
 #[test]
-fn a_login_is_refused_in_every_way_that_was_seen() {
+fn a_login_is_rejected_in_every_observed_way() {
     let gmail = start();
-    for answer in login_rejections() {
-        gmail.change(|options| options.login_response = Some(answer.clone()));
+    for response in login_rejections() {
+        gmail.change(|options| options.login_response = Some(response.clone()));
         let mut talk = connected(&gmail);
         log_in(&gmail, &mut talk);
-        for line in answer {
+        for line in response {
             assert_eq!(talk.hear(), line.replace("<T>", "a"));
         }
         talk.play("C: b NOOP\nS: b OK Success");
@@ -175,7 +178,7 @@ fn the_challenge_has_other_forms() {
 fn a_session_expires_at_any_point_of_an_append() {
     const EXPIRED: &str = "* BYE Session expired, please login again.";
     let bye = || Fault::Instead(EXPIRED.to_owned());
-    // Before `+`, after it, after the literal, after it was stored.
+    // Before `+`, after it, after the literal, after the message was stored.
     let moments: [(When, usize); 4] = [
         (|event| event.is_command("APPEND"), 0),
         (
@@ -259,8 +262,8 @@ fn a_hidden_folder_is_not_there() {
 }
 
 #[test]
-fn an_append_is_answered_in_odd_ways() {
-    for (answer, line, stored) in [
+fn an_append_has_every_response_of_the_options() {
+    for (response, line, stored) in [
         (AppendResponse::WithoutUid, "OK (Success)", 1),
         (AppendResponse::WithoutUidNorMessage, "OK (Success)", 0),
         (
@@ -285,7 +288,7 @@ fn an_append_is_answered_in_odd_ways() {
         ),
     ] {
         let gmail = start();
-        gmail.change(|options| options.append_response = answer);
+        gmail.change(|options| options.append_response = response);
         let mut talk = logged_in(&gmail);
         assert_eq!(
             append(&mut talk, "INBOX", LETTER.as_bytes()),
@@ -296,7 +299,7 @@ fn an_append_is_answered_in_odd_ways() {
 }
 
 #[test]
-fn a_refusal_comes_after_the_literal_if_it_is_told_to() {
+fn a_rejection_follows_the_literal_if_the_option_is_set() {
     let gmail = start();
     gmail.change(|options| {
         options.refuses_after_literal = true;
@@ -309,22 +312,22 @@ fn a_refusal_comes_after_the_literal_if_it_is_told_to() {
 }
 
 #[test]
-fn what_is_appended_as_deleted_is_gone_at_once() {
+fn a_message_appended_as_deleted_is_removed_at_once() {
     let gmail = start();
     let mut talk = logged_in(&gmail);
-    let answer = append(&mut talk, "INBOX (\\Deleted)", LETTER.as_bytes());
-    assert_eq!(answer, "p OK [APPENDUID 1 1] (Success)");
+    let response = append(&mut talk, "INBOX (\\Deleted)", LETTER.as_bytes());
+    assert_eq!(response, "p OK [APPENDUID 1 1] (Success)");
     assert_eq!(gmail.all_mail(), []);
-    let answer = append(&mut talk, "INBOX", LETTER.as_bytes());
-    assert_eq!(answer, "p OK [APPENDUID 1 2] (Success)");
+    let response = append(&mut talk, "INBOX", LETTER.as_bytes());
+    assert_eq!(response, "p OK [APPENDUID 1 2] (Success)");
 }
 
 #[test]
-fn odd_ids_are_not_found_and_header_searches_refused() {
+fn unusual_ids_are_not_found_and_header_searches_are_rejected() {
     let gmail = start();
     for id in ["<{a}@b>", "<a!b@c>", "<a%b@c>", "<plain@b>"] {
-        let letter = format!("Message-ID: {id}\r\n\r\n");
-        gmail.deliver(letter.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+        let message = format!("Message-ID: {id}\r\n\r\n");
+        gmail.deliver(message.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
     }
     let mut talk = examined(&gmail, "INBOX");
     talk.play("C: a UID SEARCH HEADER Message-ID \"<a!b@c>\"\nS: * SEARCH 2\nS: a OK <*>");
@@ -374,7 +377,7 @@ fn messages_are_changed_copied_and_moved() {
 }
 
 #[test]
-fn what_is_marked_deleted_loses_its_label_at_once() {
+fn a_message_marked_deleted_loses_its_label_at_once() {
     let gmail = start();
     gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
     let mut talk = logged_in(&gmail);
@@ -399,9 +402,9 @@ fn the_account_is_locked_out_after_too_many_octets() {
     append(&mut talk, "INBOX", LETTER.as_bytes());
     assert_eq!(gmail.uploaded_today(), 2 * LETTER.len());
     let before = gmail.messages("INBOX");
-    let answer = append(&mut talk, "INBOX", LETTER.as_bytes());
+    let response = append(&mut talk, "INBOX", LETTER.as_bytes());
     assert_eq!(
-        answer,
+        response,
         "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits."
     );
     assert_eq!(talk.rest(), "");
@@ -428,7 +431,7 @@ fn downloads_are_counted_too() {
 }
 
 #[test]
-fn the_account_is_slowed_down() {
+fn the_account_is_throttled() {
     let gmail = start();
     let mut talk = logged_in(&gmail);
     gmail.set_pacing(Pacing::PerSecond(1000));
@@ -440,7 +443,7 @@ fn the_account_is_slowed_down() {
 }
 
 #[test]
-fn any_line_can_come_instead() {
+fn any_line_can_be_sent_instead() {
     let gmail = start();
     for line in [
         "<T> NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)",

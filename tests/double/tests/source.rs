@@ -1,6 +1,6 @@
-//! The plain source, talked to line by line.
+//! Dialogues with the source double, line by line.
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +35,7 @@ fn with_two_letters() -> Source {
     source
 }
 
-/// A dialogue with the source, logged in, INBOX open.
+/// A dialogue with the source after the log-in, with INBOX open.
 fn examined(source: &Source) -> Talk {
     let mut talk = logged_in(source);
     talk.say("e EXAMINE INBOX");
@@ -99,7 +99,7 @@ fn a_session_from_greeting_to_logout() {
 }
 
 #[test]
-fn plain_is_spoken_with_and_without_an_initial_response() {
+fn plain_works_with_and_without_an_initial_response() {
     let source = plain();
     let mut talk = Talk::plain(source.port());
     talk.play(
@@ -128,7 +128,7 @@ fn plain_is_spoken_with_and_without_an_initial_response() {
 }
 
 #[test]
-fn starttls_comes_before_any_login() {
+fn starttls_is_required_before_a_login() {
     let source = Source::start(SourceOptions {
         security: Security::StartTls,
         ..SourceOptions::default()
@@ -179,7 +179,7 @@ fn searches_find_by_uid_date_header_and_their_compounds() {
     for (keys, found) in [
         ("ALL", " 1 2"),
         ("UID 2:*", " 2"),
-        // RFC 3501 6.4.8: the last message is named even when its number is lower.
+        // RFC 3501 6.4.8: `n:*` contains the last message even if its number is lower.
         ("UID 7:*", " 2"),
         ("SINCE 21-Nov-2026", " 2"),
         ("ON 20-Nov-2026", " 1"),
@@ -233,7 +233,7 @@ fn folders_are_listed_and_found_by_their_names() {
 }
 
 #[test]
-fn what_is_new_or_gone_is_announced() {
+fn new_and_expunged_messages_are_announced() {
     let source = with_two_letters();
     let mut talk = examined(&source);
     source.expunge(1);
@@ -253,7 +253,7 @@ fn what_is_new_or_gone_is_announced() {
 }
 
 #[test]
-fn idle_tells_what_happens() {
+fn idle_announces_changes() {
     let source = with_two_letters();
     let mut talk = examined(&source);
     talk.play("C: a IDLE\nS: + idling");
@@ -305,7 +305,7 @@ fn a_connection_is_cut_at_every_event_in_turn() {
     }
 }
 
-/// Says each line after a line has come; gives how many lines came before the end.
+/// Sends each line after a received line; returns the number of lines received before the end.
 fn lines_until_closed(talk: &mut Talk, said: &[&str]) -> usize {
     let mut said = said.iter();
     let mut heard = 0;
@@ -322,7 +322,7 @@ fn lines_until_closed(talk: &mut Talk, said: &[&str]) -> usize {
 }
 
 #[test]
-fn faults_say_other_lines_stall_and_run_what_tests_want() {
+fn faults_send_other_lines_stall_and_call_functions() {
     let source = with_two_letters();
     let mut talk = examined(&source);
     let faults = source.faults();
@@ -382,7 +382,7 @@ fn a_bye_closes_the_connection() {
 }
 
 #[test]
-fn lines_come_at_any_pace() {
+fn lines_are_sent_at_any_pace() {
     let source = with_two_letters();
     for pacing in [
         Pacing::Together,
@@ -396,7 +396,7 @@ fn lines_come_at_any_pace() {
 }
 
 #[test]
-fn what_the_client_does_wrong_is_noted() {
+fn violations_are_recorded() {
     let source = plain();
     let mut talk = Talk::plain(source.port());
     talk.write(b"a NOOP\n");
@@ -408,7 +408,7 @@ fn what_the_client_does_wrong_is_noted() {
 
 #[test]
 #[should_panic(expected = "the client broke the protocol")]
-fn offences_that_nobody_takes_fail_the_test() {
+fn violations_that_no_test_takes_fail_the_test() {
     let source = plain();
     let mut talk = Talk::plain(source.port());
     talk.play("S: * OK <*>");

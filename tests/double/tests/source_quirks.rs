@@ -1,6 +1,6 @@
-//! The plain source as odd servers are.
+//! The quirks of the source double.
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,7 +40,7 @@ fn examined(source: &Source) -> Talk {
     talk
 }
 
-/// What comes for a command, up to its tagged line.
+/// The response to a command, up to its tagged line.
 fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
     talk.say(&format!("a {command}"));
     let mut lines = Vec::new();
@@ -53,7 +53,7 @@ fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
     lines
 }
 
-/// The first FETCH response of an odd source.
+/// The first FETCH response of a source with these quirks.
 fn fetched(quirks: Quirk, items: &str) -> String {
     let source = start(&[quirks]);
     ask(&mut examined(&source), &format!("UID FETCH 1 ({items})")).remove(0)
@@ -76,7 +76,7 @@ fn bodies_are_nil() {
 }
 
 #[test]
-fn uid_validity_and_uid_next_are_missing() {
+fn uidvalidity_and_uidnext_are_missing() {
     let examine = |quirks: &[Quirk]| {
         let source = start(quirks);
         let mut talk = logged_in(&source);
@@ -137,7 +137,7 @@ fn lines_are_long() {
 }
 
 #[test]
-fn a_message_comes_in_several_responses() {
+fn a_message_is_split_over_several_responses() {
     let source = start(&[Quirk::SplitFetches]);
     let lines = ask(
         &mut examined(&source),
@@ -154,7 +154,7 @@ fn a_message_comes_in_several_responses() {
 }
 
 #[test]
-fn news_stands_between_the_responses() {
+fn other_lines_are_sent_between_the_responses() {
     let source = start(&[Quirk::News]);
     let lines = ask(&mut examined(&source), "UID FETCH 1 (FLAGS)");
     assert_eq!(
@@ -164,7 +164,7 @@ fn news_stands_between_the_responses() {
 }
 
 #[test]
-fn details_of_a_response_are_odd() {
+fn details_of_a_response_differ() {
     let header = "BODY.PEEK[HEADER.FIELDS (SUBJECT)]";
     for (quirks, items, expected) in [
         (
@@ -197,7 +197,7 @@ fn details_of_a_response_are_odd() {
 }
 
 #[test]
-fn all_oddities_together_are_still_a_dialogue() {
+fn all_quirks_together_work() {
     let source = start(&Quirk::ALL);
     let mut talk = examined(&source);
     let lines = ask(
@@ -208,7 +208,7 @@ fn all_oddities_together_are_still_a_dialogue() {
 }
 
 #[test]
-fn single_messages_are_spoiled() {
+fn single_messages_have_faults() {
     let source = start(&[]);
     let spoil = |message_faults| {
         source.change(|options| {
@@ -236,7 +236,7 @@ fn single_messages_are_spoiled() {
 }
 
 #[test]
-fn changing_the_source_is_an_offence() {
+fn changing_the_source_is_a_violation() {
     let source = start(&[]);
     let mut talk = examined(&source);
     for command in ["UID STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "UID MOVE 1 x"] {

@@ -1,4 +1,4 @@
-//! What one message answers.
+//! The response for one message.
 
 use imap_codec::imap_types::fetch::{MessageDataItemName, Section};
 
@@ -9,7 +9,7 @@ use crate::quirks::{MessageFault, Quirk, Quirks};
 use crate::store::{Folder, Message};
 use crate::strings::{literal, quoted, string};
 
-/// The message that is asked.
+/// The message to respond for.
 pub(crate) struct Asked<'a> {
     pub letter: &'a Message,
     pub id: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Asked<'a> {
     pub message_faults: Option<MessageFault>,
 }
 
-/// The name of a folder among labels (GMAIL.md 4); All Mail is none.
+/// The label of a folder (GMAIL.md 4); All Mail is none.
 pub(crate) fn label(folder: &Folder) -> Option<String> {
     if folder.name == "INBOX" {
         return Some(quoted("\\Inbox"));
@@ -51,10 +51,10 @@ pub(crate) fn label(folder: &Folder) -> Option<String> {
 
 impl Asked<'_> {
     /// The item and its value, as in a FETCH response.
-    pub fn answer(&self, item: &Item) -> Vec<u8> {
+    pub fn value_of(&self, item: &Item) -> Vec<u8> {
         match item {
-            Item::Google(name) => self.answer_google(name).into_bytes(),
-            Item::Known(item) => self.answer_known(item),
+            Item::Google(name) => self.gmail_value(name).into_bytes(),
+            Item::Known(item) => self.standard_value(item),
         }
     }
 
@@ -62,15 +62,15 @@ impl Asked<'_> {
         self.quirks.contains(&quirk)
     }
 
-    fn answer_google(&self, name: &str) -> String {
+    fn gmail_value(&self, name: &str) -> String {
         match name {
             "X-GM-LABELS" => format!("{name} ({})", self.labels.join(" ")),
-            // Each message is a thread of its own here.
+            // In the double each message is a thread of its own.
             _ => format!("{name} {}", self.id),
         }
     }
 
-    fn answer_known(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
+    fn standard_value(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
         let octets = &self.letter.octets[..];
         let (head, body) = header::split(octets);
         match item {
@@ -107,7 +107,7 @@ impl Asked<'_> {
         format!("FLAGS ({})", flags.join(" "))
     }
 
-    /// Gmail gives dates in UTC (GMAIL.md 3.3).
+    /// Gmail sends dates in UTC (GMAIL.md 3.3).
     fn internal_date(&self) -> String {
         let date = self.letter.internal_date;
         let date = if self.is_gmail {
@@ -163,7 +163,7 @@ impl Asked<'_> {
         self.with_text(&format!("BODY[{name}]<{first}>"), &text[start..end])
     }
 
-    /// The name of a section as it stands in the response, and its text, if there is such a part.
+    /// The name of a section in the response, and its text if the message has it.
     fn named_section(&self, section: Option<&Section<'_>>) -> (String, Option<Vec<u8>>) {
         let octets = &self.letter.octets[..];
         let (head, body) = header::split(octets);

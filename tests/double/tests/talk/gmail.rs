@@ -1,4 +1,4 @@
-//! The beginnings of a dialogue with Gmail.
+//! The beginning of a dialogue with Gmail.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::Talk;
 
 pub const HOUR: Duration = Duration::from_hours(1);
 
-/// Gmail as it usually is.
+/// Gmail with default options.
 pub fn start() -> Gmail {
     Gmail::start(GmailOptions::default())
 }
@@ -22,7 +22,7 @@ pub fn connected(gmail: &Gmail) -> Talk {
     talk
 }
 
-/// What XOAUTH2 wants to hear.
+/// The credentials of XOAUTH2.
 pub fn bearer(user: &str, token: &str) -> String {
     STANDARD.encode(format!("user={user}\x01auth=Bearer {token}\x01\x01"))
 }
@@ -42,7 +42,7 @@ pub fn logged_in(gmail: &Gmail) -> Talk {
     talk
 }
 
-/// A dialogue with a mailbox open.
+/// A dialogue with an open mailbox.
 pub fn examined(gmail: &Gmail, mailbox: &str) -> Talk {
     let mut talk = logged_in(gmail);
     talk.say(&format!("e EXAMINE \"{mailbox}\""));
@@ -50,7 +50,7 @@ pub fn examined(gmail: &Gmail, mailbox: &str) -> Talk {
     talk
 }
 
-/// Appends a message and gives the answer.
+/// Appends a message; returns the response.
 pub fn append(talk: &mut Talk, arguments: &str, octets: &[u8]) -> String {
     talk.say(&format!("p APPEND {arguments} {{{}}}", octets.len()));
     let first = talk.hear();
