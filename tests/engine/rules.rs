@@ -8,7 +8,7 @@ use imap_to_gmail_sync::state::storage::StateFile;
 use serde_json::{Value, json};
 
 use crate::run::{Ended, run, state};
-use crate::world::{Faults, Place, Shared, World};
+use crate::world::{Crash, Faults, Place, Shared, World};
 
 fn message(number: u32) -> Vec<u8> {
     format!("Message-ID: <{number}@x>\r\nSubject: {number}\r\n\r\nbody {number}\r\n").into_bytes()
@@ -262,6 +262,23 @@ fn a_checkpoint_does_not_raise_the_cursor_over_messages_that_are_returned_unsent
             .filter(|number| copies(&world, *number) != 1)
             .collect();
         assert!(lost.is_empty(), "seed {seed}: {lost:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_raises_the_cursor_in_the_middle_of_a_pass() {
+    for step in (20..).step_by(5) {
+        let world = world();
+        for number in 2..=40 {
+            deliver(&world, number, 0);
+        }
+        world.borrow_mut().crash = Some((step, Crash::PowerLoss));
+        assert_eq!(run(&world), Ended::Crashed);
+        if world.borrow().gmail.messages.len() > 30 {
+            let cursor = state(&world).cursor.map(|cursor| cursor.uid);
+            assert!(cursor >= Some(11), "{cursor:?}");
+            return;
+        }
     }
 }
 

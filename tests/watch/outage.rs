@@ -1,6 +1,6 @@
 //! Outages of either server: when they are reported, and what goes on meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use double::{AppendResponse, Fault, GmailOptions, SourceOptions};
 use rustix::process::Signal;
@@ -56,15 +56,22 @@ fn a_source_that_is_down_is_reported_once_and_reconnected_to_when_it_is_back() {
 #[test]
 fn while_gmail_is_down_the_source_session_stays_open() {
     let mut home = Home::new();
-    let watching = Watching::start(&home);
+    let watching = Watching::start_with(&home, &["--debug"]);
     watching.wait_for("watching INBOX");
     home.gmail.stop();
     deliver(&home, 0);
     watching.wait_for("Gmail is not available; will retry");
+    let start = Instant::now();
     for number in 1..5 {
         deliver(&home, number);
         std::thread::sleep(Duration::from_millis(500));
     }
+    let attempts = 1 + watching.count("debug Gmail: ") as u64;
+    let expected = 2 + start.elapsed().as_secs() / 2;
+    assert!(
+        attempts <= expected,
+        "{attempts}: new mail does not cut the delay short"
+    );
     assert_eq!(home.source.logins(), 1, "the source session stays open");
     home.gmail.restart();
     watching.wait_for("Gmail is available again, after ");

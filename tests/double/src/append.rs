@@ -1,4 +1,4 @@
-//! APPEND: the message literal, what Gmail refuses, and what becomes of an unfinished one.
+//! APPEND: the message literal, Gmail's rejections, and appends that were cut.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::session::{LOCKED_OUT, Session};
 use crate::store::Arrival;
 use crate::wire::{Action, Result};
 
-/// The flags that a client may give a message.
+/// The flags that a client may set.
 const KNOWN_FLAGS: [&str; 5] = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
 
 /// GMAIL.md 3.2.
@@ -27,29 +27,29 @@ const NUL: &str = "* BYE Invalid character in literal.";
 const NO_FLAG: &str = "BAD Invalid Arguments: Unable to parse flag";
 const NO_MESSAGE: &str = "BAD Invalid Arguments: Unable to parse message";
 
-/// What becomes of an APPEND whose connection is cut when its literal has arrived.
+/// The effect of an APPEND whose connection is cut after its literal has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unfinished {
-    /// It is not stored.
+    /// The message is not stored.
     #[default]
     Forgotten,
     /// It is stored at once.
     Stored,
-    /// It is stored so much later, by the server's clock.
+    /// It is stored after this time, by the server's clock.
     StoredAfter(Duration),
-    /// It is stored when the test says so, by `Mailboxes::store_unfinished`.
+    /// It is stored when the test calls `Mailboxes::store_unfinished`.
     StoredWhenTold,
 }
 
-/// What stands before the literal.
+/// The arguments before the literal.
 struct Head {
     folder: String,
     flags: BTreeSet<String>,
     date: Option<DateTime<FixedOffset>>,
 }
 
-/// Says whether the literal announced at the end of this command is a message: APPEND's is,
-/// unless it is the name of the mailbox.
+/// Whether the literal announced at the end of this command is a message: an APPEND's is, unless it
+/// is the name of the mailbox.
 pub(crate) fn is_message(octets: &[u8]) -> bool {
     let words: Vec<&[u8]> = octets.splitn(3, |&octet| octet == b' ').collect();
     match words[..] {
@@ -77,16 +77,16 @@ pub(crate) fn append(session: &mut Session, before: &[u8], literal: Literal) -> 
         session.wire.read_octets(literal.octets)?;
         session.wire.read_line()?;
     }
-    session.wire.answer(&refusal)
+    session.wire.respond(&refusal)
 }
 
-/// Reads what stands before the literal; else the refusal.
+/// Parses the arguments before the literal; the error is the rejection.
 fn read_head(session: &Session, before: &[u8]) -> std::result::Result<Head, String> {
     let unparsable = session.texts.unparsable.to_owned();
     if session.user.is_none() {
         return Err(session.texts.wrong_state.to_owned());
     }
-    // imap-codec wants a literal to be there; the real one is still with the client.
+    // imap-codec expects a literal; the client has not sent the real one yet.
     let closed = [before, b"{1}\r\nx"].concat();
     match decode(&closed) {
         Some(CommandBody::Append {
@@ -109,7 +109,7 @@ fn read_head(session: &Session, before: &[u8]) -> std::result::Result<Head, Stri
     }
 }
 
-/// What Gmail refuses before it asks for the literal.
+/// Gmail's rejections before it asks for the literal.
 fn refuse_head(session: &Session, head: &Head, literal: Literal) -> Option<String> {
     let is_unknown =
         |flag: &&String| flag.starts_with('\\') && !KNOWN_FLAGS.contains(&flag.as_str());
@@ -150,7 +150,7 @@ fn receive(session: &mut Session, head: Head, literal: Literal) -> Result<()> {
 
 type Received = (Vec<u8>, Result<Action>);
 
-/// The message, and what is to happen then; none if another answer was given meanwhile.
+/// Reads the message; `None` if a fault sent another response instead.
 fn read_message(session: &mut Session, size: usize) -> Result<Option<Received>> {
     let begins = session.wire.event(EventKind::LiteralBegins(size))?;
     let mut octets = session.wire.read_octets(size / 2)?;
@@ -168,7 +168,7 @@ fn read_message(session: &mut Session, size: usize) -> Result<Option<Received>> 
     Ok(Some((octets, action)))
 }
 
-/// What Gmail refuses for its content; a BYE line closes the connection.
+/// Gmail's rejections of the content; a BYE line closes the connection.
 fn refuse_message(session: &Session, octets: &[u8]) -> Option<&'static str> {
     session.shared.gmail()?;
     if octets.contains(&0) {
@@ -183,7 +183,7 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
             session.wire.line(NUL)?;
             return Err(session.wire.close());
         }
-        Some(refusal) => return session.wire.answer(refusal),
+        Some(refusal) => return session.wire.respond(refusal),
         None => {}
     }
     let now = session.shared.clock.now();
@@ -192,12 +192,12 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
         session.wire.line(LOCKED_OUT)?;
         return Err(session.wire.close());
     }
-    let answer = gmail.map_or(AppendResponse::Normal, |gmail| {
+    let response = gmail.map_or(AppendResponse::Normal, |gmail| {
         gmail.options().append_response.clone()
     });
-    match &answer {
-        AppendResponse::Refusal(refusal) => return session.wire.answer(refusal),
-        AppendResponse::WithoutUidNorMessage => return session.wire.answer("OK (Success)"),
+    match &response {
+        AppendResponse::Refusal(refusal) => return session.wire.respond(refusal),
+        AppendResponse::WithoutUidNorMessage => return session.wire.respond("OK (Success)"),
         _ => {}
     }
     let (folder, uid_validity, uid) = store(session, head, octets);
@@ -213,17 +213,17 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
     } else {
         String::new()
     };
-    let text = match answer {
+    let text = match response {
         AppendResponse::WithoutUid => "OK (Success)".to_owned(),
         AppendResponse::WithoutBlank => format!("OK {code}(Success)"),
         AppendResponse::Throttled => format!("OK {code} (Success) [THROTTLED]"),
         _ if code.is_empty() => "OK (Success)".to_owned(),
         _ => format!("OK {code} (Success)"),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
-/// Stores the message; gives the mailbox, its UIDVALIDITY and the new UID.
+/// Stores the message; returns the mailbox, its UIDVALIDITY and the new UID.
 fn store(session: &Session, head: Head, octets: Vec<u8>) -> (String, u32, u32) {
     let now = session.shared.clock.now();
     let arrival = arrival(session, head, octets);
@@ -231,7 +231,7 @@ fn store(session: &Session, head: Head, octets: Vec<u8>) -> (String, u32, u32) {
     let folder = store.folder_mut(&arrival.folder).unwrap();
     let (name, uid_validity) = (folder.name.clone(), folder.uid_validity);
     let uid = if session.shared.gmail().is_some() && arrival.flags.contains("\\Deleted") {
-        // Gmail takes it, and deletes it just after (GMAIL.md 3.3).
+        // Gmail accepts it and deletes it at once (GMAIL.md 3.3).
         folder.uid_next += 1;
         folder.uid_next - 1
     } else {
@@ -240,7 +240,7 @@ fn store(session: &Session, head: Head, octets: Vec<u8>) -> (String, u32, u32) {
     (name, uid_validity, uid)
 }
 
-/// Does with a message whose APPEND was cut as the options say.
+/// Stores a message whose APPEND was cut, or not, as the options say.
 fn leave(session: &Session, head: Head, octets: Vec<u8>) {
     let Some(gmail) = session.shared.gmail() else {
         return;

@@ -1,4 +1,4 @@
-//! STORE, COPY, MOVE and EXPUNGE, as Gmail does them; a source is there to be read.
+//! STORE, COPY, MOVE and EXPUNGE, as Gmail does them; at a source they are violations.
 
 use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::flag::{StoreResponse, StoreType};
@@ -13,7 +13,7 @@ use crate::wire::Result;
 
 const READ_ONLY: &str = "NO STORE attempt on READ-ONLY folder (Failure)";
 
-/// What STORE sets: flags of the message, or its labels.
+/// The new value of a STORE: flags or labels.
 enum NewValue {
     Flags(Vec<String>),
     Labels(Vec<String>),
@@ -50,21 +50,21 @@ pub(crate) fn store(session: &mut Session, request: &Request) -> Result<()> {
                 .line(format!("* {number} FETCH ({uid_item}{response})"))?;
         }
     }
-    // What was marked \Deleted is gone at once (GMAIL.md 3.5).
+    // Gmail removes messages marked \Deleted at once (GMAIL.md 3.5).
     select::announce(session)?;
-    session.wire.answer("OK Success")
+    session.wire.respond("OK Success")
 }
 
-/// COPY: another label.
+/// COPY adds a label.
 pub(crate) fn copy(session: &mut Session, set: &SequenceSet, to: &str, by_uid: bool) -> Result<()> {
     if refuses(session)? || refuses_target(session, to)? {
         return Ok(());
     }
     let code = relabel(session, set, to, by_uid, false);
-    session.wire.answer(&format!("OK {code} (Success)"))
+    session.wire.respond(&format!("OK {code} (Success)"))
 }
 
-/// MOVE (RFC 6851): another label instead of this one.
+/// MOVE (RFC 6851) replaces the label.
 pub(crate) fn relocate(
     session: &mut Session,
     set: &SequenceSet,
@@ -77,19 +77,19 @@ pub(crate) fn relocate(
     let code = relabel(session, set, to, by_uid, true);
     session.wire.line(format!("* OK {code}"))?;
     select::announce(session)?;
-    session.wire.answer("OK Success")
+    session.wire.respond("OK Success")
 }
 
-/// EXPUNGE: there is never anything left to expunge.
+/// EXPUNGE never finds anything: \Deleted messages are removed at once.
 pub(crate) fn expunge(session: &mut Session) -> Result<()> {
     if refuses(session)? {
         return Ok(());
     }
     select::announce(session)?;
-    session.wire.answer("OK Success")
+    session.wire.respond("OK Success")
 }
 
-/// Refuses to change a source or a mailbox opened by EXAMINE.
+/// Rejects changes of a source and of a mailbox opened by EXAMINE.
 fn refuses(session: &mut Session) -> Result<bool> {
     if session.shared.gmail().is_none() {
         session
@@ -103,7 +103,7 @@ fn refuses(session: &mut Session) -> Result<bool> {
         .as_ref()
         .is_some_and(|selected| selected.is_read_only);
     if is_read_only {
-        session.wire.answer(READ_ONLY)?;
+        session.wire.respond(READ_ONLY)?;
     }
     Ok(is_read_only)
 }
@@ -113,7 +113,7 @@ fn refuses_target(session: &mut Session, to: &str) -> Result<bool> {
     if !exists {
         session
             .wire
-            .answer(&format!("NO [TRYCREATE] No folder {to} (Failure)"))?;
+            .respond(&format!("NO [TRYCREATE] No folder {to} (Failure)"))?;
     }
     Ok(!exists)
 }
@@ -158,7 +158,7 @@ fn read_flags(request: &Request) -> Option<Change> {
     })
 }
 
-/// `1:2 +X-GM-LABELS (a "b c")`, which imap-codec does not know.
+/// Parses `1:2 +X-GM-LABELS (a "b c")`, which imap-codec does not know.
 fn read_labels(request: &Request) -> Option<Change> {
     let mut reader = Reader::new(&request.arguments);
     let set = reader.atom()?.as_str().try_into().ok()?;
@@ -203,22 +203,22 @@ fn label(reader: &mut Reader<'_>) -> Option<String> {
     String::from_utf8(reader.astring()?).ok()
 }
 
-/// Changes one message; gives what FETCH would say of it then.
+/// Changes one message; returns its new state as FETCH reports it.
 fn apply(session: &Session, mailbox: &str, change: &Change, uid: u32) -> Option<String> {
     let mut store = session.shared.store();
     store.changes += 1;
     let key = *store.folder(mailbox)?.rows.get(&uid)?;
     match &change.value {
         NewValue::Flags(flags) => {
-            let letter = store.messages.get_mut(&key)?;
+            let message = store.messages.get_mut(&key)?;
             match change.kind {
-                StoreType::Replace => letter.flags = flags.iter().cloned().collect(),
-                StoreType::Add => letter.flags.extend(flags.iter().cloned()),
-                StoreType::Remove => letter.flags.retain(|flag| !flags.contains(flag)),
+                StoreType::Replace => message.flags = flags.iter().cloned().collect(),
+                StoreType::Add => message.flags.extend(flags.iter().cloned()),
+                StoreType::Remove => message.flags.retain(|flag| !flags.contains(flag)),
             }
-            let shown: Vec<&str> = letter.flags.iter().map(String::as_str).collect();
+            let shown: Vec<&str> = message.flags.iter().map(String::as_str).collect();
             let shown = format!("FLAGS ({})", shown.join(" "));
-            if letter.flags.remove("\\Deleted") {
+            if message.flags.remove("\\Deleted") {
                 store.expunge(mailbox, uid);
             }
             Some(shown)
@@ -252,7 +252,7 @@ fn apply_labels(store: &mut Store, key: u64, kind: StoreType, labels: &[String])
     }
 }
 
-/// The folder that a label stands for.
+/// The folder of a label.
 fn folder_of(store: &Store, label: &str) -> String {
     let attribute = match label {
         "\\Inbox" => return "INBOX".to_owned(),

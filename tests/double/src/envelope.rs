@@ -1,4 +1,4 @@
-//! FETCH ENVELOPE (RFC 3501 7.4.2), as far as a client of ours looks at it.
+//! FETCH ENVELOPE (RFC 3501 7.4.2), as far as the tests need it.
 
 use crate::header;
 use crate::strings::string;
@@ -8,7 +8,7 @@ pub(crate) fn envelope(octets: &[u8]) -> Vec<u8> {
     let text = |name| nstring(header::first(octets, name).as_deref());
     let from = header::first(octets, "From");
     let people = |name| addresses(header::first(octets, name).as_deref());
-    // RFC 3501: an absent Sender or Reply-To is From.
+    // RFC 3501: an absent Sender or Reply-To defaults to From.
     let people_or_from = |name| addresses(header::first(octets, name).or(from.clone()).as_deref());
     let parts = [
         text("Date"),
@@ -42,7 +42,7 @@ fn addresses(field: Option<&[u8]>) -> Vec<u8> {
     .concat()
 }
 
-/// `(name route mailbox host)`; comments and groups are not looked into.
+/// `(name route mailbox host)`; comments and groups are not parsed.
 fn address(text: &[u8]) -> Vec<u8> {
     let open = text.iter().position(|&octet| octet == b'<');
     let (name, address) = text.split_at(open.unwrap_or(0));

@@ -1,58 +1,58 @@
-//! What happened on the connections of a server, numbered.
+//! Numbered protocol events, at which a fault can be injected.
 
-/// One thing that happened, at which a connection can be cut.
+/// A protocol event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its number among the events of all connections of the server, from 1.
+    /// Counted over all connections of the server, from 1.
     pub number: usize,
-    /// The connection it happened on, from 1 in the order they were opened.
+    /// The connection, counted from 1 in the order of opening.
     pub connection: usize,
     /// What happened.
     pub kind: EventKind,
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// A connection was opened; nothing was said yet, TLS included.
+    /// A connection was opened; nothing was sent yet, not even for TLS.
     Connected,
-    /// A command was received whole, but not obeyed yet. APPEND: up to its literal.
+    /// A command was received (an APPEND up to its literal), but not executed yet.
     Command {
         /// Its name in capitals, with the UID before it: `UID FETCH`.
         name: String,
-        /// The line without tag and CRLF; literals in it are shown as they came.
+        /// The line without tag and CRLF, with its literals.
         line: String,
-        /// The size of the message literal that an APPEND announces; 0 for other commands.
+        /// The size of an APPEND's message literal; 0 for other commands.
         octets: usize,
     },
     /// A line of the client within a command: SASL data, DONE.
     Reply(String),
-    /// The message literal of an APPEND was asked for, but nothing of it was read yet.
+    /// The server asked for the message literal of an APPEND, and has read nothing of it yet.
     LiteralBegins(usize),
-    /// Half of the octets of a message literal were read.
+    /// The server has read half of the message literal.
     LiteralHalf(usize),
-    /// The message literal was read whole, but nothing was stored yet.
+    /// The server has read the whole message literal, and stored nothing yet.
     Literal(usize),
-    /// A user's credentials were accepted, but the client was not told yet.
+    /// The server accepted a user's credentials, and has not responded yet.
     LoggedIn(String),
-    /// A response line is about to be sent: its beginning, without CRLF.
+    /// A response line is about to be sent; its beginning, without CRLF.
     Line(String),
 }
 
 impl Event {
-    /// Says whether this is the command of that name (`EXAMINE`, `UID FETCH`).
+    /// Whether this is the command `wanted` (`EXAMINE`, `UID FETCH`).
     #[must_use]
     pub fn is_command(&self, wanted: &str) -> bool {
         matches!(&self.kind, EventKind::Command { name, .. } if name == wanted)
     }
 
-    /// Says whether this is a response line that contains that text.
+    /// Whether this is a response line that contains `part`.
     #[must_use]
     pub fn is_line(&self, part: &str) -> bool {
         matches!(&self.kind, EventKind::Line(line) if line.contains(part))
     }
 
-    /// Says whether this is a whole message literal, read and not stored yet.
+    /// Whether this is a message literal that was read and is not stored yet.
     #[must_use]
     pub fn is_literal(&self) -> bool {
         matches!(self.kind, EventKind::Literal(_))

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Faults, and the events at which they happen.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex};
@@ -7,31 +7,31 @@ use std::time::Duration;
 use crate::events::{Event, EventKind};
 use crate::mailboxes::Mailboxes;
 
-/// What goes wrong at an event.
+/// A fault at an event.
 #[derive(Clone)]
 pub enum Fault {
-    /// The connection is closed in silence; a line that was about to be sent is not sent.
+    /// Closes the connection without a response; a line that was about to be sent is not sent.
     Eof,
     /// As `Eof`, by a TCP reset.
     Reset,
-    /// Half of the line that was about to be sent is sent, then the connection is closed.
+    /// Sends half of the line that was about to be sent, then closes the connection.
     HalfThenEof,
-    /// Nothing more happens on this connection until `Faults::release`; it stays open.
+    /// Stops this connection, without closing it, until `Faults::release`.
     Stall,
-    /// It happens only so much later.
+    /// Delays the event.
     Pause(Duration),
-    /// This line instead: of the line that was about to be sent, or of what the command or literal
-    /// would have caused, which then does not happen. `<T>` in it stands for the tag. The
-    /// connection is closed after a line that begins with `* BYE`.
+    /// Sends this line instead of the line that was about to be sent, or instead of executing the
+    /// command. `<T>` stands for the tag. After a line that begins with `* BYE` the connection is
+    /// closed.
     Instead(String),
-    /// This line before what was about to happen.
+    /// Sends this line first.
     Before(String),
-    /// Something else happens at the server first: mail arrives, the test is told.
+    /// Calls this function first: mail arrives, the test is notified.
     Run(std::sync::Arc<dyn Fn(&Mailboxes) + Send + Sync>),
 }
 
 impl Fault {
-    /// A fault that runs this.
+    /// A fault that calls `what`.
     pub fn run(what: impl Fn(&Mailboxes) + Send + Sync + 'static) -> Fault {
         Fault::Run(std::sync::Arc::new(what))
     }
@@ -57,10 +57,10 @@ type Condition = Box<dyn FnMut(&Event) -> bool + Send>;
 struct Planned {
     condition: Condition,
     fault: Fault,
-    happens_again: bool,
+    repeats: bool,
 }
 
-/// The faults planned for a server, over all its connections, and the record of its events.
+/// The planned faults of a server, for all its connections, and the record of its events.
 #[derive(Default)]
 pub struct Faults {
     planned: Mutex<Vec<Planned>>,
@@ -70,7 +70,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Cuts the connection at the event of this number: in silence, before its effect.
+    /// Closes the connection at the event of this number, before its effect.
     pub fn cut_at(&self, number: usize) {
         self.at(number, Fault::Eof);
     }
@@ -80,37 +80,37 @@ impl Faults {
         self.once(move |event| event.number == number, fault);
     }
 
-    /// Plans a fault for the next event that this is true of.
+    /// Plans a fault for the next event for which `condition` holds.
     pub fn once(&self, condition: impl FnMut(&Event) -> bool + Send + 'static, fault: Fault) {
         self.plan(Box::new(condition), fault, false);
     }
 
-    /// Plans a fault for every event that this is true of.
+    /// Plans a fault for every event for which `condition` holds.
     pub fn always(&self, condition: impl FnMut(&Event) -> bool + Send + 'static, fault: Fault) {
         self.plan(Box::new(condition), fault, true);
     }
 
-    /// Forgets what was planned and has not happened.
+    /// Removes the faults that have not happened.
     pub fn clear(&self) {
         self.planned.lock().unwrap().clear();
     }
 
-    /// Lets connections that are stalled now go on.
+    /// Resumes the connections that are stalled now.
     pub fn release(&self) {
         *self.releases.lock().unwrap() += 1;
         self.released.notify_all();
     }
 
-    fn plan(&self, condition: Condition, fault: Fault, happens_again: bool) {
+    fn plan(&self, condition: Condition, fault: Fault, repeats: bool) {
         self.planned.lock().unwrap().push(Planned {
             condition,
             fault,
-            happens_again,
+            repeats,
         });
     }
 
-    /// Records an event, and tells the fault planned for it.
-    pub(crate) fn meet(&self, connection: usize, kind: EventKind) -> Option<Fault> {
+    /// Records an event and returns the fault planned for it.
+    pub(crate) fn record_event(&self, connection: usize, kind: EventKind) -> Option<Fault> {
         let mut record = self.record.lock().unwrap();
         let event = Event {
             number: record.len() + 1,
@@ -124,7 +124,7 @@ impl Faults {
             .iter_mut()
             .position(|plan| (plan.condition)(&event))?;
         let fault = planned[due].fault.clone();
-        if !planned[due].happens_again {
+        if !planned[due].repeats {
             planned.remove(due);
         }
         Some(fault)
@@ -135,12 +135,12 @@ impl Faults {
         self.record.lock().unwrap().clone()
     }
 
-    /// How often stalled connections were released so far.
+    /// The number of releases so far.
     pub(crate) fn releases(&self) -> usize {
         *self.releases.lock().unwrap()
     }
 
-    /// Waits a moment for a release after the first `seen` ones; says whether there was one.
+    /// Waits at most `wait` for a release after the first `seen` ones; returns whether there was one.
     pub(crate) fn is_released_since(&self, seen: usize, wait: Duration) -> bool {
         let releases = self.releases.lock().unwrap();
         let (releases, _) = self

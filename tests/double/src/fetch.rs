@@ -1,4 +1,4 @@
-//! FETCH: which messages are asked, and the responses.
+//! FETCH: the messages of a set, and their responses.
 
 use crate::grammar::{Request, word};
 use crate::quirks::{MessageFault, Quirk};
@@ -7,15 +7,15 @@ use crate::session::{LOCKED_OUT, Session};
 use crate::store::Store;
 use crate::wire::Result;
 
-/// What a FETCH asks for.
+/// The items of a FETCH.
 mod items;
-/// What one message answers.
+/// The response for one message.
 mod message;
 
 use items::Item;
-use message::Asked;
+use message::RequestedMessage;
 
-/// FETCH and UID FETCH. Gmail announces news at the end of it (GMAIL.md 1.6).
+/// FETCH and UID FETCH. Gmail announces changes of the mailbox at its end (GMAIL.md 1.6).
 pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
     let by_uid = request.name.starts_with("UID");
     let is_gmail = session.shared.gmail().is_some();
@@ -35,7 +35,7 @@ pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
             Some(MessageFault::Refused) if asks_body => {
                 return session
                     .wire
-                    .answer("NO [SERVERBUG] Internal error occurred.");
+                    .respond("NO [SERVERBUG] Internal error occurred.");
             }
             Some(MessageFault::Fatal) if asks_body => return Err(session.wire.break_off()),
             _ => respond(session, number, uid, &items)?,
@@ -45,15 +45,15 @@ pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
         select::announce(session)?;
     }
     let text = session.texts.fetch;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
-/// What is wrong with a message.
+/// The planned fault of a message.
 fn message_faults(session: &Session, uid: u32) -> Option<MessageFault> {
     session.shared.source()?.message_faults.get(&uid).copied()
 }
 
-/// The items as this server answers them: UID FETCH gives the UID, asked for or not.
+/// The items in the order of this server; a UID FETCH always includes the UID.
 fn arrange(session: &Session, mut items: Vec<Item>, by_uid: bool) -> Vec<Item> {
     let quirks = session.shared.quirks();
     if by_uid && !items.iter().any(Item::is_uid) {
@@ -68,7 +68,7 @@ fn arrange(session: &Session, mut items: Vec<Item>, by_uid: bool) -> Vec<Item> {
     items
 }
 
-/// Sends what there is of one message; nothing of one that has gone meanwhile.
+/// Sends the response for one message; nothing if it was expunged meanwhile.
 fn respond(session: &mut Session, number: usize, uid: u32, items: &[Item]) -> Result<()> {
     let quirks = session.shared.quirks();
     let responses = if quirks.contains(&Quirk::SplitFetches) {
@@ -90,14 +90,14 @@ fn respond(session: &mut Session, number: usize, uid: u32, items: &[Item]) -> Re
             return Err(session.wire.close());
         }
         if quirks.contains(&Quirk::News) {
-            tell_news(session)?;
+            send_unsolicited(session)?;
         }
     }
     Ok(())
 }
 
-/// Says that things are as they were, in lines that nobody asked for.
-fn tell_news(session: &mut Session) -> Result<()> {
+/// Sends unsolicited lines that report no change.
+fn send_unsolicited(session: &mut Session) -> Result<()> {
     let count = session.selected.as_ref().unwrap().uids.len();
     session.wire.line(format!("* {count} EXISTS"))?;
     session.wire.line("* 0 RECENT")?;
@@ -106,18 +106,18 @@ fn tell_news(session: &mut Session) -> Result<()> {
         .line(format!("* {count} FETCH (FLAGS (\\Seen))"))
 }
 
-/// The response for one message; none for one that has gone.
+/// The response for one message; `None` if it was expunged.
 fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Option<Vec<u8>> {
     let selected = session.selected.as_ref()?;
     let message_faults = message_faults(session, uid);
     let mut store = session.shared.store();
     let id = *store.folder(&selected.mailbox)?.rows.get(&uid)?;
     if items.iter().any(Item::is_reading) && !selected.is_read_only {
-        let letter = store.messages.get_mut(&id)?;
-        letter.flags.insert("\\Seen".to_owned());
+        let message = store.messages.get_mut(&id)?;
+        message.flags.insert("\\Seen".to_owned());
     }
-    let asked = Asked {
-        letter: &store.messages[&id],
+    let requested = RequestedMessage {
+        message: &store.messages[&id],
         id,
         uid,
         labels: labels(&store, id, &selected.mailbox, items),
@@ -125,12 +125,12 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
         quirks: session.shared.quirks(),
         message_faults,
     };
-    let answers: Vec<Vec<u8>> = items.iter().map(|item| asked.answer(item)).collect();
+    let values: Vec<Vec<u8>> = items.iter().map(|item| requested.value_of(item)).collect();
     let start = format!("* {number} FETCH (").into_bytes();
-    Some([start, answers.join(&b' '), b")".to_vec()].concat())
+    Some([start, values.join(&b' '), b")".to_vec()].concat())
 }
 
-/// The other labels of a message, if they are asked for (GMAIL.md 4).
+/// The other labels of a message, if the items include labels (GMAIL.md 4).
 fn labels(store: &Store, id: u64, mailbox: &str, items: &[Item]) -> Vec<String> {
     if !items.iter().any(Item::is_labels) {
         return Vec::new();

@@ -11,9 +11,9 @@ use crate::server::{Role, Server, Shared};
 use crate::store::{Folder, Store, StoredMessage};
 use crate::tokens::Tokens;
 
-/// The daily limits of traffic.
+/// The daily traffic limits.
 mod limits;
-/// How Gmail is today.
+/// The options of the double.
 mod options;
 
 use limits::Traffic;
@@ -22,7 +22,7 @@ pub use options::{
     PostLoginCapabilities, login_rejections,
 };
 
-/// What the connections to Gmail share, besides the messages.
+/// The state that all connections to Gmail share, besides the messages.
 pub(crate) struct GmailState {
     options: Mutex<GmailOptions>,
     pub tokens: Tokens,
@@ -35,36 +35,36 @@ impl GmailState {
         self.options.lock().unwrap()
     }
 
-    /// Until when this token lets this user in.
+    /// The expiry of this token if it admits this user.
     pub fn token_expiry(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
         let expires = self.tokens.token_expiry(user, token);
         expires.filter(|_| self.options().user == user)
     }
 
-    /// Counts octets that come in by APPEND; says whether the account is locked out (by now).
+    /// Counts the octets of an APPEND; returns whether the account is locked out.
     pub fn uploads(&self, octets: usize, now: DateTime<Utc>) -> bool {
         let options = self.options();
         self.traffic.lock().unwrap().upload(octets, now, &options)
     }
 
-    /// Counts octets that go out by FETCH; says whether the account is locked out (by now).
+    /// Counts the octets of a FETCH; returns whether the account is locked out.
     pub fn downloads(&self, octets: usize, now: DateTime<Utc>) -> bool {
         let options = self.options();
         self.traffic.lock().unwrap().download(octets, now, &options)
     }
 
-    /// Says whether the account is locked out.
+    /// Whether the account is locked out.
     pub fn is_locked_out(&self, now: DateTime<Utc>) -> bool {
         self.traffic.lock().unwrap().is_locked_out(now)
     }
 
-    /// Says whether the reader has this folder shown in IMAP.
+    /// Whether the user has this folder shown in IMAP.
     pub fn shows(&self, folder: &Folder) -> bool {
         let options = self.options();
         !options.hidden.iter().any(|attribute| folder.is(attribute))
     }
 
-    /// Gives a connection one of the places, if one is free.
+    /// Counts a session, if the limit of sessions allows one more.
     pub fn let_in(&self, connection: usize) -> bool {
         let mut sessions = self.sessions.lock().unwrap();
         let has_place = sessions.len() < self.options().most_sessions;
@@ -74,19 +74,19 @@ impl GmailState {
         has_place
     }
 
-    /// Takes the place of a connection back.
+    /// Ends the session of a connection.
     pub fn let_out(&self, connection: usize) {
         self.sessions.lock().unwrap().remove(&connection);
     }
 }
 
-/// A running Gmail; it stops when this is dropped.
+/// A running Gmail double; dropping stops it.
 pub struct Gmail {
     server: Server,
 }
 
 impl Gmail {
-    /// Starts a Gmail account with no mail in it.
+    /// Starts an account without mail.
     #[must_use]
     pub fn start(options: GmailOptions) -> Gmail {
         let clock = options.clock.clone();
@@ -107,17 +107,17 @@ impl Gmail {
         self.server.shared().gmail().unwrap()
     }
 
-    /// The server's side of TLS.
+    /// The TLS configuration of the server.
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
         self.server.shared().identity.config.clone()
     }
 
-    /// Changes the options from now on.
+    /// Changes the options.
     pub fn change(&self, change: impl FnOnce(&mut GmailOptions)) {
         change(&mut self.state().options());
     }
 
-    /// The account.
+    /// The address of the account.
     #[must_use]
     pub fn user(&self) -> String {
         self.state().options().user.clone()
@@ -129,7 +129,7 @@ impl Gmail {
         &self.state().tokens
     }
 
-    /// Mail reaches INBOX another way than by APPEND; gives its UID there.
+    /// Delivers mail to INBOX otherwise than by APPEND; returns its UID.
     pub fn deliver(
         &self,
         octets: &[u8],
@@ -152,7 +152,7 @@ impl Gmail {
         self.mailboxes().messages(&self.name_of("\\All"))
     }
 
-    /// How many octets came in by APPEND today, by the server's clock.
+    /// The octets of today's APPENDs, by the server's clock.
     #[must_use]
     pub fn uploaded_today(&self) -> usize {
         let now = self.server.clock().now();
@@ -165,13 +165,13 @@ impl Gmail {
         self.mailboxes().messages(&self.name_of("\\Trash"))
     }
 
-    /// Moves a message of INBOX into Trash, as its reader does.
+    /// Moves a message of INBOX to Trash, as the user does.
     pub fn trash(&self, uid: u32) {
         let trash = self.name_of("\\Trash");
         self.mailboxes().move_to("INBOX", uid, &trash);
     }
 
-    /// Takes a message out of INBOX; All Mail keeps it.
+    /// Archives a message of INBOX: it stays in All Mail.
     pub fn archive(&self, uid: u32) {
         self.mailboxes().expunge("INBOX", uid);
     }

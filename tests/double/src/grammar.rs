@@ -1,8 +1,7 @@
-//! Commands as they come in: lines, literals, words.
+//! Parsing of commands: lines, literals, arguments.
 //!
-//! imap-codec reads what it knows. This is the thin layer in front: literals are collected here,
-//! APPEND's message literal is left to APPEND, and the few things that imap-codec refuses have
-//! readers of their own.
+//! imap-codec parses what it knows. This layer in front collects literals, except the message literal
+//! of an APPEND, and parses the few commands that imap-codec rejects.
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
@@ -13,7 +12,7 @@ use imap_codec::imap_types::mailbox::Mailbox;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Literal {
     pub octets: usize,
-    /// The client waits for `+` before it sends the octets.
+    /// Whether the client waits for `+` before it sends the octets.
     pub is_awaited: bool,
 }
 
@@ -31,7 +30,7 @@ pub(crate) fn announced(line: &[u8]) -> Option<(&[u8], Literal)> {
     is_number.then_some((&line[..start], Literal { octets, is_awaited }))
 }
 
-/// A line taken apart: tag, name in capitals (with its UID before it), arguments.
+/// A parsed line: tag, name in capitals (with a leading UID), arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub tag: String,
@@ -42,7 +41,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Takes a line apart; none without a tag and a name.
+    /// Parses a line; `None` without a tag and a name.
     pub fn new(octets: Vec<u8>) -> Option<Request> {
         let (tag, rest) = word(&octets);
         let (name, mut arguments) = word(rest);
@@ -67,13 +66,13 @@ impl Request {
         })
     }
 
-    /// Reads the whole command by imap-codec.
+    /// Parses the whole command by imap-codec.
     pub fn decode(&self) -> Option<CommandBody<'static>> {
         decode(&self.octets)
     }
 }
 
-/// Reads a command by imap-codec; the whole of it must be understood.
+/// Parses a command by imap-codec, up to its end.
 pub(crate) fn decode(octets: &[u8]) -> Option<CommandBody<'static>> {
     let closed = [octets, b"\r\n"].concat();
     let (rest, command): (&[u8], Command) = CommandCodec::default().decode_static(&closed).ok()?;
@@ -96,7 +95,7 @@ pub(crate) fn name(mailbox: &Mailbox<'_>) -> String {
     }
 }
 
-/// Reads arguments from left to right, where imap-codec cannot.
+/// Parses arguments from left to right, where imap-codec cannot.
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -110,24 +109,24 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// Says whether a literal comes next.
+    /// Whether a literal is next.
     pub fn is_at_literal(&self) -> bool {
         self.rest.starts_with(b"{")
     }
 
-    /// Passes over this text, if it comes next.
+    /// Skips this text, if it is next.
     pub fn takes(&mut self, text: &str) -> bool {
         let rest = self.rest.strip_prefix(text.as_bytes());
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
     }
 
-    /// Passes over the one blank between arguments.
+    /// Skips the one blank between arguments.
     pub fn blank(&mut self) -> Option<()> {
         self.takes(" ").then_some(())
     }
 
-    /// A word of letters, digits and what else stands in atoms, numbers and sets.
+    /// A word of the characters of atoms, numbers and sets.
     pub fn atom(&mut self) -> Option<String> {
         let is_part = |&octet: &u8| octet.is_ascii_graphic() && !b"(){\"\\".contains(&octet);
         let length = self.rest.iter().take_while(|octet| is_part(octet)).count();
@@ -136,8 +135,8 @@ impl<'a> Reader<'a> {
         (length > 0).then(|| String::from_utf8_lossy(atom).into_owned())
     }
 
-    /// An atom, a quoted string or a literal. Octets above 127 are let through in quoted strings:
-    /// whether they are right there is for the caller to say.
+    /// An atom, a quoted string or a literal. Quoted strings may hold octets above 127: the caller
+    /// decides whether they are valid there.
     pub fn astring(&mut self) -> Option<Vec<u8>> {
         match self.rest.first()? {
             b'"' => self.quoted(),

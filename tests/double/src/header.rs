@@ -1,6 +1,6 @@
-//! The fields of a message, as far as a server looks at them.
+//! The header fields of a message.
 
-/// One field: its name, and its lines as they stand in the message.
+/// One field: its name, and its unchanged lines.
 pub(crate) struct Field<'a> {
     /// The name, as written.
     pub name: &'a [u8],
@@ -9,12 +9,12 @@ pub(crate) struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// Says whether the field has this name; case does not matter.
+    /// Whether the field has this name, ignoring case.
     pub fn is(&self, name: &[u8]) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// What stands after the colon, unfolded and trimmed.
+    /// The value, unfolded and trimmed.
     pub fn value(&self) -> Vec<u8> {
         let value = &self.lines[self.name.len()..];
         let colon = value.iter().position(|&octet| octet == b':').unwrap();
@@ -38,7 +38,7 @@ pub(crate) fn split(octets: &[u8]) -> (&[u8], &[u8]) {
     (octets, &[])
 }
 
-/// The fields of a message, first to last; lines that are no field are passed over.
+/// The fields of a message; skips lines that are no field.
 pub(crate) fn fields(octets: &[u8]) -> Vec<Field<'_>> {
     let (header, _) = split(octets);
     let mut starts = Vec::new();

@@ -1,9 +1,9 @@
-//! Servers that no one else can play: a plain IMAP source, Gmail, and Google's token endpoint.
+//! Test doubles of servers: a plain IMAP source, Gmail, and Google's OAuth endpoints.
 //!
-//! Each is a real server with state, on a port of its own on loopback, in threads of the test's own
-//! process; it stops when it is dropped. Every protocol event is numbered and recorded, so that a
-//! test can ask what was said and cut the connection at any of them. Time is a clock that tests
-//! move on, so that nothing has to sleep.
+//! Each is a server with state, on a port of its own on loopback, in threads of the test process;
+//! dropping it stops it. Every protocol event is numbered and recorded, so that a test can read the
+//! dialogue and inject a fault at any event. Tests advance the servers' clock, so that nothing has
+//! to sleep.
 //!
 //! ```
 //! use double::{Gmail, GmailOptions, Source, SourceOptions, TokenEndpoint, date};
@@ -19,12 +19,12 @@
 //! assert_eq!(gmail.messages("INBOX").len(), 0);
 //! ```
 //!
-//! A client that breaks the protocol (speaks before the greeting, sends a literal before it was
-//! asked for) commits an *offence*: the double panics when it is dropped with offences that no test
-//! has taken.
+//! When a client breaks the protocol (sends before the greeting, sends a literal before the server
+//! asked for it), the double records a *violation*. It panics when it is dropped with violations
+//! that no test has taken.
 
-// A server for tests that meets the impossible shall fail its test at once, at the place; and who
-// delivers mail need not ask for its UID.
+// An impossible state in a double fails the test at once; and a test that delivers mail may ignore
+// its UID.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,23 +34,23 @@
     clippy::must_use_candidate
 )]
 
-/// APPEND: the message literal, what Gmail refuses, and what becomes of an unfinished one.
+/// APPEND: the message literal, Gmail's rejections, and appends that were cut.
 mod append;
 /// STORE, COPY, MOVE and EXPUNGE.
 mod change;
-/// A clock that tests move on.
+/// A clock that tests advance.
 mod clock;
 /// FETCH ENVELOPE.
 mod envelope;
-/// What happened on the connections of a server, numbered.
+/// Numbered protocol events.
 mod events;
-/// What goes wrong, and when.
+/// Faults, and the events at which they happen.
 mod faults;
-/// FETCH: what is asked of a message, and the response.
+/// FETCH.
 mod fetch;
 /// Gmail: its options, its mailboxes and its tokens.
 mod gmail;
-/// Commands as they come in: lines, literals, words.
+/// Parsing of commands: lines, literals, arguments.
 mod grammar;
 /// The fields of a message.
 mod header;
@@ -60,33 +60,33 @@ mod idle;
 mod listing;
 /// AUTHENTICATE and LOGIN.
 mod login;
-/// The mailboxes of a server, as a test sees and changes them.
+/// A test's access to the mailboxes of a server.
 mod mailboxes;
 /// Google's OAuth endpoints.
 mod oauth;
-/// What odd servers do.
+/// Quirks: the ways in which real servers differ from RFC 3501.
 mod quirks;
-/// SEARCH: the keys and what they find.
+/// SEARCH.
 mod search;
-/// SELECT, EXAMINE and what a session sees of its mailbox.
+/// SELECT, EXAMINE, and the session's view of its mailbox.
 mod select;
-/// A listener, its connections, and what all of them share.
+/// The listener, its connections, and their shared state.
 mod server;
-/// One connection: its state, and which command goes where.
+/// One connection: its state, and the dispatch of commands.
 mod session;
 /// The plain IMAP source.
 mod source;
 /// Messages in mailboxes.
 mod store;
-/// Strings as responses write them.
+/// Strings in responses.
 mod strings;
-/// What each kind of server says.
+/// The response texts of each kind of server.
 mod texts;
-/// A certification authority and what it certifies.
+/// A certification authority and its certificates.
 mod tls;
 /// The access tokens that Gmail accepts.
 mod tokens;
-/// Octets in, lines out.
+/// The wire: reads octets, sends lines, and injects faults.
 mod wire;
 
 pub use append::Unfinished;

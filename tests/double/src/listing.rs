@@ -12,7 +12,7 @@ use crate::store::{Folder, Store};
 use crate::strings::quoted;
 use crate::wire::Result;
 
-/// LIST, XLIST (GMAIL.md 1.5). What RETURN asks for is not given, but not refused either.
+/// LIST, XLIST (GMAIL.md 1.5). RETURN options are accepted and ignored.
 pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
     let is_gmail = session.shared.gmail().is_some();
     let arguments = String::from_utf8_lossy(&request.arguments).into_owned();
@@ -36,7 +36,7 @@ pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
         session.wire.line(line)?;
     }
     let text = session.texts.list;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 fn lines(session: &Session, name: &str, reference: &str, pattern: &str) -> Vec<String> {
@@ -57,7 +57,7 @@ fn lines(session: &Session, name: &str, reference: &str, pattern: &str) -> Vec<S
     matching.map(line).collect()
 }
 
-/// `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
+/// Matches a pattern: `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
 fn matches(pattern: &str, name: &str) -> bool {
     let mut octets = pattern.chars();
     match octets.next() {
@@ -73,8 +73,8 @@ fn matches(pattern: &str, name: &str) -> bool {
                 (wildcard == '*' || !skipped.contains('/')) && matches(rest, left)
             })
         }
-        Some(letter) => name
-            .strip_prefix(letter)
+        Some(message) => name
+            .strip_prefix(message)
             .is_some_and(|left| matches(octets.as_str(), left)),
     }
 }
@@ -98,9 +98,9 @@ pub(crate) fn status(
     }
     let quirks = session.shared.quirks();
     let hides = quirks.contains(&Quirk::NoUidValidity);
-    let is_told = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
-    let told = items.iter().filter(is_told);
-    let values: Option<Vec<String>> = told.map(|item| value(item, folder, &store)).collect();
+    let is_sent = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
+    let sent = items.iter().filter(is_sent);
+    let values: Option<Vec<String>> = sent.map(|item| value(item, folder, &store)).collect();
     let Some(values) = values else {
         drop(store);
         return session.unparsable();
@@ -112,7 +112,7 @@ pub(crate) fn status(
         values.join(" ")
     ))?;
     let text = session.texts.status;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 fn refuse(session: &mut Session, why: &str, mailbox: &str) -> Result<()> {
@@ -120,7 +120,7 @@ fn refuse(session: &mut Session, why: &str, mailbox: &str) -> Result<()> {
         Some(_) => format!("NO [NONEXISTENT] {why}: {mailbox} (Failure)"),
         None => format!("NO [NONEXISTENT] Mailbox doesn't exist: {mailbox} (0.001 + 0.000 secs)."),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 fn value(item: &StatusDataItemName, folder: &Folder, store: &Store) -> Option<String> {
@@ -145,7 +145,7 @@ pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
     let is_gmail = session.shared.gmail().is_some();
     if is_gmail && is_excessive {
         let text = "NO [CANNOT] Folder contains excess whitespace (Failure)";
-        return session.wire.answer(text);
+        return session.wire.respond(text);
     }
     if exists {
         let text = if is_gmail {
@@ -153,18 +153,18 @@ pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
         } else {
             "NO [ALREADYEXISTS] Mailbox already exists (0.001 + 0.000 secs).".to_owned()
         };
-        return session.wire.answer(&text);
+        return session.wire.respond(&text);
     }
     session.shared.store().create(mailbox, &["\\HasNoChildren"]);
     let text = session.texts.create;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
-/// ENABLE (RFC 5161); what it enables is not done.
+/// ENABLE (RFC 5161) is accepted and has no effect.
 pub(crate) fn enable(session: &mut Session) -> Result<()> {
     session.wire.line("* ENABLED UTF8=ACCEPT")?;
     let text = session.texts.ok;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 /// GETQUOTAROOT (RFC 2087, GMAIL.md 5).
@@ -174,7 +174,7 @@ pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
         .store()
         .messages
         .values()
-        .map(|letter| letter.octets.len())
+        .map(|message| message.octets.len())
         .sum();
     let used: usize = messages;
     session
@@ -184,14 +184,14 @@ pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
         .wire
         .line(format!("* QUOTA \"\" (STORAGE {} 31457280)", used / 1024))?;
     let text = session.texts.ok;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 /// NAMESPACE (RFC 2342).
 pub(crate) fn namespace(session: &mut Session) -> Result<()> {
     session.wire.line("* NAMESPACE ((\"\" \"/\")) NIL NIL")?;
     let text = session.texts.ok;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 /// ID (RFC 2971, GMAIL.md 1.7).
@@ -206,7 +206,7 @@ pub(crate) fn id(session: &mut Session) -> Result<()> {
     };
     session.wire.line(line)?;
     let text = session.texts.ok;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! AUTHENTICATE and LOGIN, and what a server says before and after.
+//! AUTHENTICATE and LOGIN; the greeting and the capabilities.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +20,7 @@ const GMAIL_AFTER: &str = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHIL
     UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS \
     LITERAL- SPECIAL-USE APPENDLIMIT=";
 
-/// As Dovecot has it.
+/// As Dovecot's.
 const SOURCE_BEFORE: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+";
 const SOURCE_AFTER: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE CHILDREN NAMESPACE \
     UIDPLUS UNSELECT LITERAL+ SPECIAL-USE";
@@ -28,13 +28,13 @@ const SOURCE_AFTER: &str = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE CHI
 /// GMAIL.md 2.2.
 const REFUSAL: &str = "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
 
-/// GMAIL.md 2.3: what a password gets.
+/// The response to a password (GMAIL.md 2.3).
 const NO_PASSWORDS: &str = "NO [ALERT] Application-specific password required: \
     https://support.google.com/accounts/answer/185833 (Failure)";
 const LOCKED_OUT: &str = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)";
 const TOO_MANY: &str = "NO [ALERT] Too many simultaneous connections. (Failure)";
 
-/// The first line of the server.
+/// The greeting.
 pub(crate) fn greeting(session: &Session) -> String {
     match session.shared.source() {
         None => format!(
@@ -49,7 +49,7 @@ pub(crate) fn greeting(session: &Session) -> String {
     }
 }
 
-/// The capability words that hold now.
+/// The current capabilities.
 fn capabilities(session: &Session) -> String {
     match &session.shared.role {
         Role::Source(options) => source_capabilities(session, &options.lock().unwrap()),
@@ -84,7 +84,7 @@ fn leave_out(all: &str, without: &[String]) -> String {
     rest.join(" ")
 }
 
-/// Says whether a word stands in the capability list now.
+/// Whether the server currently advertises a capability.
 pub(crate) fn offers(session: &Session, word: &str) -> bool {
     capabilities(session)
         .split(' ')
@@ -99,7 +99,7 @@ pub(crate) fn capability(session: &mut Session) -> Result<()> {
         Some(_) => format!("{} {}", session.texts.capability, session.id()),
         None => session.texts.capability.to_owned(),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// STARTTLS (RFC 3501 6.2.1).
@@ -107,13 +107,13 @@ pub(crate) fn start_tls(session: &mut Session) -> Result<()> {
     if session.security() != Security::StartTls || session.wire.is_secure() {
         return session.unparsable();
     }
-    session.wire.answer("OK Begin TLS negotiation now.")?;
+    session.wire.respond("OK Begin TLS negotiation now.")?;
     let shared = session.shared.clone();
     session.wire.secure(&shared.identity.config)
 }
 
-/// What every log-in is to be answered, if the options say so.
-fn prepared_answer(session: &Session) -> Option<Vec<String>> {
+/// The response to every log-in, if the options set one.
+fn prepared_response(session: &Session) -> Option<Vec<String>> {
     session.shared.gmail()?.options().login_response.clone()
 }
 
@@ -125,7 +125,7 @@ fn say(session: &mut Session, lines: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// LOGIN. An 8-bit password in a quoted string is taken, as Dovecot takes it.
+/// LOGIN. An 8-bit password in a quoted string is accepted, as Dovecot does.
 pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
     let mut reader = Reader::new(arguments);
     let parsed = || {
@@ -140,7 +140,7 @@ pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
     if offers(session, "LOGINDISABLED") {
         let text =
             "NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure connections.";
-        return session.wire.answer(text);
+        return session.wire.respond(text);
     }
     admit_by_password(session, &user, &password)
 }
@@ -153,7 +153,7 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
             .violation("the client sent more after AUTHENTICATE before it was answered");
     }
     let (mechanism, initial) = word(arguments);
-    if let Some(lines) = prepared_answer(session) {
+    if let Some(lines) = prepared_response(session) {
         if initial.is_empty() {
             session.wire.line("+ ")?;
             session.reply()?;
@@ -164,7 +164,7 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
     if !offers(session, &format!("AUTH={mechanism}")) {
         return session
             .wire
-            .answer("NO Unsupported authentication mechanism.");
+            .respond("NO Unsupported authentication mechanism.");
     }
     let response = if initial.is_empty() {
         session.wire.line("+ ")?;
@@ -183,7 +183,7 @@ pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()
     };
     if response == b"*" {
         let text = format!("BAD Client aborted AUTHENTICATE command. {}", session.id());
-        return session.wire.answer(&text);
+        return session.wire.respond(&text);
     }
     let Ok(response) = STANDARD.decode(&response) else {
         return refuse_malformed(session);
@@ -199,7 +199,7 @@ fn refuse_malformed(session: &mut Session) -> Result<()> {
         Some(_) => format!("NO Invalid SASL argument. {}", session.id()),
         None => "BAD Invalid base64 data in continued response.".to_owned(),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// RFC 4616: authorization identity, user and password, with NULs between.
@@ -217,10 +217,10 @@ fn admit_by_password(session: &mut Session, user: &[u8], password: &[u8]) -> Res
         is_right.then(|| options.user.clone())
     });
     match accepted {
-        None => session.wire.answer(NO_PASSWORDS),
+        None => session.wire.respond(NO_PASSWORDS),
         Some(None) => session
             .wire
-            .answer("NO [AUTHENTICATIONFAILED] Authentication failed."),
+            .respond("NO [AUTHENTICATIONFAILED] Authentication failed."),
         Some(Some(user)) => welcome_to_source(session, user),
     }
 }
@@ -239,7 +239,7 @@ fn welcome_to_source(session: &mut Session, user: String) -> Result<()> {
     } else {
         "OK Logged in".to_owned()
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// XOAUTH2 and OAUTHBEARER (GMAIL.md 2.1, 2.2).
@@ -253,10 +253,10 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
         return challenge(session);
     };
     if gmail.is_locked_out(shared.clock.now()) {
-        return session.wire.answer(LOCKED_OUT);
+        return session.wire.respond(LOCKED_OUT);
     }
     if !gmail.let_in(session.wire.connection()) {
-        return session.wire.answer(TOO_MANY);
+        return session.wire.respond(TOO_MANY);
     }
     session.user = Some(user.clone());
     session.ends = Some(expires);
@@ -266,7 +266,7 @@ fn by_token(session: &mut Session, response: &[u8]) -> Result<()> {
     welcome_to_gmail(session, &user)
 }
 
-/// GMAIL.md 1.3: three ways to tell what the session can do.
+/// Sends the capabilities after a log-in in one of three ways (GMAIL.md 1.3).
 fn welcome_to_gmail(session: &mut Session, user: &str) -> Result<()> {
     let words = capabilities(session);
     let place = session.shared.gmail().unwrap().options().capabilities;
@@ -279,10 +279,10 @@ fn welcome_to_gmail(session: &mut Session, user: &str) -> Result<()> {
     }
     session
         .wire
-        .answer(&format!("OK {code}{user} authenticated (Success)"))
+        .respond(&format!("OK {code}{user} authenticated (Success)"))
 }
 
-/// The error challenge; the NO waits for the client's line (GMAIL.md 2.2).
+/// Sends the error challenge; the NO follows the client's empty line (GMAIL.md 2.2).
 fn challenge(session: &mut Session) -> Result<()> {
     let challenge = session.shared.gmail().unwrap().options().challenge;
     if challenge == Challenge::AfterCapability {
@@ -293,7 +293,7 @@ fn challenge(session: &mut Session) -> Result<()> {
         .wire
         .line(format!("+ {}", STANDARD.encode(challenge.json())))?;
     session.reply()?;
-    session.wire.answer(REFUSAL)
+    session.wire.respond(REFUSAL)
 }
 
 /// User and token of `user=<user>^Aauth=Bearer <token>^A^A` or `n,a=<user>,^A…auth=Bearer <token>^A^A`.
@@ -310,7 +310,7 @@ fn bearer(response: &[u8]) -> Option<(String, String)> {
     Some((user.to_owned(), token.to_owned()))
 }
 
-/// Frees the place of a session that is over.
+/// Ends a session in the count of sessions.
 pub(crate) fn log_out(session: &mut Session) {
     if let Some(gmail) = session.shared.gmail() {
         gmail.let_out(session.wire.connection());

@@ -1,4 +1,4 @@
-//! The mailboxes of a server, as a test sees and changes them.
+//! A test's access to the mailboxes of a server.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use crate::gmail::IndexDelay;
 use crate::server::Shared;
 use crate::store::{Arrival, StoredMessage};
 
-/// The mailboxes of a server, as a test sees and changes them. Clones are handles to the same.
+/// A test's handle to the mailboxes of a server; clones share them.
 ///
-/// Names of mailboxes are written as on the wire: `Entw&APw-rfe`.
+/// Names of mailboxes are in modified UTF-7: `Entw&APw-rfe`.
 #[derive(Clone)]
 pub struct Mailboxes {
     shared: Arc<Shared>,
@@ -21,7 +21,7 @@ impl Mailboxes {
         Mailboxes { shared }
     }
 
-    /// Mail arrives, as if the server had received it; gives its UID.
+    /// Delivers mail, as if the server had received it; returns its UID.
     pub fn deliver(
         &self,
         mailbox: &str,
@@ -46,7 +46,7 @@ impl Mailboxes {
         self.shared.store().stored(mailbox)
     }
 
-    /// Says whether there is a mailbox of this name.
+    /// Whether a mailbox of this name exists.
     #[must_use]
     pub fn exist(&self, mailbox: &str) -> bool {
         self.shared.store().folder(mailbox).is_some()
@@ -57,12 +57,12 @@ impl Mailboxes {
         self.shared.store().create(mailbox, &["\\HasNoChildren"]);
     }
 
-    /// Removes a message from a mailbox; of Gmail's labels the others stay.
+    /// Removes a message from a mailbox; at Gmail it keeps its other labels.
     pub fn expunge(&self, mailbox: &str, uid: u32) {
         self.shared.store().expunge(mailbox, uid);
     }
 
-    /// Moves a message out of all mailboxes into another one.
+    /// Moves a message from all mailboxes to another one.
     pub fn move_to(&self, mailbox: &str, uid: u32, to: &str) {
         self.shared.store().move_out(mailbox, uid, to);
     }
@@ -72,11 +72,11 @@ impl Mailboxes {
         let mut store = self.shared.store();
         store.changes += 1;
         let key = store.folder(mailbox).unwrap().rows[&uid];
-        let letter = store.messages.get_mut(&key).unwrap();
-        letter.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let message = store.messages.get_mut(&key).unwrap();
+        message.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
     }
 
-    /// Gives the mailbox another UIDVALIDITY; the messages are renumbered from 1 (RFC 3501 2.3.1.1).
+    /// Changes the UIDVALIDITY; the messages are renumbered from 1 (RFC 3501 2.3.1.1).
     pub fn set_uid_validity(&self, mailbox: &str, uid_validity: u32) {
         let mut store = self.shared.store();
         let folder = store.folder_mut(mailbox).unwrap();
@@ -86,7 +86,7 @@ impl Mailboxes {
         folder.uid_next = u32::try_from(folder.rows.len()).unwrap() + 1;
     }
 
-    /// Sets the UID of the next message: ahead, or back as a restored backup does.
+    /// Sets the UID of the next message: higher, or lower as after the restore of a backup.
     pub fn set_uid_next(&self, mailbox: &str, uid_next: u32) {
         let mut store = self.shared.store();
         store.folder_mut(mailbox).unwrap().uid_next = uid_next;
@@ -98,7 +98,7 @@ impl Mailboxes {
         self.shared.store().folder(mailbox).unwrap().uid_validity
     }
 
-    /// Stores at once what unfinished appends left to be stored later.
+    /// Stores the messages of cut appends that wait for this call.
     pub fn store_unfinished(&self) {
         let now = self.shared.clock.now();
         self.shared.store().store_unfinished(now);

@@ -16,86 +16,86 @@ use crate::clock::Clock;
 use crate::gmail::Gmail;
 use crate::tokens::{MAIL_SCOPE, Tokens};
 
-/// The page on which a person consents, and what follows from it.
+/// The consent page.
 mod consent;
 /// Requests and responses.
 mod http;
-/// What is answered to which request.
+/// The responses.
 mod rules;
 
 pub use rules::token_rejections;
 
-/// What the token endpoint does instead of its work. The consent page is never in trouble, so that
-/// one can get as far as the token.
+/// A fault of the token endpoint. The consent page never fails, so that the flow gets as far as the
+/// token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum EndpointFault {
-    /// Nothing: it works.
+    /// No fault.
     #[default]
     None,
-    /// It sends every request elsewhere.
+    /// Redirects every request.
     Redirect(String),
-    /// It works, so much later.
+    /// Works after this delay.
     Slow(Duration),
-    /// It works, once it is in this trouble no more.
+    /// Works once this fault is removed.
     Held,
-    /// It works, but the body comes octet by octet, with this pause before each.
+    /// Works, but sends the body octet by octet with this pause before each.
     Trickle(Duration),
-    /// It closes the connection without an answer.
+    /// Closes the connection without a response.
     Cut,
-    /// It works, but closes the connection without an answer.
+    /// Works, but closes the connection without a response.
     AnswerLost,
-    /// It works, but closes the connection in the middle of the answer.
+    /// Works, but closes the connection in the middle of the response.
     HalfAnswer,
-    /// It works, but the answer bears so many octets more, in a field that nobody knows.
+    /// Works, but the response has an unknown field of this many octets.
     Huge(usize),
-    /// It works, but calls its JSON this `Content-Type`.
+    /// Works, but sends this `Content-Type`.
     ContentType(String),
 }
 
-/// What the person at the browser does, and Google with it.
+/// What the user does on the consent page, and how Google redirects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Consent {
-    /// Consents to everything, unasked: the browser is sent back at once.
+    /// The user consents to everything: the browser is redirected at once.
     #[default]
     Given,
-    /// Says no: `error=access_denied`.
+    /// The user denies: `error=access_denied`.
     Denied,
-    /// Consents, but the answer bears another `state`.
+    /// The user consents, but the redirect has another `state`.
     WrongState,
-    /// Consents to this scope only.
+    /// The user consents to this scope only.
     Only(String),
-    /// Gets a page and decides there: `#account` is who signs in, `#mail` whether mail is permitted,
-    /// `#allow` and `#cancel` end it.
+    /// A page is shown: `#account` is the account, `#mail` the mail scope, `#allow` and `#cancel` are
+    /// buttons.
     Asked,
 }
 
-/// How the OAuth endpoints are today.
+/// The options of the OAuth endpoints.
 #[derive(Debug, Clone)]
 pub struct TokenOptions {
     /// The OAuth client.
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
-    /// How long access tokens hold.
+    /// The lifetime of access tokens.
     pub lifetime: Duration,
-    /// What every form posted to the token endpoint is answered instead: status and body; one that
-    /// begins with `<` is HTML. `token_refusals` has those of Google.
+    /// The response to every request for a token: status and body; a body that begins with `<` is HTML.
+    /// `token_rejections` has those of Google.
     pub refusal: Option<(u16, String)>,
-    /// What goes wrong.
+    /// The fault of the token endpoint.
     pub fault: EndpointFault,
-    /// Each renewal brings another refresh token; the one before is worthless then.
+    /// Whether each renewal issues another refresh token and revokes the one before.
     pub rotates: bool,
     /// The `refresh_token_expires_in` of an app in "Testing", which is 604799 seconds.
     pub refresh_expires_in: Option<Duration>,
-    /// Answers bear fields that nobody knows.
+    /// Whether responses have unknown fields.
     pub has_extra_fields: bool,
-    /// What the person at the browser does.
+    /// What the user does on the consent page.
     pub consent: Consent,
-    /// Who signs in where no account is typed; by default the user of that Gmail.
+    /// The account that signs in unless one is typed; by default that of the Gmail double.
     pub account: Option<String>,
-    /// A code brings no refresh token, whatever was asked.
+    /// Whether a code yields no refresh token, whatever was requested.
     pub omits_refresh_token: bool,
-    /// How long a code can be turned into tokens.
+    /// The lifetime of a code.
     pub code_lifetime: Duration,
 }
 
@@ -118,16 +118,16 @@ impl Default for TokenOptions {
     }
 }
 
-/// A consent that can be turned into tokens.
+/// A consent, from which tokens are issued.
 #[derive(Debug, Clone)]
 struct Grant {
     user: String,
     scope: String,
-    /// The access tokens that came of it.
+    /// The access tokens issued from it.
     issued: BTreeSet<String>,
 }
 
-/// An authorization code that was not used yet.
+/// An unused authorization code.
 #[derive(Debug, Clone)]
 struct Code {
     client_id: String,
@@ -135,7 +135,7 @@ struct Code {
     challenge: String,
     user: String,
     scope: String,
-    /// Whether `access_type=offline` and `prompt=consent` were asked.
+    /// Whether `access_type=offline` and `prompt=consent` were requested.
     is_for_long: bool,
     expires: DateTime<Utc>,
 }
@@ -186,7 +186,7 @@ impl State {
         token
     }
 
-    /// Makes a refresh token worthless, and what came of it; says whether there was one.
+    /// Revokes a refresh token and its access tokens; returns whether it existed.
     fn revoke(&mut self, refresh_token: &str) -> bool {
         let grant = self.grants.remove(refresh_token);
         for token in grant.iter().flat_map(|grant| &grant.issued) {
@@ -196,17 +196,17 @@ impl State {
     }
 }
 
-/// The running endpoints of Google; they stop when this is dropped.
+/// Google's running endpoints; dropping stops them.
 pub struct TokenEndpoint {
     state: Arc<Mutex<State>>,
     stopping: Arc<AtomicBool>,
-    /// For programs.
+    /// The port for programs.
     door: Door,
-    /// For browsers, which do not trust the certificate.
+    /// The port for browsers, which do not trust the certificate.
     plain_door: Option<Door>,
 }
 
-/// A port that is listened at.
+/// An open port.
 struct Door {
     port: u16,
     is_secure: bool,
@@ -214,14 +214,13 @@ struct Door {
 }
 
 impl TokenEndpoint {
-    /// Starts endpoints whose tokens this Gmail accepts, in plain text.
+    /// Starts endpoints in plain text, whose tokens this Gmail accepts.
     #[must_use]
     pub fn start(gmail: &Gmail) -> TokenEndpoint {
         TokenEndpoint::listen(gmail, None)
     }
 
-    /// As `start`, in TLS, with the certificate of that Gmail; only the consent page is in plain
-    /// text.
+    /// The same by TLS with the certificate of that Gmail; only the consent page is in plain text.
     #[must_use]
     pub fn start_secure(gmail: &Gmail) -> TokenEndpoint {
         TokenEndpoint::listen(gmail, Some(gmail.tls()))
@@ -252,43 +251,42 @@ impl TokenEndpoint {
         format!("{}/o/oauth2/auth", door.root())
     }
 
-    /// Where tokens are given back.
+    /// The revocation endpoint.
     #[must_use]
     pub fn revoke_url(&self) -> String {
         format!("{}/revoke", self.door.root())
     }
 
-    /// Changes the options from now on.
+    /// Changes the options.
     pub fn change(&self, change: impl FnOnce(&mut TokenOptions)) {
         change(&mut self.state.lock().unwrap().options);
     }
 
-    /// A refresh token of this user, as one who consented in the browser has it.
+    /// A refresh token of this user, as after a consent.
     #[must_use]
     pub fn grant(&self, user: &str) -> String {
         self.state.lock().unwrap().grant(user, MAIL_SCOPE)
     }
 
-    /// Makes a refresh token worthless, and the access tokens that came of it.
+    /// Revokes a refresh token and its access tokens.
     pub fn revoke(&self, refresh_token: &str) {
         self.state.lock().unwrap().revoke(refresh_token);
     }
 
-    /// The user changes the password: all tokens are worthless (GMAIL.md 7.4).
+    /// The user changes the password, which revokes all tokens (GMAIL.md 7.4).
     pub fn change_password(&self, user: &str) {
         let mut state = self.state.lock().unwrap();
         state.grants.retain(|_, grant| grant.user != user);
         state.tokens.revoke_all(user);
     }
 
-    /// The forms that were posted to the token endpoint so far.
+    /// The forms posted to the token endpoint so far.
     #[must_use]
     pub fn requests(&self) -> Vec<BTreeMap<String, String>> {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// What was asked of the authorization endpoint so far, by browsers that came anew: all
-    /// parameters, also of a question that was refused.
+    /// The parameters of the authorization requests so far, including rejected ones.
     #[must_use]
     pub fn authorizations(&self) -> Vec<BTreeMap<String, String>> {
         self.state.lock().unwrap().authorizations.clone()
@@ -379,7 +377,7 @@ impl Door {
     }
 }
 
-/// A connection that is being served.
+/// An open connection.
 struct Visit {
     socket: TcpStream,
     served: JoinHandle<()>,
@@ -405,14 +403,14 @@ fn accept(
             let Ok(closing) = theirs.try_clone() else {
                 return;
             };
-            // A client that goes away disturbs nobody.
+            // An error of one client does not matter.
             let _ = receive(theirs, tls.as_ref(), &state, &stopping);
             let _ = closing.shutdown(Shutdown::Both);
         });
         visits.push(Visit { socket, served });
     }
     for visit in visits {
-        // Browsers open connections in advance, over which nothing ever comes.
+        // Browsers open connections in advance and may never use them.
         let _ = visit.socket.shutdown(Shutdown::Read);
         let _ = visit.served.join();
     }
@@ -437,18 +435,18 @@ fn receive(
             state.options.fault.clone()
         }
     };
-    let answer = || rules::answer(&request, &mut state.lock().unwrap());
+    let respond = || rules::respond(&request, &mut state.lock().unwrap());
     let mut delivery = Delivery::Whole;
     let response = match fault {
         EndpointFault::Cut => return Ok(()),
         EndpointFault::Redirect(to) => Response::redirect(&to),
         EndpointFault::AnswerLost => {
-            answer();
+            respond();
             return Ok(());
         }
         EndpointFault::Slow(time) => {
             wait(time, stopping);
-            answer()
+            respond()
         }
         EndpointFault::Held => {
             while state.lock().unwrap().options.fault == EndpointFault::Held
@@ -456,26 +454,26 @@ fn receive(
             {
                 thread::sleep(Duration::from_millis(5));
             }
-            answer()
+            respond()
         }
         EndpointFault::Trickle(pause) => {
             delivery = Delivery::Trickle(pause);
-            answer()
+            respond()
         }
         EndpointFault::HalfAnswer => {
             delivery = Delivery::Half;
-            answer()
+            respond()
         }
-        EndpointFault::Huge(octets) => padded(answer(), octets),
-        EndpointFault::ContentType(kind) => Response { kind, ..answer() },
-        EndpointFault::None => answer(),
+        EndpointFault::Huge(octets) => padded(respond(), octets),
+        EndpointFault::ContentType(kind) => Response { kind, ..respond() },
+        EndpointFault::None => respond(),
     };
     http::write(&mut stream, &response, delivery, || {
         !stopping.load(Ordering::SeqCst)
     })
 }
 
-/// The same JSON with a field of so many octets.
+/// The same JSON with a field of this many octets.
 fn padded(response: Response, octets: usize) -> Response {
     let padding = format!("{{\"padding\":\"{}\",", "x".repeat(octets));
     Response {
@@ -484,7 +482,7 @@ fn padded(response: Response, octets: usize) -> Response {
     }
 }
 
-/// Waits so long, but not beyond the end of the server.
+/// Waits this long, or until the server stops.
 fn wait(time: Duration, stopping: &AtomicBool) {
     let deadline = Instant::now() + time;
     while Instant::now() < deadline && !stopping.load(Ordering::SeqCst) {

@@ -1,46 +1,46 @@
-//! What odd servers do.
+//! Quirks: the ways in which real servers differ from RFC 3501's examples.
 
 use std::collections::BTreeSet;
 
 use crate::grammar::announced;
 
-/// A way in which servers that exist differ from the one in the book; all are allowed.
+/// A behaviour of some real server that differs from RFC 3501's examples; the RFC allows all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quirk {
     /// Strings in FETCH responses are quoted where that is possible.
     QuotedStrings,
     /// `BODY[]` is NIL.
     NilBodies,
-    /// EXAMINE and STATUS tell no UIDVALIDITY.
+    /// EXAMINE and STATUS send no UIDVALIDITY.
     NoUidValidity,
-    /// EXAMINE tells no UIDNEXT; STATUS does.
+    /// EXAMINE sends no UIDNEXT; STATUS does.
     NoUidNext,
-    /// All but tags, strings and what follows a `+` is in lower case.
+    /// Everything is in lower case, except tags, strings and `+` lines.
     LowerCase,
-    /// Untagged OK and NO lines stand before every line.
+    /// Sends untagged OK and NO lines before every line.
     Chatter,
-    /// A line of 30,000 octets stands before every line.
+    /// Sends a line of 30,000 octets before every line.
     LongLines,
-    /// A FETCH response for each item.
+    /// Sends a FETCH response for each item.
     SplitFetches,
-    /// News stands between the FETCH responses: EXISTS, RECENT, FETCH with flags and no UID.
+    /// Sends EXISTS, RECENT, and FETCH with flags and no UID between the FETCH responses.
     News,
     /// The empty line after the fields of `HEADER.FIELDS` is missing.
     OpenHeaders,
     /// The day of INTERNALDATE is padded with a blank.
     PaddedDates,
-    /// INTERNALDATE is left out.
+    /// INTERNALDATE is missing.
     NoInternalDate,
-    /// RFC822.SIZE is that of another form of the message, as at Exchange.
+    /// RFC822.SIZE is the size of another form of the message, as at Exchange.
     OtherSizes,
-    /// `\Recent` stands among the flags.
+    /// `\Recent` is among the flags.
     RecentFlags,
-    /// Items of FETCH come in another order.
+    /// FETCH items are in another order.
     OtherOrder,
 }
 
 impl Quirk {
-    /// All of them, for tests that try each.
+    /// All quirks.
     pub const ALL: [Quirk; 15] = [
         Quirk::QuotedStrings,
         Quirk::NilBodies,
@@ -60,25 +60,25 @@ impl Quirk {
     ];
 }
 
-/// What is wrong with one message of a source.
+/// A fault of one message of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFault {
-    /// FETCH passes over it and ends with OK; SEARCH shows it.
+    /// FETCH omits it and ends with OK; SEARCH finds it.
     Withheld,
-    /// As withheld, but only when its body is asked for.
+    /// FETCH omits it only when its body is requested.
     BodyWithheld,
     /// Its body is NIL.
     NilBody,
-    /// A FETCH of its body, of whatever else besides, ends with NO.
+    /// A FETCH that includes its body ends with NO.
     Refused,
-    /// A FETCH of its body breaks the connection.
+    /// A FETCH that includes its body breaks the connection.
     Fatal,
 }
 
-/// The oddities of a server.
+/// The quirks of a server.
 pub(crate) type Quirks = BTreeSet<Quirk>;
 
-/// The lines that stand before each line.
+/// The extra lines before each line.
 pub(crate) fn chatter(quirks: &Quirks) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     if quirks.contains(&Quirk::Chatter) {
@@ -91,7 +91,7 @@ pub(crate) fn chatter(quirks: &Quirks) -> Vec<Vec<u8>> {
     lines
 }
 
-/// A line as this server sends it.
+/// Changes a line as the quirks require.
 pub(crate) fn apply(line: &[u8], quirks: &Quirks) -> Vec<u8> {
     if quirks.contains(&Quirk::LowerCase) && !line.starts_with(b"+") {
         lower(line)
@@ -100,7 +100,7 @@ pub(crate) fn apply(line: &[u8], quirks: &Quirks) -> Vec<u8> {
     }
 }
 
-/// Puts a line in lower case, but for its tag and the strings in it.
+/// Puts a line in lower case, except its tag and its strings.
 fn lower(line: &[u8]) -> Vec<u8> {
     let tag = line.iter().position(|&octet| octet == b' ').unwrap_or(0);
     let mut lowered = line[..tag].to_vec();

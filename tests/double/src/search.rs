@@ -1,6 +1,6 @@
-//! SEARCH: the keys and what they find.
+//! SEARCH.
 //!
-//! imap-codec nests keys nine deep and does not know X-GM keys; hence a reader of our own.
+//! The parser is our own, because imap-codec nests keys only nine deep and does not know X-GM keys.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use imap_codec::imap_types::sequence::SequenceSet;
@@ -34,19 +34,19 @@ pub(crate) enum Key {
     And(Vec<Key>),
 }
 
-/// How a server goes about searching.
+/// How a server searches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
-    /// It is Gmail: `HEADER <name> ""` finds everything, and X-GM keys are known.
+    /// Whether it is Gmail: `HEADER <name> ""` finds everything, and X-GM keys are known.
     pub is_gmail: bool,
     pub header_search: HeaderSearch,
-    /// The time zone whose days dates mean.
+    /// The time zone in which days begin.
     pub zone: FixedOffset,
     pub now: DateTime<Utc>,
 }
 
 impl Manner {
-    /// Says whether a value can be found at all (GMAIL.md 4).
+    /// Whether a value can be found at all (GMAIL.md 4).
     fn finds(self, value: &[u8]) -> bool {
         let is_odd = value.iter().any(|octet| b"{}!&%".contains(octet));
         self.header_search != HeaderSearch::MissesOddValues || !is_odd
@@ -54,13 +54,13 @@ impl Manner {
 }
 
 impl Key {
-    /// Says whether a HEADER key is in it.
-    fn asks_header(&self) -> bool {
+    /// Whether it contains a HEADER key.
+    fn has_header_key(&self) -> bool {
         match self {
             Key::Header(..) => true,
-            Key::Not(key) => key.asks_header(),
-            Key::Or(a, b) => a.asks_header() || b.asks_header(),
-            Key::And(keys) => keys.iter().any(Key::asks_header),
+            Key::Not(key) => key.has_header_key(),
+            Key::Or(a, b) => a.has_header_key() || b.has_header_key(),
+            Key::And(keys) => keys.iter().any(Key::has_header_key),
             _ => false,
         }
     }
@@ -72,7 +72,7 @@ pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
     let manner = manner(session);
     let key = read(&request.arguments, manner.is_gmail);
     let refuses = manner.header_search == HeaderSearch::Refused;
-    let Some(key) = key.filter(|key| !(refuses && key.asks_header())) else {
+    let Some(key) = key.filter(|key| !(refuses && key.has_header_key())) else {
         return session.unparsable();
     };
     let found: Vec<String> = {
@@ -95,7 +95,7 @@ pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
         select::announce(session)?;
     }
     let text = session.texts.search;
-    session.wire.answer(text)
+    session.wire.respond(text)
 }
 
 fn manner(session: &Session) -> Manner {
@@ -111,7 +111,7 @@ fn manner(session: &Session) -> Manner {
     }
 }
 
-/// The numbers or UIDs of what the session sees and the key finds.
+/// The numbers or UIDs of the matching messages in the session's view.
 fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: bool) -> Vec<u32> {
     let Some(folder) = store.folder(&selected.mailbox) else {
         return Vec::new();
@@ -119,19 +119,19 @@ fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: b
     let last = selected.uids.last().copied().unwrap_or(0);
     let mut found = Vec::new();
     for (number, &uid) in (1..).zip(&selected.uids) {
-        // What was expunged meanwhile is not found, although the client was not told yet.
+        // Expunged messages are not found, even before their EXPUNGE is announced.
         let Some(id) = folder.rows.get(&uid) else {
             continue;
         };
         let candidate = Candidate {
-            letter: &store.messages[id],
+            message: &store.messages[id],
             id: *id,
             number,
             count: u32::try_from(selected.uids.len()).unwrap(),
             uid,
             last,
         };
-        if candidate.meets(key, manner) {
+        if candidate.matches_key(key, manner) {
             found.push(if by_uid { uid } else { number });
         }
     }
@@ -139,13 +139,13 @@ fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: b
 }
 
 fn count_misses(store: &mut Store) {
-    for letter in store.messages.values_mut() {
-        letter.misses = letter.misses.saturating_sub(1);
+    for message in store.messages.values_mut() {
+        message.misses = message.misses.saturating_sub(1);
     }
 }
 
 struct Candidate<'a> {
-    letter: &'a Message,
+    message: &'a Message,
     id: u64,
     number: u32,
     count: u32,
@@ -154,14 +154,14 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn meets(&self, key: &Key, manner: Manner) -> bool {
-        let octets = &self.letter.octets[..];
+    fn matches_key(&self, key: &Key, manner: Manner) -> bool {
+        let octets = &self.message.octets[..];
         let day = self
-            .letter
+            .message
             .internal_date
             .with_timezone(&manner.zone)
             .date_naive();
-        let is_indexed = self.letter.misses == 0 && self.letter.indexed_at <= manner.now;
+        let is_indexed = self.message.misses == 0 && self.message.indexed_at <= manner.now;
         match key {
             Key::All => true,
             Key::Numbers(set) => covers(set, self.number, self.count),
@@ -171,36 +171,36 @@ impl Candidate<'_> {
             Key::On(date) => day == *date,
             Key::Larger(size) => octets.len() > *size,
             Key::Smaller(size) => octets.len() < *size,
-            Key::Flag(flag) => self.letter.flags.contains(flag),
+            Key::Flag(flag) => self.message.flags.contains(flag),
             Key::Header(name, value) => {
                 is_indexed
                     && manner.finds(value)
-                    && has_field(self.letter, name, value, manner.is_gmail)
+                    && has_field(self.message, name, value, manner.is_gmail)
             }
             Key::Text(text) => is_indexed && contains(octets, text),
             Key::Raw(query) => {
-                // Braces mean something of their own here.
+                // In X-GM-RAW braces have a meaning of their own.
                 let bare = query.trim_matches(['{', '}']);
                 is_indexed
                     && manner.finds(bare.as_bytes())
-                    && meets_raw(self.letter.ids.first(), query)
+                    && matches_raw(self.message.ids.first(), query)
             }
             Key::Message(id) => self.id == *id,
-            Key::Not(key) => !self.meets(key, manner),
-            Key::Or(a, b) => self.meets(a, manner) || self.meets(b, manner),
-            Key::And(keys) => keys.iter().all(|key| self.meets(key, manner)),
+            Key::Not(key) => !self.matches_key(key, manner),
+            Key::Or(a, b) => self.matches_key(a, manner) || self.matches_key(b, manner),
+            Key::And(keys) => keys.iter().all(|key| self.matches_key(key, manner)),
         }
     }
 }
 
-fn has_field(letter: &Message, name: &str, value: &[u8], is_gmail: bool) -> bool {
+fn has_field(message: &Message, name: &str, value: &[u8], is_gmail: bool) -> bool {
     if is_gmail && value.is_empty() {
         return true;
     }
     if name.eq_ignore_ascii_case("Message-ID") {
-        return letter.ids.iter().any(|id| contains(id, value));
+        return message.ids.iter().any(|id| contains(id, value));
     }
-    let values = header::all(&letter.octets, name);
+    let values = header::all(&message.octets, name);
     values.iter().any(|own| contains(own, value))
 }
 
@@ -211,14 +211,13 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
             .any(|window| window.eq_ignore_ascii_case(part))
 }
 
-/// Understands `rfc822msgid:` alone, several of them, and OR between them; nothing else finds
-/// anything.
-fn meets_raw(id: Option<&Vec<u8>>, query: &str) -> bool {
+/// Supports `rfc822msgid:`, several of them, and OR between them; other terms find nothing.
+fn matches_raw(id: Option<&Vec<u8>>, query: &str) -> bool {
     let bare = |id: &str| id.trim_start_matches('<').trim_end_matches('>').to_owned();
     let id = id
         .map(|id| bare(&String::from_utf8_lossy(id)))
         .unwrap_or_default();
-    let meets = |term: &str| {
+    let matches_key = |term: &str| {
         let wanted = term.strip_prefix("rfc822msgid:");
         wanted.is_some_and(|wanted| !wanted.is_empty() && bare(wanted) == id)
     };
@@ -226,15 +225,15 @@ fn meets_raw(id: Option<&Vec<u8>>, query: &str) -> bool {
         .strip_prefix('{')
         .and_then(|query| query.strip_suffix('}'))
     {
-        Some(any) => any.split_ascii_whitespace().any(meets),
+        Some(any) => any.split_ascii_whitespace().any(matches_key),
         None => query.split(" OR ").any(|all| {
             let mut terms = all.split_ascii_whitespace().peekable();
-            terms.peek().is_some() && terms.all(meets)
+            terms.peek().is_some() && terms.all(matches_key)
         }),
     }
 }
 
-/// Reads the arguments of SEARCH: the keys that must all be met.
+/// Parses the arguments of SEARCH: keys that must all match.
 pub(crate) fn read(arguments: &[u8], is_gmail: bool) -> Option<Key> {
     let mut reader = KeyReader {
         reader: Reader::new(arguments),
@@ -318,7 +317,7 @@ impl KeyReader<'_> {
         self.reader.atom()
     }
 
-    /// An astring; without CHARSET UTF-8 it is ASCII, and 8-bit text is a literal.
+    /// An astring; 8-bit text needs CHARSET UTF-8 and a literal.
     fn text(&mut self) -> Option<Vec<u8>> {
         self.reader.blank()?;
         let is_literal = self.reader.is_at_literal();
@@ -403,14 +402,14 @@ mod tests {
     #[test]
     fn a_raw_query_knows_message_ids_and_nothing_else() {
         let id = b"<a@b>".to_vec();
-        let letter = Some(&id);
+        let message = Some(&id);
         for found in [
             "rfc822msgid:a@b",
             "rfc822msgid:<a@b>",
             "rfc822msgid:x OR rfc822msgid:a@b",
             "{rfc822msgid:x rfc822msgid:a@b}",
         ] {
-            assert!(meets_raw(letter, found), "{found}");
+            assert!(matches_raw(message, found), "{found}");
         }
         for missed in [
             "rfc822msgid:a",
@@ -419,7 +418,7 @@ mod tests {
             "",
             "rfc822msgid:a@b rfc822msgid:x",
         ] {
-            assert!(!meets_raw(letter, missed), "{missed}");
+            assert!(!matches_raw(message, missed), "{missed}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SELECT, EXAMINE and what a session sees of its mailbox.
+//! SELECT, EXAMINE, and the session's view of its mailbox.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,17 @@ use crate::wire::Result;
 const GMAIL_FLAGS: &str = "\\Answered \\Flagged \\Draft \\Deleted \\Seen $NotPhishing $Phishing";
 const SOURCE_FLAGS: &str = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
 
-/// The selected mailbox as the session has been told of it.
+/// The session's view of the selected mailbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Selected {
     pub mailbox: String,
     pub is_read_only: bool,
-    /// The UIDs that the client knows of; a message's number is its place here.
+    /// The UIDs that were announced; a message's number is its place here.
     pub uids: Vec<u32>,
 }
 
 impl Selected {
-    /// The messages that a set names: number and UID.
+    /// The messages of a set: number and UID.
     pub fn named(&self, set: &SequenceSet, by_uid: bool) -> Vec<(usize, u32)> {
         let all = (1..).zip(self.uids.iter().copied());
         let count = u32::try_from(self.uids.len()).unwrap();
@@ -45,7 +45,7 @@ impl Selected {
     }
 }
 
-/// Says whether a set names a number; `*` is the last one (RFC 3501 6.4.8).
+/// Whether a set contains a number; `*` is the last one (RFC 3501 6.4.8).
 pub(crate) fn covers(set: &SequenceSet, number: u32, last: u32) -> bool {
     let value = |end: &SeqOrUid| match end {
         SeqOrUid::Value(value) => value.get(),
@@ -72,7 +72,7 @@ pub(crate) fn select(session: &mut Session, request: &Request) -> Result<()> {
         return session.unparsable();
     };
     let typed = String::from_utf8_lossy(&typed).into_owned();
-    // Also when it fails, no mailbox is selected afterwards.
+    // After a failure no mailbox is selected, either.
     session.selected = None;
     let shared = session.shared.clone();
     let store = shared.store();
@@ -102,7 +102,7 @@ pub(crate) fn select(session: &mut Session, request: &Request) -> Result<()> {
             request.name
         ),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 /// The mailbox of this name, if it is shown and can be opened.
@@ -111,7 +111,7 @@ pub(crate) fn openable<'a>(session: &Session, store: &'a Store, name: &str) -> O
     folder.filter(|folder| is_shown(session, folder))
 }
 
-/// Says whether the mailbox is there as far as IMAP is concerned.
+/// Whether the mailbox exists and is shown in IMAP.
 pub(crate) fn is_shown(session: &Session, folder: &Folder) -> bool {
     let gmail = session.shared.gmail();
     gmail.is_none_or(|gmail| gmail.shows(folder))
@@ -124,7 +124,7 @@ fn refuse(session: &mut Session, typed: &str) -> Result<()> {
         ),
         None => format!("NO [NONEXISTENT] Mailbox doesn't exist: {typed} (0.001 + 0.000 secs)."),
     };
-    session.wire.answer(&text)
+    session.wire.respond(&text)
 }
 
 fn describe(session: &Session, folder: &Folder, store: &Store, is_read_only: bool) -> Vec<String> {
@@ -167,7 +167,7 @@ fn describe(session: &Session, folder: &Folder, store: &Store, is_read_only: boo
     }
 }
 
-/// Gmail does not say which message is the first unseen one; others do.
+/// Sends the first unseen message, which Gmail does not.
 fn first_unseen(folder: &Folder, store: &Store) -> Option<String> {
     let mut flags = folder.rows.values().map(|key| &store.messages[key].flags);
     let place = flags.position(|flags| !flags.contains("\\Seen"))?;
@@ -177,14 +177,14 @@ fn first_unseen(folder: &Folder, store: &Store) -> Option<String> {
 fn flags(folder: &Folder, store: &Store, common: &str) -> String {
     let messages = folder.rows.values().map(|key| &store.messages[key]);
     let keywords: BTreeSet<&str> = messages
-        .flat_map(|letter| letter.flags.iter().map(String::as_str))
+        .flat_map(|message| message.flags.iter().map(String::as_str))
         .filter(|flag| !flag.starts_with('\\') && !common.split(' ').any(|known| known == *flag))
         .collect();
     let all: Vec<&str> = common.split(' ').chain(keywords).collect();
     all.join(" ")
 }
 
-/// Tells the client what has changed in its mailbox: EXPUNGE and EXISTS lines.
+/// Announces changes of the mailbox by EXPUNGE and EXISTS lines.
 pub(crate) fn announce(session: &mut Session) -> Result<()> {
     let Some(selected) = &mut session.selected else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A listener, its connections, and what all of them share.
+//! The listener, its connections, and their shared state.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -19,13 +19,13 @@ use crate::store::Store;
 use crate::tls::{Certificate, Identity};
 use crate::wire::{Disconnected, Pacing, Result, Wire};
 
-/// Which server is played.
+/// The kind of server.
 pub(crate) enum Role {
     Source(Mutex<SourceOptions>),
     Gmail(Box<GmailState>),
 }
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(crate) struct Shared {
     pub role: Role,
     pub clock: Clock,
@@ -59,7 +59,7 @@ impl Shared {
         })
     }
 
-    /// The messages, after what was to be stored by now was stored.
+    /// The messages, including those whose delayed storing is due.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         let mut store = self.store.lock().unwrap();
         store.store_due(self.clock.now());
@@ -86,7 +86,7 @@ impl Shared {
         }
     }
 
-    /// What this server does as odd servers do.
+    /// The quirks of this server.
     pub fn quirks(&self) -> Quirks {
         self.source()
             .map_or_else(Quirks::new, |options| options.quirks.clone())
@@ -96,22 +96,22 @@ impl Shared {
         *self.pacing.lock().unwrap()
     }
 
-    /// How long a packet is on its way, either way.
+    /// The delay of a packet in either direction.
     pub fn one_way_delay(&self) -> Duration {
         *self.round_trip.lock().unwrap() / 2
     }
 
-    /// Notes that the client spoke after it had heard what was said.
+    /// Counts a round trip: the client sent something after a response.
     pub fn count_round_trip(&self) {
         self.round_trips.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Notes that the client broke the protocol.
+    /// Records that the client broke the protocol.
     pub fn violation(&self, what: impl Into<String>) {
         self.violations.lock().unwrap().push(what.into());
     }
 
-    /// An error once the server is stopping.
+    /// Fails once the server is stopping.
     pub fn check_running(&self) -> Result<()> {
         if self.stopping.load(Ordering::SeqCst) {
             Err(Disconnected)
@@ -120,7 +120,7 @@ impl Shared {
         }
     }
 
-    /// Gives our second handle of a connection's socket up, so that closing it closes it.
+    /// Drops the second handle of a connection's socket, so that closing the other one closes it.
     pub fn forget(&self, connection: usize) {
         self.sockets.lock().unwrap().remove(&connection);
     }
@@ -132,8 +132,7 @@ impl Shared {
     }
 }
 
-/// A running server; it stops when this is dropped, and panics then if the client committed
-/// offences that nobody has taken.
+/// A running server. Dropping stops it, and panics if there are violations that no test has taken.
 pub struct Server {
     shared: Arc<Shared>,
     port: u16,
@@ -159,12 +158,12 @@ impl Server {
         self.listener = Some(thread::spawn(move || listen(&listener, &shared)));
     }
 
-    /// Closes the port and every connection; what is stored stays, as at a server that is down.
+    /// Closes the port and every connection, and keeps the messages, as a server that is down.
     pub fn stop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.close_all();
         if let Some(listener) = self.listener.take() {
-            // The listener wakes up for a last connection.
+            // A last connection wakes the listener.
             let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
             let _ = listener.join();
         }
@@ -187,36 +186,36 @@ impl Server {
         self.port
     }
 
-    /// The certificate to trust this server by.
+    /// The certificate that clients must trust.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.shared.identity.ca_pem
     }
 
-    /// The clock this server goes by.
+    /// The server's clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    /// What is to go wrong.
+    /// The faults to inject.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// All that happened so far, on all connections.
+    /// The events of all connections so far.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.shared.faults.record()
     }
 
-    /// How often clients spoke after they had heard what was said: the round trips so far.
+    /// The round trips so far: how often a client sent something after a response.
     pub fn round_trips(&self) -> usize {
         self.shared.round_trips.load(Ordering::SeqCst)
     }
 
-    /// Lets a round trip take so long from now on, as on a long way.
+    /// Simulates a network with this round-trip time.
     pub fn set_round_trip(&self, time: Duration) {
         *self.shared.round_trip.lock().unwrap() = time;
     }
@@ -232,35 +231,35 @@ impl Server {
         lines.collect()
     }
 
-    /// How many connections were opened so far.
+    /// The number of connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.count(|event| event.kind == EventKind::Connected)
     }
 
-    /// How many log-ins succeeded so far.
+    /// The number of successful log-ins so far.
     #[must_use]
     pub fn logins(&self) -> usize {
         self.count(|event| matches!(event.kind, EventKind::LoggedIn(_)))
     }
 
-    /// Sets how lines are cut into packets from now on.
+    /// Sets how lines are cut into packets.
     pub fn set_pacing(&self, pacing: Pacing) {
         *self.shared.pacing.lock().unwrap() = pacing;
     }
 
-    /// Closes every connection that is open, as a server that restarts does.
+    /// Closes every open connection, as a server that restarts.
     pub fn disconnect(&self) {
         self.shared.close_all();
     }
 
-    /// A handle to the messages that outlives the borrow of the server.
+    /// A handle to the mailboxes that is independent of the server's lifetime.
     #[must_use]
     pub fn mailboxes(&self) -> Mailboxes {
         self.shared.mailboxes()
     }
 
-    /// How the client broke the protocol so far; they are forgiven with this call.
+    /// Takes the violations so far: dropping the server does not panic for them.
     pub fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.violations.lock().unwrap())
     }
@@ -292,10 +291,10 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
         let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
         let second = socket.try_clone().unwrap();
         shared.sockets.lock().unwrap().insert(number, second);
-        let for_thread = shared.clone();
+        let shared_by_thread = shared.clone();
         sessions.push(thread::spawn(move || {
-            let wire = Wire::new(socket, for_thread.clone(), number);
-            Session::new(wire, for_thread).run();
+            let wire = Wire::new(socket, shared_by_thread.clone(), number);
+            Session::new(wire, shared_by_thread).run();
         }));
     }
     // A connection may have been accepted after the others were closed.

@@ -1,4 +1,4 @@
-//! One connection: its state, and which command goes where.
+//! One connection: its state, and the dispatch of commands.
 
 use std::sync::Arc;
 
@@ -19,21 +19,21 @@ use crate::source::Security;
 use crate::texts::{self, Texts};
 use crate::wire::{Action, Disconnected, Result, Wire};
 
-/// A client may send so many octets of a literal without being asked (RFC 7888, LITERAL-).
+/// The size limit of a non-synchronizing literal (RFC 7888, LITERAL-).
 const LARGEST_UNASKED: usize = 4096;
 
-/// The last words to an account that had too much traffic (GMAIL.md 2.4).
+/// The BYE to an account with too much traffic (GMAIL.md 2.4).
 pub(crate) const LOCKED_OUT: &str =
     "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.";
 
-/// A connection and what it has come to.
+/// A connection and its state.
 pub(crate) struct Session {
     pub wire: Wire,
     pub shared: Arc<Shared>,
     pub texts: &'static Texts,
-    /// Who is logged in.
+    /// The user who is logged in.
     pub user: Option<String>,
-    /// When the session ends because its token does.
+    /// The expiry of the session's token, which ends the session.
     pub ends: Option<DateTime<Utc>>,
     pub selected: Option<Selected>,
 }
@@ -108,7 +108,7 @@ impl Session {
         format!("u21mb{:09}edq", 183_888_216 + self.wire.connection())
     }
 
-    /// Takes a command's first line, collects its literals, and obeys it.
+    /// Reads a command with its literals and executes it.
     fn receive(&mut self, mut octets: Vec<u8>) -> Result<()> {
         while let Some((before, literal)) = announced(&octets) {
             if append::is_message(&octets) {
@@ -123,7 +123,7 @@ impl Session {
             let text = self.texts.empty_line;
             return self.wire.line(text);
         };
-        if self.command(&request, 0)? == Action::Go && self.check_life()? == Action::Go {
+        if self.command(&request, 0)? == Action::Go && self.check_token_expiry()? == Action::Go {
             self.obey(&request)?;
         }
         Ok(())
@@ -134,7 +134,8 @@ impl Session {
             let text = self.texts.empty_line;
             return self.wire.line(text);
         };
-        if self.command(&request, literal.octets)? == Action::Go && self.check_life()? == Action::Go
+        if self.command(&request, literal.octets)? == Action::Go
+            && self.check_token_expiry()? == Action::Go
         {
             append::append(self, head, literal)?;
         }
@@ -152,7 +153,7 @@ impl Session {
         })
     }
 
-    /// Asks for a literal, unless the client sends it unasked.
+    /// Asks for a literal, unless it is non-synchronizing.
     pub fn ask_for(&mut self, literal: Literal) -> Result<()> {
         if literal.is_awaited {
             let violation = "the client sent a literal before it was asked for";
@@ -166,7 +167,7 @@ impl Session {
     }
 
     /// Ends the session when its token has expired (GMAIL.md 2.5).
-    pub fn check_life(&mut self) -> Result<Action> {
+    pub fn check_token_expiry(&mut self) -> Result<Action> {
         if self.ends.is_some_and(|end| end <= self.shared.clock.now()) {
             self.wire
                 .line("* BYE Session expired, please login again.")?;
@@ -178,7 +179,7 @@ impl Session {
     fn obey(&mut self, request: &Request) -> Result<()> {
         if !self.allows(&request.name) {
             let text = self.texts.wrong_state;
-            return self.wire.answer(text);
+            return self.wire.respond(text);
         }
         match request.name.as_str() {
             "AUTHENTICATE" => login::authenticate(self, &request.arguments),
@@ -227,7 +228,7 @@ impl Session {
         }
     }
 
-    /// Says whether the command is allowed in this state (RFC 3501 6).
+    /// Whether the command is allowed in this state (RFC 3501 6).
     fn allows(&self, name: &str) -> bool {
         match name {
             "CAPABILITY" | "NOOP" | "LOGOUT" | "ID" => true,
@@ -240,28 +241,28 @@ impl Session {
         }
     }
 
-    /// Answers a command that makes no sense.
+    /// Responds to a command that cannot be parsed.
     pub fn unparsable(&mut self) -> Result<()> {
         let text = self.texts.unparsable;
-        self.wire.answer(text)
+        self.wire.respond(text)
     }
 
     fn noop(&mut self) -> Result<()> {
         select::announce(self)?;
         let text = self.texts.noop;
-        self.wire.answer(text)
+        self.wire.respond(text)
     }
 
     fn unselect(&mut self) -> Result<()> {
         self.selected = None;
         let text = self.texts.closed;
-        self.wire.answer(text)
+        self.wire.respond(text)
     }
 
     fn log_out(&mut self) -> Result<()> {
         let texts = self.texts;
         self.wire.line(texts.bye)?;
-        self.wire.answer(texts.logout)?;
+        self.wire.respond(texts.logout)?;
         Err(self.wire.close())
     }
 }

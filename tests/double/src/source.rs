@@ -12,44 +12,45 @@ use crate::server::{Role, Server, Shared};
 use crate::store::{Store, StoredMessage};
 use crate::tls::Certificate;
 
-/// The UIDVALIDITY of the first mailbox; some time in 2023, as servers take it from their clock.
+/// The UIDVALIDITY of the first mailbox: a Unix time in 2023, as of servers that take it from their
+/// clock.
 const FIRST_VALIDITY: u32 = 1_700_000_000;
 
-/// How a connection is protected.
+/// The TLS mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Security {
     /// TLS from the first octet.
     #[default]
     Implicit,
-    /// Plain text until STARTTLS; no log-in before.
+    /// STARTTLS is required before a log-in.
     StartTls,
     /// Plain text.
     Plain,
 }
 
-/// How a plain source is.
+/// The options of a source.
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
-    /// The user who can log in.
+    /// The user.
     pub user: String,
     /// The user's password.
     pub password: String,
-    /// How connections are protected.
+    /// The TLS mode.
     pub security: Security,
-    /// What is right or wrong about the certificate; read at the start only.
+    /// The kind of certificate; read at the start only.
     pub certificate: Certificate,
-    /// The clock it goes by; read at the start only.
+    /// The server's clock; read at the start only.
     pub clock: Clock,
-    /// Words missing from the capability lists, and what they stand for refused:
-    /// `SASL-IR`, `AUTH=PLAIN`, `IDLE`, `UIDPLUS`, `ID`.
+    /// Capabilities to omit, and to reject when they are used: `SASL-IR`, `AUTH=PLAIN`, `IDLE`,
+    /// `UIDPLUS`, `ID`.
     pub without: Vec<String>,
-    /// Says what it can in the greeting and in the answer to a log-in.
+    /// Whether capabilities are sent in the greeting and in the response to a log-in.
     pub volunteers_capabilities: bool,
-    /// The time zone whose days SINCE, BEFORE and ON mean.
+    /// The time zone of SINCE, BEFORE and ON.
     pub zone: FixedOffset,
-    /// What it does as odd servers do.
+    /// The quirks of the server.
     pub quirks: BTreeSet<Quirk>,
-    /// What is wrong with messages, by UID.
+    /// The faults of messages, by UID.
     pub message_faults: BTreeMap<u32, MessageFault>,
 }
 
@@ -70,7 +71,7 @@ impl Default for SourceOptions {
     }
 }
 
-/// A running plain source; it stops when this is dropped.
+/// A running source; dropping stops it.
 pub struct Source {
     server: Server,
 }
@@ -89,12 +90,12 @@ impl Source {
         }
     }
 
-    /// Changes the options from now on.
+    /// Changes the options.
     pub fn change(&self, change: impl FnOnce(&mut SourceOptions)) {
         change(&mut self.server.shared().source().unwrap());
     }
 
-    /// Mail arrives in INBOX; gives its UID.
+    /// Delivers mail to INBOX; returns its UID.
     pub fn deliver(
         &self,
         octets: &[u8],
@@ -110,7 +111,7 @@ impl Source {
         self.mailboxes().expunge("INBOX", uid);
     }
 
-    /// Gives INBOX another UIDVALIDITY; the messages are renumbered from 1.
+    /// Changes the UIDVALIDITY of INBOX; the messages are renumbered from 1.
     pub fn set_uid_validity(&self, uid_validity: u32) {
         self.mailboxes().set_uid_validity("INBOX", uid_validity);
     }

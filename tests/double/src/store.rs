@@ -1,7 +1,7 @@
 //! Messages in mailboxes.
 //!
-//! A message is kept once; mailboxes hold numbers that lead to it. At a plain source each message
-//! is in one mailbox, at Gmail a mailbox is a label and All Mail holds nearly everything.
+//! A message is stored once; mailboxes refer to it by key. At a source each message is in one mailbox;
+//! at Gmail a mailbox is a label, and All Mail holds nearly everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use chrono::{DateTime, FixedOffset, Utc};
 use crate::gmail::IndexDelay;
 use crate::header;
 
-/// The first X-GM-MSGID: such that a floating-point number cannot hold it.
+/// The first X-GM-MSGID: too large for an exact floating-point number.
 const FIRST_KEY: u64 = 1_700_000_000_000_000_001;
 
-/// A message as it is in a mailbox.
+/// A message in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its number there.
+    /// Its UID in that mailbox.
     pub uid: u32,
     /// The whole message.
     pub octets: Vec<u8>,
-    /// When it was received, as the server says.
+    /// INTERNALDATE.
     pub internal_date: DateTime<FixedOffset>,
     /// Its flags and keywords, sorted.
     pub flags: Vec<String>,
@@ -33,20 +33,20 @@ pub struct StoredMessage {
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub octets: Arc<[u8]>,
-    /// The values of its Message-ID fields: what is searched for most, read once.
+    /// The values of its Message-ID fields, parsed once for searches.
     pub ids: Vec<Vec<u8>>,
     pub internal_date: DateTime<FixedOffset>,
     pub flags: BTreeSet<String>,
-    /// The time from which searches find it.
+    /// The time after which searches find it.
     pub indexed_at: DateTime<Utc>,
-    /// How many searches still miss it.
+    /// How many searches still do not find it.
     pub misses: u32,
 }
 
 /// A mailbox or label.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
-    /// The name as on the wire.
+    /// The name in modified UTF-7.
     pub name: String,
     /// Its attributes in a LIST response, sorted.
     pub attributes: Vec<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Says whether the mailbox has this attribute.
+    /// Whether the mailbox has this attribute.
     pub fn is(&self, attribute: &str) -> bool {
         self.attributes.iter().any(|own| own == attribute)
     }
@@ -90,7 +90,7 @@ pub(crate) struct Arrival {
 
 struct Unfinished {
     arrival: Arrival,
-    /// When it is stored; without a time, when the test says so.
+    /// When it is stored; without a time, when the test calls `store_unfinished`.
     due: Option<DateTime<Utc>>,
 }
 
@@ -129,12 +129,12 @@ impl Store {
         self.next_validity += 1;
     }
 
-    /// The mailbox of this name; INBOX in any case.
+    /// The mailbox of this name; INBOX is case-insensitive.
     pub fn folder(&self, name: &str) -> Option<&Folder> {
         self.folders.iter().find(|folder| is_named(folder, name))
     }
 
-    /// As `folder`, to change it.
+    /// The same, mutable.
     pub fn folder_mut(&mut self, name: &str) -> Option<&mut Folder> {
         self.changes += 1;
         self.folders
@@ -147,7 +147,7 @@ impl Store {
         self.folders.iter().find(|folder| folder.is(attribute))
     }
 
-    /// Puts a message into its mailbox, and All Mail where there is one; gives the UID in the first.
+    /// Adds a message to its mailbox, and to All Mail if there is one; returns the UID in the mailbox.
     pub fn add(&mut self, arrival: Arrival, now: DateTime<Utc>) -> u32 {
         self.changes += 1;
         let double = arrival.is_unique.then(|| self.find_double(&arrival.octets));
@@ -162,7 +162,7 @@ impl Store {
             IndexDelay::For(delay) => (now + delay, 0),
             IndexDelay::Searches(count) => (now, count),
         };
-        let letter = Message {
+        let message = Message {
             ids: header::all(&arrival.octets, "Message-ID"),
             octets: arrival.octets.into(),
             internal_date: arrival.internal_date,
@@ -170,7 +170,7 @@ impl Store {
             indexed_at,
             misses,
         };
-        self.messages.insert(key, letter);
+        self.messages.insert(key, message);
         let uid = self.place(key, &arrival.folder);
         if let Some(everything) = self.everything_beside(&arrival.folder) {
             everything.add(key);
@@ -178,7 +178,7 @@ impl Store {
         uid
     }
 
-    /// Removes a message from one mailbox; it is gone when no mailbox holds it any more.
+    /// Removes a message from one mailbox; it is deleted when it is in none.
     pub fn expunge(&mut self, folder: &str, uid: u32) {
         let folder = self.folder_mut(folder).unwrap();
         folder.rows.remove(&uid);
@@ -190,7 +190,7 @@ impl Store {
         self.messages.retain(|key, _| held.contains(key));
     }
 
-    /// Moves a message out of all mailboxes into this one alone.
+    /// Moves a message from all mailboxes to this one.
     pub fn move_out(&mut self, folder: &str, uid: u32, to: &str) {
         self.changes += 1;
         let key = self.folder(folder).unwrap().rows[&uid];
@@ -200,7 +200,7 @@ impl Store {
         self.label(key, to);
     }
 
-    /// Gives a message a label, if it does not have it; gives its UID there.
+    /// Adds a label to a message; returns its UID there.
     pub fn relabel(&mut self, key: u64, folder: &str) -> u32 {
         let rows = &self.folder(folder).unwrap().rows;
         let held = rows.iter().find(|(_, held)| **held == key);
@@ -210,19 +210,19 @@ impl Store {
         }
     }
 
-    /// Takes a message out of the folders that this is true of.
+    /// Removes a message from the folders for which the condition holds.
     pub fn unlabel(&mut self, key: u64, is_left: impl Fn(&Folder) -> bool) {
         for folder in self.folders.iter_mut().filter(|folder| is_left(folder)) {
             folder.remove(key);
         }
     }
 
-    /// Stores a message later: at this time, or when the test says so.
+    /// Stores a message later: at this time, or when the test calls `store_unfinished`.
     pub fn add_later(&mut self, arrival: Arrival, due: Option<DateTime<Utc>>) {
         self.unfinished.push(Unfinished { arrival, due });
     }
 
-    /// Stores what was to be stored by now.
+    /// Stores the delayed messages that are due.
     pub fn store_due(&mut self, now: DateTime<Utc>) {
         if self.unfinished.is_empty() {
             return;
@@ -234,7 +234,7 @@ impl Store {
         self.add_all(due, now);
     }
 
-    /// Stores all that waits to be stored.
+    /// Stores all delayed messages.
     pub fn store_unfinished(&mut self, now: DateTime<Utc>) {
         let all = std::mem::take(&mut self.unfinished);
         self.add_all(all, now);
@@ -246,19 +246,19 @@ impl Store {
         }
     }
 
-    /// A stored message that Gmail takes for the same: its Message-ID, Date and body are equal.
+    /// A message that Gmail considers a duplicate: with equal Message-ID, Date and body.
     fn find_double(&self, octets: &[u8]) -> Option<u64> {
         let id = header::first(octets, "Message-ID").filter(|id| !id.is_empty())?;
-        let is_same = |letter: &Message| {
-            letter.ids.first() == Some(&id)
-                && header::first(&letter.octets, "Date") == header::first(octets, "Date")
-                && header::split(&letter.octets).1 == header::split(octets).1
+        let is_same = |message: &Message| {
+            message.ids.first() == Some(&id)
+                && header::first(&message.octets, "Date") == header::first(octets, "Date")
+                && header::split(&message.octets).1 == header::split(octets).1
         };
-        let found = self.messages.iter().find(|(_, letter)| is_same(letter));
+        let found = self.messages.iter().find(|(_, message)| is_same(message));
         found.map(|(key, _)| *key)
     }
 
-    /// Puts a message that is there already into a mailbox, under a new UID, and out of the trash.
+    /// Moves a known message to a mailbox under a new UID, and out of the trash.
     fn label_again(&mut self, key: u64, folder: &str) -> u32 {
         for other in &mut self.folders {
             if is_named(other, folder) || other.is("\\Trash") {
@@ -268,7 +268,7 @@ impl Store {
         self.label(key, folder)
     }
 
-    /// Gives a message a label, and All Mail if it came from the trash.
+    /// Adds a label to a message, and All Mail if it came from the trash.
     fn label(&mut self, key: u64, folder: &str) -> u32 {
         let uid = self.place(key, folder);
         if let Some(everything) = self.everything_beside(folder)
@@ -303,15 +303,15 @@ impl Store {
     }
 
     fn describe(&self, uid: u32, key: u64) -> StoredMessage {
-        let letter = &self.messages[&key];
+        let message = &self.messages[&key];
         let holders = self.folders.iter().filter(|folder| folder.holds(key));
         let mut mailboxes: Vec<String> = holders.map(|folder| folder.name.clone()).collect();
         mailboxes.sort();
         StoredMessage {
             uid,
-            octets: letter.octets.to_vec(),
-            internal_date: letter.internal_date,
-            flags: letter.flags.iter().cloned().collect(),
+            octets: message.octets.to_vec(),
+            internal_date: message.internal_date,
+            flags: message.flags.iter().cloned().collect(),
             mailboxes,
         }
     }

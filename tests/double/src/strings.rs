@@ -1,6 +1,6 @@
-//! Strings as responses write them (RFC 3501 4.3).
+//! Strings in responses (RFC 3501 4.3).
 
-/// A quoted string of what needs no literal: a name, a label.
+/// A quoted string, for text that needs no literal: a name, a label.
 pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

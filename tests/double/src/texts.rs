@@ -1,6 +1,6 @@
-//! What each kind of server says.
+//! The response texts of each kind of server.
 
-/// The texts of one kind of server; each follows the tag.
+/// The response texts of one kind of server, without the tag.
 pub(crate) struct Texts {
     pub ok: &'static str,
     pub noop: &'static str,
@@ -42,7 +42,7 @@ pub(crate) const GMAIL: Texts = Texts {
     empty_line: "* BAD [CLIENTBUG] Invalid tag",
 };
 
-/// As Dovecot puts it.
+/// As Dovecot's.
 pub(crate) const SOURCE: Texts = Texts {
     ok: "OK Completed.",
     noop: "OK NOOP completed (0.001 + 0.000 secs).",

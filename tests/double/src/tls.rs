@@ -1,4 +1,4 @@
-//! A certification authority and what it certifies.
+//! A certification authority and its certificates.
 
 use std::sync::Arc;
 
@@ -7,34 +7,34 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// What is right or wrong about a server's certificate.
+/// The kind of a server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Certificate {
     /// Signed by the authority of `ca_pem`, for `localhost`, 127.0.0.1 and `::1`.
     #[default]
     Good,
-    /// As good, but for these names only.
+    /// The same for these names only.
     For(Vec<String>),
-    /// Over since 2021.
+    /// Expired in 2021.
     Expired,
-    /// Good from 2090 on.
+    /// Valid from 2090.
     NotYetValid,
-    /// Signed by its own key, with CA:TRUE as openssl makes it; `ca_pem` is this certificate.
+    /// Self-signed with CA:TRUE, as openssl makes it; `ca_pem` is this certificate.
     SelfSigned,
-    /// Signed by an authority that `ca_pem` does not give.
+    /// Signed by another authority than that of `ca_pem`.
     UnknownAuthority,
 }
 
-/// The private half of a server's TLS, and the certificate to trust it by.
+/// A server's TLS configuration, and the certificate to trust.
 pub(crate) struct Identity {
-    /// For the server's side of handshakes.
+    /// The server's configuration.
     pub config: Arc<ServerConfig>,
-    /// What clients are to trust.
+    /// The certificate that clients must trust.
     pub ca_pem: String,
 }
 
 impl Identity {
-    /// Makes keys, an authority and a certificate.
+    /// Creates keys, an authority and a certificate.
     pub fn new(certificate: &Certificate) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = params_of(certificate);

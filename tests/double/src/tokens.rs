@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::Clock;
 
-/// The one scope that is good for IMAP.
+/// The scope for IMAP.
 pub(crate) const MAIL_SCOPE: &str = "https://mail.google.com/";
 
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ struct Table {
     issued: usize,
 }
 
-/// The token table of a Gmail double; clones are the same table.
+/// The access tokens of a Gmail double; clones share them.
 #[derive(Clone)]
 pub struct Tokens {
     table: Arc<Mutex<Table>>,
@@ -39,7 +39,7 @@ impl Tokens {
         }
     }
 
-    /// Issues an access token for a user that holds so long.
+    /// Issues an access token for a user with this lifetime.
     #[must_use]
     pub fn issue(&self, user: &str, lifetime: Duration) -> String {
         self.issue_for(user, lifetime, MAIL_SCOPE)
@@ -60,24 +60,24 @@ impl Tokens {
         text
     }
 
-    /// Makes a token worthless.
+    /// Revokes a token.
     pub fn revoke(&self, token: &str) {
         self.table.lock().unwrap().tokens.remove(token);
     }
 
-    /// Makes every token of a user worthless, as a changed password does.
+    /// Revokes every token of a user, as a changed password does.
     pub fn revoke_all(&self, user: &str) {
         let mut table = self.table.lock().unwrap();
         table.tokens.retain(|_, token| token.user != user);
     }
 
-    /// How many tokens were issued so far.
+    /// The number of tokens issued so far.
     #[must_use]
     pub fn issued(&self) -> usize {
         self.table.lock().unwrap().issued
     }
 
-    /// Until when the user may come in by this token; none if it is not good for that.
+    /// The expiry of this token if it admits the user.
     pub(crate) fn token_expiry(&self, user: &str, token: &str) -> Option<DateTime<Utc>> {
         let table = self.table.lock().unwrap();
         let token = table.tokens.get(token)?;

@@ -1,7 +1,6 @@
-//! Octets in, lines out.
+//! The wire: reads octets, sends lines, and injects faults.
 //!
-//! Every line that is sent and everything that is read passes through here, so that every one of
-//! them is an event that is recorded and at which a fault can be planned.
+//! Everything that is sent or read passes through here, is recorded as an event, and can fail.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -16,54 +15,54 @@ use crate::faults::Fault;
 use crate::quirks;
 use crate::server::Shared;
 
-/// A longer line is no command of a client that means well.
-const LONGEST_LINE: usize = 1 << 20;
+/// The size limit of a command line.
+const MAX_LINE: usize = 1 << 20;
 
-/// So much is collected before it is sent although nobody waits for it yet.
-const FULL_BUFFER: usize = 64 * 1024;
+/// The size of the send buffer at which it is flushed.
+const MAX_BUFFER: usize = 64 * 1024;
 
-/// How long a connection that was closed still swallows what the client has to say. Closing with
-/// unread octets would reset the connection, and the client would miss our last line.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a connection that is closing still reads and drops input. Closing with unread input would
+/// reset the connection, and the client would miss the last line.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How lines are cut into packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pacing {
-    /// As few packets as possible: all lines up to where the server waits for the client.
+    /// One packet with all lines up to the point where the server waits for the client.
     #[default]
     Together,
     /// A packet for each line.
     Lines,
     /// A packet for each octet.
     Octets,
-    /// So many octets a second.
+    /// This many octets a second.
     PerSecond(u32),
 }
 
-/// The connection is over: closed by either side, or cut by a fault.
+/// The connection was closed by either side, or cut by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Disconnected;
 
-/// The outcome of anything that touches the connection.
+/// The result of an operation on the connection.
 pub(crate) type Result<T> = std::result::Result<T, Disconnected>;
 
-/// What is to happen at an event.
+/// How to continue after an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// What was about to happen.
+    /// As without a fault.
     Go,
-    /// Nothing: another line was sent in its place.
+    /// Skip it: another line was sent instead.
     Done,
 }
 
-/// How a connection ends.
+/// How a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// The client has left.
+    /// The client closed it.
     Lost,
-    /// After what was said, and in TLS's good manners.
+    /// After the pending lines, with a TLS close_notify.
     Orderly,
-    /// In silence.
+    /// Without a close_notify.
     Eof,
     /// By a TCP reset.
     Reset,
@@ -74,7 +73,7 @@ enum Stream {
     Secure(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
-/// One connection, seen by the server.
+/// The server's end of a connection.
 pub(crate) struct Wire {
     stream: Stream,
     tcp: TcpStream,
@@ -83,9 +82,9 @@ pub(crate) struct Wire {
     shared: Arc<Shared>,
     connection: usize,
     ending: Ending,
-    /// Something was said since the client spoke last.
-    has_spoken: bool,
-    /// The tag of the command that is being obeyed.
+    /// Whether something was sent since the last input.
+    has_sent: bool,
+    /// The tag of the current command.
     pub tag: String,
 }
 
@@ -100,7 +99,7 @@ impl Wire {
             shared,
             connection,
             ending: Ending::Lost,
-            has_spoken: true,
+            has_sent: true,
             tag: "*".to_owned(),
         }
     }
@@ -110,7 +109,7 @@ impl Wire {
         self.connection
     }
 
-    /// Goes on in TLS; the handshake happens now.
+    /// Does the TLS handshake.
     pub fn secure(&mut self, config: &Arc<ServerConfig>) -> Result<()> {
         self.flush()?;
         let mut tls = ServerConnection::new(config.clone()).unwrap();
@@ -122,14 +121,14 @@ impl Wire {
         Ok(())
     }
 
-    /// Says whether TLS protects the connection.
+    /// Whether TLS protects the connection.
     pub fn is_secure(&self) -> bool {
         matches!(self.stream, Stream::Secure(_))
     }
 
-    /// Records an event other than a line, and lets the planned fault happen.
-    pub fn event(&mut self, what: EventKind) -> Result<Action> {
-        match self.shared.faults.meet(self.connection, what) {
+    /// Records an event other than a line, and injects the planned fault.
+    pub fn event(&mut self, kind: EventKind) -> Result<Action> {
+        match self.shared.faults.record_event(self.connection, kind) {
             None => Ok(Action::Go),
             Some(fault) => self.apply_fault(fault, b""),
         }
@@ -148,7 +147,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends a line that the client has to wait for; notes the offence if it has not waited.
+    /// Sends a line that the client must wait for; records the violation if it has not waited.
     pub fn prompt(&mut self, line: impl AsRef<[u8]>, violation: &str) -> Result<()> {
         let line = quirks::apply(line.as_ref(), &self.shared.quirks());
         let action = self.line_event(&line)?;
@@ -165,11 +164,11 @@ impl Wire {
     }
 
     fn line_event(&mut self, line: &[u8]) -> Result<Action> {
-        let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
+        let text = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
         match self
             .shared
             .faults
-            .meet(self.connection, EventKind::Line(shown))
+            .record_event(self.connection, EventKind::Line(text))
         {
             None => Ok(Action::Go),
             Some(fault) => self.apply_fault(fault, line),
@@ -177,7 +176,7 @@ impl Wire {
     }
 
     /// Sends a tagged line.
-    pub fn answer(&mut self, text: &str) -> Result<()> {
+    pub fn respond(&mut self, text: &str) -> Result<()> {
         let line = format!("{} {text}", self.tag);
         self.line(line)
     }
@@ -198,14 +197,14 @@ impl Wire {
                 return Ok(line);
             }
             searched = self.received.len();
-            if searched > LONGEST_LINE {
+            if searched > MAX_LINE {
                 return Err(Disconnected);
             }
             self.fill()?;
         }
     }
 
-    /// So many octets of the client.
+    /// Reads `count` octets.
     pub fn read_octets(&mut self, count: usize) -> Result<Vec<u8>> {
         while self.received.len() < count {
             self.fill()?;
@@ -214,20 +213,20 @@ impl Wire {
         Ok(std::mem::replace(&mut self.received, rest))
     }
 
-    /// Says whether the client has said something, after waiting for it no longer than this.
-    pub fn has_input(&mut self, patience: Duration) -> Result<bool> {
+    /// Waits for input at most this long; returns whether there is any.
+    pub fn has_input(&mut self, timeout: Duration) -> Result<bool> {
         if self.received.is_empty() {
             self.flush()?;
-            self.poll(patience)?;
+            self.poll(timeout)?;
         }
         Ok(!self.received.is_empty())
     }
 
-    /// Sends what was collected.
+    /// Sends the buffered lines.
     pub fn flush(&mut self) -> Result<()> {
         let outgoing = std::mem::take(&mut self.outgoing);
         if !outgoing.is_empty() {
-            self.has_spoken = true;
+            self.has_sent = true;
             thread::sleep(self.shared.one_way_delay());
         }
         let packet = match self.shared.pacing() {
@@ -245,12 +244,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Decides that the connection is to be closed after what was said.
+    /// Has the connection closed after the pending lines.
     pub fn close(&mut self) -> Disconnected {
         self.end_by(Ending::Orderly)
     }
 
-    /// Decides that the connection breaks here.
+    /// Has the connection cut.
     pub fn break_off(&mut self) -> Disconnected {
         let _ = self.flush();
         self.end_by(Ending::Eof)
@@ -261,8 +260,7 @@ impl Wire {
         Disconnected
     }
 
-    /// Ends the connection the way it was decided. The client learns of the end here and not
-    /// before, so that what the end causes at the server has happened by then.
+    /// Closes the connection as decided. The client notices only now, after all effects at the server.
     pub fn end(mut self) {
         match self.ending {
             Ending::Lost => {}
@@ -290,7 +288,7 @@ impl Wire {
     fn put(&mut self, line: &[u8]) -> Result<()> {
         self.outgoing.extend_from_slice(line);
         self.outgoing.extend_from_slice(b"\r\n");
-        let is_full = self.outgoing.len() > FULL_BUFFER;
+        let is_full = self.outgoing.len() > MAX_BUFFER;
         if is_full || self.shared.pacing() != Pacing::Together {
             self.flush()?;
         }
@@ -298,7 +296,7 @@ impl Wire {
     }
 
     fn apply_fault(&mut self, fault: Fault, line: &[u8]) -> Result<Action> {
-        // What was said before the event has arrived when it happens.
+        // Everything that was sent before the event has arrived.
         self.flush()?;
         match fault {
             Fault::Eof => Err(self.end_by(Ending::Eof)),
@@ -327,8 +325,8 @@ impl Wire {
                 self.put(text.as_bytes())?;
                 Ok(Action::Go)
             }
-            Fault::Run(what) => {
-                what(&self.shared.mailboxes());
+            Fault::Run(kind) => {
+                kind(&self.shared.mailboxes());
                 Ok(Action::Go)
             }
         }
@@ -357,21 +355,21 @@ impl Wire {
     }
 
     fn take_in(&mut self, octets: &[u8]) {
-        if self.has_spoken {
-            self.has_spoken = false;
+        if self.has_sent {
+            self.has_sent = false;
             self.shared.count_round_trip();
             thread::sleep(self.shared.one_way_delay());
         }
         self.received.extend_from_slice(octets);
     }
 
-    /// Reads what has come, waiting no longer than this for it.
-    fn poll(&mut self, patience: Duration) -> Result<()> {
-        let is_impatient = patience.is_zero();
+    /// Reads the input, waiting at most this long.
+    fn poll(&mut self, timeout: Duration) -> Result<()> {
+        let is_impatient = timeout.is_zero();
         self.tcp
             .set_nonblocking(is_impatient)
             .map_err(|_| Disconnected)?;
-        let limit = Some(patience).filter(|_| !is_impatient);
+        let limit = Some(timeout).filter(|_| !is_impatient);
         self.tcp.set_read_timeout(limit).map_err(|_| Disconnected)?;
         let mut chunk = [0; 16 * 1024];
         let outcome = self.read(&mut chunk);
@@ -407,11 +405,11 @@ impl Wire {
         }
     }
 
-    /// Closes our half, and swallows what the client still sends.
+    /// Closes the sending half, and drops what the client still sends.
     fn hang_up(&mut self) {
         let _ = self.tcp.shutdown(Shutdown::Write);
         let _ = self.tcp.set_read_timeout(Some(Duration::from_millis(50)));
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
         let mut sink = [0; 16 * 1024];
         while Instant::now() < deadline && self.shared.check_running().is_ok() {
             match self.tcp.read(&mut sink) {

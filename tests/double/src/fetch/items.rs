@@ -1,4 +1,4 @@
-//! What a FETCH asks for.
+//! The items of a FETCH.
 
 use imap_codec::imap_types::IntoStatic;
 use imap_codec::imap_types::command::CommandBody;
@@ -6,11 +6,11 @@ use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItem
 
 use crate::grammar;
 
-/// A thing asked of a message.
+/// An item of a FETCH.
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
     Known(MessageDataItemName<'static>),
-    /// One that imap-codec does not know: X-GM-MSGID, X-GM-THRID, X-GM-LABELS.
+    /// An item that imap-codec does not know: X-GM-MSGID, X-GM-THRID, X-GM-LABELS.
     Google(String),
 }
 
@@ -20,22 +20,22 @@ impl Item {
         Item::Known(MessageDataItemName::Uid)
     }
 
-    /// Says whether it is the labels.
+    /// Whether it is X-GM-LABELS.
     pub fn is_labels(&self) -> bool {
         matches!(self, Item::Google(name) if name == "X-GM-LABELS")
     }
 
-    /// Says whether it is the date of receipt.
+    /// Whether it is INTERNALDATE.
     pub fn is_internal_date(&self) -> bool {
         matches!(self, Item::Known(MessageDataItemName::InternalDate))
     }
 
-    /// Says whether it is the UID.
+    /// Whether it is UID.
     pub fn is_uid(&self) -> bool {
         matches!(self, Item::Known(MessageDataItemName::Uid))
     }
 
-    /// Says whether it is the whole message or its body.
+    /// Whether it is the whole message or its body.
     pub fn is_body(&self) -> bool {
         match self {
             Item::Known(MessageDataItemName::Rfc822 | MessageDataItemName::Rfc822Text) => true,
@@ -44,7 +44,7 @@ impl Item {
         }
     }
 
-    /// Says whether asking for it marks the message as seen, for want of PEEK.
+    /// Whether it marks the message as seen, because PEEK is missing.
     pub fn is_reading(&self) -> bool {
         matches!(
             self,
@@ -57,7 +57,7 @@ impl Item {
     }
 }
 
-/// Reads the items of a FETCH: one, a list, or a macro.
+/// Parses the items of a FETCH: one, a list, or a macro.
 pub(crate) fn read(text: &[u8], is_gmail: bool) -> Option<Vec<Item>> {
     let text = std::str::from_utf8(text).ok()?;
     let inner = text
@@ -94,15 +94,15 @@ pub(crate) fn read(text: &[u8], is_gmail: bool) -> Option<Vec<Item>> {
         MacroOrMessageDataItemNames::Macro(all) => all.expand().into_static(),
         MacroOrMessageDataItemNames::MessageDataItemNames(names) => names,
     };
-    if !names.iter().all(is_answered) {
+    if !names.iter().all(is_supported) {
         return None;
     }
     let known = names.into_iter().map(Item::Known);
     Some(known.chain(items).collect())
 }
 
-/// Says whether the double knows the answer: it does not take messages apart.
-fn is_answered(item: &MessageDataItemName<'_>) -> bool {
+/// Whether the double supports the item: it does not parse MIME parts.
+fn is_supported(item: &MessageDataItemName<'_>) -> bool {
     match item {
         MessageDataItemName::BodyExt { section, .. } => match section {
             None | Some(Section::Header(None) | Section::Text(None)) => true,
@@ -119,7 +119,7 @@ fn is_answered(item: &MessageDataItemName<'_>) -> bool {
     }
 }
 
-/// Splits at the blanks that stand outside brackets.
+/// Splits at the blanks outside brackets.
 fn split(text: &str) -> Vec<&str> {
     let mut depth = 0;
     text.split(|letter| {

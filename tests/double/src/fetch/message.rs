@@ -1,4 +1,4 @@
-//! What one message answers.
+//! The response for one message.
 
 use imap_codec::imap_types::fetch::{MessageDataItemName, Section};
 
@@ -9,9 +9,9 @@ use crate::quirks::{MessageFault, Quirk, Quirks};
 use crate::store::{Folder, Message};
 use crate::strings::{literal, quoted, string};
 
-/// The message that is asked.
-pub(crate) struct Asked<'a> {
-    pub letter: &'a Message,
+/// The message to respond for.
+pub(crate) struct RequestedMessage<'a> {
+    pub message: &'a Message,
     pub id: u64,
     pub uid: u32,
     pub labels: Vec<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Asked<'a> {
     pub message_faults: Option<MessageFault>,
 }
 
-/// The name of a folder among labels (GMAIL.md 4); All Mail is none.
+/// The label of a folder (GMAIL.md 4); All Mail is none.
 pub(crate) fn label(folder: &Folder) -> Option<String> {
     if folder.name == "INBOX" {
         return Some(quoted("\\Inbox"));
@@ -49,12 +49,12 @@ pub(crate) fn label(folder: &Folder) -> Option<String> {
     Some(quoted(&folder.name))
 }
 
-impl Asked<'_> {
+impl RequestedMessage<'_> {
     /// The item and its value, as in a FETCH response.
-    pub fn answer(&self, item: &Item) -> Vec<u8> {
+    pub fn value_of(&self, item: &Item) -> Vec<u8> {
         match item {
-            Item::Google(name) => self.answer_google(name).into_bytes(),
-            Item::Known(item) => self.answer_known(item),
+            Item::Google(name) => self.gmail_value(name).into_bytes(),
+            Item::Known(item) => self.standard_value(item),
         }
     }
 
@@ -62,16 +62,16 @@ impl Asked<'_> {
         self.quirks.contains(&quirk)
     }
 
-    fn answer_google(&self, name: &str) -> String {
+    fn gmail_value(&self, name: &str) -> String {
         match name {
             "X-GM-LABELS" => format!("{name} ({})", self.labels.join(" ")),
-            // Each message is a thread of its own here.
+            // In the double each message is a thread of its own.
             _ => format!("{name} {}", self.id),
         }
     }
 
-    fn answer_known(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
-        let octets = &self.letter.octets[..];
+    fn standard_value(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
+        let octets = &self.message.octets[..];
         let (head, body) = header::split(octets);
         match item {
             MessageDataItemName::Uid => format!("UID {}", self.uid).into_bytes(),
@@ -90,26 +90,26 @@ impl Asked<'_> {
     }
 
     fn size(&self) -> String {
-        let lines = self.letter.octets.split(|&octet| octet == b'\n').count();
+        let lines = self.message.octets.split(|&octet| octet == b'\n').count();
         let more = if self.does(Quirk::OtherSizes) {
             lines
         } else {
             0
         };
-        format!("RFC822.SIZE {}", self.letter.octets.len() + more)
+        format!("RFC822.SIZE {}", self.message.octets.len() + more)
     }
 
     fn flags(&self) -> String {
-        let mut flags: Vec<&str> = self.letter.flags.iter().map(String::as_str).collect();
+        let mut flags: Vec<&str> = self.message.flags.iter().map(String::as_str).collect();
         if self.does(Quirk::RecentFlags) {
             flags.push("\\Recent");
         }
         format!("FLAGS ({})", flags.join(" "))
     }
 
-    /// Gmail gives dates in UTC (GMAIL.md 3.3).
+    /// Gmail sends dates in UTC (GMAIL.md 3.3).
     fn internal_date(&self) -> String {
-        let date = self.letter.internal_date;
+        let date = self.message.internal_date;
         let date = if self.is_gmail {
             date.to_utc().fixed_offset()
         } else {
@@ -136,7 +136,7 @@ impl Asked<'_> {
     }
 
     fn fields(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        let fields = header::fields(&self.letter.octets);
+        let fields = header::fields(&self.message.octets);
         let wanted = fields.iter().filter(|field| is_wanted(field.name));
         let mut text: Vec<u8> = wanted.flat_map(|field| field.lines.to_vec()).collect();
         if !self.does(Quirk::OpenHeaders) {
@@ -163,9 +163,9 @@ impl Asked<'_> {
         self.with_text(&format!("BODY[{name}]<{first}>"), &text[start..end])
     }
 
-    /// The name of a section as it stands in the response, and its text, if there is such a part.
+    /// The name of a section in the response, and its text if the message has it.
     fn named_section(&self, section: Option<&Section<'_>>) -> (String, Option<Vec<u8>>) {
-        let octets = &self.letter.octets[..];
+        let octets = &self.message.octets[..];
         let (head, body) = header::split(octets);
         let list = |names: &[imap_codec::imap_types::core::AString<'_>]| {
             let names = names

@@ -1,10 +1,10 @@
-//! The daily limits of traffic (GMAIL.md 6.1, 2.4).
+//! The daily traffic limits (GMAIL.md 6.1, 2.4).
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::gmail::GmailOptions;
 
-/// The octets of a day, and the lock-out they brought.
+/// The octets of a day, and the lock-out.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     day: NaiveDate,
@@ -14,19 +14,19 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Says whether the account is locked out.
+    /// Whether the account is locked out.
     pub fn is_locked_out(&self, now: DateTime<Utc>) -> bool {
         self.locked_until.is_some_and(|end| now < end)
     }
 
-    /// Counts an upload; says whether the account is locked out (by now).
+    /// Counts an upload; returns whether the account is locked out.
     pub fn upload(&mut self, octets: usize, now: DateTime<Utc>, options: &GmailOptions) -> bool {
         self.turn(now);
         self.uploaded += octets;
         self.judge(now, options)
     }
 
-    /// Counts a download; says whether the account is locked out (by now).
+    /// Counts a download; returns whether the account is locked out.
     pub fn download(&mut self, octets: usize, now: DateTime<Utc>, options: &GmailOptions) -> bool {
         self.turn(now);
         self.downloaded += octets;

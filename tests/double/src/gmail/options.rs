@@ -1,4 +1,4 @@
-//! How Gmail is today.
+//! The options of the Gmail double.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use crate::append::Unfinished;
 use crate::clock::Clock;
 use crate::tls::Certificate;
 
-/// When a search finds what was appended.
+/// When a search finds an appended message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexDelay {
     /// At once.
     #[default]
     None,
-    /// So long after it was stored, by the server's clock.
+    /// This long after it was stored, by the server's clock.
     For(Duration),
-    /// After so many SEARCH commands that missed it.
+    /// After this many SEARCH commands that do not find it.
     Searches(u32),
 }
 
-/// Where the capabilities after log-in are told (GMAIL.md 1.3).
+/// How the server sends its capabilities after a log-in (GMAIL.md 1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PostLoginCapabilities {
     /// In an untagged line before the tagged OK.
@@ -30,15 +30,15 @@ pub enum PostLoginCapabilities {
     Omitted,
 }
 
-/// The error challenge to a refused token (GMAIL.md 2.2).
+/// The error challenge for a rejected token (GMAIL.md 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Challenge {
-    /// As seen in practice.
+    /// As observed.
     #[default]
     Status400,
     /// As in Google's documentation.
     Status401,
-    /// As in practice, after an untagged CAPABILITY line.
+    /// As observed, after an untagged CAPABILITY line.
     AfterCapability,
 }
 
@@ -54,33 +54,33 @@ impl Challenge {
     }
 }
 
-/// The answer to an APPEND that could be stored (GMAIL.md 3.1, 3.2, 2.4).
+/// The response to a valid APPEND (GMAIL.md 3.1, 3.2, 2.4).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AppendResponse {
     /// `OK [APPENDUID v u] (Success)`.
     #[default]
     Normal,
-    /// `OK (Success)`, and it is stored.
+    /// `OK (Success)`, and the message is stored.
     WithoutUid,
-    /// `OK (Success)`, and it is not stored.
+    /// `OK (Success)`, and the message is not stored.
     WithoutUidNorMessage,
     /// `OK [APPENDUID v u](Success)`.
     WithoutBlank,
     /// `OK [APPENDUID v u] (Success) [THROTTLED]`.
     Throttled,
-    /// This, after the tag, and it is not stored.
+    /// This text after the tag, and the message is not stored.
     Refusal(String),
 }
 
-/// How SEARCH HEADER goes (GMAIL.md 4).
+/// The behaviour of SEARCH HEADER (GMAIL.md 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeaderSearch {
-    /// As RFC 3501 has it.
+    /// As in RFC 3501.
     #[default]
     Normal,
-    /// Values with `{`, `}`, `!`, `&` or `%` are never found, by X-GM-RAW neither.
+    /// Values with `{`, `}`, `!`, `&` or `%` are never found, nor by X-GM-RAW.
     MissesOddValues,
-    /// It is answered BAD.
+    /// Responds BAD.
     Refused,
 }
 
@@ -94,12 +94,12 @@ pub enum Language {
     American,
     /// `[Google Mail]/Papierkorb`, with umlauts in modified UTF-7.
     German,
-    /// All of it in modified UTF-7.
+    /// Every name in modified UTF-7.
     Chinese,
 }
 
 impl Language {
-    /// The folder above, and All Mail, Trash, Drafts, Important, Sent, Spam, Starred.
+    /// The parent folder, and All Mail, Trash, Drafts, Important, Sent, Spam, Starred.
     pub(crate) fn names(self) -> (&'static str, [&'static str; 7]) {
         let english = |trash| {
             [
@@ -146,46 +146,45 @@ impl Language {
 /// How Gmail is today.
 #[derive(Debug, Clone)]
 pub struct GmailOptions {
-    /// The account.
+    /// The address of the account.
     pub user: String,
-    /// What is right or wrong about the certificate; read at the start only.
+    /// The kind of certificate; read at the start only.
     pub certificate: Certificate,
-    /// The clock it goes by; read at the start only.
+    /// The server's clock; read at the start only.
     pub clock: Clock,
     /// The names of the system folders; read at the start only.
     pub language: Language,
-    /// Special-use attributes of folders that the reader does not show in IMAP: `\All`.
+    /// Special-use attributes (`\All`) of folders that are hidden in IMAP.
     pub hidden: Vec<String>,
-    /// Words missing from the capability lists: `UIDPLUS`, `SASL-IR`, `X-GM-EXT-1`, `APPENDLIMIT`.
+    /// Capabilities to omit: `UIDPLUS`, `SASL-IR`, `X-GM-EXT-1`, `APPENDLIMIT`.
     pub without: Vec<String>,
-    /// Where the capabilities after log-in are told.
+    /// How the server sends its capabilities after a log-in.
     pub capabilities: PostLoginCapabilities,
-    /// What every log-in is answered instead, line by line, `<T>` being the tag; see
-    /// `refused_logins`.
+    /// Lines to respond to every log-in with; `<T>` stands for the tag; see `login_rejections`.
     pub login_response: Option<Vec<String>>,
-    /// The error challenge to a refused token.
+    /// The error challenge for a rejected token.
     pub challenge: Challenge,
-    /// Keeps one copy of what is appended twice (GMAIL.md 3.4).
+    /// Whether a message that is appended twice is kept once (GMAIL.md 3.4).
     pub deduplicates: bool,
-    /// When a search finds what was appended.
+    /// When a search finds an appended message.
     pub index_delay: IndexDelay,
-    /// How SEARCH HEADER goes.
+    /// The behaviour of SEARCH HEADER.
     pub header_search: HeaderSearch,
-    /// The answer to an APPEND that could be stored.
+    /// The response to a valid APPEND.
     pub append_response: AppendResponse,
-    /// What is wrong with an APPEND is said only after its literal, never before.
+    /// Whether an APPEND is rejected only after its literal.
     pub refuses_after_literal: bool,
-    /// What becomes of an APPEND that was cut after its literal.
+    /// The effect of an APPEND that was cut after its literal.
     pub unfinished: Unfinished,
     /// APPENDLIMIT (GMAIL.md 1.3).
     pub append_limit: usize,
-    /// So many sessions at a time (GMAIL.md 6.1).
+    /// The limit of simultaneous sessions (GMAIL.md 6.1).
     pub most_sessions: usize,
-    /// So many octets a day by APPEND; more, and the account is locked out (GMAIL.md 6.1).
+    /// The octets a day by APPEND beyond which the account is locked out (GMAIL.md 6.1).
     pub daily_upload: usize,
-    /// So many octets a day by FETCH; more, and the account is locked out.
+    /// The octets a day by FETCH beyond which the account is locked out.
     pub daily_download: usize,
-    /// How long it is then.
+    /// The duration of the lock-out.
     pub lockout: Duration,
 }
 
@@ -216,8 +215,8 @@ impl Default for GmailOptions {
     }
 }
 
-/// Every answer to a refused log-in that was seen (GMAIL.md 2.3, 1.4), for
-/// `GmailOptions::login_answer`.
+/// Every observed response to a rejected log-in (GMAIL.md 2.3, 1.4), for
+/// `GmailOptions::login_response`.
 #[must_use]
 pub fn login_rejections() -> Vec<Vec<String>> {
     let single = [
@@ -234,16 +233,16 @@ pub fn login_rejections() -> Vec<Vec<String>> {
         "NO [UNAVAILABLE] Temporary System Problem (Failure)",
         "NO [ALERT] Lockdown in sector 4 (Failure)",
     ];
-    let mut answers: Vec<Vec<String>> = single
+    let mut responses: Vec<Vec<String>> = single
         .iter()
         .map(|line| vec![format!("<T> {line}")])
         .collect();
-    answers.push(vec![
+    responses.push(vec![
         "* NO [WEBALERT https://accounts.google.com/signin/continue?sarp=1] Web login required."
             .to_owned(),
         "<T> NO [ALERT] Please log in via your web browser: \
          https://support.google.com/mail/accounts/answer/78754 (Failure)"
             .to_owned(),
     ]);
-    answers
+    responses
 }

@@ -1,13 +1,12 @@
-//! The authorization endpoint: what a person's browser is shown and where it is sent back to
-//! (GMAIL.md 7.1).
+//! The authorization endpoint: the consent page and the redirect (GMAIL.md 7.1).
 
 use super::http::{Response, escape};
 use super::rules::{Form, of};
 use super::{Code, Consent, State};
 use crate::tokens::MAIL_SCOPE;
 
-/// The browser comes with a client's question.
-pub(super) fn asked(query: &Form, state: &mut State) -> Response {
+/// Handles an authorization request.
+pub(super) fn handle_request(query: &Form, state: &mut State) -> Response {
     state.authorizations.push(query.clone());
     if let Err(mistake) = check(query, state) {
         return refusal(mistake);
@@ -27,11 +26,11 @@ pub(super) fn asked(query: &Form, state: &mut State) -> Response {
             };
             given(query, &decision, state)
         }
-        Consent::Asked => question(query),
+        Consent::Asked => request(query),
     }
 }
 
-/// The person has pressed a button on the page, which posts to the address that it came from.
+/// Handles a button of the page, which posts to the page's own address.
 pub(super) fn decided(query: &Form, form: &Form, state: &mut State) -> Response {
     if let Err(mistake) = check(query, state) {
         return refusal(mistake);
@@ -47,17 +46,16 @@ pub(super) fn decided(query: &Form, form: &Form, state: &mut State) -> Response 
     given(query, &decision, state)
 }
 
-/// What a person chose, where the page leaves a choice.
+/// The user's choices on the page.
 #[derive(Debug, Default)]
 struct Decision {
-    /// Who signs in.
+    /// The account.
     account: Option<String>,
-    /// What is permitted, if not all that was asked.
+    /// The granted scopes, if not all that were requested.
     scope: Option<String>,
 }
 
-/// What is left of the scopes. Google would not send a grant of nothing: `openid` stands for what it
-/// gives away anyway.
+/// The remaining scopes. Google does not grant nothing: `openid` stands for what it always grants.
 fn without_mail(scope: &str) -> String {
     let others: Vec<&str> = scope
         .split(' ')
@@ -70,7 +68,7 @@ fn without_mail(scope: &str) -> String {
     }
 }
 
-/// A question must be without mistakes; else the client never hears of it.
+/// Validates the request; an invalid one is never redirected to the client.
 fn check(query: &Form, state: &State) -> Result<(), &'static str> {
     if of(query, "client_id") != state.options.client_id {
         return Err("invalid_client");
@@ -103,7 +101,7 @@ fn is_challenge(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(is_of_base64)
 }
 
-/// A desktop app may be sent back to any port of its own host.
+/// A desktop app may be redirected to at any port of loopback.
 fn is_loopback(uri: &str) -> bool {
     let rest = uri.strip_prefix("http://").unwrap_or_default();
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -120,7 +118,7 @@ fn is_loopback(uri: &str) -> bool {
         })
 }
 
-/// The page that Google shows instead of going back to the client.
+/// The error page, which Google shows instead of a redirect.
 fn refusal(mistake: &str) -> Response {
     let page = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Error 400</title>\
@@ -129,8 +127,8 @@ fn refusal(mistake: &str) -> Response {
     Response::new(400, page)
 }
 
-/// The page that asks.
-fn question(query: &Form) -> Response {
+/// The consent page.
+fn request(query: &Form) -> Response {
     let page = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sign in</title></head>\
          <body><h1>An app wants access to your account</h1><form method=\"post\">\
@@ -158,7 +156,7 @@ fn denied(query: &Form) -> Response {
     )
 }
 
-/// A code is on its way to the client.
+/// Redirects to the client with a code.
 fn given(query: &Form, decision: &Decision, state: &mut State) -> Response {
     let code = format!("4/0Adouble-{:04}", state.count());
     let account = decision.account.clone();
@@ -187,11 +185,11 @@ fn given(query: &Form, decision: &Decision, state: &mut State) -> Response {
     )
 }
 
-/// Sends the browser back to the client, whose address may have a query of its own.
-fn back(query: &Form, answer: &str) -> Response {
+/// Redirects the browser to the client, whose address may have a query of its own.
+fn back(query: &Form, response: &str) -> Response {
     let redirect_uri = of(query, "redirect_uri");
     let mark = if redirect_uri.contains('?') { '&' } else { '?' };
-    Response::redirect(&format!("{redirect_uri}{mark}{answer}"))
+    Response::redirect(&format!("{redirect_uri}{mark}{response}"))
 }
 
 #[cfg(test)]

@@ -9,25 +9,25 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A request takes no longer than this to arrive, unless its client has gone astray.
+/// The time-out of a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Either kind of stream.
 pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
-/// What a client asks.
+/// A request.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub method: String,
     /// The path without the query.
     pub path: String,
     pub query: BTreeMap<String, String>,
-    /// The form that was posted, if it was a form.
+    /// The posted form, if it is one.
     pub form: Option<BTreeMap<String, String>>,
 }
 
-/// What it is answered.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub status: u16,
@@ -38,7 +38,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// An answer with a body; one that begins with `<` is HTML, others are JSON.
+    /// A response with a body: HTML if it begins with `<`, else JSON.
     pub fn new(status: u16, body: impl Into<String>) -> Response {
         let body = body.into();
         let kind = if body.starts_with('<') {
@@ -54,7 +54,7 @@ impl Response {
         }
     }
 
-    /// Sends the client elsewhere.
+    /// A redirect.
     pub fn redirect(to: &str) -> Response {
         Response {
             location: Some(to.to_owned()),
@@ -110,18 +110,18 @@ pub(crate) fn read(stream: &mut Box<dyn Stream>) -> Result<Request> {
     })
 }
 
-/// How a response goes out.
+/// How a response is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// Whole and at once.
     Whole,
-    /// The first half of the body, as if the rest were to come.
+    /// The first half of the body, then the connection is closed.
     Half,
     /// The body octet by octet, with a pause before each.
     Trickle(Duration),
 }
 
-/// Writes a response; says `false` from `goes_on` to stop a trickle.
+/// Writes a response; `goes_on` returns false to stop a slow one.
 pub(crate) fn write(
     stream: &mut Box<dyn Stream>,
     response: &Response,
@@ -176,7 +176,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Reads `application/x-www-form-urlencoded`.
+/// Parses `application/x-www-form-urlencoded`.
 fn read_form(body: &str) -> BTreeMap<String, String> {
     let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
     pairs
@@ -207,7 +207,7 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-/// A value as it stands in a query.
+/// A value, escaped for a query.
 pub(crate) fn escape(text: &str) -> String {
     let escaped = text.bytes().map(|octet| {
         if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {

@@ -1,4 +1,4 @@
-//! What is answered to which request (GMAIL.md 7.1 to 7.3).
+//! The responses of the endpoints (GMAIL.md 7.1 to 7.3).
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::{State, consent};
 
 pub(super) type Form = BTreeMap<String, String>;
 
-/// The answer, and what it changes.
-pub(crate) fn answer(request: &Request, state: &mut State) -> Response {
+/// Handles a request and returns the response.
+pub(crate) fn respond(request: &Request, state: &mut State) -> Response {
     match (request.method.as_str(), request.path.as_str()) {
         (method, _) if is_for_browsers(request) => match (method, &request.form) {
-            ("GET", _) => consent::asked(&request.query, state),
+            ("GET", _) => consent::handle_request(&request.query, state),
             ("POST", Some(form)) => consent::decided(&request.query, form, state),
             _ => Response::new(405, "<html>Method Not Allowed</html>"),
         },
@@ -26,7 +26,7 @@ pub(crate) fn answer(request: &Request, state: &mut State) -> Response {
     }
 }
 
-/// Every refusal of the token endpoint that was seen, for `TokenOptions::refusal` (GMAIL.md 7.3).
+/// Every observed rejection of the token endpoint, for `TokenOptions::refusal` (GMAIL.md 7.3).
 #[must_use]
 pub fn token_rejections() -> Vec<(u16, String)> {
     let described =
@@ -131,7 +131,7 @@ fn renew(refresh_token: &str, state: &mut State) -> Response {
     let mut body = issue(refresh_token, state);
     if state.options.rotates {
         let next = state.grant(&grant.user, &grant.scope);
-        // The access token just issued stays good.
+        // The access token just issued stays valid.
         if let Some(old) = state.grants.remove(refresh_token)
             && let Some(new) = state.grants.get_mut(&next)
         {
@@ -147,7 +147,7 @@ fn exchange(form: &Form, state: &mut State) -> Response {
     if code.contains('%') {
         return error(400, "invalid_grant", "Malformed auth code.");
     }
-    // A code is good for one try.
+    // A code is valid for one attempt.
     let Some(promise) = state.codes.remove(code) else {
         return error(400, "invalid_grant", "Bad Request");
     };
@@ -164,8 +164,8 @@ fn exchange(form: &Form, state: &mut State) -> Response {
     }
     let refresh_token = state.grant(&promise.user, &promise.scope);
     let mut body = issue(&refresh_token, state);
-    // Installed apps are always given one, Google writes; but every tool asks for it, and here it is
-    // only had by asking, so that a client which forgets to is noticed (GMAIL.md 7.1).
+    // Google documents that installed apps always get one; but every tool requests it, and the double
+    // issues it only on request, so that a client that forgets to is noticed (GMAIL.md 7.1).
     if promise.is_for_long && !state.options.omits_refresh_token {
         body["refresh_token"] = json!(refresh_token);
     }
@@ -178,7 +178,7 @@ fn is_verifier(text: &str) -> bool {
     (43..=128).contains(&text.len()) && text.bytes().all(is_unreserved)
 }
 
-/// A new access token, as the endpoint gives it.
+/// The response with a new access token.
 fn issue(refresh_token: &str, state: &mut State) -> Value {
     let options = state.options.clone();
     let grant = state.grants.get_mut(refresh_token).unwrap();
