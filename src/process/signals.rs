@@ -27,12 +27,15 @@ pub(crate) struct SignalRequests {
 }
 
 impl SignalRequests {
-    /// Whether the process must exit.
     pub fn exit_requested(&self) -> bool {
         self.exit.load(Ordering::SeqCst)
     }
 
-    /// Whether the configuration must be reloaded.
+    /// Requests that the configuration is reloaded, as SIGHUP does.
+    pub fn request_reload(&self) {
+        self.reload.store(true, Ordering::SeqCst);
+    }
+
     pub fn reload_requested(&self) -> bool {
         self.reload.load(Ordering::SeqCst)
     }
@@ -53,33 +56,27 @@ impl SignalRequests {
         Error::new(Side::Host, ErrorKind::Resting, env!("CARGO_PKG_NAME"), what)
     }
 
-    /// Replaces an error by [`exit_error`](Self::exit_error) after an exit request, which makes
-    /// connections fail. A failure on this host stays.
-    pub fn replace_error(error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::Disk | ErrorKind::Internal => error,
-            _ => SignalRequests::exit_error(),
+    /// After an exit request, which makes connections fail, replaces an error by
+    /// [`exit_error`](Self::exit_error). A failure on this host stays.
+    pub fn replace_error(&self, error: Error) -> Error {
+        let is_on_host = matches!(error.kind(), ErrorKind::Disk | ErrorKind::Internal);
+        if is_on_host || !self.exit_requested() {
+            return error;
         }
+        SignalRequests::exit_error()
     }
 }
 
-/// Which signals make requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProcessMode {
-    /// One pass: SIGTERM and SIGINT.
-    OneShot,
-    /// `--watch`: also SIGHUP and SIGUSR1.
-    Resident,
-}
+/// The signals that a one-shot run handles.
+pub(crate) const EXIT_SIGNALS: &[i32] = &[SIGTERM, SIGINT];
 
-/// Starts the thread that receives signals.
-pub(crate) fn listen(mode: ProcessMode, canceller: Canceller) -> Result<Arc<SignalRequests>> {
-    let numbers: &[i32] = match mode {
-        ProcessMode::OneShot => &[SIGTERM, SIGINT],
-        ProcessMode::Resident => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1],
-    };
+/// The signals that `--watch` handles.
+pub(crate) const ALL_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+
+/// Starts the thread that receives these signals.
+pub(crate) fn listen(signals: &[i32], canceller: Canceller) -> Result<Arc<SignalRequests>> {
     let hangup = HangupAction::of_this_process();
-    let signals = Signals::new(numbers).map_err(|error| {
+    let signals = Signals::new(signals).map_err(|error| {
         Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("registering them")
     })?;
     let requests = Arc::new(SignalRequests::default());
@@ -113,9 +110,7 @@ fn receive_signals(
 ) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP if hangup == HangupAction::Reload => {
-                requests.reload.store(true, Ordering::SeqCst);
-            }
+            SIGHUP if hangup == HangupAction::Reload => requests.request_reload(),
             SIGUSR1 => requests.poll.store(true, Ordering::SeqCst),
             _ => request_exit(requests, canceller),
         }
