@@ -75,13 +75,13 @@ pub(crate) const ALL_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
 /// Starts the thread that receives these signals.
 pub(crate) fn listen(signals: &[i32], canceller: Canceller) -> Result<Arc<SignalRequests>> {
-    let hangup = HangupAction::of_this_process();
+    let reload_on_hangup = hangup_means_reload();
     let signals = Signals::new(signals).map_err(|error| {
         Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("registering them")
     })?;
     let requests = Arc::new(SignalRequests::default());
     let for_thread = Arc::clone(&requests);
-    thread::spawn(move || receive_signals(signals, hangup, &for_thread, &canceller));
+    thread::spawn(move || receive_signals(signals, reload_on_hangup, &for_thread, &canceller));
     Ok(requests)
 }
 
@@ -104,13 +104,13 @@ pub(crate) fn after<T>(work: impl FnOnce() -> T) -> T {
 
 fn receive_signals(
     mut signals: Signals,
-    hangup: HangupAction,
+    reload_on_hangup: bool,
     requests: &SignalRequests,
     canceller: &Canceller,
 ) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP if hangup == HangupAction::Reload => requests.request_reload(),
+            SIGHUP if reload_on_hangup => requests.request_reload(),
             SIGUSR1 => requests.poll.store(true, Ordering::SeqCst),
             _ => request_exit(requests, canceller),
         }
@@ -131,26 +131,13 @@ fn request_exit(requests: &SignalRequests, canceller: &Canceller) {
     });
 }
 
-/// What SIGHUP means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HangupAction {
-    /// The controlling terminal was closed: exit.
-    Exit,
-    /// A service manager or the user wants the configuration reloaded.
-    Reload,
-}
-
-impl HangupAction {
-    fn of_this_process() -> HangupAction {
-        // Every process of a session with a terminal can open it by this name (tty(4)).
-        let has_terminal = fs::File::open("/dev/tty").is_ok();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if has_terminal && !ignores_hangup(&status) {
-            HangupAction::Exit
-        } else {
-            HangupAction::Reload
-        }
-    }
+/// Whether SIGHUP means that a service manager or the user wants the configuration reloaded; else the
+/// controlling terminal was closed, and the process exits.
+fn hangup_means_reload() -> bool {
+    // Every process of a session with a terminal can open it by this name (tty(4)).
+    let has_terminal = fs::File::open("/dev/tty").is_ok();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    !has_terminal || ignores_hangup(&status)
 }
 
 /// Whether the process was started so that it outlives the terminal (nohup(1)).

@@ -29,7 +29,7 @@ pub(crate) mod source_steps;
 mod startup;
 
 use crate::run::account_sync::instrumented::PassMonitor;
-use crate::run::account_sync::options::{gmail_options, pass_options};
+use crate::run::account_sync::options::pass_options;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::run::account_sync::startup::{account_names, acquire_lock, adopt_state};
 
@@ -55,7 +55,6 @@ pub(crate) struct AccountSync<'a> {
 /// What a pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassSummary {
-    /// The report of the engine.
     pub report: PassReport,
     /// Whether Gmail was used, and so is available.
     pub used_gmail: bool,
@@ -141,12 +140,10 @@ impl<'a> AccountSync<'a> {
         checked: CheckedSource<'s>,
     ) -> (WaitableSource<'s>, Result<PassSummary>) {
         let CheckedSource {
-            source,
-            mailbox,
-            started,
+            source, started, ..
         } = checked;
         let context = self.context;
-        let options = gmail_options(&self.config, self.store.state(), context, false);
+        let options = self.gmail_options(false);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         gmail.start_pass(0);
         let monitor = PassMonitor::new(context);
@@ -158,7 +155,7 @@ impl<'a> AccountSync<'a> {
             progress: (context.new_progress)().as_mut(),
             now: &|| context.timing.clock.now(),
         }
-        .run(&mailbox, started);
+        .run(&checked.mailbox, started);
         gmail.end_pass();
         let used_gmail = monitor.used_gmail.get();
         if self.store.has_unfolded_events() {
@@ -180,11 +177,8 @@ impl<'a> AccountSync<'a> {
         checked: CheckedSource<'_>,
         report: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
-        let CheckedSource {
-            source, mailbox, ..
-        } = checked;
         let context = self.context;
-        let options = gmail_options(&self.config, self.store.state(), context, true);
+        let options = self.gmail_options(true);
         let gmail = self.gmail.insert(GmailTarget::new(options));
         let can_ask_gmail = gmail.has_valid_token()?;
         let target: &mut dyn Target = if can_ask_gmail {
@@ -194,14 +188,14 @@ impl<'a> AccountSync<'a> {
         };
         let monitor = PassMonitor::new(context);
         Pass {
-            source: &mut monitor.monitor(source),
+            source: &mut monitor.monitor(checked.source),
             target: &mut monitor.monitor(target),
             store: &mut self.store,
             options: &pass_options(&self.config),
             progress: &mut (),
             now: &|| context.timing.clock.now(),
         }
-        .dry_run(&mailbox, can_ask_gmail, report)
+        .dry_run(&checked.mailbox, can_ask_gmail, report)
     }
 
     /// Logs out of Gmail. The next pass that needs Gmail connects again, and loads the token file
