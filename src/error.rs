@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::untrusted::Untrusted;
 
@@ -14,7 +13,9 @@ use crate::untrusted::Untrusted;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which kind of help a failure needs; decides the exit status (`sysexits.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// In ascending severity: the more a failure needs the user, the more severe it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// Nothing is wrong: the account rests, or another run holds the lock. Exit status 0.
     Resting,
@@ -50,21 +51,6 @@ pub enum Side {
 }
 
 impl ErrorKind {
-    /// Of two failures of one run, the one with the higher severity is reported and decides the exit
-    /// status. The more a failure needs the user, the higher its severity.
-    #[must_use]
-    pub fn severity(self) -> u8 {
-        match self {
-            ErrorKind::Resting => 0,
-            ErrorKind::Unavailable => 1,
-            ErrorKind::Disk => 2,
-            ErrorKind::Internal => 3,
-            ErrorKind::Config => 4,
-            ErrorKind::Usage => 5,
-            ErrorKind::Rejected => 6,
-        }
-    }
-
     /// The exit status, by which a service manager or the user sees what kind of help is needed.
     #[must_use]
     pub fn exit_status(self) -> u8 {
@@ -113,6 +99,7 @@ pub enum RestReason {
 
 /// A failure that ends an operation, in words for the user.
 #[derive(Clone, PartialEq, Eq)]
+#[must_use]
 pub struct Error(Box<ErrorParts>);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -129,7 +116,6 @@ struct ErrorParts {
 
 impl Error {
     /// A failure of `kind` on `side`, at `place` (a server, a file, an option); `what` happened.
-    #[must_use]
     pub fn new(
         side: Side,
         kind: ErrorKind,
@@ -149,27 +135,23 @@ impl Error {
     }
 
     /// A mistake in a file that the user provides: [`ErrorKind::Config`] at its path.
-    #[must_use]
     pub fn in_file(side: Side, path: &Path, what: impl fmt::Display) -> Self {
         Error::new(side, ErrorKind::Config, Untrusted::path(path), what)
     }
 
     /// Adds what was being done. The innermost caller knows best, so the first call wins.
-    #[must_use]
     pub fn during(mut self, doing: impl fmt::Display) -> Self {
         self.0.doing.get_or_insert_with(|| doing.to_string());
         self
     }
 
     /// Adds what the user can do about it; the first call wins.
-    #[must_use]
     pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.0.remedy.get_or_insert_with(|| remedy.to_string());
         self
     }
 
     /// Adds what happens next after a failure of this kind, if it has no remedy yet.
-    #[must_use]
     pub fn with_default_remedy(self) -> Self {
         match (self.0.kind, &self.0.consequence) {
             (ErrorKind::Unavailable, _) => self.remedy("later runs try again"),
@@ -181,7 +163,6 @@ impl Error {
     }
 
     /// Sets what the state must remember.
-    #[must_use]
     pub fn with_consequence(mut self, consequence: Consequence) -> Self {
         self.0.consequence = Some(consequence);
         self
@@ -189,7 +170,6 @@ impl Error {
 
     /// Marks a failure that the next attempt may not meet though nobody corrects anything: a key
     /// store that is still locked, a command that was too slow.
-    #[must_use]
     pub fn retryable(mut self) -> Self {
         self.0.is_retryable = true;
         self
@@ -197,7 +177,6 @@ impl Error {
 
     /// Assigns the failure to another side: what fails while a server is used (its certificates,
     /// its password) is a failure of that server's side.
-    #[must_use]
     pub fn on(mut self, side: Side) -> Self {
         self.0.side = side;
         self
@@ -227,11 +206,10 @@ impl Error {
         self.0.is_retryable
     }
 
-    /// The more severe of two failures of one run ([`ErrorKind::severity`]). It takes over the
-    /// consequence of the other one, unless it has its own.
-    #[must_use]
+    /// The more severe of two failures of one run; it is reported and decides the exit status. It takes
+    /// over the consequence of the other one, unless it has its own.
     pub fn more_severe(self, other: Error) -> Error {
-        let (mut severe, lesser) = if other.0.kind.severity() > self.0.kind.severity() {
+        let (mut severe, lesser) = if other.0.kind > self.0.kind {
             (other, self)
         } else {
             (self, other)
@@ -263,12 +241,6 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl From<&Error> for ExitCode {
-    fn from(error: &Error) -> Self {
-        ExitCode::from(error.kind().exit_status())
-    }
-}
 
 #[cfg(test)]
 mod tests {

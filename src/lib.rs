@@ -1,56 +1,37 @@
 //! Copies every new message of an IMAP mailbox into Gmail, exactly once.
 //!
-//! The modules stand in layers, from the top; each uses those below it, never one above.
+//! The modules stand in layers, from the top; each uses those below it, never one above. A blank line
+//! separates two layers.
 
-/// The command line: one file for each command.
 mod cli;
 
-/// A one-shot run and `--watch`.
 pub mod run;
 
-/// The target: the mailbox that mail goes to.
 pub mod delivery;
-/// The source: the mailbox that mail comes from, on IMAP.
 pub mod source;
 
-/// The engine: one pass over the source mailbox.
 pub mod sync;
 
-/// What is remembered between runs.
 pub mod state;
 
-/// OAuth 2.0 tokens.
 pub mod oauth;
 
-/// The IMAP client of both sides.
 pub mod imap;
 
-/// TCP, TLS and trusted certificates.
 pub mod net;
 
-/// `config.json`.
 pub mod config;
 
-/// The host: log output, signals, systemd, suspend.
 pub mod process;
 
-/// Atomic replacement of a file.
 mod atomic_file;
-/// Errors and exit statuses.
 pub mod error;
-/// Mailbox, message, UID, identity.
 pub mod message;
-/// Retry schedules.
 mod retry;
-/// Passwords and tokens.
 pub mod secret;
-/// "Did you mean …?"
 mod suggest;
-/// Time-outs.
 pub mod timeouts;
-/// Times in files and for the user.
 mod timestamp;
-/// Text from outside, escaped.
 pub mod untrusted;
 
 use std::ffi::OsString;

@@ -2,29 +2,24 @@
 //!
 //! The README and the manual page state these schedules, too; a test compares them.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-/// Delays before the next attempt, by the number of failures so far; the last delay repeats.
+/// Delays in minutes before the next attempt, by the number of failures so far; the last delay repeats.
 ///
 /// The state remembers when the next attempt is due, so the delays hold across runs: an earlier run
 /// does not try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RetrySchedule {
-    minutes: &'static [i64],
-}
+pub(crate) struct RetrySchedule(&'static [i64]);
 
 /// For a message that Gmail did not accept or the source did not return.
-pub(crate) const PARKED_MESSAGE: RetrySchedule = RetrySchedule {
-    minutes: &[1, 5, 15, 60, 6 * 60, 24 * 60],
-};
+pub(crate) const PARKED_MESSAGE: RetrySchedule = RetrySchedule(&[1, 5, 15, 60, 6 * 60, 24 * 60]);
 
 /// For credentials that a server rejected: the password at the source, the refresh token at Google.
 /// Servers ban clients that try a wrong password too often.
-pub(crate) const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule {
-    minutes: &[1, 5, 15, 60],
-};
+pub(crate) const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule(&[1, 5, 15, 60]);
 
 /// A parked message is refused for good after at least this many attempts…
 pub(crate) const MAX_ATTEMPTS: u32 = 8;
@@ -80,18 +75,13 @@ pub(crate) const DATE_PASS_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 impl RetrySchedule {
     /// The delay before the next attempt, after this many failures.
     pub fn delay_after(self, failures: u32) -> TimeDelta {
-        let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-        let minutes = self.minutes.get(index).copied();
-        TimeDelta::minutes(minutes.unwrap_or_else(|| self.max_minutes()))
+        let minutes = self.0.get(failures.saturating_sub(1) as usize);
+        minutes.map_or(self.max_delay(), |minutes| TimeDelta::minutes(*minutes))
     }
 
     /// The longest delay. A due time further in the future was written while the clock was wrong.
     pub fn max_delay(self) -> TimeDelta {
-        TimeDelta::minutes(self.max_minutes())
-    }
-
-    fn max_minutes(self) -> i64 {
-        self.minutes.last().copied().unwrap_or_default()
+        TimeDelta::minutes(self.0.last().copied().unwrap_or_default())
     }
 }
 
@@ -112,24 +102,6 @@ pub(crate) struct Backoff {
     next: Duration,
 }
 
-/// A random number that lengthens a delay, so that many clients of one server do not all come back
-/// at the same moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Jitter(pub u8);
-
-impl Jitter {
-    /// A random jitter.
-    pub fn random() -> Jitter {
-        use std::hash::{BuildHasher, Hasher};
-        // The standard library seeds its hash maps at random, which is random enough here.
-        let [jitter, ..] = std::hash::RandomState::new()
-            .build_hasher()
-            .finish()
-            .to_be_bytes();
-        Jitter(jitter)
-    }
-}
-
 impl Backoff {
     /// Delays from `first` to `max`.
     pub fn new(first: Duration, max: Duration) -> Backoff {
@@ -140,16 +112,21 @@ impl Backoff {
         }
     }
 
-    /// The delay after another failure; jitter lengthens it by up to half, but not beyond `max`.
-    pub fn next_delay(&mut self, Jitter(jitter): Jitter) -> Duration {
+    /// The delay after another failure. Random jitter lengthens it, so that many clients of one
+    /// server do not all come back at the same moment.
+    pub fn next_delay(&mut self) -> Duration {
+        // The standard library seeds its hash maps at random, which is random enough here.
+        let [jitter, ..] = RandomState::new().build_hasher().finish().to_be_bytes();
+        self.next_delay_with(jitter)
+    }
+
+    /// Jitter lengthens the delay by up to half, but not beyond `max`.
+    fn next_delay_with(&mut self, jitter: u8) -> Duration {
         let extra = self.next / 2 * u32::from(jitter) / u32::from(u8::MAX);
         let delay = self.next.saturating_add(extra).min(self.max);
         // Two thirds of the maximum leave room for jitter.
-        self.next = self
-            .next
-            .saturating_mul(2)
-            .min(self.max * 2 / 3)
-            .max(self.first);
+        let doubled = self.next.saturating_mul(2);
+        self.next = doubled.min(self.max * 2 / 3).max(self.first);
         delay
     }
 
@@ -199,7 +176,7 @@ mod tests {
 
     fn delays(backoff: &mut Backoff, jitter: u8) -> Vec<u64> {
         (0..10)
-            .map(|_| backoff.next_delay(Jitter(jitter)).as_secs())
+            .map(|_| backoff.next_delay_with(jitter).as_secs())
             .collect()
     }
 
@@ -249,7 +226,7 @@ mod tests {
 
     /// How often the last delay of a schedule repeats.
     fn repeats(schedule: RetrySchedule) -> &'static str {
-        match schedule.max_minutes() {
+        match schedule.max_delay().num_minutes() {
             60 => "hourly",
             1440 => "daily",
             minutes => panic!("no word for every {minutes} minutes"),
@@ -258,8 +235,8 @@ mod tests {
 
     #[test]
     fn the_readme_and_the_manual_page_state_these_schedules() {
-        let parked = PARKED_MESSAGE.minutes.iter().copied();
-        let rejected = REJECTED_CREDENTIALS.minutes.iter().copied();
+        let parked = PARKED_MESSAGE.0.iter().copied();
+        let rejected = REJECTED_CREDENTIALS.0.iter().copied();
         let hour = 60;
         let (first_rest, max_rest) = (QUOTA_REST.first_minutes, QUOTA_REST.max_minutes / 60);
         assert_eq!(RECONNECT_DELAYS.0, Duration::from_secs(1));

@@ -11,7 +11,7 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +37,11 @@ pub(crate) struct WatchOptions {
 /// failed. If both failed: the more severe failure; the second one is logged.
 fn and_also<T>(result: Result<T>, state_change: Result<()>) -> Result<T> {
     match (result, state_change) {
-        (Err(error), Err(other)) => Err(merge_errors(error, other)),
+        (Err(error), Err(other)) => {
+            log::error!("{other}");
+            Err(error.more_severe(other))
+        }
         (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
         (Ok(value), Ok(())) => Ok(value),
     }
-}
-
-/// The more severe of two failures; the second one is logged.
-fn merge_errors(error: Error, other: Error) -> Error {
-    log::error!("{other}");
-    error.more_severe(other)
 }

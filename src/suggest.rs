@@ -1,7 +1,6 @@
 //! "Did you mean …?": finds the known name that a mistyped one probably stands for.
 
 /// The known name nearest to `name`, if at most a third of its characters differ.
-#[must_use]
 pub(crate) fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let max_distance = name.chars().count().div_ceil(3);
     known

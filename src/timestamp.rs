@@ -8,7 +8,6 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 /// Parses every format that this program, the Python original and google-auth write: with `Z`, an
 /// offset, or neither (then UTC); with or without a fraction of a second; with `T` or a space between
 /// date and time.
-#[must_use]
 pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     let with_zone = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
@@ -22,7 +21,6 @@ pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
 }
 
 /// The format of log lines and error messages.
-#[must_use]
 pub(crate) fn to_seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

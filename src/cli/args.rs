@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::iter;
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
@@ -15,11 +16,14 @@ use crate::untrusted::Untrusted;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
-/// Options that this version does not have yet.
-const PLANNED_OPTIONS: [&str; 3] = ["--log-max-size", "--log-max-files", "--log-format"];
-
-/// Subcommands that this version does not have yet.
-const PLANNED_SUBCOMMANDS: [&str; 2] = ["check", "status"];
+/// Options and subcommands that this version does not have yet.
+const PLANNED: [&str; 5] = [
+    "--log-max-size",
+    "--log-max-files",
+    "--log-format",
+    "check",
+    "status",
+];
 
 /// A command, with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,45 +69,41 @@ fn parse_options<T: FromArgs + ArgsInfo>(
     words: Vec<String>,
 ) -> Result<T, EarlyExit> {
     let options = expand(words, T::get_args_info().flags)?;
-    let is_typed = |name: &str| options.iter().any(|option| option.name == name);
+    let is_typed = |wanted: &str| options.iter().any(|(name, _)| *name == wanted);
+    let parse = |words: &[&str]| T::from_args(command, words).map_err(|exit| exit.output);
     // `--help` works beside any other option.
     if is_typed("--help") {
-        return Err(EarlyExit::Print(help::<T>(command)));
+        return Err(EarlyExit::Print(
+            parse(&["--help"]).err().unwrap_or_default(),
+        ));
     }
     if is_typed("--version") {
-        return Err(EarlyExit::Print(version()));
+        let version = format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"));
+        return Err(EarlyExit::Print(version));
     }
-    let words: Vec<&str> = options.iter().flat_map(TypedOption::words).collect();
-    let options = T::from_args(command, &words)
-        .map_err(|early_exit| usage(Untrusted::new(early_exit.output.trim())))?;
-    Ok(options)
+    let words: Vec<&str> = options
+        .iter()
+        .flat_map(|(name, value)| iter::once(*name).chain(value.as_deref()))
+        .collect();
+    parse(&words).map_err(|output| usage(Untrusted::new(output.trim())).into())
 }
 
 /// The value of an option that names a file.
-pub(crate) fn path(option: &str, value: String) -> Result<PathBuf> {
-    if value.is_empty() {
+pub(crate) fn path(option: &str, value: Option<String>) -> Result<Option<PathBuf>> {
+    if value.as_ref().is_some_and(String::is_empty) {
         return Err(usage(format_args!("{option} wants a file")));
     }
-    Ok(value.into())
+    Ok(value.map(PathBuf::from))
 }
 
-/// An option as argh expects it: its long name, and its value as a word of its own.
-struct TypedOption {
-    name: &'static str,
-    value: Option<String>,
-}
-
-impl TypedOption {
-    fn words(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.name).chain(self.value.as_deref())
-    }
-}
+/// The long name of an option, and its value, which argh expects as a word of its own.
+type TypedOption = (&'static str, Option<String>);
 
 /// Splits `--option=value`, replaces `-h` and `-V` by their long names, and rejects unknown options.
 /// A value is not split: a file may be called `a=b`.
 fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOption>> {
     let mut words = words.into_iter().peekable();
-    let mut expanded = Vec::new();
+    let mut expanded: Vec<TypedOption> = Vec::new();
     while let Some(word) = words.next() {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
@@ -129,20 +129,16 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
             }
             value => value,
         };
-        let name = flag.long;
-        let is_repeated = expanded
-            .iter()
-            .any(|option: &TypedOption| option.name == name);
-        if is_repeated && takes_value {
+        if takes_value && expanded.iter().any(|(name, _)| *name == flag.long) {
             return Err(usage(format_args!("{name} is given twice")));
         }
-        expanded.push(TypedOption { name, value });
+        expanded.push((flag.long, value));
     }
     Ok(expanded)
 }
 
 fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    if PLANNED_OPTIONS.contains(&word) || PLANNED_SUBCOMMANDS.contains(&word) {
+    if PLANNED.contains(&word) {
         return not_implemented(word);
     }
     let escaped = Untrusted::new(word);
@@ -162,10 +158,8 @@ fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
 
 fn utf8(word: OsString) -> Result<String> {
     word.into_string().map_err(|word| {
-        usage(format_args!(
-            "argument {:?} is not UTF-8",
-            Untrusted::new(word.as_encoded_bytes())
-        ))
+        let word = Untrusted::new(word.as_encoded_bytes());
+        usage(format_args!("argument {word:?} is not UTF-8"))
     })
 }
 
@@ -175,17 +169,6 @@ pub(crate) fn not_implemented(what: &str) -> Error {
 
 pub(crate) fn usage(what: impl fmt::Display) -> Error {
     Error::new(Side::Config, ErrorKind::Usage, PROGRAM, what)
-}
-
-fn help<T: FromArgs>(command: &[&str]) -> String {
-    match T::from_args(command, &["--help"]) {
-        Err(early_exit) => early_exit.output,
-        Ok(_) => String::new(),
-    }
-}
-
-fn version() -> String {
-    format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))
 }
 
 #[cfg(test)]

@@ -57,12 +57,11 @@ pub(crate) struct RawAuthArgs {
 impl RawAuthArgs {
     /// Checks the options.
     pub(crate) fn validate(self) -> Result<ConsentOptions> {
-        let file = |option, file: Option<String>| file.map(|file| path(option, file)).transpose();
         Ok(ConsentOptions {
-            credentials: file("--credentials", self.credentials)?
+            credentials: path("--credentials", self.credentials)?
                 .ok_or_else(|| usage("--credentials FILE is missing").remedy("see auth --help"))?,
-            token: file("--token", self.token)?,
-            config: file("--config", self.config)?,
+            token: path("--token", self.token)?,
+            config: path("--config", self.config)?,
             port: self.port.as_deref().map(port).transpose()?,
             no_browser: self.no_browser,
             force: self.force,

@@ -53,13 +53,8 @@ impl Progress for CopyProgressBar {
         if self.bar.is_none() && messages <= MIN_BACKLOG {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
-            self.terminal.0.add(
-                ProgressBar::no_length()
-                    .with_style(style())
-                    .with_message("0 B"),
-            )
-        });
+        let Terminal(bars) = &self.terminal;
+        let bar = self.bar.get_or_insert_with(|| bars.add(new_bar()));
         bar.set_length((self.messages + messages) as u64);
     }
 
@@ -83,7 +78,10 @@ impl Drop for CopyProgressBar {
     }
 }
 
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:30} {pos}/{len} messages, {msg}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
+fn new_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} messages, {msg}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::no_length()
+        .with_style(style)
+        .with_message("0 B")
 }

@@ -22,15 +22,11 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
 /// The options of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyncArgs {
-    /// The path of `config.json`.
     pub config: PathBuf,
-    /// The path of the state, if it was given.
     pub state_file: Option<PathBuf>,
-    /// What the run does.
     pub mode: RunMode,
     /// Whether to log every step.
     pub debug: bool,
-    /// The stream that log lines go to.
     pub log: LogTarget,
     /// The given options that have no effect without `--watch`.
     pub ignored_options: Vec<&'static str>,
@@ -70,15 +66,11 @@ pub(crate) fn report(result: Result<()>, log: LogTarget) -> u8 {
 
 /// Prints a line of a dry run.
 pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
-    let date = listed.internal_date.map_or_else(
-        || "no date".to_owned(),
-        |date| date.format("%Y-%m-%d %H:%M:%S %z").to_string(),
-    );
-    let id = listed
-        .identity
-        .id
-        .as_ref()
-        .map_or_else(|| "no Message-ID".to_owned(), ToString::to_string);
+    let date = listed.internal_date;
+    let date = date.map(|date| date.format("%Y-%m-%d %H:%M:%S %z").to_string());
+    let date = date.as_deref().unwrap_or("no date");
+    let id = listed.identity.id.as_ref().map(ToString::to_string);
+    let id = id.as_deref().unwrap_or("no Message-ID");
     let result = match result {
         DryRunResult::New => "new",
         DryRunResult::NewUnlessAtGmail => "new, unless gmail has it already",
@@ -166,30 +158,19 @@ impl RawSyncArgs {
         Ok(SyncArgs {
             mode,
             ignored_options: self.ignored_options(),
-            config: self
-                .config
-                .map(|file| path("--config", file))
-                .transpose()?
+            config: path("--config", self.config)?
                 .ok_or_else(|| usage("--config FILE is missing").remedy("see --help"))?,
-            state_file: self
-                .state_file
-                .map(|file| path("--state-file", file))
-                .transpose()?,
+            state_file: path("--state-file", self.state_file)?,
             debug: self.debug,
-            log: self
-                .log
-                .as_deref()
-                .map_or(Ok(LogTarget::Stdout), log_target)?,
+            log: log_target(self.log.as_deref().unwrap_or("stdout"))?,
         })
     }
 
     fn poll_interval(&self) -> Result<Option<Duration>> {
-        let Some(typed) = &self.poll_interval else {
-            return Ok(None);
-        };
-        match typed.parse::<u32>() {
-            Ok(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds.into()))),
-            _ => Err(usage("--poll-interval wants a number of seconds")),
+        let seconds = self.poll_interval.as_deref().map(str::parse::<u32>);
+        match seconds.transpose() {
+            Ok(Some(0)) | Err(_) => Err(usage("--poll-interval wants a number of seconds")),
+            Ok(seconds) => Ok(seconds.map(|seconds| Duration::from_secs(seconds.into()))),
         }
     }
 

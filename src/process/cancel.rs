@@ -147,7 +147,9 @@ impl Canceller {
             let timeout = poll_timeout(now, until, deadline, wake_on);
             match self.poll_once(socket, timeout, wake_on)? {
                 Some(result) => return Ok(result),
-                None if wake_on == WakeOn::WakeOrCancel && start.clocks_diverged() => {
+                None if wake_on == WakeOn::WakeOrCancel
+                    && start.clocks_diverged_until(&ClockReading::now()) =>
+                {
                     return Ok(WaitResult::ClockJump);
                 }
                 None if until <= Instant::now() => return Ok(WaitResult::Elapsed),

@@ -29,8 +29,6 @@ enum LineFormat {
     Journal,
 }
 
-/// Starts logging.
-///
 /// `journal_stream` is the value of `$JOURNAL_STREAM`, in which systemd names the stream that is
 /// connected to the journal. `without_progress_bar` calls its argument, which writes a line, while
 /// no progress bar is on the terminal.
@@ -95,20 +93,15 @@ fn format_line(format: LineFormat, level: Level, message: &str) -> String {
 /// Escapes control characters. Text from outside is escaped where it enters a message
 /// ([`Untrusted`](crate::untrusted::Untrusted)); this is the second line of defence.
 fn escape_controls(message: &str) -> String {
-    if !message.chars().any(char::is_control) {
-        return message.to_owned();
+    let mut escaped = String::with_capacity(message.len());
+    for character in message.chars() {
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
     }
-    message
-        .chars()
-        .flat_map(|character| {
-            let escaped: Vec<char> = if character.is_control() {
-                character.escape_default().collect()
-            } else {
-                vec![character]
-            };
-            escaped
-        })
-        .collect()
+    escaped
 }
 
 /// Whether the target is the stream that `$JOURNAL_STREAM` names by device and inode

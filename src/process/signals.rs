@@ -27,12 +27,15 @@ pub(crate) struct SignalRequests {
 }
 
 impl SignalRequests {
-    /// Whether the process must exit.
     pub fn exit_requested(&self) -> bool {
         self.exit.load(Ordering::SeqCst)
     }
 
-    /// Whether the configuration must be reloaded.
+    /// Requests that the configuration is reloaded, as SIGHUP does.
+    pub fn request_reload(&self) {
+        self.reload.store(true, Ordering::SeqCst);
+    }
+
     pub fn reload_requested(&self) -> bool {
         self.reload.load(Ordering::SeqCst)
     }
@@ -53,38 +56,32 @@ impl SignalRequests {
         Error::new(Side::Host, ErrorKind::Resting, env!("CARGO_PKG_NAME"), what)
     }
 
-    /// Replaces an error by [`exit_error`](Self::exit_error) after an exit request, which makes
-    /// connections fail. A failure on this host stays.
-    pub fn replace_error(error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::Disk | ErrorKind::Internal => error,
-            _ => SignalRequests::exit_error(),
+    /// After an exit request, which makes connections fail, replaces an error by
+    /// [`exit_error`](Self::exit_error). A failure on this host stays.
+    pub fn replace_error(&self, error: Error) -> Error {
+        let is_on_host = matches!(error.kind(), ErrorKind::Disk | ErrorKind::Internal);
+        if is_on_host || !self.exit_requested() {
+            return error;
         }
+        SignalRequests::exit_error()
     }
 }
 
-/// Which signals make requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProcessMode {
-    /// One pass: SIGTERM and SIGINT.
-    OneShot,
-    /// `--watch`: also SIGHUP and SIGUSR1.
-    Resident,
-}
+/// The signals that a one-shot run handles.
+pub(crate) const EXIT_SIGNALS: &[i32] = &[SIGTERM, SIGINT];
 
-/// Starts the thread that receives signals.
-pub(crate) fn listen(mode: ProcessMode, canceller: Canceller) -> Result<Arc<SignalRequests>> {
-    let numbers: &[i32] = match mode {
-        ProcessMode::OneShot => &[SIGTERM, SIGINT],
-        ProcessMode::Resident => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1],
-    };
-    let hangup = HangupAction::of_this_process();
-    let signals = Signals::new(numbers).map_err(|error| {
+/// The signals that `--watch` handles.
+pub(crate) const ALL_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+
+/// Starts the thread that receives these signals.
+pub(crate) fn listen(signals: &[i32], canceller: Canceller) -> Result<Arc<SignalRequests>> {
+    let reload_on_hangup = hangup_means_reload();
+    let signals = Signals::new(signals).map_err(|error| {
         Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("registering them")
     })?;
     let requests = Arc::new(SignalRequests::default());
     let for_thread = Arc::clone(&requests);
-    thread::spawn(move || receive_signals(signals, hangup, &for_thread, &canceller));
+    thread::spawn(move || receive_signals(signals, reload_on_hangup, &for_thread, &canceller));
     Ok(requests)
 }
 
@@ -107,15 +104,13 @@ pub(crate) fn after<T>(work: impl FnOnce() -> T) -> T {
 
 fn receive_signals(
     mut signals: Signals,
-    hangup: HangupAction,
+    reload_on_hangup: bool,
     requests: &SignalRequests,
     canceller: &Canceller,
 ) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP if hangup == HangupAction::Reload => {
-                requests.reload.store(true, Ordering::SeqCst);
-            }
+            SIGHUP if reload_on_hangup => requests.request_reload(),
             SIGUSR1 => requests.poll.store(true, Ordering::SeqCst),
             _ => request_exit(requests, canceller),
         }
@@ -136,26 +131,13 @@ fn request_exit(requests: &SignalRequests, canceller: &Canceller) {
     });
 }
 
-/// What SIGHUP means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HangupAction {
-    /// The controlling terminal was closed: exit.
-    Exit,
-    /// A service manager or the user wants the configuration reloaded.
-    Reload,
-}
-
-impl HangupAction {
-    fn of_this_process() -> HangupAction {
-        // Every process of a session with a terminal can open it by this name (tty(4)).
-        let has_terminal = fs::File::open("/dev/tty").is_ok();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if has_terminal && !ignores_hangup(&status) {
-            HangupAction::Exit
-        } else {
-            HangupAction::Reload
-        }
-    }
+/// Whether SIGHUP means that a service manager or the user wants the configuration reloaded; else the
+/// controlling terminal was closed, and the process exits.
+fn hangup_means_reload() -> bool {
+    // Every process of a session with a terminal can open it by this name (tty(4)).
+    let has_terminal = fs::File::open("/dev/tty").is_ok();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    !has_terminal || ignores_hangup(&status)
 }
 
 /// Whether the process was started so that it outlives the terminal (nohup(1)).

@@ -1,21 +1,23 @@
 //! Notices that the host was suspended, by comparing the wall clock with the monotonic clock, which
 //! stops during suspend.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// Connections outlive a shorter suspend, and time synchronization sets a clock by less.
-const MIN_SUSPEND: Duration = Duration::from_secs(10);
+const MIN_SUSPEND: TimeDelta = TimeDelta::seconds(10);
 
 /// Both clocks at one moment.
 pub(crate) struct ClockReading {
-    wall_clock: SystemTime,
+    wall_clock: DateTime<Utc>,
     monotonic: Instant,
 }
 
 impl ClockReading {
     pub fn now() -> ClockReading {
         ClockReading {
-            wall_clock: SystemTime::now(),
+            wall_clock: Utc::now(),
             monotonic: Instant::now(),
         }
     }
@@ -25,31 +27,23 @@ impl ClockReading {
         self.monotonic.elapsed()
     }
 
-    /// How long the host has been suspended since then, if it was. A clock that was set forward looks
-    /// the same, and does no harm.
-    pub fn suspended_for(&self) -> Option<Duration> {
-        self.suspended_until(&ClockReading::now())
+    /// How long the host was suspended in between, if it was. A clock that was set forward looks the
+    /// same, and does no harm.
+    pub fn suspended_until(&self, later: &ClockReading) -> Option<Duration> {
+        let ahead = self.divergence(later);
+        ahead.to_std().ok().filter(|_| ahead >= MIN_SUSPEND)
     }
 
-    /// Whether the host was suspended since then, or its clock was set forward or back.
-    pub fn clocks_diverged(&self) -> bool {
-        self.clocks_diverged_until(&ClockReading::now())
+    /// Whether the host was suspended in between, or its clock was set forward or back.
+    pub fn clocks_diverged_until(&self, later: &ClockReading) -> bool {
+        self.divergence(later).abs() > MIN_SUSPEND
     }
 
-    fn clocks_diverged_until(&self, later: &ClockReading) -> bool {
+    /// By how much more the wall clock advanced than the monotonic clock.
+    fn divergence(&self, later: &ClockReading) -> TimeDelta {
         let monotonic = later.monotonic.saturating_duration_since(self.monotonic);
-        let difference = match later.wall_clock.duration_since(self.wall_clock) {
-            Ok(wall) => wall.abs_diff(monotonic),
-            Err(back) => back.duration() + monotonic,
-        };
-        difference > MIN_SUSPEND
-    }
-
-    fn suspended_until(&self, later: &ClockReading) -> Option<Duration> {
-        let wall = later.wall_clock.duration_since(self.wall_clock).ok()?;
-        let monotonic = later.monotonic.saturating_duration_since(self.monotonic);
-        wall.checked_sub(monotonic)
-            .filter(|suspended| *suspended >= MIN_SUSPEND)
+        let monotonic = TimeDelta::from_std(monotonic).unwrap_or_default();
+        later.wall_clock - self.wall_clock - monotonic
     }
 }
 

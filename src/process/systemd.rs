@@ -1,5 +1,6 @@
 //! Notifications to systemd (`sd_notify(3)`); without `$NOTIFY_SOCKET` they do nothing.
 
+use std::fmt;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -10,9 +11,9 @@ pub(crate) fn ready() {
 }
 
 /// Sets the text that `systemctl status` shows.
-pub(crate) fn status(text: &str) {
+pub(crate) fn status(text: impl fmt::Display) {
     // In the protocol a line end would begin another notification.
-    let line = text.replace(char::is_control, " ");
+    let line = text.to_string().replace(char::is_control, " ");
     notify(NotifyState::Status(&line));
 }
 

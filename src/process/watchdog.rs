@@ -5,26 +5,15 @@
 //! main loop that hangs misses its deadline, and then the reports stop.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::process::systemd;
 
-/// The deadline of the main loop, watched by a thread; no thread if systemd wants no reports.
+/// The watchdog's thread, which receives each deadline of the main loop and ends when this is
+/// dropped; no thread if systemd wants no reports.
 #[derive(Debug, Default)]
-pub(crate) struct Watchdog(Option<WatchdogThread>);
-
-#[derive(Debug)]
-struct WatchdogThread {
-    deadline: Arc<Deadline>,
-    /// The thread ends when this sender is dropped.
-    _thread: Sender<()>,
-}
-
-/// By when the main loop sets another deadline, unless it hangs.
-#[derive(Debug)]
-struct Deadline(Mutex<Instant>);
+pub(crate) struct Watchdog(Option<Sender<Instant>>);
 
 impl Watchdog {
     /// Starts the reports if systemd wants them; `first` is the time until the first deadline.
@@ -37,70 +26,53 @@ impl Watchdog {
         first: Duration,
         report: impl Fn() + Send + 'static,
     ) -> Watchdog {
-        let Some(limit) = limit else {
-            return Watchdog::default();
-        };
-        let deadline = Arc::new(Deadline(Mutex::new(Instant::now() + first)));
-        let (thread, ended) = channel();
-        let for_thread = Arc::clone(&deadline);
-        thread::spawn(move || report_while_alive(&for_thread, limit / 2, &ended, report));
-        Watchdog(Some(WatchdogThread {
-            deadline,
-            _thread: thread,
+        Watchdog(limit.map(|limit| {
+            let (sender, deadlines) = channel();
+            let deadline = Instant::now() + first;
+            thread::spawn(move || report_while_alive(deadline, limit / 2, &deadlines, report));
+            sender
         }))
     }
 
     /// Sets the deadline to `time` from now.
     pub fn extend_deadline(&self, time: Duration) {
-        if let Some(thread) = &self.0 {
-            thread.deadline.set(Instant::now() + time);
+        if let Some(deadlines) = &self.0 {
+            // Fails only if the thread has panicked; then systemd gets no reports, and restarts us.
+            let _ = deadlines.send(Instant::now() + time);
         }
-    }
-}
-
-impl Deadline {
-    fn set(&self, until: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
-    }
-
-    fn is_pending(&self, now: Instant) -> bool {
-        now < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn report_while_alive(
-    deadline: &Deadline,
+    mut deadline: Instant,
     interval: Duration,
-    ended: &Receiver<()>,
+    deadlines: &Receiver<Instant>,
     report: impl Fn(),
 ) {
+    let mut next_report = Instant::now();
     loop {
-        if deadline.is_pending(Instant::now()) {
-            report();
-        }
-        match ended.recv_timeout(interval) {
-            Err(RecvTimeoutError::Timeout) => {}
-            _ => return,
+        let now = Instant::now();
+        match deadlines.recv_timeout(next_report.saturating_duration_since(now)) {
+            Ok(extended) => deadline = extended,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let now = Instant::now();
+                if now < deadline {
+                    report();
+                }
+                next_report = now + interval;
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-
-    #[test]
-    fn a_deadline_is_pending_until_it_passes_or_is_set_again() {
-        let now = Instant::now();
-        let after = |seconds| now + Duration::from_secs(seconds);
-        let deadline = Deadline(Mutex::new(after(10)));
-        assert!(deadline.is_pending(after(9)));
-        assert!(!deadline.is_pending(after(10)), "the main loop hangs");
-        deadline.set(after(20));
-        assert!(deadline.is_pending(after(19)));
-    }
 
     fn wait_until(is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -114,24 +86,22 @@ mod tests {
     fn reports_stop_while_the_main_loop_misses_its_deadline() {
         let reports = Arc::new(AtomicUsize::new(0));
         let in_a_minute = || Instant::now() + Duration::from_mins(1);
-        let deadline = Arc::new(Deadline(Mutex::new(in_a_minute())));
-        let (count, missed) = (Arc::clone(&reports), Arc::clone(&deadline));
+        let (sender, deadlines) = channel();
+        let (count, missed) = (Arc::clone(&reports), Cell::new(Some(sender.clone())));
         // The deadline passes with the third report, so that no further one can be in progress.
         let report = move || {
             if count.fetch_add(1, Ordering::SeqCst) == 2 {
-                missed.set(Instant::now());
+                missed.take().unwrap().send(Instant::now()).unwrap();
             }
         };
-        let (sender, ended) = channel();
-        let kept = Arc::clone(&deadline);
         let thread = thread::spawn(move || {
-            report_while_alive(&kept, Duration::from_millis(2), &ended, report);
+            report_while_alive(in_a_minute(), Duration::from_millis(2), &deadlines, report);
         });
         wait_until(|| reports.load(Ordering::SeqCst) >= 3);
         // Time for some more; a slow host makes the test weaker, not wrong.
         thread::sleep(Duration::from_millis(40));
         assert_eq!(reports.load(Ordering::SeqCst), 3);
-        deadline.set(in_a_minute());
+        sender.send(in_a_minute()).unwrap();
         wait_until(|| reports.load(Ordering::SeqCst) > 3);
         drop(sender);
         thread.join().unwrap();

@@ -28,8 +28,8 @@ mod source_login;
 pub(crate) mod source_steps;
 mod startup;
 
-use crate::run::account_sync::instrumented::{MonitoredSource, MonitoredTarget, PassMonitor};
-use crate::run::account_sync::options::{gmail_options, pass_options};
+use crate::run::account_sync::instrumented::PassMonitor;
+use crate::run::account_sync::options::pass_options;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::run::account_sync::startup::{account_names, acquire_lock, adopt_state};
 
@@ -55,7 +55,6 @@ pub(crate) struct AccountSync<'a> {
 /// What a pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassSummary {
-    /// The report of the engine.
     pub report: PassReport,
     /// Whether Gmail was used, and so is available.
     pub used_gmail: bool,
@@ -118,14 +117,18 @@ impl<'a> AccountSync<'a> {
     ) -> Result<CheckedSource<'s>> {
         self.context.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
         let started = self.now();
-        let (source, mailbox) = match connection.take() {
+        let (source, mailbox) = match connection.0.take() {
             None => self.log_in_to_source()?,
-            Some(mut source) => match source.check_for_mail() {
-                Ok(mailbox) => (source, mailbox),
-                Err(error) => return Err(self.record_rejected_login(error, started)),
-            },
+            Some(mut source) => {
+                let checked = source.check_for_mail();
+                (source, self.record_rejected_login(checked, started)?)
+            }
         };
-        Ok(connection.checked(source, mailbox, started))
+        Ok(CheckedSource {
+            source: connection.0.insert(source),
+            mailbox,
+            started,
+        })
     }
 
     /// Runs one pass, and records what it shows about the log-in at the source. The source can be
@@ -137,41 +140,35 @@ impl<'a> AccountSync<'a> {
         checked: CheckedSource<'s>,
     ) -> (WaitableSource<'s>, Result<PassSummary>) {
         let CheckedSource {
-            source,
-            mailbox,
-            started,
+            source, started, ..
         } = checked;
-        let options = gmail_options(&self.config, self.store.state(), self.context, false);
+        let context = self.context;
+        let options = self.gmail_options(false);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         gmail.start_pass(0);
-        let monitor = PassMonitor::new(&self.context.requests, &self.context.watchdog);
-        let clock = self.context.timing.clock;
+        let monitor = PassMonitor::new(context);
         let done = Pass {
-            source: &mut MonitoredSource::new(source, &monitor),
-            target: &mut MonitoredTarget::new(gmail, &monitor),
+            source: &mut monitor.monitor(source),
+            target: &mut monitor.monitor(gmail),
             store: &mut self.store,
             options: &pass_options(&self.config),
-            progress: (self.context.new_progress)().as_mut(),
-            now: &|| clock.now(),
+            progress: (context.new_progress)().as_mut(),
+            now: &|| context.timing.clock.now(),
         }
-        .run(&mailbox, started);
+        .run(&checked.mailbox, started);
         gmail.end_pass();
-        let used_gmail = monitor.used_gmail();
+        let used_gmail = monitor.used_gmail.get();
         if self.store.has_unfolded_events() {
             self.unfolded_since.get_or_insert(started);
         }
         if used_gmail {
             self.gmail_last_used = Some(Instant::now());
         }
-        let done = done.map_err(|error| match error.side() {
-            Side::Source => self.record_rejected_login(error, started),
-            _ => error,
-        });
-        let summary = done.map(|report| {
+        let summary = self.record_rejected_login(done, started).map(|report| {
             log_report(&report);
             PassSummary { report, used_gmail }
         });
-        (WaitableSource::new(source), summary)
+        (WaitableSource(source), summary)
     }
 
     /// Reports for each message what a pass would do; copies and writes nothing.
@@ -180,10 +177,8 @@ impl<'a> AccountSync<'a> {
         checked: CheckedSource<'_>,
         report: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
-        let CheckedSource {
-            source, mailbox, ..
-        } = checked;
-        let options = gmail_options(&self.config, self.store.state(), self.context, true);
+        let context = self.context;
+        let options = self.gmail_options(true);
         let gmail = self.gmail.insert(GmailTarget::new(options));
         let can_ask_gmail = gmail.has_valid_token()?;
         let target: &mut dyn Target = if can_ask_gmail {
@@ -191,17 +186,16 @@ impl<'a> AccountSync<'a> {
         } else {
             &mut NullTarget
         };
-        let monitor = PassMonitor::new(&self.context.requests, &self.context.watchdog);
-        let clock = self.context.timing.clock;
+        let monitor = PassMonitor::new(context);
         Pass {
-            source: &mut MonitoredSource::new(source, &monitor),
-            target: &mut MonitoredTarget::new(target, &monitor),
+            source: &mut monitor.monitor(checked.source),
+            target: &mut monitor.monitor(target),
             store: &mut self.store,
             options: &pass_options(&self.config),
             progress: &mut (),
-            now: &|| clock.now(),
+            now: &|| context.timing.clock.now(),
         }
-        .dry_run(&mailbox, can_ask_gmail, report)
+        .dry_run(&checked.mailbox, can_ask_gmail, report)
     }
 
     /// Logs out of Gmail. The next pass that needs Gmail connects again, and loads the token file

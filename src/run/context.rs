@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::ConnectionOptions;
 use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
-use crate::process::signals::{self, ProcessMode, SignalRequests};
+use crate::process::signals::{self, SignalRequests};
 use crate::process::watchdog::Watchdog;
 use crate::run::RunMode;
 use crate::run::timing::Timing;
@@ -15,13 +15,11 @@ use crate::timeouts::PASS_STEP_TIMEOUT;
 
 /// What a run needs of its process.
 pub(crate) struct RunContext<'a> {
-    /// Delays, time-outs and the clock.
     pub timing: &'a Timing,
     /// Ends waits on all connections.
     pub canceller: Canceller,
     /// The alerts of servers that have been logged.
     pub alert_log: AlertLog,
-    /// What signals have requested.
     pub requests: Arc<SignalRequests>,
     /// Reports to systemd that the run does not hang.
     pub watchdog: Watchdog,
@@ -38,13 +36,13 @@ impl<'a> RunContext<'a> {
     ) -> Result<RunContext<'a>> {
         let canceller = Canceller::new()
             .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
-        let (process_mode, watchdog) = match mode {
-            RunMode::Watch(_) => (ProcessMode::Resident, Watchdog::start(PASS_STEP_TIMEOUT)),
-            RunMode::Once | RunMode::DryRun => (ProcessMode::OneShot, Watchdog::default()),
+        let (signals, watchdog) = match mode {
+            RunMode::Watch(_) => (signals::ALL_SIGNALS, Watchdog::start(PASS_STEP_TIMEOUT)),
+            RunMode::Once | RunMode::DryRun => (signals::EXIT_SIGNALS, Watchdog::default()),
         };
         Ok(RunContext {
             timing,
-            requests: signals::listen(process_mode, canceller.clone())?,
+            requests: signals::listen(signals, canceller.clone())?,
             canceller,
             alert_log: AlertLog::default(),
             watchdog,

@@ -18,18 +18,13 @@ struct OngoingFailure {
 impl FailureLogThrottle {
     /// Records a failure; returns whether to log it.
     pub fn record_failure(&mut self, now: Instant) -> bool {
-        match &mut self.0 {
-            None => {
-                let (since, logged_at) = (now, now);
-                self.0 = Some(OngoingFailure { since, logged_at });
-                true
-            }
-            Some(failure) if now.saturating_duration_since(failure.logged_at) >= LOG_INTERVAL => {
-                failure.logged_at = now;
-                true
-            }
-            Some(_) => false,
+        let (is_new, since, logged_at) = (self.0.is_none(), now, now);
+        let failure = self.0.get_or_insert(OngoingFailure { since, logged_at });
+        let is_due = is_new || now.saturating_duration_since(failure.logged_at) >= LOG_INTERVAL;
+        if is_due {
+            failure.logged_at = now;
         }
+        is_due
     }
 
     /// Records that it works again; returns how long it failed, if it did.

@@ -2,7 +2,6 @@
 
 use crate::error::Result;
 use crate::message::Listed;
-use crate::process::signals::SignalRequests;
 use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::source_steps::SourceConnection;
 use crate::run::and_also;
@@ -15,7 +14,7 @@ pub(crate) fn run(mut account: AccountSync<'_>) -> Result<()> {
         return Ok(());
     }
     let copied = copy(&mut account);
-    let copied = replace_error_after_exit_request(copied, &account);
+    let copied = copied.map_err(|error| account.context().requests.replace_error(error));
     and_also(copied, account.fold())?;
     account.record_success()
 }
@@ -29,22 +28,20 @@ pub(crate) fn dry_run(
         return Ok(());
     }
     let mut connection = SourceConnection::default();
-    let result = match account.check_source(&mut connection) {
-        Ok(checked) => account.dry_run(checked, report),
-        Err(error) => Err(error),
-    };
+    let checked = account.check_source(&mut connection);
+    let reported = checked.and_then(|checked| account.dry_run(checked, report));
     account.disconnect_gmail();
     connection.log_out();
-    replace_error_after_exit_request(result, &account)
+    reported.map_err(|error| account.context().requests.replace_error(error))
 }
 
 fn rests(account: &AccountSync<'_>) -> bool {
-    let until = account.resting_until();
-    if let Some(until) = until {
-        let until = format_time(until);
-        log::info!("Gmail rests until {until}; this run does nothing");
-    }
-    until.is_some()
+    let Some(until) = account.resting_until() else {
+        return false;
+    };
+    let until = format_time(until);
+    log::info!("Gmail rests until {until}; this run does nothing");
+    true
 }
 
 fn copy(account: &mut AccountSync<'_>) -> Result<()> {
@@ -54,14 +51,4 @@ fn copy(account: &mut AccountSync<'_>) -> Result<()> {
     account.disconnect_gmail();
     connection.log_out();
     passed.map(drop)
-}
-
-fn replace_error_after_exit_request(result: Result<()>, account: &AccountSync<'_>) -> Result<()> {
-    result.map_err(|error| {
-        if account.context().requests.exit_requested() {
-            SignalRequests::replace_error(error)
-        } else {
-            error
-        }
-    })
 }

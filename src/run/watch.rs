@@ -11,13 +11,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
-use crate::process::signals::SignalRequests;
 use crate::process::suspend::ClockReading;
 use crate::process::systemd;
 use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::run::account_sync::{AccountSync, PassSummary};
 use crate::run::context::RunContext;
+use crate::run::timing::RetryTime;
 use crate::run::{WatchOptions, and_also};
 use crate::source::{WaitOptions, WaitOutcome};
 use crate::timeouts::WAIT_COMMANDS_TIMEOUT;
@@ -27,7 +27,6 @@ use crate::untrusted::Untrusted;
 mod config_reload;
 mod false_notifications;
 mod gmail_health;
-mod retry_time;
 mod side_health;
 mod source_sessions;
 mod wait_deadline;
@@ -36,7 +35,6 @@ pub(crate) use config_reload::ConfigReload;
 
 use crate::run::watch::false_notifications::FalseNotifications;
 use crate::run::watch::gmail_health::{GmailHealth, login_retry_delay};
-use crate::run::watch::retry_time::RetryTime;
 use crate::run::watch::source_sessions::SourceSessions;
 use crate::run::watch::wait_deadline::WaitDeadline;
 
@@ -94,24 +92,30 @@ impl Watcher<'_> {
     fn run(&mut self, connection: &mut SourceConnection) -> Result<()> {
         while !self.exit_requested() {
             self.handle_requests(connection);
-            let result = self.check_copy_and_wait(connection);
-            if self.exit_requested() {
-                return result.or_else(without_connection_failure);
+            if let Err(error) = self.check_copy_and_wait(connection) {
+                return self.unless_exit_requested(error);
             }
-            result?;
         }
         Ok(())
+    }
+
+    /// After an exit request connections fail; only a failure on this host counts.
+    fn unless_exit_requested(&self, error: Error) -> Result<()> {
+        match self.context.requests.replace_error(error) {
+            error if error.kind() == ErrorKind::Resting => Ok(()),
+            error => Err(error),
+        }
     }
 
     fn check_copy_and_wait(&mut self, connection: &mut SourceConnection) -> Result<()> {
         let checked = match self.account.check_source(connection) {
             Ok(checked) => checked,
-            Err(error) => return self.handle_source_failure(error, connection),
+            Err(error) => return self.handle_source_failure(error),
         };
-        self.record_check(checked.mailbox());
+        self.record_check(&checked.mailbox);
         let source = match self.run_pass(checked) {
             Err(error) if error.side() == Side::Source => {
-                return self.handle_source_failure(error, connection);
+                return self.handle_source_failure(error);
             }
             passed => passed?,
         };
@@ -119,15 +123,14 @@ impl Watcher<'_> {
             return Ok(());
         }
         let deadline = self.wait_deadline();
-        systemd::status(&self.status());
-        self.extend_watchdog(deadline);
+        self.announce_wait(deadline, self.status());
         let start = ClockReading::now();
         let waited = source.wait_for_mail(WaitOptions {
             use_idle: self.options.use_idle,
             poll_interval: self.options.poll_interval,
             until: deadline,
         });
-        if let Some(suspended) = start.suspended_for() {
+        if let Some(suspended) = start.suspended_until(&ClockReading::now()) {
             self.drop_connections(suspended, connection);
             return Ok(());
         }
@@ -152,7 +155,7 @@ impl Watcher<'_> {
         if self.gmail_must_wait() {
             return Ok(checked.skip_pass());
         }
-        let started = checked.started();
+        let started = checked.started;
         let (source, passed) = self.account.run_pass(checked);
         match passed {
             Ok(summary) => self.record_pass(&summary)?,
@@ -166,13 +169,10 @@ impl Watcher<'_> {
 
     fn record_pass(&mut self, summary: &PassSummary) -> Result<()> {
         self.copied += summary.report.appended;
-        if summary.used_gmail {
-            self.gmail.health.record_success();
-        }
+        self.gmail.record_pass(summary.used_gmail);
         if !summary.report.is_empty() {
             self.source.record_success();
         }
-        self.gmail.retry_now();
         self.account.fold_if_due()?;
         self.account.record_success()
     }
@@ -187,7 +187,7 @@ impl Watcher<'_> {
         }
         self.account.disconnect_gmail();
         if has_accepted_mail {
-            self.gmail.health.reset_backoff();
+            self.gmail.health.backoff.reset();
         }
         self.gmail
             .record_failure(&error, login_delay.unwrap_or_default());
@@ -195,16 +195,12 @@ impl Watcher<'_> {
     }
 
     /// Waits until the source can be retried.
-    fn handle_source_failure(
-        &mut self,
-        error: Error,
-        connection: &mut SourceConnection,
-    ) -> Result<()> {
+    fn handle_source_failure(&mut self, error: Error) -> Result<()> {
         if self.exit_requested() || self.source.health.is_fatal(&error) {
             return Err(error);
         }
         if error.kind() == ErrorKind::Rejected {
-            return self.handle_rejected_login(error, connection);
+            return self.handle_rejected_login(error);
         }
         let delay = self.source.record_failure(&error);
         self.sleep(delay, format_args!("the source is not available: {error}"));
@@ -212,11 +208,7 @@ impl Watcher<'_> {
     }
 
     /// Waits until the log-in can be retried, or until the configuration has been corrected.
-    fn handle_rejected_login(
-        &mut self,
-        error: Error,
-        connection: &mut SourceConnection,
-    ) -> Result<()> {
+    fn handle_rejected_login(&mut self, error: Error) -> Result<()> {
         self.source.forget_session();
         let state = &self.account.state().source;
         let Some(retry_after) = state
@@ -227,19 +219,18 @@ impl Watcher<'_> {
         };
         self.source.health.log_failure(&error);
         let clock = self.context.timing.clock;
+        let requests = &self.context.requests;
         let retry = RetryTime::at(retry_after, &clock);
         let check_interval = clock.duration_until(clock.now() + CORRECTION_CHECK_INTERVAL);
         while let Some(left) = retry.time_left(&clock)
-            && !self.exit_requested()
+            && !requests.exit_requested()
+            && !requests.reload_requested()
         {
             let status = format_args!("the source rejects the log-in: {error}");
             self.sleep(left.min(check_interval), status);
             let config = self.account.config();
-            if self.context.requests.reload_requested()
-                || self.config_reload.has_new_credentials(config)
-            {
-                self.reload_config(connection);
-                return Ok(());
+            if self.config_reload.has_new_credentials(config) {
+                requests.request_reload();
             }
         }
         Ok(())
@@ -247,24 +238,17 @@ impl Watcher<'_> {
 
     /// When the next wait must end.
     fn wait_deadline(&self) -> Instant {
-        let timing = self.context.timing;
+        let (timing, account) = (self.context.timing, &self.account);
         let mut deadline = WaitDeadline::between(timing.first_retry_delay, timing.max_wait);
+        deadline.at_latest(self.gmail.retry_at());
+        deadline.at_latest(self.source.outage_ends_at());
+        deadline.at_latest(account.gmail_idle_at());
+        deadline.at_latest_date(account.fold_due_at(), &timing.clock);
+        deadline.at_latest_date(account.resting_until(), &timing.clock);
         if !self.gmail_must_wait() {
-            for retry in self.account.state().retry_times(timing.clock.now()) {
+            for retry in account.state().retry_times(timing.clock.now()) {
                 deadline.at_latest_date(retry, &timing.clock);
             }
-        }
-        let dates = [self.account.fold_due_at(), self.account.resting_until()];
-        for date in dates.into_iter().flatten() {
-            deadline.at_latest_date(date, &timing.clock);
-        }
-        let instants = [
-            self.gmail.retry_at(),
-            self.source.outage_ends_at(),
-            self.account.gmail_idle_at(),
-        ];
-        for instant in instants.into_iter().flatten() {
-            deadline.at_latest(instant);
         }
         deadline.get()
     }
@@ -304,17 +288,15 @@ impl Watcher<'_> {
 
     /// Drops all connections after a suspend, because the servers have closed them.
     fn drop_connections(&mut self, suspended: Duration, connection: &mut SourceConnection) {
-        log::info!(
-            "this host was suspended for {}; reconnecting",
-            format_duration(suspended)
-        );
+        let suspended = format_duration(suspended);
+        log::info!("this host was suspended for {suspended}; reconnecting");
         self.source.forget_session();
         connection.drop_connection();
         self.account.drop_gmail();
     }
 
     fn handle_requests(&mut self, connection: &mut SourceConnection) {
-        if self.context.requests.reload_requested() {
+        if self.context.requests.take_reload_request() {
             self.reload_config(connection);
         }
         if self.context.requests.take_poll_request() {
@@ -325,34 +307,32 @@ impl Watcher<'_> {
 
     /// Reloads the configuration, and retries both sides at once. A wrong one changes nothing.
     fn reload_config(&mut self, connection: &mut SourceConnection) {
-        let _ = self.context.requests.take_reload_request();
-        match self.config_reload.reload(&mut self.account, connection) {
-            Ok(()) => {
-                log::info!("the configuration was reloaded");
-                self.account.config().log_warnings();
-                self.source.forget_session();
-                self.source.health.reset_backoff();
-                self.gmail.health.reset_backoff();
-                self.gmail.retry_now();
-            }
-            Err(error) => log::error!("{error}; the old configuration stays in use"),
+        if let Err(error) = self.config_reload.reload(&mut self.account, connection) {
+            log::error!("{error}; the old configuration stays in use");
+            return;
         }
+        log::info!("the configuration was reloaded");
+        self.account.config().log_warnings();
+        self.source.forget_session();
+        self.source.health.backoff.reset();
+        self.gmail.health.backoff.reset();
+        self.gmail.retry_now();
     }
 
     /// Sleeps until the time has passed or a signal arrives.
     fn sleep(&mut self, duration: Duration, status: impl fmt::Display) {
         let until = Instant::now() + duration;
-        self.extend_watchdog(until);
-        systemd::status(&status.to_string());
+        self.announce_wait(until, status);
         let _ = self.context.canceller.sleep(until);
         self.account.disconnect_idle_gmail();
     }
 
-    fn extend_watchdog(&self, until: Instant) {
+    /// Extends the watchdog's deadline beyond a wait, and shows the status in `systemctl status`.
+    fn announce_wait(&self, until: Instant, status: impl fmt::Display) {
         let left = until.saturating_duration_since(Instant::now());
-        self.context
-            .watchdog
-            .extend_deadline(left + WAIT_COMMANDS_TIMEOUT);
+        let watchdog = &self.context.watchdog;
+        watchdog.extend_deadline(left + WAIT_COMMANDS_TIMEOUT);
+        systemd::status(status);
     }
 
     /// The text for `systemctl status` during a wait.
@@ -386,13 +366,5 @@ impl Watcher<'_> {
             log::info!("ended by a signal");
         }
         and_also(result, folded)
-    }
-}
-
-/// After an exit request connections fail; only a failure on this host counts.
-fn without_connection_failure(error: Error) -> Result<()> {
-    match SignalRequests::replace_error(error) {
-        error if error.kind() == ErrorKind::Resting => Ok(()),
-        error => Err(error),
     }
 }

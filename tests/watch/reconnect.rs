@@ -48,7 +48,7 @@ fn another_uidvalidity_after_a_reconnect_is_noticed() {
         .collect();
     let server = ScriptedServer::play_all(vec![dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE]), another]);
     let mut source = open(server.address(), &options());
-    source.wait_for_mail(idle_for_long()).unwrap_err();
+    let _ = source.wait_for_mail(idle_for_long()).unwrap_err();
     assert_eq!(source.check_for_mail().unwrap().uid_validity.get(), 8);
 }
 

@@ -1,4 +1,4 @@
-//! Decorators for both sides of a pass: each step first checks for an exit request and extends the
+//! A decorator for both sides of a pass: each step first checks for an exit request and extends the
 //! watchdog's deadline.
 
 use std::cell::Cell;
@@ -9,33 +9,38 @@ use crate::error::Result;
 use crate::message::{Listed, Message, Uid, UidSet};
 use crate::process::signals::SignalRequests;
 use crate::process::systemd;
-use crate::process::watchdog::Watchdog;
+use crate::run::context::RunContext;
 use crate::sync::{
     Fetched, LookupQuery, LookupResult, Outcome, Source, SourceSearch, Target, TargetStatus,
 };
 use crate::timeouts::PASS_STEP_TIMEOUT;
 
-/// What both decorators of a pass share.
+/// What both sides of a pass share.
 pub(super) struct PassMonitor<'a> {
-    requests: &'a SignalRequests,
-    watchdog: &'a Watchdog,
-    used_gmail: Cell<bool>,
+    context: &'a RunContext<'a>,
+    /// Whether Gmail was used, and so is available if nothing failed.
+    pub used_gmail: Cell<bool>,
     is_copying: Cell<bool>,
 }
 
-impl PassMonitor<'_> {
-    pub fn new<'a>(requests: &'a SignalRequests, watchdog: &'a Watchdog) -> PassMonitor<'a> {
+/// A source or a target whose steps are monitored.
+pub(super) struct Monitored<'a, T: ?Sized> {
+    inner: &'a mut T,
+    monitor: &'a PassMonitor<'a>,
+}
+
+impl<'a> PassMonitor<'a> {
+    pub fn new(context: &'a RunContext<'a>) -> PassMonitor<'a> {
         PassMonitor {
-            requests,
-            watchdog,
+            context,
             used_gmail: Cell::new(false),
             is_copying: Cell::new(false),
         }
     }
 
-    /// Whether Gmail was used, and so is available if nothing failed.
-    pub fn used_gmail(&self) -> bool {
-        self.used_gmail.get()
+    pub fn monitor<T: ?Sized>(&'a self, inner: &'a mut T) -> Monitored<'a, T> {
+        let monitor = self;
+        Monitored { inner, monitor }
     }
 
     /// Shows in `systemctl status` that there is new mail, because copying it may take hours.
@@ -47,7 +52,7 @@ impl PassMonitor<'_> {
 
     /// Runs a step, unless an exit was requested.
     fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.requests.exit_requested() {
+        if self.context.requests.exit_requested() {
             return Err(SignalRequests::exit_error());
         }
         self.final_step(step)
@@ -55,74 +60,50 @@ impl PassMonitor<'_> {
 
     /// Runs a step that is also part of an orderly exit.
     fn final_step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
+        self.context.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
         step()
     }
 }
 
-/// A source whose steps are monitored.
-pub(super) struct MonitoredSource<'a> {
-    source: &'a mut dyn Source,
-    monitor: &'a PassMonitor<'a>,
-}
-
-impl<'a> MonitoredSource<'a> {
-    pub fn new(source: &'a mut dyn Source, monitor: &'a PassMonitor<'a>) -> MonitoredSource<'a> {
-        MonitoredSource { source, monitor }
-    }
-}
-
-impl Source for MonitoredSource<'_> {
+impl<S: Source + ?Sized> Source for Monitored<'_, S> {
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
-        self.monitor.step(|| self.source.search(search))
+        self.monitor.step(|| self.inner.search(search))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
         self.monitor.report_copying();
-        self.monitor.step(|| self.source.list(uids))
+        self.monitor.step(|| self.inner.list(uids))
     }
 
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
-        self.monitor.step(|| self.source.fetch(uids))
+        self.monitor.step(|| self.inner.fetch(uids))
     }
 }
 
-/// A target whose steps are monitored.
-pub(super) struct MonitoredTarget<'a> {
-    target: &'a mut dyn Target,
-    monitor: &'a PassMonitor<'a>,
-}
-
-impl<'a> MonitoredTarget<'a> {
-    pub fn new(target: &'a mut dyn Target, monitor: &'a PassMonitor<'a>) -> MonitoredTarget<'a> {
-        MonitoredTarget { target, monitor }
-    }
-}
-
-impl Target for MonitoredTarget<'_> {
+impl<T: Target + ?Sized> Target for Monitored<'_, T> {
     fn status(&mut self) -> Result<TargetStatus> {
         self.monitor.used_gmail.set(true);
-        self.monitor.step(|| self.target.status())
+        self.monitor.step(|| self.inner.status())
     }
 
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
-        self.target.announce_backlog(backlog, oldest);
+        self.inner.announce_backlog(backlog, oldest);
     }
 
     fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {
         self.monitor.used_gmail.set(true);
-        self.monitor.step(|| self.target.holds(queries))
+        self.monitor.step(|| self.inner.holds(queries))
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
-        self.monitor.step(|| self.target.submit(message))
+        self.monitor.step(|| self.inner.submit(message))
     }
 
     fn settled(&mut self) -> Option<(Uid, Outcome)> {
-        self.target.settled()
+        self.inner.settled()
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.monitor.final_step(|| self.target.finish())
+        self.monitor.final_step(|| self.inner.finish())
     }
 }

@@ -7,8 +7,7 @@ use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTargetOptions;
 use crate::oauth::RememberedRejection;
 use crate::retry::REJECTED_CREDENTIALS;
-use crate::run::context::RunContext;
-use crate::state::State;
+use crate::run::account_sync::AccountSync;
 use crate::sync::PassOptions;
 
 pub(super) fn pass_options(config: &Config) -> PassOptions {
@@ -20,29 +19,24 @@ pub(super) fn pass_options(config: &Config) -> PassOptions {
     }
 }
 
-pub(super) fn gmail_options(
-    config: &Config,
-    state: &State,
-    context: &RunContext<'_>,
-    is_dry_run: bool,
-) -> GmailTargetOptions {
-    let clock = context.timing.clock;
-    // A time further in the future than the longest delay was written while the clock was wrong.
-    let max_retry_after = clock.now() + REJECTED_CREDENTIALS.max_delay();
-    let rejected_token = state
-        .gmail
-        .rejected_token
-        .as_ref()
-        .filter(|rejected| rejected.retry_after <= max_retry_after)
-        .map(|rejected| RememberedRejection {
-            refresh_token: rejected.refresh_token.clone(),
-            retry_after: rejected.retry_after,
-        });
-    GmailTargetOptions {
-        config: config.target.clone(),
-        now: Arc::new(move || clock.now()),
-        connection: context.connection_options(),
-        rejected_token,
-        is_dry_run,
+impl AccountSync<'_> {
+    pub(super) fn gmail_options(&self, is_dry_run: bool) -> GmailTargetOptions {
+        let clock = self.context.timing.clock;
+        // A time further in the future than the longest delay was written while the clock was wrong.
+        let max_retry_after = clock.now() + REJECTED_CREDENTIALS.max_delay();
+        let rejected = self.state().gmail.rejected_token.as_ref();
+        let rejected_token = rejected
+            .filter(|rejected| rejected.retry_after <= max_retry_after)
+            .map(|rejected| RememberedRejection {
+                refresh_token: rejected.refresh_token.clone(),
+                retry_after: rejected.retry_after,
+            });
+        GmailTargetOptions {
+            config: self.config.target.clone(),
+            now: Arc::new(move || clock.now()),
+            connection: self.context.connection_options(),
+            rejected_token,
+            is_dry_run,
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::AccountSync;
-use crate::run::merge_errors;
+use crate::run::and_also;
 use crate::source::ImapSource;
 use crate::state::{Event, SourceState};
 use crate::timestamp::format_time;
@@ -16,48 +16,53 @@ impl AccountSync<'_> {
     /// clients after wrong passwords would lock out the owner.
     pub(super) fn log_in_to_source(&mut self) -> Result<(ImapSource, Mailbox)> {
         let now = self.now();
-        if let Some(until) =
-            login_delayed_until(&self.state().source, &self.config.credentials_stamp(), now)
-        {
+        if let Some(until) = self.login_delayed_until(now) {
             return Err(self.login_delayed_error(until));
         }
         let options = self.context.connection_options();
         let source = &self.config.source;
-        let opened = source
-            .password
-            .read()
-            .and_then(|password| ImapSource::open_with_options(source, password, options));
-        match opened {
-            Ok(opened) => {
-                self.record_source_state(SourceState::default())?;
-                Ok(opened)
-            }
-            Err(error) => Err(self.record_rejected_login(error, now)),
-        }
+        let password = source.password.read();
+        let opened =
+            password.and_then(|password| ImapSource::open_with_options(source, password, options));
+        let opened = self.record_rejected_login(opened, now)?;
+        self.record_source_state(SourceState::default())?;
+        Ok(opened)
+    }
+
+    /// Until when the credentials must not be tried, if they were rejected.
+    fn login_delayed_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let source = &self.state().source;
+        let is_unchanged = source.credentials == Some(self.config.credentials_stamp());
+        let max = now + REJECTED_CREDENTIALS.max_delay();
+        let retry_after = source.retry_after.filter(|_| is_unchanged);
+        retry_after.filter(|until| *until > now && *until <= max)
     }
 
     fn login_delayed_error(&self, until: DateTime<Utc>) -> Error {
-        Error::new(
-            Side::Host,
-            ErrorKind::Rejected,
-            self.config.source.server.address(),
-            match self.state().source.rejected_logins {
-                0 | 1 => "the last log-in was rejected".to_owned(),
-                several => format!("the last {several} log-ins were rejected"),
-            },
-        )
-        .during("waiting to log in")
-        .remedy(format_args!(
-            "correct source_user or the password; will retry at {}, or at once when the \
-             configuration changes",
-            format_time(until)
-        ))
+        let place = self.config.source.server.address();
+        let what = match self.state().source.rejected_logins {
+            0 | 1 => "the last log-in was rejected".to_owned(),
+            several => format!("the last {several} log-ins were rejected"),
+        };
+        Error::new(Side::Host, ErrorKind::Rejected, place, what)
+            .during("waiting to log in")
+            .remedy(format_args!(
+                "correct source_user or the password; will retry at {}, or at once when the \
+                 configuration changes",
+                format_time(until)
+            ))
     }
 
-    /// Records a log-in that the source rejected; other errors pass through.
-    pub(super) fn record_rejected_login(&mut self, error: Error, now: DateTime<Utc>) -> Error {
-        if error.kind() != ErrorKind::Rejected {
-            return error;
+    /// Records a log-in that the source rejected; other results pass through.
+    pub(super) fn record_rejected_login<T>(
+        &mut self,
+        result: Result<T>,
+        now: DateTime<Utc>,
+    ) -> Result<T> {
+        let is_rejected =
+            |error: &Error| error.side() == Side::Source && error.kind() == ErrorKind::Rejected;
+        if !result.as_ref().is_err_and(is_rejected) {
+            return result;
         }
         let rejected_logins = self.state().source.rejected_logins.saturating_add(1);
         let recorded = self.record_source_state(SourceState {
@@ -65,10 +70,7 @@ impl AccountSync<'_> {
             rejected_logins,
             credentials: Some(self.config.credentials_stamp()),
         });
-        match recorded {
-            Ok(()) => error,
-            Err(other) => merge_errors(error, other),
-        }
+        and_also(result, recorded)
     }
 
     fn record_source_state(&mut self, source: SourceState) -> Result<()> {
@@ -77,16 +79,4 @@ impl AccountSync<'_> {
         }
         self.store.record(Event::Source(source))
     }
-}
-
-/// Until when these credentials must not be tried, if they were rejected.
-fn login_delayed_until(
-    source: &SourceState,
-    credentials_stamp: &str,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
-    let is_unchanged = source.credentials.as_deref() == Some(credentials_stamp);
-    source.retry_after.filter(|until| {
-        is_unchanged && *until > now && *until <= now + REJECTED_CREDENTIALS.max_delay()
-    })
 }

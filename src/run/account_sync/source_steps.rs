@@ -10,37 +10,20 @@ use crate::source::{ImapSource, WaitOptions, WaitOutcome};
 
 /// The connection to the source, if it is open.
 #[derive(Default)]
-pub(crate) struct SourceConnection(Option<ImapSource>);
+pub(crate) struct SourceConnection(pub(super) Option<ImapSource>);
 
 /// The source after a check of its mailbox.
 pub(crate) struct CheckedSource<'s> {
     pub(super) source: &'s mut ImapSource,
-    pub(super) mailbox: Mailbox,
+    pub mailbox: Mailbox,
     /// The time just before the check.
-    pub(super) started: DateTime<Utc>,
+    pub started: DateTime<Utc>,
 }
 
 /// The source after a pass.
-pub(crate) struct WaitableSource<'s>(&'s mut ImapSource);
+pub(crate) struct WaitableSource<'s>(pub(super) &'s mut ImapSource);
 
 impl SourceConnection {
-    pub(super) fn take(&mut self) -> Option<ImapSource> {
-        self.0.take()
-    }
-
-    pub(super) fn checked(
-        &mut self,
-        source: ImapSource,
-        mailbox: Mailbox,
-        started: DateTime<Utc>,
-    ) -> CheckedSource<'_> {
-        CheckedSource {
-            source: self.0.insert(source),
-            mailbox,
-            started,
-        }
-    }
-
     /// Logs out of the source.
     pub fn log_out(&mut self) {
         if let Some(source) = self.0.take() {
@@ -55,26 +38,13 @@ impl SourceConnection {
 }
 
 impl<'s> CheckedSource<'s> {
-    pub fn mailbox(&self) -> &Mailbox {
-        &self.mailbox
-    }
-
-    /// The time just before the check.
-    pub fn started(&self) -> DateTime<Utc> {
-        self.started
-    }
-
     /// Leaves the mailbox to a later pass, because Gmail cannot take mail now.
     pub fn skip_pass(self) -> WaitableSource<'s> {
         WaitableSource(self.source)
     }
 }
 
-impl<'s> WaitableSource<'s> {
-    pub(super) fn new(source: &'s mut ImapSource) -> WaitableSource<'s> {
-        WaitableSource(source)
-    }
-
+impl WaitableSource<'_> {
     /// Waits for new mail.
     ///
     /// # Errors

@@ -18,12 +18,8 @@ pub(super) fn acquire_lock(state_file: &Path) -> Result<Lock> {
         LockAttempt::Busy { path, holder } => {
             let holder = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
             let what = format!("another run holds the lock{holder}");
-            Err(Error::new(
-                Side::Host,
-                ErrorKind::Resting,
-                Untrusted::path(&path),
-                what,
-            ))
+            let place = Untrusted::path(&path);
+            Err(Error::new(Side::Host, ErrorKind::Resting, place, what))
         }
     }
 }
@@ -37,11 +33,10 @@ pub(super) fn adopt_state(
     let ours = account_names(config);
     match &store.state().account {
         Some(account) if *account == ours => Ok(()),
-        Some(account) => Err(Error::new(
+        Some(account) => Err(Error::in_file(
             Side::Host,
-            ErrorKind::Config,
-            Untrusted::path(state_file),
-            format!(
+            state_file,
+            format_args!(
                 "this state is of {} to {}, and the configuration says {} to {}",
                 Untrusted::new(&account.source),
                 Untrusted::new(&account.target),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::message::Mailbox;
-use crate::retry::{Backoff, Jitter};
+use crate::retry::Backoff;
 use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 
@@ -58,7 +58,7 @@ impl FalseNotifications {
                 "the source reports new mail again and again and has none; checking less often"
             );
         }
-        Some(self.backoff.next_delay(Jitter::random()))
+        Some(self.backoff.next_delay())
     }
 
     fn reset(&mut self) {

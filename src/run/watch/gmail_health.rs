@@ -35,6 +35,14 @@ impl GmailHealth {
         self.retry_at = None;
     }
 
+    /// Records a pass that did not fail; the next one may use Gmail.
+    pub fn record_pass(&mut self, used_gmail: bool) {
+        if used_gmail {
+            self.health.record_success(Instant::now());
+        }
+        self.retry_now();
+    }
+
     /// Records a failure, after which Gmail is not used for at least `min_delay`.
     pub fn record_failure(&mut self, error: &Error, min_delay: Duration) {
         let delay = self.health.record_failure(error);

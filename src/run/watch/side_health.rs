@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::retry::{Backoff, Jitter};
+use crate::retry::Backoff;
 use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 use crate::timestamp::format_duration;
@@ -12,9 +12,10 @@ use crate::timestamp::format_duration;
 /// The availability of one side: the source or Gmail.
 pub(super) struct SideHealth {
     name: &'static str,
-    backoff: Backoff,
+    pub backoff: Backoff,
     log_throttle: FailureLogThrottle,
-    has_worked: bool,
+    /// Whether a log-in has succeeded, which alone does not end an outage.
+    pub has_worked: bool,
 }
 
 impl SideHealth {
@@ -30,7 +31,7 @@ impl SideHealth {
     /// Records and logs a failure; returns the delay before the retry.
     pub fn record_failure(&mut self, why: impl fmt::Display) -> Duration {
         self.log_failure(&why);
-        self.next_delay()
+        self.backoff.next_delay()
     }
 
     /// Logs a failure: as a warning, unless another one was a moment ago.
@@ -42,40 +43,16 @@ impl SideHealth {
         }
     }
 
-    /// The delay before the retry after another failure.
-    pub fn next_delay(&mut self) -> Duration {
-        self.backoff.next_delay(Jitter::random())
-    }
-
-    /// Makes the delay after the next failure the first one again.
-    pub fn reset_backoff(&mut self) {
-        self.backoff.reset();
-    }
-
-    /// Records a log-in, which alone does not end an outage.
-    pub fn record_login(&mut self) {
+    /// Records that the side works since a time that may have passed; ends the outage, if there is one.
+    pub fn record_success(&mut self, since: Instant) {
         self.has_worked = true;
-    }
-
-    /// Records that the side works.
-    pub fn record_success(&mut self) {
-        self.record_login();
-        self.reset_backoff();
-        self.end_outage(Instant::now());
-    }
-
-    /// Ends the outage, if there is one, at a time that may have passed.
-    pub fn end_outage(&mut self, at: Instant) {
-        if let Some(lasted) = self.log_throttle.record_recovery(at) {
-            log::info!(
-                "{} is available again, after {}",
-                self.name,
-                format_duration(lasted)
-            );
+        self.backoff.reset();
+        if let Some(lasted) = self.log_throttle.record_recovery(since) {
+            let lasted = format_duration(lasted);
+            log::info!("{} is available again, after {lasted}", self.name);
         }
     }
 
-    /// Whether there is an outage.
     pub fn is_failing(&self) -> bool {
         self.log_throttle.is_failing()
     }

@@ -33,16 +33,15 @@ impl SourceSessions {
     /// Records a check: a session is open.
     pub fn record_check(&mut self) {
         self.open_since.get_or_insert_with(Instant::now);
-        self.health.record_login();
+        self.health.has_worked = true;
     }
 
     /// Records that the source works, because it returned messages or its session is stable. A log-in
     /// alone does not show that: a server may accept log-ins and break each session.
     pub fn record_success(&mut self) {
         self.short_sessions = 0;
-        self.health.reset_backoff();
-        self.health
-            .end_outage(self.open_since.unwrap_or_else(Instant::now));
+        let since = self.open_since.unwrap_or_else(Instant::now);
+        self.health.record_success(since);
     }
 
     /// Records the end of a wait.
@@ -68,13 +67,13 @@ impl SourceSessions {
         } else {
             log::debug!("{why}; checking again");
         }
-        self.health.next_delay()
+        self.health.backoff.next_delay()
     }
 
     /// Records a failure of a check or a pass; returns the delay before the retry.
     pub fn record_failure(&mut self, why: impl fmt::Display) -> Duration {
         if self.is_stable() {
-            self.health.reset_backoff();
+            self.health.backoff.reset();
         }
         self.forget_session();
         self.health.record_failure(why)

@@ -26,13 +26,17 @@ impl WaitDeadline {
         }
     }
 
-    pub fn at_latest(&mut self, at: Instant) {
-        self.deadline = self.deadline.min(at);
+    pub fn at_latest(&mut self, at: impl Into<Option<Instant>>) {
+        if let Some(at) = at.into() {
+            self.deadline = self.deadline.min(at);
+        }
     }
 
-    pub fn at_latest_date(&mut self, date: DateTime<Utc>, clock: &Clock) {
-        let date = date.max(clock.now() + MIN_RETRY_DELAY);
-        self.at_latest(Instant::now() + clock.duration_until(date));
+    pub fn at_latest_date(&mut self, date: impl Into<Option<DateTime<Utc>>>, clock: &Clock) {
+        if let Some(date) = date.into() {
+            let date = date.max(clock.now() + MIN_RETRY_DELAY);
+            self.at_latest(Instant::now() + clock.duration_until(date));
+        }
     }
 
     pub fn get(&self) -> Instant {
