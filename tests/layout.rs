@@ -2,6 +2,7 @@
 
 // A helper that cannot go on ends its test.
 #![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

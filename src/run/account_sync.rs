@@ -177,6 +177,9 @@ impl<'a> AccountSync<'a> {
         checked: CheckedSource<'_>,
         report: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
+        let CheckedSource {
+            source, mailbox, ..
+        } = checked;
         let context = self.context;
         let options = self.gmail_options(true);
         let gmail = self.gmail.insert(GmailTarget::new(options));
@@ -188,14 +191,14 @@ impl<'a> AccountSync<'a> {
         };
         let monitor = PassMonitor::new(context);
         Pass {
-            source: &mut monitor.monitor(checked.source),
+            source: &mut monitor.monitor(source),
             target: &mut monitor.monitor(target),
             store: &mut self.store,
             options: &pass_options(&self.config),
             progress: &mut (),
             now: &|| context.timing.clock.now(),
         }
-        .dry_run(&checked.mailbox, can_ask_gmail, report)
+        .dry_run(&mailbox, can_ask_gmail, report)
     }
 
     /// Logs out of Gmail. The next pass that needs Gmail connects again, and loads the token file
