@@ -3,6 +3,7 @@
 //! It knows no IMAP, so it can send anything. `scripted_gmail.rs` builds on it a server that knows
 //! the ordinary responses of Gmail; the crate `double` is a server with mailboxes.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
