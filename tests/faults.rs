@@ -360,9 +360,7 @@ fn run_impatiently(home: &Home) {
     let mut store = StateStore::load(disk, Utc::now()).unwrap();
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
-    let Ok((mut source, mailbox)) =
-        ImapSource::open_with_options(&config.source, password, patience)
-    else {
+    let Ok((mut source, mailbox)) = ImapSource::open(&config.source, password, patience) else {
         return;
     };
     let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {

@@ -924,7 +924,7 @@ fn the_source_says_nothing() {
     };
     let told = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
         let password = Secret::new(PASSWORD.to_owned());
-        let error = ImapSource::open_with_options(&config(tls), password, patience)
+        let error = ImapSource::open(&config(tls), password, patience)
             .err()
             .unwrap()
             .with_default_remedy();

@@ -45,7 +45,7 @@ pub trait House {
             password: Password::Given(password.clone()),
             folder: folder.to_owned(),
         };
-        ImapSource::open(&config, password)
+        ImapSource::open(&config, password, ConnectionOptions::default())
     }
 
     fn open_within(&self, bounds: ConnectionOptions) -> (ImapSource, Mailbox) {
@@ -56,7 +56,7 @@ pub trait House {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        ImapSource::open_with_options(&config, password, bounds).unwrap()
+        ImapSource::open(&config, password, bounds).unwrap()
     }
 
     fn open(&self, folder: &str) -> (ImapSource, Mailbox) {

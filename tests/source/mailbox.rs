@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate};
 use imap_to_gmail_sync::config::{Password, Server, SourceConfig};
 use imap_to_gmail_sync::error::{ErrorKind, Result, Side};
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
@@ -27,7 +28,12 @@ fn config(server: Server, folder: &str) -> SourceConfig {
 }
 
 fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
-    ImapSource::open(&config(server, folder), Secret::new(PASSWORD.to_owned()))
+    let password = Secret::new(PASSWORD.to_owned());
+    ImapSource::open(
+        &config(server, folder),
+        password,
+        ConnectionOptions::default(),
+    )
 }
 
 fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
@@ -38,7 +44,7 @@ fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
         ..Timeouts::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
-    ImapSource::open_with_options(&config(server, "INBOX"), password, patience)
+    ImapSource::open(&config(server, "INBOX"), password, patience)
 }
 
 fn uids(numbers: &[u32]) -> Vec<Uid> {
@@ -172,7 +178,8 @@ fn a_folder_that_does_not_exist_is_told_with_those_that_do() {
 fn a_refused_log_in_names_the_field_to_correct() {
     let dovecot = Dovecot::start();
     let config = config(dovecot.server(), "INBOX");
-    let error = ImapSource::open(&config, Secret::new("wrong".to_owned())).unwrap_err();
+    let wrong = Secret::new("wrong".to_owned());
+    let error = ImapSource::open(&config, wrong, ConnectionOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     let text = error.to_string();
     assert!(text.contains("logging in as alice"), "{text}");

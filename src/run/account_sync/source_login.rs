@@ -26,7 +26,7 @@ impl AccountSync<'_> {
         let opened = source
             .password
             .read()
-            .and_then(|password| ImapSource::open_with_options(source, password, options));
+            .and_then(|password| ImapSource::open(source, password, options));
         match opened {
             Ok(opened) => {
                 self.record_source_state(SourceState::default())?;
