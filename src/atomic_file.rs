@@ -123,12 +123,10 @@ fn remove_leftovers(folder: &Path, file: &Path) {
 /// The file to replace: the target of a symbolic link, or the link itself if it belongs to neither
 /// root, nor this user, nor the target's owner.
 fn resolve_link(path: &Path) -> PathBuf {
-    let Ok(link) = fs::symlink_metadata(path) else {
-        return path.to_owned();
+    let link = match fs::symlink_metadata(path) {
+        Ok(link) if link.is_symlink() => link,
+        _ => return path.to_owned(),
     };
-    if !link.is_symlink() {
-        return path.to_owned();
-    }
     let target = fs::canonicalize(path).or_else(|_| {
         // The target does not exist yet.
         let to = fs::read_link(path)?;

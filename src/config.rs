@@ -133,13 +133,8 @@ impl Config {
     /// `user@host/folder` of the source, as in the state's `cursor`.
     #[must_use]
     pub fn source_name(&self) -> String {
-        let SourceConfig {
-            server,
-            user,
-            folder,
-            ..
-        } = &self.source;
-        format!("{user}@{}/{folder}", server.host)
+        let source = &self.source;
+        format!("{}@{}/{}", source.user, source.server.host, source.folder)
     }
 
     /// `user/folder` of the target, as in the state's `account`.

@@ -76,7 +76,7 @@ pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> 
     ExitCode::from(run_at(words, environment, &Timing::default()))
 }
 
-/// [`run`] with another timing, for tests.
+/// [`run()`] with another timing, for tests.
 pub fn run_at(
     words: impl Iterator<Item = OsString>,
     environment: &Environment,

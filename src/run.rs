@@ -9,8 +9,9 @@ pub(crate) mod once;
 pub mod timing;
 pub(crate) mod watch;
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
-use crate::run::watch::WatchOptions;
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,15 @@ pub(crate) enum RunMode {
     DryRun,
     /// Passes, with a wait for new mail after each.
     Watch(WatchOptions),
+}
+
+/// How `--watch` waits for new mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WatchOptions {
+    /// Whether to use IDLE where the server offers it.
+    pub use_idle: bool,
+    /// The time between polls where IDLE is not used.
+    pub poll_interval: Duration,
 }
 
 /// The result of an operation and of a state change that must happen even after the operation

@@ -1,6 +1,6 @@
 //! What is remembered between runs: the cursor, parked messages, delivered identities, uploads.
 //!
-//! [`State`] is a value. Only an [`Event`] changes it, and each event is a journal line before
+//! `State` is a value. Only an `Event` changes it, and each event is a journal line before
 //! anything relies on it. `parked` is the one place for unfinished messages: an intent, too, stands
 //! there until its outcome is known.
 //!

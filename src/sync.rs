@@ -1,6 +1,6 @@
 //! The engine: one pass copies every new message from the source to the target.
 //!
-//! It performs no I/O of its own: it uses the traits [`Source`] and [`Target`], the state, and the
+//! It performs no I/O of its own: it uses the traits `Source` and `Target`, the state, and the
 //! clock that it is given, and knows nothing of IMAP, sockets or files. It is single-threaded and
 //! deterministic; a target may send over several connections, and returns only outcomes.
 //!

@@ -1,6 +1,6 @@
 //! Text from servers, messages and paths, escaped for log lines and the terminal.
 //!
-//! Such text may contain anything. Printed through [`Untrusted`] it cannot forge a log line, control
+//! Such text may contain anything. Printed through `Untrusted` it cannot forge a log line, control
 //! the terminal, reverse the reading direction, or fill the log.
 
 use std::fmt;

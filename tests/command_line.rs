@@ -1,4 +1,4 @@
-//! What the program says to mistakes in its command line and configuration, and how it ends.
+//! Mistakes in the command line and in the configuration: the error line and the exit status.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/program.rs"]
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use program::{Run, program};
 
-/// A folder with a configuration whose servers cannot be reached: nobody listens at port 1.
+/// A folder with a configuration whose servers are unreachable: nothing listens on port 1.
 struct Folder(TempDir);
 
 impl Folder {
@@ -27,7 +27,7 @@ impl Folder {
         folder
     }
 
-    /// Writes the configuration with some fields set; null leaves one out.
+    /// Writes the configuration with some fields changed; null removes one.
     fn configure(&self, fields: &Value) {
         let mut config = json!({
             "source_server": "127.0.0.1",
@@ -130,7 +130,7 @@ fn help_and_version_are_printed_on_standard_output() {
 }
 
 #[test]
-fn a_reader_that_has_gone_away_is_no_failure() {
+fn a_closed_standard_output_is_no_failure() {
     let folder = Folder::new();
     for (word, status) in [("--help", 0), ("--nonsense", 64)] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -145,7 +145,7 @@ fn a_reader_that_has_gone_away_is_no_failure() {
 }
 
 #[test]
-fn mistakes_in_the_configuration_are_told_in_one_line() {
+fn all_mistakes_in_the_configuration_are_reported_in_one_line() {
     let folder = Folder::new();
     let run = || folder.run(&["--config", "config.json"]);
 
@@ -195,7 +195,7 @@ fn mistakes_in_the_configuration_are_told_in_one_line() {
 }
 
 #[test]
-fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
+fn a_password_that_cannot_be_read_is_a_mistake_in_the_configuration() {
     let folder = Folder::new();
     let run = || folder.run(&["--config", "config.json"]);
 
@@ -221,7 +221,7 @@ fn a_password_that_cannot_be_had_is_a_mistake_in_the_configuration() {
             ),
         );
 
-    // A pipe can be read once only.
+    // A pipe can be read only once.
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "/dev/stdin" }));
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"s3cret\n").unwrap();
@@ -269,7 +269,7 @@ fn a_password_file_is_looked_for_among_systemds_credentials() {
 }
 
 #[test]
-fn files_that_others_may_read_are_warned_of_and_the_run_goes_on() {
+fn files_that_others_can_read_cause_a_warning_and_the_run_goes_on() {
     let folder = Folder::new();
     folder.permit("config.json", 0o644);
     folder.permit("token.json", 0o660);
@@ -306,7 +306,7 @@ fn polling_options_of_the_original_are_accepted() {
 }
 
 #[test]
-fn an_error_goes_to_standard_error_once() {
+fn an_error_is_printed_on_standard_error_once() {
     let folder = Folder::new();
     for (log, on_stdout) in [("stdout", 1), ("stderr", 0)] {
         let run = folder.run(&["--config", "config.json", "--log", log]);

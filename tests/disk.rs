@@ -1,7 +1,7 @@
-//! A disk that is full, cannot be written, or gives back something else than was written: a clear
-//! line, the exit status that says so, and nothing lost or sent twice afterwards.
+//! A disk that is full, read-only or corrupt: a clear error line and exit status, and nothing lost or
+//! sent twice afterwards.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +26,7 @@ use program::{Home, Run};
 
 const MESSAGES: usize = 15;
 
-/// A home with mail waiting. Gmail keeps what comes twice, and what was cut.
+/// A home with new mail. Gmail does not deduplicate, and stores appends that were cut.
 fn home() -> Home {
     let home = Home::with(
         SourceOptions::default(),
@@ -51,7 +51,7 @@ fn deliver(home: &Home, number: usize, age: TimeDelta) {
     home.source.deliver(&mail(number), date, &[]);
 }
 
-/// Each of the first so many messages is at Gmail once.
+/// Asserts that each of the first `messages` messages is at Gmail once.
 #[track_caller]
 fn assert_arrived(home: &Home, messages: usize) {
     let arrived: BTreeMap<String, usize> = home
@@ -65,7 +65,7 @@ fn assert_arrived(home: &Home, messages: usize) {
     assert_eq!(arrived, expected);
 }
 
-/// It ended with the status that says that the disk is at fault, and one line that names the file.
+/// Asserts the exit status for a disk failure, and one error line that names the file.
 #[track_caller]
 fn assert_blames_the_disk(run: &Run, file: &str) {
     assert_eq!(run.status, Some(74), "{run:?}");
@@ -73,7 +73,7 @@ fn assert_blames_the_disk(run: &Run, file: &str) {
     assert!(run.stderr.contains(file), "{run:?}");
 }
 
-/// Once the disk is well again: until nothing is left to be done.
+/// Runs with a working disk until nothing is left to do.
 #[track_caller]
 fn recover(home: &Home, state: &str) {
     for _ in 0..3 {
@@ -86,7 +86,7 @@ fn recover(home: &Home, state: &str) {
 
 // A full disk.
 
-/// A small file system of its own, in memory; gone with the value.
+/// A small file system in memory; dropping unmounts it.
 struct FileSystem {
     folder: PathBuf,
 }
@@ -99,7 +99,7 @@ impl FileSystem {
         FileSystem { folder }
     }
 
-    /// Makes it read-only, or no longer.
+    /// Remounts it read-only or writable.
     fn remount(&self, how: &str) {
         assert!(mount(&["-o", &format!("remount,{how}")], &self.folder));
     }
@@ -121,9 +121,9 @@ fn mount(options: &[&str], folder: &Path) -> bool {
 }
 
 #[test]
-fn files_that_may_not_grow_stop_the_run_and_nothing_is_lost_or_doubled() {
-    // As a full disk: a write is cut short or refused. It needs no rights, and meets every file
-    // after each number of half kilobytes.
+fn a_file_size_limit_ends_the_run_and_nothing_is_lost_or_duplicated() {
+    // A file size limit acts like a full disk: a write is cut short or fails. It needs no privileges,
+    // and can strike every file at each multiple of half a kilobyte.
     let mut blamed = 0;
     for blocks in 1..30 {
         let home = home();
@@ -151,7 +151,7 @@ fn files_that_may_not_grow_stop_the_run_and_nothing_is_lost_or_doubled() {
 
 #[test]
 #[ignore = "it mounts a file system; contrib/test runs it where that is permitted"]
-fn a_full_file_system_stops_the_run_and_nothing_is_lost_or_doubled() {
+fn a_full_file_system_ends_the_run_and_nothing_is_lost_or_duplicated() {
     let mut blamed = 0;
     for free_pages in 0..8 {
         let home = home();
@@ -181,15 +181,15 @@ fn a_full_file_system_stops_the_run_and_nothing_is_lost_or_doubled() {
 
 // A folder that cannot be written.
 
-/// Neither server has heard of us.
+/// Asserts that the program connected to neither server.
 #[track_caller]
-fn assert_nobody_was_asked(home: &Home) {
+fn assert_no_connections(home: &Home) {
     assert_eq!(home.source.connections(), 0);
     assert_eq!(home.gmail.connections(), 0);
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_ends_the_run_before_anybody_is_asked() {
+fn a_folder_that_cannot_be_written_ends_the_run_before_it_connects() {
     let home = home();
     home.write("file", "");
     for state in ["nowhere/sync_state.json", "file/sync_state.json"] {
@@ -197,21 +197,21 @@ fn a_folder_that_cannot_be_written_ends_the_run_before_anybody_is_asked() {
         assert_blames_the_disk(&run, state);
         assert!(run.stderr.contains("must be writable"), "{run:?}");
     }
-    // Where another file should be lies a folder.
+    // A folder is where another file should be.
     fs::create_dir(home.path("sync_state.json")).unwrap();
     assert_blames_the_disk(&home.run(), "sync_state.json");
-    assert_nobody_was_asked(&home);
+    assert_no_connections(&home);
     fs::remove_dir(home.path("sync_state.json")).unwrap();
     recover(&home, "sync_state.json");
 }
 
 #[test]
 #[ignore = "it mounts a file system; contrib/test runs it where that is permitted"]
-fn a_read_only_folder_ends_the_run_and_nothing_is_lost_or_doubled() {
+fn a_read_only_folder_ends_the_run_and_nothing_is_lost_or_duplicated() {
     let home = home();
     let state = "read-only/sync_state.json";
     let folder = home.path("read-only");
-    // Mounted, because root may write wherever modes forbid it.
+    // A mount, because root ignores file modes.
     let mounted = FileSystem::mount(folder.clone(), "size=1m");
     let make = |is_read_only: bool| mounted.remount(if is_read_only { "ro" } else { "rw" });
     make(true);
@@ -220,10 +220,10 @@ fn a_read_only_folder_ends_the_run_and_nothing_is_lost_or_doubled() {
         "it can be written"
     );
     assert_blames_the_disk(&home.run_with(&["--state-file", state]), state);
-    assert_nobody_was_asked(&home);
+    assert_no_connections(&home);
     make(false);
     recover(&home, state);
-    // A run that finds a state there, and cannot write it.
+    // A run that finds a state and cannot write it.
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
     make(true);
     assert_blames_the_disk(&home.run_with(&["--state-file", state]), state);
@@ -233,10 +233,10 @@ fn a_read_only_folder_ends_the_run_and_nothing_is_lost_or_doubled() {
     assert_arrived(&home, MESSAGES + 1);
 }
 
-// A snapshot that is not what was written.
+// A corrupt snapshot.
 
-/// What `sync_state.json` was moved aside to.
-fn put_aside(home: &Home) -> Vec<Vec<u8>> {
+/// The files that `sync_state.json` was moved aside to.
+fn moved_aside(home: &Home) -> Vec<Vec<u8>> {
     fs::read_dir(home.path(""))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -245,21 +245,22 @@ fn put_aside(home: &Home) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A home that has copied all its mail, and then lost what it knew to this; one more comes.
+/// Asserts that a home that has copied all its mail, whose snapshot is then replaced by `garbage`,
+/// copies one more message and sends nothing twice.
 fn assert_survives(garbage: &[u8]) {
     let home = home();
     home.run_ok();
     fs::write(home.path("sync_state.json"), garbage).unwrap();
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
     let run = home.run_ok();
-    let said = run.stdout.lines().find(|line| line.contains(" error "));
-    let said = said.unwrap_or_else(|| panic!("nothing is said: {run:?}"));
-    assert!(said.contains("sync_state.json"), "{said}");
-    assert_eq!(put_aside(&home), [garbage], "{said}");
+    let error = run.stdout.lines().find(|line| line.contains(" error "));
+    let error = error.unwrap_or_else(|| panic!("no error is logged: {run:?}"));
+    assert!(error.contains("sync_state.json"), "{error}");
+    assert_eq!(moved_aside(&home), [garbage], "{error}");
     assert_arrived(&home, MESSAGES + 1);
     home.run_ok();
     assert_arrived(&home, MESSAGES + 1);
-    assert_eq!(put_aside(&home).len(), 1);
+    assert_eq!(moved_aside(&home).len(), 1);
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn a_snapshot_of_garbage_is_moved_aside_and_everything_is_looked_up() {
 }
 
 #[test]
-fn a_snapshot_that_was_old_when_it_broke_is_followed_by_a_longer_look_back() {
+fn after_a_broken_snapshot_that_was_old_the_run_looks_back_longer() {
     let home = home();
     home.run_ok();
     let file = home.path("sync_state.json");
@@ -305,7 +306,7 @@ fn a_snapshot_that_was_old_when_it_broke_is_followed_by_a_longer_look_back() {
 }
 
 #[test]
-fn a_state_that_is_taken_away_is_a_first_run() {
+fn a_deleted_state_means_a_first_run() {
     let home = home();
     home.run_ok();
     fs::remove_file(home.path("sync_state.json")).unwrap();
@@ -313,12 +314,12 @@ fn a_state_that_is_taken_away_is_a_first_run() {
     let run = home.run_ok();
     assert!(!run.stdout.contains(" error "), "{run:?}");
     assert_arrived(&home, MESSAGES + 1);
-    assert!(put_aside(&home).is_empty());
+    assert!(moved_aside(&home).is_empty());
 }
 
-// A journal that is not what was written.
+// A corrupt journal.
 
-/// A home whose run was killed while Gmail had read its third message of the second group.
+/// A home whose run was killed when Gmail had read the third message of the second group.
 fn killed_home() -> Home {
     let home = home();
     let mut literals = 0;
@@ -346,7 +347,7 @@ fn killed_home() -> Home {
 }
 
 #[test]
-fn a_torn_journal_is_read_as_far_as_it_is_whole() {
+fn a_torn_journal_is_read_up_to_the_last_complete_line() {
     let journal = "sync_state.json.journal";
     let length = fs::read(killed_home().path(journal)).unwrap().len();
     assert!(length > 2_000, "{length}");
@@ -363,7 +364,7 @@ fn a_torn_journal_is_read_as_far_as_it_is_whole() {
 }
 
 #[test]
-fn garbage_in_the_journal_hides_nothing_that_was_written_before_it() {
+fn garbage_in_the_journal_hides_no_earlier_line() {
     let journal = "sync_state.json.journal";
     for garbage in [
         b"\0\0\0\0\0\0".as_slice(),
@@ -379,10 +380,10 @@ fn garbage_in_the_journal_hides_nothing_that_was_written_before_it() {
     }
 }
 
-// A state that is not ours to write.
+// A state that must not be written.
 
 #[test]
-fn a_state_of_a_later_version_is_refused_and_left_alone() {
+fn a_state_of_a_later_version_is_an_error_and_stays_unchanged() {
     let home = home();
     home.run_ok();
     let connections = (home.source.connections(), home.gmail.connections());
@@ -396,7 +397,7 @@ fn a_state_of_a_later_version_is_refused_and_left_alone() {
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     assert!(run.stderr.contains("version 3"), "{run:?}");
     assert_eq!(home.read("sync_state.json"), newer);
-    assert!(put_aside(&home).is_empty());
+    assert!(moved_aside(&home).is_empty());
     assert_eq!(
         (home.source.connections(), home.gmail.connections()),
         connections
@@ -404,7 +405,7 @@ fn a_state_of_a_later_version_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_state_of_another_account_is_refused_and_left_alone() {
+fn a_state_of_another_account_is_an_error_and_stays_unchanged() {
     for other in [
         json!({ "source_user": "another" }),
         json!({ "source_folder": "Archive" }),
@@ -425,7 +426,7 @@ fn a_state_of_another_account_is_refused_and_left_alone() {
             (home.source.connections(), home.gmail.connections()),
             connections
         );
-        // The configuration corrected, it goes on.
+        // With a corrected configuration it goes on.
         home.write("config.json", &config);
         deliver(&home, MESSAGES, TimeDelta::minutes(1));
         home.run_ok();

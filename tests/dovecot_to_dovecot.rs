@@ -1,7 +1,7 @@
-//! The main job on real servers: the program between Dovecot as the source and Dovecot as the
-//! target, which has every bearer token checked; and what a group of ten costs either side.
+//! The program between two real servers: Dovecot as the source, and Dovecot as the target, which
+//! validates bearer tokens; and the number of commands for a group of ten messages.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,8 +30,8 @@ use program::{Home, Run, program};
 const SOURCE_USER: &str = "alice";
 const TARGET_USER: &str = "bob@example.com";
 
-/// Where the target takes mail and finds it again: at Gmail the inbox is a part of All Mail, at
-/// Dovecot folders are apart.
+/// The target folder. At Gmail the inbox is part of All Mail; at Dovecot folders are separate, so that
+/// the target folder must be All Mail itself.
 const ALL_MAIL: &str = "[Gmail]/Alle Nachrichten";
 
 /// Two Dovecots, and a folder with the program's files.
@@ -82,7 +82,7 @@ impl Pair {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Runs the program, and demands that all goes well.
+    /// Runs the program and asserts that it exits with 0.
     fn run_ok(&self) -> Run {
         let mut command = program(self.folder.path());
         let output = command
@@ -101,7 +101,7 @@ impl Pair {
         self.target.client(TARGET_USER).messages(ALL_MAIL)
     }
 
-    /// How often somebody logged in at the target by a token.
+    /// The number of log-ins at the target by a token.
     fn target_log_ins(&self) -> usize {
         let log = self.target.log();
         log.lines()
@@ -110,7 +110,7 @@ impl Pair {
     }
 }
 
-/// What goes on at both servers: mail that differs in all that mail can differ in.
+/// A message for the source.
 struct Mail {
     flags: &'static str,
     date: DateTime<Utc>,
@@ -126,10 +126,10 @@ const FLAGS: [&str; 6] = [
     "\\Seen \\Draft $Forwarded",
 ];
 
-/// Message number so-and-so, of which each is different.
+/// Message `number`: each differs in size, date, flags and content.
 fn mail(number: usize) -> Mail {
     let now = Utc::now().with_nanosecond(0).unwrap();
-    // Every hundredth is large; the others go from a line to some pages.
+    // Every hundredth is large; the others have one line to some pages.
     let lines = match number {
         _ if number % 100 == 99 => 4_000,
         _ => (number * 37) % 150,
@@ -179,20 +179,19 @@ fn deliver(pair: &Pair, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// What must be equal at both: the octets as each server gives them back, date and copied flags;
-/// with the number of times that they are there.
-fn compared(held: Vec<StoredMessage>) -> BTreeMap<(String, i64, String), usize> {
+/// Octets, date and copied flags of each message, with its number of copies: equal at both servers.
+fn by_content(messages: Vec<StoredMessage>) -> BTreeMap<(String, i64, String), usize> {
     let mut counted = BTreeMap::new();
-    for held in held {
+    for messages in messages {
         let copied = ["\\Answered", "\\Flagged", "\\Seen"];
-        let flags: Vec<String> = held
+        let flags: Vec<String> = messages
             .flags
             .into_iter()
             .filter(|flag| copied.contains(&flag.as_str()))
             .collect();
         let key = (
-            held.octets.escape_ascii().to_string(),
-            held.internal_date.timestamp(),
+            messages.octets.escape_ascii().to_string(),
+            messages.internal_date.timestamp(),
             flags.join(" "),
         );
         *counted.entry(key).or_default() += 1;
@@ -201,7 +200,7 @@ fn compared(held: Vec<StoredMessage>) -> BTreeMap<(String, i64, String), usize> 
 }
 
 fn assert_equal(pair: &Pair, messages: usize) {
-    let (source, target) = (compared(pair.source()), compared(pair.target()));
+    let (source, target) = (by_content(pair.source()), by_content(pair.target()));
     assert_eq!(source.len(), messages, "the source's messages all differ");
     let lost: Vec<_> = source
         .keys()
@@ -225,7 +224,7 @@ fn assert_equal(pair: &Pair, messages: usize) {
     );
 }
 
-/// The commands that the program gave a server, as its log says; without the tags.
+/// The commands that the program sent to a server, by its log, without tags.
 fn commands_to(run: &Run, port: u16) -> Vec<String> {
     let mark = format!("localhost:{port}: C: ");
     run.stdout
@@ -237,7 +236,7 @@ fn commands_to(run: &Run, port: u16) -> Vec<String> {
 }
 
 #[test]
-fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone() {
+fn a_thousand_messages_arrive_once_each_and_a_second_run_does_not_contact_the_target() {
     let pair = Pair::start();
     deliver(&pair, 0..1_000);
     let first = pair.run_ok();
@@ -254,11 +253,11 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
         "a fetch for each group of ten, and one more where the octets are too many: {commands:#?}"
     );
 
-    let asked = pair.introspection.requests();
+    let requests = pair.introspection.requests();
     let log_ins = pair.target_log_ins();
-    assert!(asked > 0 && log_ins > 0);
+    assert!(requests > 0 && log_ins > 0);
     let second = pair.run_ok();
-    assert_eq!(pair.introspection.requests(), asked);
+    assert_eq!(pair.introspection.requests(), requests);
     assert_eq!(pair.target_log_ins(), log_ins);
     assert!(commands_to(&second, pair.target.server().port).is_empty());
     assert!(
@@ -267,7 +266,7 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
         second.stdout
     );
 
-    // What comes later arrives as well, and alone.
+    // Later mail arrives, and nothing else.
     deliver(&pair, 1_000..1_010);
     let third = pair.run_ok();
     assert!(third.stdout.contains("10 appended"), "{}", third.stdout);
@@ -275,20 +274,20 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_leaves_the_target_alone
 }
 
 #[test]
-fn where_the_state_is_lost_what_has_an_id_is_found_at_the_target() {
+fn after_the_loss_of_the_state_messages_with_an_id_are_found_at_the_target() {
     let pair = Pair::start();
     deliver(&pair, 0..300);
     pair.run_ok();
     fs::remove_file(pair.folder.path().join("sync_state.json")).unwrap();
     let again = pair.run_ok();
-    // Without an id there is nothing to ask for; Gmail itself would keep one copy of those.
+    // A message without an id cannot be searched for; Gmail itself deduplicates those.
     let without_id = (0..300).filter(|number| number % 9 == 4).count();
     let report = format!("{without_id} appended, {} already there", 300 - without_id);
     assert!(again.stdout.contains(&report), "{}", again.stdout);
 }
 
 #[test]
-fn a_group_of_ten_costs_each_side_one_question() {
+fn a_group_of_ten_messages_costs_one_lookup_and_one_fetch() {
     let home = Home::new();
     let deliver = |numbers: std::ops::Range<usize>| {
         for number in numbers {
@@ -300,7 +299,7 @@ fn a_group_of_ten_costs_each_side_one_question() {
     let count = |commands: &[String], part: &str| {
         commands.iter().filter(|line| line.contains(part)).count()
     };
-    // Up to a first cursor.
+    // The first run sets a cursor.
     deliver(0..1);
     home.run_ok();
     let (at_source, at_gmail) = (home.source.commands().len(), home.gmail.commands().len());

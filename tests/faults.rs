@@ -1,9 +1,10 @@
-//! A run that meets every kind of work, and a server that fails it in every way at every event:
-//! after two runs in good health nothing is lost, nothing is there twice, and nobody was pressed.
+//! A run with every kind of work, and a server that fails in every way at every event: after two runs
+//! without faults nothing is lost, nothing is duplicated, and no server was overloaded.
 //!
-//! `EVERY=1` tries each fault at each event; else each event gets some of them, and `SHIFT` which.
+//! `EVERY=1` tries each fault at each event; by default each event gets some of them, and `SHIFT`
+//! selects which.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/program.rs"]
@@ -34,7 +35,7 @@ fn mail(id: &str, subject: &str, body: &str) -> Vec<u8> {
     format!("Message-ID: <{id}@x>\r\nSubject: {subject}\r\n\r\n{body}\r\n").into_bytes()
 }
 
-/// What is there before the run: delivered, refused, and appended without an answer.
+/// The messages before the run: copied, refused, and appended without a response.
 fn before() -> Vec<Vec<u8>> {
     vec![
         b"4".to_vec(),
@@ -44,7 +45,7 @@ fn before() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What is new in the run.
+/// The new messages of the run.
 fn new() -> Vec<Vec<u8>> {
     let mut new: Vec<Vec<u8>> = (0..3)
         .map(|number| mail(&format!("new-{number}"), "new", &format!("body {number}")))
@@ -62,8 +63,8 @@ fn new() -> Vec<Vec<u8>> {
     new
 }
 
-/// A source and a Gmail between two runs: the one to come has all kinds of work.
-fn mixed(unfinished: Unfinished) -> Home {
+/// A home between two runs: the next one has every kind of work.
+fn home_with_all_work(unfinished: Unfinished) -> Home {
     let gmail = GmailOptions {
         deduplicates: false,
         unfinished: Unfinished::Stored,
@@ -113,7 +114,7 @@ fn deliver(home: &Home, mails: Vec<Vec<u8>>) {
     }
 }
 
-/// What must be there in the end: each once, but what Gmail does not take.
+/// The expected messages in the end: each once, except those that Gmail refuses.
 fn expected() -> BTreeMap<String, usize> {
     let all = before().into_iter().chain(new());
     all.filter(|octets| octets != b"4")
@@ -128,7 +129,7 @@ fn delivered(home: &Home) -> BTreeMap<String, usize> {
         .collect()
 }
 
-/// What is lost, or there more than once.
+/// The messages that are lost or duplicated.
 fn difference(home: &Home) -> Vec<String> {
     let (expected, delivered) = (expected(), delivered(home));
     let all: BTreeSet<&String> = expected.keys().chain(delivered.keys()).collect();
@@ -151,16 +152,16 @@ fn gmail(home: &Home) -> &Server {
     &home.gmail
 }
 
-/// What happens in the run when nothing goes wrong, with the number of each event.
+/// The events of a run without faults.
 fn events(side: Side) -> Vec<Event> {
-    let home = mixed(Unfinished::Forgotten);
+    let home = home_with_all_work(Unfinished::Forgotten);
     let before = side(&home).events().len();
     home.run_ok();
     assert_eq!(delivered(&home), expected());
     side(&home).events().split_off(before)
 }
 
-/// The ways to fail, all but the one that takes time.
+/// All faults except the stall, which takes time.
 fn faults() -> Vec<(&'static str, Fault)> {
     let instead = |line: &str| Fault::Instead(line.to_owned());
     vec![
@@ -187,21 +188,21 @@ fn faults() -> Vec<(&'static str, Fault)> {
     ]
 }
 
-/// A server that stores a message and says that it has not is not to be helped.
-fn is_a_lie(event: &Event, fault: &str) -> bool {
+/// A server that stores a message and responds that it has not: no client can handle that.
+fn contradicts_storing(event: &Event, fault: &str) -> bool {
     event.is_line("OK [APPENDUID") && ["NO", "BAD", "NO of the server's"].contains(&fault)
 }
 
-/// A tagged answer in place of an untagged line is followed by another, and one in place of a `+`
-/// by a double that waits for the literal all the same: the one who asked can only wait in turn.
-fn ends_in_silence(event: &Event, fault: &str) -> bool {
+/// After a tagged response in place of an untagged line there comes another one; after one in place of
+/// a `+` the double still waits for the literal, so that both sides wait.
+fn leaves_both_waiting(event: &Event, fault: &str) -> bool {
     let is_tagged = fault.starts_with("NO") || fault == "BAD";
     let is_untagged_line =
         matches!(&event.kind, EventKind::Line(line) if line.starts_with(['+', '*']));
     is_tagged && is_untagged_line
 }
 
-/// The faults for the event of this index, by their place in the table.
+/// Whether this fault is tried at this event, by their indices.
 fn is_tried(event: usize, fault: usize) -> bool {
     let variable = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let shift: usize = variable("SHIFT").unwrap_or(0);
@@ -214,12 +215,15 @@ fn fail_everywhere(side: Side, unfinished: Unfinished) {
     let mut failed = Vec::new();
     for (index, event) in events.iter().enumerate() {
         for (number, (name, fault)) in faults().into_iter().enumerate() {
-            if !is_tried(index, number) || is_a_lie(event, name) || ends_in_silence(event, name) {
+            if !is_tried(index, number)
+                || contradicts_storing(event, name)
+                || leaves_both_waiting(event, name)
+            {
                 continue;
             }
             let what = format!("{name} at {event:?}");
-            let home = mixed(unfinished);
-            // All of them are tried, so that one run tells all that is wrong.
+            let home = home_with_all_work(unfinished);
+            // All are tried, so that one run of the test shows every failure.
             let tried = catch_unwind(AssertUnwindSafe(|| {
                 fail_once(&home, side, event, fault, &events, &what);
             }));
@@ -239,29 +243,29 @@ fn fail_once(home: &Home, side: Side, event: &Event, fault: Fault, events: &[Eve
     let run = home.run();
     assert!(matches!(run.status, Some(0 | 69 | 77)), "{what}: {run:?}");
     assert!(
-        run.status != Some(77) || is_of_log_in(event),
+        run.status != Some(77) || is_log_in(event),
         "{what}: {run:?}"
     );
-    let asked = side(home).commands().len() - before;
-    assert!(asked <= 3 * events.len(), "{what}: {asked} commands");
+    let commands = side(home).commands().len() - before;
+    assert!(commands <= 3 * events.len(), "{what}: {commands} commands");
     recover(home, what);
 }
 
-/// A refused log-in needs a person, whoever is at fault.
-fn is_of_log_in(event: &Event) -> bool {
+/// Whether the event belongs to a log-in: a rejected log-in needs the user.
+fn is_log_in(event: &Event) -> bool {
     matches!(
         event.kind,
         EventKind::Reply(_) | EventKind::LoggedIn(_) | EventKind::Line(_)
     ) || event.is_command("AUTHENTICATE")
 }
 
-/// Two runs in good health, when all resting times are over.
+/// Two runs without faults after all pauses are over.
 fn recover(home: &Home, what: &str) {
     home.source.faults().clear();
     home.gmail.faults().clear();
-    rest(home, what);
+    assert_no_contact_while_resting(home, what);
     home.gmail.clock().advance(Duration::from_secs(10));
-    // Time for the resting times of Gmail and of messages, and for an append to be stored.
+    // The pauses of Gmail and of parked messages end, and cut appends are stored.
     for _ in 0..2 {
         home.age_by_minutes(60);
         let run = home.run();
@@ -278,8 +282,8 @@ fn recover(home: &Home, what: &str) {
     assert_eq!(state["refused"], json!({}), "{what}");
 }
 
-/// At once after the run, what rests is left alone.
-fn rest(home: &Home, what: &str) {
+/// A run at once after the run contacts no server that rests.
+fn assert_no_contact_while_resting(home: &Home, what: &str) {
     let until = |value: &serde_json::Value| -> Option<chrono::DateTime<Utc>> {
         value.as_str().and_then(|time| time.parse().ok())
     };
@@ -326,28 +330,28 @@ fn the_source_may_fail_in_every_way_at_every_event() {
 }
 
 #[test]
-fn gmail_may_fail_in_every_way_at_every_event_and_forget() {
+fn gmail_may_fail_in_every_way_at_every_event_and_drop_cut_appends() {
     fail_everywhere(gmail, Unfinished::Forgotten);
 }
 
 #[test]
-fn gmail_may_fail_in_every_way_at_every_event_and_store() {
+fn gmail_may_fail_in_every_way_at_every_event_and_store_cut_appends() {
     fail_everywhere(gmail, Unfinished::Stored);
 }
 
 #[test]
-fn gmail_may_fail_in_every_way_at_every_event_and_store_five_seconds_later() {
+fn gmail_may_fail_in_every_way_at_every_event_and_store_cut_appends_five_seconds_later() {
     fail_everywhere(gmail, Unfinished::StoredAfter(Duration::from_secs(5)));
 }
 
-/// A run with little patience, as the program does it.
-fn run_impatiently(home: &Home) {
-    let patience = Timeouts {
+/// A run in this process with short time-outs.
+fn run_with_short_timeouts(home: &Home) {
+    let timeouts = Timeouts {
         response: Duration::from_millis(400),
         command: Duration::from_secs(4),
         ..Timeouts::default()
     };
-    // Relative paths are the program's own folder's; this process has another.
+    // Relative paths would be relative to this process's folder.
     for (field, file) in [
         ("source_ca_file", "source.pem"),
         ("target_ca_file", "gmail.pem"),
@@ -360,13 +364,13 @@ fn run_impatiently(home: &Home) {
     let mut store = StateStore::load(disk, Utc::now()).unwrap();
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
-    let Ok((mut source, mailbox)) = ImapSource::open(&config.source, password, patience) else {
+    let Ok((mut source, mailbox)) = ImapSource::open(&config.source, password, timeouts) else {
         return;
     };
     let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
-        connection: patience.into(),
+        connection: timeouts.into(),
         rejected_token: None,
         is_dry_run: false,
     });
@@ -390,17 +394,17 @@ fn run_impatiently(home: &Home) {
     store.fold(Utc::now()).unwrap();
 }
 
-/// A stall costs time: one event in nine.
+/// A stall costs time, so only every ninth event is tried.
 fn stall_everywhere(side: Side) {
     let events = events(side);
     for event in events.iter().step_by(9) {
         let what = format!("stall at {event:?}");
-        let home = mixed(Unfinished::Stored);
+        let home = home_with_all_work(Unfinished::Stored);
         side(&home).faults().at(event.number, Fault::Stall);
         let begun = Instant::now();
-        run_impatiently(&home);
+        run_with_short_timeouts(&home);
         assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        // What was waiting for the server to go on happens now, or never.
+        // Stalled events happen now or never.
         side(&home).faults().release();
         recover(&home, &what);
     }
@@ -418,9 +422,9 @@ fn gmail_may_stall() {
 
 type Condition = Box<dyn Fn(&Event) -> bool + Send>;
 
-/// A server that fails in the same way for ever, and how a run ends then.
+/// A server that fails in the same way for ever is not retried without end.
 #[test]
-fn whatever_fails_for_ever_is_not_asked_again_and_again() {
+fn a_server_that_fails_for_ever_is_not_retried_without_end() {
     let no = |text: &str| Fault::Instead(format!("<T> {text}"));
     let command = |name: &'static str| move |event: &Event| event.is_command(name);
     let cases: Vec<(&str, Side, Condition, Fault)> = vec![
@@ -489,7 +493,7 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
         ),
     ];
     for (what, side, condition, fault) in cases {
-        let home = mixed(Unfinished::Stored);
+        let home = home_with_all_work(Unfinished::Stored);
         side(&home).faults().always(condition, fault);
         for number in 0..4 {
             let count = || {
@@ -510,8 +514,8 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
                 );
             }
             let (connections, commands) = (count().0 - before.0, count().1 - before.1);
-            // A listing that breaks is narrowed down to the message to blame, in 24 connections;
-            // what is new is listed, and what is tried again.
+            // A listing that breaks is narrowed down to one message, in 24 connections, for new and
+            // for retried messages each.
             assert!(
                 connections <= 60,
                 "{what}, run {number}: {connections} connections"
@@ -522,7 +526,7 @@ fn whatever_fails_for_ever_is_not_asked_again_and_again() {
     }
 }
 
-/// The most memory that a run had before it ended, in KiB, and whether it ended by itself.
+/// The peak memory of a run in KiB.
 fn peak_of_a_run(home: &Home) -> u64 {
     let mut run = home
         .command()
@@ -545,12 +549,12 @@ fn peak_of_a_run(home: &Home) -> u64 {
     peak
 }
 
-/// What a run may have in memory whatever a server says to it, in KiB: the 32 MiB that a response
-/// may cost ordinarily, and the program itself. Each server here says more than that.
-const MOST_MEMORY: u64 = 56 * 1024;
+/// The limit of a run's memory in KiB: the 32 MiB limit of a response, and the program itself. Each
+/// server here sends more.
+const MAX_MEMORY: u64 = 56 * 1024;
 
 #[test]
-fn a_hostile_server_cannot_have_more_memory_than_is_allowed() {
+fn a_hostile_server_cannot_exceed_the_memory_limit() {
     let line = "x".repeat(64 << 20);
     let exists = "* 1000000 EXISTS\r\n".repeat(4_000_000);
     let fetches = "* 1 FETCH (FLAGS (\\Seen))\r\n".repeat(2_500_000);
@@ -575,7 +579,7 @@ fn a_hostile_server_cannot_have_more_memory_than_is_allowed() {
             format!("* 1 FETCH {}", "(".repeat(64 << 20)),
         ),
     ];
-    for (what, said) in &cases {
+    for (what, line) in &cases {
         for (side, name) in [
             (source as Side, "UID FETCH"),
             (gmail, "UID SEARCH"),
@@ -584,14 +588,14 @@ fn a_hostile_server_cannot_have_more_memory_than_is_allowed() {
             if name == "AUTHENTICATE" && *what != "an endless line" {
                 continue;
             }
-            let home = mixed(Unfinished::Forgotten);
+            let home = home_with_all_work(Unfinished::Forgotten);
             let is_it = move |event: &Event| event.is_command(name);
             side(&home)
                 .faults()
-                .once(is_it, Fault::Before(said.clone()));
+                .once(is_it, Fault::Before(line.clone()));
             let peak = peak_of_a_run(&home);
             assert!(
-                peak > 1_000 && peak < MOST_MEMORY,
+                peak > 1_000 && peak < MAX_MEMORY,
                 "{what} at {name}: {peak} KiB"
             );
         }

@@ -1,4 +1,4 @@
-//! The fuzz targets on a stable compiler: their seeds, and a bounded number of mutations of them.
+//! The fuzz targets on a stable compiler, with their seeds and a bounded number of mutations.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "fuzz/targets/mod.rs"]
@@ -8,8 +8,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
-/// What ends lines, strings, numbers and patience.
-const WORDS: [&[u8]; 24] = [
+/// Tokens that end lines, strings and numbers, and other troublesome ones.
+const TOKENS: [&[u8]; 24] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -36,7 +36,7 @@ const WORDS: [&[u8]; 24] = [
     b"9999-12-31T23:59:59Z",
 ];
 
-/// Chance that a seed decides (splitmix64).
+/// A seeded random generator (splitmix64).
 struct Dice(u64);
 
 impl Dice {
@@ -49,7 +49,7 @@ impl Dice {
     }
 }
 
-/// The seeds of a target, and what the fuzzer found once.
+/// The seeds of a target, with inputs that the fuzzer has found.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz/corpus")
@@ -62,7 +62,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// One of the seeds with some octets changed, cut out, put in, doubled, or taken from another seed.
+/// One of the seeds with some octets changed, removed, inserted, doubled, or taken from another seed.
 fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     let mut octets = seeds[dice.below(seeds.len())].clone();
     for _ in 0..=dice.below(4) {
@@ -70,7 +70,7 @@ fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
         let end = begin + dice.below((octets.len() - begin + 1).min(32));
         let put: Vec<u8> = match dice.below(6) {
             0 => Vec::new(),
-            1 => WORDS[dice.below(WORDS.len())].to_vec(),
+            1 => TOKENS[dice.below(TOKENS.len())].to_vec(),
             2 => vec![u8::try_from(dice.below(256)).unwrap()],
             3 => octets[begin..end].repeat(2 + dice.below(3)),
             4 => {
@@ -87,14 +87,14 @@ fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     octets
 }
 
-/// A number from the environment; 1 if it does not say.
+/// A number from the environment; 1 by default.
 fn number(variable: &str) -> u64 {
     std::env::var(variable).map_or(1, |number| number.parse().unwrap())
 }
 
-/// Runs a target over its corpus and over so many mutations; what it does not bear is shown.
-/// `FUZZ_TIMES=100` makes it a hundred times as many, `FUZZ_SEED=2` makes them others.
-fn bears(name: &str, target: fn(&[u8]), mutations: usize) {
+/// Runs a target with its corpus and with mutations, and prints the input that fails. `FUZZ_TIMES=100`
+/// tries a hundred times as many mutations, `FUZZ_SEED=2` tries others.
+fn assert_survives(name: &str, target: fn(&[u8]), mutations: usize) {
     let seeds = corpus(name);
     let mut dice = Dice(number("FUZZ_SEED"));
     let mutations = mutations * usize::try_from(number("FUZZ_TIMES")).unwrap();
@@ -108,51 +108,51 @@ fn bears(name: &str, target: fn(&[u8]), mutations: usize) {
 }
 
 #[test]
-fn any_snapshot_is_borne() {
-    bears("snapshot", targets::snapshot, 3_000);
+fn any_snapshot_is_handled() {
+    assert_survives("snapshot", targets::snapshot, 3_000);
 }
 
 #[test]
-fn any_journal_is_borne() {
-    bears("journal", targets::journal, 2_000);
+fn any_journal_is_handled() {
+    assert_survives("journal", targets::journal, 2_000);
 }
 
 #[test]
-fn any_configuration_is_borne() {
-    bears("config", targets::config, 2_000);
+fn any_configuration_is_handled() {
+    assert_survives("config", targets::config, 2_000);
 }
 
 #[test]
-fn any_token_file_is_borne() {
-    bears("token", targets::token, 2_000);
+fn any_token_file_is_handled() {
+    assert_survives("token", targets::token, 2_000);
 }
 
 #[test]
-fn any_text_is_shown_harmless() {
-    bears("foreign", targets::foreign, 20_000);
+fn any_untrusted_text_is_displayed_harmlessly() {
+    assert_survives("foreign", targets::foreign, 20_000);
 }
 
 #[test]
-fn any_word_is_quoted_or_refused() {
-    bears("wire", targets::wire, 6_000);
+fn any_argument_is_quoted_or_rejected() {
+    assert_survives("wire", targets::wire, 6_000);
 }
 
 #[test]
 fn any_header_has_an_identity() {
-    bears("identity", targets::identity, 10_000);
+    assert_survives("identity", targets::identity, 10_000);
 }
 
 #[test]
-fn any_line_of_a_server_is_borne() {
-    bears("lines", targets::lines, 3_000);
+fn any_line_of_a_server_is_handled() {
+    assert_survives("lines", targets::lines, 3_000);
 }
 
 #[test]
-fn any_answers_in_a_session_are_borne() {
-    bears("session", targets::session, 800);
+fn any_responses_in_a_session_are_handled() {
+    assert_survives("session", targets::session, 800);
 }
 
 #[test]
-fn any_source_is_borne() {
-    bears("source", targets::source, 800);
+fn any_source_is_handled() {
+    assert_survives("source", targets::source, 800);
 }

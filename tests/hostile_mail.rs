@@ -1,8 +1,7 @@
-//! Mail as it really is, and mail that was written to do harm, from a source to Gmail: all of it
-//! arrives octet for octet, or a person is told; none of it speaks to a server or to a reader of
-//! the log.
+//! Malformed and malicious mail from a source to Gmail: all of it arrives octet for octet, or the log
+//! says why not; none of it injects an IMAP command or a log line.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/program.rs"]
@@ -16,34 +15,34 @@ use serde_json::{Value, json};
 
 use program::{Home, Run};
 
-/// A mail and what is to become of it.
+/// A message and its expected outcome.
 struct Mail {
     name: &'static str,
     octets: Vec<u8>,
-    fate: Fate,
+    outcome: Outcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
+enum Outcome {
     /// It arrives, with these octets.
     Arrives(Vec<u8>),
-    /// One with the same octets arrives, and this is the same mail.
+    /// It is a duplicate of another one, which arrives.
     IsAnother,
-    /// Gmail does not take it: it is tried again, and this is said.
+    /// Gmail rejects it: it is parked, and this is logged.
     Parked(&'static str),
 }
 
-/// A mail that arrives as it is.
+/// A message that arrives unchanged.
 fn mail(name: &'static str, octets: impl AsRef<[u8]>) -> Mail {
     let octets = octets.as_ref().to_vec();
     Mail {
         name,
-        fate: Fate::Arrives(octets.clone()),
+        outcome: Outcome::Arrives(octets.clone()),
         octets,
     }
 }
 
-/// A mail of this id, which need not be one.
+/// A message with this id, valid or not.
 fn with_id(name: &'static str, id: impl AsRef<[u8]>) -> Mail {
     let octets = [
         b"Message-ID: ",
@@ -59,14 +58,14 @@ fn parked(name: &'static str, octets: &[u8]) -> Mail {
     Mail {
         name,
         octets: octets.to_vec(),
-        fate: Fate::Parked("Unable to parse message"),
+        outcome: Outcome::Parked("Unable to parse message"),
     }
 }
 
-/// What a log line would begin with, had it been written by a mail.
+/// The beginning of a log line that a message tries to forge.
 const FORGED: &str = "1999-01-01 00:00:00 error";
 
-/// Ids as they come, and as nobody should write them.
+/// Unusual and malformed ids.
 fn odd_ids() -> Vec<Mail> {
     let long = format!("<{}@x>", "l".repeat(2_000));
     vec![
@@ -96,7 +95,7 @@ fn odd_ids() -> Vec<Mail> {
     ]
 }
 
-/// Ids that were written for a server or a terminal.
+/// Ids with IMAP commands, log lines and terminal escapes.
 fn hostile_ids() -> Vec<Mail> {
     vec![
         with_id("ends the string", "<a@x>\" NOT DELETED"),
@@ -116,7 +115,7 @@ fn hostile_ids() -> Vec<Mail> {
             format!("<a@x>\u{2028}{FORGED} forged\u{85}{FORGED} forged\x0b\x0c"),
         ),
         Mail {
-            fate: Fate::Arrives(
+            outcome: Outcome::Arrives(
                 b"Message-ID: <ab@x>\r\nSubject: a NUL in its id\r\n\r\nbody\r\n".to_vec(),
             ),
             ..with_id("a NUL in its id", "<a\0b@x>")
@@ -128,7 +127,7 @@ fn hostile_ids() -> Vec<Mail> {
     ]
 }
 
-/// Dates, line ends, octets and shapes.
+/// Unusual dates, line ends, octets and structures.
 fn odd_shapes() -> Vec<Mail> {
     let dated = |name, id: u32, date| {
         mail(
@@ -143,7 +142,7 @@ fn odd_shapes() -> Vec<Mail> {
         dated("a date in 2099", 3, "Thu, 31 Dec 2099 23:59:59 +1400"),
         dated("an impossible date", 4, "Mon, 31 Feb 99999 25:61:61 +9999"),
         Mail {
-            fate: Fate::Arrives(b"Message-ID: <nul@x>\r\n\r\nabc\r\n".to_vec()),
+            outcome: Outcome::Arrives(b"Message-ID: <nul@x>\r\n\r\nabc\r\n".to_vec()),
             ..mail("NULs", b"Message-ID: <nul@x>\r\n\r\n\0a\0\0b\0c\r\n\0")
         },
         parked("one newline", b"\n"),
@@ -170,7 +169,7 @@ fn odd_shapes() -> Vec<Mail> {
         ),
         mail("twins, the first", "Message-ID: <twin@x>\r\n\r\ntwins\r\n"),
         Mail {
-            fate: Fate::IsAnother,
+            outcome: Outcome::IsAnother,
             ..mail("twins, the second", "Message-ID: <twin@x>\r\n\r\ntwins\r\n")
         },
         mail(
@@ -187,7 +186,7 @@ fn all() -> Vec<Mail> {
         .collect()
 }
 
-/// When the mail of this number was received: each at another time and in another zone.
+/// The date of receipt of this message: each has another time and zone.
 fn received(number: usize) -> DateTime<FixedOffset> {
     let minutes = i64::try_from(number).unwrap() * 37;
     let zone = FixedOffset::east_opt((i32::try_from(number).unwrap() % 27 - 12) * 1_800).unwrap();
@@ -198,7 +197,7 @@ fn received(number: usize) -> DateTime<FixedOffset> {
         .with_timezone(&zone)
 }
 
-/// One lane, so that a refused mail is followed by one that is taken.
+/// A home with one append connection, so that an accepted message follows a rejected one.
 fn home(source: SourceOptions) -> Home {
     let gmail = GmailOptions {
         deduplicates: false,
@@ -209,7 +208,7 @@ fn home(source: SourceOptions) -> Home {
     home
 }
 
-/// Says that each mail has had its fate, once, with its date.
+/// Asserts the outcome of each message: once, with its date.
 fn check(home: &Home, mails: &[Mail], run: &Run) {
     let mut delivered: BTreeMap<Vec<u8>, Vec<DateTime<FixedOffset>>> = BTreeMap::new();
     for stored in home.gmail.messages("INBOX") {
@@ -219,15 +218,15 @@ fn check(home: &Home, mails: &[Mail], run: &Run) {
     let state = home.state();
     for (number, mail) in mails.iter().enumerate() {
         let name = mail.name;
-        match &mail.fate {
-            Fate::Arrives(octets) => {
+        match &mail.outcome {
+            Outcome::Arrives(octets) => {
                 let dates = delivered.remove(octets).unwrap_or_default();
                 assert_eq!(dates.len(), 1, "{name}: {dates:?} {:?}", run.stdout);
                 let is_close = (dates[0] - received(number)).num_seconds().abs() < 600;
                 assert!(is_close, "{name}: {dates:?}");
             }
-            Fate::IsAnother => {}
-            Fate::Parked(why) => {
+            Outcome::IsAnother => {}
+            Outcome::Parked(why) => {
                 let parked = &state["parked"][(number + 1).to_string()];
                 let is_told = parked["why"]
                     .as_str()
@@ -239,13 +238,13 @@ fn check(home: &Home, mails: &[Mail], run: &Run) {
         }
     }
     assert!(delivered.is_empty(), "not asked for: {delivered:?}");
-    let parks = |mail: &&Mail| matches!(mail.fate, Fate::Parked(_));
+    let parks = |mail: &&Mail| matches!(mail.outcome, Outcome::Parked(_));
     let expected = mails.iter().filter(parks).count();
     assert_eq!(state["parked"].as_object().unwrap().len(), expected);
     assert_eq!(state["refused"], json!({}));
 }
 
-/// Says that every line was written by the program, and by nobody in it.
+/// Asserts that every log line is one of the program's, and that none is forged.
 fn check_lines(run: &Run) {
     for line in run.stdout.lines().chain(run.stderr.lines()) {
         assert!(!line.starts_with(FORGED), "{line:?}");
@@ -270,8 +269,8 @@ fn check_lines(run: &Run) {
     assert!(!run.stdout.contains('\u{1b}') && !run.stdout.contains('\u{9b}'));
 }
 
-/// Says that only commands of ours were heard on either side. That they were well formed, the
-/// doubles say when they are dropped.
+/// Asserts that both servers got only the program's commands. The doubles check their syntax when
+/// they are dropped.
 fn check_commands(home: &Home) {
     for (server, allowed) in [
         (
@@ -316,7 +315,7 @@ fn check_commands(home: &Home) {
     }
 }
 
-/// Outside its strings, a command has only words of ours.
+/// Asserts that a SEARCH has only the program's words outside its strings.
 fn check_search(line: &str) {
     let mut outside = String::new();
     let mut characters = line.chars();
@@ -358,8 +357,8 @@ fn deliver(home: &Home, mails: &[Mail]) {
     }
 }
 
-/// Runs, checks, and runs again.
-fn carry(source: SourceOptions) {
+/// Copies all messages, checks the outcome, and runs again.
+fn copy_and_check(source: SourceOptions) {
     let name = format!("{:?}", source.quirks);
     let home = home(source);
     let mails = all();
@@ -382,12 +381,12 @@ fn carry(source: SourceOptions) {
     assert_eq!(again.status, Some(0), "{name}: {again:?}");
     assert_eq!(appended(), before, "{name}");
 
-    // A run without memory looks at all of it again, and asks for every id.
+    // A run without state lists everything again and looks every id up.
     std::fs::remove_file(home.path("sync_state.json")).unwrap();
     home.gmail.change(|options| options.deduplicates = true);
     let count = home.gmail.messages("INBOX").len();
     for _ in 0..8 {
-        // What is not taken follows one on the other here: then Gmail is left alone for a while.
+        // Here rejected messages follow one another, so Gmail is not contacted for a while.
         let run = home.run_with(&["--debug"]);
         assert!(matches!(run.status, Some(0 | 69)), "{name}: {run:?}");
         check_lines(&run);
@@ -396,24 +395,24 @@ fn carry(source: SourceOptions) {
     check_commands(&home);
     assert!(home.state()["date_pass"].is_null(), "{name}");
     let doubled = home.gmail.messages("INBOX").len() - count;
-    // Of those, Gmail can find no double: they have no id.
+    // Gmail cannot find duplicates of messages without an id.
     let without_id = ["no id", "empty", "blank", "no more than its brackets"].len();
     assert!(doubled <= without_id, "{name}: {doubled}");
 }
 
 #[test]
-fn all_of_it_arrives_once_or_is_told_of() {
-    carry(SourceOptions::default());
+fn every_message_arrives_once_or_is_reported() {
+    copy_and_check(SourceOptions::default());
 }
 
 #[test]
-fn all_of_it_arrives_from_servers_that_write_their_responses_otherwise() {
+fn every_message_arrives_from_sources_with_quirks() {
     for quirks in [
         &[Quirk::QuotedStrings, Quirk::OpenHeaders][..],
         &[Quirk::SplitFetches, Quirk::OtherOrder, Quirk::News],
         &[Quirk::LowerCase, Quirk::Chatter, Quirk::RecentFlags],
     ] {
-        carry(SourceOptions {
+        copy_and_check(SourceOptions {
             quirks: quirks.iter().copied().collect(),
             ..SourceOptions::default()
         });
@@ -421,7 +420,7 @@ fn all_of_it_arrives_from_servers_that_write_their_responses_otherwise() {
 }
 
 #[test]
-fn flags_that_are_the_sources_own_never_reach_gmail() {
+fn flags_other_than_seen_flagged_and_answered_do_not_reach_gmail() {
     let home = home(SourceOptions::default());
     let cases: [(&[&str], &[&str]); 7] = [
         (&["\\Deleted"], &[]),
@@ -457,12 +456,12 @@ fn flags_that_are_the_sources_own_never_reach_gmail() {
 }
 
 #[test]
-fn a_date_of_another_century_is_kept() {
+fn a_date_of_another_century_is_preserved() {
     let home = home(SourceOptions::default());
     home.source
         .deliver(b"Message-ID: <now@x>\r\n\r\n", received(0), &[]);
     home.run_ok();
-    // Above the cursor every mail is due, whatever its date.
+    // Above the cursor every message is due, whatever its date.
     let dates = [
         "1970-01-01T00:00:01+00:00",
         "1996-02-29T23:59:59-12:00",
@@ -482,7 +481,7 @@ fn a_date_of_another_century_is_kept() {
 }
 
 #[test]
-fn thirty_megabytes_arrive_and_more_than_gmail_takes_is_refused_and_told() {
+fn thirty_megabytes_arrive_and_a_message_above_the_limit_is_refused_and_reported() {
     let home = home(SourceOptions::default());
     let sized = |id: &str, octets: usize| {
         let mut mail = format!("Message-ID: <{id}@x>\r\nSubject: large\r\n\r\n").into_bytes();

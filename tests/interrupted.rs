@@ -1,7 +1,7 @@
-//! The real program, cut at every event of a run on either side, and killed at any moment: nothing
-//! is lost, nothing arrives twice.
+//! A connection that is cut at every event of a run on either side, and a program that is killed at
+//! any moment: nothing is lost, nothing arrives twice.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/program.rs"]
@@ -16,8 +16,8 @@ use serde_json::json;
 
 use program::Home;
 
-/// Twelve messages: two without Message-ID, one that Gmail refuses, an id used twice, identical
-/// twins, NULs, bare LFs, dates of several days.
+/// Twelve messages: two without Message-ID, one that Gmail refuses, two with one id, two identical
+/// ones, NULs, bare LFs, dates of several days.
 fn twelve() -> Vec<Vec<u8>> {
     let mut messages: Vec<Vec<u8>> = (0..5)
         .map(|number| {
@@ -46,7 +46,7 @@ fn home(gmail: GmailOptions) -> Home {
     home
 }
 
-/// What must be there in the end: each message once, but the one that is refused.
+/// The expected messages in the end: each once, except the refused one.
 fn expected() -> BTreeMap<String, usize> {
     let arrives = twelve().into_iter().filter(|octets| octets != b"4");
     arrives
@@ -61,8 +61,8 @@ fn delivered(home: &Home) -> BTreeMap<String, usize> {
         .collect()
 }
 
-/// Runs with the servers in good health until nothing is left to do but what Gmail refuses.
-fn run_to_the_end(home: &Home) {
+/// Runs without faults until only the refused message is left.
+fn recover(home: &Home) {
     home.source.faults().clear();
     home.gmail.faults().clear();
     for _ in 0..8 {
@@ -72,7 +72,7 @@ fn run_to_the_end(home: &Home) {
             .as_object()
             .map_or(0, serde_json::Map::len);
         if run.status == Some(0) && parked <= 1 && home.state()["date_pass"].is_null() {
-            // The refused message is tried for days; it must not hide that others wait.
+            // The refused message is retried for days; it must not hide that others wait.
             let why = home.state()["parked"].to_string();
             if parked == 0 || why.contains("Unable to parse message") {
                 return;
@@ -85,7 +85,7 @@ fn run_to_the_end(home: &Home) {
     );
 }
 
-/// How many events an uncut run has, on the side that is counted.
+/// The number of events of an uncut run on one side.
 fn events_of(options: &GmailOptions, side: fn(&Home) -> &double::Server) -> usize {
     let home = home(options.clone());
     home.run_ok();
@@ -103,7 +103,7 @@ fn cut_everywhere(options: &GmailOptions, side: fn(&Home) -> &double::Server) {
             matches!(run.status, Some(0 | 69)),
             "cut at {event}: {run:?}"
         );
-        run_to_the_end(&home);
+        recover(&home);
         assert_eq!(
             delivered(&home),
             expected(),
@@ -112,7 +112,7 @@ fn cut_everywhere(options: &GmailOptions, side: fn(&Home) -> &double::Server) {
     }
 }
 
-fn without_de_duplication(unfinished: Unfinished) -> GmailOptions {
+fn without_deduplication(unfinished: Unfinished) -> GmailOptions {
     GmailOptions {
         deduplicates: false,
         unfinished,
@@ -122,37 +122,37 @@ fn without_de_duplication(unfinished: Unfinished) -> GmailOptions {
 
 #[test]
 fn the_source_may_be_cut_at_every_event() {
-    cut_everywhere(&without_de_duplication(Unfinished::Forgotten), |home| {
+    cut_everywhere(&without_deduplication(Unfinished::Forgotten), |home| {
         &home.source
     });
 }
 
 #[test]
-fn gmail_may_be_cut_at_every_event_and_forget_what_was_unfinished() {
-    cut_everywhere(&without_de_duplication(Unfinished::Forgotten), |home| {
+fn gmail_may_be_cut_at_every_event_and_drop_cut_appends() {
+    cut_everywhere(&without_deduplication(Unfinished::Forgotten), |home| {
         &home.gmail
     });
 }
 
 #[test]
-fn gmail_may_be_cut_at_every_event_and_store_what_was_unfinished() {
-    cut_everywhere(&without_de_duplication(Unfinished::Stored), |home| {
+fn gmail_may_be_cut_at_every_event_and_store_cut_appends() {
+    cut_everywhere(&without_deduplication(Unfinished::Stored), |home| {
         &home.gmail
     });
 }
 
 #[test]
-fn gmail_may_be_cut_at_every_event_and_store_late_with_a_late_index() {
-    // The double's clock stands still: only runs after `age_by_minutes` find what was stored at once,
-    // and what is stored late is stored when its clock has moved.
+fn gmail_may_be_cut_at_every_event_and_store_and_index_cut_appends_late() {
+    // The double's clock stands still: only runs after `age_by_minutes` find what was stored at once;
+    // late messages are stored when the clock has advanced.
     let options = GmailOptions {
         index_delay: IndexDelay::Searches(2),
-        ..without_de_duplication(Unfinished::Stored)
+        ..without_deduplication(Unfinished::Stored)
     };
     cut_everywhere(&options, |home| &home.gmail);
 }
 
-/// Waits until a run has come so far, or to its end.
+/// Waits until a run has reached this number of events, or has exited.
 fn wait_for(home: &Home, events: usize, run: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while home.source.events().len() + home.gmail.events().len() < events {
@@ -166,14 +166,14 @@ fn wait_for(home: &Home, events: usize, run: &mut Child) {
 
 #[test]
 fn a_run_may_be_killed_at_any_moment() {
-    let options = without_de_duplication(Unfinished::Stored);
+    let options = without_deduplication(Unfinished::Stored);
     let whole = home(options.clone());
     whole.run_ok();
     let events = whole.source.events().len() + whole.gmail.events().len();
     let seed = std::env::var("SEED").map_or(1, |seed| seed.parse::<usize>().unwrap());
     for moment in 0..100 {
         let home = home(options.clone());
-        // Twice: a run that cleans up after a killed one is killed as well.
+        // Twice, so that a run that recovers from a kill is killed as well.
         for kill in 0..2 {
             let at = (seed * 7919 + moment * 104_729 + kill * 1_299_709) % (events + 5);
             let before = home.source.events().len() + home.gmail.events().len();
@@ -185,13 +185,13 @@ fn a_run_may_be_killed_at_any_moment() {
                 home.age_by_minutes(2);
             }
         }
-        run_to_the_end(&home);
+        recover(&home);
         assert_eq!(delivered(&home), expected(), "seed {seed}, moment {moment}");
     }
 }
 
 #[test]
-fn two_runs_at_the_same_moment_are_one_and_a_line() {
+fn of_two_simultaneous_runs_one_copies_and_the_other_logs_a_line() {
     let home = home(GmailOptions::default());
     home.gmail
         .faults()

@@ -1,4 +1,4 @@
-//! What a large message costs in memory.
+//! The memory that a large message needs. Alone in its binary, because it measures the process.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use scripted_server::{OPEN_INBOX, ScriptedServer};
 
 const SIZE: usize = 25_000_000;
 
-/// The most memory that this process ever had, in octets.
+/// The peak memory of this process in octets.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status

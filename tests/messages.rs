@@ -1,7 +1,7 @@
-//! What the program says when something is wrong, and how it ends: the line that a person reads.
+//! The error line and the exit status of each failure.
 //!
-//! A line is place, what was being done, what happened, the remedy. Mistakes in the command line and
-//! in `config.json` itself are in `command_line.rs`.
+//! A line consists of place, operation, failure and remedy. Mistakes in the command line and in
+//! `config.json` are in `command_line.rs`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/program.rs"]
@@ -28,10 +28,10 @@ use serde_json::{Value, json};
 use program::{Home, Run};
 use scripted_server::{ScriptedServer, dialogue};
 
-/// No line may show it.
+/// A password that no line may contain.
 const PASSWORD: &str = "Wachtw00rd!";
 
-/// What a person types to get another token; `AUTH` in the lines below.
+/// The command for another token; `AUTH` in the lines below.
 const AUTH: &str = "\"imap-to-gmail-sync auth --credentials client_secret.json --config \
                     HOME/config.json --force\"";
 
@@ -52,9 +52,9 @@ fn home() -> Home {
     home_with(SourceOptions::default(), GmailOptions::default())
 }
 
-/// The exit status of a run and its last line, with `SOURCE`, `GMAIL` and `HOME` for what differs
-/// from run to run.
-fn told(home: &Home) -> (i32, String) {
+/// The exit status of a run and its last line, with `SOURCE`, `GMAIL` and `HOME` in place of what
+/// differs from run to run.
+fn report(home: &Home) -> (i32, String) {
     let run = home.run();
     let line = last_line(&run);
     for secret in secrets(home) {
@@ -68,7 +68,7 @@ fn told(home: &Home) -> (i32, String) {
     (run.status.unwrap(), without_times(&line))
 }
 
-/// The line with `DATE` and `TIME` for all that look so.
+/// The line with `DATE` and `TIME` in place of dates and times.
 fn without_times(line: &str) -> String {
     let shape = |word: &str| -> String {
         let shape = |c: char| if c.is_ascii_digit() { '9' } else { c };
@@ -83,7 +83,7 @@ fn without_times(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The one line: in the log, and on standard error if the run failed.
+/// The last line of the log, which is also on standard error if the run failed.
 fn last_line(run: &Run) -> String {
     let ended_well = run.status == Some(0);
     let logged = run.logged(if ended_well { "info" } else { "error" });
@@ -107,7 +107,7 @@ fn secrets(home: &Home) -> Vec<String> {
         .collect()
 }
 
-/// Changes fields of the token file; null takes one out.
+/// Changes fields of the token file; null removes one.
 fn change_token(home: &Home, fields: &Value) {
     let mut token: Value = serde_json::from_str(&home.read("token.json")).unwrap();
     token
@@ -117,14 +117,14 @@ fn change_token(home: &Home, fields: &Value) {
     home.write("token.json", &token.to_string());
 }
 
-/// A token that must be renewed before it can be used.
+/// Lets the access token expire, so that a run must renew it.
 fn expire_token(home: &Home) {
     change_token(home, &json!({ "expiry": "2026-01-01T00:00:00.000000Z" }));
 }
 
-/// Demands these lines with these exit statuses, and shows all that differ at once.
-fn compare(told: &[(i32, String)], expected: &[(i32, &str)]) {
-    let told: Vec<String> = told
+/// Asserts these lines and exit statuses, and prints all differences together.
+fn compare(report: &[(i32, String)], expected: &[(i32, &str)]) {
+    let report: Vec<String> = report
         .iter()
         .map(|(status, line)| format!("{status} {line}"))
         .collect();
@@ -132,21 +132,24 @@ fn compare(told: &[(i32, String)], expected: &[(i32, &str)]) {
         .iter()
         .map(|(status, line)| format!("{status} {line}"))
         .collect();
-    assert_eq!(told, expected, "\n{}\n", told.join("\n"));
+    assert_eq!(report, expected, "\n{}\n", report.join("\n"));
 }
 
-/// What is told of each case, all cases being tried at the same time.
-fn at_once<Case: Send>(
+/// The results of all cases, which run at the same time.
+fn in_parallel<Case: Send>(
     cases: Vec<Case>,
-    tell: impl Fn(Case) -> (i32, String) + Sync,
+    check: impl Fn(Case) -> (i32, String) + Sync,
 ) -> Vec<(i32, String)> {
     std::thread::scope(|scope| {
-        let tell = &tell;
-        let tried: Vec<_> = cases
+        let check = &check;
+        let running: Vec<_> = cases
             .into_iter()
-            .map(|case| scope.spawn(move || tell(case)))
+            .map(|case| scope.spawn(move || check(case)))
             .collect();
-        tried.into_iter().map(|told| told.join().unwrap()).collect()
+        running
+            .into_iter()
+            .map(|report| report.join().unwrap())
+            .collect()
     })
 }
 
@@ -161,7 +164,7 @@ fn wrong_certificates() -> [Certificate; 5] {
 }
 
 #[test]
-fn a_server_that_cannot_prove_who_it_is() {
+fn the_source_has_a_wrong_certificate() {
     let at_source = wrong_certificates().map(|certificate| {
         let is_self_signed = certificate == Certificate::SelfSigned;
         let options = SourceOptions {
@@ -172,7 +175,7 @@ fn a_server_that_cannot_prove_who_it_is() {
         if is_self_signed {
             home.configure(&json!({ "source_ca_file": "gmail.pem" }));
         }
-        told(&home)
+        report(&home)
     });
     compare(
         &at_source,
@@ -209,7 +212,7 @@ fn a_server_that_cannot_prove_who_it_is() {
 }
 
 #[test]
-fn gmail_cannot_prove_who_it_is() {
+fn gmail_has_a_wrong_certificate() {
     let at_gmail = wrong_certificates().map(|certificate| {
         let is_self_signed = certificate == Certificate::SelfSigned;
         let options = GmailOptions {
@@ -220,7 +223,7 @@ fn gmail_cannot_prove_who_it_is() {
         if is_self_signed {
             home.configure(&json!({ "target_ca_file": "source.pem" }));
         }
-        told(&home)
+        report(&home)
     });
     compare(
         &at_gmail,
@@ -257,17 +260,17 @@ fn gmail_cannot_prove_who_it_is() {
 }
 
 #[test]
-fn certificates_that_cannot_be_read() {
+fn a_ca_file_cannot_be_read() {
     let home = home();
     home.write("empty.pem", "no certificate\n");
-    let told = ["missing.pem", "empty.pem"].map(|file| {
+    let report = ["missing.pem", "empty.pem"].map(|file| {
         home.configure(&json!({ "source_ca_file": file }));
-        told(&home)
+        report(&home)
     });
     home.configure(&json!({ "source_ca_file": "source.pem", "target_ca_file": "missing.pem" }));
-    let [missing, empty] = told;
+    let [missing, empty] = report;
     compare(
-        &[missing, empty, self::told(&home)],
+        &[missing, empty, self::report(&home)],
         &[
             (
                 78,
@@ -289,11 +292,11 @@ fn certificates_that_cannot_be_read() {
 }
 
 #[test]
-fn the_source_refuses_the_log_in() {
+fn the_source_rejects_the_log_in() {
     let home = home();
     home.configure(&json!({ "source_pass": "another" }));
     compare(
-        &[told(&home), told(&home)],
+        &[report(&home), report(&home)],
         &[
             (
                 77,
@@ -311,7 +314,7 @@ fn the_source_refuses_the_log_in() {
 }
 
 #[test]
-fn the_source_lets_nobody_in_now() {
+fn the_source_rejects_log_ins_for_now() {
     let answers = [
         "<T> NO [UNAVAILABLE] Temporary authentication failure.",
         "<T> NO [ALERT] Too many failed log-ins, wait.",
@@ -319,15 +322,15 @@ fn the_source_lets_nobody_in_now() {
         "<T> BAD Error in IMAP command.",
         "* BYE [UNAVAILABLE] Maximum number of connections exceeded.",
     ];
-    let told = answers.map(|answer| {
+    let report = answers.map(|answer| {
         let home = home();
         let is_log_in = |event: &Event| matches!(event.kind, EventKind::LoggedIn(_));
         let fault = Fault::Instead(answer.to_owned());
         home.source.faults().once(is_log_in, fault);
-        told(&home)
+        report(&home)
     });
     compare(
-        &told,
+        &report,
         &[
             (
                 69,
@@ -359,14 +362,14 @@ fn the_source_lets_nobody_in_now() {
 }
 
 #[test]
-fn the_source_protects_connections_another_way() {
+fn the_source_has_another_tls_mode() {
     let cases = [
         (Security::Plain, "starttls"),
         (Security::Plain, "implicit"),
         (Security::StartTls, "none"),
         (Security::StartTls, "implicit"),
     ];
-    let told = cases.map(|(security, tls)| {
+    let report = cases.map(|(security, tls)| {
         let source = SourceOptions {
             security,
             ..SourceOptions::default()
@@ -374,13 +377,13 @@ fn the_source_protects_connections_another_way() {
         let home = home_with(source, GmailOptions::default());
         let ca_file = (tls != "none").then_some("source.pem");
         home.configure(&json!({ "source_tls": tls, "source_ca_file": ca_file }));
-        let told = told(&home);
-        // A handshake in place of a command is what some of these are about.
+        let report = report(&home);
+        // Some of these cases send a handshake instead of a command: a violation.
         home.source.take_violations();
-        told
+        report
     });
     compare(
-        &told,
+        &report,
         &[
             (
                 69,
@@ -407,19 +410,19 @@ fn the_source_protects_connections_another_way() {
 }
 
 #[test]
-fn gmail_refuses_the_log_in() {
-    let told: Vec<_> = login_rejections()
+fn gmail_rejects_the_log_in() {
+    let report: Vec<_> = login_rejections()
         .into_iter()
         .map(|answer| {
             let gmail = GmailOptions {
                 login_response: Some(answer),
                 ..GmailOptions::default()
             };
-            told(&home_with(SourceOptions::default(), gmail))
+            report(&home_with(SourceOptions::default(), gmail))
         })
         .collect();
     compare(
-        &told,
+        &report,
         &[
             (
                 77,
@@ -503,7 +506,7 @@ fn gmail_refuses_the_log_in() {
 }
 
 #[test]
-fn gmail_wants_to_be_left_alone() {
+fn gmail_throttles() {
     let answer = login_rejections()
         .into_iter()
         .find(|lines| lines[0].contains("bandwidth"));
@@ -513,7 +516,7 @@ fn gmail_wants_to_be_left_alone() {
     };
     let home = home_with(SourceOptions::default(), gmail);
     compare(
-        &[told(&home), told(&home)],
+        &[report(&home), report(&home)],
         &[
             (
                 0,
@@ -526,27 +529,27 @@ fn gmail_wants_to_be_left_alone() {
     );
 }
 
-/// The answers that a person must act on; the others may pass.
-fn lasting_refusals() -> Vec<(u16, String)> {
+/// The rejections that need the user; the others are temporary.
+fn permanent_rejections() -> Vec<(u16, String)> {
     token_rejections()
         .into_iter()
         .filter(|(status, _)| *status < 402)
         .collect()
 }
 
-fn renewing_is_answered(answer: (u16, String)) -> (i32, String) {
+fn after_renewal_response(answer: (u16, String)) -> (i32, String) {
     let home = home();
     expire_token(&home);
     home.endpoint
         .change(|options| options.refusal = Some(answer));
-    told(&home)
+    report(&home)
 }
 
 #[test]
-fn a_renewal_is_refused() {
-    let told = at_once(lasting_refusals(), renewing_is_answered);
+fn a_renewal_is_rejected() {
+    let report = in_parallel(permanent_rejections(), after_renewal_response);
     compare(
-        &told,
+        &report,
         &[
             (
                 77,
@@ -621,33 +624,33 @@ fn a_renewal_is_refused() {
 }
 
 #[test]
-fn a_refusal_that_repeats_a_secret_is_not_shown() {
+fn a_rejection_that_repeats_a_secret_is_not_shown() {
     let home = home();
     let secrets = secrets(&home);
     expire_token(&home);
-    // The last of them, the source's password, is nothing that Google could know.
+    // Without the last one: Google does not know the source's password.
     let [known_to_google @ .., _] = secrets.as_slice() else {
         unreachable!()
     };
-    let told = known_to_google.iter().map(|secret| {
+    let report = known_to_google.iter().map(|secret| {
         let answer = json!({ "error": "invalid_client", "error_description": secret });
         let answer = Some((401, answer.to_string()));
         home.endpoint.change(|options| options.refusal = answer);
-        told(&home)
+        report(&home)
     });
-    let told: Vec<_> = told.collect();
+    let report: Vec<_> = report.collect();
     let line = (
         77,
         "127.0.0.1: renewing the access token: Google rejected the request: an error that is \
         not shown, because it repeats a secret; client_id or client_secret in the token file is \
         not known to Google: download client_secret.json anew and make a new token by AUTH",
     );
-    compare(&told, &[line; 2]);
+    compare(&report, &[line; 2]);
 }
 
 #[test]
 fn a_renewal_fails_for_now() {
-    let lasting = lasting_refusals();
+    let lasting = permanent_rejections();
     let mut passing = token_rejections();
     passing.retain(|refusal| !lasting.contains(refusal));
     let expected: Vec<String> = passing
@@ -661,18 +664,18 @@ fn a_renewal_fails_for_now() {
         .collect();
     let expected: Vec<_> = expected.iter().map(|line| (69, line.as_str())).collect();
     assert_eq!(expected.len(), 8);
-    compare(&at_once(passing, renewing_is_answered), &expected);
+    compare(&in_parallel(passing, after_renewal_response), &expected);
 }
 
 #[test]
-fn a_refused_token_is_remembered() {
+fn a_rejected_token_is_remembered() {
     let home = home();
     expire_token(&home);
     home.endpoint
         .change(|options| options.refusal = Some(token_rejections().remove(0)));
-    told(&home);
+    report(&home);
     compare(
-        &[told(&home)],
+        &[report(&home)],
         &[(
             77,
             "token.json: Google rejected this token, and is not asked again before DATE; \
@@ -682,24 +685,24 @@ fn a_refused_token_is_remembered() {
 }
 
 #[test]
-fn the_token_endpoint_is_in_trouble() {
-    // An endpoint that says nothing at all is given a minute; that is not waited for here.
+fn the_token_endpoint_fails() {
+    // An endpoint that never responds is left out: its time-out is a minute.
     let faults = vec![
         Some(EndpointFault::Cut),
         Some(EndpointFault::Redirect("https://example.com/".to_owned())),
         None,
     ];
-    let told = at_once(faults, |fault| {
+    let report = in_parallel(faults, |fault| {
         let home = home();
         expire_token(&home);
         match fault {
             Some(fault) => home.endpoint.change(|options| options.fault = fault),
             None => change_token(&home, &json!({ "token_uri": "http://127.0.0.1:1/token" })),
         }
-        told(&home)
+        report(&home)
     });
     compare(
-        &told,
+        &report,
         &[
             (
                 69,
@@ -727,7 +730,7 @@ fn the_token_file_is_wrong() {
     let whole: Value = serde_json::from_str(&home.read("token.json")).unwrap();
     let mut lines = Vec::new();
     home.configure(&json!({ "target_token_file": "none.json" }));
-    lines.push(told(&home));
+    lines.push(report(&home));
     home.configure(&json!({ "target_token_file": "token.json" }));
     for fields in [
         json!({ "token": 5 }),
@@ -738,10 +741,10 @@ fn the_token_file_is_wrong() {
     ] {
         home.write("token.json", &whole.to_string());
         change_token(&home, &fields);
-        lines.push(told(&home));
+        lines.push(report(&home));
     }
     home.write("token.json", "{\n  \"token\": \"a\nb\"\n}");
-    lines.push(told(&home));
+    lines.push(report(&home));
     compare(
         &lines,
         &[
@@ -782,23 +785,23 @@ fn the_token_file_is_wrong() {
     );
 }
 
-/// What the system says of a name differs between hosts with and without a network.
-fn without_resolvers_words((status, line): (i32, String)) -> (i32, String) {
+/// The resolver's text differs between hosts with and without a network.
+fn without_resolver_text((status, line): (i32, String)) -> (i32, String) {
     let begin = line.find("information: ").unwrap() + "information: ".len();
     let end = line.rfind(';').unwrap();
     (status, format!("{}WHY{}", &line[..begin], &line[end..]))
 }
 
 #[test]
-fn nobody_is_there() {
+fn a_server_is_unreachable() {
     let home = home();
     let mut lines = Vec::new();
     home.configure(&json!({ "source_server": "127.0.0.1", "source_port": 1 }));
-    lines.push(told(&home));
+    lines.push(report(&home));
     home.configure(&json!({ "source_server": "nowhere.invalid", "source_port": 993 }));
-    lines.push(without_resolvers_words(told(&home)));
+    lines.push(without_resolver_text(report(&home)));
     home.configure(&json!({ "source_server": "localhost", "source_port": home.source.port(), "target_server": "127.0.0.1", "target_port": 1 }));
-    lines.push(told(&home));
+    lines.push(report(&home));
     compare(
         &lines,
         &[
@@ -822,13 +825,13 @@ fn nobody_is_there() {
 }
 
 #[test]
-fn a_folder_that_does_not_exist() {
+fn a_folder_does_not_exist() {
     let home = home();
     home.source.mailboxes().create("Archive");
     let lines = ["Archiv", "Lists/rust"].map(|folder| {
         home.configure(&json!({ "source_folder": folder }));
         home.write("sync_state.json", "{}");
-        told(&home)
+        report(&home)
     });
     compare(
         &lines,
@@ -850,7 +853,7 @@ fn a_folder_that_does_not_exist() {
 }
 
 #[test]
-fn the_state_is_not_ours() {
+fn the_state_belongs_to_another_account_or_version() {
     let home = home();
     let mut lines = Vec::new();
     for state in [
@@ -858,11 +861,11 @@ fn the_state_is_not_ours() {
         json!({ "version": 3 }),
     ] {
         home.write("sync_state.json", &state.to_string());
-        lines.push(told(&home));
+        lines.push(report(&home));
     }
     fs::remove_file(home.path("sync_state.json")).unwrap();
     fs::create_dir(home.path("sync_state.json")).unwrap();
-    lines.push(told(&home));
+    lines.push(report(&home));
     compare(
         &lines,
         &[
@@ -896,7 +899,7 @@ fn another_run_holds_the_lock() {
     let run = home.run();
     assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
     compare(
-        &[told(&home)],
+        &[report(&home)],
         &[(
             0,
             "sync_state.json.lock: another run holds the lock (process 4711)",
@@ -905,8 +908,8 @@ fn another_run_holds_the_lock() {
 }
 
 #[test]
-fn the_source_says_nothing() {
-    // The program waits a minute for an answer; a test can tell it to wait less.
+fn the_source_does_not_respond() {
+    // In the library, because the program's time-out is a minute.
     let server = ScriptedServer::play_all(vec![dialogue(&[&["silence"]]); 3]);
     let port = server.address().port;
     let config = |tls| SourceConfig {
@@ -918,13 +921,13 @@ fn the_source_says_nothing() {
         password: Password::Given(Secret::new(PASSWORD.to_owned())),
         folder: "INBOX".to_owned(),
     };
-    let patience = Timeouts {
+    let timeouts = Timeouts {
         response: Duration::from_millis(100),
         ..Timeouts::default()
     };
-    let told = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
+    let report = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
         let password = Secret::new(PASSWORD.to_owned());
-        let error = ImapSource::open(&config(tls), password, patience)
+        let error = ImapSource::open(&config(tls), password, timeouts)
             .err()
             .unwrap()
             .with_default_remedy();
@@ -932,7 +935,7 @@ fn the_source_says_nothing() {
         (i32::from(error.kind().exit_status()), line)
     });
     compare(
-        &told,
+        &report,
         &[
             (
                 69,
@@ -961,7 +964,7 @@ fn the_server_is_no_imap_server() {
     home.configure(&json!({ "source_server": "127.0.0.1", "source_port": port }));
     let lines = ["none", "implicit", "starttls"].map(|tls| {
         home.configure(&json!({ "source_tls": tls }));
-        let (status, line) = told(&home);
+        let (status, line) = report(&home);
         (status, line.replace(&port.to_string(), "SOURCE"))
     });
     compare(
@@ -987,7 +990,7 @@ fn the_server_is_no_imap_server() {
 }
 
 #[test]
-fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
+fn an_unreadable_state_is_moved_aside_and_reported() {
     let home = home();
     home.write("sync_state.json", "{ \"version\": 2, \"cursor\": 7 }");
     let run = home.run_ok();
@@ -1015,7 +1018,7 @@ fn a_state_that_cannot_be_read_is_put_aside_and_told_of() {
 }
 
 #[test]
-fn a_token_file_that_others_can_read_is_warned_of_once() {
+fn a_token_file_that_others_can_read_causes_one_warning() {
     let home = home();
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(home.path("token.json"), mode).unwrap();

@@ -1,6 +1,6 @@
-//! A run with nothing new costs next to nothing, and touches nobody but the source.
+//! A run without new mail contacts only the source, in few round trips, and writes only the lock.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/program.rs"]
@@ -26,7 +26,7 @@ fn home(source: SourceOptions) -> Home {
     home
 }
 
-/// Every file in the folder of a home: its content and its time stamp.
+/// Every file of a home: its content and its time stamp.
 fn files(home: &Home) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     fs::read_dir(home.path("."))
         .unwrap()
@@ -40,7 +40,7 @@ fn files(home: &Home) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
 }
 
 #[test]
-fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
+fn it_contacts_neither_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
     let home = home(SourceOptions::default());
     let (connections, requests) = (home.gmail.connections(), home.endpoint.requests().len());
     let mut before = files(&home);
@@ -59,7 +59,7 @@ fn it_neither_asks_gmail_nor_the_token_endpoint_and_writes_only_the_lock() {
 }
 
 #[test]
-fn a_run_that_fails_leaves_the_time_stamp_of_the_lock_alone() {
+fn a_run_that_fails_does_not_change_the_time_stamp_of_the_lock() {
     let home = home(SourceOptions::default());
     let before = fs::metadata(home.path("sync_state.json.lock"))
         .unwrap()
@@ -91,7 +91,7 @@ fn it_takes_at_most_four_round_trips_after_tls() {
 }
 
 #[test]
-fn mail_that_came_and_went_is_passed_once_and_for_all() {
+fn mail_that_was_deleted_before_the_run_is_skipped_once() {
     let home = home(SourceOptions::default());
     let uid = home.source.deliver(
         b"Message-ID: <gone@x>\r\n\r\n",

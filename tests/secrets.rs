@@ -1,7 +1,6 @@
-//! Nothing that is secret is ever shown: not in a log line, not in an error, not to those who list
-//! processes, not to others who read the disk.
+//! Secrets appear in no log line, error, process argument, or file that others can read.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/program.rs"]
@@ -20,10 +19,10 @@ use serde_json::{Value, json};
 
 use program::{Home, Run};
 
-/// A password that no other text holds by chance, with what shells and quoting trip over.
+/// A password that no other text contains by chance, with characters that need quoting.
 const PASSWORD: &str = "Pa55\"w\\ord $HOME'%s";
 
-/// A home with that password and a message on its way.
+/// A home with that password and a new message.
 fn home() -> Home {
     let home = Home::with(
         SourceOptions {
@@ -46,7 +45,7 @@ fn home() -> Home {
     home
 }
 
-/// Base64 as it is written on the wire; the double's own library is not at hand here.
+/// Base64, written independently of the program's library.
 fn base64(octets: &[u8]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -69,8 +68,8 @@ fn percent_encoded(text: &str) -> String {
     })
 }
 
-/// What must not be seen of a secret: itself, as it is escaped, and what base64 makes of it
-/// wherever it begins in a longer text.
+/// The forms of a secret that must not appear: itself, escaped, and in base64 at each offset in a
+/// longer text.
 fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![
         secret.to_owned(),
@@ -82,7 +81,7 @@ fn forms(secret: &str) -> Vec<String> {
     for before in 0..3 {
         let shifted = [vec![b'x'; before], secret.as_bytes().to_vec()].concat();
         let encoded = base64(&shifted);
-        // The letters at both ends hold bits of the neighbours.
+        // The letters at both ends also hold bits of the neighbours.
         let begin = [0, 2, 3][before];
         let end = shifted.len() / 3 * 4;
         forms.push(encoded[begin..end].to_owned());
@@ -90,7 +89,7 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// The secrets of a home, by name: those in its files now, and those that it had before.
+/// The secrets of a home by name: those in its files now, and the earlier ones.
 fn secrets(home: &Home, before: &Value) -> Vec<(String, String)> {
     let now: Value = serde_json::from_str(&home.read("token.json")).unwrap_or_default();
     let user = home.gmail.user();
@@ -117,7 +116,7 @@ fn token(home: &Home) -> Value {
     serde_json::from_str(&home.read("token.json")).unwrap()
 }
 
-/// Runs with all that can be said, and searches it.
+/// Runs with `--debug` and searches the output.
 fn run_and_search(home: &Home, what: &str) -> Run {
     let before = token(home);
     let run = home.run_with(&["--debug"]);
@@ -134,7 +133,7 @@ fn search(home: &Home, before: &Value, run: &Run, what: &str) {
             );
         }
     }
-    // Lines of other crates would show what we do not see.
+    // Lines of other crates may contain anything.
     for line in run.stdout.lines() {
         for foreign in [
             "ureq",
@@ -206,7 +205,7 @@ fn a_run_shows_no_secret() {
 }
 
 #[test]
-fn every_way_to_log_in_keeps_the_password() {
+fn no_way_to_log_in_shows_the_password() {
     for without in [
         &["SASL-IR"][..],
         &["AUTH=PLAIN"],
@@ -224,7 +223,7 @@ fn every_way_to_log_in_keeps_the_password() {
 }
 
 #[test]
-fn a_refused_log_in_shows_no_secret() {
+fn a_rejected_log_in_shows_no_secret() {
     let refused = home();
     refused
         .source
@@ -246,7 +245,7 @@ fn a_refused_log_in_shows_no_secret() {
 
 #[test]
 fn a_failing_token_endpoint_shows_no_secret() {
-    // What may pass is asked three times, in seconds: one of those is enough.
+    // Temporary failures are retried three times within seconds: one of them is enough.
     let refusals = token_rejections();
     let passing = refusals.iter().find(|(status, _)| *status >= 500);
     let lasting = refusals.iter().filter(|(status, _)| *status < 500);
@@ -272,7 +271,7 @@ fn a_failing_token_endpoint_shows_no_secret() {
 }
 
 #[test]
-fn a_mistaken_file_shows_no_secret() {
+fn a_malformed_file_shows_no_secret() {
     for config in [
         json!({ "source_pass": PASSWORD, "source_pass_file": "x" }),
         json!({ "source_pass": [PASSWORD] }),
@@ -285,13 +284,13 @@ fn a_mistaken_file_shows_no_secret() {
         home.configure(&config);
         let before = token(&home);
         let run = home.run_with(&["--debug"]);
-        // What a command of the user's says on standard error is shown: it is no output of ours.
+        // The standard error of the user's command is shown: it is not the program's output.
         if config.get("source_pass_command").is_none() {
             search(&home, &before, &run, &config.to_string());
         }
         assert_ne!(run.status, Some(0), "{config}: {run:?}");
     }
-    // Files that are no JSON, cut where the secret stands.
+    // Files that are no JSON, cut within the secret.
     for (name, field) in [
         ("config.json", "source_pass"),
         ("token.json", "refresh_token"),
@@ -305,7 +304,7 @@ fn a_mistaken_file_shows_no_secret() {
         let run = home.run_with(&["--debug"]);
         assert_ne!(run.status, Some(0), "{name}: {run:?}");
         search(&home, &before, &run, name);
-        // Nor the part of it that is left.
+        // The remaining part must not appear either.
         let part = &text[end - 8..end];
         assert!(
             !run.stdout.contains(part) && !run.stderr.contains(part),
@@ -324,7 +323,7 @@ fn a_mistaken_file_shows_no_secret() {
 }
 
 #[test]
-fn every_file_that_is_written_is_its_owners_alone() {
+fn only_the_owner_can_read_written_files() {
     let home = home();
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(home.path(""), open).unwrap();
@@ -360,7 +359,7 @@ fn every_file_that_is_written_is_its_owners_alone() {
 }
 
 #[test]
-fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() {
+fn a_state_and_a_token_that_others_could_read_are_rewritten_for_the_owner_alone() {
     let home = home();
     home.run_ok();
     for name in ["sync_state.json", "token.json"] {
@@ -380,7 +379,7 @@ fn a_state_and_a_token_that_others_could_read_are_written_for_the_owner_alone() 
 }
 
 #[test]
-fn those_who_list_processes_see_no_secret() {
+fn the_process_list_shows_no_secret() {
     let home = home();
     let file = home.path("password");
     home.write("password", PASSWORD);
@@ -414,7 +413,7 @@ fn those_who_list_processes_see_no_secret() {
 }
 
 #[test]
-fn what_a_panic_could_print_holds_no_secret() {
+fn no_panic_message_can_contain_a_secret() {
     use imap_to_gmail_sync::config::{Config, Environment};
     use imap_to_gmail_sync::imap::{Credentials, Login};
     use imap_to_gmail_sync::oauth::Token;

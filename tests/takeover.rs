@@ -1,7 +1,7 @@
-//! The files of the Python original, dropped in: nothing is copied twice; and the state that is left
-//! behind can be read by the original again.
+//! The files of the Python original work unchanged: nothing is copied twice, and the original can read
+//! the state that the program writes.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 
 use program::Home;
 
-/// What the original had copied, and what became of it at Gmail since.
+/// The messages that the original had copied, and their present place at Gmail.
 const COPIED: [(&str, AtGmail); 4] = [
     ("in the inbox", AtGmail::Inbox),
     ("archived", AtGmail::Archive),
@@ -50,8 +50,8 @@ fn mail(subject: &str) -> Vec<u8> {
     .into()
 }
 
-/// A home as the original leaves it: what it copied is at Gmail as far as the reader left it there,
-/// and two messages came since.
+/// A home as the original leaves it: its copies are at Gmail unless the user removed them, and two
+/// messages are new.
 fn home(state: &Value) -> Home {
     let home = Home::with(
         double::SourceOptions::default(),
@@ -77,13 +77,13 @@ fn home(state: &Value) -> Home {
         }
     }
     for subject in ["new", "newer"] {
-        arrives(&home, subject);
+        deliver(&home, subject);
     }
     home.write("sync_state.json", &state.to_string());
     home
 }
 
-fn arrives(home: &Home, subject: &str) {
+fn deliver(home: &Home, subject: &str) {
     let now = Utc::now().fixed_offset();
     home.source.deliver(&mail(subject), now, &[]);
 }
@@ -114,7 +114,7 @@ fn ids_copied() -> Vec<String> {
     COPIED.iter().map(|(subject, _)| id(subject)).collect()
 }
 
-/// `datetime.now(timezone.utc).isoformat()` of a while ago.
+/// `datetime.now(timezone.utc).isoformat()` in the past.
 fn isoformat(back: TimeDelta) -> String {
     (Utc::now() - back)
         .format("%Y-%m-%dT%H:%M:%S%.6f+00:00")
@@ -128,7 +128,7 @@ fn isoformat_without_zone(back: TimeDelta) -> String {
         .to_string()
 }
 
-/// The state in each form that the original ever wrote, by name.
+/// The state in each form that the original has written, by name.
 fn forms() -> Vec<(&'static str, Value)> {
     let hour = TimeDelta::hours(1);
     let map = |value: Value| -> Value {
@@ -206,8 +206,8 @@ fn forms() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What the original's loader makes of a state file, by its rules: ids as a list or a map, times
-/// through `fromisoformat`, taken as UTC.
+/// A script that loads a state file by the original's rules: ids as a list or a map, times by
+/// `fromisoformat` in UTC.
 const LOADER: &str = r#"
 import json, sys
 from datetime import datetime, timezone
@@ -231,13 +231,13 @@ json.dump({
 }, sys.stdout)
 "#;
 
-/// A token that Gmail takes for an hour.
+/// A token that is valid for an hour.
 fn access_token(home: &Home) -> String {
     let user = home.gmail.user();
     home.gmail.tokens().issue(&user, Duration::from_hours(1))
 }
 
-/// The state as the original loads it, and would write it back.
+/// The state as the original loads it and would write it.
 fn loaded_by_the_original(home: &Home) -> Value {
     let loaded = Command::new("python3")
         .args(["-c", LOADER])
@@ -254,7 +254,7 @@ fn is_just_now(time: &Value) -> bool {
 }
 
 #[test]
-fn a_state_in_any_form_of_the_original_is_taken_over_and_nothing_is_copied_twice() {
+fn a_state_in_each_form_of_the_original_is_read_and_nothing_is_copied_twice() {
     for (form, state) in forms() {
         let home = home(&state);
         for _ in 0..3 {
@@ -270,7 +270,7 @@ fn a_state_in_any_form_of_the_original_is_taken_over_and_nothing_is_copied_twice
 }
 
 #[test]
-fn the_original_can_read_the_state_that_is_left() {
+fn the_original_can_read_the_programs_state() {
     for (form, state) in forms() {
         let home = home(&state);
         home.run_ok();
@@ -289,25 +289,25 @@ fn the_original_can_read_the_state_that_is_left() {
 }
 
 #[test]
-fn where_the_original_ran_in_between_nothing_is_copied_twice_and_nothing_is_missed() {
+fn after_a_run_of_the_original_in_between_nothing_is_copied_twice_or_missed() {
     for (number, (form, state)) in forms().into_iter().enumerate() {
         let home = home(&state);
         home.run_ok();
-        // The original loads it, copies one more message, and writes it back: its own keys only, or
-        // beside those that it does not know.
+        // The original loads the state, copies one more message, and writes its own keys, without or
+        // with those that it does not know.
         let mut state = if number % 2 == 0 {
             loaded_by_the_original(&home)
         } else {
             home.state()
         };
-        arrives(&home, "by the original");
+        deliver(&home, "by the original");
         home.gmail
             .deliver(&mail("by the original"), Utc::now().fixed_offset(), &[]);
         state["synced_message_ids"][id("by the original")] = json!(isoformat(TimeDelta::zero()));
         state["last_source_uid"] = json!(7);
         state["last_sync"] = json!(isoformat(TimeDelta::zero()));
         home.write("sync_state.json", &state.to_string());
-        arrives(&home, "by us again");
+        deliver(&home, "by us again");
         home.run_ok();
         home.run_ok();
         let inbox = [
@@ -323,7 +323,7 @@ fn where_the_original_ran_in_between_nothing_is_copied_twice_and_nothing_is_miss
 }
 
 #[test]
-fn a_token_in_each_form_of_the_original_is_used_and_can_be_read_by_it_again() {
+fn a_token_in_each_form_of_the_original_works_and_the_original_can_read_it_again() {
     let (past, future) = (TimeDelta::hours(2), -TimeDelta::hours(1));
     let expiries = [
         json!(
@@ -355,7 +355,7 @@ fn a_token_in_each_form_of_the_original_is_used_and_can_be_read_by_it_again() {
         let is_good = expiry.as_str().is_some_and(|expiry| *expiry > *now);
         assert_eq!(left["token"] == token["token"], is_good, "{expiry}");
         if !is_good {
-            // google-auth reads it so: rstrip("Z"), no fraction, strptime.
+            // google-auth parses it by rstrip("Z"), without fraction, strptime.
             let expiry = left["expiry"].as_str().unwrap();
             assert!(expiry.ends_with('Z'), "{expiry}");
             let bare = expiry.trim_end_matches('Z').split('.').next().unwrap();
@@ -365,18 +365,18 @@ fn a_token_in_each_form_of_the_original_is_used_and_can_be_read_by_it_again() {
 }
 
 #[test]
-fn a_token_file_with_nothing_but_the_token_works_until_it_is_refused() {
+fn a_token_file_with_only_a_token_works_until_it_is_rejected() {
     let home = home(&forms()[0].1);
     let token = json!({ "token": access_token(&home) });
     home.write("token.json", &token.to_string());
     home.run_ok();
     assert_eq!(appends(&home), 2);
     home.gmail.tokens().revoke_all(&home.gmail.user());
-    arrives(&home, "later");
+    deliver(&home, "later");
     let run = home.run();
     assert_eq!(run.status, Some(77), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
-    // A new token, and it goes on.
+    // With a new token it goes on.
     home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
     home.run_ok();
     assert_eq!(appends(&home), 3);
@@ -394,8 +394,8 @@ fn a_configuration_of_the_original_with_absolute_and_relative_paths_is_read() {
     }));
     home.run_ok();
     home.configure(&json!({ "target_token_file": "elsewhere/token.json" }));
-    arrives(&home, "later");
-    // The options that the original's unit has.
+    deliver(&home, "later");
+    // The options in the original's unit.
     let run = home.run_with(&[
         "--log",
         "stderr",

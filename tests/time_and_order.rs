@@ -1,7 +1,7 @@
-//! Mail that comes at odd times, in an odd order, or again: on the doubles, with Gmail's own
-//! de-duplication off, so that what arrives twice is seen.
+//! Mail that arrives at unusual times, in an unusual order, or again: at the doubles, with Gmail's
+//! deduplication off, so that duplicates are visible.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,17 +40,17 @@ fn an_hour_ago() -> DateTime<FixedOffset> {
     ago(TimeDelta::hours(1))
 }
 
-/// A message that is known by its subject.
+/// A message that is identified by its subject.
 fn mail(subject: &str) -> Vec<u8> {
     format!("Message-ID: <{subject}@x>\r\nSubject: {subject}\r\n\r\nbody of {subject}\r\n").into()
 }
 
-/// One without Message-ID.
+/// A message without Message-ID.
 fn mail_without_id(subject: &str) -> Vec<u8> {
     format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n").into()
 }
 
-/// One of a device that gives all its mail the same id.
+/// A message of a device that uses one id for all its mail.
 fn mail_of_a_printer(subject: &str, body: &str) -> Vec<u8> {
     format!("Message-ID: <printer@x>\r\nSubject: {subject}\r\n\r\n{body}\r\n").into()
 }
@@ -59,7 +59,7 @@ fn deliver(home: &Home, octets: &[u8]) -> u32 {
     home.source.deliver(octets, an_hour_ago(), &[])
 }
 
-/// How often each message is in Gmail's inbox, by its subject.
+/// The number of copies of each message in Gmail's inbox, by subject.
 fn arrived(home: &Home) -> BTreeMap<String, usize> {
     let mut arrived = BTreeMap::new();
     for (octets, copies) in home.delivered() {
@@ -70,7 +70,7 @@ fn arrived(home: &Home) -> BTreeMap<String, usize> {
     arrived
 }
 
-/// Each of these is there once, and nothing else is.
+/// Asserts that each of these is there once, and nothing else.
 #[track_caller]
 fn assert_arrived(home: &Home, subjects: &[&str]) {
     let expected: BTreeMap<String, usize> = subjects
@@ -88,13 +88,13 @@ fn appends(home: &Home) -> usize {
         .count()
 }
 
-// Mail that comes while a pass goes on.
+// Mail that arrives during a pass.
 
-fn arrives(mailboxes: &Mailboxes) {
+fn deliver_new(mailboxes: &Mailboxes) {
     mailboxes.deliver("INBOX", &mail("late"), an_hour_ago(), &[]);
 }
 
-/// Runs with mail arriving at every event of a run in turn, on a mailbox that was prepared.
+/// For every event of a run: lets mail arrive at that event, in a prepared mailbox.
 fn arrive_at_every_event(prepare: fn(&Home)) {
     let whole = home();
     prepare(&whole);
@@ -106,7 +106,7 @@ fn arrive_at_every_event(prepare: fn(&Home)) {
         let home = home();
         prepare(&home);
         let at = home.source.events().len() + event;
-        home.source.faults().at(at, Fault::run(arrives));
+        home.source.faults().at(at, Fault::run(deliver_new));
         home.run_ok();
         home.run_ok();
         let late = arrived(&home);
@@ -133,7 +133,7 @@ fn mail_may_arrive_at_any_event_of_a_later_run() {
 }
 
 #[test]
-fn mail_that_arrives_while_gmail_takes_another_is_not_passed_over() {
+fn mail_that_arrives_during_an_append_is_not_missed() {
     let home = home();
     deliver(&home, &mail("new"));
     let source = home.source.mailboxes();
@@ -148,10 +148,10 @@ fn mail_that_arrives_while_gmail_takes_another_is_not_passed_over() {
     assert_arrived(&home, &["late", "new"]);
 }
 
-// Dates that say nothing.
+// Misleading dates.
 
 #[test]
-fn the_senders_date_decides_nothing() {
+fn the_date_header_has_no_effect() {
     let home = home();
     home.run_ok();
     for year in [1970, 1999, 2099] {
@@ -166,7 +166,7 @@ fn the_senders_date_decides_nothing() {
 }
 
 #[test]
-fn mail_with_an_old_arrival_date_that_is_put_in_between_two_runs_is_copied() {
+fn mail_with_an_old_arrival_date_that_is_added_between_two_runs_is_copied() {
     let home = home();
     deliver(&home, &mail("first"));
     home.run_ok();
@@ -183,7 +183,7 @@ fn mail_with_an_old_arrival_date_that_is_put_in_between_two_runs_is_copied() {
 }
 
 #[test]
-fn a_first_run_copies_what_is_at_most_so_many_days_old_and_nothing_older() {
+fn a_first_run_copies_nothing_older_than_first_run_days() {
     let minute = TimeDelta::minutes(1);
     for zone in [0, 14, -12] {
         for days in [7, 1, 30] {
@@ -211,7 +211,7 @@ fn a_first_run_copies_what_is_at_most_so_many_days_old_and_nothing_older() {
 }
 
 #[test]
-fn a_first_run_of_no_days_copies_what_comes_after_it() {
+fn after_a_first_run_of_zero_days_only_later_mail_is_copied() {
     let home = home();
     home.configure(&json!({ "first_run_days": 0 }));
     deliver(&home, &mail("before"));
@@ -222,7 +222,7 @@ fn a_first_run_of_no_days_copies_what_comes_after_it() {
 }
 
 #[test]
-fn a_mailbox_that_a_migration_tool_has_filled_is_not_flooded() {
+fn gmail_is_not_flooded_from_a_mailbox_that_a_migration_tool_has_filled() {
     let home = home();
     deliver(&home, &mail("new"));
     for year in 1..=5 {
@@ -242,9 +242,9 @@ fn a_mailbox_that_a_migration_tool_has_filled_is_not_flooded() {
     assert_arrived(&home, &["new", "newer", "newest"]);
 }
 
-// UIDs that count anew.
+// Renumbered UIDs.
 
-/// A home whose source has three messages, one without id, that are copied.
+/// A home with three copied messages, one of them without id.
 fn home_with_three() -> Home {
     let home = home();
     for octets in [mail("one"), mail_without_id("two"), mail("three")] {
@@ -288,7 +288,7 @@ fn other_mail_under_another_uid_validity_is_copied() {
 }
 
 #[test]
-fn old_mail_under_another_uid_validity_floods_nothing() {
+fn old_mail_under_another_uid_validity_is_not_copied() {
     let home = home_with_three();
     for year in 1..=5 {
         let date = ago(TimeDelta::days(365 * year));
@@ -302,7 +302,7 @@ fn old_mail_under_another_uid_validity_floods_nothing() {
 }
 
 #[test]
-fn an_empty_mailbox_under_another_uid_validity_is_nothing_new() {
+fn an_empty_mailbox_under_another_uid_validity_has_nothing_new() {
     let home = home_with_three();
     empty(&home);
     home.source.set_uid_validity(7);
@@ -310,7 +310,7 @@ fn an_empty_mailbox_under_another_uid_validity_is_nothing_new() {
     assert_eq!(home.state()["cursor"]["uid_validity"], 7);
     assert_eq!(home.state()["cursor"]["uid"], 0);
     home.run_ok();
-    // What was there comes back, and something new with it.
+    // The old messages come back, with a new one.
     for octets in [mail("one"), mail("new"), mail_without_id("two")] {
         deliver(&home, &octets);
     }
@@ -330,7 +330,7 @@ fn a_restored_backup_under_the_same_uid_validity_is_noticed() {
     assert_arrived(&home, &["one", "three", "two", "under a uid that was"]);
 }
 
-// Mail that comes again.
+// Mail that arrives again.
 
 #[test]
 fn a_message_that_is_moved_out_and_back_is_not_sent_again() {
@@ -357,7 +357,7 @@ fn different_messages_under_one_id_all_arrive() {
         ("scan 2", "page"),
         ("scan 2", "another"),
     ];
-    // In one run, and in a run each.
+    // In one run, and in a run for each.
     for runs_between in [false, true] {
         let home = home();
         for (subject, body) in printed {
@@ -374,7 +374,7 @@ fn different_messages_under_one_id_all_arrive() {
 }
 
 #[test]
-fn a_message_that_gmail_got_another_way_is_not_sent_and_another_under_its_id_is() {
+fn a_message_that_gmail_already_has_is_not_sent_and_another_with_its_id_is() {
     let home = home();
     let there = mail_of_a_printer("scan 1", "page one");
     home.gmail.deliver(&there, an_hour_ago(), &[]);
@@ -383,7 +383,7 @@ fn a_message_that_gmail_got_another_way_is_not_sent_and_another_under_its_id_is(
     home.run_ok();
     assert_arrived(&home, &["scan 1", "scan 2"]);
     assert_eq!(appends(&home), 1);
-    // Later, too, when the id is known already.
+    // Also later, when the id is known.
     let there = mail_of_a_printer("scan 3", "page three");
     home.gmail.deliver(&there, an_hour_ago(), &[]);
     deliver(&home, &there);
@@ -404,14 +404,14 @@ fn an_old_copy_at_gmail_under_a_reused_id_does_not_hide_new_mail() {
 }
 
 #[test]
-fn what_gmails_reader_threw_away_or_archived_does_not_come_back() {
+fn what_the_user_deleted_or_archived_at_gmail_is_not_copied_again() {
     let home = home_with_three();
     let inbox = home.gmail.messages("INBOX");
     home.gmail.trash(inbox[0].uid);
     home.gmail.archive(inbox[2].uid);
     assert_eq!(home.gmail.in_trash().len(), 1);
     home.run_ok();
-    // UIDs count anew.
+    // The UIDs are renumbered.
     home.source.set_uid_validity(7);
     home.run_ok();
     assert_eq!(appends(&home), 3);
@@ -429,7 +429,7 @@ fn what_gmails_reader_threw_away_or_archived_does_not_come_back() {
 }
 
 #[test]
-fn what_gmails_reader_threw_away_does_not_come_back_where_the_state_is_lost() {
+fn after_the_loss_of_the_state_what_the_user_deleted_at_gmail_is_not_copied_again() {
     let home = home();
     for subject in ["thrown away", "archived", "in the inbox"] {
         deliver(&home, &mail(subject));

@@ -1,9 +1,9 @@
-//! A few dozen messages as people and machines send them.
+//! A few dozen messages, ordinary and unusual ones.
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use double::Source;
 
-/// Puts the mail of a week into the mailbox, oldest first.
+/// Delivers the mail of a week, oldest first.
 pub fn deliver(source: &Source) {
     let now = Utc::now().fixed_offset();
     let mut age = TimeDelta::hours(6 * 24);
@@ -15,22 +15,22 @@ pub fn deliver(source: &Source) {
             2 => &["\\Answered", "\\Seen"],
             _ => &["\\Flagged", "\\Seen"],
         };
-        deliver_one(source, &letter(number, now - age), now - age, flags);
+        deliver_one(source, &message(number, now - age), now - age, flags);
     }
-    for (number, quirks) in odd_ones().iter().enumerate() {
+    for (number, octets) in unusual_messages().iter().enumerate() {
         age -= TimeDelta::minutes(7);
         let flags: &[&str] = if number % 2 == 0 { &[] } else { &["\\Seen"] };
-        deliver_one(source, quirks, now - age, flags);
+        deliver_one(source, octets, now - age, flags);
     }
 }
 
 fn deliver_one(source: &Source, octets: &[u8], date: DateTime<FixedOffset>, flags: &[&str]) {
-    // IMAP knows no fractions of seconds.
+    // IMAP dates have no fractions of seconds.
     let date = date.format("%Y-%m-%dT%H:%M:%S%:z").to_string();
     source.deliver(octets, double::date(&date), flags);
 }
 
-fn letter(number: u32, date: DateTime<FixedOffset>) -> Vec<u8> {
+fn message(number: u32, date: DateTime<FixedOffset>) -> Vec<u8> {
     let subjects = [
         "Minutes of Tuesday",
         "Lunch?",
@@ -50,8 +50,8 @@ fn letter(number: u32, date: DateTime<FixedOffset>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What programs for this job stumble over.
-fn odd_ones() -> Vec<Vec<u8>> {
+/// Messages that are difficult to copy.
+fn unusual_messages() -> Vec<Vec<u8>> {
     let attachment =
         "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJz\r\n".repeat(9_000);
     let mut mail = vec![

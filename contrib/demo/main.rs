@@ -1,10 +1,9 @@
-//! The main job, on a machine with nothing but Rust and a C compiler.
+//! A demonstration that needs only Rust and a C compiler.
 //!
-//! Plays a mail server and Gmail on loopback, lets the real program copy the one's mail into the
-//! other, shows what arrived, and lets it run again to show that nothing arrives twice. With
-//! `--keep` the servers stay, for a person to try by hand.
+//! Starts doubles of a mail server and of Gmail on loopback, runs the program twice, and prints what
+//! arrived: each message once. With `--keep` the servers stay, to be tried by hand.
 
-// A demonstration that cannot go on says so at once.
+// A demonstration fails by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod mail;
@@ -18,15 +17,15 @@ use double::{Gmail, GmailOptions, Source, SourceOptions, StoredMessage, TokenEnd
 use imap_to_gmail_sync::config::Environment;
 use serde_json::json;
 
-/// With this as its first word the demonstration is the program itself.
+/// With this as its first argument the demonstration is the program itself.
 const AS_PROGRAM: &str = "as-program";
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1).peekable();
-    if words.next_if(|word| word == AS_PROGRAM).is_some() {
-        return imap_to_gmail_sync::run(words, &Environment::default());
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|word| word == AS_PROGRAM).is_some() {
+        return imap_to_gmail_sync::run(arguments, &Environment::default());
     }
-    let keep = words.any(|word| word == "--keep");
+    let keep = arguments.any(|word| word == "--keep");
     demonstrate(keep)
 }
 
@@ -42,16 +41,16 @@ fn demonstrate(keep: bool) -> ExitCode {
     println!(
         "A mail server with {in_mailbox} messages of the last week, and an empty Gmail account,"
     );
-    println!("both played on this machine. The program runs for the first time:\n");
+    println!("both simulated on this machine. The program runs for the first time:\n");
     if !run(folder.path()) {
         return ExitCode::FAILURE;
     }
     let first = gmail.messages("INBOX");
-    println!("\nThis is in Gmail now:\n");
+    println!("\nGmail now has:\n");
     for stored in &first {
-        println!("{}", line(stored));
+        println!("{}", describe(stored));
     }
-    println!("\nThe program runs for the second time, and has nothing to say:\n");
+    println!("\nThe program runs for the second time, and logs nothing:\n");
     if !run(folder.path()) {
         return ExitCode::FAILURE;
     }
@@ -59,7 +58,7 @@ fn demonstrate(keep: bool) -> ExitCode {
     let unchanged = source
         .messages("INBOX")
         .iter()
-        .filter(|stored| is_there(stored, &second))
+        .filter(|stored| is_in_gmail(stored, &second))
         .count();
     println!(
         "\nGmail had {} messages before and has {} now.",
@@ -68,17 +67,17 @@ fn demonstrate(keep: bool) -> ExitCode {
     );
     println!("{unchanged} of {in_mailbox} are there octet for octet, with their dates and flags.");
     if keep {
-        stay(folder.path());
+        keep_running(folder.path());
     }
-    let is_well = unchanged == in_mailbox && first.len() == second.len();
-    if is_well {
+    let is_correct = unchanged == in_mailbox && first.len() == second.len();
+    if is_correct {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Writes what a person writes: a configuration and a token.
+/// Writes the configuration, the token and the CA files.
 fn write_files(folder: &Path, source: &Source, gmail: &Gmail, endpoint: &TokenEndpoint) {
     let config = json!({
         "source_server": "localhost",
@@ -105,7 +104,7 @@ fn write_files(folder: &Path, source: &Source, gmail: &Gmail, endpoint: &TokenEn
     }
 }
 
-/// Runs the program to its end, its log on this terminal.
+/// Runs the program with its log on this terminal; returns whether it succeeded.
 fn run(folder: &Path) -> bool {
     let program = std::env::current_exe().expect("this program");
     let status = Command::new(program)
@@ -119,8 +118,8 @@ fn run(folder: &Path) -> bool {
     status.success()
 }
 
-/// Says whether a message of the source is in Gmail as it is.
-fn is_there(stored: &StoredMessage, gmail: &[StoredMessage]) -> bool {
+/// Whether a message of the source is in Gmail, unchanged.
+fn is_in_gmail(stored: &StoredMessage, gmail: &[StoredMessage]) -> bool {
     gmail.iter().any(|there| {
         there.octets == stored.octets
             && there.internal_date == stored.internal_date
@@ -128,11 +127,11 @@ fn is_there(stored: &StoredMessage, gmail: &[StoredMessage]) -> bool {
     })
 }
 
-fn line(stored: &StoredMessage) -> String {
+fn describe(stored: &StoredMessage) -> String {
     let subject = String::from_utf8_lossy(&stored.octets)
         .lines()
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned))
+        .take_while(|describe| !describe.is_empty())
+        .find_map(|describe| describe.strip_prefix("Subject: ").map(str::to_owned))
         .unwrap_or_else(|| "(no subject)".to_owned());
     let date = stored.internal_date.format("%a %d %b %H:%M");
     let size = stored.octets.len();
@@ -143,8 +142,8 @@ fn line(stored: &StoredMessage) -> String {
     )
 }
 
-/// Keeps the servers, and says how to try them by hand.
-fn stay(folder: &Path) {
+/// Keeps the servers running, and prints how to try them by hand.
+fn keep_running(folder: &Path) {
     let folder = folder.display();
     println!(
         "\nThe servers stay until you press Enter. To try by hand, in another terminal here:\n"
@@ -152,9 +151,9 @@ fn stay(folder: &Path) {
     println!(
         "    cargo run --release -- --config {folder}/config.json --state-file {folder}/sync_state.json"
     );
-    println!("    ... --dry-run     says what it would do");
-    println!("    ... --debug       says every step");
-    println!("\nEverything it wrote is in {folder}.");
-    let mut line = String::new();
-    let _ = std::io::stdin().read_line(&mut line);
+    println!("    ... --dry-run     prints what it would copy");
+    println!("    ... --debug       logs every step");
+    println!("\nAll its files are in {folder}.");
+    let mut describe = String::new();
+    let _ = std::io::stdin().read_line(&mut describe);
 }

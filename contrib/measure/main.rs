@@ -1,11 +1,11 @@
-//! What the program costs: a run with nothing new, and a message of 25 MB. Measured on the release
-//! build, between servers that are played on loopback:
+//! Measures a run without new mail, and a run with a message of 25 MB, by the release build between
+//! doubles on loopback:
 //!
 //! ```text
 //! cargo build --release --locked && cargo run --locked --example measure
 //! ```
 
-// A measurement that cannot go on says so at once.
+// A measurement fails by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod process;
@@ -28,7 +28,7 @@ const REMEMBERED_IDS: usize = 5_000;
 const RUNS: u32 = 20;
 const LARGE: usize = 25_000_000;
 
-/// An account: the program's folder between two servers.
+/// The program's folder between two servers.
 struct Account {
     source: Source,
     gmail: Gmail,
@@ -37,9 +37,9 @@ struct Account {
     program: PathBuf,
 }
 
-/// What was measured, and whether it may be.
+/// The measured values, and whether they are within their limits.
 struct Figures {
-    all_well: bool,
+    all_within_limits: bool,
 }
 
 fn main() -> ExitCode {
@@ -52,19 +52,21 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("{}\n", program.display());
-    let mut figures = Figures { all_well: true };
+    let mut figures = Figures {
+        all_within_limits: true,
+    };
     nothing_new(&program, &mut figures);
-    a_large_message(&program, &mut figures);
-    if figures.all_well {
+    large_message(&program, &mut figures);
+    if figures.all_within_limits {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// A run with nothing new, over a large mailbox and with much in mind.
+/// A run without new mail, with a large mailbox and a large state.
 fn nothing_new(program: &Path, figures: &mut Figures) {
-    println!("Nothing new: {MESSAGES} messages at the source, {REMEMBERED_IDS} ids remembered");
+    println!("No new mail: {MESSAGES} messages at the source, {REMEMBERED_IDS} ids remembered");
     let account = Account::open(program);
     let months_ago = (Utc::now() - TimeDelta::days(60)).fixed_offset();
     for number in 0..MESSAGES {
@@ -73,7 +75,7 @@ fn nothing_new(program: &Path, figures: &mut Figures) {
     }
     account.run();
     account.remember_ids();
-    // The state of the program's own making.
+    // The program writes the state in its own form.
     account.run();
 
     let (commands, files) = (account.source.commands().len(), account.files());
@@ -98,8 +100,8 @@ fn nothing_new(program: &Path, figures: &mut Figures) {
     figures.show("CPU time a run, ms", milliseconds, 15);
 }
 
-/// A message as large as Gmail sends any.
-fn a_large_message(program: &Path, figures: &mut Figures) {
+/// A message of the maximum size that Gmail sends.
+fn large_message(program: &Path, figures: &mut Figures) {
     println!("\nA message of {LARGE} octets");
     let account = Account::open(program);
     let mut octets = b"Message-ID: <large@example.com>\r\nSubject: large\r\n\r\n".to_vec();
@@ -118,10 +120,10 @@ fn a_large_message(program: &Path, figures: &mut Figures) {
 }
 
 impl Figures {
-    fn show(&mut self, what: &str, figure: usize, most: usize) {
-        let verdict = if figure <= most { "" } else { "  TOO MUCH" };
-        println!("    {what}: {figure} (at most {most}){verdict}");
-        self.all_well &= figure <= most;
+    fn show(&mut self, what: &str, figure: usize, limit: usize) {
+        let remark = if figure <= limit { "" } else { "  TOO MUCH" };
+        println!("    {what}: {figure} (at most {limit}){remark}");
+        self.all_within_limits &= figure <= limit;
     }
 }
 
@@ -167,12 +169,12 @@ impl Account {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
     }
 
-    /// Runs the program to its end, which must be a good one.
+    /// Runs the program and asserts that it succeeds.
     fn run(&self) -> Cost {
         process::run(&self.program, self.folder.path())
     }
 
-    /// Makes the state remember as much as a month of much mail leaves in it.
+    /// Fills the state as a month of much mail does.
     fn remember_ids(&self) {
         let text = fs::read_to_string(self.folder.path().join("sync_state.json")).unwrap();
         let mut state: Value = serde_json::from_str(&text).unwrap();
@@ -188,7 +190,7 @@ impl Account {
         self.write("sync_state.json", &state.to_string());
     }
 
-    /// Each file of the folder: its octets, and when they were last written.
+    /// Each file of the folder: its octets and time stamp.
     fn files(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
         fs::read_dir(self.folder.path())
             .unwrap()
@@ -201,7 +203,7 @@ impl Account {
             .collect()
     }
 
-    /// The files that are not as they were, and what of them changed.
+    /// The files that differ, and whether octets or time stamp changed.
     fn changed_since(
         &self,
         before: &BTreeMap<String, (Vec<u8>, SystemTime)>,

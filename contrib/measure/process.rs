@@ -1,22 +1,22 @@
-//! A process, and what it costs, as the kernel counts it.
+//! The resources of a process, as the kernel counts them.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The kernel tells times in hundredths of a second, whatever it counts in.
+/// The kernel's unit of process times in /proc.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a run cost.
+/// The resources of a run.
 pub struct Cost {
-    /// The most memory that it ever had (`VmHWM`).
+    /// The peak memory (`VmHWM`).
     pub peak_kilobytes: usize,
-    /// Time on a processor, in user and kernel mode, to a tick.
+    /// The CPU time in user and kernel mode.
     pub cpu: Duration,
 }
 
-/// Runs a program with `--config config.json` in a folder, to its good end.
+/// Runs a program with `--config config.json` in a folder, and asserts that it succeeds.
 pub fn run(program: &Path, folder: &Path) -> Cost {
     let cpu_before = cpu_of_children();
     let mut run = Command::new(program)
@@ -41,8 +41,8 @@ pub fn run(program: &Path, folder: &Path) -> Cost {
     }
 }
 
-/// The peak of a process so far; it only rises, so the last look is good enough. Before it has
-/// become the program, it still has the memory of this one.
+/// The peak memory of a process so far; it only rises, so the last value counts. `None` before the
+/// child has executed the program, because it still has the memory of this process.
 fn peak(pid: u32, program: &Path) -> Option<usize> {
     let is_program = fs::read_link(format!("/proc/{pid}/exe")).ok()? == program;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -51,7 +51,7 @@ fn peak(pid: u32, program: &Path) -> Option<usize> {
     is_program.then_some(kilobytes)
 }
 
-/// The time that all children took which have ended: `cutime` and `cstime` of proc(5).
+/// The CPU time of all children that have ended: `cutime` and `cstime` of proc(5).
 fn cpu_of_children() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").expect("a /proc");
     let (_, after_name) = stat.rsplit_once(") ").expect("a name in parentheses");

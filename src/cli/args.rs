@@ -195,8 +195,7 @@ mod tests {
 
     use super::*;
     use crate::process::logging::LogTarget;
-    use crate::run::RunMode;
-    use crate::run::watch::WatchOptions;
+    use crate::run::{RunMode, WatchOptions};
 
     fn command(words: &[&str]) -> Result<Command, EarlyExit> {
         Command::parse(words.iter().map(OsString::from))

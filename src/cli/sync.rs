@@ -12,8 +12,7 @@ use crate::config::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
 use crate::process::logging::LogTarget;
-use crate::run::RunMode;
-use crate::run::watch::WatchOptions;
+use crate::run::{RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::DryRunResult;
 

@@ -1,12 +1,12 @@
 //! Runs the command that prints the password.
 
 use std::io::{self, Read};
+use std::iter;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -29,8 +29,8 @@ pub(crate) fn first_output_line(command: &str, limit: Duration) -> Result<Vec<u8
         .process_group(0)
         .spawn()
         .map_err(|error| command_error(format_args!("cannot be run: {error}")))?;
-    let output = CollectedOutput::from(child.stdout.take());
-    let error_output = CollectedOutput::from(child.stderr.take());
+    let output = collect(child.stdout.take());
+    let error_output = collect(child.stderr.take());
     let group = Pid::from_child(&child);
     let failure = match wait(child).recv_timeout(limit) {
         Ok(Ok(status)) if status.success() => None,
@@ -43,11 +43,11 @@ pub(crate) fn first_output_line(command: &str, limit: Duration) -> Result<Vec<u8
             Some(format!("did not end within {} s", limit.as_secs()))
         }
     };
-    let line = output.octets();
+    let line = collected(&output);
     let failure = failure.or_else(|| line.is_empty().then(|| "prints nothing".to_owned()));
     match failure {
         None => first_line(line.as_slice()).map_err(command_error),
-        Some(failure) => Err(match error_output.octets().trim_ascii() {
+        Some(failure) => Err(match collected(&error_output).trim_ascii() {
             [] => command_error(failure),
             text => command_error(format_args!("{failure}: {:?}", Untrusted::new(text))),
         }),
@@ -62,48 +62,39 @@ fn wait(mut child: Child) -> Receiver<io::Result<ExitStatus>> {
     status
 }
 
-/// The output of a pipe, read by a thread, so that the command never blocks on a full pipe.
-struct CollectedOutput {
-    output: Arc<Mutex<Vec<u8>>>,
-    /// Disconnected at the end of the output.
-    end: Receiver<()>,
-}
-
-impl CollectedOutput {
-    fn from(pipe: Option<impl Read + Send + 'static>) -> CollectedOutput {
-        let (sender, end) = channel::<()>();
-        let output = Arc::default();
-        let collected = Arc::clone(&output);
-        if let Some(pipe) = pipe {
-            thread::spawn(move || {
-                collect(pipe, &collected);
-                drop(sender);
-            });
-        }
-        CollectedOutput { output, end }
-    }
-
-    /// Returns the whole output, or what was read within the time-out.
-    fn octets(&self) -> Vec<u8> {
-        let _ = self.end.recv_timeout(PASSWORD_OUTPUT_TIMEOUT);
-        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        output.clone()
-    }
-}
-
-fn collect(mut pipe: impl Read, output: &Mutex<Vec<u8>>) {
-    let mut chunk = [0; 4096];
-    loop {
-        let count = match pipe.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => break,
+/// Reads a pipe in a thread, so that the command never blocks on a full one. The receiver gets the
+/// first [`MAX_OUTPUT_LENGTH`] octets, and is disconnected at the end of the output.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, chunks) = channel();
+    thread::spawn(move || {
+        let Some(mut pipe) = pipe else {
+            return;
         };
-        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_OUTPUT_LENGTH.saturating_sub(output.len()).min(count);
-        output.extend(chunk.iter().take(room));
-    }
+        let mut chunk = [0; 4096];
+        let mut room = MAX_OUTPUT_LENGTH;
+        loop {
+            let count = match pipe.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => count.min(room),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            if count > 0 {
+                room -= count;
+                // The send fails if nobody waits for the output any longer.
+                let _ = sender.send(chunk.iter().take(count).copied().collect());
+            }
+        }
+    });
+    chunks
+}
+
+/// The whole output, or what was read within the time-out.
+fn collected(chunks: &Receiver<Vec<u8>>) -> Vec<u8> {
+    let deadline = Instant::now() + PASSWORD_OUTPUT_TIMEOUT;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let chunks = iter::from_fn(|| chunks.recv_timeout(left()).ok());
+    chunks.flatten().collect()
 }
 
 fn command_error(what: impl std::fmt::Display) -> Error {
@@ -114,7 +105,6 @@ fn command_error(what: impl std::fmt::Display) -> Error {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::time::Instant;
 
     use super::*;
 

@@ -61,11 +61,8 @@ impl<'a> PathResolver<'a> {
         };
         // A file in the current folder would not be found from another folder.
         let is_elsewhere = token_file.is_relative() && !token_file.starts_with(self.beside_config);
-        let token = if is_elsewhere {
-            format!(" --token {}", quoted(token_file))
-        } else {
-            String::new()
-        };
+        let token = is_elsewhere.then(|| format!(" --token {}", quoted(token_file)));
+        let token = token.unwrap_or_default();
         format!(
             "imap-to-gmail-sync auth --credentials client_secret.json --config {config}{token} --force"
         )
@@ -107,13 +104,11 @@ pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
         [first, second, ..] => format!("{}:{first:02x}{second:02x}", octets.len()),
         _ => String::new(),
     };
-    let password = password_file
-        .map(|file| read_if_regular(file).map_or_else(|| "-".to_owned(), |read| of_octets(&read)));
-    [Some(of_octets(config)), password]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    match password_file.map(read_if_regular) {
+        None => of_octets(config),
+        Some(None) => format!("{} -", of_octets(config)),
+        Some(Some(password)) => format!("{} {}", of_octets(config), of_octets(&password)),
+    }
 }
 
 /// Reads regular files only: the content of a pipe could not be read again for the password.

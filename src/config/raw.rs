@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::suggest::suggest;
@@ -39,11 +39,16 @@ impl RawConfig {
                 type_name(&value)
             ));
         };
+        let mut repeated = serde_json::Deserializer::from_slice(octets)
+            .deserialize_map(RepeatedNames)
+            .unwrap_or_default();
         fields.retain(|name, _| !is_comment(name));
+        repeated.retain(|name| !is_comment(name));
+        let mistake = |name| format!("{} is given twice", Untrusted::new(name));
         Ok(RawConfig {
             fields,
             known: BTreeSet::new(),
-            mistakes: repeated_fields(octets),
+            mistakes: repeated.iter().map(mistake).collect(),
         })
     }
 
@@ -83,13 +88,11 @@ impl RawConfig {
 
     /// A string that is not empty.
     pub(super) fn string(&mut self, name: &'static str) -> Validated<Option<String>> {
-        match self.value(name) {
-            None => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => {
+        match self.typed(name, "a string", |value| value.as_str().map(str::to_owned))? {
+            Some(text) if text.is_empty() => {
                 Err(self.add_mistake(format_args!("{name} must not be empty")))
             }
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.add_type_mistake(name, "a string")),
+            text => Ok(text),
         }
     }
 
@@ -105,10 +108,8 @@ impl RawConfig {
 
     /// A [`line`](RawConfig::line) that must be present.
     pub(super) fn required(&mut self, name: &'static str) -> Validated<String> {
-        match self.line(name)? {
-            Some(text) => Ok(text),
-            None => Err(self.add_mistake(format_args!("{name} is missing"))),
-        }
+        self.line(name)?
+            .ok_or_else(|| self.add_mistake(format_args!("{name} is missing")))
     }
 
     /// A whole number within these limits.
@@ -139,36 +140,28 @@ impl RawConfig {
 
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, name: &'static str) -> Validated<Option<bool>> {
-        match self.value(name) {
-            None => Ok(None),
-            Some(Value::Bool(switch)) => Ok(Some(*switch)),
-            Some(_) => Err(self.add_type_mistake(name, "true or false")),
-        }
+        self.typed(name, "true or false", Value::as_bool)
     }
 
-    /// Names the types only: the value may be a password.
-    fn add_type_mistake(&mut self, name: &str, wanted: &str) -> MistakeAdded {
-        let found = self.fields.get(name).map_or("missing", type_name);
-        self.add_mistake(format_args!("{name} must be {wanted}, not {found}"))
+    /// A value that `read` accepts. The mistake names the types only: the value may be a password.
+    fn typed<T>(
+        &mut self,
+        name: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Validated<Option<T>> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let found = type_name(value);
+        let read = read(value);
+        read.map(Some)
+            .ok_or_else(|| self.add_mistake(format_args!("{name} must be {wanted}, not {found}")))
     }
 }
 
 fn is_comment(name: &str) -> bool {
     name.starts_with('_')
-}
-
-/// A mistake for each field that is present more than once: a map silently keeps the last one.
-fn repeated_fields(octets: &[u8]) -> Vec<String> {
-    let FieldNames(names) = serde_json::from_slice(octets).unwrap_or_default();
-    let mut seen = BTreeSet::new();
-    let mut repeated = BTreeSet::new();
-    for name in names.iter().filter(|name| !is_comment(name)) {
-        if !seen.insert(name) {
-            repeated.insert(name);
-        }
-    }
-    let mistake = |name: &String| format!("{} is given twice", Untrusted::new(name));
-    repeated.into_iter().map(mistake).collect()
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -182,31 +175,22 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// The names of an object's fields, with repetitions.
-#[derive(Default)]
-struct FieldNames(Vec<String>);
+/// Collects the names that an object has more than once: a map silently keeps the last value.
+struct RepeatedNames;
 
-impl<'de> Deserialize<'de> for FieldNames {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<FieldNames, D::Error> {
-        from.deserialize_map(FieldNamesVisitor)
-    }
-}
-
-struct FieldNamesVisitor;
-
-impl<'de> Visitor<'de> for FieldNamesVisitor {
-    type Value = FieldNames;
+impl<'de> Visitor<'de> for RepeatedNames {
+    type Value = BTreeSet<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<FieldNames, M::Error> {
-        let mut names = Vec::new();
+    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<BTreeSet<String>, M::Error> {
+        let (mut names, mut repeated) = (BTreeSet::new(), BTreeSet::new());
         while let Some((name, IgnoredAny)) = fields.next_entry()? {
-            names.push(name);
+            repeated.extend(names.replace(name));
         }
-        Ok(FieldNames(names))
+        Ok(repeated)
     }
 }
 

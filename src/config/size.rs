@@ -1,46 +1,18 @@
-//! Sizes in the configuration and on the command line: "10M".
+//! Sizes in the configuration: "10M".
 
-use std::fmt;
-use std::str::FromStr;
-
-/// A number of octets; K, M and G are powers of 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Size(u64);
-
-impl Size {
-    /// The number of octets.
-    pub(super) fn octets(self) -> u64 {
-        self.0
-    }
-}
-
-/// The error for a text that is not a size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InvalidSize;
-
-impl fmt::Display for InvalidSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a size is wanted, such as 500K, 10M or 1G")
-    }
-}
-
-impl FromStr for Size {
-    type Err = InvalidSize;
-
-    fn from_str(text: &str) -> Result<Size, InvalidSize> {
-        let (digits, unit) = match text.char_indices().next_back() {
-            Some((at, 'K' | 'k')) => (text.split_at(at).0, 1 << 10),
-            Some((at, 'M' | 'm')) => (text.split_at(at).0, 1 << 20),
-            Some((at, 'G' | 'g')) => (text.split_at(at).0, 1 << 30),
-            _ => (text, 1),
-        };
-        // `u64::from_str` accepts a plus sign.
-        if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
-            return Err(InvalidSize);
-        }
-        let number: u64 = digits.parse().map_err(|_| InvalidSize)?;
-        number.checked_mul(unit).map(Size).ok_or(InvalidSize)
-    }
+/// The number of octets that the text stands for; K, M and G are powers of 1024.
+pub(super) fn parse_size(text: &str) -> Option<u64> {
+    let units = [
+        (['K', 'k'], 1 << 10),
+        (['M', 'm'], 1 << 20),
+        (['G', 'g'], 1 << 30),
+    ];
+    let with_unit = |(letters, unit)| Some((text.strip_suffix(letters)?, unit));
+    let (digits, unit) = units.into_iter().find_map(with_unit).unwrap_or((text, 1));
+    // `u64::from_str` accepts a plus sign.
+    let is_number = digits.bytes().all(|octet| octet.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(unit)
 }
 
 #[cfg(test)]
@@ -59,7 +31,7 @@ mod tests {
             ("18446744073709551615", u64::MAX),
         ];
         for (text, octets) in cases {
-            assert_eq!(text.parse::<Size>().map(Size::octets), Ok(octets), "{text}");
+            assert_eq!(parse_size(text), Some(octets), "{text}");
         }
     }
 
@@ -79,7 +51,7 @@ mod tests {
             "18446744073709551616",
             "17179869184G",
         ] {
-            assert_eq!(text.parse::<Size>(), Err(InvalidSize), "{text}");
+            assert_eq!(parse_size(text), None, "{text}");
         }
     }
 }

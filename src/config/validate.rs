@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::Password;
 use crate::config::paths::PathResolver;
 use crate::config::raw::{RawConfig, Validated};
-use crate::config::size::Size;
+use crate::config::size::parse_size;
 use crate::config::{Config, Server, SourceConfig, TargetConfig, TlsMode};
 use crate::secret::Secret;
 
@@ -117,18 +117,16 @@ fn password(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Password
         .into_iter()
         .filter(|name| raw.contains(name))
         .collect();
+    let mut secret = |name| {
+        raw.string(name)
+            .map(|text| Secret::new(text.unwrap_or_default()))
+    };
     match given.as_slice() {
         [] => Err(raw.add_mistake(
             "source_pass is missing (or one of source_pass_command and source_pass_file)",
         )),
-        ["source_pass"] => {
-            let password = raw.string("source_pass")?.unwrap_or_default();
-            Ok(Password::Given(Secret::new(password)))
-        }
-        ["source_pass_command"] => {
-            let command = raw.string("source_pass_command")?.unwrap_or_default();
-            Ok(Password::Command(Secret::new(command)))
-        }
+        ["source_pass"] => secret("source_pass").map(Password::Given),
+        ["source_pass_command"] => secret("source_pass_command").map(Password::Command),
         ["source_pass_file"] => {
             let name = raw.line("source_pass_file")?.unwrap_or_default();
             Ok(Password::File(paths.resolve_credential(&name)))
@@ -170,12 +168,9 @@ fn file(
 /// INBOX is case-insensitive (RFC 3501 5.1); the state must have one name for it.
 fn folder(raw: &mut RawConfig, name: &'static str) -> Validated<String> {
     const INBOX: &str = "INBOX";
-    let folder = raw.line(name)?.unwrap_or_else(|| INBOX.to_owned());
-    Ok(if folder.eq_ignore_ascii_case(INBOX) {
-        INBOX.to_owned()
-    } else {
-        folder
-    })
+    let folder = raw.line(name)?;
+    let other = folder.filter(|folder| !folder.eq_ignore_ascii_case(INBOX));
+    Ok(other.unwrap_or_else(|| INBOX.to_owned()))
 }
 
 fn daily_upload_limit(raw: &mut RawConfig) -> Validated<Option<u64>> {
@@ -186,8 +181,8 @@ fn daily_upload_limit(raw: &mut RawConfig) -> Validated<Option<u64>> {
     if text == "none" {
         return Ok(None);
     }
-    match text.parse().map(Size::octets) {
-        Ok(octets) if octets > 0 => Ok(Some(octets)),
+    match parse_size(&text) {
+        Some(octets @ 1..) => Ok(Some(octets)),
         _ => Err(raw.add_mistake(format_args!(
             "{NAME} must be a size, such as \"400M\", or \"none\""
         ))),

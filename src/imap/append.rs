@@ -12,7 +12,7 @@ impl Session {
     /// that the server reports no new mail in the middle of the command.
     ///
     /// # Errors
-    /// As for [`command`](Session::command). After an error other than NO or BAD the message may be
+    /// As for `Session::command`. After an error other than NO or BAD the message may be
     /// stored, if its [literal was sent](crate::imap::Transcript::literal_was_sent).
     pub fn append(
         &mut self,

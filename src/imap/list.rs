@@ -19,7 +19,7 @@ impl Session {
     /// Lists all folders.
     ///
     /// # Errors
-    /// As for [`command`](Session::command).
+    /// As for `Session::command`.
     pub fn list(&mut self) -> Result<Vec<ListedFolder>, CommandError> {
         let response = self.command("LIST \"\" \"*\"")?;
         let mut folders = Vec::new();

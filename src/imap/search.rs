@@ -14,7 +14,7 @@ impl Session {
     /// Returns the UIDs that match criteria of `UID SEARCH`, ascending and unique.
     ///
     /// # Errors
-    /// As for [`command`](Session::command).
+    /// As for `Session::command`.
     pub fn search(&mut self, criteria: &str) -> Result<Vec<Uid>, CommandError> {
         let response = self.command(&format!("UID SEARCH {criteria}"))?;
         Ok(search_results(&response))

@@ -107,7 +107,7 @@ impl Session {
     /// The capabilities after the log-in; asked for only if the server did not send them with it.
     ///
     /// # Errors
-    /// As for [`command`](Session::command).
+    /// As for `Session::command`.
     pub fn capabilities(&mut self) -> Result<Capabilities, CommandError> {
         if self.capabilities.is_none() {
             self.command("CAPABILITY")?;

@@ -4,6 +4,7 @@
 //! Everything that can be wrong is checked before the user is asked, and nothing is saved before
 //! the new token has been verified.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -27,7 +28,7 @@ mod user_environment;
 
 use crate::oauth::consent::authorization_request::AuthorizationRequest;
 use crate::oauth::consent::client_secret_file::ClientSecretFile;
-use crate::oauth::consent::code_exchange::{CodeExchange, ExchangeError, SavedToken};
+use crate::oauth::consent::code_exchange::{CodeExchange, ExchangeError};
 use crate::oauth::consent::redirect::{AuthorizationResponse, PastedLine, RedirectQuery};
 use crate::oauth::consent::redirect_listener::{BrowserRequest, RedirectListener};
 use crate::oauth::consent::result_page::ResultPage;
@@ -72,12 +73,6 @@ enum ConsentEvent {
     PastedLine(String),
 }
 
-impl From<BrowserRequest> for ConsentEvent {
-    fn from(request: BrowserRequest) -> ConsentEvent {
-        ConsentEvent::Redirect(request)
-    }
-}
-
 /// Asks the user for consent in a browser, exchanges the authorization code, verifies the token and
 /// saves it. The user has `time_limit` to answer.
 ///
@@ -98,46 +93,38 @@ pub fn run(
         .as_deref()
         .map(|file| Config::load(file, environment))
         .transpose()?;
-    let token_file = token_file(options, config.as_ref());
-    check_writable(&token_file, options.force)?;
+    let account = config.as_ref().map(|config| &config.target);
+    let configured = account.map(|account| account.token_file.as_path());
+    let token_file = options.token.as_deref().or(configured);
+    let token_file = token_file.unwrap_or(Path::new(DEFAULT_TOKEN_FILE));
+    check_writable(token_file, options.force)?;
     let user_environment = UserEnvironment::detect(environment);
-    let is_published = options.port.is_some() && user_environment.is_in_container();
+    let is_published = options.port.is_some() && user_environment.is_in_container;
     let listener = RedirectListener::bind(options.port, is_published)?;
-    let port = listener.port();
-    let request = AuthorizationRequest::new(&client_secret_file, config.as_ref(), port)?;
+    let user = account.map(|account| account.user.as_str());
+    let request = AuthorizationRequest::new(&client_secret_file, user, listener.port)?;
     let client = &client_secret_file.client;
-    let exchange = CodeExchange::prepare(client, config.as_ref(), &token_file, verify)?;
+    let exchange = CodeExchange::prepare(account, request, client, token_file, verify)?;
 
-    show_instructions(
-        &request,
-        config.as_ref(),
-        &user_environment,
-        port,
-        time_limit,
-    );
-    let (sender, events) = sync_channel::<ConsentEvent>(MAX_WAITING_EVENTS);
-    listener.serve(request.state.clone(), sender.clone());
+    show_instructions(&exchange, &user_environment, listener.port, time_limit);
+    let (sender, events) = sync_channel(MAX_WAITING_EVENTS);
+    let redirects = sender.clone();
+    listener.serve(exchange.request.state.clone(), move |request| {
+        // Fails only when the program is ending.
+        let _ = redirects.send(ConsentEvent::Redirect(request));
+    });
     read_pasted_lines(sender);
     if !options.no_browser && user_environment.can_open_browser() {
-        open_browser(request.url.clone());
+        open_browser(exchange.request.url.clone());
     }
 
-    wait_for_token(&request, &exchange, &events, Instant::now() + time_limit)
-}
-
-fn token_file(options: &ConsentOptions, config: Option<&Config>) -> PathBuf {
-    match (&options.token, config) {
-        (Some(file), _) => file.clone(),
-        (None, Some(config)) => config.target.token_file.clone(),
-        (None, None) => PathBuf::from(DEFAULT_TOKEN_FILE),
-    }
+    wait_for_token(&exchange, &events, Instant::now() + time_limit)
 }
 
 /// Checks that the token can be saved, before a consent is spent on it.
 fn check_writable(file: &Path, is_forced: bool) -> Result<()> {
-    let error = |kind, what: &dyn std::fmt::Display| {
-        Error::new(Side::Token, kind, Untrusted::path(file), what)
-    };
+    let error =
+        |kind, what: &dyn fmt::Display| Error::new(Side::Token, kind, Untrusted::path(file), what);
     if file.is_dir() {
         return Err(error(ErrorKind::Usage, &"is a folder")
             .during("checking where to save the token")
@@ -169,19 +156,18 @@ fn confirm_replacing(file: &Path) -> Result<bool> {
 }
 
 fn show_instructions(
-    request: &AuthorizationRequest,
-    config: Option<&Config>,
+    exchange: &CodeExchange<'_>,
     user_environment: &UserEnvironment,
     port: u16,
     time_limit: Duration,
 ) {
-    let sign_in = config.map_or_else(
+    let sign_in = exchange.account.map_or_else(
         || "sign in to the Gmail account".to_owned(),
-        |config| format!("sign in as {}", Untrusted::new(&config.target.user)),
+        |account| format!("sign in as {}", Untrusted::new(&account.user)),
     );
     say(format_args!(
         "Open this address in a browser, {sign_in}, and allow access to its mail:\n\n  {}\n\n",
-        request.url
+        exchange.request.url
     ));
     if let Some(command) = user_environment.ssh_tunnel_command(port) {
         say(format_args!(
@@ -235,34 +221,26 @@ fn read_pasted_lines(events: SyncSender<ConsentEvent>) {
 
 /// Handles events until one brings an authorization response that decides the matter.
 fn wait_for_token(
-    request: &AuthorizationRequest,
     exchange: &CodeExchange<'_>,
     events: &Receiver<ConsentEvent>,
     deadline: Instant,
 ) -> Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(time_out());
-        }
         let event = match events.recv_timeout(left) {
-            Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => return Err(time_out()),
+            Ok(event) if !left.is_zero() => event,
             Err(RecvTimeoutError::Disconnected) => {
-                let what = "the listener has stopped";
-                return Err(Error::new(
-                    Side::Token,
-                    ErrorKind::Internal,
-                    "the browser",
-                    what,
-                ));
+                let (kind, what) = (ErrorKind::Internal, "the listener has stopped");
+                return Err(Error::new(Side::Token, kind, "the browser", what));
             }
+            Ok(_) | Err(RecvTimeoutError::Timeout) => return Err(time_out()),
         };
         let result = match event {
-            ConsentEvent::Redirect(redirect) => Some(handle_redirect(redirect, request, exchange)),
-            ConsentEvent::PastedLine(line) => handle_pasted_line(&line, request, exchange),
+            ConsentEvent::Redirect(redirect) => Some(handle_redirect(redirect, exchange)),
+            ConsentEvent::PastedLine(line) => handle_pasted_line(&line, exchange),
         };
         if let Some(result) = result {
+            let result = result.map(|message| say(format_args!("{message}\n")));
             dismiss_browsers(events);
             return result;
         }
@@ -270,39 +248,30 @@ fn wait_for_token(
 }
 
 /// Handles a redirected browser; whatever it brings ends the wait.
-fn handle_redirect(
-    redirect: BrowserRequest,
-    request: &AuthorizationRequest,
-    exchange: &CodeExchange<'_>,
-) -> Result<()> {
-    match &redirect.response {
-        AuthorizationResponse::Code(code) => {
-            say("The browser is back; asking Google for the token ...\n");
-            let result = exchange.obtain_token(request, code);
-            redirect.respond(&result_page(&result, exchange));
-            result
-                .map(|saved| say(format_args!("{saved}\n")))
-                .map_err(|failure| failure.error)
-        }
-        AuthorizationResponse::Denied => {
-            redirect.respond(&ResultPage::Denied);
-            Err(denied())
-        }
-        AuthorizationResponse::Error(code) => {
-            let error = authorization_error(code);
-            redirect.respond(&ResultPage::Failed);
-            Err(error)
-        }
+fn handle_redirect(redirect: BrowserRequest, exchange: &CodeExchange<'_>) -> Result<String> {
+    if let AuthorizationResponse::Code(_) = redirect.response {
+        say("The browser is back; asking Google for the token ...\n");
     }
+    let result = complete(&redirect.response, exchange);
+    let page = match (&redirect.response, &result) {
+        (AuthorizationResponse::Denied, _) => ResultPage::Denied,
+        (_, Err(failure)) if failure.is_code_expired => ResultPage::Expired,
+        (_, Err(_)) => ResultPage::Failed,
+        (_, Ok(_)) => ResultPage::Success {
+            account: exchange.account.map(|account| account.user.clone()),
+        },
+    };
+    redirect.respond(&page);
+    result.map_err(|failure| failure.error)
 }
 
 /// Handles a pasted line; returns nothing if the user may paste another.
-fn handle_pasted_line(
-    line: &str,
-    request: &AuthorizationRequest,
-    exchange: &CodeExchange<'_>,
-) -> Option<Result<()>> {
-    let response = match redirect::parse_pasted_line(line, &request.state) {
+fn handle_pasted_line(line: &str, exchange: &CodeExchange<'_>) -> Option<Result<String>> {
+    let ask_again = |reason: &str| {
+        say(format_args!("{reason}\n"));
+        None
+    };
+    let response = match redirect::parse_pasted_line(line, &exchange.request.state) {
         PastedLine::Redirect(RedirectQuery::Response(response)) => response,
         PastedLine::Redirect(RedirectQuery::WrongState | RedirectQuery::NotARedirect) => {
             return ask_again(
@@ -324,27 +293,40 @@ fn handle_pasted_line(
             );
         }
     };
-    match response {
-        AuthorizationResponse::Denied => Some(Err(denied())),
-        AuthorizationResponse::Error(code) => Some(Err(authorization_error(&code))),
-        AuthorizationResponse::Code(code) => match exchange.obtain_token(request, &code) {
-            Ok(saved) => {
-                say(format_args!("{saved}\n"));
-                Some(Ok(()))
-            }
-            Err(failure) if failure.is_code_expired => ask_again(&format!(
-                "Google does not accept this code (a code is valid once, for a few minutes). Open \
-                 the address above once more. Google's response: {}",
-                failure.error
-            )),
-            Err(failure) => Some(Err(failure.error)),
-        },
+    match complete(&response, exchange) {
+        Err(failure) if failure.is_code_expired => ask_again(&format!(
+            "Google does not accept this code (a code is valid once, for a few minutes). Open the \
+             address above once more. Google's response: {}",
+            failure.error
+        )),
+        result => Some(result.map_err(|failure| failure.error)),
     }
 }
 
-fn ask_again(reason: &str) -> Option<Result<()>> {
-    say(format_args!("{reason}\n"));
-    None
+/// Completes the consent with Google's response; returns the message for the user.
+fn complete(
+    response: &AuthorizationResponse,
+    exchange: &CodeExchange<'_>,
+) -> Result<String, ExchangeError> {
+    let (what, remedy) = match response {
+        AuthorizationResponse::Code(code) => return exchange.obtain_token(code),
+        AuthorizationResponse::Denied => (
+            "access was not allowed in the browser".to_owned(),
+            "nothing was saved; run this again and choose \"Continue\" or \"Allow\" there",
+        ),
+        // The error codes are those of RFC 6749 4.1.2.1, and Google's own.
+        AuthorizationResponse::Error(code) => (
+            format!("it responded with the error {}", Untrusted::new(code)),
+            match code.as_str() {
+                "admin_policy_enforced" | "org_internal" => {
+                    "the administrator of the account's Workspace must allow the app"
+                }
+                _ => "nothing was saved; run this again",
+            },
+        ),
+    };
+    let error = Error::new(Side::Token, ErrorKind::Rejected, "Google", what);
+    Err(error.during("asking for consent").remedy(remedy).into())
 }
 
 /// Answers the browsers that were redirected while another response was handled.
@@ -354,40 +336,6 @@ fn dismiss_browsers(events: &Receiver<ConsentEvent>) {
             redirect.respond(&ResultPage::AlreadyDone);
         }
     }
-}
-
-fn result_page(
-    result: &Result<SavedToken, ExchangeError>,
-    exchange: &CodeExchange<'_>,
-) -> ResultPage {
-    match result {
-        Ok(_) => ResultPage::Success {
-            account: exchange.config.map(|config| config.target.user.clone()),
-        },
-        Err(failure) if failure.is_code_expired => ResultPage::Expired,
-        Err(_) => ResultPage::Failed,
-    }
-}
-
-fn denied() -> Error {
-    let what = "access was not allowed in the browser";
-    Error::new(Side::Token, ErrorKind::Rejected, "Google", what)
-        .during("asking for consent")
-        .remedy("nothing was saved; run this again and choose \"Continue\" or \"Allow\" there")
-}
-
-/// The error for an authorization response with this error code (RFC 6749 4.1.2.1).
-fn authorization_error(code: &str) -> Error {
-    let remedy = match code {
-        "admin_policy_enforced" | "org_internal" => {
-            "the administrator of the account's Workspace must allow the app"
-        }
-        _ => "nothing was saved; run this again",
-    };
-    let what = format!("it responded with the error {}", Untrusted::new(code));
-    Error::new(Side::Token, ErrorKind::Rejected, "Google", what)
-        .during("asking for consent")
-        .remedy(remedy)
 }
 
 fn time_out() -> Error {

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::io::ErrorKind;
+use std::fmt;
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::is_loopback;
-use crate::error::{Result, Side};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::{Trust, crypto_provider, describe_io_error};
 use crate::oauth::oauth_error::OAuthError;
 use crate::retry::TOKEN_REQUEST_DELAYS;
@@ -50,6 +51,14 @@ pub(crate) struct ClientRegistration {
     /// Google requires it from desktop apps, too, although it is no secret there.
     pub(crate) client_secret: Option<Secret>,
     pub(crate) token_uri: TokenUrl,
+}
+
+impl ClientRegistration {
+    /// An error that names the token endpoint's host.
+    pub(crate) fn endpoint_error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        let host = self.token_uri.url().host_str().unwrap_or_default();
+        Error::new(Side::Token, kind, Untrusted::new(host), what)
+    }
 }
 
 /// The grant that is exchanged for an access token (RFC 6749 1.3).
@@ -84,10 +93,8 @@ pub(crate) struct IssuedTokens {
 pub(crate) enum EndpointError {
     /// Google rejected the request, and will do so until the user acts.
     Rejected(OAuthError),
-    /// All attempts failed; the reason.
-    Unavailable(String),
-    /// The server's certificate could not be verified; the reason.
-    NotVerified(String),
+    /// All attempts failed, or the server's certificate could not be verified.
+    Unavailable(Error),
 }
 
 /// A client of one token endpoint.
@@ -115,18 +122,14 @@ struct GoogleFields {
 
 impl ExtraTokenFields for GoogleFields {}
 
-/// The outcome of one attempt.
-enum RequestOutcome {
-    Issued(IssuedTokens),
-    Rejected(OAuthError),
+/// Why one attempt failed.
+enum AttemptError {
+    /// Another attempt would fail, too.
+    Final(EndpointError),
     /// Another attempt may succeed.
-    Failed {
-        why: String,
-        /// Whether the endpoint may have processed the request and used up the code.
-        may_be_processed: bool,
-    },
-    /// The server's certificate could not be verified; another attempt would fail, too.
-    NotVerified(String),
+    NotProcessed(String),
+    /// Another attempt may succeed, unless this one was processed and has used up the code.
+    ResponseLost(String),
 }
 
 impl Endpoint {
@@ -157,35 +160,34 @@ impl Endpoint {
         grant: AuthorizationGrant<'_>,
     ) -> Result<IssuedTokens, EndpointError> {
         let deadline = Instant::now() + TOKEN_REQUEST_TIMEOUT;
+        let unavailable =
+            |why| EndpointError::Unavailable(client.endpoint_error(ErrorKind::Unavailable, why));
+        let is_code = matches!(grant, AuthorizationGrant::Code { .. });
         let mut delays = TOKEN_REQUEST_DELAYS.iter();
         let mut lost_response = None;
         loop {
             let why = match self.try_request(client, grant, deadline) {
-                RequestOutcome::Issued(tokens) => return Ok(tokens),
-                RequestOutcome::Rejected(rejection) => {
-                    // An earlier attempt whose response was lost may have used up the code.
-                    let is_code = matches!(grant, AuthorizationGrant::Code { .. });
-                    return Err(match lost_response.filter(|_| is_code) {
-                        Some(why) if rejection.code() == "invalid_grant" => {
-                            EndpointError::Unavailable(why)
+                Ok(tokens) => return Ok(tokens),
+                Err(AttemptError::Final(error)) => {
+                    return Err(match (error, lost_response) {
+                        // An earlier attempt whose response was lost may have used up the code.
+                        (EndpointError::Rejected(rejection), Some(why))
+                            if is_code && rejection.code() == "invalid_grant" =>
+                        {
+                            unavailable(why)
                         }
-                        _ => EndpointError::Rejected(rejection),
+                        (error, _) => error,
                     });
                 }
-                RequestOutcome::NotVerified(why) => return Err(EndpointError::NotVerified(why)),
-                RequestOutcome::Failed {
-                    why,
-                    may_be_processed,
-                } => {
-                    if may_be_processed {
-                        lost_response.get_or_insert_with(|| why.clone());
-                    }
+                Err(AttemptError::NotProcessed(why)) => why,
+                Err(AttemptError::ResponseLost(why)) => {
+                    lost_response.get_or_insert_with(|| why.clone());
                     why
                 }
             };
             match delays.next() {
                 Some(delay) if Instant::now() + *delay < deadline => thread::sleep(*delay),
-                _ => return Err(EndpointError::Unavailable(why)),
+                _ => return Err(unavailable(why)),
             }
         }
     }
@@ -195,7 +197,7 @@ impl Endpoint {
         client: &ClientRegistration,
         grant: AuthorizationGrant<'_>,
         deadline: Instant,
-    ) -> RequestOutcome {
+    ) -> Result<IssuedTokens, AttemptError> {
         let mut oauth_client = OAuthClient::new(ClientId::new(client.client_id.clone()))
             .set_token_uri(client.token_uri.clone())
             .set_auth_type(AuthType::RequestBody);
@@ -223,27 +225,26 @@ impl Endpoint {
                 .set_redirect_uri(Cow::Borrowed(redirect_uri))
                 .request(&post),
         };
-        let failed = |why| RequestOutcome::Failed {
-            why,
-            may_be_processed: status.get().is_none_or(|status| status < 300),
+        let failed = |why| match status.get() {
+            Some(300..) => AttemptError::NotProcessed(why),
+            _ => AttemptError::ResponseLost(why),
         };
         match result {
-            Ok(response) => RequestOutcome::Issued(issued_tokens(&response)),
-            Err(RequestTokenError::ServerResponse(rejection)) => {
-                if rejection.is_transient() || status.get().is_some_and(is_transient) {
-                    failed(describe_status(status.get()))
-                } else {
-                    RequestOutcome::Rejected(rejection)
-                }
+            Ok(response) => Ok(issued_tokens(&response)),
+            Err(RequestTokenError::ServerResponse(rejection))
+                if !rejection.is_transient() && !status.get().is_some_and(is_transient) =>
+            {
+                Err(AttemptError::Final(EndpointError::Rejected(rejection)))
             }
             Err(RequestTokenError::Request(error)) if is_verification_failure(&error) => {
-                RequestOutcome::NotVerified(describe_failure(&error))
+                let error = client
+                    .endpoint_error(ErrorKind::Unavailable, describe_failure(&error))
+                    .remedy("check token_uri, target_ca_file and this host's clock");
+                Err(AttemptError::Final(EndpointError::Unavailable(error)))
             }
-            Err(RequestTokenError::Request(error)) => failed(describe_failure(&error)),
+            Err(RequestTokenError::Request(error)) => Err(failed(describe_failure(&error))),
             // The response is not shown: it may contain a token.
-            Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
-                failed(describe_status(status.get()))
-            }
+            Err(_) => Err(failed(describe_status(status.get()))),
         }
     }
 
@@ -309,14 +310,14 @@ fn is_transient(status: u16) -> bool {
 
 /// rustls reports an invalid certificate as invalid data.
 fn is_verification_failure(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData)
+    matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData)
 }
 
 /// Why there is no response.
 fn describe_failure(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => Untrusted::new(&describe_io_error(error)).to_string(),
-        ureq::Error::Timeout(_) => "no response in time".to_owned(),
+        ureq::Error::Timeout(_) => describe_io_error(&io::ErrorKind::TimedOut.into()),
         ureq::Error::HostNotFound => "the host name has no address".to_owned(),
         other => Untrusted::new(&other.to_string()).to_string(),
     }

@@ -43,22 +43,19 @@ impl OAuthError {
 
     /// Whether this is a failure at Google; the same codes as in google-auth.
     pub(crate) fn is_transient(&self) -> bool {
-        let is_transient = |text: &str| {
-            matches!(
-                text,
-                "internal_failure" | "server_error" | "temporarily_unavailable"
-            )
-        };
-        is_transient(&self.error) || is_transient(self.description())
+        const CODES: [&str; 3] = [
+            "internal_failure",
+            "server_error",
+            "temporarily_unavailable",
+        ];
+        CODES.contains(&self.code()) || CODES.contains(&self.description())
     }
 
     /// The code and the explanation, unless they repeat one of these secrets.
     pub(crate) fn describe<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
         let text = format!("{} {}", self.error, self.description());
-        if secrets
-            .into_iter()
-            .any(|secret| text.contains(secret.expose()))
-        {
+        let mut secrets = secrets.into_iter();
+        if secrets.any(|secret| text.contains(secret.expose())) {
             return "an error that is not shown, because it repeats a secret".to_owned();
         }
         match self.description() {
@@ -70,6 +67,9 @@ impl OAuthError {
     /// The remedy, if the error concerns the client registration and not a token. `file` is where
     /// the client's id and secret come from.
     pub(crate) fn client_remedy(&self, file: &str) -> Option<String> {
+        if self.code() == "invalid_grant" || self.is_admin_policy() {
+            return None;
+        }
         Some(match self.code() {
             "invalid_client" => format!(
                 "client_id or client_secret in {file} is not known to Google: download \
@@ -84,9 +84,6 @@ impl OAuthError {
                 "{file} needs the client_secret of the OAuth client: download \
                  client_secret.json anew"
             ),
-            "admin_policy_enforced" | "access_denied" | "org_internal" | "invalid_grant" => {
-                return None;
-            }
             _ => "check that the OAuth client is of type \"Desktop app\", download its \
                   client_secret.json"
                 .to_owned(),
@@ -95,9 +92,6 @@ impl OAuthError {
 
     /// Whether a policy of the account's Workspace denies access.
     pub(crate) fn is_admin_policy(&self) -> bool {
-        matches!(
-            self.code(),
-            "admin_policy_enforced" | "access_denied" | "org_internal"
-        )
+        ["admin_policy_enforced", "access_denied", "org_internal"].contains(&self.code())
     }
 }

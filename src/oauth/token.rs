@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::atomic_file::WriteGuard;
-use crate::error::{Consequence, Error, ErrorKind, Result, Side};
+use crate::error::{Consequence, Error, ErrorKind, Result};
 use crate::oauth::endpoint::{
     AuthorizationGrant, ClientRegistration, Endpoint, EndpointError, IssuedTokens,
 };
@@ -19,7 +19,6 @@ use crate::oauth::token_file::TokenFile;
 use crate::oauth::token_health::TokenHealth;
 use crate::secret::Secret;
 use crate::timestamp;
-use crate::untrusted::Untrusted;
 
 /// An access token is renewed this long before it expires, so that no log-in is sent with an expired
 /// one.
@@ -27,6 +26,9 @@ const RENEWAL_MARGIN: TimeDelta = TimeDelta::minutes(4);
 
 /// How long a run does not repeat a rejected renewal; the state schedules the retries of later runs.
 const REJECTION_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
+
+/// What is being done, for error messages.
+const RENEWING: &str = "renewing the access token";
 
 /// A rejected refresh token, remembered from an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +97,9 @@ impl Token {
     /// refresh token cannot be saved.
     pub fn access(&mut self, now: DateTime<Utc>) -> Result<Secret> {
         self.reload_if_changed();
-        self.save_rotation()?;
+        if self.is_rotation_unsaved {
+            self.save(self.file.lock(), true)?;
+        }
         self.check_remembered_rejection(now)?;
         match self.file.access() {
             Some(access) if !self.needs_renewal(now) => Ok(access),
@@ -183,28 +187,19 @@ impl Token {
         let holds = |rejection: &&RememberedRejection| {
             rejection.refresh_token == digest && now < rejection.retry_after
         };
-        match self.remembered_rejection.as_ref().filter(holds) {
-            None => Ok(()),
-            Some(rejection) => {
-                let until = timestamp::to_seconds(rejection.retry_after);
-                let what =
-                    format!("Google rejected this token, and is not asked again before {until}");
-                Err(self
-                    .file
-                    .error(ErrorKind::Rejected, what)
-                    .remedy(self.new_token_remedy()))
-            }
-        }
+        let Some(rejection) = self.remembered_rejection.as_ref().filter(holds) else {
+            return Ok(());
+        };
+        let until = timestamp::to_seconds(rejection.retry_after);
+        let what = format!("Google rejected this token, and is not asked again before {until}");
+        Err(self.file.unusable(ErrorKind::Rejected, what))
     }
 
     fn request_renewal(&mut self, now: DateTime<Utc>) -> Result<Secret> {
         let Some(refresh) = self.file.refresh() else {
             let what = "Gmail rejected the access token, and there is no refresh_token to renew it";
-            return Err(self
-                .file
-                .error(ErrorKind::Rejected, what)
-                .remedy(self.new_token_remedy())
-                .with_consequence(self.token_rejection()));
+            let error = self.file.unusable(ErrorKind::Rejected, what);
+            return Err(error.with_consequence(self.token_rejection()));
         };
         if self.is_read_only {
             let what = "the access token has expired, and a dry run does not renew it";
@@ -212,29 +207,30 @@ impl Token {
         }
         let Some(client) = self.file.client() else {
             let what = "has no client_id, so that the access token cannot be renewed";
-            return Err(self
-                .file
-                .error(ErrorKind::Config, what)
-                .remedy(self.new_token_remedy()));
+            return Err(self.file.unusable(ErrorKind::Config, what));
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(&client.token_uri, self.ca_file.as_deref())
-                .map_err(|error| error.on(Side::Token))?,
+            None => Endpoint::new(&client.token_uri, self.ca_file.as_deref())?,
         };
-        let result = self
-            .endpoint
-            .insert(endpoint)
-            .request_token(&client, AuthorizationGrant::RefreshToken(&refresh));
-        let tokens = result.map_err(|failure| match failure {
-            EndpointError::Rejected(rejection) => self.rejection_error(&rejection, now),
-            EndpointError::Unavailable(why) => self
-                .endpoint_error(ErrorKind::Unavailable, why)
-                .remedy("later runs try again (if it stays so, check token_uri)"),
-            EndpointError::NotVerified(why) => self
-                .endpoint_error(ErrorKind::Unavailable, why)
-                .remedy("check token_uri, target_ca_file and this host's clock"),
+        let endpoint = self.endpoint.insert(endpoint);
+        let result = endpoint.request_token(&client, AuthorizationGrant::RefreshToken(&refresh));
+        let tokens = result.map_err(|failure| {
+            let error = match failure {
+                EndpointError::Rejected(rejection) => {
+                    self.rejection_error(&client, &rejection, now)
+                }
+                EndpointError::Unavailable(error) => {
+                    error.remedy("later runs try again (if it stays so, check token_uri)")
+                }
+            };
+            error.during(RENEWING)
         })?;
+        if !tokens.has_mail_scope {
+            let what = "the token gives no access to mail: the box for it was not ticked";
+            let error = client.endpoint_error(ErrorKind::Rejected, what);
+            log::warn!("{}", error.during(RENEWING).remedy(self.new_token_remedy()));
+        }
         self.store_renewal(&tokens, &refresh, now)?;
         Ok(tokens.access)
     }
@@ -246,16 +242,6 @@ impl Token {
         refresh: &Secret,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        if !tokens.has_mail_scope {
-            log::warn!(
-                "{}",
-                self.endpoint_error(
-                    ErrorKind::Rejected,
-                    "the token gives no access to mail: the box for it was not ticked",
-                )
-                .remedy(self.new_token_remedy())
-            );
-        }
         let guard = self.file.lock();
         // The user may have obtained a new token during the request; it must not be overwritten.
         if let Some(changed) = self.file.changed()
@@ -266,7 +252,7 @@ impl Token {
             return Ok(());
         }
         let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
-        self.file.apply_renewal(tokens, now);
+        self.file.store_tokens(tokens, now);
         log::debug!(
             "renewed the access token, which expires in {} minutes",
             tokens.expires_in.as_secs() / 60
@@ -297,23 +283,18 @@ impl Token {
         Ok(())
     }
 
-    fn save_rotation(&mut self) -> Result<()> {
-        if self.is_rotation_unsaved {
-            self.save(self.file.lock(), true)?;
-        }
-        Ok(())
-    }
-
     /// The error for a rejected renewal. Remembers a rejected refresh token for a while.
-    fn rejection_error(&mut self, rejection: &OAuthError, now: DateTime<Utc>) -> Error {
-        let secrets = [
-            self.file.access(),
-            self.file.refresh(),
-            self.file.client().and_then(|client| client.client_secret),
-        ];
-        let description = rejection.describe(secrets.iter().flatten());
+    fn rejection_error(
+        &mut self,
+        client: &ClientRegistration,
+        rejection: &OAuthError,
+        now: DateTime<Utc>,
+    ) -> Error {
+        let (access, refresh) = (self.file.access(), self.file.refresh());
+        let secrets = [&access, &refresh, &client.client_secret];
+        let description = rejection.describe(secrets.into_iter().flatten());
         let what = format!("Google rejected the request: {description}");
-        let error = self
+        let error = client
             .endpoint_error(ErrorKind::Rejected, what)
             .remedy(self.remedy(rejection, now));
         if rejection.code() != "invalid_grant" {
@@ -344,25 +325,6 @@ impl Token {
             None => format!("{}: {new_token_remedy}", self.health().likely_causes(now)),
         }
     }
-
-    fn endpoint_error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
-        let host = self.file.token_uri().url().host_str().unwrap_or_default();
-        Error::new(Side::Token, kind, Untrusted::new(host), what)
-            .during("renewing the access token")
-    }
-}
-
-/// Saves the tokens of a new consent.
-pub(crate) fn save_consent(
-    path: &Path,
-    client: &ClientRegistration,
-    tokens: &IssuedTokens,
-    refresh: &Secret,
-    now: DateTime<Utc>,
-) -> io::Result<TokenHealth> {
-    let mut file = TokenFile::from_consent(path, client, tokens, refresh, now);
-    file.save(&WriteGuard::lock(path)?)?;
-    Ok(file.health())
 }
 
 #[cfg(test)]

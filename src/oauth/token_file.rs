@@ -1,5 +1,6 @@
 //! `token.json`, in google-auth's format.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +36,15 @@ const EXPIRES: &str = "refresh_token_expires";
 /// Google's access tokens expire after this long.
 const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
+/// The fields that must be strings, if they are present.
+const STRING_FIELDS: [&str; 5] = [
+    "token",
+    "refresh_token",
+    "client_id",
+    "client_secret",
+    "token_uri",
+];
+
 /// The content of `token.json`. Fields of other programs are kept.
 pub(crate) struct TokenFile {
     path: PathBuf,
@@ -61,60 +71,50 @@ impl TokenFile {
         path: &Path,
         client: &ClientRegistration,
         tokens: &IssuedTokens,
-        refresh: &Secret,
         now: DateTime<Utc>,
     ) -> TokenFile {
-        let mut fields = Map::new();
-        let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-        set("token", json!(tokens.access.expose()));
-        set("refresh_token", json!(refresh.expose()));
-        set("token_uri", json!(client.token_uri.as_str()));
-        set("client_id", json!(client.client_id));
-        if let Some(secret) = &client.client_secret {
-            set("client_secret", json!(secret.expose()));
-        }
-        set("scopes", json!([MAIL_SCOPE]));
-        set("universe_domain", json!("googleapis.com"));
-        set("account", json!(""));
-        set("expiry", json!(format_expiry(now, tokens.expires_in)));
-        set(ISSUED, json!(format_time(now)));
-        if let Some(expires_in) = tokens.refresh_token_expires_in {
-            set(EXPIRES, json!(format_expiry(now, expires_in)));
-        }
-        TokenFile {
+        let fields = [
+            ("token_uri", json!(client.token_uri.as_str())),
+            ("client_id", json!(client.client_id)),
+            ("scopes", json!([MAIL_SCOPE])),
+            ("universe_domain", json!("googleapis.com")),
+            ("account", json!("")),
+        ];
+        let mut file = TokenFile {
             path: path.to_owned(),
-            fields,
+            fields: fields
+                .map(|(name, value)| (name.to_owned(), value))
+                .into_iter()
+                .collect(),
             octets: Vec::new(),
             token_uri: client.token_uri.clone(),
             new_token_remedy: String::new(),
+        };
+        if let Some(secret) = &client.client_secret {
+            file.set("client_secret", secret.expose());
         }
+        file.store_tokens(tokens, now);
+        file
     }
 
     fn parse(path: &Path, octets: Vec<u8>, new_token_remedy: &str) -> Result<TokenFile> {
+        let wrong = |what: String| Error::in_file(Side::Token, path, what);
+        let unusable = |what: String| wrong(what).remedy(new_token_remedy);
         // serde_json's errors give the position and never repeat the content.
-        let fields: Map<String, Value> = serde_json::from_slice(&octets).map_err(|error| {
-            wrong(path, format_args!("is not a JSON object: {error}")).remedy(new_token_remedy)
-        })?;
-        for name in [
-            "token",
-            "refresh_token",
-            "client_id",
-            "client_secret",
-            "token_uri",
-        ] {
-            match fields.get(name) {
-                None | Some(Value::Null | Value::String(_)) => {}
-                Some(_) => {
-                    let what = format_args!("{name} must be a string");
-                    return Err(wrong(path, what).remedy(new_token_remedy));
-                }
-            }
+        let fields: Map<String, Value> = serde_json::from_slice(&octets)
+            .map_err(|error| unusable(format!("is not a JSON object: {error}")))?;
+        let is_wrong = |name: &&str| {
+            let value = fields.get(*name);
+            !matches!(value, None | Some(Value::Null | Value::String(_)))
+        };
+        if let Some(name) = STRING_FIELDS.into_iter().find(is_wrong) {
+            return Err(unusable(format!("{name} must be a string")));
         }
         let token_uri = string_field(&fields, "token_uri").unwrap_or(DEFAULT_TOKEN_URI);
         let token_uri = TokenUrl::new(token_uri.to_owned())
             .ok()
             .filter(|uri| is_protected(uri.url()))
-            .ok_or_else(|| wrong(path, format_args!("token_uri {MUST_BE_PROTECTED}")))?;
+            .ok_or_else(|| wrong(format!("token_uri {MUST_BE_PROTECTED}")))?;
         let file = TokenFile {
             path: path.to_owned(),
             fields,
@@ -124,7 +124,7 @@ impl TokenFile {
         };
         if file.access().is_none() && file.refresh().is_none() {
             let what = "holds neither token nor refresh_token";
-            return Err(wrong(path, what).remedy(new_token_remedy));
+            return Err(unusable(what.to_owned()));
         }
         Ok(file)
     }
@@ -144,10 +144,6 @@ impl TokenFile {
             client_secret: self.secret("client_secret"),
             token_uri: self.token_uri.clone(),
         })
-    }
-
-    pub(crate) fn token_uri(&self) -> &TokenUrl {
-        &self.token_uri
     }
 
     /// When the access token expires; `None` if the field is missing or cannot be parsed.
@@ -182,31 +178,28 @@ impl TokenFile {
         TokenFile::parse(&self.path, octets, &self.new_token_remedy).ok()
     }
 
-    /// Stores the tokens of a renewal, and the time from which the refresh token's age counts.
-    pub(crate) fn apply_renewal(&mut self, tokens: &IssuedTokens, now: DateTime<Utc>) {
-        let rotated = tokens
-            .refresh
-            .as_ref()
-            .filter(|token| self.refresh().as_ref() != Some(*token));
-        let has_age = self.fields.contains_key(ISSUED) || self.fields.contains_key(FIRST_USED);
-        let mut set = |name: &str, value: String| {
-            self.fields.insert(name.to_owned(), Value::String(value));
-        };
-        set("token", tokens.access.expose().to_owned());
-        set("expiry", format_expiry(now, tokens.expires_in));
-        if let Some(refresh) = rotated {
-            set("refresh_token", refresh.expose().to_owned());
-            set(ISSUED, format_time(now));
+    /// Stores issued tokens, and the time from which the refresh token's age counts.
+    pub(crate) fn store_tokens(&mut self, tokens: &IssuedTokens, now: DateTime<Utc>) {
+        let old_refresh = self.refresh();
+        self.set("token", tokens.access.expose());
+        self.set("expiry", &format_expiry(now, tokens.expires_in));
+        if let Some(refresh) = &tokens.refresh
+            && old_refresh.as_ref() != Some(refresh)
+        {
+            self.set("refresh_token", refresh.expose());
+            self.set(ISSUED, &format_time(now));
             self.fields.remove(FIRST_USED);
             self.fields.remove(EXPIRES);
-        } else if !has_age {
-            set(FIRST_USED, format_time(now));
+        } else if !self.fields.contains_key(ISSUED) && !self.fields.contains_key(FIRST_USED) {
+            self.set(FIRST_USED, &format_time(now));
         }
         if let Some(expires_in) = tokens.refresh_token_expires_in {
-            let expires = format_expiry(now, expires_in);
-            self.fields
-                .insert(EXPIRES.to_owned(), Value::String(expires));
+            self.set(EXPIRES, &format_expiry(now, expires_in));
         }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.fields.insert(name.to_owned(), json!(value));
     }
 
     /// Keeps other processes from replacing the file.
@@ -223,8 +216,13 @@ impl TokenFile {
         Ok(())
     }
 
+    /// An error that a new token corrects.
+    pub(crate) fn unusable(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        self.error(kind, what).remedy(&self.new_token_remedy)
+    }
+
     /// An error that names this file.
-    pub(crate) fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
+    pub(crate) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
         Error::new(Side::Token, kind, Untrusted::path(&self.path), what)
     }
 
@@ -252,10 +250,6 @@ fn format_time(time: DateTime<Utc>) -> String {
 fn format_expiry(now: DateTime<Utc>, expires_in: Duration) -> String {
     let expires_in = TimeDelta::from_std(expires_in).unwrap_or(ACCESS_TOKEN_LIFETIME);
     format_time(now.checked_add_signed(expires_in).unwrap_or(now))
-}
-
-fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
-    Error::in_file(Side::Token, path, what)
 }
 
 #[cfg(test)]
@@ -289,14 +283,14 @@ mod tests {
         let (first, second) = (at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"));
         let mut file = parse(r#"{"refresh_token":"r"}"#).unwrap();
         assert_eq!(file.health(), TokenHealth::default());
-        file.apply_renewal(&issued("a", None), first);
-        file.apply_renewal(&issued("b", Some("r")), second);
+        file.store_tokens(&issued("a", None), first);
+        file.store_tokens(&issued("b", Some("r")), second);
         let health = file.health();
         assert_eq!((health.issued, health.first_used), (None, Some(first)));
         assert_eq!(health.last_used, Some(second));
         file.fields
             .insert(EXPIRES.to_owned(), json!("2026-01-09T00:00:00Z"));
-        file.apply_renewal(&issued("c", Some("r2")), second);
+        file.store_tokens(&issued("c", Some("r2")), second);
         let health = file.health();
         assert_eq!((health.issued, health.first_used), (Some(second), None));
         assert_eq!(health.expires, None);
@@ -334,7 +328,7 @@ mod tests {
             let file = parse(&format!(r#"{{"token":"t","refresh_token":null{scopes}}}"#)).unwrap();
             assert_eq!(file.access().unwrap().expose(), "t");
             assert!(file.refresh().is_none());
-            assert_eq!(file.token_uri().as_str(), DEFAULT_TOKEN_URI);
+            assert_eq!(file.token_uri.as_str(), DEFAULT_TOKEN_URI);
         }
     }
 
@@ -395,7 +389,7 @@ mod tests {
 
         let mut file = TokenFile::read(&link, "").unwrap();
         let now = timestamp::parse("2026-01-02T02:04:05.678901Z").unwrap();
-        file.apply_renewal(&issued("t2", None), now);
+        file.store_tokens(&issued("t2", None), now);
         file.save(&file.lock().unwrap()).unwrap();
         assert!(file.changed().is_none());
 

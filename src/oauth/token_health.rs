@@ -19,6 +19,10 @@ const TOLERANCE: TimeDelta = TimeDelta::hours(2);
 /// The warning begins this long before the refresh token expires.
 const WARNING_PERIOD: TimeDelta = TimeDelta::days(2);
 
+/// The cause of a rejection that the user can prevent.
+const TESTING_EXPIRY: &str =
+    "the app is in \"Testing\", where a token expires after 7 days (publish it)";
+
 /// What is known about a refresh token's age and expiry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct TokenHealth {
@@ -49,13 +53,11 @@ impl TokenHealth {
     /// Why Google probably rejects it, the most likely cause first.
     pub(crate) fn likely_causes(&self, now: DateTime<Utc>) -> String {
         if self.expires.is_some_and(|expires| expires <= now) {
-            return "the app is in \"Testing\", where a token expires after 7 days (publish it)"
-                .to_owned();
+            return TESTING_EXPIRY.to_owned();
         }
         let mut causes = Vec::new();
         if self.may_be_in_testing(now) {
-            causes
-                .push("the app is in \"Testing\", where a token expires after 7 days (publish it)");
+            causes.push(TESTING_EXPIRY);
         }
         causes.extend(["the account's password was changed", "access was revoked"]);
         if self.may_have_been_unused(now) {
@@ -86,19 +88,18 @@ impl TokenHealth {
 impl fmt::Display for TokenHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = timestamp::to_seconds;
-        let age = match (self.issued, self.first_used) {
-            (Some(issued), _) => format!("issued at {}", at(issued)),
-            (None, Some(first)) => format!("in use since {}", at(first)),
-            (None, None) => "of unknown age".to_owned(),
-        };
-        let expires = self.expires.map(|time| format!("expires at {}", at(time)));
-        let access_token = self.access_token_expires;
-        let access_token = access_token.map(|time| format!("access token expires at {}", at(time)));
-        let parts: Vec<String> = [Some(age), expires, access_token]
-            .into_iter()
-            .flatten()
-            .collect();
-        f.write_str(&parts.join(", "))
+        match (self.issued, self.first_used) {
+            (Some(issued), _) => write!(f, "issued at {}", at(issued))?,
+            (None, Some(first)) => write!(f, "in use since {}", at(first))?,
+            (None, None) => f.write_str("of unknown age")?,
+        }
+        if let Some(expires) = self.expires {
+            write!(f, ", expires at {}", at(expires))?;
+        }
+        if let Some(expires) = self.access_token_expires {
+            write!(f, ", access token expires at {}", at(expires))?;
+        }
+        Ok(())
     }
 }
 

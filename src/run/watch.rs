@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Consequence, Error, ErrorKind, Result, Side};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
 use crate::process::signals::SignalRequests;
 use crate::process::suspend::ClockReading;
@@ -17,8 +17,8 @@ use crate::process::systemd;
 use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::run::account_sync::{AccountSync, PassSummary};
-use crate::run::and_also;
 use crate::run::context::RunContext;
+use crate::run::{WatchOptions, and_also};
 use crate::source::{WaitOptions, WaitOutcome};
 use crate::timeouts::WAIT_COMMANDS_TIMEOUT;
 use crate::timestamp::format_duration;
@@ -26,6 +26,7 @@ use crate::untrusted::Untrusted;
 
 mod config_reload;
 mod false_notifications;
+mod gmail_health;
 mod retry_time;
 mod side_health;
 mod source_sessions;
@@ -34,29 +35,17 @@ mod wait_deadline;
 pub(crate) use config_reload::ConfigReload;
 
 use crate::run::watch::false_notifications::FalseNotifications;
+use crate::run::watch::gmail_health::{GmailHealth, login_retry_delay};
 use crate::run::watch::retry_time::RetryTime;
-use crate::run::watch::side_health::SideHealth;
 use crate::run::watch::source_sessions::SourceSessions;
 use crate::run::watch::wait_deadline::WaitDeadline;
 
 /// A wait that elapses sooner was none: the server closed the connection at once.
 const MIN_WAIT: Duration = Duration::from_millis(500);
 
-/// A retry at Gmail is this much later than allowed, so that it is not too early by a rounding.
-const RETRY_MARGIN: TimeDelta = TimeDelta::seconds(1);
-
 /// While log-ins at the source are rejected, the configuration is loaded this often to see whether
 /// it was corrected.
 const CORRECTION_CHECK_INTERVAL: TimeDelta = TimeDelta::seconds(20);
-
-/// How `--watch` waits for new mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WatchOptions {
-    /// Whether to use IDLE where the server offers it.
-    pub use_idle: bool,
-    /// The time between polls where IDLE is not used.
-    pub poll_interval: Duration,
-}
 
 /// Watches the source, and copies new mail, until an exit is requested.
 ///
@@ -69,7 +58,18 @@ pub(crate) fn run(
     account: AccountSync<'_>,
 ) -> Result<()> {
     systemd::status("logging in");
-    let mut watcher = Watcher::new(options, config_reload, account);
+    let context = account.context();
+    let mut watcher = Watcher {
+        options,
+        context,
+        account,
+        config_reload,
+        source: SourceSessions::new(context.timing),
+        gmail: GmailHealth::new(context.timing),
+        false_notifications: FalseNotifications::new(context.timing),
+        is_ready: false,
+        copied: 0,
+    };
     let mut connection = SourceConnection::default();
     let result = watcher.run(&mut connection);
     systemd::stopping();
@@ -82,9 +82,7 @@ struct Watcher<'a> {
     account: AccountSync<'a>,
     config_reload: ConfigReload<'a>,
     source: SourceSessions,
-    gmail: SideHealth,
-    /// After a failure of Gmail: when to retry.
-    gmail_retry_at: Option<Instant>,
+    gmail: GmailHealth,
     false_notifications: FalseNotifications,
     /// Whether systemd has been notified that the service has started.
     is_ready: bool,
@@ -92,27 +90,7 @@ struct Watcher<'a> {
     copied: u64,
 }
 
-impl<'a> Watcher<'a> {
-    fn new(
-        options: WatchOptions,
-        config_reload: ConfigReload<'a>,
-        account: AccountSync<'a>,
-    ) -> Watcher<'a> {
-        let context = account.context();
-        Watcher {
-            options,
-            context,
-            account,
-            config_reload,
-            source: SourceSessions::new(context.timing),
-            gmail: SideHealth::new("Gmail", context.timing),
-            gmail_retry_at: None,
-            false_notifications: FalseNotifications::new(context.timing),
-            is_ready: false,
-            copied: 0,
-        }
-    }
-
+impl Watcher<'_> {
     fn run(&mut self, connection: &mut SourceConnection) -> Result<()> {
         while !self.exit_requested() {
             self.handle_requests(connection);
@@ -141,7 +119,8 @@ impl<'a> Watcher<'a> {
             return Ok(());
         }
         let deadline = self.wait_deadline();
-        self.announce_wait(deadline);
+        systemd::status(&self.status());
+        self.extend_watchdog(deadline);
         let start = ClockReading::now();
         let waited = source.wait_for_mail(WaitOptions {
             use_idle: self.options.use_idle,
@@ -188,43 +167,31 @@ impl<'a> Watcher<'a> {
     fn record_pass(&mut self, summary: &PassSummary) -> Result<()> {
         self.copied += summary.report.appended;
         if summary.used_gmail {
-            self.gmail.record_success();
+            self.gmail.health.record_success();
         }
         if !summary.report.is_empty() {
             self.source.record_success();
         }
-        self.gmail_retry_at = None;
+        self.gmail.retry_now();
         self.account.fold_if_due()?;
         self.account.record_success()
     }
 
     fn handle_gmail_failure(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
-        let login_delay = self.login_retry_delay(&error);
+        let state = &self.account.state().gmail;
+        let login_delay = login_retry_delay(&error, state, &self.context.timing.clock);
+        let has_accepted_mail = state.last_accepted.is_some_and(|at| at >= started);
         let is_rejected = error.kind() == ErrorKind::Rejected && login_delay.is_none();
-        if self.exit_requested() || is_rejected || self.gmail.is_fatal(&error) {
+        if self.exit_requested() || is_rejected || self.gmail.health.is_fatal(&error) {
             return Err(error);
         }
         self.account.disconnect_gmail();
-        let last_accepted = self.account.state().gmail.last_accepted;
-        if last_accepted.is_some_and(|at| at >= started) {
-            self.gmail.reset_backoff();
+        if has_accepted_mail {
+            self.gmail.health.reset_backoff();
         }
-        let delay = self.gmail.record_failure(&error);
-        self.gmail_retry_at = Some(Instant::now() + delay.max(login_delay.unwrap_or_default()));
+        self.gmail
+            .record_failure(&error, login_delay.unwrap_or_default());
         self.account.fold_if_due()
-    }
-
-    /// How long to wait before the next log-in at Gmail, after it rejected even a fresh access token:
-    /// such rejections may be temporary. `None` if the user must act.
-    fn login_retry_delay(&self, error: &Error) -> Option<Duration> {
-        let Some(Consequence::LoginRejected { .. }) = error.consequence() else {
-            return None;
-        };
-        let rejected = self.account.state().gmail.rejected_token.as_ref()?;
-        (rejected.tries < MAX_REJECTED_LOGINS).then(|| {
-            let clock = self.context.timing.clock;
-            clock.duration_until(rejected.retry_after + RETRY_MARGIN)
-        })
     }
 
     /// Waits until the source can be retried.
@@ -291,9 +258,8 @@ impl<'a> Watcher<'a> {
         for date in dates.into_iter().flatten() {
             deadline.at_latest_date(date, &timing.clock);
         }
-        let gmail_retry_at = self.gmail_retry_at.filter(|at| *at > Instant::now());
         let instants = [
-            gmail_retry_at,
+            self.gmail.retry_at(),
             self.source.outage_ends_at(),
             self.account.gmail_idle_at(),
         ];
@@ -305,23 +271,19 @@ impl<'a> Watcher<'a> {
 
     /// Records how a wait ended, and delays the next check if the server would make a busy loop.
     fn record_wait(&mut self, waited: Result<WaitOutcome>, duration: Duration, deadline: Instant) {
-        let delay = match waited {
+        match waited {
+            Err(error) => self.handle_broken_wait(error),
             Ok(WaitOutcome::Elapsed) if Instant::now() < deadline && duration < MIN_WAIT => {
-                return self.handle_broken_wait("the wait ended at once");
+                self.handle_broken_wait("the wait ended at once");
             }
-            Err(error) => return self.handle_broken_wait(error),
-            Ok(WaitOutcome::NewMail) => {
+            Ok(outcome) => {
                 self.source.record_wait();
-                self.notification_delay(duration)
+                if outcome == WaitOutcome::NewMail
+                    && let Some(delay) = self.notification_delay(duration)
+                {
+                    self.sleep(delay, self.status());
+                }
             }
-            Ok(WaitOutcome::Elapsed | WaitOutcome::Woken) => {
-                self.source.record_wait();
-                None
-            }
-        };
-        if let Some(delay) = delay {
-            let status = self.status();
-            self.sleep(delay, status);
         }
     }
 
@@ -357,7 +319,7 @@ impl<'a> Watcher<'a> {
         }
         if self.context.requests.take_poll_request() {
             log::info!("checking the source now, as requested");
-            self.gmail_retry_at = None;
+            self.gmail.retry_now();
         }
     }
 
@@ -370,8 +332,8 @@ impl<'a> Watcher<'a> {
                 self.account.config().log_warnings();
                 self.source.forget_session();
                 self.source.health.reset_backoff();
-                self.gmail.reset_backoff();
-                self.gmail_retry_at = None;
+                self.gmail.health.reset_backoff();
+                self.gmail.retry_now();
             }
             Err(error) => log::error!("{error}; the old configuration stays in use"),
         }
@@ -384,11 +346,6 @@ impl<'a> Watcher<'a> {
         systemd::status(&status.to_string());
         let _ = self.context.canceller.sleep(until);
         self.account.disconnect_idle_gmail();
-    }
-
-    fn announce_wait(&self, deadline: Instant) {
-        systemd::status(&self.status());
-        self.extend_watchdog(deadline);
     }
 
     fn extend_watchdog(&self, until: Instant) {
@@ -405,7 +362,7 @@ impl<'a> Watcher<'a> {
         if let Some(until) = self.account.resting_until() {
             let until = until.format("%H:%M UTC");
             format!("{watching}; Gmail rests until {until}")
-        } else if self.gmail.is_failing() {
+        } else if self.gmail.health.is_failing() {
             format!("{watching}; Gmail is not available")
         } else {
             watching
@@ -413,8 +370,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn gmail_must_wait(&self) -> bool {
-        self.gmail_retry_at.is_some_and(|at| at > Instant::now())
-            || self.account.resting_until().is_some()
+        self.gmail.retry_at().is_some() || self.account.resting_until().is_some()
     }
 
     fn exit_requested(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Consequence, Result};
+use crate::error::{Error, Result};
 use crate::message::{Digest, Identity, Listed, MessageId, Uid, UidSet};
 use crate::retry::PARKED_MESSAGE;
 use crate::state::journal::StateStore;
@@ -96,34 +96,30 @@ impl<'a> Ledger<'a> {
     /// Gmail has this message, or had it: one that the original delivered and that the user deleted
     /// for good. Its identity is recorded in both cases.
     pub fn settle_looked_up(&mut self, listed: &Listed, result: LookupResult) -> Result<()> {
-        let Listed { uid, identity, .. } = listed;
-        let is_found = result == LookupResult::Found;
-        if is_found {
-            self.report.already_there += 1;
+        let report = &mut self.report;
+        let (count, what) = if result == LookupResult::Found {
+            (&mut report.already_there, "is at Gmail already")
         } else {
-            self.report.known += 1;
-        }
+            let what = "was delivered before, and is no longer at Gmail";
+            (&mut report.known, what)
+        };
+        *count += 1;
         self.progress.settled(0);
-        if let Some(id) = &identity.id {
-            let what = if is_found {
-                "is at Gmail already"
-            } else {
-                "was delivered before, and is no longer at Gmail"
-            };
-            log::info!("{id} (uid {uid}) {what}");
+        if let Some(id) = &listed.identity.id {
+            log::info!("{id} (uid {}) {what}", listed.uid);
         }
         self.record_identity(listed)
     }
 
     /// Records that a listed message needs no append: the parts of its digest that a listing shows.
     pub fn record_identity(&mut self, listed: &Listed) -> Result<()> {
-        let Identity { id, header } = &listed.identity;
-        match id {
-            Some(id) => self.record_done(listed.uid, id.clone(), Digest::of_header(*header), false),
-            None => self.store.record(Event::Settled {
-                uids: UidSet::from_iter([listed.uid]),
-            }),
-        }
+        let uid = listed.uid;
+        let Identity { id, header } = listed.identity.clone();
+        let Some(id) = id else {
+            let uids = UidSet::from_iter([uid]);
+            return self.store.record(Event::Settled { uids });
+        };
+        self.record_done(uid, id, Digest::of_header(header), false)
     }
 
     /// Gmail has this parked message.
@@ -168,11 +164,15 @@ impl<'a> Ledger<'a> {
 
     /// This message is given up for good, for a reason that a person can read.
     pub fn refuse(&mut self, uid: Uid, id: Option<MessageId>, why: String) -> Result<()> {
-        log::error!("not copied: {} (uid {uid}): {why}", name(id.as_ref()));
+        let refused = self.refused(&format!(" (uid {uid})"), id, why);
+        self.store.record(Event::Refused { uid, refused })
+    }
+
+    fn refused(&mut self, uid: &str, id: Option<MessageId>, why: String) -> RefusedMessage {
+        log::error!("not copied: {}{uid}: {why}", name(id.as_ref()));
         self.report.refused += 1;
         let when = self.now();
-        let refused = RefusedMessage { id, when, why };
-        self.store.record(Event::Refused { uid, refused })
+        RefusedMessage { id, when, why }
     }
 
     /// This parked message is no longer at the source, and Gmail does not have it.
@@ -297,31 +297,21 @@ impl<'a> Ledger<'a> {
     // Orphaned parked messages, by their index.
 
     /// A date pass found this orphan under a new UID: it is parked there with all that is known.
-    pub fn adopt_orphan(&mut self, uid: Uid, index: usize) -> Result<()> {
-        self.store.record(Event::OrphanFound { uid, orphan: index })
+    pub fn adopt_orphan(&mut self, uid: Uid, orphan: usize) -> Result<()> {
+        self.store.record(Event::OrphanFound { uid, orphan })
     }
 
     /// Gmail has this orphan.
-    pub fn settle_orphan(&mut self, index: usize) -> Result<()> {
+    pub fn settle_orphan(&mut self, orphan: usize) -> Result<()> {
         self.report.already_there += 1;
         let at = self.now();
-        self.store
-            .record(Event::OrphanDelivered { orphan: index, at })
+        self.store.record(Event::OrphanDelivered { orphan, at })
     }
 
     /// This orphan is no longer at the source, and Gmail does not have it.
-    pub fn refuse_orphan(&mut self, index: usize, id: Option<MessageId>) -> Result<()> {
-        log::error!("not copied: {}: {LEFT_SOURCE}", name(id.as_ref()));
-        self.report.refused += 1;
-        let refused = RefusedMessage {
-            id,
-            when: self.now(),
-            why: LEFT_SOURCE.to_owned(),
-        };
-        self.store.record(Event::OrphanLost {
-            orphan: index,
-            refused,
-        })
+    pub fn refuse_orphan(&mut self, orphan: usize, id: Option<MessageId>) -> Result<()> {
+        let refused = self.refused("", id, LEFT_SOURCE.to_owned());
+        self.store.record(Event::OrphanLost { orphan, refused })
     }
 
     // The pass.
@@ -394,13 +384,13 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// What later runs must know of a failure.
-    pub fn record_consequence(&mut self, consequence: &Consequence) -> Result<()> {
-        let gmail = self.state().gmail.after_failure(consequence, self.now());
-        self.store.record(Event::Gmail(gmail))
-    }
-
-    pub fn sync(&mut self) -> Result<()> {
+    /// Records what later runs must know of the failure that ends the pass, and makes everything
+    /// durable.
+    pub fn record_failure(&mut self, failure: &Error) -> Result<()> {
+        if let Some(consequence) = failure.consequence() {
+            let gmail = self.state().gmail.after_failure(consequence, self.now());
+            self.store.record(Event::Gmail(gmail))?;
+        }
         self.store.sync()
     }
 }

@@ -116,10 +116,7 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
         (Err(error), Ok(())) | (Ok(()), Err(error)) => error,
         (Err(first), Err(second)) => first.more_severe(second),
     };
-    if let Some(consequence) = failure.consequence() {
-        ledger.record_consequence(consequence)?;
-    }
-    ledger.sync()?;
+    ledger.record_failure(&failure)?;
     Err(failure)
 }
 

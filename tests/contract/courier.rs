@@ -1,6 +1,5 @@
-//! Courier's IMAP server, privately: its program on a Maildir of its own, behind a front that plays
-//! the log-in (Courier's own needs a daemon and accounts of the system). What is said after the
-//! log-in is Courier's.
+//! A real Courier with a Maildir of its own, behind a proxy that does the log-in (Courier's own needs a
+//! daemon and system accounts). Everything after the log-in is Courier's.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -20,11 +19,11 @@ use crate::dovecot::Client;
 
 const CREDENTIALS: &str = "\0alice\0secret";
 
-/// A running Courier; it ends with the value.
+/// A running Courier; dropping stops it.
 pub struct Courier {
     port: u16,
     is_over: Arc<AtomicBool>,
-    /// Kept, because each start of Courier costs a second: it looks for a file monitor in vain.
+    /// Kept open, because each start of Courier takes a second: it searches for a file monitor.
     client: Option<Client>,
     _folder: TempDir,
 }
@@ -57,7 +56,6 @@ impl Courier {
         }
     }
 
-    /// The server, in plain text.
     pub fn server(&self) -> Server {
         Server {
             host: "127.0.0.1".to_owned(),
@@ -68,7 +66,7 @@ impl Courier {
         }
     }
 
-    /// Somebody who is logged in, to put mail there and to look at it.
+    /// A client that is logged in, to store messages and to read them.
     pub fn client(&mut self) -> &mut Client {
         self.client.get_or_insert_with(|| {
             let mut client = Client::connect(self.port);
@@ -81,12 +79,12 @@ impl Courier {
 impl Drop for Courier {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        // The listener looks up when somebody comes.
+        // The listener notices with the next connection.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
-/// Courier's program, and where the libraries are that it needs.
+/// Courier's program, and the folder of its libraries.
 #[derive(Clone)]
 struct Program {
     file: PathBuf,
@@ -94,8 +92,8 @@ struct Program {
 }
 
 impl Program {
-    /// The installed one, or the one that `contrib/test` has unpacked: to install the package would
-    /// bring a mail server along that starts at once.
+    /// The installed one, or the one that `contrib/test` has unpacked: installing the package would
+    /// start a mail server.
     fn find() -> Program {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let unpacked = target.join("courier");
@@ -141,7 +139,7 @@ fn serve(program: &Program, home: &Path, stream: &TcpStream) -> io::Result<()> {
             "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE IDLE",
         )
         .env("IMAP_USELOCKS", "0")
-        // How often it looks for new mail while a client idles; as delivered, once a minute.
+        // How often it checks for new mail during IDLE; the default is once a minute.
         .env("IMAP_IDLE_TIMEOUT", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -170,8 +168,8 @@ fn serve(program: &Program, home: &Path, stream: &TcpStream) -> io::Result<()> {
     courier.wait().map(drop)
 }
 
-/// Passes on what comes, as it comes. (`io::copy` hands both ends to the kernel, and not every
-/// kernel gives a dialogue on before there is much of it.)
+/// Copies input to output at once. (`io::copy` has the kernel copy, and not every kernel forwards
+/// small pieces at once.)
 fn pass_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
     loop {
         let octets = from.fill_buf()?;
@@ -185,7 +183,7 @@ fn pass_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Waits for somebody who knows the password, and gives the tag that waits for its answer.
+/// Handles commands until a log-in with the right password; returns the tag of that command.
 fn log_in(client: &mut impl BufRead, answers: &mut impl Write) -> io::Result<Option<String>> {
     let mut line = String::new();
     loop {

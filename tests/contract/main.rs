@@ -1,7 +1,7 @@
-//! What `Source` and `Target` promise, against every server that the tests have: one list of tests,
-//! run on real servers and on the doubles, so that the doubles cannot drift from what is real.
+//! The contracts of `Source` and `Target`: each test runs on real servers and on the doubles, so that
+//! the doubles cannot drift from reality.
 
-// A test that cannot go on says so by a panic, in its tools as in its body.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +9,7 @@
     clippy::panic
 )]
 
-/// A list of tests, each run on each source.
+/// Runs each of these tests on each source.
 macro_rules! on_each_server {
     ($($test:ident)*) => {
         mod dovecot {
@@ -46,21 +46,21 @@ mod waiting;
 
 use chrono::{DateTime, FixedOffset};
 
-/// A message to be put into a mailbox, or as it lies there.
+/// A message to store, or as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mail {
     octets: Vec<u8>,
     date: DateTime<FixedOffset>,
-    /// As APPEND lists them, sorted.
+    /// In the syntax of APPEND, sorted.
     flags: String,
 }
 
-/// A date, for tests that know what they write.
+/// Parses a date in the form of RFC 3339; panics if it is none.
 fn date(text: &str) -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339(text).unwrap()
 }
 
-/// Mail of the third of February 2026, at noon so that it is that day nearly everywhere.
+/// A message of 3 February 2026 at noon, so that it is that day in nearly every time zone.
 fn mail(octets: impl AsRef<[u8]>) -> Mail {
     Mail {
         octets: octets.as_ref().to_vec(),
@@ -69,7 +69,7 @@ fn mail(octets: impl AsRef<[u8]>) -> Mail {
     }
 }
 
-/// Mail under an id.
+/// A message with this id.
 fn with_id(id: &str, subject: &str, body: &str) -> Vec<u8> {
     format!(
         "Message-ID: {id}\r\nDate: Mon, 3 Feb 2020 04:05:06 +0100\r\nFrom: a@example.com\r\n\
@@ -78,7 +78,7 @@ fn with_id(id: &str, subject: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The copied flags among these, in order.
+/// Those of the flags that the program copies, sorted.
 fn copied(flags: &[String]) -> String {
     let copied = ["\\Seen", "\\Flagged", "\\Answered"];
     let is_set = |flag: &&str| flags.iter().any(|set| set.eq_ignore_ascii_case(flag));

@@ -1,28 +1,28 @@
-//! What a source promises, on each server that can play one.
+//! The contract of `Source`.
 
 use chrono::NaiveDate;
 use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::message::{Identity, Uid, UidSet};
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 
-use crate::sources::House;
+use crate::sources::SourceServer;
 use crate::{Mail, copied, date, mail, with_id};
 
 on_each_server! {
-    an_empty_mailbox_says_so
-    a_mailbox_tells_how_many_there_are_and_which_uid_comes_next
-    a_search_by_uid_gives_those_that_exist
+    an_empty_mailbox_has_no_messages
+    a_mailbox_reports_its_message_count_and_the_next_uid
+    a_search_by_uid_finds_those_that_exist
     a_search_by_many_ranges_finds_them_all
-    a_search_by_day_goes_by_the_day_of_arrival
-    a_listing_tells_size_date_flags_and_identity
-    octets_come_as_they_are_and_in_the_order_asked_for
-    a_large_message_comes_whole
+    a_search_by_day_uses_the_day_of_arrival
+    a_listing_contains_size_date_flags_and_identity
+    octets_are_fetched_unchanged_in_the_requested_order
+    a_large_message_is_fetched_completely
     nothing_is_marked_as_read
-    mail_that_arrives_meanwhile_changes_nothing_of_what_is_read
-    a_message_that_vanishes_meanwhile_is_not_there_and_no_other_comes_in_its_place
-    a_folder_with_an_odd_name_is_opened_and_its_validity_changes_when_it_is_made_anew
-    a_folder_that_does_not_exist_is_a_mistake_of_the_configuration
-    a_wrong_password_is_refused
+    mail_that_arrives_meanwhile_does_not_change_what_is_fetched
+    a_message_that_is_expunged_meanwhile_is_missing_and_no_other_takes_its_place
+    a_folder_whose_name_needs_encoding_is_opened_and_has_another_uidvalidity_when_it_is_recreated
+    a_folder_that_does_not_exist_is_a_configuration_error
+    a_wrong_password_is_rejected
 }
 
 fn uids(numbers: &[u32]) -> Vec<Uid> {
@@ -37,7 +37,7 @@ fn set(text: &str) -> UidSet {
     text.parse().unwrap()
 }
 
-/// The beginning of what was fetched, for a person.
+/// The beginning of what was fetched, for messages of failures.
 fn shown(fetched: &Fetched) -> String {
     match fetched {
         Fetched::Octets(octets) => {
@@ -48,47 +48,47 @@ fn shown(fetched: &Fetched) -> String {
     }
 }
 
-fn an_empty_mailbox_says_so(house: &mut dyn House) {
-    let (mut source, mailbox) = house.open("INBOX");
+fn an_empty_mailbox_has_no_messages(server: &mut dyn SourceServer) {
+    let (mut source, mailbox) = server.open("INBOX");
     assert_eq!((mailbox.exists, mailbox.uid_next), (0, Uid::MIN));
     assert_eq!(source.search(&all()).unwrap(), []);
     assert_eq!(source.list(&set("1:7")).unwrap(), []);
     assert_eq!(source.fetch(&uids(&[1])).unwrap(), [Fetched::Missing]);
 }
 
-fn a_mailbox_tells_how_many_there_are_and_which_uid_comes_next(house: &mut dyn House) {
+fn a_mailbox_reports_its_message_count_and_the_next_uid(server: &mut dyn SourceServer) {
     for number in 1..=3 {
-        let uid = house.deliver("INBOX", &mail(with_id("<a@b>", "s", "body")));
+        let uid = server.deliver("INBOX", &mail(with_id("<a@b>", "s", "body")));
         assert_eq!(uid, number);
     }
-    let (_, before) = house.open("INBOX");
+    let (_, before) = server.open("INBOX");
     assert_eq!((before.exists, before.uid_next.get()), (3, 4));
-    house.expunge("INBOX", 3);
-    let (_, after) = house.open("INBOX");
+    server.expunge("INBOX", 3);
+    let (_, after) = server.open("INBOX");
     assert_eq!((after.exists, after.uid_next.get()), (2, 4));
     assert_eq!(after.uid_validity, before.uid_validity);
 }
 
-fn a_search_by_uid_gives_those_that_exist(house: &mut dyn House) {
+fn a_search_by_uid_finds_those_that_exist(server: &mut dyn SourceServer) {
     for number in 0..5 {
-        house.deliver("INBOX", &mail(with_id("<a@b>", &number.to_string(), "b")));
+        server.deliver("INBOX", &mail(with_id("<a@b>", &number.to_string(), "b")));
     }
-    house.expunge("INBOX", 2);
-    let (mut source, _) = house.open("INBOX");
+    server.expunge("INBOX", 2);
+    let (mut source, _) = server.open("INBOX");
     let mut search = |text| source.search(&SourceSearch::Uids(set(text))).unwrap();
     assert_eq!(search("1:4294967295"), uids(&[1, 3, 4, 5]));
     assert_eq!(search("2"), []);
     assert_eq!(search("1:2,4"), uids(&[1, 4]));
     assert_eq!(search("5:99"), uids(&[5]));
-    // `n:*` finds the last message however high n is; a range that is asked for must not.
+    // `n:*` finds the last message however high n is; the program's ranges must not.
     assert_eq!(search("6:4294967295"), []);
 }
 
-fn a_search_by_many_ranges_finds_them_all(house: &mut dyn House) {
+fn a_search_by_many_ranges_finds_them_all(server: &mut dyn SourceServer) {
     for _ in 0..3 {
-        house.deliver("INBOX", &mail(with_id("<a@b>", "s", "b")));
+        server.deliver("INBOX", &mail(with_id("<a@b>", "s", "b")));
     }
-    let (mut source, _) = house.open("INBOX");
+    let (mut source, _) = server.open("INBOX");
     let odd: UidSet = (0..1_500)
         .filter_map(|half| Uid::new(2 * half + 1))
         .collect();
@@ -101,10 +101,10 @@ fn a_search_by_many_ranges_finds_them_all(house: &mut dyn House) {
     assert_eq!(listed, uids(&[1, 3]));
 }
 
-fn a_search_by_day_goes_by_the_day_of_arrival(house: &mut dyn House) {
+fn a_search_by_day_uses_the_day_of_arrival(server: &mut dyn SourceServer) {
     for day in ["2026-02-01", "2026-02-03", "2026-02-02", "2026-02-03"] {
         // The Date field says 2020.
-        house.deliver(
+        server.deliver(
             "INBOX",
             &Mail {
                 date: date(&format!("{day}T12:00:00Z")),
@@ -112,7 +112,7 @@ fn a_search_by_day_goes_by_the_day_of_arrival(house: &mut dyn House) {
             },
         );
     }
-    let (mut source, _) = house.open("INBOX");
+    let (mut source, _) = server.open("INBOX");
     let day = |day| NaiveDate::from_ymd_opt(2026, 2, day).unwrap();
     let mut search = |search| source.search(&search).unwrap();
     assert_eq!(search(SourceSearch::Since(day(1))), uids(&[1, 2, 3, 4]));
@@ -122,7 +122,7 @@ fn a_search_by_day_goes_by_the_day_of_arrival(house: &mut dyn House) {
     assert_eq!(search(SourceSearch::On(day(4))), []);
 }
 
-fn a_listing_tells_size_date_flags_and_identity(house: &mut dyn House) {
+fn a_listing_contains_size_date_flags_and_identity(server: &mut dyn SourceServer) {
     let long = format!("<{}@x>", "i".repeat(500));
     let headers = [
         "Message-ID: <a@b>\r\nDate: d\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n",
@@ -157,9 +157,9 @@ fn a_listing_tells_size_date_flags_and_identity(house: &mut dyn House) {
         })
         .collect();
     for mail in &mails {
-        house.deliver("INBOX", mail);
+        server.deliver("INBOX", mail);
     }
-    let (mut source, _) = house.open("INBOX");
+    let (mut source, _) = server.open("INBOX");
     let listed = source.list(&set("1:9999")).unwrap();
     assert_eq!(listed.len(), mails.len());
     for (listed, mail) in listed.iter().zip(&mails) {
@@ -178,7 +178,7 @@ fn a_listing_tells_size_date_flags_and_identity(house: &mut dyn House) {
     assert_eq!(third, listed[2..3]);
 }
 
-fn octets_come_as_they_are_and_in_the_order_asked_for(house: &mut dyn House) {
+fn octets_are_fetched_unchanged_in_the_requested_order(server: &mut dyn SourceServer) {
     let long = format!("Subject: s\r\n\r\n{}\r\n", "x".repeat(5_000));
     let mails: [&[u8]; 6] = [
         b"Subject: s\r\n\r\n.\r\n..\r\n) OK done\r\nA1 OK\r\n* BYE\r\n",
@@ -189,16 +189,16 @@ fn octets_come_as_they_are_and_in_the_order_asked_for(house: &mut dyn House) {
         b"Subject: \"quoted\" \\ {12}\r\n\r\n\t \r\n\r\n",
     ];
     for octets in mails {
-        house.deliver("INBOX", &mail(octets));
+        server.deliver("INBOX", &mail(octets));
     }
-    house.expunge("INBOX", 4);
-    let (mut source, _) = house.open("INBOX");
+    server.expunge("INBOX", 4);
+    let (mut source, _) = server.open("INBOX");
     let fetched = source.fetch(&uids(&[6, 4, 1, 2, 99, 5, 3])).unwrap();
     let expected = [Some(5), None, Some(0), Some(1), None, Some(4), Some(2)];
     assert_eq!(fetched.len(), expected.len());
     for (fetched, expected) in fetched.into_iter().zip(expected) {
         let expected = expected.map_or(Fetched::Missing, |index: usize| {
-            Fetched::Octets(house.given_back(mails[index]))
+            Fetched::Octets(server.as_returned(mails[index]))
         });
         assert!(
             fetched == expected,
@@ -209,45 +209,45 @@ fn octets_come_as_they_are_and_in_the_order_asked_for(house: &mut dyn House) {
     }
 }
 
-fn a_large_message_comes_whole(house: &mut dyn House) {
+fn a_large_message_is_fetched_completely(server: &mut dyn SourceServer) {
     let octets = [
         b"Subject: large\r\n\r\n".to_vec(),
         b"0123456789abcdef0123456789abcde\r\n".repeat(100_000),
     ]
     .concat();
-    house.deliver("INBOX", &mail(&octets));
-    let (mut source, _) = house.open("INBOX");
+    server.deliver("INBOX", &mail(&octets));
+    let (mut source, _) = server.open("INBOX");
     assert_eq!(source.list(&set("1")).unwrap()[0].size, octets.len() as u64);
     let fetched = source.fetch(&uids(&[1])).unwrap();
     assert!(fetched == [Fetched::Octets(octets)]);
 }
 
-fn nothing_is_marked_as_read(house: &mut dyn House) {
-    house.deliver("INBOX", &mail(with_id("<a@b>", "s", "b")));
-    let (mut source, _) = house.open("INBOX");
+fn nothing_is_marked_as_read(server: &mut dyn SourceServer) {
+    server.deliver("INBOX", &mail(with_id("<a@b>", "s", "b")));
+    let (mut source, _) = server.open("INBOX");
     source.list(&set("1")).unwrap();
     source.fetch(&uids(&[1])).unwrap();
     source.logout();
-    assert_eq!(house.flags("INBOX"), [""]);
+    assert_eq!(server.flags("INBOX"), [""]);
 }
 
-fn mail_that_arrives_meanwhile_changes_nothing_of_what_is_read(house: &mut dyn House) {
+fn mail_that_arrives_meanwhile_does_not_change_what_is_fetched(server: &mut dyn SourceServer) {
     let first = with_id("<a@b>", "first", "b");
-    house.deliver("INBOX", &mail(&first));
-    let (mut source, mailbox) = house.open("INBOX");
-    house.deliver("INBOX", &mail(with_id("<c@d>", "second", "b")));
+    server.deliver("INBOX", &mail(&first));
+    let (mut source, mailbox) = server.open("INBOX");
+    server.deliver("INBOX", &mail(with_id("<c@d>", "second", "b")));
     assert_eq!(mailbox.uid_next.get(), 2);
     let found = source.search(&SourceSearch::Uids(set("1"))).unwrap();
     assert_eq!(found, uids(&[1]));
     assert_eq!(source.list(&set("1")).unwrap().len(), 1);
     let fetched = source.fetch(&uids(&[1])).unwrap();
     assert_eq!(fetched, [Fetched::Octets(first)]);
-    // The next look finds it.
-    assert_eq!(house.open("INBOX").1.uid_next.get(), 3);
+    // The next check finds it.
+    assert_eq!(server.open("INBOX").1.uid_next.get(), 3);
 }
 
-fn a_message_that_vanishes_meanwhile_is_not_there_and_no_other_comes_in_its_place(
-    house: &mut dyn House,
+fn a_message_that_is_expunged_meanwhile_is_missing_and_no_other_takes_its_place(
+    server: &mut dyn SourceServer,
 ) {
     let third = with_id("<3@b>", "third", "b");
     for octets in [
@@ -255,46 +255,46 @@ fn a_message_that_vanishes_meanwhile_is_not_there_and_no_other_comes_in_its_plac
         &with_id("<2@b>", "second", "b"),
         &third,
     ] {
-        house.deliver("INBOX", &mail(octets));
+        server.deliver("INBOX", &mail(octets));
     }
-    let (mut source, _) = house.open("INBOX");
+    let (mut source, _) = server.open("INBOX");
     assert_eq!(source.list(&set("1:3")).unwrap().len(), 3);
-    house.expunge("INBOX", 2);
+    server.expunge("INBOX", 2);
     let fetched = source.fetch(&uids(&[2, 3])).unwrap();
     let second = Fetched::Octets(with_id("<2@b>", "second", "b"));
-    // A server may still have its octets for a session that saw it before.
+    // A server may still return its octets to a session that saw it before.
     let is_honest = !matches!(fetched[0], Fetched::Octets(_)) || fetched[0] == second;
     assert!(is_honest, "{}", shown(&fetched[0]));
     assert_eq!(fetched[1], Fetched::Octets(third));
     source.logout();
-    let (mut source, _) = house.open("INBOX");
+    let (mut source, _) = server.open("INBOX");
     assert_eq!(source.search(&all()).unwrap(), uids(&[1, 3]));
     let listed = source.list(&set("1:3")).unwrap();
     let listed: Vec<Uid> = listed.iter().map(|listed| listed.uid).collect();
     assert_eq!(listed, uids(&[1, 3]));
 }
 
-fn a_folder_with_an_odd_name_is_opened_and_its_validity_changes_when_it_is_made_anew(
-    house: &mut dyn House,
+fn a_folder_whose_name_needs_encoding_is_opened_and_has_another_uidvalidity_when_it_is_recreated(
+    server: &mut dyn SourceServer,
 ) {
-    let [name, on_the_wire] = house.other_folder();
-    house.create(&on_the_wire);
-    house.deliver(&on_the_wire, &mail(with_id("<a@b>", "s", "b")));
-    let (_, before) = house.open(&name);
+    let [name, on_the_wire] = server.other_folder();
+    server.create(&on_the_wire);
+    server.deliver(&on_the_wire, &mail(with_id("<a@b>", "s", "b")));
+    let (_, before) = server.open(&name);
     assert_eq!((before.exists, before.uid_next.get()), (1, 2));
-    house.renew(&on_the_wire);
-    let (_, after) = house.open(&name);
+    server.recreate(&on_the_wire);
+    let (_, after) = server.open(&name);
     assert_eq!((after.exists, after.uid_next), (0, Uid::MIN));
     assert_ne!(after.uid_validity, before.uid_validity);
 }
 
-fn a_folder_that_does_not_exist_is_a_mistake_of_the_configuration(house: &mut dyn House) {
-    let error = house.open_as(house.password(), "Inbocks").err().unwrap();
+fn a_folder_that_does_not_exist_is_a_configuration_error(server: &mut dyn SourceServer) {
+    let error = server.open_as(server.password(), "Inbocks").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("INBOX"), "{error}");
 }
 
-fn a_wrong_password_is_refused(house: &mut dyn House) {
-    let error = house.open_as("wrong", "INBOX").err().unwrap();
+fn a_wrong_password_is_rejected(server: &mut dyn SourceServer) {
+    let error = server.open_as("wrong", "INBOX").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
 }

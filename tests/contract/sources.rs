@@ -1,4 +1,4 @@
-//! The servers that mail comes from.
+//! The source servers.
 
 use double::SourceOptions;
 use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
@@ -13,27 +13,27 @@ use crate::Mail;
 use crate::courier::Courier;
 use crate::dovecot::{Client, Dovecot, PASSWORD};
 
-/// A server with a mailbox that a test can fill, look at and change.
-pub trait House {
+/// A server with mailboxes that a test can fill, read and change.
+pub trait SourceServer {
     fn server(&self) -> Server;
     fn user(&self) -> &str;
     fn password(&self) -> &str;
-    /// Mail arrives; gives its UID.
+    /// Delivers mail; returns its UID.
     fn deliver(&mut self, folder: &str, mail: &Mail) -> u32;
     fn expunge(&mut self, folder: &str, uid: u32);
     /// The flags of the messages, by UID.
     fn flags(&mut self, folder: &str) -> Vec<String>;
-    /// The name of a folder other than INBOX, as a person writes it and as it goes over the wire.
+    /// The name of a folder other than INBOX, as the user writes it and in modified UTF-7.
     fn other_folder(&self) -> [String; 2] {
         OTHER.map(str::to_owned)
     }
-    /// Makes a folder; its name as on the wire.
+    /// Creates a folder; its name is in modified UTF-7.
     fn create(&mut self, folder: &str);
-    /// Takes all mail away, and makes the UIDs count anew.
-    fn renew(&mut self, folder: &str);
+    /// Empties the folder and changes its UIDVALIDITY.
+    fn recreate(&mut self, folder: &str);
 
-    /// The octets that the server gives back when these were put there.
-    fn given_back(&self, octets: &[u8]) -> Vec<u8> {
+    /// The octets that the server returns for a message that was stored with these.
+    fn as_returned(&self, octets: &[u8]) -> Vec<u8> {
         octets.to_vec()
     }
 
@@ -48,7 +48,7 @@ pub trait House {
         ImapSource::open(&config, password, ConnectionOptions::default())
     }
 
-    fn open_within(&self, bounds: ConnectionOptions) -> (ImapSource, Mailbox) {
+    fn open_with_options(&self, options: ConnectionOptions) -> (ImapSource, Mailbox) {
         let password = Secret::new(self.password().to_owned());
         let config = SourceConfig {
             server: self.server(),
@@ -56,7 +56,7 @@ pub trait House {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        ImapSource::open(&config, password, bounds).unwrap()
+        ImapSource::open(&config, password, options).unwrap()
     }
 
     fn open(&self, folder: &str) -> (ImapSource, Mailbox) {
@@ -67,7 +67,7 @@ pub trait House {
 /// A name that must be quoted and encoded.
 const OTHER: [&str; 2] = ["Grüße \"& mehr\"", "Gr&APwA3w-e \\\"&- mehr\\\""];
 
-impl House for Dovecot {
+impl SourceServer for Dovecot {
     fn server(&self) -> Server {
         Dovecot::server(self)
     }
@@ -96,21 +96,21 @@ impl House for Dovecot {
         self.client("alice").create(folder);
     }
 
-    fn renew(&mut self, folder: &str) {
+    fn recreate(&mut self, folder: &str) {
         let mut alice = self.client("alice");
         alice.command(&format!("DELETE \"{folder}\""));
-        // UIDVALIDITY is a time in seconds, and never the one that was.
+        // Dovecot's UIDVALIDITY is a time in seconds, and is never reused.
         alice.create(folder);
     }
 }
 
-/// Puts mail into a folder, and asks for its UID.
+/// Appends mail to a folder; returns its UID.
 pub fn deliver(client: &mut Client, folder: &str, mail: &Mail) -> u32 {
     let date = mail.date.format("%d-%b-%Y %H:%M:%S %z").to_string();
     client.append(folder, &mail.flags, &date, &mail.octets);
-    let answer = client.command(&format!("STATUS \"{folder}\" (UIDNEXT)"));
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (_, rest) = answer.split_once("UIDNEXT ").unwrap();
+    let response = client.command(&format!("STATUS \"{folder}\" (UIDNEXT)"));
+    let response = String::from_utf8_lossy(&response).into_owned();
+    let (_, rest) = response.split_once("UIDNEXT ").unwrap();
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse::<u32>().unwrap() - 1
 }
@@ -120,11 +120,11 @@ pub fn flags(client: &mut Client, folder: &str) -> Vec<String> {
     let messages = client.messages(folder);
     messages
         .iter()
-        .map(|held| crate::copied(&held.flags))
+        .map(|message| crate::copied(&message.flags))
         .collect()
 }
 
-/// The double as the source.
+/// The double as a source.
 pub struct Double {
     source: double::Source,
     folder: TempDir,
@@ -143,7 +143,7 @@ impl Double {
     }
 }
 
-impl House for Double {
+impl SourceServer for Double {
     fn server(&self) -> Server {
         let ca_file = self.folder.path().join("ca.pem");
         std::fs::write(&ca_file, self.source.ca_pem()).unwrap();
@@ -167,15 +167,15 @@ impl House for Double {
     fn deliver(&mut self, folder: &str, mail: &Mail) -> u32 {
         let flags: Vec<&str> = mail.flags.split_whitespace().collect();
         let mailboxes = self.source.mailboxes();
-        mailboxes.deliver(&plain(folder), &mail.octets, mail.date, &flags)
+        mailboxes.deliver(&unquote(folder), &mail.octets, mail.date, &flags)
     }
 
     fn expunge(&mut self, folder: &str, uid: u32) {
-        self.source.mailboxes().expunge(&plain(folder), uid);
+        self.source.mailboxes().expunge(&unquote(folder), uid);
     }
 
     fn flags(&mut self, folder: &str) -> Vec<String> {
-        let messages = self.source.messages(&plain(folder));
+        let messages = self.source.messages(&unquote(folder));
         messages
             .iter()
             .map(|stored| crate::copied(&stored.flags))
@@ -183,11 +183,11 @@ impl House for Double {
     }
 
     fn create(&mut self, folder: &str) {
-        self.source.mailboxes().create(&plain(folder));
+        self.source.mailboxes().create(&unquote(folder));
     }
 
-    fn renew(&mut self, folder: &str) {
-        let (folder, mailboxes) = (plain(folder), self.source.mailboxes());
+    fn recreate(&mut self, folder: &str) {
+        let (folder, mailboxes) = (unquote(folder), self.source.mailboxes());
         for stored in mailboxes.messages(&folder) {
             mailboxes.expunge(&folder, stored.uid);
         }
@@ -195,12 +195,12 @@ impl House for Double {
     }
 }
 
-/// The name without the quoting of the wire.
-fn plain(folder: &str) -> String {
+/// Removes the quoting from a name.
+fn unquote(folder: &str) -> String {
     folder.replace('\\', "")
 }
 
-impl House for Courier {
+impl SourceServer for Courier {
     fn server(&self) -> Server {
         Courier::server(self)
     }
@@ -224,10 +224,10 @@ impl House for Courier {
         client.command("CLOSE");
     }
 
-    fn given_back(&self, octets: &[u8]) -> Vec<u8> {
+    fn as_returned(&self, octets: &[u8]) -> Vec<u8> {
         match octets {
             [.., b'\r', b'\n'] => octets.to_vec(),
-            // It ends the last line if the sender did not.
+            // Courier ends the last line if the sender did not.
             open => [open, b"\r\n"].concat(),
         }
     }
@@ -245,7 +245,7 @@ impl House for Courier {
         self.client().create(folder);
     }
 
-    fn renew(&mut self, folder: &str) {
+    fn recreate(&mut self, folder: &str) {
         self.client().command(&format!("DELETE \"{folder}\""));
         self.client().create(folder);
     }

@@ -1,4 +1,4 @@
-//! What a target promises, on each server that can play one.
+//! The contract of `Target`.
 
 use chrono::Utc;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
@@ -13,7 +13,7 @@ use imap_to_gmail_sync::sync::{
 use crate::targets::Account;
 use crate::{Mail, date, mail, with_id};
 
-/// The list of tests, each run on each server.
+/// Runs each of these tests on each target.
 macro_rules! on_each_server {
     ($($test:ident)*) => {
         mod dovecot {
@@ -32,19 +32,19 @@ macro_rules! on_each_server {
 }
 
 on_each_server! {
-    a_message_arrives_as_it_is_with_date_and_flags_and_its_place_is_told
+    a_message_arrives_unchanged_with_date_and_flags_and_its_uid_is_returned
     octets_of_all_kinds_arrive
     many_messages_have_one_outcome_each
-    what_is_there_is_found_by_id_and_header
-    odd_ids_are_found_and_mistaken_for_no_other
-    what_is_asked_for_in_a_large_backlog_is_found
-    what_the_reader_threw_away_is_found_only_if_it_is_looked_for_everywhere
-    what_was_sent_is_known_by_its_content_alone
-    the_mark_says_where_new_mail_will_appear
-    a_folder_that_is_missing_is_made
-    a_connection_that_was_closed_meanwhile_is_opened_anew
-    a_token_that_is_not_good_is_refused
-    nothing_to_do_is_done_without_a_word
+    a_present_message_is_found_by_id_and_header
+    unusual_ids_are_found_and_not_confused
+    lookups_in_a_large_backlog_find_their_messages
+    a_message_in_the_trash_is_found_only_by_a_search_everywhere
+    a_sent_message_is_recognized_by_its_content_alone
+    the_mark_is_the_uid_of_the_next_message
+    a_missing_folder_is_created
+    a_connection_that_was_closed_meanwhile_is_reopened
+    an_invalid_token_is_rejected
+    a_pass_without_messages_sends_no_command
 }
 
 fn message(uid: u32, mail: &Mail) -> Message {
@@ -64,7 +64,7 @@ fn message(uid: u32, mail: &Mail) -> Message {
     }
 }
 
-/// Sends messages, all of which must be taken; gives where they were put, in their order.
+/// Sends messages and asserts that all are stored; returns their UIDs in the same order.
 fn send(target: &mut GmailTarget, mails: &[Mail]) -> Vec<AppendUid> {
     for (mail, uid) in mails.iter().zip(1..) {
         target.submit(message(uid, mail)).unwrap();
@@ -83,7 +83,7 @@ fn send(target: &mut GmailTarget, mails: &[Mail]) -> Vec<AppendUid> {
         .collect()
 }
 
-fn question(octets: &[u8]) -> LookupQuery {
+fn query(octets: &[u8]) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
@@ -95,11 +95,11 @@ fn question(octets: &[u8]) -> LookupQuery {
 fn everywhere(octets: &[u8]) -> LookupQuery {
     LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
-        ..question(octets)
+        ..query(octets)
     }
 }
 
-fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
+fn uncertain_append(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
         uncertain: Some(UncertainAppend {
             at: Utc::now(),
@@ -110,7 +110,7 @@ fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     }
 }
 
-fn a_message_arrives_as_it_is_with_date_and_flags_and_its_place_is_told(account: &dyn Account) {
+fn a_message_arrives_unchanged_with_date_and_flags_and_its_uid_is_returned(account: &dyn Account) {
     let flags = [
         "",
         "\\Seen",
@@ -184,16 +184,12 @@ fn many_messages_have_one_outcome_each(account: &dyn Account) {
     assert_eq!(account.messages().len(), 60);
 }
 
-fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
+fn a_present_message_is_found_by_id_and_header(account: &dyn Account) {
     let mut target = account.target();
     let here = with_id("<here@x>", "one", "body");
     let other = with_id("<here@x>", "two", "body");
     let absent = with_id("<absent@x>", "one", "body");
-    let questions = [
-        question(&absent),
-        question(&here),
-        question(b"Subject: s\r\n\r\n"),
-    ];
+    let questions = [query(&absent), query(&here), query(b"Subject: s\r\n\r\n")];
     assert_eq!(
         target.holds(&questions).unwrap(),
         [LookupResult::NotFound; 3]
@@ -201,10 +197,10 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
     send(&mut target, &[mail(&here)]);
     target.start_pass(0);
     let questions = [
-        question(&absent),
-        question(&here),
-        question(&other),
-        question(b"Subject: s\r\n\r\n"),
+        query(&absent),
+        query(&here),
+        query(&other),
+        query(b"Subject: s\r\n\r\n"),
     ];
     assert_eq!(
         target.holds(&questions).unwrap(),
@@ -217,7 +213,7 @@ fn what_is_there_is_found_by_id_and_header(account: &dyn Account) {
     );
 }
 
-fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
+fn unusual_ids_are_found_and_not_confused(account: &dyn Account) {
     let long = format!("<{}@x>", "i".repeat(900));
     let ids = [
         "<a@b>",
@@ -238,24 +234,24 @@ fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
         .map(|id| mail(with_id(id, "s", "body")))
         .collect();
     let mut target = account.target();
-    // Half of them: each of the others contains one, or is contained.
-    let sent: Vec<Mail> = mails.iter().step_by(2).cloned().collect();
-    send(&mut target, &sent);
+    // Only half of them: each of the others contains one of these, or is contained in one.
+    let uncertain_append: Vec<Mail> = mails.iter().step_by(2).cloned().collect();
+    send(&mut target, &uncertain_append);
     target.start_pass(0);
     for (index, mail) in mails.iter().enumerate() {
-        let answer = target.holds(&[question(&mail.octets)]).unwrap();
+        let response = target.holds(&[query(&mail.octets)]).unwrap();
         let expected = if index % 2 == 0 {
             LookupResult::Found
         } else {
             LookupResult::NotFound
         };
-        assert_eq!(answer, [expected], "{}", ids[index]);
+        assert_eq!(response, [expected], "{}", ids[index]);
     }
-    let questions: Vec<LookupQuery> = mails.iter().map(|mail| question(&mail.octets)).collect();
+    let questions: Vec<LookupQuery> = mails.iter().map(|mail| query(&mail.octets)).collect();
     let answers = target.holds(&questions).unwrap();
     let held: Vec<bool> = answers
         .iter()
-        .map(|answer| *answer == LookupResult::Found)
+        .map(|response| *response == LookupResult::Found)
         .collect();
     assert_eq!(
         held,
@@ -265,7 +261,7 @@ fn odd_ids_are_found_and_mistaken_for_no_other(account: &dyn Account) {
     );
 }
 
-fn what_is_asked_for_in_a_large_backlog_is_found(account: &dyn Account) {
+fn lookups_in_a_large_backlog_find_their_messages(account: &dyn Account) {
     let mails: Vec<Mail> = (0..20)
         .map(|number| mail(with_id(&format!("<{number}@x>"), "s", "body")))
         .collect();
@@ -273,7 +269,7 @@ fn what_is_asked_for_in_a_large_backlog_is_found(account: &dyn Account) {
     send(&mut target, &mails[..10]);
     target.start_pass(300);
     for group in mails.chunks(5) {
-        let questions: Vec<LookupQuery> = group.iter().map(|mail| question(&mail.octets)).collect();
+        let questions: Vec<LookupQuery> = group.iter().map(|mail| query(&mail.octets)).collect();
         let is_there = mails[..10].contains(&group[0]);
         let expected = if is_there {
             LookupResult::Found
@@ -284,14 +280,14 @@ fn what_is_asked_for_in_a_large_backlog_is_found(account: &dyn Account) {
     }
 }
 
-fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for_everywhere(account: &dyn Account) {
+fn a_message_in_the_trash_is_found_only_by_a_search_everywhere(account: &dyn Account) {
     let octets = with_id("<a@b>", "s", "body");
     let mut target = account.target();
     let places = send(&mut target, &[mail(&octets)]);
     account.trash(places[0].uid.get());
     target.start_pass(0);
     let other = with_id("<a@b>", "another", "body");
-    let questions = [question(&octets), everywhere(&octets), everywhere(&other)];
+    let questions = [query(&octets), everywhere(&octets), everywhere(&other)];
     assert_eq!(
         target.holds(&questions).unwrap(),
         [
@@ -302,7 +298,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for_everywhere(accou
     );
 }
 
-fn what_was_sent_is_known_by_its_content_alone(account: &dyn Account) {
+fn a_sent_message_is_recognized_by_its_content_alone(account: &dyn Account) {
     let mut target = account.target();
     let old = b"Subject: s\r\n\r\nold\r\n";
     send(&mut target, &[mail(old)]);
@@ -313,21 +309,21 @@ fn what_was_sent_is_known_by_its_content_alone(account: &dyn Account) {
     let known = with_id("<a@b>", "s", "one");
     send(&mut target, &[mail(new), mail(&known)]);
     let questions = [
-        sent(new, mark),
-        sent(old, mark),
-        sent(&known, mark),
-        sent(&with_id("<a@b>", "s", "two"), mark),
-        sent(&known, None),
+        uncertain_append(new, mark),
+        uncertain_append(old, mark),
+        uncertain_append(&known, mark),
+        uncertain_append(&with_id("<a@b>", "s", "two"), mark),
+        uncertain_append(&known, None),
     ];
     let answers = target.holds(&questions).unwrap();
     let held: Vec<bool> = answers
         .iter()
-        .map(|answer| *answer == LookupResult::Found)
+        .map(|response| *response == LookupResult::Found)
         .collect();
     assert_eq!(held, [true, false, true, false, true], "{answers:?}");
 }
 
-fn the_mark_says_where_new_mail_will_appear(account: &dyn Account) {
+fn the_mark_is_the_uid_of_the_next_message(account: &dyn Account) {
     let mut target = account.target();
     let before = target.status().unwrap().mark.unwrap();
     assert_eq!(
@@ -349,30 +345,30 @@ fn the_mark_says_where_new_mail_will_appear(account: &dyn Account) {
     assert!(UidValidity::new(after.uid_validity.get()).is_some());
 }
 
-fn a_folder_that_is_missing_is_made(account: &dyn Account) {
+fn a_missing_folder_is_created(account: &dyn Account) {
     let mut target = account.target_with(&account.token(), "Grüße & \"mehr\"");
     send(&mut target, &[mail(with_id("<1@x>", "s", "b"))]);
     send(&mut target, &[mail(with_id("<2@x>", "s", "b"))]);
     assert_eq!(account.count("Gr&APwA3w-e &- \\\"mehr\\\""), 2);
 }
 
-fn a_connection_that_was_closed_meanwhile_is_opened_anew(account: &dyn Account) {
+fn a_connection_that_was_closed_meanwhile_is_reopened(account: &dyn Account) {
     let octets = with_id("<1@x>", "s", "b");
     let mut target = account.target();
     send(&mut target, &[mail(&octets)]);
     assert_eq!(
-        target.holds(&[question(&octets)]).unwrap(),
+        target.holds(&[query(&octets)]).unwrap(),
         [LookupResult::Found]
     );
     account.kick();
     target.start_pass(0);
     assert_eq!(
-        target.holds(&[question(&octets)]).unwrap(),
+        target.holds(&[query(&octets)]).unwrap(),
         [LookupResult::Found]
     );
 }
 
-fn a_token_that_is_not_good_is_refused(account: &dyn Account) {
+fn an_invalid_token_is_rejected(account: &dyn Account) {
     let mut target = account.target_with("bad", account.folder());
     let error = target.status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
@@ -382,7 +378,7 @@ fn a_token_that_is_not_good_is_refused(account: &dyn Account) {
     );
 }
 
-fn nothing_to_do_is_done_without_a_word(account: &dyn Account) {
+fn a_pass_without_messages_sends_no_command(account: &dyn Account) {
     let mut target = account.target();
     assert_eq!(target.holds(&[]).unwrap(), []);
     target.finish().unwrap();

@@ -1,4 +1,4 @@
-//! The servers that mail goes to.
+//! The target servers.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use tempfile::TempDir;
 use crate::dovecot::{self, Introspection};
 use crate::{Mail, copied};
 
-/// An account that takes mail, with a folder that a test can look at.
+/// A target account, with a folder that a test can read.
 pub trait Account {
     fn server(&self) -> Server;
     fn user(&self) -> String;
-    /// A token that the server takes.
+    /// A valid token.
     fn token(&self) -> String;
     fn files(&self) -> &TempDir;
-    /// The folder that mail goes to: whatever is there is found in All Mail, too.
+    /// The target folder, whose messages are also in All Mail.
     fn folder(&self) -> &'static str;
-    /// What is in it, with the UIDs.
+    /// The messages in it, with their UIDs.
     fn messages(&self) -> Vec<(u32, Mail)>;
-    /// The reader throws a message away.
+    /// Moves a message to the trash.
     fn trash(&self, uid: u32);
-    /// How many messages a folder has, by its name on the wire.
+    /// The number of messages of a folder; its name is in modified UTF-7.
     fn count(&self, folder: &str) -> usize;
-    /// Every connection ends.
+    /// Closes every connection.
     fn kick(&self);
 
     fn target(&self) -> GmailTarget {
@@ -58,7 +58,7 @@ pub trait Account {
 
 const USER: &str = "bob@example.com";
 
-/// Dovecot, which asks whether a token is good.
+/// Dovecot, which validates tokens by introspection.
 pub struct Dovecot {
     server: dovecot::Dovecot,
     files: TempDir,
@@ -99,15 +99,16 @@ impl Account for Dovecot {
     }
 
     fn messages(&self) -> Vec<(u32, Mail)> {
-        let held = self.server.client(USER).messages(self.folder());
-        held.into_iter()
-            .map(|held| {
+        let messages = self.server.client(USER).messages(self.folder());
+        messages
+            .into_iter()
+            .map(|message| {
                 let mail = Mail {
-                    octets: held.octets,
-                    date: held.internal_date,
-                    flags: copied(&held.flags),
+                    octets: message.octets,
+                    date: message.internal_date,
+                    flags: copied(&message.flags),
                 };
-                (held.uid, mail)
+                (message.uid, mail)
             })
             .collect()
     }
@@ -127,7 +128,7 @@ impl Account for Dovecot {
     }
 }
 
-/// The double of Gmail.
+/// The Gmail double.
 pub struct Double {
     gmail: double::Gmail,
     files: TempDir,

@@ -1,4 +1,4 @@
-//! What waiting for mail promises, on each server that can play a source.
+//! The contract of waiting for mail.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,52 +9,52 @@ use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::sync::Source;
 
-use crate::sources::House;
+use crate::sources::SourceServer;
 use crate::{mail, with_id};
 
-/// Longer than any of these servers takes to tell of new mail.
+/// Longer than any of these servers takes to announce new mail.
 const LONG: Duration = Duration::from_secs(50);
 
 on_each_server! {
-    mail_that_comes_while_an_idle_is_on_is_told_of_and_listed
-    mail_that_comes_between_a_look_and_the_wait_is_told_of
-    mail_that_comes_to_an_empty_mailbox_is_told_of
-    a_burst_is_listed_to_its_end
+    mail_that_arrives_during_idle_is_announced_and_listed
+    mail_that_arrives_between_a_check_and_the_wait_is_announced
+    mail_that_arrives_in_an_empty_mailbox_is_announced
+    a_burst_is_listed_completely
     polling_finds_mail_as_well
-    what_goes_meanwhile_does_not_hide_what_comes
+    an_expunge_meanwhile_does_not_hide_new_mail
 }
 
-/// A source that is being watched.
-struct Watched {
+/// An open source that waits for mail.
+struct WaitingSource {
     source: ImapSource,
     mailbox: Mailbox,
-    tether: Canceller,
+    canceller: Canceller,
 }
 
-impl Watched {
-    fn open(house: &dyn House) -> Watched {
-        let tether = Canceller::new().unwrap();
-        let bounds = ConnectionOptions {
-            canceller: tether.clone(),
+impl WaitingSource {
+    fn open(server: &dyn SourceServer) -> WaitingSource {
+        let canceller = Canceller::new().unwrap();
+        let options = ConnectionOptions {
+            canceller: canceller.clone(),
             ..ConnectionOptions::default()
         };
-        let (source, mailbox) = house.open_within(bounds);
-        Watched {
+        let (source, mailbox) = server.open_with_options(options);
+        WaitingSource {
             source,
             mailbox,
-            tether,
+            canceller,
         }
     }
 
-    /// Begins a wait and leaves it at once: an IDLE is on then.
+    /// Starts a wait and ends it at once: IDLE is running then.
     fn begin(&mut self) {
-        self.tether.wake();
+        self.canceller.wake();
         let how = waiting(true);
         assert_eq!(self.source.wait_for_mail(how).unwrap(), WaitOutcome::Woken);
         assert_eq!(self.source.wait_method(how), "IDLE");
     }
 
-    /// Waits while something happens to the mailbox.
+    /// Waits while `change` changes the mailbox.
     fn wait_while(&mut self, act: impl FnOnce()) -> WaitOutcome {
         thread::scope(|scope| {
             let waiting = scope.spawn(|| self.source.wait_for_mail(waiting(true)).unwrap());
@@ -63,8 +63,8 @@ impl Watched {
         })
     }
 
-    /// The UIDs of what is new, listed.
-    fn look(&mut self) -> Vec<u32> {
+    /// Lists new messages; returns their UIDs.
+    fn check(&mut self) -> Vec<u32> {
         let before = self.mailbox.uid_next.get();
         self.mailbox = self.source.check_for_mail().unwrap();
         let new = (before..self.mailbox.uid_next.get()).filter_map(Uid::new);
@@ -85,101 +85,101 @@ fn waiting(use_idle: bool) -> WaitOptions {
     }
 }
 
-fn letter(number: u32) -> crate::Mail {
+fn message(number: u32) -> crate::Mail {
     mail(with_id(&format!("<{number}@b>"), "s", "body"))
 }
 
-fn mail_that_comes_while_an_idle_is_on_is_told_of_and_listed(house: &mut dyn House) {
-    house.deliver("INBOX", &letter(1));
-    let mut watched = Watched::open(house);
+fn mail_that_arrives_during_idle_is_announced_and_listed(server: &mut dyn SourceServer) {
+    server.deliver("INBOX", &message(1));
+    let mut source = WaitingSource::open(server);
     for number in 2..4 {
-        watched.begin();
+        source.begin();
         let mut uid = 0;
-        let news = watched.wait_while(|| uid = house.deliver("INBOX", &letter(number)));
-        assert_eq!((news, watched.look()), (WaitOutcome::NewMail, vec![uid]));
+        let news = source.wait_while(|| uid = server.deliver("INBOX", &message(number)));
+        assert_eq!((news, source.check()), (WaitOutcome::NewMail, vec![uid]));
     }
-    watched.source.logout();
+    source.source.logout();
 }
 
-fn mail_that_comes_between_a_look_and_the_wait_is_told_of(house: &mut dyn House) {
-    house.deliver("INBOX", &letter(1));
-    let mut watched = Watched::open(house);
-    let uid = house.deliver("INBOX", &letter(2));
-    assert_eq!(watched.wait_while(|| ()), WaitOutcome::NewMail);
-    assert_eq!(watched.look(), [uid]);
-    // Also on a session that has waited before.
-    let uid = house.deliver("INBOX", &letter(3));
-    assert_eq!(watched.wait_while(|| ()), WaitOutcome::NewMail);
-    assert_eq!(watched.look(), [uid]);
+fn mail_that_arrives_between_a_check_and_the_wait_is_announced(server: &mut dyn SourceServer) {
+    server.deliver("INBOX", &message(1));
+    let mut source = WaitingSource::open(server);
+    let uid = server.deliver("INBOX", &message(2));
+    assert_eq!(source.wait_while(|| ()), WaitOutcome::NewMail);
+    assert_eq!(source.check(), [uid]);
+    // Also in a session that has waited before.
+    let uid = server.deliver("INBOX", &message(3));
+    assert_eq!(source.wait_while(|| ()), WaitOutcome::NewMail);
+    assert_eq!(source.check(), [uid]);
 }
 
-fn mail_that_comes_to_an_empty_mailbox_is_told_of(house: &mut dyn House) {
-    let mut watched = Watched::open(house);
-    assert_eq!(watched.mailbox.exists, 0);
-    watched.begin();
-    let news = watched.wait_while(|| {
-        house.deliver("INBOX", &letter(1));
+fn mail_that_arrives_in_an_empty_mailbox_is_announced(server: &mut dyn SourceServer) {
+    let mut source = WaitingSource::open(server);
+    assert_eq!(source.mailbox.exists, 0);
+    source.begin();
+    let news = source.wait_while(|| {
+        server.deliver("INBOX", &message(1));
     });
-    assert_eq!((news, watched.look()), (WaitOutcome::NewMail, vec![1]));
-    assert_eq!(watched.mailbox.exists, 1);
+    assert_eq!((news, source.check()), (WaitOutcome::NewMail, vec![1]));
+    assert_eq!(source.mailbox.exists, 1);
 }
 
-fn a_burst_is_listed_to_its_end(house: &mut dyn House) {
+fn a_burst_is_listed_completely(server: &mut dyn SourceServer) {
     const BURST: u32 = 40;
-    let mut watched = Watched::open(house);
-    watched.begin();
-    watched.wait_while(|| {
+    let mut source = WaitingSource::open(server);
+    source.begin();
+    source.wait_while(|| {
         for number in 0..BURST {
-            house.deliver("INBOX", &letter(number));
+            server.deliver("INBOX", &message(number));
         }
     });
-    let mut listed = watched.look();
+    let mut listed = source.check();
     let begun = Instant::now();
     while listed.len() < BURST as usize && begun.elapsed() < LONG {
-        watched.source.wait_for_mail(waiting(true)).unwrap();
-        listed.extend(watched.look());
+        source.source.wait_for_mail(waiting(true)).unwrap();
+        listed.extend(source.check());
     }
     assert_eq!(listed, (1..=BURST).collect::<Vec<u32>>());
 }
 
-fn polling_finds_mail_as_well(house: &mut dyn House) {
-    let mut watched = Watched::open(house);
+fn polling_finds_mail_as_well(server: &mut dyn SourceServer) {
+    let mut source = WaitingSource::open(server);
     let how = || waiting(false);
     assert_eq!(
-        watched.source.wait_for_mail(how()).unwrap(),
+        source.source.wait_for_mail(how()).unwrap(),
         WaitOutcome::Elapsed
     );
-    assert!(watched.look().is_empty());
-    let uid = house.deliver("INBOX", &letter(1));
-    watched.source.wait_for_mail(how()).unwrap();
-    let mut listed = watched.look();
+    assert!(source.check().is_empty());
+    let uid = server.deliver("INBOX", &message(1));
+    source.source.wait_for_mail(how()).unwrap();
+    let mut listed = source.check();
     if listed.is_empty() {
-        // Dovecot searches first and tells then: the next wait does not even begin.
+        // Dovecot searches first and announces then: the next wait returns at once.
         assert_eq!(
-            watched.source.wait_for_mail(waiting(true)).unwrap(),
+            source.source.wait_for_mail(waiting(true)).unwrap(),
             WaitOutcome::NewMail
         );
-        listed = watched.look();
+        listed = source.check();
     }
     assert_eq!(listed, [uid]);
 }
 
-fn what_goes_meanwhile_does_not_hide_what_comes(house: &mut dyn House) {
+fn an_expunge_meanwhile_does_not_hide_new_mail(server: &mut dyn SourceServer) {
     for number in 1..4 {
-        house.deliver("INBOX", &letter(number));
+        server.deliver("INBOX", &message(number));
     }
-    let mut watched = Watched::open(house);
-    watched.begin();
+    let mut source = WaitingSource::open(server);
+    source.begin();
     let mut uid = 0;
-    watched.wait_while(|| {
-        house.expunge("INBOX", 2);
-        uid = house.deliver("INBOX", &letter(4));
+    source.wait_while(|| {
+        server.expunge("INBOX", 2);
+        uid = server.deliver("INBOX", &message(4));
     });
-    let mut listed = watched.look();
+    let mut listed = source.check();
     let begun = Instant::now();
     while listed.is_empty() && begun.elapsed() < LONG {
-        watched.source.wait_for_mail(waiting(true)).unwrap();
-        listed.extend(watched.look());
+        source.source.wait_for_mail(waiting(true)).unwrap();
+        listed.extend(source.check());
     }
     assert_eq!(listed, [uid]);
 }

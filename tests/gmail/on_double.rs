@@ -1,4 +1,4 @@
-//! The target at Gmail's double: lost answers, late indexes, tokens that die.
+//! The target at the Gmail double: lost responses, late indexes, expired tokens.
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,14 @@ use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason};
-use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Mark, Message, MessageId, Uid};
+use imap_to_gmail_sync::message::{BodyDigest, Flags, Mark, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 use tempfile::TempDir;
+
+use crate::query;
 
 /// A Gmail account with its token endpoint and token file.
 struct Account {
@@ -88,15 +90,6 @@ fn outcome(target: &mut GmailTarget, octets: &[u8]) -> Outcome {
     outcome
 }
 
-fn question(octets: &[u8]) -> LookupQuery {
-    LookupQuery {
-        uid: Uid::MIN,
-        identity: Identity::of_header(octets),
-        scope: SearchScope::AllMail,
-        uncertain: None,
-    }
-}
-
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
@@ -105,16 +98,16 @@ fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
             mark,
             body: BodyDigest::of_message(octets),
         }),
-        ..question(octets)
+        ..query(octets)
     }
 }
 
-fn holding(target: &mut GmailTarget, question: LookupQuery) -> LookupResult {
-    target.holds(&[question]).unwrap()[0]
+fn holding(target: &mut GmailTarget, query: LookupQuery) -> LookupResult {
+    target.holds(&[query]).unwrap()[0]
 }
 
 #[test]
-fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
+fn an_append_whose_response_was_lost_is_found_if_it_was_stored() {
     for (unfinished, expected) in [
         (Unfinished::Stored, LookupResult::Found),
         (Unfinished::Forgotten, LookupResult::NotFound),
@@ -126,7 +119,7 @@ fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
                 ..GmailOptions::default()
             });
             let octets = mail(id, "x", "body");
-            // Another of the same sender, older: found by id, and not the one.
+            // An older message with the same id but another header: not a match.
             account
                 .gmail
                 .deliver(&mail(id, "x", "other"), date("2020-01-01T00:00:00Z"), &[]);
@@ -149,7 +142,7 @@ fn an_append_whose_answer_was_lost_is_found_or_not_as_it_was_stored_or_not() {
 }
 
 #[test]
-fn a_refused_question_about_a_lost_append_proves_nothing() {
+fn a_rejected_lookup_of_an_uncertain_append_decides_nothing() {
     for refused in ["BODY.PEEK[]", "UID SEARCH UID"] {
         let account = Account::open(GmailOptions::default());
         let octets = mail("", "x", "body");
@@ -164,15 +157,18 @@ fn a_refused_question_about_a_lost_append_proves_nothing() {
         };
         let no = Fault::Instead("<T> NO not now".to_owned());
         account.gmail.faults().always(is_it, no);
-        let asked = sent(&octets, mark);
-        assert_eq!(holding(&mut target, asked.clone()), LookupResult::Unclear);
+        let commands = sent(&octets, mark);
+        assert_eq!(
+            holding(&mut target, commands.clone()),
+            LookupResult::Unclear
+        );
         account.gmail.faults().clear();
-        assert_eq!(holding(&mut target, asked), LookupResult::Found);
+        assert_eq!(holding(&mut target, commands), LookupResult::Found);
     }
 }
 
 #[test]
-fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
+fn an_uncertain_append_is_found_in_the_trash() {
     let account = Account::open(GmailOptions::default());
     let octets = mail("<a@b>", "x", "body");
     let uid = account
@@ -184,43 +180,34 @@ fn a_lost_append_that_its_reader_has_thrown_away_is_found() {
         holding(&mut target, sent(&octets, None)),
         LookupResult::Found
     );
-    assert_eq!(
-        holding(&mut target, question(&octets)),
-        LookupResult::NotFound
-    );
+    assert_eq!(holding(&mut target, query(&octets)), LookupResult::NotFound);
     let everywhere = LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
-        ..question(&octets)
+        ..query(&octets)
     };
     assert_eq!(holding(&mut target, everywhere), LookupResult::Found);
 }
 
 #[test]
-fn one_id_on_different_messages_is_no_proof() {
+fn an_equal_id_on_a_different_message_is_no_match() {
     let account = Account::open(GmailOptions::default());
     let printed = mail("<printer@b>", "page 1", "body");
     account
         .gmail
         .deliver(&printed, date("2020-01-01T00:00:00Z"), &[]);
     let mut target = account.target(1);
-    assert_eq!(
-        holding(&mut target, question(&printed)),
-        LookupResult::Found
-    );
+    assert_eq!(holding(&mut target, query(&printed)), LookupResult::Found);
     let other = mail("<printer@b>", "page 2", "body");
     assert_eq!(
-        holding(&mut target, question(&other)),
+        holding(&mut target, query(&other)),
         LookupResult::OtherMessage
     );
     let part = mail("<r@b>", "page 1", "body");
-    assert_eq!(
-        holding(&mut target, question(&part)),
-        LookupResult::NotFound
-    );
+    assert_eq!(holding(&mut target, query(&part)), LookupResult::NotFound);
 }
 
 #[test]
-fn a_new_pass_sees_mail_that_came_meanwhile() {
+fn a_new_pass_finds_mail_that_arrived_meanwhile() {
     let account = Account::open(GmailOptions::default());
     let mut target = account.target(1);
     let before = target.status().unwrap().mark.unwrap();
@@ -229,22 +216,19 @@ fn a_new_pass_sees_mail_that_came_meanwhile() {
         .gmail
         .deliver(&octets, date("2020-01-01T00:00:00Z"), &[]);
     target.start_pass(0);
-    assert_eq!(holding(&mut target, question(&octets)), LookupResult::Found);
+    assert_eq!(holding(&mut target, query(&octets)), LookupResult::Found);
     let after = target.status().unwrap().mark.unwrap();
     assert_eq!(after.uid_next.get(), before.uid_next.get() + 1);
     assert_eq!(account.gmail.logins(), 1);
 }
 
 #[test]
-fn sessions_end_with_their_token_and_nobody_notices() {
+fn sessions_that_end_with_their_token_are_reopened() {
     let account = Account::open(GmailOptions::default());
     let mut target = account.target(1);
     for number in 0..3 {
         let octets = mail(&format!("<{number}@b>"), "x", "body");
-        assert_eq!(
-            holding(&mut target, question(&octets)),
-            LookupResult::NotFound
-        );
+        assert_eq!(holding(&mut target, query(&octets)), LookupResult::NotFound);
         let outcome = outcome(&mut target, &octets);
         assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
         account.gmail.clock().advance(Duration::from_mins(59));
@@ -254,17 +238,14 @@ fn sessions_end_with_their_token_and_nobody_notices() {
 }
 
 #[test]
-fn a_session_that_ends_in_the_middle_of_a_pass_is_opened_anew() {
+fn a_session_that_ends_during_a_pass_is_reopened() {
     let account = Account::open(GmailOptions::default());
     let mut target = account.target(1);
     let first = mail("<1@b>", "x", "body");
-    assert_eq!(
-        holding(&mut target, question(&first)),
-        LookupResult::NotFound
-    );
+    assert_eq!(holding(&mut target, query(&first)), LookupResult::NotFound);
     assert!(matches!(outcome(&mut target, &first), Outcome::Appended(_)));
     account.gmail.disconnect();
-    assert_eq!(holding(&mut target, question(&first)), LookupResult::Found);
+    assert_eq!(holding(&mut target, query(&first)), LookupResult::Found);
     let second = mail("<2@b>", "x", "body");
     assert!(matches!(
         outcome(&mut target, &second),
@@ -274,7 +255,7 @@ fn a_session_that_ends_in_the_middle_of_a_pass_is_opened_anew() {
 }
 
 #[test]
-fn a_revoked_token_needs_a_person() {
+fn a_revoked_token_needs_the_user() {
     let account = Account::open(GmailOptions::default());
     account.endpoint.change(|options| {
         let body =
@@ -291,7 +272,7 @@ fn a_revoked_token_needs_a_person() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_and_said_before() {
+fn a_message_above_the_append_limit_is_refused() {
     let account = Account::open(GmailOptions {
         append_limit: 1_000,
         ..GmailOptions::default()
@@ -303,7 +284,7 @@ fn what_is_too_large_is_refused_and_said_before() {
 }
 
 #[test]
-fn an_account_that_has_no_place_left_rests() {
+fn a_full_account_rests() {
     let account = Account::open(GmailOptions {
         most_sessions: 2,
         ..GmailOptions::default()
@@ -334,7 +315,7 @@ fn an_account_that_has_no_place_left_rests() {
 }
 
 #[test]
-fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
+fn a_long_pass_lists_gmails_ids_once_and_looks_up_only_the_rest() {
     let account = Account::open(GmailOptions::default());
     let held: Vec<Vec<u8>> = (0..600)
         .map(|number| mail(&format!("<{number}@b>"), "x", "body"))
@@ -347,11 +328,11 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
     let mut target = account.target(1);
     target.announce_backlog(700, Some(date("2026-11-20T12:00:00Z")));
     target.announce_backlog(200, Some(date("2026-11-21T12:00:00Z")));
-    let asked: Vec<LookupQuery> = held.iter().map(|octets| question(octets)).collect();
-    for group in asked.chunks(10) {
-        let holdings = target.holds(group).unwrap();
+    let commands: Vec<LookupQuery> = held.iter().map(|octets| query(octets)).collect();
+    for group in commands.chunks(10) {
+        let results = target.holds(group).unwrap();
         assert!(
-            holdings
+            results
                 .iter()
                 .all(|holding| *holding == LookupResult::Found)
         );
@@ -363,7 +344,7 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
     };
     assert_eq!(searches(), ["UID SEARCH SINCE 18-Nov-2026"]);
 
-    // A listing proves nothing of what is not in it, of another header, and of a lost append.
+    // A listing decides neither on ids that it lacks, nor on other headers, nor on uncertain appends.
     let old = mail("<old@b>", "x", "body");
     account
         .gmail
@@ -371,9 +352,9 @@ fn a_long_pass_lists_once_what_gmail_holds_and_asks_only_for_the_rest() {
     target.start_pass(0);
     target.announce_backlog(201, Some(date("2026-11-20T12:00:00Z")));
     let others = [
-        question(&old),
-        question(&mail("<1@b>", "another subject", "body")),
-        question(&mail("<2@b>", "x", "body")),
+        query(&old),
+        query(&mail("<1@b>", "another subject", "body")),
+        query(&mail("<2@b>", "x", "body")),
         sent(&mail("<3@b>", "x", "another body"), None),
     ];
     let expected = [

@@ -1,4 +1,4 @@
-//! The target on a real server: Dovecot with bearer tokens that it validates by asking.
+//! The target on a real server: Dovecot with bearer tokens that it validates by introspection.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use imap_to_gmail_sync::sync::{
 use tempfile::TempDir;
 
 use crate::dovecot::{Dovecot, Introspection};
+use crate::query;
 
 const USER: &str = "bob@example.com";
 
@@ -82,16 +83,7 @@ fn message(uid: u32, octets: &[u8]) -> Message {
     }
 }
 
-fn question(octets: &[u8]) -> LookupQuery {
-    LookupQuery {
-        uid: Uid::MIN,
-        identity: Identity::of_header(octets),
-        scope: SearchScope::AllMail,
-        uncertain: None,
-    }
-}
-
-/// Sends messages, all of which must be taken.
+/// Sends messages and asserts that all are stored.
 fn send(gmail: &mut GmailTarget, messages: Vec<Message>) {
     let count = messages.len();
     for message in messages {
@@ -121,16 +113,13 @@ fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
     let account = Account::open();
     let mut gmail = account.gmail("[Gmail]/Alle Nachrichten", 3);
     let mails: Vec<Vec<u8>> = (0..60).map(mail).collect();
-    let questions: Vec<LookupQuery> = mails.iter().map(|mail| question(mail)).collect();
-    assert_eq!(
-        gmail.holds(&questions).unwrap(),
-        [LookupResult::NotFound; 60]
-    );
+    let queries: Vec<LookupQuery> = mails.iter().map(|mail| query(mail)).collect();
+    assert_eq!(gmail.holds(&queries).unwrap(), [LookupResult::NotFound; 60]);
     gmail.start_pass(60);
     let messages = mails.iter().zip(1..).map(|(mail, uid)| message(uid, mail));
     send(&mut gmail, messages.collect());
     gmail.start_pass(0);
-    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::Found; 60]);
+    assert_eq!(gmail.holds(&queries).unwrap(), [LookupResult::Found; 60]);
 
     let mut client = account.dovecot.client(USER);
     client.command("SELECT \"[Gmail]/Alle Nachrichten\"");
@@ -153,7 +142,7 @@ fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
 }
 
 #[test]
-fn a_folder_with_an_odd_name_is_created_and_a_large_message_goes() {
+fn a_folder_whose_name_needs_encoding_is_created_and_a_large_message_is_stored() {
     let account = Account::open();
     let folder = "Grüße \"& mehr\"";
     let mut gmail = account.gmail(folder, 1);
@@ -182,15 +171,15 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
             mark,
             body: BodyDigest::of_message(body),
         }),
-        ..question(b"Subject: s\r\n\r\n")
+        ..query(b"Subject: s\r\n\r\n")
     };
-    let questions = [
+    let queries = [
         ask(b"Subject: s\r\n\r\nnew\r\n"),
         ask(b"Subject: s\r\n\r\nold\r\n"),
-        question(b"Subject: s\r\n\r\n"),
+        query(b"Subject: s\r\n\r\n"),
     ];
     assert_eq!(
-        gmail.holds(&questions).unwrap(),
+        gmail.holds(&queries).unwrap(),
         [
             LookupResult::Found,
             LookupResult::NotFound,
@@ -200,16 +189,16 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
 }
 
 #[test]
-fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
+fn a_message_in_the_trash_is_found_only_by_a_search_everywhere() {
     let account = Account::open();
     let mut gmail = account.gmail("[Gmail]/Papierkorb", 1);
     send(&mut gmail, vec![message(1, &mail(1))]);
     let everywhere = LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
-        ..question(&mail(1))
+        ..query(&mail(1))
     };
-    let questions = [
-        question(&mail(1)),
+    let queries = [
+        query(&mail(1)),
         everywhere.clone(),
         LookupQuery {
             identity: Identity {
@@ -220,7 +209,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
         },
     ];
     assert_eq!(
-        gmail.holds(&questions).unwrap(),
+        gmail.holds(&queries).unwrap(),
         [
             LookupResult::NotFound,
             LookupResult::Found,
@@ -230,7 +219,7 @@ fn what_the_reader_threw_away_is_found_only_if_it_is_looked_for() {
 }
 
 #[test]
-fn a_token_that_the_server_does_not_know_is_refused() {
+fn an_unknown_token_is_rejected() {
     let account = Account::open();
     let error = account.gmail_with("BAD", "INBOX", 1).status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");

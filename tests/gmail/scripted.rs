@@ -1,12 +1,13 @@
-//! What becomes of a message for each thing that Gmail may say or do.
+//! The outcome of a message for each response and failure of Gmail.
 
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
-use imap_to_gmail_sync::message::{BodyDigest, Identity, Mark, Uid, UidValidity};
+use imap_to_gmail_sync::message::{BodyDigest, Mark, Uid, UidValidity};
 use imap_to_gmail_sync::sync::{
     AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 
+use crate::query;
 use crate::scripted_gmail::{Command, Reply, ScriptedGmail, message, now};
 
 const MAIL: &[u8] = b"Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\r\n";
@@ -18,7 +19,7 @@ fn stored() -> Outcome {
     })
 }
 
-/// Sends these messages, and gives what became of each and of the pass.
+/// Sends these messages; returns the outcome of each and the result of the pass.
 fn send(gmail: &mut GmailTarget, messages: &[&[u8]]) -> (Vec<(u32, Outcome)>, Result<()>) {
     let mut submitted = Ok(());
     for (octets, uid) in messages.iter().zip(1..) {
@@ -32,8 +33,8 @@ fn send(gmail: &mut GmailTarget, messages: &[&[u8]]) -> (Vec<(u32, Outcome)>, Re
     (outcomes, submitted.and(finished))
 }
 
-/// A server that answers the first APPEND so once the whole message is there.
-fn answering_first(lines: &'static str) -> ScriptedGmail {
+/// A server with this response to the first APPEND, after the whole message.
+fn responding_to_first_append(lines: &'static str) -> ScriptedGmail {
     on_first_literal(Reply::Lines(lines))
 }
 
@@ -58,10 +59,10 @@ fn on_first_append_line(reply: Reply) -> ScriptedGmail {
 
 #[test]
 fn a_message_is_appended_with_its_date_flags_and_octets() {
-    let gmail_server = ScriptedGmail::start(|_| None);
-    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
+    let server = ScriptedGmail::start(|_| None);
+    let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
-    let appends = gmail_server.commands("APPEND");
+    let appends = server.commands("APPEND");
     assert_eq!(
         appends[0].line,
         format!(
@@ -70,29 +71,27 @@ fn a_message_is_appended_with_its_date_flags_and_octets() {
         )
     );
     assert_eq!(appends[1].literal.as_deref(), Some(MAIL));
-    let id = &gmail_server.commands("ID")[0].line;
+    let id = &server.commands("ID")[0].line;
     assert!(id.contains("imap-to-gmail-sync"), "{id}");
-    assert!(
-        gmail_server.commands("SELECT").is_empty() && gmail_server.commands("EXAMINE").is_empty()
-    );
+    assert!(server.commands("SELECT").is_empty() && server.commands("EXAMINE").is_empty());
 }
 
 #[test]
-fn a_date_that_is_not_known_is_left_out() {
-    let gmail_server = ScriptedGmail::start(|_| None);
-    let mut gmail = gmail_server.target(1);
+fn an_unknown_date_is_omitted() {
+    let server = ScriptedGmail::start(|_| None);
+    let mut gmail = server.target(1);
     let mut undated = message(1, MAIL);
     undated.internal_date = None;
     undated.flags.seen = false;
     gmail.submit(undated).unwrap();
     gmail.finish().unwrap();
     let expected = format!("APPEND \"Arrived\" () {{{}}}", MAIL.len());
-    assert_eq!(gmail_server.commands("APPEND")[0].line, expected);
+    assert_eq!(server.commands("APPEND")[0].line, expected);
 }
 
 #[test]
-fn each_answer_about_a_message_has_its_outcome_and_the_next_message_goes() {
-    for (answer, expected) in [
+fn each_response_to_an_append_has_its_outcome_and_the_next_message_is_sent() {
+    for (response, expected) in [
         (
             "$tag OK [APPENDUID 1 66] (Success) [THROTTLED]\r\n",
             "stored",
@@ -114,30 +113,30 @@ fn each_answer_about_a_message_has_its_outcome_and_the_next_message_goes() {
         ),
     ] {
         for early in [false, true] {
-            if early && answer.contains("OK") {
+            if early && response.contains("OK") {
                 continue;
             }
-            let gmail_server = if early {
-                on_first_append_line(Reply::Lines(answer))
+            let server = if early {
+                on_first_append_line(Reply::Lines(response))
             } else {
-                answering_first(answer)
+                responding_to_first_append(response)
             };
-            let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL, MAIL]);
-            assert_eq!(result, Ok(()), "{answer}");
+            let (outcomes, result) = send(&mut server.target(1), &[MAIL, MAIL]);
+            assert_eq!(result, Ok(()), "{response}");
             let (_, first) = &outcomes[0];
             if expected == "stored" {
-                assert_eq!(*first, stored(), "{answer}");
+                assert_eq!(*first, stored(), "{response}");
             } else {
                 let shown = format!("{first:?}");
-                assert!(shown.starts_with(expected), "{answer}: {shown}");
+                assert!(shown.starts_with(expected), "{response}: {shown}");
             }
-            assert_eq!(outcomes[1], (2, stored()), "{answer}");
+            assert_eq!(outcomes[1], (2, stored()), "{response}");
         }
     }
 }
 
 #[test]
-fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
+fn a_lost_response_is_uncertain_and_a_cut_literal_is_unsent() {
     for (reply, expected) in [
         (Reply::LinesThenClose(""), "Uncertain"),
         (Reply::LinesThenClose("* BYE System Error\r\n"), "Uncertain"),
@@ -145,8 +144,8 @@ fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
         (Reply::Lines("$tag HELLO\r\n"), "Uncertain"),
         (Reply::Stall, "Uncertain"),
     ] {
-        let gmail_server = on_first_literal(reply.clone());
-        let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL, MAIL]);
+        let server = on_first_literal(reply.clone());
+        let (outcomes, result) = send(&mut server.target(1), &[MAIL, MAIL]);
         assert_eq!(result, Ok(()), "{reply:?}");
         let shown = format!("{:?}", outcomes[0].1);
         assert!(shown.starts_with(expected), "{reply:?}: {shown}");
@@ -154,8 +153,8 @@ fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
     }
     // Far more than the buffers between the two sockets can hold.
     let large = vec![b'x'; 40_000_000];
-    let gmail_server = on_first_append_line(Reply::ReadPartThenClose(10_000));
-    let (outcomes, result) = send(&mut gmail_server.target(1), &[&large, MAIL]);
+    let server = on_first_append_line(Reply::ReadPartThenClose(10_000));
+    let (outcomes, result) = send(&mut server.target(1), &[&large, MAIL]);
     assert_eq!(result, Ok(()));
     let shown = format!("{:?}", outcomes[0].1);
     assert!(shown.starts_with("Unsent(\"not stored"), "{shown}");
@@ -163,29 +162,29 @@ fn a_lost_answer_is_uncertain_and_an_unfinished_message_is_not_stored() {
 }
 
 #[test]
-fn a_connection_that_died_while_it_was_quiet_is_not_the_messages_fault() {
+fn an_append_on_a_dead_connection_is_sent_again_on_another() {
     for reply in [
         Reply::LinesThenClose(""),
         Reply::LinesThenClose("* BYE Session expired, please login again.\r\n"),
     ] {
-        let gmail_server = on_first_append_line(reply);
-        let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
+        let server = on_first_append_line(reply);
+        let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
         assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
     }
-    let gmail_server = ScriptedGmail::start(|command| {
+    let server = ScriptedGmail::start(|command| {
         let is_wanted = command.line.starts_with("APPEND");
         is_wanted.then_some(Reply::LinesThenClose(""))
     });
-    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
+    let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!(result, Ok(()));
     assert!(matches!(outcomes[0].1, Outcome::Unsent(_)), "{outcomes:?}");
-    assert_eq!(gmail_server.commands("APPEND").len(), 2);
+    assert_eq!(server.commands("APPEND").len(), 2);
 }
 
 #[test]
-fn what_gmail_says_of_the_account_ends_the_pass_and_parks_nothing() {
+fn a_rejection_that_concerns_the_account_ends_the_pass_and_parks_nothing() {
     let quota = Some(Consequence::Rest(RestReason::Quota));
-    for (answer, kind, consequence) in [
+    for (response, kind, consequence) in [
         (
             "$tag NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)\r\n",
             ErrorKind::Unavailable,
@@ -208,32 +207,32 @@ fn what_gmail_says_of_the_account_ends_the_pass_and_parks_nothing() {
             quota.clone(),
         ),
     ] {
-        let gmail_server = answering_first(answer);
-        let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL, MAIL, MAIL]);
+        let server = responding_to_first_append(response);
+        let (outcomes, result) = send(&mut server.target(1), &[MAIL, MAIL, MAIL]);
         let error = result.unwrap_err();
-        assert_eq!(error.kind(), kind, "{answer}");
-        assert_eq!(error.consequence(), consequence.as_ref(), "{answer}");
+        assert_eq!(error.kind(), kind, "{response}");
+        assert_eq!(error.consequence(), consequence.as_ref(), "{response}");
         for (_, outcome) in &outcomes {
-            assert_eq!(*outcome, Outcome::Returned, "{answer}");
+            assert_eq!(*outcome, Outcome::Returned, "{response}");
         }
-        assert_eq!(gmail_server.commands("APPEND").len(), 2, "{answer}");
+        assert_eq!(server.commands("APPEND").len(), 2, "{response}");
     }
-    // Said while hanging up, it leaves open what became of the message.
+    // In a BYE it leaves open whether the message was stored.
     let bye = "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.\r\n";
-    let gmail_server = on_first_literal(Reply::LinesThenClose(bye));
-    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
+    let server = on_first_literal(Reply::LinesThenClose(bye));
+    let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
     assert!(matches!(outcomes[0].1, Outcome::Uncertain(_)));
-    let gmail_server = on_first_append_line(Reply::LinesThenClose(bye));
-    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
+    let server = on_first_append_line(Reply::LinesThenClose(bye));
+    let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
     assert_eq!(outcomes, [(1, Outcome::Returned)]);
 }
 
 #[test]
-fn after_a_failed_pass_the_next_one_connects_anew() {
-    let gmail_server = answering_first("$tag NO System Error (Failure)\r\n");
-    let mut gmail = gmail_server.target(1);
+fn after_a_failed_pass_the_next_one_reconnects() {
+    let server = responding_to_first_append("$tag NO System Error (Failure)\r\n");
+    let mut gmail = server.target(1);
     assert!(send(&mut gmail, &[MAIL]).1.is_err());
     assert_eq!(send(&mut gmail, &[MAIL]), (vec![(1, stored())], Ok(())));
 }
@@ -241,37 +240,35 @@ fn after_a_failed_pass_the_next_one_connects_anew() {
 #[test]
 fn a_missing_folder_is_created_once() {
     let missing = "$tag NO [TRYCREATE] Folder doesn't exist. (Failure)\r\n";
-    let gmail_server = on_first_append_line(Reply::Lines(missing));
-    let (outcomes, result) = send(&mut gmail_server.target(1), &[MAIL]);
+    let server = on_first_append_line(Reply::Lines(missing));
+    let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!((outcomes, result), (vec![(1, stored())], Ok(())));
-    assert_eq!(
-        gmail_server.commands("CREATE")[0].line,
-        "CREATE \"Arrived\""
-    );
+    assert_eq!(server.commands("CREATE")[0].line, "CREATE \"Arrived\"");
 
-    let gmail_server = ScriptedGmail::start(move |command| {
+    let server = ScriptedGmail::start(move |command| {
         let is_wanted = command.line.starts_with("APPEND");
         is_wanted.then_some(Reply::Lines(missing))
     });
-    let (outcomes, _) = send(&mut gmail_server.target(1), &[MAIL]);
+    let (outcomes, _) = send(&mut server.target(1), &[MAIL]);
     assert!(matches!(outcomes[0].1, Outcome::Parked(_)));
-    assert_eq!(gmail_server.commands("CREATE").len(), 1);
+    assert_eq!(server.commands("CREATE").len(), 1);
 }
 
 #[test]
-fn nuls_are_left_out_and_bare_line_ends_are_mended_only_if_they_must() {
-    let gmail_server = ScriptedGmail::start(|_| None);
-    let (outcomes, _) = send(&mut gmail_server.target(1), &[b"a: b\n\n\0c\0\n"]);
+fn nuls_are_removed_and_bare_line_feeds_are_normalized_only_after_bad() {
+    let server = ScriptedGmail::start(|_| None);
+    let (outcomes, _) = send(&mut server.target(1), &[b"a: b\n\n\0c\0\n"]);
     assert_eq!(outcomes, [(1, stored())]);
     assert_eq!(
-        gmail_server.commands("APPEND")[1].literal.as_deref(),
+        server.commands("APPEND")[1].literal.as_deref(),
         Some(&b"a: b\n\nc\n"[..])
     );
 
-    let gmail_server = answering_first("$tag BAD Invalid Arguments: Unable to parse message\r\n");
-    let (outcomes, _) = send(&mut gmail_server.target(1), &[b"a: b\n\nc\n"]);
+    let server =
+        responding_to_first_append("$tag BAD Invalid Arguments: Unable to parse message\r\n");
+    let (outcomes, _) = send(&mut server.target(1), &[b"a: b\n\nc\n"]);
     assert_eq!(outcomes, [(1, stored())]);
-    let literals: Vec<_> = gmail_server
+    let literals: Vec<_> = server
         .commands("APPEND")
         .into_iter()
         .filter_map(|command| command.literal)
@@ -283,19 +280,19 @@ fn nuls_are_left_out_and_bare_line_ends_are_mended_only_if_they_must() {
 }
 
 #[test]
-fn a_refused_token_is_renewed_once() {
+fn a_rejected_token_is_renewed_once() {
     let first = |command: &Command| {
         command.line.contains("Rmlyc3Q") || command.line.contains(&sasl("FIRST"))
     };
-    let gmail_server = ScriptedGmail::start(move |command| refuse(command, first(command)));
-    assert_eq!(send(&mut gmail_server.target(1), &[MAIL]).1, Ok(()));
-    assert_eq!(gmail_server.renewals(), 1);
+    let server = ScriptedGmail::start(move |command| reject_token(command, first(command)));
+    assert_eq!(send(&mut server.target(1), &[MAIL]).1, Ok(()));
+    assert_eq!(server.renewals(), 1);
 
-    let gmail_server = ScriptedGmail::start(|command| refuse(command, true));
-    let mut gmail = gmail_server.target(1);
+    let server = ScriptedGmail::start(|command| reject_token(command, true));
+    let mut gmail = server.target(1);
     let error = gmail.status().unwrap_err();
     assert_eq!(
-        (error.kind(), gmail_server.renewals()),
+        (error.kind(), server.renewals()),
         (ErrorKind::Rejected, 1),
         "{error}"
     );
@@ -306,16 +303,16 @@ fn a_refused_token_is_renewed_once() {
     assert!(!error.to_string().contains("RENEWED") && !error.to_string().contains("FIRST"));
 }
 
-/// What XOAUTH2 sends for this token.
+/// The XOAUTH2 credentials with this token.
 fn sasl(token: &str) -> String {
     use base64::Engine as _;
     let words = format!("user=alice@gmail.com\x01auth=Bearer {token}\x01\x01");
     base64::engine::general_purpose::STANDARD.encode(words)
 }
 
-/// Gmail's two steps of refusing a token: it wants an empty line before it says NO.
-fn refuse(command: &Command, is_refused: bool) -> Option<Reply> {
-    if command.line.starts_with("AUTHENTICATE") && is_refused {
+/// Gmail's rejection of a token: a challenge, and NO after the client's empty line.
+fn reject_token(command: &Command, is_rejected: bool) -> Option<Reply> {
+    if command.line.starts_with("AUTHENTICATE") && is_rejected {
         return Some(Reply::Lines(
             "+ eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==\r\n",
         ));
@@ -327,8 +324,8 @@ fn refuse(command: &Command, is_refused: bool) -> Option<Reply> {
 }
 
 #[test]
-fn a_refused_login_says_what_a_person_can_do() {
-    for (answer, kind, expected) in [
+fn a_rejected_login_says_what_the_user_can_do() {
+    for (response, kind, expected) in [
         (
             "$tag NO Lookup failed cf29mb85450632edb\r\n",
             ErrorKind::Rejected,
@@ -360,40 +357,40 @@ fn a_refused_login_says_what_a_person_can_do() {
             "Too many",
         ),
     ] {
-        let gmail_server = ScriptedGmail::start(move |command| {
+        let server = ScriptedGmail::start(move |command| {
             let is_wanted = command.line.starts_with("AUTHENTICATE");
-            is_wanted.then_some(Reply::Lines(answer))
+            is_wanted.then_some(Reply::Lines(response))
         });
-        let error = gmail_server.target(1).status().unwrap_err();
+        let error = server.target(1).status().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(gmail_server.renewals(), 0);
+        assert_eq!(server.renewals(), 0);
     }
 }
 
 #[test]
-fn with_too_many_connections_the_pass_goes_on_with_fewer() {
-    let gmail_server = ScriptedGmail::start(|command| {
+fn after_too_many_connections_the_pass_goes_on_with_fewer() {
+    let server = ScriptedGmail::start(|command| {
         let is_wanted = command.line.starts_with("AUTHENTICATE") && command.connection > 1;
         let many = "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
         is_wanted.then_some(Reply::Lines(many))
     });
-    let mut gmail = gmail_server.target(4);
+    let mut gmail = server.target(4);
     gmail.start_pass(1_000);
-    let mails = [MAIL; 60];
-    let (outcomes, result) = send(&mut gmail, &mails);
+    let messages = [MAIL; 60];
+    let (outcomes, result) = send(&mut gmail, &messages);
     assert_eq!(result, Ok(()));
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
     assert_eq!(outcomes.len(), 60);
 
-    let gmail_server = ScriptedGmail::start(|command| {
+    let server = ScriptedGmail::start(|command| {
         let many = "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
         command
             .line
             .starts_with("AUTHENTICATE")
             .then_some(Reply::Lines(many))
     });
-    let error = send(&mut gmail_server.target(4), &[MAIL]).1.unwrap_err();
+    let error = send(&mut server.target(4), &[MAIL]).1.unwrap_err();
     assert_eq!(
         error.consequence(),
         Some(&Consequence::Rest(RestReason::Connections))
@@ -401,46 +398,46 @@ fn with_too_many_connections_the_pass_goes_on_with_fewer() {
 }
 
 #[test]
-fn a_backlog_is_shared_by_as_many_connections_as_it_is_worth() {
-    for (messages, most, expected) in [(9, 4, 1), (25, 4, 2), (100, 4, 4), (100, 1, 1)] {
-        let gmail_server = ScriptedGmail::start(|_| None);
-        let mut gmail = gmail_server.target(most);
-        gmail.start_pass(messages);
-        let mails = vec![MAIL; messages];
-        let (outcomes, result) = send(&mut gmail, &mails);
-        assert_eq!((outcomes.len(), result), (messages, Ok(())));
+fn the_number_of_append_connections_depends_on_the_backlog() {
+    for (backlog, max, expected) in [(9, 4, 1), (25, 4, 2), (100, 4, 4), (100, 1, 1)] {
+        let server = ScriptedGmail::start(|_| None);
+        let mut gmail = server.target(max);
+        gmail.start_pass(backlog);
+        let messages = vec![MAIL; backlog];
+        let (outcomes, result) = send(&mut gmail, &messages);
+        assert_eq!((outcomes.len(), result), (backlog, Ok(())));
         drop(gmail);
         assert_eq!(
-            gmail_server.commands("AUTHENTICATE").len(),
+            server.commands("AUTHENTICATE").len(),
             expected,
-            "{messages} over {most}"
+            "{backlog} messages, at most {max} connections"
         );
-        assert_eq!(gmail_server.commands("LOGOUT").len(), expected);
+        assert_eq!(server.commands("LOGOUT").len(), expected);
     }
 }
 
 #[test]
-fn terms_are_the_limit_and_where_new_mail_will_appear() {
-    let gmail_server = ScriptedGmail::start(|_| None);
-    let mut gmail = gmail_server.target(1);
-    let terms = gmail.status().unwrap();
-    assert_eq!(terms.append_limit, Some(35_651_584));
-    assert_eq!(terms.mark, Some(mark()));
-    let opened = gmail_server.commands("EXAMINE");
+fn the_status_contains_the_append_limit_and_the_next_uid() {
+    let server = ScriptedGmail::start(|_| None);
+    let mut gmail = server.target(1);
+    let status = gmail.status().unwrap();
+    assert_eq!(status.append_limit, Some(35_651_584));
+    assert_eq!(status.mark, Some(mark()));
+    let opened = server.commands("EXAMINE");
     assert_eq!(opened[0].line, "EXAMINE \"[Gmail]/Alle Nachrichten\"");
-    // Once a pass, and anew for the next on the same connection.
+    // Once for each pass, on the same connection.
     gmail.finish().unwrap();
-    assert_eq!(gmail.status().unwrap(), terms);
-    assert_eq!(gmail_server.commands("EXAMINE").len(), 1);
+    assert_eq!(gmail.status().unwrap(), status);
+    assert_eq!(server.commands("EXAMINE").len(), 1);
     gmail.start_pass(0);
-    assert_eq!(gmail.status().unwrap(), terms);
-    assert_eq!(gmail_server.commands("EXAMINE").len(), 2);
-    assert_eq!(gmail_server.commands("AUTHENTICATE").len(), 1);
+    assert_eq!(gmail.status().unwrap(), status);
+    assert_eq!(server.commands("EXAMINE").len(), 2);
+    assert_eq!(server.commands("AUTHENTICATE").len(), 1);
 }
 
 #[test]
-fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
-    for (answer, rest) in [
+fn a_rejected_examine_that_concerns_the_account_lets_it_rest() {
+    for (response, rest) in [
         ("$tag NO [OVERQUOTA] full\r\n", RestReason::Quota),
         (
             "$tag NO [ALERT] Account exceeded command or bandwidth limits. (Failure)\r\n",
@@ -451,16 +448,16 @@ fn what_gmail_says_of_the_account_when_a_folder_is_opened_rests_it() {
             RestReason::Connections,
         ),
     ] {
-        let refuses = Reply::Lines(answer);
-        let gmail_server = ScriptedGmail::start(move |command| {
+        let refuses = Reply::Lines(response);
+        let server = ScriptedGmail::start(move |command| {
             let is_wanted = command.line.starts_with("EXAMINE");
             is_wanted.then(|| refuses.clone())
         });
-        let error = gmail_server.target(1).status().unwrap_err();
+        let error = server.target(1).status().unwrap_err();
         let expected = Consequence::Rest(rest);
-        assert_eq!(error.consequence(), Some(&expected), "{answer}");
-        assert_eq!(error.kind(), ErrorKind::Resting, "{answer}");
-        assert_eq!(gmail_server.commands("EXAMINE").len(), 1, "{answer}");
+        assert_eq!(error.consequence(), Some(&expected), "{response}");
+        assert_eq!(error.kind(), ErrorKind::Resting, "{response}");
+        assert_eq!(server.commands("EXAMINE").len(), 1, "{response}");
     }
 }
 
@@ -471,16 +468,7 @@ fn mark() -> Mark {
     }
 }
 
-fn question(header: &str) -> LookupQuery {
-    LookupQuery {
-        uid: Uid::MIN,
-        identity: Identity::of_header(header.as_bytes()),
-        scope: SearchScope::AllMail,
-        uncertain: None,
-    }
-}
-
-/// A server whose All Mail holds one message, 70, with these fields; a search finds it.
+/// A server with one message in All Mail, UID 70, with these fields, which every search finds.
 fn holding(header: &'static str) -> ScriptedGmail {
     ScriptedGmail::start(move |command| match command.line.as_str() {
         line if line.starts_with("UID SEARCH") => Some(Reply::Lines(
@@ -492,20 +480,20 @@ fn holding(header: &'static str) -> ScriptedGmail {
 }
 
 #[test]
-fn gmail_holds_a_message_only_if_id_and_header_match() {
-    let gmail_server = holding(
+fn a_message_is_found_only_if_id_and_header_match() {
+    let server = holding(
         "* 1 FETCH (UID 70 RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
          Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n$tag OK Success\r\n",
     );
-    let questions = [
-        question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n"),
-        question("Message-ID: <a@b>\r\nSubject: y\r\n\r\n"),
-        question("Message-ID: <c@d>\r\nSubject: x\r\n\r\n"),
-        question("Subject: x\r\n\r\n"),
+    let queries = [
+        query("Message-ID: <a@b>\r\nSubject: x\r\n\r\n"),
+        query("Message-ID: <a@b>\r\nSubject: y\r\n\r\n"),
+        query("Message-ID: <c@d>\r\nSubject: x\r\n\r\n"),
+        query("Subject: x\r\n\r\n"),
     ];
-    let holdings = gmail_server.target(1).holds(&questions).unwrap();
+    let results = server.target(1).holds(&queries).unwrap();
     assert_eq!(
-        holdings,
+        results,
         [
             LookupResult::Found,
             LookupResult::OtherMessage,
@@ -513,7 +501,7 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
             LookupResult::NotFound
         ]
     );
-    let searches = gmail_server.commands("UID SEARCH");
+    let searches = server.commands("UID SEARCH");
     assert_eq!(searches.len(), 1);
     assert!(
         searches[0].line.starts_with("UID SEARCH OR "),
@@ -523,66 +511,66 @@ fn gmail_holds_a_message_only_if_id_and_header_match() {
 }
 
 #[test]
-fn a_refused_search_is_asked_one_by_one_and_an_outage_is_no_answer() {
-    let gmail_server = ScriptedGmail::start(|command| {
+fn a_rejected_search_is_repeated_for_each_id_and_an_outage_is_an_error() {
+    let server = ScriptedGmail::start(|command| {
         let refuses = command.line.contains(" OR ") || command.line.contains("odd");
         (command.line.starts_with("UID SEARCH") && refuses)
             .then_some(Reply::Lines("$tag BAD Could not parse command\r\n"))
     });
-    let questions = [
-        question("Message-ID: <odd>\r\n\r\n"),
-        question("Message-ID: <even>\r\n\r\n"),
+    let queries = [
+        query("Message-ID: <odd>\r\n\r\n"),
+        query("Message-ID: <even>\r\n\r\n"),
     ];
-    let holdings = gmail_server.target(1).holds(&questions).unwrap();
-    assert_eq!(holdings, [LookupResult::NotFound, LookupResult::NotFound]);
-    assert_eq!(gmail_server.commands("UID SEARCH").len(), 3);
+    let results = server.target(1).holds(&queries).unwrap();
+    assert_eq!(results, [LookupResult::NotFound, LookupResult::NotFound]);
+    assert_eq!(server.commands("UID SEARCH").len(), 3);
 
-    let gmail_server = ScriptedGmail::start(|command| {
+    let server = ScriptedGmail::start(|command| {
         let outage = "$tag NO [UNAVAILABLE] Temporary System Problem. (Failure)\r\n";
         command
             .line
             .starts_with("UID SEARCH")
             .then_some(Reply::Lines(outage))
     });
-    let error = gmail_server.target(1).holds(&questions).unwrap_err();
+    let error = server.target(1).holds(&queries).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[test]
-fn a_lookup_connection_that_died_is_opened_anew_once() {
-    let gmail_server = ScriptedGmail::start(|command| {
+fn a_dead_lookup_connection_is_reopened_once() {
+    let server = ScriptedGmail::start(|command| {
         let is_wanted = command.line.starts_with("UID SEARCH") && command.connection == 0;
         is_wanted.then_some(Reply::LinesThenClose(
             "* BYE Session expired, please login again.\r\n",
         ))
     });
-    let questions = [question("Message-ID: <a@b>\r\n\r\n")];
+    let queries = [query("Message-ID: <a@b>\r\n\r\n")];
     assert_eq!(
-        gmail_server.target(1).holds(&questions).unwrap(),
+        server.target(1).holds(&queries).unwrap(),
         [LookupResult::NotFound]
     );
 
-    let gmail_server = ScriptedGmail::start(|command| {
+    let server = ScriptedGmail::start(|command| {
         command
             .line
             .starts_with("UID SEARCH")
             .then_some(Reply::LinesThenClose(""))
     });
-    let error = gmail_server.target(1).holds(&questions).unwrap_err();
+    let error = server.target(1).holds(&queries).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(gmail_server.commands("UID SEARCH").len(), 2);
+    assert_eq!(server.commands("UID SEARCH").len(), 2);
 }
 
 #[test]
-fn a_strangers_id_forges_no_command() {
-    let gmail_server = ScriptedGmail::start(|_| None);
-    let questions = [
-        question("Message-ID: <a\"\r\n b\" DELETED \\@x>\r\n\r\n"),
-        question("Message-ID: <gr\u{fc}n@x>\r\n\r\n"),
-        question("Message-ID: <{3}@x>\r\n\r\n"),
+fn a_hostile_id_injects_no_command() {
+    let server = ScriptedGmail::start(|_| None);
+    let queries = [
+        query("Message-ID: <a\"\r\n b\" DELETED \\@x>\r\n\r\n"),
+        query("Message-ID: <gr\u{fc}n@x>\r\n\r\n"),
+        query("Message-ID: <{3}@x>\r\n\r\n"),
     ];
-    gmail_server.target(1).holds(&questions).unwrap();
-    let searches: Vec<String> = gmail_server
+    server.target(1).holds(&queries).unwrap();
+    let searches: Vec<String> = server
         .commands("UID")
         .into_iter()
         .map(|command| command.line)
@@ -598,12 +586,12 @@ fn a_strangers_id_forges_no_command() {
 }
 
 #[test]
-fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
+fn a_sent_message_is_found_above_the_mark_even_if_the_search_misses_it() {
     let header = "* 1 FETCH (UID 70 RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {16}\r\n\
          Subject: x\r\n\r\n\r\n)\r\n$tag OK Success\r\n";
     let whole =
         "* 1 FETCH (UID 70 BODY[] {20}\r\nSubject: x\r\n\r\nbody\r\n)\r\n$tag OK Success\r\n";
-    let gmail_server = ScriptedGmail::start(move |command| match command.line.as_str() {
+    let server = ScriptedGmail::start(move |command| match command.line.as_str() {
         "UID SEARCH UID 66:*" => Some(Reply::Lines("* SEARCH 70 12\r\n$tag OK done\r\n")),
         "UID FETCH 70 (UID BODY.PEEK[])" => Some(Reply::Lines(whole)),
         line if line.starts_with("UID FETCH") => Some(Reply::Lines(header)),
@@ -619,10 +607,10 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
             }),
             body: BodyDigest::of_message(body),
         }),
-        ..question("Subject: x\r\n\r\n")
+        ..query("Subject: x\r\n\r\n")
     };
-    let mut gmail = gmail_server.target(1);
-    let mut ask = |question: LookupQuery| gmail.holds(&[question]).unwrap()[0];
+    let mut gmail = server.target(1);
+    let mut ask = |query: LookupQuery| gmail.holds(&[query]).unwrap()[0];
     assert_eq!(
         ask(sent(b"Subject: x\r\n\r\nbody\r\n", 7)),
         LookupResult::Found
@@ -635,15 +623,15 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
         ask(sent(b"Subject: x\r\n\r\nbody\r\n", 8)),
         LookupResult::NotFound
     );
-    let pages = gmail_server.commands("UID FETCH 70 (UID RFC822.SIZE");
+    let pages = server.commands("UID FETCH 70 (UID RFC822.SIZE");
     assert_eq!(
         pages.len(),
         2,
         "the message below the mark is not asked for"
     );
-    // A session sees only what was there when it opened the folder.
+    // A session sees only the messages that existed when it opened the folder.
     assert_eq!(
-        gmail_server
+        server
             .commands("EXAMINE \"[Gmail]/Alle Nachrichten\"")
             .len(),
         3
@@ -651,7 +639,7 @@ fn a_sent_message_is_found_above_the_mark_whatever_the_search_says() {
 }
 
 #[test]
-fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
+fn a_candidate_whose_body_cannot_be_fetched_makes_the_lookup_unclear() {
     let header = "* 1 FETCH (UID 70 RFC822.SIZE 38 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {33}\r\n\
          Message-ID: <a@b>\r\nSubject: x\r\n\r\n)\r\n$tag OK Success\r\n";
     for no_body in [
@@ -659,7 +647,7 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
         "* 1 FETCH (UID 70 BODY[] NIL)\r\n$tag OK Success\r\n",
         "$tag OK Success\r\n",
     ] {
-        let gmail_server = ScriptedGmail::start(move |command| match command.line.as_str() {
+        let server = ScriptedGmail::start(move |command| match command.line.as_str() {
             "UID FETCH 70 (UID BODY.PEEK[])" => Some(Reply::Lines(no_body)),
             line if line.starts_with("UID SEARCH") => {
                 Some(Reply::Lines("* SEARCH 70\r\n$tag OK done\r\n"))
@@ -667,21 +655,21 @@ fn a_candidate_whose_body_is_not_given_leaves_it_unclear_that_it_was_stored() {
             line if line.starts_with("UID FETCH") => Some(Reply::Lines(header)),
             _ => None,
         });
-        let asked = LookupQuery {
+        let query = LookupQuery {
             uncertain: Some(UncertainAppend {
                 at: now(),
                 mark: Some(mark()),
                 body: BodyDigest::of_message(MAIL),
             }),
-            ..question("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
+            ..query("Message-ID: <a@b>\r\nSubject: x\r\n\r\n")
         };
-        let holdings = gmail_server.target(1).holds(&[asked]).unwrap();
-        assert_eq!(holdings, [LookupResult::Unclear], "{no_body}");
+        let results = server.target(1).holds(&[query]).unwrap();
+        assert_eq!(results, [LookupResult::Unclear], "{no_body}");
     }
 }
 
 #[test]
-fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
+fn without_all_mail_the_target_folder_is_searched_once_it_exists() {
     let lists = |begin: &'static str| {
         move |command: &Command| {
             command
@@ -690,42 +678,39 @@ fn without_all_mail_the_target_folder_is_looked_in_as_soon_as_there_is_one() {
                 .then_some(Reply::Lines(begin))
         }
     };
-    let gmail_server = ScriptedGmail::start(lists(
+    let server = ScriptedGmail::start(lists(
         "* LIST (\\HasNoChildren) \"/\" \"Arrived\"\r\n$tag OK Success\r\n",
     ));
-    let questions = [question("Message-ID: <a@b>\r\n\r\n")];
-    let mut gmail = gmail_server.target(1);
-    assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
-    assert_eq!(
-        gmail_server.commands("EXAMINE")[0].line,
-        "EXAMINE \"Arrived\""
-    );
+    let queries = [query("Message-ID: <a@b>\r\n\r\n")];
+    let mut gmail = server.target(1);
+    assert_eq!(gmail.holds(&queries).unwrap(), [LookupResult::NotFound]);
+    assert_eq!(server.commands("EXAMINE")[0].line, "EXAMINE \"Arrived\"");
 
-    let gmail_server = ScriptedGmail::start(lists("$tag OK Success\r\n"));
-    let mut gmail = gmail_server.target(1);
+    let server = ScriptedGmail::start(lists("$tag OK Success\r\n"));
+    let mut gmail = server.target(1);
     for pass in 1..3 {
         gmail.start_pass(0);
         assert_eq!(gmail.status().unwrap().mark, None);
-        assert_eq!(gmail.holds(&questions).unwrap(), [LookupResult::NotFound]);
-        assert_eq!(gmail_server.commands("LIST").len(), pass);
+        assert_eq!(gmail.holds(&queries).unwrap(), [LookupResult::NotFound]);
+        assert_eq!(server.commands("LIST").len(), pass);
     }
-    assert!(gmail_server.commands("EXAMINE").is_empty());
+    assert!(server.commands("EXAMINE").is_empty());
 }
 
 #[test]
-fn what_one_connection_gives_back_another_sends() {
-    let gmail_server = ScriptedGmail::start(|command| {
+fn a_message_that_one_connection_returns_is_sent_by_another() {
+    let server = ScriptedGmail::start(|command| {
         let many = "$tag NO [ALERT] Too many simultaneous connections. (Failure)\r\n";
         let is_wanted = command.line.starts_with("APPEND") && command.connection == 1;
         is_wanted.then_some(Reply::Lines(many))
     });
-    let mut gmail = gmail_server.target(2);
+    let mut gmail = server.target(2);
     gmail.start_pass(1_000);
     let (outcomes, result) = send(&mut gmail, &[MAIL; 300]);
     assert_eq!(result, Ok(()));
     assert_eq!(outcomes.len(), 300);
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == stored()));
-    let refused = gmail_server
+    let refused = server
         .commands("APPEND")
         .iter()
         .filter(|command| command.connection == 1)

@@ -1,4 +1,4 @@
-//! Opening connections to a real server: TLS in all its forms, and what is refused.
+//! Opening sessions: TLS in every mode, certificates, log-ins, and responses to APPEND.
 
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
@@ -11,14 +11,14 @@ use imap_to_gmail_sync::secret::Secret;
 use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
 use crate::scripted_server::{LOG_IN, ScriptedServer};
 
-fn with(certificate: Certificate) -> Dovecot {
+fn dovecot_with(certificate: Certificate) -> Dovecot {
     Dovecot::start_with(Settings {
         certificate: Some(certificate),
         ..Settings::default()
     })
 }
 
-fn refusal(server: &Server) -> String {
+fn open_error(server: &Server) -> String {
     let error = Error::from(open(server).unwrap_err());
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     error.to_string()
@@ -49,7 +49,7 @@ fn a_session_opens_over_tls_by_starttls_and_in_plain_text_to_loopback() {
 }
 
 #[test]
-fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
+fn a_valid_bearer_token_opens_a_session_and_an_invalid_one_is_rejected() {
     let introspection = Introspection::start();
     introspection.issue("ya29.good/token+1", "alice@example.com");
     introspection.issue("ya29.other", "bob@example.com");
@@ -86,8 +86,8 @@ fn a_bearer_token_opens_a_session_and_a_bad_one_is_refused_as_credentials() {
 }
 
 #[test]
-fn a_private_authority_proves_the_server_by_its_name_only() {
-    let dovecot = with(Certificate::signed_by_authority(&["mail.example.com"]));
+fn a_certificate_of_a_private_authority_is_accepted_for_its_name_only() {
+    let dovecot = dovecot_with(Certificate::signed_by_authority(&["mail.example.com"]));
     let server = dovecot.server();
     let named = Server {
         tls_name: "mail.example.com".to_owned(),
@@ -102,45 +102,45 @@ fn a_private_authority_proves_the_server_by_its_name_only() {
     .unwrap()
     .logout();
 
-    let error = refusal(&server);
+    let error = open_error(&server);
     assert!(error.contains("not for localhost"), "{error}");
     assert!(error.contains("source_tls_name"), "{error}");
 }
 
 #[test]
-fn the_servers_own_certificate_proves_it_whatever_its_flags_and_names() {
-    let dovecot = with(Certificate::self_signed_like_openssl());
+fn a_pinned_certificate_is_accepted_whatever_its_flags_and_names() {
+    let dovecot = dovecot_with(Certificate::self_signed_like_openssl());
     open(&dovecot.server()).unwrap().logout();
 
-    // A server that says the same of itself, with another key.
-    let other = with(Certificate::self_signed_like_openssl());
+    // Another server with an equal certificate but another key.
+    let other = dovecot_with(Certificate::self_signed_like_openssl());
     let server = Server {
         ca_file: Some(dovecot.ca_file()),
         ..other.server()
     };
-    refusal(&server);
+    open_error(&server);
 }
 
 #[test]
-fn a_certificate_that_has_expired_proves_nothing_even_if_it_is_the_servers_own() {
-    let dovecot = with(Certificate::expired(&["localhost"]));
-    let error = refusal(&dovecot.server());
+fn an_expired_certificate_is_rejected_even_if_it_is_pinned() {
+    let dovecot = dovecot_with(Certificate::expired(&["localhost"]));
+    let error = open_error(&dovecot.server());
     assert!(error.contains("expired"), "{error}");
 }
 
 #[test]
-fn the_systems_roots_do_not_prove_a_private_server() {
+fn the_system_roots_do_not_accept_a_private_server() {
     let dovecot = Dovecot::start();
     let server = Server {
         ca_file: None,
         ..dovecot.server()
     };
-    let error = refusal(&server);
+    let error = open_error(&server);
     assert!(error.contains("source_ca_file"), "{error}");
 }
 
 #[test]
-fn an_address_is_a_name_too() {
+fn a_certificate_may_name_an_address() {
     let dovecot = Dovecot::start();
     let server = Server {
         tls_name: "127.0.0.1".to_owned(),
@@ -150,7 +150,7 @@ fn an_address_is_a_name_too() {
 }
 
 #[test]
-fn a_file_without_certificates_is_a_mistake_in_the_configuration() {
+fn a_ca_file_without_certificates_is_a_configuration_error() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     let texts = [
@@ -167,9 +167,9 @@ fn a_file_without_certificates_is_a_mistake_in_the_configuration() {
 }
 
 #[test]
-fn plain_text_goes_to_this_host_only() {
+fn plain_text_is_allowed_to_loopback_only() {
     let server = Server {
-        // A documentation address (RFC 5737): it is refused before anything is sent there.
+        // A documentation address (RFC 5737); nothing is sent there.
         host: "192.0.2.1".to_owned(),
         port: 143,
         tls: TlsMode::None,
@@ -181,23 +181,23 @@ fn plain_text_goes_to_this_host_only() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_and_a_name_that_nobody_has_are_told() {
+fn a_closed_port_and_an_unknown_name_are_reported() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let nobody = Server {
+    let closed = Server {
         host: "localhost".to_owned(),
         port,
         tls: TlsMode::None,
         tls_name: String::new(),
         ca_file: None,
     };
-    assert!(refusal(&nobody).contains("refuses connections"));
+    assert!(open_error(&closed).contains("refuses connections"));
     let unknown = Server {
         host: "no-such-host.invalid".to_owned(),
-        ..nobody
+        ..closed
     };
-    refusal(&unknown);
+    open_error(&unknown);
 }
 
 fn starttls(dialogue: &[&str]) -> String {
@@ -206,7 +206,7 @@ fn starttls(dialogue: &[&str]) -> String {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, dovecot_like.authority).unwrap();
-    refusal(&Server {
+    open_error(&Server {
         tls: TlsMode::StartTls,
         ca_file: Some(file),
         ..server.address()
@@ -214,7 +214,7 @@ fn starttls(dialogue: &[&str]) -> String {
 }
 
 #[test]
-fn starttls_is_required_and_nothing_may_come_before_the_handshake() {
+fn starttls_is_required_and_no_input_is_accepted_before_the_handshake() {
     let refused = starttls(&[
         "S: * OK [CAPABILITY IMAP4rev1 STARTTLS] hello",
         "C: CAPABILITY",
@@ -248,12 +248,12 @@ fn starttls_is_required_and_nothing_may_come_before_the_handshake() {
 }
 
 #[test]
-fn a_port_that_speaks_no_tls_is_told() {
+fn a_port_without_tls_is_reported() {
     let server = ScriptedServer::play(&[&["S: * OK I speak in the clear", "silence"]]);
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, Certificate::self_signed(&["localhost"]).authority).unwrap();
-    let error = refusal(&Server {
+    let error = open_error(&Server {
         tls: TlsMode::Implicit,
         ca_file: Some(file),
         ..server.address()
@@ -261,16 +261,16 @@ fn a_port_that_speaks_no_tls_is_told() {
     assert!(error.contains("does not speak TLS"), "{error}");
 }
 
-/// Logs in at a server that answers with these steps, and gives how it failed.
-fn log_in(capabilities: &str, answers: &[&str]) -> (ScriptedServer, Result<Session, OpenError>) {
+/// Logs in at a scripted server with these capabilities.
+fn log_in(capabilities: &str, responses: &[&str]) -> (ScriptedServer, Result<Session, OpenError>) {
     let greeting = format!("S: * OK [CAPABILITY IMAP4rev1 {capabilities}] hello");
-    let server = ScriptedServer::play(&[&[greeting.as_str()], answers]);
+    let server = ScriptedServer::play(&[&[greeting.as_str()], responses]);
     let session = open(&server.address());
     (server, session)
 }
 
 #[test]
-fn a_password_goes_by_the_way_that_the_server_offers() {
+fn the_password_is_sent_by_a_mechanism_that_the_server_offers() {
     let secret = "AGFsaWNlAHDDpCJzc3s1fQ==";
     let at_once = format!("C: AUTHENTICATE PLAIN {secret}");
     let later = format!("C: {secret}");
@@ -296,18 +296,18 @@ fn a_password_goes_by_the_way_that_the_server_offers() {
         ),
         ("LOGINDISABLED", &[]),
     ];
-    for (capabilities, answers) in cases {
-        let (_server, session) = log_in(capabilities, answers);
+    for (capabilities, responses) in cases {
+        let (_server, session) = log_in(capabilities, responses);
         assert_eq!(
             session.is_ok(),
-            !answers.is_empty(),
+            !responses.is_empty(),
             "{capabilities}: {session:?}"
         );
     }
 }
 
 #[test]
-fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
+fn rejected_credentials_are_distinguished_from_other_log_in_failures() {
     let cases = [
         (
             "S: $tag NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
@@ -328,21 +328,22 @@ fn what_a_refused_log_in_says_about_the_credentials_is_told_apart() {
         ("S: * BYE [UNAVAILABLE] going down", false),
         ("S: gibberish", false),
     ];
-    for (answer, expected) in cases {
-        let answers = ["C: AUTHENTICATE PLAIN *", answer];
-        let (_, Err(OpenError::Login { failure, error })) = log_in("AUTH=PLAIN SASL-IR", &answers)
+    for (response, expected) in cases {
+        let responses = ["C: AUTHENTICATE PLAIN *", response];
+        let (_, Err(OpenError::Login { failure, error })) =
+            log_in("AUTH=PLAIN SASL-IR", &responses)
         else {
-            panic!("{answer} opens a session");
+            panic!("{response} opens a session");
         };
         assert_eq!(
             failure.rejects_credentials(),
             expected,
-            "{answer}: {failure:?}"
+            "{response}: {failure:?}"
         );
         assert_eq!(error.kind() == ErrorKind::Rejected, expected, "{error}");
         assert_eq!(
             matches!(failure, CommandError::Bye(_)),
-            answer.contains("BYE"),
+            response.contains("BYE"),
             "{failure:?}"
         );
     }
@@ -375,7 +376,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
 }
 
 #[test]
-fn what_is_no_imap_server_and_one_that_sends_us_away_are_told() {
+fn a_server_without_imap_and_one_that_disconnects_are_reported() {
     let cases = [
         ("S: 220 smtp.example.com ESMTP", "no IMAP server"),
         ("S: * BYE too many connections", "too many connections"),
@@ -384,13 +385,13 @@ fn what_is_no_imap_server_and_one_that_sends_us_away_are_told() {
     ];
     for (greeting, expected) in cases {
         let server = ScriptedServer::play(&[&[greeting]]);
-        let error = refusal(&server.address());
+        let error = open_error(&server.address());
         assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
-fn an_append_is_told_to_be_stored_refused_or_uncertain() {
+fn an_append_is_stored_rejected_or_uncertain() {
     use imap_to_gmail_sync::message::Flags;
     let append = "C: APPEND \"a \\\"b\" (\\Seen) {5}";
     let cases: [(&[&str], &str, bool, bool); 9] = [
@@ -431,7 +432,7 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
             true,
         ),
         (&["S: + go", "C: hello"], "lost", false, true),
-        // Dovecot asks for the literal so; it is no answer to it.
+        // Dovecot's continuation request; it is no response to the APPEND.
         (&["S: + OK", "C: hello"], "lost", false, true),
         (
             &["S: + go", "C: hello", "S: a1 OK of another"],
@@ -441,8 +442,8 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
         ),
         (&[], "lost", false, false),
     ];
-    for (answers, expected, goes_on, was_sent) in cases {
-        let server = ScriptedServer::play(&[&LOG_IN, &[append], answers]);
+    for (responses, expected, stays_usable, was_sent) in cases {
+        let server = ScriptedServer::play(&[&LOG_IN, &[append], responses]);
         let mut session = open(&server.address()).unwrap();
         let flags = Flags {
             seen: true,
@@ -456,7 +457,7 @@ fn an_append_is_told_to_be_stored_refused_or_uncertain() {
             Err(CommandError::ConnectionLost(_)) => "lost".to_owned(),
         };
         assert_eq!(outcome, expected);
-        assert_eq!(session.is_usable(), goes_on, "{expected}");
+        assert_eq!(session.is_usable(), stays_usable, "{expected}");
         assert_eq!(
             session.transcript().literal_was_sent(),
             was_sent,
@@ -480,12 +481,12 @@ fn a_response_that_has_no_end_is_cut_off() {
     );
 }
 
-/// What was logged, by all tests of this process.
+/// The log of all tests of this process.
 static LOGGED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
 
-struct Keep;
+struct Recorder;
 
-impl log::Log for Keep {
+impl log::Log for Recorder {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
     }
@@ -499,10 +500,10 @@ impl log::Log for Keep {
 }
 
 #[test]
-fn the_dialogue_is_logged_without_secrets_and_alerts_are_shown() {
-    log::set_logger(&Keep).unwrap();
+fn the_dialogue_is_logged_without_secrets_and_alerts_are_warnings() {
+    log::set_logger(&Recorder).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
-    for answers in [
+    for responses in [
         [
             "AUTH=PLAIN SASL-IR",
             "C: AUTHENTICATE PLAIN *",
@@ -523,8 +524,8 @@ fn the_dialogue_is_logged_without_secrets_and_alerts_are_shown() {
             "S: $tag OK",
         ],
     ] {
-        let (capabilities, answers) = answers.split_first().unwrap();
-        let (_server, session) = log_in(capabilities, answers);
+        let (capabilities, responses) = responses.split_first().unwrap();
+        let (_server, session) = log_in(capabilities, responses);
         session.unwrap();
     }
     let logged = LOGGED.lock().unwrap().join("\n");

@@ -1,4 +1,4 @@
-//! The source against a real server, and against dialogues that real servers rarely show.
+//! The source at Dovecot, and at scripted servers for dialogues that real servers rarely show.
 
 use std::time::{Duration, Instant};
 
@@ -36,15 +36,15 @@ fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
     )
 }
 
-fn open_impatiently(server: Server) -> Result<(ImapSource, Mailbox)> {
-    let patience = Timeouts {
+fn open_with_short_timeouts(server: Server) -> Result<(ImapSource, Mailbox)> {
+    let timeouts = Timeouts {
         connect: Duration::from_secs(5),
         response: Duration::from_millis(200),
         command: Duration::from_millis(600),
         ..Timeouts::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
-    ImapSource::open(&config(server, "INBOX"), password, patience)
+    ImapSource::open(&config(server, "INBOX"), password, timeouts)
 }
 
 fn uids(numbers: &[u32]) -> Vec<Uid> {
@@ -136,7 +136,7 @@ fn messages_are_found_listed_and_fetched_as_they_are() {
 }
 
 #[test]
-fn folders_with_odd_names_are_opened() {
+fn folders_whose_names_need_encoding_are_opened() {
     let dovecot = Dovecot::start();
     let mut alice = dovecot.client("alice");
     let names = [
@@ -157,25 +157,28 @@ fn folders_with_odd_names_are_opened() {
 }
 
 #[test]
-fn a_folder_that_does_not_exist_is_told_with_those_that_do() {
+fn the_error_for_a_missing_folder_lists_the_existing_ones() {
     let dovecot = Dovecot::start();
     dovecot.client("alice").create("Gr&APwA3w-e");
-    for (asked, expected) in [
+    for (requested, expected) in [
         ("Gruße", "did you mean \"Grüße\"?"),
         (
             "Somewhere else",
             "the folders there are \"Grüße\", \"INBOX\", \"[Gmail]",
         ),
     ] {
-        let error = open(dovecot.server(), asked).unwrap_err();
+        let error = open(dovecot.server(), requested).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
-        assert!(text.contains(asked) && text.contains(expected), "{text}");
+        assert!(
+            text.contains(requested) && text.contains(expected),
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn a_refused_log_in_names_the_field_to_correct() {
+fn the_error_of_a_rejected_log_in_names_the_field_to_correct() {
     let dovecot = Dovecot::start();
     let config = config(dovecot.server(), "INBOX");
     let wrong = Secret::new("wrong".to_owned());
@@ -188,7 +191,7 @@ fn a_refused_log_in_names_the_field_to_correct() {
 }
 
 #[test]
-fn messages_that_vanish_meanwhile_are_missing_and_the_others_are_not() {
+fn messages_that_are_expunged_meanwhile_are_missing_and_the_others_are_not() {
     let dovecot = Dovecot::start();
     let mut alice = dovecot.client("alice");
     for id in ["<1@b>", "<2@b>", "<3@b>"] {
@@ -244,7 +247,7 @@ fn a_large_mailbox_is_listed_in_pieces() {
 }
 
 #[test]
-fn a_message_of_any_octets_comes_unchanged() {
+fn a_message_of_any_octets_is_fetched_unchanged() {
     let dovecot = Dovecot::start();
     let mut alice = dovecot.client("alice");
     let mut message = b"Subject: all octets but NUL\r\n\r\n".to_vec();
@@ -260,7 +263,7 @@ fn a_message_of_any_octets_comes_unchanged() {
     );
 }
 
-// Dialogues
+// Scripted servers
 
 fn play(more: &[&str]) -> (ScriptedServer, ImapSource) {
     let server = ScriptedServer::play(&[&OPEN_INBOX, more]);
@@ -278,10 +281,10 @@ fn a_run_with_nothing_new_takes_three_round_trips() {
 }
 
 #[test]
-fn a_listing_is_read_however_the_server_writes_it() {
+fn a_listing_is_parsed_however_the_server_formats_it() {
     let (_server, mut source) = play(&[
         LIST_1_TO_3,
-        // Merged from several responses, in another order, quoted, lower case, with news between.
+        // In several responses, another order, quoted, lower case, with other lines between.
         "S: * 1 FETCH (UID 1 RFC822.SIZE 10)",
         "S: * 4 EXISTS",
         "S: * OK still here",
@@ -319,7 +322,21 @@ fn a_listing_is_read_however_the_server_writes_it() {
 }
 
 #[test]
-fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
+fn a_message_that_was_not_asked_for_is_not_listed() {
+    let (_server, mut source) = play(&[
+        LIST_1_TO_3,
+        "S: * 8 FETCH (UID 8 RFC822.SIZE 80 BODY[HEADER.FIELDS (DATE)] \"Message-ID: <8@b>\")",
+        "S: * 2 FETCH (UID 2 RFC822.SIZE 20 BODY[HEADER.FIELDS (DATE)] \"Message-ID: <2@b>\")",
+        "S: $tag OK done",
+        "silence",
+    ]);
+    let listed = source.list(&set("1:3")).unwrap();
+    let uids: Vec<Uid> = listed.iter().map(|listed| listed.uid).collect();
+    assert_eq!(numbers(&uids), [2]);
+}
+
+#[test]
+fn bodies_may_be_literals_quoted_strings_nil_or_missing() {
     let (_server, mut source) = play(&[
         "C: UID FETCH 1:4 (UID BODY.PEEK[])",
         "S: * 2 EXISTS",
@@ -340,7 +357,7 @@ fn bodies_come_as_literals_as_quoted_strings_as_nil_or_not_at_all() {
 }
 
 #[test]
-fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
+fn unsolicited_lines_while_a_folder_is_opened_are_accepted() {
     let server = ScriptedServer::play(&[&[
         "S: * OK hello",
         "C: CAPABILITY",
@@ -353,7 +370,7 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
         "S: a1 OK [CAPABILITY IMAP4rev1] in",
         "silence",
     ]]);
-    // The tag of the AUTHENTICATE is the second: the server says another, so it makes no sense.
+    // The tag of the AUTHENTICATE is the second: the server sends another one.
     assert!(open(server.address(), "INBOX").is_err());
     drop(server);
 
@@ -387,7 +404,7 @@ fn what_the_server_says_unasked_when_it_opens_the_folder_ends_nothing() {
 }
 
 #[test]
-fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
+fn the_next_uid_is_determined_if_the_server_does_not_send_it() {
     let server = ScriptedServer::play(&[
         &LOG_IN,
         &[
@@ -408,7 +425,7 @@ fn the_next_uid_is_found_out_where_the_server_does_not_tell_it() {
 }
 
 #[test]
-fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
+fn mail_that_arrives_during_the_request_for_the_next_uid_is_seen() {
     let examined = |count: u32, uid_validity: u32| {
         [
             "C: EXAMINE \"INBOX\"".to_owned(),
@@ -435,7 +452,7 @@ fn mail_that_arrives_while_the_next_uid_is_asked_for_is_seen() {
     let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
 
-    // A UID of another life of the folder says nothing of this one.
+    // A UID of another UIDVALIDITY says nothing about this one.
     let server = ScriptedServer::play_all(vec![dialogue_with(6, &["C: LOGOUT", "S: $tag OK"])]);
     let error = open(server.address(), "INBOX").unwrap_err();
     assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
@@ -458,7 +475,7 @@ fn a_folder_without_uidvalidity_is_an_error() {
 }
 
 #[test]
-fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
+fn a_folder_without_a_message_count_is_an_error_and_not_empty() {
     let server = ScriptedServer::play(&[
         &LOG_IN,
         &[
@@ -476,7 +493,7 @@ fn a_folder_whose_count_is_not_told_is_an_error_and_not_empty() {
 }
 
 #[test]
-fn a_range_that_is_answered_with_the_last_message_finds_nothing() {
+fn a_search_whose_response_is_only_the_last_message_finds_nothing() {
     let (_server, mut source) = play(&[
         "C: UID SEARCH UID 42:4294967295",
         "S: * SEARCH 41 ",
@@ -493,25 +510,26 @@ fn a_range_that_is_answered_with_the_last_message_finds_nothing() {
 }
 
 #[test]
-fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
+fn a_rejected_listing_is_narrowed_down_to_the_message_that_causes_it() {
     let fields = &LIST_1_TO_3["C: UID FETCH 1:3 ".len()..];
-    let ask = |set: &str| format!("C: UID FETCH {set} {fields}");
-    let tell = |uid: u32| format!("S: * {uid} FETCH (UID {uid} RFC822.SIZE 5 BODY[HEADER] \"\")");
+    let fetch = |set: &str| format!("C: UID FETCH {set} {fields}");
+    let response =
+        |uid: u32| format!("S: * {uid} FETCH (UID {uid} RFC822.SIZE 5 BODY[HEADER] \"\")");
     let dialogue = [
         dialogue(&[&OPEN_INBOX]),
         vec![
-            ask("1:4"),
+            fetch("1:4"),
             "S: $tag NO corrupt".to_owned(),
-            ask("1:2"),
-            tell(1),
-            tell(2),
+            fetch("1:2"),
+            response(1),
+            response(2),
             "S: $tag OK".to_owned(),
-            ask("3:4"),
+            fetch("3:4"),
             "S: $tag NO corrupt".to_owned(),
-            ask("3"),
+            fetch("3"),
             "S: $tag NO corrupt".to_owned(),
-            ask("4"),
-            tell(4),
+            fetch("4"),
+            response(4),
             "S: $tag OK".to_owned(),
             "silence".to_owned(),
         ],
@@ -523,17 +541,17 @@ fn a_refused_listing_is_narrowed_down_to_the_message_to_blame() {
     assert_eq!(listed, [1, 2, 4]);
 }
 
-/// A server that hangs up whenever it is to list one of these; of the others it says nothing.
-fn breaking_at(breakers: &[u32]) -> ScriptedGmail {
-    let breakers = uids(breakers);
+/// A server that closes the connection when it shall list one of these, and omits the others.
+fn breaking_at(breaking: &[u32]) -> ScriptedGmail {
+    let breaking = uids(breaking);
     ScriptedGmail::start(move |command| {
         if command.line == "CAPABILITY" {
             let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n$tag OK\r\n";
             return Some(Reply::Lines(words));
         }
-        let (asked, _) = command.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
-        let asked = set(asked);
-        Some(if breakers.iter().any(|uid| asked.contains(*uid)) {
+        let (requested, _) = command.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
+        let requested = set(requested);
+        Some(if breaking.iter().any(|uid| requested.contains(*uid)) {
             Reply::LinesThenClose("")
         } else {
             Reply::Lines("$tag OK\r\n")
@@ -542,10 +560,10 @@ fn breaking_at(breakers: &[u32]) -> ScriptedGmail {
 }
 
 #[test]
-fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
+fn a_few_messages_that_break_the_connection_do_not_stop_the_others() {
     let page: UidSet = (1..=500).filter_map(Uid::new).collect();
-    let few = breaking_at(&[7, 130, 260, 499]);
-    let (mut source, _) = open(few.address(), "INBOX").unwrap();
+    let few_breaking = breaking_at(&[7, 130, 260, 499]);
+    let (mut source, _) = open(few_breaking.address(), "INBOX").unwrap();
     assert_eq!(source.list(&page).unwrap(), []);
 
     let all: Vec<u32> = (1..=500).collect();
@@ -558,7 +576,7 @@ fn a_few_messages_that_break_the_connection_do_not_hold_the_others_up() {
 }
 
 #[test]
-fn a_connection_that_breaks_in_a_fetch_is_a_value_and_the_next_call_opens_another() {
+fn a_connection_that_breaks_in_a_fetch_makes_messages_unreadable_and_the_next_call_reconnects() {
     let server = ScriptedServer::play_all(vec![
         dialogue(&[
             &OPEN_INBOX,
@@ -620,11 +638,11 @@ fn another_uidvalidity_after_a_broken_connection_ends_the_pass() {
 }
 
 #[test]
-fn a_hostile_server_is_left_and_not_obeyed() {
+fn malformed_responses_make_a_message_unreadable() {
     let nested = format!("S: * 1 FETCH (UID 1 BODYSTRUCTURE {}", "(".repeat(5_000));
     let endless_line = format!("R: * 1 FETCH ({}", "FLAGS ".repeat(100_000));
     let open_quote = "S: * 1 FETCH (UID 1 BODY[] \"never closed";
-    for nonsense in [
+    for response in [
         nested.as_str(),
         &endless_line,
         open_quote,
@@ -632,14 +650,14 @@ fn a_hostile_server_is_left_and_not_obeyed() {
         "S: $tag $tag",
     ] {
         let (_server, mut source) =
-            play(&["C: UID FETCH 1 (UID BODY.PEEK[])", nonsense, "S: ", "S: )"]);
+            play(&["C: UID FETCH 1 (UID BODY.PEEK[])", response, "S: ", "S: )"]);
         let fetched = source.fetch(&uids(&[1])).unwrap();
         assert!(matches!(fetched[0], Fetched::Unreadable(_)), "{fetched:?}");
     }
 }
 
 #[test]
-fn a_server_that_falls_silent_is_given_up() {
+fn a_silent_server_times_out() {
     let dialogues = [
         dialogue(&[&["silence"]]),
         dialogue(&[&["S: * OK hello", "C: CAPABILITY", "silence"]]),
@@ -647,15 +665,15 @@ fn a_server_that_falls_silent_is_given_up() {
     ];
     for dialogue in dialogues {
         let server = ScriptedServer::play_all(vec![dialogue]);
-        let begun = Instant::now();
-        let error = open_impatiently(server.address()).unwrap_err();
+        let started = Instant::now();
+        let error = open_with_short_timeouts(server.address()).unwrap_err();
         assert!(error.to_string().contains("no answer in time"), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
 
 #[test]
-fn a_server_that_is_busy_for_ever_or_drips_is_given_up_too() {
+fn a_server_that_sends_without_end_or_slowly_times_out() {
     let endings: [&[&str]; 3] = [
         &["busy"],
         &["D: * OK this line would take far more than the time that there is for it"],
@@ -667,10 +685,10 @@ fn a_server_that_is_busy_for_ever_or_drips_is_given_up_too() {
     for ending in endings {
         let fetch = ["C: UID FETCH 1 (UID BODY.PEEK[])"];
         let server = ScriptedServer::play(&[&OPEN_INBOX, &fetch, ending]);
-        let (mut source, _) = open_impatiently(server.address()).unwrap();
-        let begun = Instant::now();
+        let (mut source, _) = open_with_short_timeouts(server.address()).unwrap();
+        let started = Instant::now();
         let fetched = source.fetch(&uids(&[1])).unwrap();
         assert!(matches!(fetched[0], Fetched::Unreadable(_)), "{fetched:?}");
-        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(started.elapsed() < Duration::from_secs(2));
     }
 }

@@ -4,19 +4,19 @@
 use std::borrow::Cow;
 
 use oauth2::basic::BasicClient;
-use oauth2::{ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
+use oauth2::{ClientId, CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
 
-use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::consent::client_secret_file::ClientSecretFile;
 use crate::oauth::endpoint::MAIL_SCOPE;
+use crate::secret::Secret;
 
 /// One authorization request.
 pub(super) struct AuthorizationRequest {
     /// Returns in the response; a forged response does not know it (RFC 6749 10.12).
     pub(super) state: CsrfToken,
     /// Proves at the token endpoint that the code was requested by us (RFC 7636).
-    pub(super) pkce_verifier: PkceCodeVerifier,
+    pub(super) pkce_verifier: Secret,
     /// Where Google redirects the browser.
     pub(super) redirect_uri: RedirectUrl,
     /// The address that the user opens.
@@ -24,10 +24,11 @@ pub(super) struct AuthorizationRequest {
 }
 
 impl AuthorizationRequest {
-    /// Creates a request with new secrets and a redirect URI on this port.
+    /// Creates a request with new secrets and a redirect URI on this port. `user` is the account,
+    /// if it is known.
     pub(super) fn new(
         client_secret_file: &ClientSecretFile,
-        config: Option<&Config>,
+        user: Option<&str>,
         port: u16,
     ) -> Result<AuthorizationRequest> {
         let redirect_uri = format!("http://127.0.0.1:{port}/");
@@ -45,13 +46,13 @@ impl AuthorizationRequest {
             // Without these Google issues a refresh token for the first consent only (GMAIL.md 7.1).
             .add_extra_param("access_type", "offline")
             .add_extra_param("prompt", "consent");
-        if let Some(config) = config {
-            request = request.add_extra_param("login_hint", config.target.user.clone());
+        if let Some(user) = user {
+            request = request.add_extra_param("login_hint", user);
         }
         let (url, state) = request.url();
         Ok(AuthorizationRequest {
             state,
-            pkce_verifier,
+            pkce_verifier: Secret::new(pkce_verifier.into_secret()),
             redirect_uri,
             url: url.into(),
         })

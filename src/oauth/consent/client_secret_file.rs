@@ -47,29 +47,21 @@ fn parse(octets: &[u8]) -> Result<ClientSecretFile, String> {
     let Some(installed) = installed.as_object() else {
         return Err("its \"installed\" is not an object".to_owned());
     };
-    let text = |name| string_field(installed, name);
-    let (Some(client_id), Some(client_secret), Some(auth_uri), Some(token_uri)) = (
-        text("client_id"),
-        text("client_secret"),
-        text("auth_uri"),
-        text("token_uri"),
-    ) else {
-        let missing: Vec<&str> = ["client_id", "client_secret", "auth_uri", "token_uri"]
-            .into_iter()
-            .filter(|name| text(name).is_none())
-            .collect();
-        return Err(format!(
-            "its \"installed\" object lacks {}",
-            missing.join(", ")
-        ));
-    };
+    let names = ["client_id", "client_secret", "auth_uri", "token_uri"];
+    let is_missing = |name: &&str| string_field(installed, name).is_none();
+    let missing: Vec<&str> = names.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(format!("its \"installed\" object lacks {missing}"));
+    }
+    let text = |name| string_field(installed, name).unwrap_or_default().to_owned();
     let unprotected = |name| format!("its {name} {MUST_BE_PROTECTED}");
-    let auth_uri = AuthUrl::new(auth_uri.to_owned()).ok();
-    let token_uri = TokenUrl::new(token_uri.to_owned()).ok();
+    let token_uri = TokenUrl::new(text("token_uri")).ok();
+    let auth_uri = AuthUrl::new(text("auth_uri")).ok();
     Ok(ClientSecretFile {
         client: ClientRegistration {
-            client_id: client_id.to_owned(),
-            client_secret: Some(Secret::new(client_secret.to_owned())),
+            client_id: text("client_id"),
+            client_secret: Some(Secret::new(text("client_secret"))),
             token_uri: token_uri
                 .filter(|uri| is_protected(uri.url()))
                 .ok_or_else(|| unprotected("token_uri"))?,

@@ -1,14 +1,14 @@
 //! Exchanges the authorization code for tokens, verifies them and saves them.
 
-use std::fmt;
-use std::path::{self, Path, PathBuf};
+use std::path::{self, Path};
 use std::thread;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
-use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result, Side};
+use crate::config::TargetConfig;
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::Trust;
+use crate::oauth::TokenHealth;
 use crate::oauth::consent::VerifyAccessToken;
 use crate::oauth::consent::authorization_request::AuthorizationRequest;
 use crate::oauth::consent::terminal::say;
@@ -16,28 +16,25 @@ use crate::oauth::endpoint::{
     AuthorizationGrant, ClientRegistration, Endpoint, EndpointError, IssuedTokens,
 };
 use crate::oauth::oauth_error::OAuthError;
-use crate::oauth::{TokenHealth, token};
+use crate::oauth::token_file::TokenFile;
 use crate::process::signals;
 use crate::retry::CONSENT_LOGIN_DELAYS;
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
+/// What is being done, for error messages.
+const GETTING: &str = "getting the token";
+
 /// Turns an authorization code into a saved token.
 pub(super) struct CodeExchange<'a> {
     /// The account, if a configuration names it.
-    pub(super) config: Option<&'a Config>,
+    pub(super) account: Option<&'a TargetConfig>,
+    /// The request that the code is the response to.
+    pub(super) request: AuthorizationRequest,
     client: &'a ClientRegistration,
     token_file: &'a Path,
     endpoint: Endpoint,
     verify: &'a VerifyAccessToken,
-}
-
-/// The token that was saved; `Display` describes it to the user.
-#[derive(Debug)]
-pub(super) struct SavedToken {
-    file: PathBuf,
-    account: Option<String>,
-    health: TokenHealth,
 }
 
 /// Why no token was saved.
@@ -62,17 +59,18 @@ impl<'a> CodeExchange<'a> {
     /// Loads the trusted certificates of both servers, so that a mistake there is found before the
     /// user is asked. Opens no connection.
     pub(super) fn prepare(
+        account: Option<&'a TargetConfig>,
+        request: AuthorizationRequest,
         client: &'a ClientRegistration,
-        config: Option<&'a Config>,
         token_file: &'a Path,
         verify: &'a VerifyAccessToken,
     ) -> Result<CodeExchange<'a>> {
-        let ca_file = config.and_then(|config| config.target.server.ca_file.as_deref());
-        if let Some(config) = config {
-            Trust::for_server(&config.target.server)?;
-        }
+        let server = account.map(|account| &account.server);
+        server.map(Trust::for_server).transpose()?;
+        let ca_file = server.and_then(|server| server.ca_file.as_deref());
         Ok(CodeExchange {
-            config,
+            account,
+            request,
             client,
             token_file,
             endpoint: Endpoint::new(&client.token_uri, ca_file)?,
@@ -80,104 +78,80 @@ impl<'a> CodeExchange<'a> {
         })
     }
 
-    /// Exchanges the code, verifies the tokens and saves them.
-    pub(super) fn obtain_token(
-        &self,
-        request: &AuthorizationRequest,
-        code: &Secret,
-    ) -> Result<SavedToken, ExchangeError> {
-        let tokens = self.request_tokens(request, code)?;
-        let refresh_token = self.check_tokens(&tokens)?;
-        if let Some(config) = self.config {
-            self.verify_at_server(config, &tokens.access)?;
+    /// Exchanges the code, verifies the tokens and saves them; returns the message for the user.
+    pub(super) fn obtain_token(&self, code: &Secret) -> Result<String, ExchangeError> {
+        let tokens = self.request_tokens(code)?;
+        self.check_tokens(&tokens)?;
+        if let Some(account) = self.account {
+            self.verify_at_server(account, &tokens.access)?;
         }
-        let health = self.save(&tokens, &refresh_token, Utc::now())?;
-        Ok(SavedToken {
-            file: path::absolute(self.token_file).unwrap_or_else(|_| self.token_file.to_owned()),
-            account: self.config.map(|config| config.target.user.clone()),
-            health,
-        })
+        let health = self.save(&tokens)?;
+        Ok(self.success_message(health))
     }
 
-    fn request_tokens(
-        &self,
-        request: &AuthorizationRequest,
-        code: &Secret,
-    ) -> Result<IssuedTokens, ExchangeError> {
-        let pkce_verifier = Secret::new(request.pkce_verifier.secret().clone());
+    fn request_tokens(&self, code: &Secret) -> Result<IssuedTokens, ExchangeError> {
         let grant = AuthorizationGrant::Code {
             code,
-            pkce_verifier: &pkce_verifier,
-            redirect_uri: &request.redirect_uri,
+            pkce_verifier: &self.request.pkce_verifier,
+            redirect_uri: &self.request.redirect_uri,
         };
         let result = self.endpoint.request_token(self.client, grant);
         result.map_err(|failure| match failure {
-            EndpointError::Rejected(error) => self.rejection_error(&error, code, &pkce_verifier),
-            EndpointError::Unavailable(why) => self
-                .error(ErrorKind::Unavailable, why)
+            EndpointError::Rejected(rejection) => self.rejection_error(&rejection, code),
+            EndpointError::Unavailable(error) => error
+                .during(GETTING)
                 .remedy("nothing was saved; run this again in a few minutes")
-                .into(),
-            EndpointError::NotVerified(why) => self
-                .error(ErrorKind::Unavailable, why)
-                .remedy("check token_uri, target_ca_file and this host's clock")
                 .into(),
         })
     }
 
-    fn rejection_error(
-        &self,
-        rejection: &OAuthError,
-        code: &Secret,
-        pkce_verifier: &Secret,
-    ) -> ExchangeError {
-        let client_secret = self.client.client_secret.as_ref();
-        let secrets = [Some(code), Some(pkce_verifier), client_secret];
-        let description = rejection.describe(secrets.into_iter().flatten());
-        let what = format!("Google issued no token: {description}");
-        let error = self.error(ErrorKind::Rejected, what);
+    fn rejection_error(&self, rejection: &OAuthError, code: &Secret) -> ExchangeError {
+        let secrets = [code, &self.request.pkce_verifier];
+        let secrets = secrets.into_iter().chain(&self.client.client_secret);
+        let what = format!("Google issued no token: {}", rejection.describe(secrets));
         let is_code_expired = rejection.code() == "invalid_grant";
-        let error = if is_code_expired {
-            error.remedy("an authorization code is valid once, for a few minutes: run this again")
+        let remedy = if is_code_expired {
+            "an authorization code is valid once, for a few minutes: run this again".to_owned()
         } else if rejection.is_admin_policy() {
-            error.remedy("the administrator of the account's Workspace must allow the app")
+            "the administrator of the account's Workspace must allow the app".to_owned()
         } else {
             let remedy = rejection.client_remedy("the file of --credentials");
-            error.remedy(remedy.unwrap_or_else(|| "run this again".to_owned()))
+            remedy.unwrap_or_else(|| "run this again".to_owned())
         };
+        let error = self.client.endpoint_error(ErrorKind::Rejected, what);
         ExchangeError {
-            error,
+            error: error.during(GETTING).remedy(remedy),
             is_code_expired,
         }
     }
 
-    /// Checks that the tokens give access to mail, and returns the refresh token.
-    fn check_tokens(&self, tokens: &IssuedTokens) -> Result<Secret> {
-        if !tokens.has_mail_scope {
-            return Err(self
-                .error(ErrorKind::Rejected, "the consent does not cover mail")
-                .remedy(
-                    "nothing was saved; run this again and tick the box at \"Read, compose, send \
-                     and permanently delete all your email from Gmail\"",
-                ));
-        }
-        tokens.refresh.clone().ok_or_else(|| {
-            self.error(
-                ErrorKind::Rejected,
-                "Google issued no refresh token, without which access ends in an hour",
+    /// Checks that the tokens give access to mail, and that there is a refresh token.
+    fn check_tokens(&self, tokens: &IssuedTokens) -> Result<()> {
+        let (what, remedy) = if !tokens.has_mail_scope {
+            (
+                "the consent does not cover mail",
+                "nothing was saved; run this again and tick the box at \"Read, compose, send and \
+                 permanently delete all your email from Gmail\"",
             )
-            .remedy(
+        } else if tokens.refresh.is_none() {
+            (
+                "Google issued no refresh token, without which access ends in an hour",
                 "nothing was saved; remove the app's access at \
                  https://myaccount.google.com/permissions, and run this again",
             )
-        })
+        } else {
+            return Ok(());
+        };
+        let error = self.client.endpoint_error(ErrorKind::Rejected, what);
+        Err(error.during(GETTING).remedy(remedy))
     }
 
     /// Verifies that the access token gives access to the account that the configuration names.
     /// Retries, because the consent would be lost with a broken connection.
-    fn verify_at_server(&self, config: &Config, access: &Secret) -> Result<()> {
+    fn verify_at_server(&self, account: &TargetConfig, access: &Secret) -> Result<()> {
         let mut delays = CONSENT_LOGIN_DELAYS.iter();
         loop {
-            match ((self.verify)(&config.target, access), delays.next()) {
+            match ((self.verify)(account, access), delays.next()) {
                 (Err(error), Some(delay)) if error.kind() == ErrorKind::Unavailable => {
                     say(format_args!("{error}; trying again ...\n"));
                     thread::sleep(*delay);
@@ -191,48 +165,33 @@ impl<'a> CodeExchange<'a> {
         }
     }
 
-    fn save(
-        &self,
-        tokens: &IssuedTokens,
-        refresh_token: &Secret,
-        now: DateTime<Utc>,
-    ) -> Result<TokenHealth> {
-        let (file, client) = (self.token_file, self.client);
-        let saved =
-            signals::after(|| token::save_consent(file, client, tokens, refresh_token, now));
+    fn save(&self, tokens: &IssuedTokens) -> Result<TokenHealth> {
+        let mut file = TokenFile::from_consent(self.token_file, self.client, tokens, Utc::now());
+        let saved = signals::after(|| file.lock().and_then(|guard| file.save(&guard)));
         saved.map_err(|error| {
-            Error::new(Side::Token, ErrorKind::Disk, Untrusted::path(file), error)
+            file.error(ErrorKind::Disk, error)
                 .during("saving the token")
                 .remedy("make the file and its folder writable, and run this again")
-        })
+        })?;
+        Ok(file.health())
     }
 
-    fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
-        let host = self.client.token_uri.url().host_str().unwrap_or_default();
-        Error::new(Side::Token, kind, Untrusted::new(host), what).during("getting the token")
-    }
-}
-
-impl fmt::Display for SavedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "The token is saved in {}", Untrusted::path(&self.file))?;
-        match &self.account {
-            Some(account) => write!(
-                f,
-                ", and gives access to the mail of {}.",
-                Untrusted::new(account)
-            )?,
-            None => f.write_str("; it was not tried at Gmail, because --config was not given.")?,
-        }
-        if let Some(expires) = self.health.expires {
-            write!(
-                f,
+    fn success_message(&self, health: TokenHealth) -> String {
+        let file = path::absolute(self.token_file);
+        let file = file.as_deref().unwrap_or(self.token_file);
+        let account = match self.account.map(|account| Untrusted::new(&account.user)) {
+            Some(user) => format!(", and gives access to the mail of {user}."),
+            None => "; it was not tried at Gmail, because --config was not given.".to_owned(),
+        };
+        let expiry = health.expires.map_or_else(String::new, |expires| {
+            format!(
                 "\nThe app is in \"Testing\": the refresh token expires on {}. For one that does \
                  not expire, publish the app (https://console.cloud.google.com/auth/audience, \
                  \"Publish app\"), and then run this command again with --force.",
                 expires.format("%Y-%m-%d at %H:%M UTC")
-            )?;
-        }
-        Ok(())
+            )
+        });
+        let file = Untrusted::path(file);
+        format!("The token is saved in {file}{account}{expiry}")
     }
 }

@@ -64,17 +64,14 @@ pub(super) fn parse_pasted_line(line: &str, state: &CsrfToken) -> PastedLine {
     let query = line.split_once('?').map_or(line, |(_, query)| query);
     let query = query.split('#').next().unwrap_or(query);
     match parse_query(query, state) {
-        RedirectQuery::NotARedirect => {}
-        redirect => return PastedLine::Redirect(redirect),
-    }
-    if line.starts_with("https://accounts.google.") {
-        return PastedLine::ConsentPage;
-    }
-    match parse_code(line) {
-        Some(code) => {
-            PastedLine::Redirect(RedirectQuery::Response(AuthorizationResponse::Code(code)))
+        RedirectQuery::NotARedirect if line.starts_with("https://accounts.google.") => {
+            PastedLine::ConsentPage
         }
-        None => PastedLine::Unrecognized,
+        RedirectQuery::NotARedirect => match parse_code(line).map(AuthorizationResponse::Code) {
+            Some(response) => PastedLine::Redirect(RedirectQuery::Response(response)),
+            None => PastedLine::Unrecognized,
+        },
+        redirect => PastedLine::Redirect(redirect),
     }
 }
 
@@ -93,33 +90,26 @@ fn parse_query(query: &str, state: &CsrfToken) -> RedirectQuery {
     if returned.is_none_or(|returned| returned != *state) {
         return RedirectQuery::WrongState;
     }
-    match (code, error) {
-        (_, Some(error)) if error == "access_denied" => {
-            RedirectQuery::Response(AuthorizationResponse::Denied)
-        }
-        (_, Some(error)) => {
-            RedirectQuery::Response(AuthorizationResponse::Error(error.into_owned()))
-        }
+    RedirectQuery::Response(match (code, error) {
+        (_, Some(error)) if error == "access_denied" => AuthorizationResponse::Denied,
+        (_, Some(error)) => AuthorizationResponse::Error(error.into_owned()),
         (Some(code), None) if code.len() <= MAX_CODE_LENGTH => {
-            RedirectQuery::Response(AuthorizationResponse::Code(Secret::new(code.into_owned())))
+            AuthorizationResponse::Code(Secret::new(code.into_owned()))
         }
-        _ => RedirectQuery::NotARedirect,
-    }
+        _ => return RedirectQuery::NotARedirect,
+    })
 }
 
 /// Parses an authorization code alone, plain or percent-encoded (`4%2F0…`). It comes without a state:
 /// the user's pasting and the PKCE code verifier prove that it belongs to our request.
 fn parse_code(text: &str) -> Option<Secret> {
     let escaped = format!("code={}", text.replace('+', "%2B"));
-    let plain = form_urlencoded::parse(escaped.as_bytes())
-        .next()?
-        .1
-        .into_owned();
+    let (_, plain) = form_urlencoded::parse(escaped.as_bytes()).next()?;
     let is_code_character = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     let is_code = plain.starts_with("4/")
         && plain.len() <= MAX_CODE_LENGTH
         && plain.chars().all(is_code_character);
-    is_code.then(|| Secret::new(plain))
+    is_code.then(|| Secret::new(plain.into_owned()))
 }
 
 #[cfg(test)]

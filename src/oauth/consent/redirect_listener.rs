@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ pub(super) struct BrowserRequest {
 /// Listens on the port of the redirect URI.
 pub(super) struct RedirectListener {
     listener: TcpListener,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl BrowserRequest {
@@ -72,16 +71,12 @@ impl RedirectListener {
         })
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Serves until the program ends, in threads. Sends the first authorization response to
-    /// `events`; answers all other requests itself.
-    pub(super) fn serve<E: From<BrowserRequest> + Send + 'static>(
+    /// Serves until the program ends, in threads. Passes the first authorization response to `send`;
+    /// answers all other requests itself.
+    pub(super) fn serve(
         self,
         state: CsrfToken,
-        events: SyncSender<E>,
+        send: impl Fn(BrowserRequest) + Clone + Send + 'static,
     ) {
         let state = Arc::new(state);
         let open_connections = Arc::new(());
@@ -98,11 +93,10 @@ impl RedirectListener {
                     continue;
                 }
                 let (state, has_response) = (Arc::clone(&state), Arc::clone(&has_response));
-                let (events, connection) = (events.clone(), Arc::clone(&open_connections));
+                let (send, connection) = (send.clone(), Arc::clone(&open_connections));
                 thread::spawn(move || {
                     if let Some(request) = receive(stream, &state, &has_response) {
-                        // Fails only when the program is ending.
-                        let _ = events.send(E::from(request));
+                        send(request);
                     }
                     drop(connection);
                 });
@@ -143,18 +137,11 @@ fn receive(
 fn read_target(stream: &mut TcpStream, deadline: Instant) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left < Duration::from_millis(1) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
         let mut buffer = [0; 2048];
-        let length = match stream.read(&mut buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+        let length = read_before(deadline, stream, &mut buffer)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         head.extend_from_slice(buffer.get(..length).unwrap_or_default());
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
@@ -176,15 +163,21 @@ fn send_page(stream: &mut TcpStream, page: &ResultPage) -> io::Result<()> {
     stream.write_all(&page.response())?;
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + BROWSER_RESPONSE_TIMEOUT;
-    let mut buffer = [0; 2048];
+    while read_before(deadline, stream, &mut [0; 2048])? > 0 {}
+    Ok(())
+}
+
+/// Reads what comes before the deadline; 0 octets at the end of the stream.
+fn read_before(deadline: Instant, stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left < Duration::from_millis(1) {
-            return Ok(());
+            return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        if stream.read(&mut buffer)? == 0 {
-            return Ok(());
+        match stream.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

@@ -77,8 +77,11 @@ impl ResultPage {
     }
 
     fn html(&self) -> String {
-        let (is_success, title, text) = self.content();
-        let class = if is_success { "good" } else { "bad" };
+        let class = match self {
+            ResultPage::Success { .. } | ResultPage::AlreadyDone => "good",
+            _ => "bad",
+        };
+        let (title, text) = self.content();
         let (title, text) = (escape_html(&title), escape_html(text));
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -89,76 +92,58 @@ impl ResultPage {
         )
     }
 
-    /// Whether the command succeeded, the title, and what to do next.
-    fn content(&self) -> (bool, String, &'static str) {
+    /// The title, and what to do next.
+    fn content(&self) -> (String, &'static str) {
         match self {
             ResultPage::Success {
                 account: Some(account),
             } => (
-                true,
                 format!("Mail can now be copied to {account}"),
                 "The token is saved and works. You can close this window.",
             ),
             ResultPage::Success { account: None } => (
-                true,
                 "The token is saved".to_owned(),
                 "You can close this window.",
             ),
             ResultPage::Denied => (
-                false,
                 "Access was not allowed".to_owned(),
                 "Nothing was saved. To try again, run the command again, and choose “Allow” or \
                  “Continue” at Google. You can close this window.",
             ),
             ResultPage::WrongState => (
-                false,
                 "This page belongs to another attempt".to_owned(),
                 "The command that is waiting now ignored it. Open the address that the terminal \
                  shows, and close this window.",
             ),
             ResultPage::Expired => (
-                false,
                 "This consent has expired".to_owned(),
                 "Google no longer accepts it: it is valid once, for a few minutes. Nothing was \
                  saved. Run the command again, and close this window.",
             ),
             ResultPage::Failed => (
-                false,
                 "The token was not saved".to_owned(),
                 "The terminal says why. You can close this window.",
             ),
             ResultPage::AlreadyDone => (
-                true,
                 "Another window was quicker".to_owned(),
                 "The command has already received a response. You can close this window.",
             ),
             ResultPage::NotFound => (
-                false,
                 "There is nothing here".to_owned(),
                 "The command is waiting for Google's response. Open the address that the terminal \
                  shows.",
             ),
-            ResultPage::BadRequest => (
-                false,
-                "This is not a valid request".to_owned(),
-                "It was ignored.",
-            ),
+            ResultPage::BadRequest => ("This is not a valid request".to_owned(), "It was ignored."),
         }
     }
 }
 
 fn escape_html(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, character| {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-        escaped
-    })
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]

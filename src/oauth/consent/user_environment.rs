@@ -11,7 +11,8 @@ use crate::config::Environment;
 pub(super) struct UserEnvironment {
     has_desktop: bool,
     names_browser: bool,
-    is_in_container: bool,
+    /// Whether the browser's connections arrive on another address than loopback.
+    pub(super) is_in_container: bool,
     ssh: Option<SshConnection>,
 }
 
@@ -47,11 +48,6 @@ impl UserEnvironment {
         self.names_browser || (self.has_desktop && self.ssh.is_none())
     }
 
-    /// Whether the browser's connections arrive on another address than loopback.
-    pub(super) fn is_in_container(&self) -> bool {
-        self.is_in_container
-    }
-
     /// The command that forwards this port from the computer with the browser; `None` if the browser
     /// probably runs here, or connects to a published port of this container.
     pub(super) fn ssh_tunnel_command(&self, port: u16) -> Option<String> {
@@ -60,16 +56,15 @@ impl UserEnvironment {
             let needs_no_tunnel = self.can_open_browser() || self.is_in_container;
             return (!needs_no_tunnel).then(|| format!("{forward} USER@THIS-MACHINE"));
         };
-        let user = ssh.user.as_ref().map(|user| format!("{user}@"));
+        let user = ssh
+            .user
+            .as_ref()
+            .map_or(String::new(), |user| format!("{user}@"));
         let other_port = match ssh.port {
             22 => String::new(),
             other => format!(" -p {other}"),
         };
-        Some(format!(
-            "{forward}{other_port} {}{}",
-            user.unwrap_or_default(),
-            ssh.host
-        ))
+        Some(format!("{forward}{other_port} {user}{}", ssh.host))
     }
 }
 

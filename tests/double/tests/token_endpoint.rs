@@ -1,6 +1,6 @@
-//! The OAuth endpoints, asked over a bare socket.
+//! The OAuth endpoints over a bare socket.
 
-// What goes wrong in a test shall end it at the place.
+// A test fails by a panic, in its support code as in its body.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,7 +8,7 @@
     clippy::indexing_slicing
 )]
 
-mod talk;
+mod dialogue;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dialogue::gmail::{bearer, connected, start};
 use double::{Consent, EndpointFault, Gmail, TokenEndpoint, token_rejections};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use talk::gmail::{bearer, connected, start};
 
 const USER: &str = "user@gmail.com";
 const CLIENT: &str = "client_id=123-abc.apps.googleusercontent.com&client_secret=GOCSPX-double";
@@ -31,7 +31,7 @@ fn endpoint() -> (Gmail, TokenEndpoint) {
     (gmail, endpoint)
 }
 
-/// What comes back for a whole request.
+/// The response to a complete request.
 fn send(url: &str, request: &str) -> String {
     let host = url
         .strip_prefix("http://")
@@ -41,22 +41,22 @@ fn send(url: &str, request: &str) -> String {
         .unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
     socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    socket.read_to_string(&mut response).unwrap();
+    response
 }
 
-/// Posts a form; gives status and body.
+/// Posts a form; returns status and body.
 fn post(url: &str, form: &str) -> (u16, String) {
     let path = &url[url.rfind('/').unwrap()..];
-    let answer = send(
+    let response = send(
         url,
         &format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
         ),
     );
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
     (status, body.to_owned())
 }
@@ -71,47 +71,47 @@ fn refresh(refresh_token: &str) -> String {
     format!("{CLIENT}&grant_type=refresh_token&refresh_token={token}")
 }
 
-/// Goes to the consent page as a browser; gives the address it is sent to, or the page's status.
+/// Opens the consent page as a browser; returns the redirect, or the page's status.
 fn consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let answer = ask(endpoint, change);
-    sent_to(&answer).unwrap_or_else(|| answer.split(' ').nth(1).unwrap().to_owned())
+    let response = request_consent(endpoint, change);
+    sent_to(&response).unwrap_or_else(|| response.split(' ').nth(1).unwrap().to_owned())
 }
 
-/// Where a response sends the browser.
-fn sent_to(answer: &str) -> Option<String> {
-    let location = answer
+/// The redirect of a response.
+fn sent_to(response: &str) -> Option<String> {
+    let location = response
         .lines()
         .find_map(|line| line.strip_prefix("Location: "));
     location.map(str::to_owned)
 }
 
-/// What the consent page is asked, as a query.
-fn question() -> String {
+/// The query of an authorization request.
+fn authorization_query() -> String {
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
     format!(
         "client_id=123-abc.apps.googleusercontent.com&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080&response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=s%201&code_challenge={challenge}&code_challenge_method=S256&access_type=offline&prompt=consent"
     )
 }
 
-/// Asks for consent; gives the whole answer.
-fn ask(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let query = change(question());
+/// Sends an authorization request; returns the whole response.
+fn request_consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
+    let query = change(authorization_query());
     send(
         &endpoint.auth_url(),
         &format!("GET /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\n\r\n"),
     )
 }
 
-/// Presses a button of the page that this query got; gives where that leads.
+/// Presses a button on the page of this query; returns the redirect.
 fn press(endpoint: &TokenEndpoint, query: &str, form: &str) -> String {
-    let answer = send(
+    let response = send(
         &endpoint.auth_url(),
         &format!(
             "POST /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
         ),
     );
-    sent_to(&answer).unwrap()
+    sent_to(&response).unwrap()
 }
 
 fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
@@ -125,18 +125,18 @@ fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
     )
 }
 
-/// Says whether Gmail lets this access token in.
+/// Whether Gmail accepts this access token.
 fn token_expiry(gmail: &Gmail, access: &Value) -> bool {
-    let mut talk = connected(gmail);
-    talk.say(&format!(
+    let mut dialogue = connected(gmail);
+    dialogue.send(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
         bearer(USER, access.as_str().unwrap())
     ));
-    talk.hear().starts_with("* CAPABILITY")
+    dialogue.receive().starts_with("* CAPABILITY")
 }
 
 #[test]
-fn a_refresh_token_buys_an_access_token_that_gmail_accepts() {
+fn a_refresh_token_yields_an_access_token_that_gmail_accepts() {
     let (gmail, endpoint) = endpoint();
     let token = endpoint.grant(USER);
     let (status, body) = post_json(&endpoint.url(), &refresh(&token));
@@ -152,7 +152,7 @@ fn a_refresh_token_buys_an_access_token_that_gmail_accepts() {
 }
 
 #[test]
-fn requests_are_refused_in_googles_words() {
+fn requests_are_rejected_with_googles_texts() {
     let (_gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
     for (form, status, error, description) in [
@@ -210,7 +210,7 @@ fn requests_are_refused_in_googles_words() {
 }
 
 #[test]
-fn trouble_comes_as_it_is_ordered() {
+fn faults_happen_as_the_options_say() {
     let (gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
     for (status, body) in token_rejections() {
@@ -239,7 +239,7 @@ fn trouble_comes_as_it_is_ordered() {
 }
 
 #[test]
-fn renewals_bring_more_if_they_are_told_to() {
+fn renewals_rotate_the_refresh_token_if_the_option_is_set() {
     let (gmail, endpoint) = endpoint();
     let old = endpoint.grant(USER);
     endpoint.change(|options| {
@@ -261,7 +261,7 @@ fn renewals_bring_more_if_they_are_told_to() {
 }
 
 #[test]
-fn revoking_and_a_new_password_kill_the_tokens() {
+fn a_revocation_and_a_new_password_revoke_the_tokens() {
     let (gmail, endpoint) = endpoint();
     let first = endpoint.grant(USER);
     let (_, body) = post_json(&endpoint.url(), &refresh(&first));
@@ -281,7 +281,7 @@ fn revoking_and_a_new_password_kill_the_tokens() {
 }
 
 #[test]
-fn a_person_consents_and_the_code_buys_tokens_once() {
+fn the_user_consents_and_the_code_yields_tokens_once() {
     let (gmail, endpoint) = endpoint();
     let address = consent(&endpoint, |query| query);
     assert!(address.starts_with(
@@ -301,7 +301,7 @@ fn a_person_consents_and_the_code_buys_tokens_once() {
 }
 
 #[test]
-fn the_proof_of_the_code_has_to_be_right() {
+fn the_code_verifier_must_match() {
     let (_gmail, endpoint) = endpoint();
     let other = consent(&endpoint, |query| {
         query.replace("code_challenge=", "code_challenge=x")
@@ -321,7 +321,7 @@ fn the_proof_of_the_code_has_to_be_right() {
 }
 
 #[test]
-fn a_wrong_question_gets_a_page_and_no_code() {
+fn an_invalid_request_gets_a_page_and_no_code() {
     let (_gmail, endpoint) = endpoint();
     for (right, wrong) in [
         ("123-", "9-"),
@@ -345,7 +345,7 @@ fn a_wrong_question_gets_a_page_and_no_code() {
 }
 
 #[test]
-fn a_person_says_no_or_little() {
+fn the_user_denies_or_consents_in_part() {
     let (gmail, endpoint) = endpoint();
     endpoint.change(|options| options.consent = Consent::Denied);
     let address = consent(&endpoint, |query| query);
@@ -362,9 +362,9 @@ fn a_person_says_no_or_little() {
 }
 
 #[test]
-fn a_mistake_is_told_to_the_person_and_recorded() {
+fn an_invalid_request_is_shown_to_the_user_and_recorded() {
     let (_gmail, endpoint) = endpoint();
-    let page = ask(&endpoint, |query| query.replace("S256", "plain"));
+    let page = request_consent(&endpoint, |query| query.replace("S256", "plain"));
     assert!(page.starts_with("HTTP/1.1 400 ") && page.contains("Error 400: invalid_request"));
     assert_eq!(sent_to(&page), None);
     assert_eq!(
@@ -374,14 +374,14 @@ fn a_mistake_is_told_to_the_person_and_recorded() {
 }
 
 #[test]
-fn a_page_asks_who_it_is_and_what_is_permitted() {
+fn the_consent_page_asks_for_the_account_and_the_scopes() {
     let (gmail, endpoint) = endpoint();
     endpoint.change(|options| {
         options.consent = Consent::Asked;
         options.account = Some("other@gmail.com".to_owned());
     });
-    let query = question() + "&login_hint=%22%3Ca%40gmail.com";
-    let page = ask(&endpoint, |_| query.clone());
+    let query = authorization_query() + "&login_hint=%22%3Ca%40gmail.com";
+    let page = request_consent(&endpoint, |_| query.clone());
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title>Sign in</title>"));
     assert!(page.contains("id=\"account\" name=\"account\" value=\"&quot;&lt;a@gmail.com\""));
     assert_eq!(endpoint.authorizations()[0]["login_hint"], "\"<a@gmail.com");
@@ -413,7 +413,7 @@ fn a_page_asks_who_it_is_and_what_is_permitted() {
 }
 
 #[test]
-fn a_refresh_token_has_to_be_asked_for_and_may_be_left_out() {
+fn a_refresh_token_must_be_requested_and_may_be_omitted() {
     let (_gmail, endpoint) = endpoint();
     for word in ["&access_type=offline", "&prompt=consent"] {
         let address = consent(&endpoint, |query| query.replace(word, ""));
@@ -430,7 +430,7 @@ fn a_refresh_token_has_to_be_asked_for_and_may_be_left_out() {
 }
 
 #[test]
-fn a_code_is_good_for_its_client_its_address_and_its_time() {
+fn a_code_is_valid_for_its_client_its_redirect_uri_and_its_lifetime() {
     let (gmail, endpoint) = endpoint();
     let refused = |address: &str| exchange(&endpoint, address).1["error"].clone();
     let late = consent(&endpoint, |query| query);
@@ -445,7 +445,7 @@ fn a_code_is_good_for_its_client_its_address_and_its_time() {
 }
 
 #[test]
-fn answers_are_odd_if_they_are_told_to() {
+fn responses_have_unknown_fields_if_the_option_is_set() {
     let (_gmail, endpoint) = endpoint();
     let good = refresh(&endpoint.grant(USER));
     let order = |fault: EndpointFault| endpoint.change(|options| options.fault = fault);
@@ -464,9 +464,9 @@ fn answers_are_odd_if_they_are_told_to() {
         "POST /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{good}",
         good.len()
     );
-    let answer = send(&endpoint.url(), &request);
-    assert!(answer.contains("\r\nContent-Type: text/plain\r\n"));
-    // One gets as far as the token.
+    let response = send(&endpoint.url(), &request);
+    assert!(response.contains("\r\nContent-Type: text/plain\r\n"));
+    // The flow gets as far as the token.
     order(EndpointFault::Cut);
     assert!(consent(&endpoint, |query| query).starts_with("http://127.0.0.1:8080?"));
 }
@@ -480,7 +480,7 @@ fn the_consent_page_needs_no_certificate() {
 }
 
 #[test]
-fn the_files_name_the_endpoints() {
+fn the_token_and_client_secret_files_name_the_endpoints() {
     let (_gmail, endpoint) = endpoint();
     let token: Value = serde_json::from_str(&endpoint.token_json(USER)).unwrap();
     assert_eq!(token["token_uri"], endpoint.url());
@@ -491,7 +491,7 @@ fn the_files_name_the_endpoints() {
 }
 
 #[test]
-fn the_endpoints_speak_tls_with_gmails_certificate() {
+fn the_endpoints_use_tls_with_gmails_certificate() {
     let gmail = start();
     let endpoint = TokenEndpoint::start_secure(&gmail);
     let url = endpoint.url();
@@ -500,6 +500,6 @@ fn the_endpoints_speak_tls_with_gmails_certificate() {
         .unwrap()
         .strip_suffix("/token")
         .unwrap();
-    let mut talk = talk::Talk::secure(port.parse().unwrap(), gmail.ca_pem());
-    talk.play("C: GET /none HTTP/1.1\nC: \nS: HTTP/1.1 404 Not Found");
+    let mut dialogue = dialogue::Dialogue::secure(port.parse().unwrap(), gmail.ca_pem());
+    dialogue.play("C: GET /none HTTP/1.1\nC: \nS: HTTP/1.1 404 Not Found");
 }

@@ -1,4 +1,4 @@
-//! The files that a person or another program writes.
+//! The files that the user or another program writes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use imap_to_gmail_sync::config::{Config, Environment};
 use imap_to_gmail_sync::oauth::Token;
 use tempfile::TempDir;
 
-use super::must_be_harmless;
+use super::assert_harmless;
 
-/// Any config.json is understood or told of in one line, and its password is never shown.
+/// Any config.json is valid or fails with one line, which never contains its password.
 pub fn config(octets: &[u8]) {
     let file = Written::of(octets);
     match Config::load(&file.path, &Environment::default()) {
@@ -18,19 +18,19 @@ pub fn config(octets: &[u8]) {
             config
                 .warnings()
                 .iter()
-                .for_each(|line| must_be_harmless(line));
+                .for_each(|line| assert_harmless(line));
             let again = Config::load(&file.path, &Environment::default()).unwrap();
             assert_eq!(format!("{again:?}"), format!("{config:?}"));
             must_not_show(&format!("{config:?}"), password(octets).as_deref());
         }
         Err(error) => {
-            must_be_harmless(&error.to_string());
+            assert_harmless(&error.to_string());
             must_not_show(&error.to_string(), password(octets).as_deref());
         }
     }
 }
 
-/// Any token.json gives a token or one line, and neither shows what is in it.
+/// Any token.json loads or fails with one line, which never contains its secrets.
 pub fn token(octets: &[u8]) {
     let file = Written::of(octets);
     match Token::load(&file.path, None, "auth", None) {
@@ -38,16 +38,16 @@ pub fn token(octets: &[u8]) {
             let digest = token.refresh_token_digest();
             assert!(digest.len() == 16 && digest.bytes().all(|octet| octet.is_ascii_hexdigit()));
             let _ = (token.is_valid(Utc::now()), token.expires());
-            // Without the way to renew it there is nothing to be asked of anybody.
+            // Without the fields for a renewal it sends no request.
             if let Err(error) = token.read_only().access(Utc::now()) {
-                must_be_harmless(&error.to_string());
+                assert_harmless(&error.to_string());
             }
         }
-        Err(error) => must_be_harmless(&error.to_string()),
+        Err(error) => assert_harmless(&error.to_string()),
     }
 }
 
-/// The password in a configuration, if it is long enough to be told from other words.
+/// The password in a configuration, if it is long enough to be distinct from other text.
 fn password(octets: &[u8]) -> Option<String> {
     let written: serde_json::Value = serde_json::from_slice(octets).ok()?;
     let password = written.get("source_pass")?.as_str()?.to_owned();
@@ -61,7 +61,7 @@ fn must_not_show(text: &str, password: Option<&str>) {
     }
 }
 
-/// A file that is gone when it goes out of scope.
+/// A file that is deleted on drop.
 struct Written {
     path: PathBuf,
     _folder: TempDir,

@@ -1,8 +1,8 @@
-//! What is done with octets that anybody may have made up, and what must hold whatever they are.
+//! The fuzz targets: each reads octets from outside and asserts what must hold for any input.
 //!
-//! Each function takes one input and panics if something does not hold. cargo-fuzz looks for such
-//! inputs without end; `tests/fuzz_corpus.rs` runs the same functions over their seeds and some
-//! thousand mutations of them.
+//! Each function takes one input and panics if an assertion fails. cargo-fuzz searches for such inputs
+//! without end; `tests/fuzz_corpus.rs` runs the same functions on their seeds and some thousand
+//! mutations.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod files;
@@ -17,8 +17,8 @@ pub use server::{lines, session, source};
 pub use state::{journal, snapshot};
 pub use words::{foreign, identity, wire};
 
-/// Text for a person is one line that moves no cursor.
-fn must_be_harmless(text: &str) {
+/// Asserts that text for the user is one line without control characters.
+fn assert_harmless(text: &str) {
     let is_harmful = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202e}');
     assert!(!text.contains(is_harmful), "{text:?}");
 }

@@ -1,4 +1,4 @@
-//! A server that says whatever it likes.
+//! A server that sends any octets.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -20,52 +20,53 @@ use imap_to_gmail_sync::source::{ImapSource, WaitOptions};
 use imap_to_gmail_sync::sync::Source as _;
 use imap_to_gmail_sync::timeouts::Timeouts;
 
-use super::must_be_harmless;
+use super::assert_harmless;
 use super::scripted_server::loopback;
 
-/// Between the answers in an input: each command gets the next one.
+/// Separates the responses in an input: each command gets the next one.
 const NEXT: &[u8] = b"\n%%\n";
 
-/// Whatever lines come, the parser behind the connection survives what is handed on to it.
+/// Whatever lines arrive, the parser behind the connection handles what passes `sanitize`.
 pub fn lines(octets: &[u8]) {
-    let said = octets.to_vec();
+    let input = octets.to_vec();
     with_server(
         move |mut stream| {
-            let _ = stream.write_all(&said);
+            let _ = stream.write_all(&input);
             let _ = stream.shutdown(Shutdown::Write);
             let _ = stream.read_to_end(&mut Vec::new());
         },
         |server| {
             let trust = Trust::for_server(server).unwrap();
-            let mut connection = Connection::open(server, &trust, &patience().into()).unwrap();
-            let mut admitted = Vec::new();
-            if let Err(error) = connection.read_to_end(&mut admitted) {
+            let mut connection =
+                Connection::open(server, &trust, &short_timeouts().into()).unwrap();
+            let mut sanitized = Vec::new();
+            if let Err(error) = connection.read_to_end(&mut sanitized) {
                 let _ = imap_to_gmail_sync::net::describe_io_error(&error);
             }
-            let witness = connection.transcript();
-            assert!(witness.last_lines().len() <= 8);
-            assert!(witness.last_line().len() <= 2_000);
-            responses(&admitted).for_each(drop);
-            drop(read_attributes(&admitted));
-            drop(read_bodies(&admitted));
+            let transcript = connection.transcript();
+            assert!(transcript.last_lines().len() <= 8);
+            assert!(transcript.last_line().len() <= 2_000);
+            responses(&sanitized).for_each(drop);
+            drop(read_attributes(&sanitized));
+            drop(read_bodies(&sanitized));
         },
     );
 }
 
-/// A session is opened and used for all that both sides need.
+/// Opens a session and uses every command of both sides.
 pub fn session(octets: &[u8]) {
-    with_answers(octets, |server| {
+    with_responses(octets, |server| {
         let trust = Trust::for_server(server).unwrap();
         let login = Login {
             user: "user".to_owned(),
             credentials: Credentials::Password(Secret::new("secret".to_owned())),
         };
-        let mut session = match Session::open(server, &trust, &patience().into(), &login) {
+        let mut session = match Session::open(server, &trust, &short_timeouts().into(), &login) {
             Ok(session) => session,
-            Err(unopened) => return must_be_harmless(&Error::from(unopened).to_string()),
+            Err(unopened) => return assert_harmless(&Error::from(unopened).to_string()),
         };
         if let Err(error) = session.examine("INBOX") {
-            must_be_harmless(&error.to_string());
+            assert_harmless(&error.to_string());
         }
         if let Ok(found) = session.search("ALL") {
             assert!(found.is_sorted());
@@ -78,15 +79,15 @@ pub fn session(octets: &[u8]) {
                 .map(drop),
         ];
         for failure in failures.into_iter().filter_map(Result::err) {
-            must_be_harmless(&failure.to_string());
+            assert_harmless(&failure.to_string());
         }
         session.logout();
     });
 }
 
-/// A mailbox is opened, listed and fetched from.
+/// Opens a mailbox, lists it, fetches from it and waits for mail.
 pub fn source(octets: &[u8]) {
-    with_answers(octets, |server| {
+    with_responses(octets, |server| {
         let password = Secret::new("secret".to_owned());
         let config = SourceConfig {
             server: server.clone(),
@@ -94,36 +95,36 @@ pub fn source(octets: &[u8]) {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        let (mut source, _) = match ImapSource::open(&config, password, patience()) {
+        let (mut source, _) = match ImapSource::open(&config, password, short_timeouts()) {
             Ok(opened) => opened,
-            Err(error) => return must_be_harmless(&error.to_string()),
+            Err(error) => return assert_harmless(&error.to_string()),
         };
-        let mut asked = UidSet::default();
-        asked.insert_range(Uid::MIN, Uid::new(3).unwrap());
-        match source.list(&asked) {
-            Ok(listed) => assert!(listed.iter().all(|listed| asked.contains(listed.uid))),
-            Err(error) => must_be_harmless(&error.to_string()),
+        let mut requested = UidSet::default();
+        requested.insert_range(Uid::MIN, Uid::new(3).unwrap());
+        match source.list(&requested) {
+            Ok(listed) => assert!(listed.iter().all(|listed| requested.contains(listed.uid))),
+            Err(error) => assert_harmless(&error.to_string()),
         }
         if let Err(error) = source.fetch(&[Uid::MIN]) {
-            must_be_harmless(&error.to_string());
+            assert_harmless(&error.to_string());
         }
-        let how = WaitOptions {
+        let wait = WaitOptions {
             use_idle: true,
             poll_interval: Duration::from_millis(5),
             until: Instant::now() + Duration::from_millis(20),
         };
-        if let Err(error) = source.wait_for_mail(how) {
-            must_be_harmless(&error.to_string());
+        if let Err(error) = source.wait_for_mail(wait) {
+            assert_harmless(&error.to_string());
         }
         if let Err(error) = source.check_for_mail() {
-            must_be_harmless(&error.to_string());
+            assert_harmless(&error.to_string());
         }
         source.logout();
     });
 }
 
-/// Short: most inputs promise something that never comes.
-fn patience() -> Timeouts {
+/// Short time-outs: most inputs announce octets that never arrive.
+fn short_timeouts() -> Timeouts {
     Timeouts {
         connect: Duration::from_secs(5),
         response: Duration::from_millis(20),
@@ -134,26 +135,26 @@ fn patience() -> Timeouts {
     }
 }
 
-/// A server that greets and answers each command with the next part of the input, and with OK if
-/// that is not a tagged answer already. `$tag` is the tag.
-fn with_answers(octets: &[u8], client: impl FnOnce(&Server)) {
-    let said = octets.to_vec();
+/// A server that greets and responds to each command with the next part of the input, and with OK if
+/// that has no `$tag`, which stands for the tag.
+fn with_responses(octets: &[u8], client: impl FnOnce(&Server)) {
+    let input = octets.to_vec();
     let serve = move |stream: TcpStream| {
         let mut stream = BufReader::new(stream);
         let _ = stream
             .get_mut()
             .write_all(b"* OK [CAPABILITY IMAP4rev1 LITERAL+] hi\r\n");
-        let mut parts = said.split_inclusive(|octet| *octet == b'\n').peekable();
+        let mut parts = input.split_inclusive(|octet| *octet == b'\n').peekable();
         let mut line = String::new();
         while parts.peek().is_some() && stream.read_line(&mut line).is_ok_and(|length| length > 0) {
             let tag = line.split(' ').next().unwrap_or_default().to_owned();
             line.clear();
-            let mut answer = Vec::new();
+            let mut response = Vec::new();
             for part in parts.by_ref().take_while(|part| *part != &NEXT[1..]) {
-                answer.extend_from_slice(part);
+                response.extend_from_slice(part);
             }
-            let answer = with_tag(&answer, &tag);
-            if stream.get_mut().write_all(&answer).is_err() {
+            let response = with_tag(&response, &tag);
+            if stream.get_mut().write_all(&response).is_err() {
                 return;
             }
         }
@@ -161,27 +162,27 @@ fn with_answers(octets: &[u8], client: impl FnOnce(&Server)) {
     with_server(serve, client);
 }
 
-fn with_tag(answer: &[u8], tag: &str) -> Vec<u8> {
+fn with_tag(response: &[u8], tag: &str) -> Vec<u8> {
     let mut tagged = Vec::new();
-    let mut rest = answer;
+    let mut rest = response;
     while let Some(at) = rest.windows(4).position(|word| word == b"$tag") {
         tagged.extend_from_slice(&rest[..at]);
         tagged.extend_from_slice(tag.as_bytes());
         rest = &rest[at + 4..];
     }
     tagged.extend_from_slice(rest);
-    if tagged.len() == answer.len() {
+    if tagged.len() == response.len() {
         tagged.extend_from_slice(format!("{tag} OK done\r\n").as_bytes());
     }
     tagged
 }
 
-/// Runs a client against a server of its own, which serves one connection after the other.
+/// Runs a client with a server of its own, which serves one connection after the other.
 fn with_server(serve: impl Fn(TcpStream) + Send + 'static, client: impl FnOnce(&Server)) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let ends = Arc::clone(&is_over);
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&is_stopped);
     let server = thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             if ends.load(Ordering::SeqCst) {
@@ -192,7 +193,7 @@ fn with_server(serve: impl Fn(TcpStream) + Send + 'static, client: impl FnOnce(&
         }
     });
     client(&loopback(address.port()));
-    is_over.store(true, Ordering::SeqCst);
+    is_stopped.store(true, Ordering::SeqCst);
     drop(TcpStream::connect(address));
     server.join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! The files of the state.
+//! The state files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,18 +10,18 @@ use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::state::{Event, State};
 
-use super::must_be_harmless;
+use super::assert_harmless;
 
 /// The first line of a journal that follows [`SNAPSHOT`].
 const HEAD: &[u8] = b"{\"serial\":1}\n";
 const SNAPSHOT: &[u8] = br#"{"version":2,"serial":1,"synced_message_ids":{}}"#;
 
-/// Any snapshot gives a state or an error, and a state that is written is read back.
+/// Any snapshot loads or fails with an error, and a state that was written loads again.
 pub fn snapshot(octets: &[u8]) {
     load_and_keep(&Files::with(&[(StateFile::Snapshot, octets)]));
 }
 
-/// The same of any journal, with and without a first line that makes it count.
+/// The same for any journal, with and without a valid first line.
 pub fn journal(octets: &[u8]) {
     load_and_keep(&Files::with(&[
         (StateFile::Snapshot, SNAPSHOT),
@@ -40,27 +40,27 @@ fn load_and_keep(files: &Files) {
     let loaded = StateStore::load_read_only(files.boxed(), now());
     assert_eq!(files.contents(), untouched, "a dry run writes nothing");
     if let Err(error) = loaded {
-        must_be_harmless(&error.to_string());
+        assert_harmless(&error.to_string());
         return;
     }
     let written = load_and_write(files);
     let read = load_and_write(files);
     assert_eq!(exact_parts(&written), exact_parts(&read));
-    // Some times are written in whole seconds: from the second writing on nothing changes any more.
+    // Some times are written in whole seconds, so only the second writing must be stable.
     assert_eq!(read, load_and_write(files));
 }
 
-/// The state as it is loaded and written anew.
+/// Loads the state and writes it again.
 fn load_and_write(files: &Files) -> State {
     let mut store = StateStore::load(files.boxed(), now()).unwrap();
-    // An event that changes nothing, so that there is something to write.
+    // An event without effect, so that there is something to write.
     let event = Event::Source(store.state().source.clone());
     store.record(event).unwrap();
     store.fold(now()).unwrap();
     store.state().clone()
 }
 
-/// The parts whose times are written to the last digit.
+/// The parts whose times are written with full precision.
 fn exact_parts(state: &State) -> [String; 10] {
     [
         format!("{:?}", state.account),
@@ -80,7 +80,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_000_000, 0).unwrap()
 }
 
-/// A disk in memory that never fails; clones are the same disk.
+/// A disk in memory that never fails; clones share it.
 #[derive(Clone, Default)]
 struct Files(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
 

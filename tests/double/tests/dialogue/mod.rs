@@ -1,6 +1,6 @@
-//! A client that knows no IMAP: it says lines and insists on lines.
+//! A client that plays a dialogue: it sends given lines and asserts those of the server.
 
-// Each test binary uses its own part of this.
+// Each test binary uses a part of it.
 #![allow(dead_code)]
 
 pub mod gmail;
@@ -14,45 +14,45 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// Longer than anything takes here; a silent server fails a test instead of hanging it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Only a test that fails waits as long.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 /// A dialogue with a server.
-pub struct Talk {
+pub struct Dialogue {
     stream: Box<dyn Stream>,
     tcp: TcpStream,
 }
 
-impl Talk {
-    /// In plain text.
-    pub fn plain(port: u16) -> Talk {
+impl Dialogue {
+    /// Connects in plain text.
+    pub fn plain(port: u16) -> Dialogue {
         let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
         tcp.set_nodelay(true).unwrap();
-        Talk {
+        Dialogue {
             stream: Box::new(tcp.try_clone().unwrap()),
             tcp,
         }
     }
 
-    /// In TLS from the first octet.
-    pub fn secure(port: u16, ca_pem: &str) -> Talk {
-        let mut talk = Talk::plain(port);
-        talk.start_tls(ca_pem);
-        talk
+    /// Connects by implicit TLS.
+    pub fn secure(port: u16, ca_pem: &str) -> Dialogue {
+        let mut dialogue = Dialogue::plain(port);
+        dialogue.start_tls(ca_pem);
+        dialogue
     }
 
-    /// As `secure`, unless TLS refuses.
-    pub fn try_secure(port: u16, ca_pem: &str) -> std::io::Result<Talk> {
-        let mut talk = Talk::plain(port);
-        talk.try_tls(ca_pem)?;
-        Ok(talk)
+    /// The same; the error is that of TLS.
+    pub fn try_secure(port: u16, ca_pem: &str) -> std::io::Result<Dialogue> {
+        let mut dialogue = Dialogue::plain(port);
+        dialogue.try_tls(ca_pem)?;
+        Ok(dialogue)
     }
 
-    /// Goes on in TLS.
+    /// Does the TLS handshake.
     pub fn start_tls(&mut self, ca_pem: &str) {
         self.try_tls(ca_pem).unwrap();
     }
@@ -78,45 +78,48 @@ impl Talk {
         Ok(())
     }
 
-    /// Plays a script: lines that begin with `C: ` are said, lines that begin with `S: ` must come.
-    /// `<*>` in the latter stands for any text. A literal is written with its CRLFs as `\r\n`.
-    pub fn play(&mut self, script: &str) {
-        for line in script
+    /// Plays a dialogue: sends the lines after `C: `, and expects those after `S: `, in which `<*>`
+    /// stands for any text. A literal is written with its CRLFs as `\r\n`.
+    pub fn play(&mut self, text: &str) {
+        for line in text
             .lines()
             .map(str::trim_start)
             .filter(|line| !line.is_empty())
         {
             let text = line.get(3..).unwrap_or_default().replace("\\r\\n", "\r\n");
             match &line[..2] {
-                "C:" => self.say(&text),
+                "C:" => self.send(&text),
                 "S:" => {
-                    let came = self.hear();
-                    assert!(fits(&text, &came), "expected {text:?}\n but came {came:?}");
+                    let received = self.receive();
+                    assert!(
+                        fits(&text, &received),
+                        "expected {text:?}\n but came {received:?}"
+                    );
                 }
                 _ => panic!("neither C: nor S: {line}"),
             }
         }
     }
 
-    /// Says a line; CRLF is added.
-    pub fn say(&mut self, line: &str) {
+    /// Sends a line; CRLF is added.
+    pub fn send(&mut self, line: &str) {
         self.write(format!("{line}\r\n").as_bytes());
     }
 
-    /// Says a line; gives the next one.
-    pub fn hear_after(&mut self, line: &str) -> String {
-        self.say(line);
-        self.hear()
+    /// Sends a line; returns the next one of the server.
+    pub fn exchange(&mut self, line: &str) -> String {
+        self.send(line);
+        self.receive()
     }
 
-    /// Says octets.
+    /// Sends octets.
     pub fn write(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).unwrap();
         self.stream.flush().unwrap();
     }
 
-    /// The next line, with the literals in it and without CRLF.
-    pub fn hear(&mut self) -> String {
+    /// Reads a line with its literals, without CRLF.
+    pub fn receive(&mut self) -> String {
         let mut line = Vec::new();
         loop {
             let start = line.len();
@@ -136,39 +139,39 @@ impl Talk {
         String::from_utf8_lossy(&line).into_owned()
     }
 
-    /// As `hear`; none when the connection is closed instead.
-    pub fn hear_or_end(&mut self) -> Option<String> {
+    /// The same; `None` if the connection was closed.
+    pub fn receive_or_end(&mut self) -> Option<String> {
         let mut first = Vec::new();
         if !self.octet(&mut first) {
             return None;
         }
-        let rest = self.hear();
+        let rest = self.receive();
         Some(String::from_utf8_lossy(&first).into_owned() + &rest)
     }
 
-    /// Says whether the server says something in this time; an octet of it is lost.
-    pub fn hears_within(&mut self, time: Duration) -> bool {
+    /// Whether the server sends something within this time; drops an octet of it.
+    pub fn receives_within(&mut self, time: Duration) -> bool {
         self.tcp.set_read_timeout(Some(time)).unwrap();
-        // Not the socket is asked: TLS has things of its own to say.
-        let hears = self.stream.read(&mut [0]).is_ok();
-        self.tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        hears
+        // Not the socket itself, because TLS has records of its own.
+        let has_received = self.stream.read(&mut [0]).is_ok();
+        self.tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
+        has_received
     }
 
-    /// How the connection ends: in peace or by an error.
+    /// Waits for the end of the connection; returns its error, if any.
     pub fn end(&mut self) -> std::io::Result<()> {
         while self.stream.read(&mut [0; 4096])? > 0 {}
         Ok(())
     }
 
-    /// All that comes until the server closes the connection.
-    pub fn rest(&mut self) -> String {
+    /// Everything until the server closes the connection.
+    pub fn read_to_end(&mut self) -> String {
         let mut rest = Vec::new();
         while self.octet(&mut rest) {}
         String::from_utf8_lossy(&rest).into_owned()
     }
 
-    /// Reads an octet; false when the connection is closed. A silent server is neither.
+    /// Reads an octet; false if the connection is closed. Panics at a silent server.
     fn octet(&mut self, into: &mut Vec<u8>) -> bool {
         let mut octet = [0];
         match self.stream.read(&mut octet) {
