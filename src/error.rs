@@ -34,7 +34,7 @@ pub enum ErrorKind {
 }
 
 /// The part of the setup that a failure lies in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Side {
     /// The mailbox that mail comes from, its server and the log-in there.
     Source,
@@ -47,6 +47,7 @@ pub enum Side {
     /// The configuration, or the command line.
     Config,
     /// This process or the host it runs on.
+    #[default]
     Host,
 }
 

@@ -18,26 +18,27 @@ mod response;
 mod sanitize;
 mod search;
 mod session;
-mod shared_connection;
 mod transcript;
 mod utf7;
+
+pub use imap_proto::NameAttribute;
 
 pub use capabilities::Capabilities;
 pub use command_error::{CommandError, OpenError};
 pub use connection::Connection;
 pub use fetch::{MessageAttributes, read_attributes, read_bodies};
 pub use list::ListedFolder;
-pub use login::Login;
+pub use login::{Credentials, Login};
 pub use quoting::{escaped_mailbox, quoted_mailbox};
 pub use response::{ResponseText, StatusCondition, responses, status_response};
-pub use session::Session;
+pub use session::{Session, WaitOutcome};
 pub use transcript::Transcript;
 pub use utf7::{decode_utf7, encode_utf7};
 
 pub(crate) use command_error::ExamineError;
+pub(crate) use connection::SharedConnection;
 pub(crate) use fetch::{identity_command, listing_command};
 pub(crate) use mailbox_status::MailboxStatus;
 pub(crate) use quoting::quoted;
 pub(crate) use search::{search_date, search_results};
-pub(crate) use session::{CommandResult, IdleResult, IdleStart};
-pub(crate) use shared_connection::SharedConnection;
+pub(crate) use session::{CommandResult, IdleStart};

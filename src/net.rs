@@ -8,7 +8,10 @@ mod tcp;
 mod tls;
 mod trust;
 
-use crate::error::Side;
+use std::fmt;
+
+use crate::config::Server;
+use crate::error::{Error, ErrorKind, Side};
 use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
 use crate::timeouts::Timeouts;
@@ -20,7 +23,7 @@ pub(crate) use tcp::TcpSocket;
 pub(crate) use tls::Transport;
 
 /// The options of a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ConnectionOptions {
     /// The side that errors of the connection are assigned to.
     pub side: Side,
@@ -32,14 +35,10 @@ pub struct ConnectionOptions {
     pub alert_log: AlertLog,
 }
 
-impl Default for ConnectionOptions {
-    fn default() -> Self {
-        ConnectionOptions {
-            side: Side::Host,
-            timeouts: Timeouts::default(),
-            canceller: Canceller::default(),
-            alert_log: AlertLog::default(),
-        }
+impl ConnectionOptions {
+    /// An error of the connection to this server.
+    pub(crate) fn error(&self, server: &Server, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        Error::new(self.side, kind, server.address(), what)
     }
 }
 

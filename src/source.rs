@@ -3,7 +3,7 @@
 //! It never changes a flag or a message: it uses EXAMINE and BODY.PEEK only. Uses `imap`, and from
 //! `sync` the trait and its types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
@@ -21,7 +21,8 @@ mod connector;
 mod listing;
 mod wait;
 
-pub use wait::{WaitOptions, WaitOutcome};
+pub use crate::imap::WaitOutcome;
+pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;
 use crate::source::listing::PrefetchedListing;
@@ -42,7 +43,7 @@ pub struct ImapSource {
     /// The folder as of the last check.
     mailbox: Mailbox,
     /// The messages of the last listing: limits a fetch, and checks what it returns.
-    listed: BTreeMap<Uid, ListedSummary>,
+    listed: BTreeMap<Uid, Listed>,
     prefetched: PrefetchedListing,
     quirks: ServerQuirks,
     /// Mail came while there was no session, so no server reports it any more.
@@ -52,35 +53,18 @@ pub struct ImapSource {
     last_reconnect: Option<Instant>,
 }
 
-/// A message of the last listing.
-struct ListedSummary {
-    size: u64,
-    identity: Identity,
-}
-
 impl ImapSource {
     /// Logs in and opens the folder for reading only.
     ///
     /// # Errors
     /// The server is unavailable or rejects the log-in, or the folder cannot be opened.
-    pub fn open(config: &SourceConfig, password: Secret) -> Result<(ImapSource, Mailbox)> {
-        ImapSource::open_with_options(config, password, ConnectionOptions::default())
-    }
-
-    /// As [`open`](ImapSource::open), with options of the connection.
-    ///
-    /// # Errors
-    /// As for [`open`](ImapSource::open).
-    pub fn open_with_options(
+    pub fn open(
         config: &SourceConfig,
         password: Secret,
         options: impl Into<ConnectionOptions>,
     ) -> Result<(ImapSource, Mailbox)> {
         let connector = SourceConnector {
-            server: config.server.clone(),
-            folder: config.folder.clone(),
-            user: config.user.clone(),
-            password: config.password.clone(),
+            config: config.clone(),
             trust: Trust::for_server(&config.server).map_err(|error| error.on(Side::Source))?,
             options: ConnectionOptions {
                 side: Side::Source,
@@ -111,8 +95,7 @@ impl ImapSource {
 
     /// The session; opens another if it broke.
     fn session(&mut self) -> Result<&mut Session> {
-        let usable = self.session.take().filter(Session::is_usable);
-        let session = match usable {
+        let session = match self.session.take().filter(Session::is_usable) {
             Some(session) => session,
             None => self.reopen()?,
         };
@@ -130,14 +113,12 @@ impl ImapSource {
             self.may_have_missed_mail |= mailbox.uid_next > self.mailbox.uid_next;
             return Ok(session);
         }
-        let error = Error::new(
-            Side::Source,
-            ErrorKind::Unavailable,
-            session.place(),
-            "the folder was replaced meanwhile: its UIDVALIDITY changed, or its UIDNEXT fell",
-        );
         session.logout();
-        Err(error.remedy("the next run finds new mail by date"))
+        let what =
+            "the folder was replaced meanwhile: its UIDVALIDITY changed, or its UIDNEXT fell";
+        Err(self
+            .error(what)
+            .remedy("the next run finds new mail by date"))
     }
 
     /// Runs an action, and again on a new connection if the first broke.
@@ -154,8 +135,35 @@ impl ImapSource {
     }
 
     fn unavailable(&self, error: &CommandError, doing: &str) -> Error {
-        let place = self.connector.server.address();
-        Error::new(Side::Source, ErrorKind::Unavailable, place, error).during(doing)
+        self.error(error).during(doing)
+    }
+
+    fn error(&self, what: impl fmt::Display) -> Error {
+        let connector = &self.connector;
+        let server = &connector.config.server;
+        connector
+            .options
+            .error(server, ErrorKind::Unavailable, what)
+    }
+
+    /// Returns the UIDs of this set that exist, by as many searches as its ranges need.
+    fn search_uids(&mut self, uids: &UidSet) -> Result<Vec<Uid>> {
+        let mut found = BTreeSet::new();
+        let ranges: Vec<(Uid, Uid)> = uids.ranges().collect();
+        for part in ranges.chunks(MAX_SEARCH_RANGES) {
+            let mut set = UidSet::default();
+            part.iter()
+                .for_each(|(first, last)| set.insert_range(*first, *last));
+            found.extend(self.search_by(&format!("UID {set}"))?);
+        }
+        // A server may return other UIDs: 41 for `42:*` if 41 is the last (RFC 3501 6.4.8).
+        found.retain(|uid| uids.contains(*uid));
+        Ok(found.into_iter().collect())
+    }
+
+    fn search_by(&mut self, criteria: &str) -> Result<Vec<Uid>> {
+        let search = |session: &mut Session| session.search(criteria);
+        self.run_with_reconnect("searching for messages", search)
     }
 
     /// The limit for the response to a fetch of these messages, in octets.
@@ -169,31 +177,10 @@ impl ImapSource {
 
 impl Source for ImapSource {
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
-        let doing = "searching for messages";
         match search {
-            SourceSearch::Uids(uids) => {
-                let mut found = Vec::new();
-                let ranges: Vec<(Uid, Uid)> = uids.ranges().collect();
-                for part in ranges.chunks(MAX_SEARCH_RANGES) {
-                    let criteria = format!("UID {}", set_of(part));
-                    found.extend(
-                        self.run_with_reconnect(doing, |session| session.search(&criteria))?,
-                    );
-                }
-                // A server may return other UIDs: 41 for `42:*` if 41 is the last (RFC 3501 6.4.8).
-                found.retain(|uid| uids.contains(*uid));
-                found.sort_unstable();
-                found.dedup();
-                Ok(found)
-            }
-            SourceSearch::Since(day) => {
-                let criteria = format!("SINCE {}", search_date(*day));
-                self.run_with_reconnect(doing, |session| session.search(&criteria))
-            }
-            SourceSearch::On(day) => {
-                let criteria = format!("ON {}", search_date(*day));
-                self.run_with_reconnect(doing, |session| session.search(&criteria))
-            }
+            SourceSearch::Uids(uids) => self.search_uids(uids),
+            SourceSearch::Since(day) => self.search_by(&format!("SINCE {}", search_date(*day))),
+            SourceSearch::On(day) => self.search_by(&format!("ON {}", search_date(*day))),
         }
     }
 
@@ -213,10 +200,8 @@ impl Source for ImapSource {
             }
         }
         listed.sort_by_key(|listed| listed.uid);
-        self.listed = listed
-            .iter()
-            .map(|listed| (listed.uid, ListedSummary::from(listed)))
-            .collect();
+        let by_uid = listed.iter().map(|listed| (listed.uid, listed.clone()));
+        self.listed = by_uid.collect();
         Ok(listed)
     }
 
@@ -243,7 +228,7 @@ impl Source for ImapSource {
                     None => Fetched::Missing,
                 };
                 match self.listed.get(uid) {
-                    Some(listed) => listed.check(*uid, fetched),
+                    Some(listed) => check_fetched(listed, fetched),
                     None => fetched,
                 }
             })
@@ -253,69 +238,52 @@ impl Source for ImapSource {
 
 impl fmt::Debug for ImapSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImapSource")
-            .field("folder", &self.connector.folder)
-            .finish_non_exhaustive()
+        write!(f, "ImapSource({:?})", self.connector.config.folder)
     }
 }
 
-fn set_of(ranges: &[(Uid, Uid)]) -> UidSet {
-    let mut set = UidSet::default();
-    for (first, last) in ranges {
-        set.insert_range(*first, *last);
-    }
-    set
-}
-
-impl From<&Listed> for ListedSummary {
-    fn from(listed: &Listed) -> ListedSummary {
-        ListedSummary {
-            size: listed.size,
-            identity: listed.identity.clone(),
+/// Checks that what was fetched can be the message that was listed.
+fn check_fetched(listed: &Listed, fetched: Fetched) -> Fetched {
+    let (uid, size) = (listed.uid, listed.size);
+    match fetched {
+        Fetched::Octets(octets) if octets.is_empty() && size > 0 => {
+            Fetched::Unreadable(format!("the server sends nothing for its {size} octets"))
         }
+        Fetched::Octets(octets) if is_other_message(listed, &octets) => {
+            warn!("uid {uid}: the server sends another message than the one that it listed");
+            Fetched::Missing
+        }
+        other => other,
     }
 }
 
-impl ListedSummary {
-    /// Checks that what was fetched can be the message that was listed.
-    fn check(&self, uid: Uid, fetched: Fetched) -> Fetched {
-        match fetched {
-            Fetched::Octets(octets) if octets.is_empty() && self.size > 0 => {
-                let size = self.size;
-                Fetched::Unreadable(format!("the server sends nothing for its {size} octets"))
-            }
-            Fetched::Octets(octets) if self.is_other_message(&octets) => {
-                warn!("uid {uid}: the server sends another message than the one that it listed");
-                Fetched::Missing
-            }
-            other => other,
-        }
-    }
-
-    /// Courier sends a text of its own, "This message is no longer available", for a message that
-    /// another session has removed. Id, header and size must all differ, because some servers list
-    /// wrong sizes, and some list the header in another form.
-    fn is_other_message(&self, octets: &[u8]) -> bool {
-        let found = Identity::of_header(octets);
-        self.identity.id.is_some()
-            && self.identity.id != found.id
-            && self.identity.header != found.header
-            && self.size != octets.len() as u64
-    }
+/// Courier sends a text of its own, "This message is no longer available", for a message that
+/// another session has removed. Id, header and size must all differ, because some servers list
+/// wrong sizes, and some list the header in another form.
+fn is_other_message(listed: &Listed, octets: &[u8]) -> bool {
+    let (expected, found) = (&listed.identity, Identity::of_header(octets));
+    expected.id.is_some()
+        && expected.id != found.id
+        && expected.header != found.header
+        && listed.size != octets.len() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Flags;
 
     #[test]
     fn a_text_that_the_server_sends_in_place_of_a_message_is_not_taken_for_it() {
         let message = b"Message-ID: <a@b>\r\nFrom: f\r\nSubject: s\r\n\r\nbody\r\n";
-        let expected = ListedSummary {
+        let listed = Listed {
+            uid: Uid::MIN,
             size: message.len() as u64,
+            internal_date: None,
+            flags: Flags::default(),
             identity: Identity::of_header(message),
         };
-        let check = |octets: &[u8]| expected.check(Uid::MIN, Fetched::Octets(octets.to_vec()));
+        let check = |octets: &[u8]| check_fetched(&listed, Fetched::Octets(octets.to_vec()));
         assert_eq!(check(message), Fetched::Octets(message.to_vec()));
         let text = b"From: System Administrator <root@localhost>\r\n\
                      Subject: message unavailable\r\n\r\nNo longer available.\r\n";

@@ -364,9 +364,7 @@ fn run_with_short_timeouts(home: &Home) {
     let mut store = StateStore::load(disk, Utc::now()).unwrap();
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
-    let Ok((mut source, mailbox)) =
-        ImapSource::open_with_options(&config.source, password, timeouts)
-    else {
+    let Ok((mut source, mailbox)) = ImapSource::open(&config.source, password, timeouts) else {
         return;
     };
     let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {

@@ -13,6 +13,7 @@ mod scripted_server;
 
 use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::message::Uid;
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source};
@@ -52,7 +53,8 @@ fn a_message_is_in_memory_twice_at_most() {
         password: Password::Given(password.clone()),
         folder: "INBOX".to_owned(),
     };
-    let (mut source, _) = ImapSource::open(&config, password).unwrap();
+    let (mut source, _) =
+        ImapSource::open(&config, password, ConnectionOptions::default()).unwrap();
     let before = peak();
     let fetched = source.fetch(&[Uid::MIN]).unwrap();
     let cost = peak() - before;

@@ -927,7 +927,7 @@ fn the_source_does_not_respond() {
     };
     let report = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
         let password = Secret::new(PASSWORD.to_owned());
-        let error = ImapSource::open_with_options(&config(tls), password, timeouts)
+        let error = ImapSource::open(&config(tls), password, timeouts)
             .err()
             .unwrap()
             .with_default_remedy();

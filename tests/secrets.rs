@@ -415,7 +415,7 @@ fn the_process_list_shows_no_secret() {
 #[test]
 fn no_panic_message_can_contain_a_secret() {
     use imap_to_gmail_sync::config::{Config, Environment};
-    use imap_to_gmail_sync::imap::Login;
+    use imap_to_gmail_sync::imap::{Credentials, Login};
     use imap_to_gmail_sync::oauth::Token;
 
     // A panic prints values only by `Debug`, as `expect` and `assert_eq` do.
@@ -423,15 +423,15 @@ fn no_panic_message_can_contain_a_secret() {
     home.run_ok();
     let config = Config::load(&home.path("config.json"), &Environment::default()).unwrap();
     let password = config.source.password.read().unwrap();
-    let login = Login::Password {
+    let login = Login {
         user: "user".to_owned(),
-        password: password.clone(),
+        credentials: Credentials::Password(password.clone()),
     };
     let mut token = Token::load(&home.path("token.json"), None, "auth", None).unwrap();
     let access = token.access(chrono::Utc::now()).unwrap();
-    let to_gmail = Login::Xoauth2 {
+    let to_gmail = Login {
         user: home.gmail.user(),
-        token: access.clone(),
+        credentials: Credentials::AccessToken(access.clone()),
     };
     let shown = format!("{config:#?} {password:?} {login:?} {access:?} {to_gmail:?}");
     for secret in [password.expose(), access.expose()] {

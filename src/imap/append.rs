@@ -23,7 +23,7 @@ impl Session {
     ) -> Result<ResponseText, CommandError> {
         let Some(name) = escaped_mailbox(folder) else {
             let what = "the folder's name holds a line end or a NUL";
-            return Err(CommandError::ConnectionLost(what.to_owned()));
+            return Err(CommandError::lost(what));
         };
         let flags = [
             (flags.seen, Flag::Seen),

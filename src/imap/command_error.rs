@@ -23,6 +23,11 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// A broken or unusable connection.
+    pub(super) fn lost(what: &str) -> CommandError {
+        CommandError::ConnectionLost(what.to_owned())
+    }
+
     /// The server's response; none if the connection was lost.
     pub(crate) fn response_text(&self) -> Option<&ResponseText> {
         match self {
@@ -57,7 +62,7 @@ impl CommandError {
         describe: impl FnOnce() -> String,
     ) -> CommandError {
         match transcript.bye() {
-            Some(text) => CommandError::Bye(ResponseText::parse(&text)),
+            Some(text) => CommandError::Bye(text),
             None => CommandError::ConnectionLost(describe()),
         }
     }
@@ -113,10 +118,8 @@ impl From<CommandError> for ExamineError {
 
 /// What a line that cannot be parsed is reported as.
 pub(super) fn describe_invalid_line(line: &[u8]) -> String {
-    format!(
-        "it sent a line that is not IMAP: {:?}",
-        Untrusted::new(line.trim_ascii_end())
-    )
+    let line = Untrusted::new(line.trim_ascii_end());
+    format!("it sent a line that is not IMAP: {line:?}")
 }
 
 fn describe(error: &imap::Error, transcript: &Transcript) -> String {

@@ -4,15 +4,15 @@
 //! to the library after [sanitizing](crate::imap::sanitize) them. It knows where lines and literals
 //! begin and end, not what they mean.
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::{Server, TlsMode};
 use crate::error::Result;
 use crate::imap::Transcript;
 use crate::imap::sanitize::Sanitizer;
-use crate::imap::transcript::Awaiting;
 use crate::net::{ConnectionOptions, TcpSocket, Transport, Trust};
 use crate::timeouts::Timeouts;
 
@@ -36,9 +36,9 @@ pub struct Connection {
     transcript: Transcript,
     sanitizer: Sanitizer,
     /// Received and not processed yet.
-    incoming: Buffer,
+    incoming: VecDeque<u8>,
     /// Sanitized and not read by the library yet.
-    ready: Buffer,
+    ready: VecDeque<u8>,
     /// Lines that came while a `+` was awaited: the library gets them after it.
     held_back: Vec<u8>,
     /// How many octets of a literal are still to come, and whether to drop them.
@@ -59,15 +59,26 @@ impl Connection {
     /// No address accepts, the server cannot prove its identity, it does not offer STARTTLS, or it
     /// sends something in plain text that could be taken for encrypted.
     pub fn open(server: &Server, trust: &Trust, options: &ConnectionOptions) -> Result<Connection> {
-        let place = server.address();
-        let socket = TcpSocket::connect(server, &place, options)?;
-        let mut connection = Connection::from_socket(socket, &place, options);
+        let mut connection = Connection {
+            transport: Transport::Plain(TcpSocket::connect(server, options)?),
+            timeouts: options.timeouts,
+            transcript: Transcript::new(&server.address(), options.alert_log.clone()),
+            sanitizer: Sanitizer::default(),
+            incoming: VecDeque::new(),
+            ready: VecDeque::new(),
+            held_back: Vec::new(),
+            literal_left: 0,
+            skip_literal: false,
+            response_octets: 0,
+            command_started: Instant::now(),
+            response_deadline: None,
+            greeting_is_read: false,
+        };
         if server.tls == TlsMode::StartTls {
-            connection.start_tls(&place, options.side)?;
+            connection.start_tls(server, options)?;
         }
         if server.tls != TlsMode::None {
-            let transport = connection.transport;
-            connection.transport = transport.encrypt(server, trust, &place, options)?;
+            connection.transport = connection.transport.encrypt(server, trust, options)?;
         }
         Ok(connection)
     }
@@ -94,24 +105,6 @@ impl Connection {
         self.timeouts.command = self.timeouts.command.min(limit);
     }
 
-    fn from_socket(socket: TcpSocket, place: &str, options: &ConnectionOptions) -> Connection {
-        Connection {
-            transport: Transport::Plain(socket),
-            timeouts: options.timeouts,
-            transcript: Transcript::new(place, options.alert_log.clone()),
-            sanitizer: Sanitizer::default(),
-            incoming: Buffer::default(),
-            ready: Buffer::default(),
-            held_back: Vec::new(),
-            literal_left: 0,
-            skip_literal: false,
-            response_octets: 0,
-            command_started: Instant::now(),
-            response_deadline: None,
-            greeting_is_read: false,
-        }
-    }
-
     /// The deadline for the next octets: the response time-out from now, but not past the command's
     /// own limit, which grows with what was received.
     fn next_deadline(&self) -> Instant {
@@ -121,6 +114,14 @@ impl Connection {
         let ordinary = (self.command_started + limit).min(Instant::now() + self.timeouts.response);
         self.response_deadline
             .map_or(ordinary, |deadline| deadline.min(ordinary))
+    }
+
+    /// Receives until `ready` holds something.
+    fn fill_ready(&mut self) -> io::Result<()> {
+        while self.ready.is_empty() {
+            self.receive()?;
+        }
+        Ok(())
     }
 
     /// Receives the next line, or the next part of a literal, into `ready`, which may stay empty.
@@ -134,12 +135,10 @@ impl Connection {
     }
 
     fn process_line(&mut self, line: &[u8]) -> io::Result<()> {
-        let awaits_continuation = self.transcript.awaiting() == Awaiting::Continuation;
+        let awaits_continuation = self.transcript.awaits_continuation();
         self.transcript.record_received(line);
-        let mut sanitized = self
-            .sanitizer
-            .sanitize(line)
-            .map_err(|error| protocol_error(error.describe()))?;
+        let sanitized = self.sanitizer.sanitize(line);
+        let mut sanitized = sanitized.map_err(|error| protocol_error(error.describe()))?;
         self.literal_left = sanitized.literal;
         self.skip_literal = sanitized.skip_literal;
         if awaits_continuation && line.starts_with(b"*") {
@@ -152,41 +151,34 @@ impl Connection {
         } else if awaits_continuation {
             sanitized.line.append(&mut self.held_back);
         }
-        self.ready.octets = sanitized.line;
+        self.ready = sanitized.line.into();
         Ok(())
     }
 
     fn receive_literal(&mut self) -> io::Result<()> {
-        if self.incoming.unread().is_empty() {
+        if self.incoming.is_empty() {
             self.receive_chunk(self.next_deadline())?;
         }
-        let left = usize::try_from(self.literal_left).unwrap_or(usize::MAX);
-        let unread = self.incoming.unread();
-        let part = unread.get(..left).unwrap_or(unread);
-        let length = part.len();
+        let mut part = Vec::new();
+        let incoming = Read::by_ref(&mut self.incoming);
+        self.literal_left -= incoming.take(self.literal_left).read_to_end(&mut part)? as u64;
         if !self.skip_literal {
-            self.ready.append(part);
+            self.ready = part.into();
         }
-        self.incoming.consume(length);
-        self.literal_left -= length as u64;
         Ok(())
     }
 
     /// Returns the next line with its line end.
     fn read_line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
         let mut deadline = self.next_deadline();
-        let mut searched = 0;
         let mut extends_at = self.response_octets + MIN_PROGRESS;
         loop {
-            let unread = self.incoming.unread();
-            let unsearched = unread.get(searched..).unwrap_or_default();
-            if let Some(end) = unsearched.iter().position(|octet| *octet == b'\n') {
-                let line = unread.get(..=searched + end).unwrap_or_default().to_vec();
-                self.incoming.consume(line.len());
+            self.incoming.read_until(b'\n', &mut line)?;
+            if line.ends_with(b"\n") {
                 return Ok(line);
             }
-            searched = unread.len();
-            if searched > MAX_LINE_LENGTH {
+            if line.len() > MAX_LINE_LENGTH {
                 return Err(protocol_error(ENDLESS_LINE));
             }
             if self.response_octets >= extends_at {
@@ -209,7 +201,7 @@ impl Connection {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.incoming
-            .append(chunk.get(..length).unwrap_or_default());
+            .extend(chunk.get(..length).unwrap_or_default());
         self.response_octets += length as u64;
         if self.response_octets > self.transcript.allowance() {
             return Err(protocol_error("it sent more than was asked for"));
@@ -224,44 +216,10 @@ fn protocol_error(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Octets that are written at one end and consumed at the other.
-#[derive(Default)]
-struct Buffer {
-    octets: Vec<u8>,
-    consumed: usize,
-}
-
-impl Buffer {
-    fn unread(&self) -> &[u8] {
-        self.octets.get(self.consumed..).unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        self.octets.clear();
-        self.consumed = 0;
-    }
-
-    fn consume(&mut self, length: usize) {
-        self.consumed += length;
-    }
-
-    fn append(&mut self, octets: &[u8]) {
-        if self.consumed > 0 {
-            self.octets.drain(..self.consumed);
-            self.consumed = 0;
-        }
-        self.octets.extend_from_slice(octets);
-    }
-}
-
 impl Read for Connection {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.ready.unread().is_empty() {
-            self.receive()?;
-        }
-        let length = self.ready.unread().read(into)?;
-        self.ready.consume(length);
-        Ok(length)
+        self.fill_ready()?;
+        self.ready.read(into)
     }
 }
 
@@ -270,13 +228,12 @@ impl Write for Connection {
         let chunk = octets.get(..CHUNK_SIZE).unwrap_or(octets);
         self.response_octets = 0;
         self.command_started = Instant::now();
-        self.transport
-            .socket()
-            .set_deadline(Instant::now() + self.timeouts.response);
+        let deadline = self.command_started + self.timeouts.response;
+        self.transport.socket().set_deadline(deadline);
         let length = self.transport.write(chunk)?;
+        let written = chunk.get(..length).unwrap_or(chunk);
         // Recorded before the flush: even if that fails, TLS may have sent them.
-        self.transcript
-            .record_sent(chunk.get(..length).unwrap_or(chunk));
+        self.transcript.record_sent(written);
         self.transport.flush()?;
         Ok(length)
     }
@@ -286,8 +243,33 @@ impl Write for Connection {
     }
 }
 
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
+/// A handle to a connection. The library holds one for its commands; the session uses the other
+/// for IDLE and pipelines, which the library cannot do.
+#[derive(Clone)]
+pub(crate) struct SharedConnection(Arc<Mutex<Connection>>);
+
+impl SharedConnection {
+    pub(crate) fn new(connection: Connection) -> SharedConnection {
+        SharedConnection(Arc::new(Mutex::new(connection)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for SharedConnection {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.lock().read(into)
+    }
+}
+
+impl Write for SharedConnection {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.lock().write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lock().flush()
     }
 }

@@ -11,46 +11,39 @@ use crate::secret::Secret;
 
 /// The user and the credentials of a log-in.
 #[derive(Debug, Clone)]
-pub enum Login {
-    /// With a password.
-    Password {
-        /// The user.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// With an `OAuth2` access token (Google's XOAUTH2).
-    Xoauth2 {
-        /// The user: an address.
-        user: String,
-        /// The access token.
-        token: Secret,
-    },
+pub struct Login {
+    /// The user; with an access token, an address.
+    pub user: String,
+    /// The credentials.
+    pub credentials: Credentials,
+}
+
+/// What proves who the user is.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// A password.
+    Password(Secret),
+    /// An `OAuth2` access token (Google's XOAUTH2).
+    AccessToken(Secret),
 }
 
 impl Login {
-    pub(super) fn user(&self) -> &str {
-        match self {
-            Login::Password { user, .. } | Login::Xoauth2 { user, .. } => user,
-        }
-    }
-
     /// Why no server could take these credentials, if so.
     pub(super) fn invalid_characters(&self) -> Option<&'static str> {
-        let (user, secret) = match self {
-            Login::Password { user, password } => (user, password),
-            Login::Xoauth2 { user, token } => (user, token),
+        let (secret, invalid, what) = match &self.credentials {
+            Credentials::Password(password) => (
+                password,
+                ['\0', '\r', '\n'].as_slice(),
+                "user or password holds a line end or a NUL",
+            ),
+            Credentials::AccessToken(token) => (
+                token,
+                ['\x01', '\0', '\r', '\n'].as_slice(),
+                "user or token holds a control character",
+            ),
         };
-        let has = |octets: &[char]| user.contains(octets) || secret.expose().contains(octets);
-        match self {
-            Login::Password { .. } if has(&['\0', '\r', '\n']) => {
-                Some("user or password holds a line end or a NUL")
-            }
-            Login::Xoauth2 { .. } if has(&['\x01', '\0', '\r', '\n']) => {
-                Some("user or token holds a control character")
-            }
-            _ => None,
-        }
+        let is_invalid = self.user.contains(invalid) || secret.expose().contains(invalid);
+        is_invalid.then_some(what)
     }
 }
 
@@ -72,19 +65,18 @@ impl LoginMethod<'_> {
         login: &'a Login,
         capabilities: &Capabilities,
     ) -> Option<LoginMethod<'a>> {
-        match login {
-            Login::Password { user, password } if capabilities.has("AUTH=PLAIN") => {
+        let user = login.user.as_str();
+        match &login.credentials {
+            Credentials::Password(password) if capabilities.has("AUTH=PLAIN") => {
                 // RFC 4616: no authorization identity, the user, the password.
                 Some(LoginMethod::Authenticate {
                     mechanism: "PLAIN",
                     response: format!("\0{user}\0{}", password.expose()),
                 })
             }
-            Login::Password { .. } if capabilities.has("LOGINDISABLED") => None,
-            Login::Password { user, password } => {
-                Some(LoginMethod::LoginCommand { user, password })
-            }
-            Login::Xoauth2 { user, token } => Some(LoginMethod::Authenticate {
+            Credentials::Password(_) if capabilities.has("LOGINDISABLED") => None,
+            Credentials::Password(password) => Some(LoginMethod::LoginCommand { user, password }),
+            Credentials::AccessToken(token) => Some(LoginMethod::Authenticate {
                 mechanism: "XOAUTH2",
                 response: format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose()),
             }),
@@ -103,14 +95,15 @@ impl LoginMethod<'_> {
             LoginMethod::Authenticate {
                 mechanism,
                 response,
-            } if has_sasl_ir => client.authenticate(
-                format!("{mechanism} {}", STANDARD.encode(response)),
-                &SingleResponse(Cell::default()),
-            ),
-            LoginMethod::Authenticate {
-                mechanism,
-                response,
-            } => client.authenticate(mechanism, &SingleResponse(Cell::new(response))),
+            } => {
+                let (command, response) = if has_sasl_ir {
+                    let encoded = STANDARD.encode(response);
+                    (format!("{mechanism} {encoded}"), String::new())
+                } else {
+                    (mechanism.to_owned(), response)
+                };
+                client.authenticate(command, &SingleResponse(Cell::new(response)))
+            }
         };
         result.map_err(|(error, _)| error)
     }
@@ -147,10 +140,8 @@ impl CommandError {
         let CommandError::No(text) = self else {
             return false;
         };
-        let names_credentials = text
-            .text
-            .to_ascii_lowercase()
-            .contains("invalid credentials");
-        names_credentials || !OTHER_REASONS.iter().any(|code| text.has_code(code))
+        let lower_case = text.text.to_ascii_lowercase();
+        lower_case.contains("invalid credentials")
+            || !OTHER_REASONS.iter().any(|code| text.has_code(code))
     }
 }

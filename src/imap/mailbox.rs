@@ -25,11 +25,10 @@ impl Session {
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
         match self.try_examine(folder) {
             Ok(mailbox) => Ok(mailbox),
-            Err(ExamineError::Command(error)) => {
-                let error = self.explain_examine_error(folder, &error);
-                Err(error.during(opening(folder)))
-            }
             Err(ExamineError::Unusable(error)) => Err(error),
+            Err(ExamineError::Command(error)) => Err(self
+                .explain_examine_error(folder, &error)
+                .during(opening(folder))),
         }
     }
 
@@ -62,13 +61,8 @@ impl Session {
     }
 
     fn quote_mailbox(&self, folder: &str) -> Result<String, ExamineError> {
-        quoted_mailbox(folder).ok_or_else(|| {
-            self.unusable(
-                folder,
-                ErrorKind::Config,
-                "its name holds a line end or a NUL",
-            )
-        })
+        let what = "its name holds a line end or a NUL";
+        quoted_mailbox(folder).ok_or_else(|| self.unusable(folder, ErrorKind::Config, what))
     }
 
     /// Reads the response to EXAMINE, and asks for UIDNEXT where it is missing.
@@ -79,14 +73,11 @@ impl Session {
         response: &[u8],
     ) -> Result<Mailbox, ExamineError> {
         let examined = ExamineData::parse(response);
-        let uid_validity = examined.uid_validity.ok_or_else(|| {
-            let what = "the server says no UIDVALIDITY, so its UIDs identify no message";
-            self.unusable(folder, ErrorKind::Unavailable, what)
-        })?;
-        let exists = examined.exists.ok_or_else(|| {
-            let what = "the server does not say how many messages it holds";
-            self.unusable(folder, ErrorKind::Unavailable, what)
-        })?;
+        let lacks = |what| self.unusable(folder, ErrorKind::Unavailable, what);
+        let what = "the server says no UIDVALIDITY, so its UIDs identify no message";
+        let uid_validity = examined.uid_validity.ok_or_else(|| lacks(what))?;
+        let what = "the server does not say how many messages it holds";
+        let exists = examined.exists.ok_or_else(|| lacks(what))?;
         let (uid_next, exists) = match examined.uid_next {
             Some(uid_next) => (uid_next, exists),
             None => self.ask_uid_next(name, uid_validity, exists)?,
@@ -117,12 +108,10 @@ impl Session {
             let examined = ExamineData::parse(&response);
             if examined.uid_validity != Some(uid_validity) {
                 let what = "the UIDVALIDITY of the folder changed meanwhile";
-                return Err(CommandError::ConnectionLost(what.to_owned()));
+                return Err(CommandError::lost(what));
             }
-            let exists = examined.exists.ok_or_else(|| {
-                let what = "the server does not say how many messages the folder holds";
-                CommandError::ConnectionLost(what.to_owned())
-            })?;
+            let what = "the server does not say how many messages the folder holds";
+            let exists = examined.exists.ok_or_else(|| CommandError::lost(what))?;
             return Ok((uid_next, exists));
         }
         if exists == 0 {
@@ -131,9 +120,8 @@ impl Session {
         let response = self.command("UID FETCH * (UID)")?;
         let highest = read_attributes(&response).into_keys().max();
         let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
-        next.map(|uid_next| (uid_next, exists)).ok_or_else(|| {
-            CommandError::ConnectionLost("the server does not say the next UID".to_owned())
-        })
+        let unknown = || CommandError::lost("the server does not say the next UID");
+        Ok((next.ok_or_else(unknown)?, exists))
     }
 
     /// UIDNEXT by STATUS; none if the server rejects that, as some do for the open folder.
@@ -142,13 +130,12 @@ impl Session {
             Err(error) if error.leaves_session_usable() => return Ok(None),
             result => result?,
         };
-        Ok(responses(&response).find_map(|response| match response {
-            Response::MailboxData(MailboxDatum::Status { status, .. }) => {
-                status.iter().find_map(|value| match value {
-                    StatusAttribute::UidNext(uid) => Uid::new(*uid),
-                    _ => None,
-                })
-            }
+        let mut attributes = responses(&response).flat_map(|response| match response {
+            Response::MailboxData(MailboxDatum::Status { status, .. }) => status,
+            _ => Vec::new(),
+        });
+        Ok(attributes.find_map(|attribute| match attribute {
+            StatusAttribute::UidNext(uid) => Uid::new(uid),
             _ => None,
         }))
     }

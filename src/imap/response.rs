@@ -3,6 +3,7 @@
 use std::fmt;
 
 use imap_proto::Response;
+pub use imap_proto::Status as StatusCondition;
 
 use crate::untrusted::Untrusted;
 
@@ -59,21 +60,6 @@ impl fmt::Display for ResponseText {
     }
 }
 
-/// The condition of a status response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusCondition {
-    /// `OK`
-    Ok,
-    /// `NO`
-    No,
-    /// `BAD`
-    Bad,
-    /// `BYE`
-    Bye,
-    /// `PREAUTH`, only in a greeting
-    PreAuth,
-}
-
 /// Parses a status response, tagged or untagged; none if the line is another response.
 #[must_use]
 pub fn status_response(line: &[u8]) -> Option<(StatusCondition, ResponseText)> {
@@ -116,11 +102,11 @@ mod tests {
             ("", None),
         ];
         for (line, expected) in cases {
-            let read = status_response(line.as_bytes());
-            let read = read
-                .as_ref()
-                .map(|(condition, text)| (*condition, text.code.as_deref(), text.text.as_str()));
-            assert_eq!(read, expected, "{line}");
+            let expected = expected.map(|(condition, code, text): (_, Option<&str>, &str)| {
+                let (code, text) = (code.map(str::to_owned), text.to_owned());
+                (condition, ResponseText { code, text })
+            });
+            assert_eq!(status_response(line.as_bytes()), expected, "{line}");
         }
     }
 

@@ -55,7 +55,7 @@ impl ProtocolError {
 }
 
 /// A response that may hold literals.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct OpenResponse {
     kind: ResponseKind,
     depth: usize,
@@ -64,12 +64,13 @@ struct OpenResponse {
     after_internal_date: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum ResponseKind {
     Fetch,
     /// Its first string is the hierarchy delimiter, which the parser knows in quotes only.
     List,
     Status,
+    #[default]
     Unknown,
 }
 
@@ -101,27 +102,29 @@ impl Sanitizer {
         let first = words.next().unwrap_or_default().to_ascii_uppercase();
         let second = words.next().unwrap_or_default().to_ascii_uppercase();
         let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
-        match (first.as_slice(), second.as_slice()) {
-            (b"OK" | b"BYE" | b"SEARCH", _) => Ok(SanitizedLine::complete(plain(line))),
+        let word = if is_number { second } else { first };
+        let kind = match (is_number, word.as_slice()) {
+            (false, b"OK" | b"BYE" | b"SEARCH") | (true, b"EXISTS" | b"EXPUNGE") => {
+                return Ok(SanitizedLine::complete(plain(line)));
+            }
             // Warnings: the library panics on them or fails the command.
-            (b"NO" | b"BAD" | b"PREAUTH", _) => {
-                Ok(SanitizedLine::complete(EMPTY_RESPONSE.to_vec()))
+            (false, b"NO" | b"BAD" | b"PREAUTH") => {
+                return Ok(SanitizedLine::complete(EMPTY_RESPONSE.to_vec()));
             }
-            (_, b"EXISTS" | b"EXPUNGE") if is_number => Ok(SanitizedLine::complete(plain(line))),
-            (_, b"FETCH") if is_number => {
-                self.continue_response(OpenResponse::new(ResponseKind::Fetch), line)
-            }
-            (b"LIST", _) => self.continue_response(OpenResponse::new(ResponseKind::List), line),
-            (b"STATUS", _) => self.continue_response(OpenResponse::new(ResponseKind::Status), line),
-            _ => {
-                let dropped =
-                    self.continue_response(OpenResponse::new(ResponseKind::Unknown), line)?;
-                Ok(SanitizedLine {
-                    line: EMPTY_RESPONSE.to_vec(),
-                    ..dropped
-                })
-            }
+            (true, b"FETCH") => ResponseKind::Fetch,
+            (false, b"LIST") => ResponseKind::List,
+            (false, b"STATUS") => ResponseKind::Status,
+            _ => ResponseKind::Unknown,
+        };
+        let response = OpenResponse {
+            kind,
+            ..OpenResponse::default()
+        };
+        let mut sanitized = self.continue_response(response, line)?;
+        if kind == ResponseKind::Unknown {
+            sanitized.line = EMPTY_RESPONSE.to_vec();
         }
+        Ok(sanitized)
     }
 
     fn continue_response(
@@ -153,16 +156,6 @@ impl SanitizedLine {
 }
 
 impl OpenResponse {
-    fn new(kind: ResponseKind) -> OpenResponse {
-        OpenResponse {
-            kind,
-            depth: 0,
-            structure: 0,
-            strings: 0,
-            after_internal_date: false,
-        }
-    }
-
     /// Returns the line made safe, and the size of the literal that it announces.
     fn sanitize_part(&mut self, line: &[u8]) -> Result<(Vec<u8>, Option<u64>), ProtocolError> {
         let mut safe = Vec::with_capacity(line.len() + 16);
@@ -170,17 +163,13 @@ impl OpenResponse {
         while let Some((&octet, after)) = rest.split_first() {
             rest = match octet {
                 b'"' => self.copy_string(after, &mut safe)?,
-                b'{' => {
-                    if let Some(size) = announced_literal(rest) {
-                        self.strings += 1;
-                        self.count(STRING_COST)?;
-                        safe.extend_from_slice(format!("{{{size}}}\r\n").as_bytes());
-                        return Ok((safe, Some(size)));
-                    }
-                    self.copy_structure(octet, &mut safe)?;
-                    after
+                b'{' if let Some(size) = announced_literal(rest) => {
+                    self.strings += 1;
+                    self.count(STRING_COST)?;
+                    safe.extend_from_slice(format!("{{{size}}}\r\n").as_bytes());
+                    return Ok((safe, Some(size)));
                 }
-                b'(' | b')' | b' ' => {
+                b'(' | b')' | b' ' | b'{' => {
                     self.copy_structure(octet, &mut safe)?;
                     after
                 }
@@ -206,14 +195,14 @@ impl OpenResponse {
         self.strings += 1;
         self.count(STRING_COST)?;
         if is_delimiter {
+            let is_plain = |octet| !matches!(octet, b'"' | b'\\') && visible(octet) == octet;
             safe.push(b'"');
-            safe.extend(text.iter().filter(|octet| !is_special(**octet)));
+            safe.extend(text.into_iter().filter(|octet| is_plain(*octet)));
             safe.push(b'"');
         } else {
-            let text = if self.kind == ResponseKind::Fetch {
-                text
-            } else {
-                String::from_utf8_lossy(&text).into_owned().into_bytes()
+            let text = match self.kind {
+                ResponseKind::Fetch => text,
+                _ => String::from_utf8_lossy(&text).into_owned().into_bytes(),
             };
             safe.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());
             safe.extend_from_slice(&text);
@@ -249,10 +238,8 @@ impl OpenResponse {
         self.count(atom.len())?;
         // A server that does not know the date: the parser panics on NIL, even as the beginning of
         // a longer atom, and reads "" as no date.
-        let begins_with_nil = atom
-            .get(..3)
-            .is_some_and(|begin| begin.eq_ignore_ascii_case(b"NIL"));
-        if self.after_internal_date && begins_with_nil {
+        let start = atom.get(..3).unwrap_or_default();
+        if self.after_internal_date && start.eq_ignore_ascii_case(b"NIL") {
             safe.extend_from_slice(b"\"\"");
         } else if self.kind == ResponseKind::List && atom.eq_ignore_ascii_case(b"NIL") {
             self.strings += 1;
@@ -285,15 +272,10 @@ fn plain(line: &[u8]) -> Vec<u8> {
 }
 
 fn visible(octet: u8) -> u8 {
-    if (0x20..0x7f).contains(&octet) || octet == b'\t' {
-        octet
-    } else {
-        b'?'
+    match octet {
+        b' '..=b'~' | b'\t' => octet,
+        _ => b'?',
     }
-}
-
-fn is_special(octet: u8) -> bool {
-    matches!(octet, b'"' | b'\\') || visible(octet) != octet
 }
 
 /// Returns the text up to the closing quote, without its backslashes, and the rest after it.

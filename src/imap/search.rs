@@ -1,5 +1,6 @@
 //! SEARCH: dates in criteria, and the UIDs in responses (RFC 3501 6.4.4, 7.2.5).
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use chrono::NaiveDate;
@@ -22,15 +23,12 @@ impl Session {
 
 /// Reads the UIDs that a UID SEARCH returned, ascending and unique.
 pub(crate) fn search_results(response: &[u8]) -> Vec<Uid> {
-    let mut found: Vec<Uid> = Vec::new();
-    for response in responses(response) {
-        if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
-            found.extend(uids.into_iter().filter_map(Uid::new));
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
+    let numbers = responses(response).flat_map(|response| match response {
+        Response::MailboxData(MailboxDatum::Search(numbers)) => numbers,
+        _ => Vec::new(),
+    });
+    let found: BTreeSet<Uid> = numbers.filter_map(Uid::new).collect();
+    found.into_iter().collect()
 }
 
 /// A day as criteria name it: `1-Feb-2026`.

@@ -9,14 +9,14 @@ use std::fmt;
 use log::debug;
 
 use crate::config::Server;
-use crate::error::{Error, ErrorKind, Result, Side};
+use crate::error::{Error, ErrorKind, Result};
 use crate::imap::login::LoginMethod;
 use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::{
     Capabilities, CommandError, Connection, Login, OpenError, SharedConnection, Transcript,
 };
 use crate::net::{ConnectionOptions, Trust};
-use crate::timeouts::{LOGOUT_TIMEOUT, Timeouts};
+use crate::timeouts::LOGOUT_TIMEOUT;
 use crate::untrusted::Untrusted;
 
 mod idle;
@@ -25,15 +25,14 @@ mod pipeline;
 use crate::imap::session::idle::IdleState;
 use crate::imap::session::pipeline::PipelineState;
 
-pub(crate) use idle::{IdleResult, IdleStart};
+pub(crate) use idle::IdleStart;
+pub use idle::WaitOutcome;
 pub(crate) use pipeline::CommandResult;
 
 /// An IMAP session that is logged in.
 pub struct Session {
-    side: Side,
-    /// The server as error messages name it.
-    place: String,
-    timeouts: Timeouts,
+    server: Server,
+    options: ConnectionOptions,
     imap: imap::Session<SharedConnection>,
     /// The library's connection, for what the library cannot do.
     connection: SharedConnection,
@@ -55,7 +54,6 @@ impl Session {
         options: &ConnectionOptions,
         login: &Login,
     ) -> Result<Session, OpenError> {
-        let place = server.address();
         let connection =
             Connection::open(server, trust, options).map_err(OpenError::Unreachable)?;
         let transcript = connection.transcript();
@@ -63,13 +61,11 @@ impl Session {
         let connection = SharedConnection::new(connection);
         let mut client = imap::Client::new(connection.clone());
         let unreachable = |doing: &str, failure: CommandError| {
-            let is_lost = matches!(failure, CommandError::ConnectionLost(_));
-            let error =
-                Error::new(options.side, ErrorKind::Unavailable, &place, failure).during(doing);
-            OpenError::Unreachable(if is_lost {
-                error.remedy("if it stays so, check the port")
-            } else {
-                error
+            let error = options.error(server, ErrorKind::Unavailable, &failure);
+            let error = error.during(doing);
+            OpenError::Unreachable(match failure {
+                CommandError::ConnectionLost(_) => error.remedy("if it stays so, check the port"),
+                _ => error,
             })
         };
         if !greeting_is_read {
@@ -78,17 +74,17 @@ impl Session {
         }
         let capabilities = capabilities_before_login(&mut client, &transcript)
             .map_err(|failure| unreachable("asking for its capabilities", failure))?;
-        let method = choose_login_method(login, &capabilities, options.side, &place)
-            .map_err(OpenError::Unreachable)?;
+        let unsuitable = |what: &str| options.error(server, ErrorKind::Config, what);
+        let method = choose_login_method(login, &capabilities, unsuitable)
+            .map_err(|error| OpenError::Unreachable(error.during("logging in")))?;
         transcript.clear_capabilities();
         match method.log_in(client, capabilities.has("SASL-IR")) {
             Ok(imap) => Ok(Session {
-                side: options.side,
-                place,
-                timeouts: options.timeouts,
+                server: server.clone(),
+                options: options.clone(),
                 imap,
                 connection,
-                capabilities: Capabilities::from_transcript(&transcript),
+                capabilities: transcript.capabilities(),
                 transcript,
                 is_usable: true,
                 pipeline: PipelineState::default(),
@@ -101,8 +97,8 @@ impl Session {
                 } else {
                     ErrorKind::Unavailable
                 };
-                let error = Error::new(options.side, kind, &place, &failure)
-                    .during(format!("logging in as {}", Untrusted::new(login.user())));
+                let doing = format!("logging in as {}", Untrusted::new(&login.user));
+                let error = options.error(server, kind, &failure).during(doing);
                 Err(OpenError::Login { failure, error })
             }
         }
@@ -115,10 +111,9 @@ impl Session {
     pub fn capabilities(&mut self) -> Result<Capabilities, CommandError> {
         if self.capabilities.is_none() {
             self.command("CAPABILITY")?;
-            self.capabilities =
-                Some(Capabilities::from_transcript(&self.transcript).unwrap_or_default());
+            self.capabilities = self.transcript.capabilities();
         }
-        Ok(self.capabilities.clone().unwrap_or_default())
+        Ok(self.capabilities.get_or_insert_default().clone())
     }
 
     /// Runs a command and returns its untagged responses, to be parsed by
@@ -162,7 +157,8 @@ impl Session {
     /// Logs out. Waits only shortly for the response, since nothing depends on it.
     pub fn logout(mut self) {
         self.connection.lock().shorten_timeouts(LOGOUT_TIMEOUT);
-        self.timeouts.idle_start = self.timeouts.idle_start.min(LOGOUT_TIMEOUT);
+        let idle_start = &mut self.options.timeouts.idle_start;
+        *idle_start = LOGOUT_TIMEOUT.min(*idle_start);
         let result = if self.is_idling() {
             self.pipeline(&["LOGOUT"]).map(drop)
         } else if self.is_usable {
@@ -172,7 +168,7 @@ impl Session {
             Ok(())
         };
         if let Err(error) = result {
-            debug!("{}: logging out: {error}", self.place);
+            debug!("{}: logging out: {error}", self.server.address());
         }
     }
 
@@ -188,22 +184,15 @@ impl Session {
         &self.transcript
     }
 
-    /// The server as error messages name it.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
-    }
-
     /// An error at this server.
     pub(super) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
-        Error::new(self.side, kind, &self.place, what)
+        self.options.error(&self.server, kind, what)
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("place", &self.place)
-            .finish_non_exhaustive()
+        write!(f, "Session({:?})", self.server.address())
     }
 }
 
@@ -217,13 +206,15 @@ fn read_greeting(
     match status_response(&transcript.last_line()) {
         Some((StatusCondition::Ok, _)) => Ok(()),
         Some((StatusCondition::Bye, text)) => Err(CommandError::Bye(text)),
-        Some((StatusCondition::PreAuth, _)) => Err(CommandError::ConnectionLost(
-            "the server has logged somebody in already (PREAUTH)".to_owned(),
-        )),
-        _ => Err(CommandError::ConnectionLost(format!(
-            "this is no IMAP server: it greets with {:?}",
-            Untrusted::new(greeting.trim_ascii_end())
-        ))),
+        Some((StatusCondition::PreAuth, _)) => {
+            let what = "the server has logged somebody in already (PREAUTH)";
+            Err(CommandError::lost(what))
+        }
+        _ => {
+            let greeting = Untrusted::new(greeting.trim_ascii_end());
+            let what = format!("this is no IMAP server: it greets with {greeting:?}");
+            Err(CommandError::ConnectionLost(what))
+        }
     }
 }
 
@@ -232,22 +223,19 @@ fn capabilities_before_login(
     client: &mut imap::Client<SharedConnection>,
     transcript: &Transcript,
 ) -> Result<Capabilities, CommandError> {
-    if let Some(greeted) = Capabilities::from_transcript(transcript) {
-        return Ok(greeted);
+    if transcript.capabilities().is_none() {
+        client
+            .capabilities()
+            .map_err(|error| CommandError::from_imap(&error, transcript))?;
     }
-    client
-        .capabilities()
-        .map_err(|error| CommandError::from_imap(&error, transcript))?;
-    Ok(Capabilities::from_transcript(transcript).unwrap_or_default())
+    Ok(transcript.capabilities().unwrap_or_default())
 }
 
 fn choose_login_method<'a>(
     login: &'a Login,
     capabilities: &Capabilities,
-    side: Side,
-    place: &str,
+    failed: impl Fn(&str) -> Error,
 ) -> Result<LoginMethod<'a>> {
-    let failed = |what: &str| Error::new(side, ErrorKind::Config, place, what).during("logging in");
     if let Some(mistake) = login.invalid_characters() {
         return Err(failed(mistake));
     }

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use log::{debug, log_enabled, warn};
 
-use crate::imap::MailboxStatus;
+use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::sanitize::announced_literal;
+use crate::imap::{Capabilities, MailboxStatus, ResponseText};
 use crate::process::alert_log::AlertLog;
 use crate::untrusted::Untrusted;
 
@@ -29,13 +30,13 @@ const DEFAULT_ALLOWANCE: u64 = 32 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Transcript(Arc<Mutex<TranscriptState>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct TranscriptState {
     place: String,
     alert_log: AlertLog,
     lines: VecDeque<Vec<u8>>,
-    bye: Option<Vec<u8>>,
-    capabilities: Option<String>,
+    bye: Option<ResponseText>,
+    capabilities: Option<Capabilities>,
     allowance: u64,
     sent: SentCommands,
     mailbox_status: MailboxStatus,
@@ -52,17 +53,9 @@ struct SentCommands {
     literal_was_sent: bool,
     /// The lines of an AUTHENTICATE exchange are secret until the server's tagged response.
     is_authenticating: bool,
-    awaiting: Awaiting,
-}
-
-/// What the server must send before the client may continue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Awaiting {
-    /// The responses to a command.
-    #[default]
-    Responses,
-    /// A `+`, or a tagged response that rejects the literal.
-    Continuation,
+    /// The server must send a `+`, or a tagged response that rejects the literal, before the client
+    /// may continue.
+    awaits_continuation: bool,
 }
 
 impl Transcript {
@@ -70,12 +63,7 @@ impl Transcript {
         Transcript(Arc::new(Mutex::new(TranscriptState {
             place: place.to_owned(),
             alert_log,
-            lines: VecDeque::new(),
-            bye: None,
-            capabilities: None,
-            allowance: DEFAULT_ALLOWANCE,
-            sent: SentCommands::default(),
-            mailbox_status: MailboxStatus::default(),
+            ..TranscriptState::default()
         })))
     }
 
@@ -108,13 +96,13 @@ impl Transcript {
         after.starts_with(b" ").then(|| last.clone())
     }
 
-    /// The text of the server's `* BYE …`, without the word BYE.
-    pub(super) fn bye(&self) -> Option<Vec<u8>> {
+    /// The text of the server's `* BYE …`.
+    pub(super) fn bye(&self) -> Option<ResponseText> {
         self.state().bye.clone()
     }
 
-    /// The words of the last capabilities that the server sent, asked for or not.
-    pub(super) fn capabilities(&self) -> Option<String> {
+    /// The last capabilities that the server sent, asked for or not.
+    pub(super) fn capabilities(&self) -> Option<Capabilities> {
         self.state().capabilities.clone()
     }
 
@@ -154,11 +142,11 @@ impl Transcript {
     /// Limits the responses to the next commands to this many octets, or 32 MiB if that is more; a
     /// larger one breaks the connection.
     pub(super) fn set_allowance(&self, octets: u64) {
-        self.state().allowance = octets.max(DEFAULT_ALLOWANCE);
+        self.state().allowance = octets;
     }
 
     pub(super) fn allowance(&self) -> u64 {
-        self.state().allowance
+        self.state().allowance.max(DEFAULT_ALLOWANCE)
     }
 
     /// Records octets that were written to the socket.
@@ -173,26 +161,11 @@ impl Transcript {
         let mut state = self.state();
         debug!("{}: S: {}", state.place, Untrusted::new(line));
         let line = line.get(..MAX_LINE_OCTETS).unwrap_or(line).trim_ascii_end();
-        if let Some(text) = strip_word(line, b"* BYE") {
-            state.bye = Some(text.to_vec());
-        }
-        if let Some(words) = capabilities(line) {
-            state.capabilities = Some(String::from_utf8_lossy(words).into_owned());
-        }
-        if is_alert(line)
-            && state
-                .alert_log
-                .should_log(&state.place, line, Instant::now())
-        {
-            // It must be shown to the user (RFC 3501 7.1).
-            warn!(
-                "{}: the server says {:?}",
-                state.place,
-                Untrusted::new(line)
-            );
+        if let Some(capabilities) = Capabilities::in_line(line) {
+            state.capabilities = Some(capabilities);
         }
         if line.starts_with(b"*") {
-            state.mailbox_status.update(line);
+            state.record_untagged(line);
         } else {
             state.sent.record_response(line);
         }
@@ -202,12 +175,29 @@ impl Transcript {
         state.lines.push_back(line.to_vec());
     }
 
-    pub(super) fn awaiting(&self) -> Awaiting {
-        self.state().sent.awaiting
+    pub(super) fn awaits_continuation(&self) -> bool {
+        self.state().sent.awaits_continuation
     }
 
     fn state(&self) -> MutexGuard<'_, TranscriptState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TranscriptState {
+    fn record_untagged(&mut self, line: &[u8]) {
+        self.mailbox_status.update(line);
+        match status_response(line) {
+            Some((StatusCondition::Bye, text)) => self.bye = Some(text),
+            // It must be shown to the user (RFC 3501 7.1).
+            Some((StatusCondition::Ok | StatusCondition::No, text)) if text.has_code("ALERT") => {
+                let place = &self.place;
+                if self.alert_log.should_log(place, line, Instant::now()) {
+                    warn!("{place}: the server says {:?}", Untrusted::new(line));
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -222,15 +212,13 @@ impl SentCommands {
                 octets = octets.get(length..).unwrap_or_default();
                 continue;
             }
-            if let Some(end) = octets.iter().position(|octet| *octet == b'\n') {
-                let (line, rest) = octets.split_at_checked(end + 1).unwrap_or((octets, b""));
-                self.line.extend_from_slice(line);
-                octets = rest;
+            let mut lines = octets.split_inclusive(|octet| *octet == b'\n');
+            let part = lines.next().unwrap_or_default();
+            self.line.extend_from_slice(part);
+            octets = octets.get(part.len()..).unwrap_or_default();
+            if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 self.record_line(line.trim_ascii_end(), place);
-            } else {
-                self.line.extend_from_slice(octets);
-                octets = b"";
             }
         }
     }
@@ -249,11 +237,7 @@ impl SentCommands {
         self.literal_left = literal.unwrap_or(0);
         self.literal_was_sent |= literal == Some(0);
         // A literal {n+} needs no continuation (RFC 7888).
-        self.awaiting = if literal.is_some() && !line.ends_with(b"+}") {
-            Awaiting::Continuation
-        } else {
-            Awaiting::Responses
-        };
+        self.awaits_continuation = literal.is_some() && !line.ends_with(b"+}");
     }
 
     /// The line without passwords and tokens.
@@ -264,10 +248,8 @@ impl SentCommands {
         let mut words = line.splitn(3, |octet| *octet == b' ');
         let tag = words.next().unwrap_or_default();
         let command = words.next().unwrap_or_default();
-        let is_secret = [b"LOGIN".as_slice(), b"AUTHENTICATE"]
-            .iter()
-            .any(|secret| command.eq_ignore_ascii_case(secret));
-        if is_secret {
+        let verb = command.to_ascii_uppercase();
+        if matches!(verb.as_slice(), b"LOGIN" | b"AUTHENTICATE") {
             format!("{} {} …", Untrusted::new(tag), Untrusted::new(command))
         } else {
             Untrusted::new(line).to_string()
@@ -276,40 +258,13 @@ impl SentCommands {
 
     /// Records a `+` or a tagged response.
     fn record_response(&mut self, line: &[u8]) {
-        self.awaiting = Awaiting::Responses;
+        self.awaits_continuation = false;
         if !line.starts_with(b"+") {
             self.is_authenticating = false;
             // The literal was rejected.
             self.literal_left = 0;
         }
     }
-}
-
-/// The capabilities in a line, as data or as a response code.
-fn capabilities(line: &[u8]) -> Option<&[u8]> {
-    if let Some(words) = strip_word(line, b"* CAPABILITY") {
-        return Some(words);
-    }
-    let code = line.iter().position(|octet| *octet == b'[')?;
-    let is_status = line.get(..code).is_some_and(|before| {
-        let words = before.split(|octet| *octet == b' ');
-        words.filter(|word| !word.is_empty()).count() == 2
-    });
-    let inner = line.get(code + 1..).filter(|_| is_status)?;
-    let end = inner.iter().position(|octet| *octet == b']')?;
-    strip_word(inner.get(..end)?, b"CAPABILITY")
-}
-
-fn is_alert(line: &[u8]) -> bool {
-    let text = strip_word(line, b"* OK").or_else(|| strip_word(line, b"* NO"));
-    text.is_some_and(|text| strip_word(text, b"[ALERT]").is_some())
-}
-
-/// The rest of a line that begins with these words, in any case; none if it does not.
-fn strip_word<'a>(line: &'a [u8], words: &[u8]) -> Option<&'a [u8]> {
-    let (begin, rest) = line.split_at_checked(words.len())?;
-    let is_word = rest.is_empty() || rest.starts_with(b" ");
-    (begin.eq_ignore_ascii_case(words) && is_word).then(|| rest.trim_ascii_start())
 }
 
 #[cfg(test)]
@@ -370,34 +325,14 @@ mod tests {
     #[test]
     fn only_a_synchronizing_literal_awaits_a_continuation() {
         let cases = [
-            ("a1 NOOP\r\n", Awaiting::Responses),
-            ("a1 idle\r\n", Awaiting::Responses),
-            ("DONE\r\n", Awaiting::Responses),
-            ("a1 APPEND x {5}\r\n", Awaiting::Continuation),
-            ("a1 SEARCH {5+}\r\n", Awaiting::Responses),
+            ("a1 NOOP\r\n", false),
+            ("a1 idle\r\n", false),
+            ("DONE\r\n", false),
+            ("a1 APPEND x {5}\r\n", true),
+            ("a1 SEARCH {5+}\r\n", false),
         ];
         for (line, expected) in cases {
-            assert_eq!(sent(&[line]).awaiting, expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn capabilities_are_read_as_data_and_as_a_response_code() {
-        let cases: [(&str, Option<&str>); 7] = [
-            ("* CAPABILITY IMAP4rev1 IDLE", Some("IMAP4rev1 IDLE")),
-            ("* capability IMAP4rev1", Some("IMAP4rev1")),
-            ("* OK [CAPABILITY IMAP4rev1] hello", Some("IMAP4rev1")),
-            ("a1 OK [CAPABILITY IMAP4rev1] in", Some("IMAP4rev1")),
-            ("* OK [ALERT] see [CAPABILITY X]", None),
-            ("* LIST () NIL [CAPABILITY X]", None),
-            ("* CAPABILITYX Y", None),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(
-                capabilities(line.as_bytes()),
-                expected.map(str::as_bytes),
-                "{line}"
-            );
+            assert_eq!(sent(&[line]).awaits_continuation, expected, "{line}");
         }
     }
 
@@ -410,7 +345,7 @@ mod tests {
         transcript.record_received(b"* bye [UNAVAILABLE] gone\r\n");
         assert_eq!(transcript.last_lines().len(), MAX_LINES);
         assert_eq!(transcript.last_line(), b"* bye [UNAVAILABLE] gone");
-        assert_eq!(transcript.bye().unwrap(), b"[UNAVAILABLE] gone");
+        assert_eq!(transcript.bye().unwrap().to_string(), "[UNAVAILABLE] gone");
         transcript.record_received(&vec![b'x'; 1_000_000]);
         assert_eq!(transcript.last_line().len(), MAX_LINE_OCTETS);
         transcript.start_command();

@@ -1,8 +1,12 @@
 //! Modified UTF-7, the encoding of mailbox names (RFC 3501 5.1.3). Pure.
 
 use base64::Engine as _;
-use base64::alphabet::Alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::alphabet::IMAP_MUTF7;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+
+/// Base64 with `,` for `/` and without padding.
+const MODIFIED_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&IMAP_MUTF7, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// Encodes a name: printable ASCII stays, `&` becomes `&-`, everything else base64 of UTF-16.
 #[must_use]
@@ -47,32 +51,21 @@ pub fn decode_utf7(encoded: &str) -> Option<String> {
 }
 
 fn push_shifted(encoded: &mut String, shifted: &mut Vec<u8>) {
-    if let (false, Some(engine)) = (shifted.is_empty(), modified_base64()) {
+    if !shifted.is_empty() {
         encoded.push('&');
-        engine.encode_string(&shifted, encoded);
+        MODIFIED_BASE64.encode_string(&shifted, encoded);
         encoded.push('-');
+        shifted.clear();
     }
-    shifted.clear();
 }
 
 fn decode_shifted(base64: &str) -> Option<String> {
-    let octets = modified_base64()?.decode(base64).ok()?;
+    let octets = MODIFIED_BASE64.decode(base64).ok()?;
     let (pairs, []) = octets.as_chunks::<2>() else {
         return None;
     };
     let units: Vec<u16> = pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
     String::from_utf16(&units).ok()
-}
-
-/// Base64 with `,` for `/` and without padding.
-fn modified_base64() -> Option<GeneralPurpose> {
-    const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
-    let config = GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(true);
-    let alphabet = Alphabet::new(LETTERS).ok()?;
-    Some(GeneralPurpose::new(&alphabet, config))
 }
 
 #[cfg(test)]

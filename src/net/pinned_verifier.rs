@@ -6,9 +6,7 @@ use std::sync::Arc;
 use rustls_connector::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use rustls_connector::rustls::client::{
-    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor,
-};
+use rustls_connector::rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls_connector::rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature,
 };
@@ -32,7 +30,7 @@ use crate::net::trust::{chain_verifier, crypto_provider};
 pub(super) struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,
     /// None if webpki can read none of the certificates as an authority.
-    chain_verifier: Option<Arc<WebPkiServerVerifier>>,
+    chain_verifier: Option<Arc<dyn ServerCertVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -63,14 +61,9 @@ impl PinnedVerifier {
         now: UnixTime,
     ) -> Result<(), CertificateError> {
         let verified = ParsedCertificate::try_from(certificate).and_then(|parsed| {
+            let no_roots = RootCertStore::empty();
             let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                &RootCertStore::empty(),
-                &[],
-                now,
-                algorithms,
-            )
+            verify_server_cert_signed_by_trust_anchor(&parsed, &no_roots, &[], now, algorithms)
         });
         match verified {
             Ok(()) => Ok(()),
@@ -84,26 +77,18 @@ impl PinnedVerifier {
 impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        if self.pinned.iter().any(|pinned| pinned == end_entity) {
-            return self
-                .check_validity(end_entity, now)
-                .map(|()| ServerCertVerified::assertion())
-                .map_err(TlsError::InvalidCertificate);
+        if self.pinned.iter().any(|pinned| pinned == certificate) {
+            self.check_validity(certificate, now)?;
+            return Ok(ServerCertVerified::assertion());
         }
         match &self.chain_verifier {
-            Some(verifier) => verifier.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
+            Some(chain) => chain.verify_server_cert(certificate, intermediates, name, ocsp, now),
             None => Err(CertificateError::UnknownIssuer.into()),
         }
     }

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
 
 use crate::config::{Server, TlsMode};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::net::ConnectionOptions;
 use crate::process::cancel::{Canceller, WaitResult, WakeOn};
 use crate::timeouts::Timeouts;
@@ -35,14 +35,9 @@ impl TcpSocket {
     /// # Errors
     /// The name is unknown, no address accepts, or plain text is configured for another host than
     /// this one.
-    pub(crate) fn connect(
-        server: &Server,
-        place: &str,
-        options: &ConnectionOptions,
-    ) -> Result<TcpSocket> {
-        let addresses = resolve(server, place, options)?;
+    pub(crate) fn connect(server: &Server, options: &ConnectionOptions) -> Result<TcpSocket> {
         let mut failures = Vec::new();
-        for address in addresses {
+        for address in resolve(server, options)? {
             match connect(&address, options) {
                 Ok(tcp) => return Ok(TcpSocket::new(tcp, options)),
                 Err(error) => {
@@ -50,14 +45,10 @@ impl TcpSocket {
                 }
             }
         }
-        Err(Error::new(
-            options.side,
-            ErrorKind::Unavailable,
-            place,
-            failures.join(", "),
-        )
-        .during("connecting")
-        .remedy("check that the server runs, and that its name and port are right"))
+        let error = options.error(server, ErrorKind::Unavailable, failures.join(", "));
+        Err(error
+            .during("connecting")
+            .remedy("check that the server runs, and that its name and port are right"))
     }
 
     fn new(tcp: TcpStream, options: &ConnectionOptions) -> TcpSocket {
@@ -90,17 +81,22 @@ impl TcpSocket {
         self.canceller.wait(socket, until, WakeOn::WakeOrCancel)
     }
 
-    /// Waits at most until the deadline for the socket to become ready.
-    fn wait(&self, flags: PollFlags) -> io::Result<()> {
-        let socket = Some((self.tcp.as_fd(), flags));
-        match self
-            .canceller
-            .wait(socket, self.deadline, WakeOn::CancelOnly)?
-        {
-            WaitResult::Ready => Ok(()),
-            WaitResult::Cancelled => Err(cancelled_error()),
-            WaitResult::Elapsed | WaitResult::ClockJump | WaitResult::Woken => {
-                Err(io::ErrorKind::TimedOut.into())
+    /// Reads or writes, as often as it is interrupted or the socket was not ready.
+    fn transfer(
+        &mut self,
+        flags: PollFlags,
+        mut action: impl FnMut(&mut TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        // Writing always waits: TLS may have to write during a read.
+        let may_wait = self.blocking || flags == PollFlags::OUT;
+        loop {
+            self.check_deadline()?;
+            match action(&mut self.tcp) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && may_wait => {
+                    wait_ready(&self.canceller, self.tcp.as_fd(), flags, self.deadline)?;
+                }
+                result => return result,
             }
         }
     }
@@ -118,31 +114,13 @@ impl TcpSocket {
 
 impl Read for TcpSocket {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            self.check_deadline()?;
-            match self.tcp.read(into) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.blocking => {
-                    self.wait(PollFlags::IN)?;
-                }
-                result => return result,
-            }
-        }
+        self.transfer(PollFlags::IN, |tcp| tcp.read(into))
     }
 }
 
 impl Write for TcpSocket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        loop {
-            self.check_deadline()?;
-            match self.tcp.write(octets) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(PollFlags::OUT)?;
-                }
-                result => return result,
-            }
-        }
+        self.transfer(PollFlags::OUT, |tcp| tcp.write(octets))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -166,19 +144,22 @@ fn connect(address: &SocketAddr, options: &ConnectionOptions) -> io::Result<TcpS
         Err(error) => return Err(error.into()),
     }
     let until = Instant::now() + options.timeouts.connect;
-    let socket_event = Some((socket.as_fd(), PollFlags::OUT));
-    match options
-        .canceller
-        .wait(socket_event, until, WakeOn::CancelOnly)?
-    {
-        WaitResult::Ready => {
-            sockopt::socket_error(&socket)??;
-            Ok(socket.into())
-        }
+    wait_ready(&options.canceller, socket.as_fd(), PollFlags::OUT, until)?;
+    sockopt::socket_error(&socket)??;
+    Ok(socket.into())
+}
+
+/// Waits until the socket is ready; a time-out and a cancellation are errors.
+fn wait_ready(
+    canceller: &Canceller,
+    socket: BorrowedFd<'_>,
+    flags: PollFlags,
+    until: Instant,
+) -> io::Result<()> {
+    match canceller.wait(Some((socket, flags)), until, WakeOn::CancelOnly)? {
+        WaitResult::Ready => Ok(()),
         WaitResult::Cancelled => Err(cancelled_error()),
-        WaitResult::Elapsed | WaitResult::ClockJump | WaitResult::Woken => {
-            Err(io::ErrorKind::TimedOut.into())
-        }
+        WaitResult::Elapsed | WaitResult::Woken => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
@@ -193,21 +174,14 @@ fn set_silence_timeouts(tcp: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
     sockopt::set_tcp_keepcnt(tcp, KEEPALIVE_PROBES)?;
     sockopt::set_socket_keepalive(tcp, true)?;
     let milliseconds = u32::try_from(timeouts.silence.as_millis()).unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(tcp, milliseconds)?;
-    Ok(())
+    Ok(sockopt::set_tcp_user_timeout(tcp, milliseconds)?)
 }
 
 /// Resolves the server's name. For plain text, every address must be a loopback one.
-fn resolve(server: &Server, place: &str, options: &ConnectionOptions) -> Result<Vec<SocketAddr>> {
-    let failed = |error: io::Error| {
-        Error::new(
-            options.side,
-            ErrorKind::Unavailable,
-            place,
-            describe_io_error(&error),
-        )
-        .during("looking its address up")
-    };
+fn resolve(server: &Server, options: &ConnectionOptions) -> Result<Vec<SocketAddr>> {
+    let unavailable = |what: &str| options.error(server, ErrorKind::Unavailable, what);
+    let failed =
+        |error: io::Error| unavailable(&describe_io_error(&error)).during("looking its address up");
     if options.canceller.is_cancelled() {
         return Err(failed(cancelled_error()));
     }
@@ -216,22 +190,13 @@ fn resolve(server: &Server, place: &str, options: &ConnectionOptions) -> Result<
         .map_err(|error| failed(error).remedy("check the name, and this host's network"))?
         .collect();
     if addresses.is_empty() {
-        return Err(Error::new(
-            options.side,
-            ErrorKind::Unavailable,
-            place,
-            "the name has no address",
-        ));
+        return Err(unavailable("the name has no address"));
     }
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
     if server.tls == TlsMode::None && !is_local {
-        return Err(Error::new(
-            options.side,
-            ErrorKind::Config,
-            place,
-            "plain text is for this host only",
-        )
-        .remedy("set the TLS field to \"implicit\" or \"starttls\""));
+        let what = "plain text is for this host only";
+        let error = options.error(server, ErrorKind::Config, what);
+        return Err(error.remedy("set the TLS field to \"implicit\" or \"starttls\""));
     }
     Ok(addresses)
 }
@@ -245,14 +210,13 @@ fn cancelled_error() -> io::Error {
 #[must_use]
 pub fn describe_io_error(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-        io::ErrorKind::ConnectionRefused => "it refuses connections".to_owned(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            "it broke the connection".to_owned()
-        }
-        io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
-        _ => error.to_string(),
+        io::ErrorKind::TimedOut => "no answer in time",
+        io::ErrorKind::ConnectionRefused => "it refuses connections",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "it broke the connection",
+        io::ErrorKind::UnexpectedEof => "it closed the connection",
+        _ => return error.to_string(),
     }
+    .to_owned()
 }
 
 #[cfg(test)]

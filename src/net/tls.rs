@@ -7,7 +7,7 @@ use rustls_connector::rustls::{CertificateError, Error as TlsError};
 use rustls_connector::{HandshakeError, TlsStream};
 
 use crate::config::Server;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::net::pinned_verifier::is_ca_as_end_entity;
 use crate::net::tcp::{TcpSocket, describe_io_error};
 use crate::net::{ConnectionOptions, Trust};
@@ -24,10 +24,9 @@ impl Transport {
         self,
         server: &Server,
         trust: &Trust,
-        place: &str,
         options: &ConnectionOptions,
     ) -> Result<Transport> {
-        let internal = |what: &str| Err(Error::new(options.side, ErrorKind::Internal, place, what));
+        let internal = |what: &str| Err(options.error(server, ErrorKind::Internal, what));
         let Transport::Plain(mut socket) = self else {
             return internal("TLS within TLS");
         };
@@ -42,8 +41,8 @@ impl Transport {
                 HandshakeError::WouldBlock(_) => io::ErrorKind::TimedOut.into(),
             };
             let (what, remedy) = explain(&error, name);
-            let error = Error::new(options.side, ErrorKind::Unavailable, place, what)
-                .during("starting TLS");
+            let error = options.error(server, ErrorKind::Unavailable, what);
+            let error = error.during("starting TLS");
             match remedy {
                 Some(remedy) => error.remedy(remedy),
                 None => error,
@@ -88,16 +87,13 @@ impl Write for Transport {
 
 /// Why a handshake failed, and what the user can do about it.
 fn explain(error: &io::Error, name: &str) -> (String, Option<&'static str>) {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TlsError>());
-    match tls {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(TlsError::InvalidCertificate(invalid)) => explain_certificate(invalid, name),
         Some(TlsError::InvalidMessage(_)) => (
             "it does not speak TLS on this port".to_owned(),
             Some("check the port, and whether it wants \"starttls\""),
         ),
-        Some(other) => (other.to_string(), None),
+        Some(other) => (TlsError::to_string(other), None),
         None => (
             describe_io_error(error),
             Some("if it stays so, check the port"),

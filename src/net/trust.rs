@@ -17,8 +17,11 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::pinned_verifier::PinnedVerifier;
 use crate::untrusted::Untrusted;
 
+/// The system's root certificates as error messages name them.
+const SYSTEM_ROOTS: &str = "the system's root certificates";
+
 /// The certificates that are trusted for a server: loaded once, used by every connection to it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Trust {
     certificates: Arc<Vec<CertificateDer<'static>>>,
     connector: Option<Arc<ClientConfig>>,
@@ -32,10 +35,7 @@ impl Trust {
     /// As for [`load`](Trust::load).
     pub fn for_server(server: &Server) -> Result<Trust> {
         if server.tls == TlsMode::None {
-            return Ok(Trust {
-                certificates: Arc::default(),
-                connector: None,
-            });
+            return Ok(Trust::default());
         }
         Trust::load(server.ca_file.as_deref())
     }
@@ -48,13 +48,12 @@ impl Trust {
         let (place, certificates, verifier) = match ca_file {
             None => {
                 let roots = system_roots()?;
-                let verifier: io::Result<Arc<dyn ServerCertVerifier>> =
-                    chain_verifier(&roots).map(|verifier| verifier as _);
-                ("the system's root certificates".to_owned(), roots, verifier)
+                let verifier = chain_verifier(&roots);
+                (SYSTEM_ROOTS.to_owned(), roots, verifier)
             }
             Some(file) => {
                 let pinned = read_certificates(file)?;
-                let verifier: io::Result<Arc<dyn ServerCertVerifier>> =
+                let verifier =
                     PinnedVerifier::new(pinned.clone()).map(|verifier| Arc::new(verifier) as _);
                 (Untrusted::path(file).to_string(), pinned, verifier)
             }
@@ -88,12 +87,11 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
 /// Verifies that a server's chain ends at one of these certificates and names the server.
 pub(super) fn chain_verifier(
     roots: &[CertificateDer<'static>],
-) -> io::Result<Arc<WebPkiServerVerifier>> {
+) -> io::Result<Arc<dyn ServerCertVerifier>> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
-    WebPkiServerVerifier::builder_with_provider(Arc::new(store), crypto_provider())
-        .build()
-        .map_err(io::Error::other)
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), crypto_provider());
+    Ok(builder.build().map_err(io::Error::other)?)
 }
 
 fn client_config(verifier: Arc<dyn ServerCertVerifier>) -> io::Result<ClientConfig> {
@@ -112,13 +110,8 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
             Some(error) => error.to_string(),
             None => "there are none".to_owned(),
         };
-        return Err(Error::new(
-            Side::Config,
-            ErrorKind::Config,
-            "the system's root certificates",
-            why,
-        )
-        .remedy("install the package ca-certificates"));
+        let error = Error::new(Side::Config, ErrorKind::Config, SYSTEM_ROOTS, why);
+        return Err(error.remedy("install the package ca-certificates"));
     }
     Ok(loaded.certs)
 }

@@ -1,16 +1,15 @@
 //! Cancellation: lets another thread, such as the signal handler, end a blocking wait.
 //!
-//! Every wait is one `poll` of the socket and of two pipes of the [`Canceller`], so a cancellation
+//! Every wait is one `poll` of the socket and of two events of the [`Canceller`], so a cancellation
 //! takes effect at once. Only a host name lookup cannot be cancelled; the system's resolver has its
 //! own time-outs.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::process::suspend::ClockReading;
 
@@ -28,17 +27,11 @@ pub struct Canceller(Option<Arc<CancelState>>);
 
 #[derive(Debug)]
 struct CancelState {
-    /// Holds an octet from a [`wake`](Canceller::wake) until a wait has ended by it.
-    wake_pipe: WakePipe,
-    /// Holds an octet for ever once there is a deadline, so that every wait looks at it.
-    cancel_pipe: WakePipe,
+    /// Readable from a [`wake`](Canceller::wake) until a wait has ended by it.
+    wake_event: OwnedFd,
+    /// Readable for ever once there is a deadline, so that every wait looks at it.
+    cancel_event: OwnedFd,
     deadline: Mutex<Option<Instant>>,
-}
-
-#[derive(Debug)]
-struct WakePipe {
-    reader: OwnedFd,
-    writer: OwnedFd,
 }
 
 /// Why a sleep ended.
@@ -55,10 +48,8 @@ pub enum SleepResult {
 pub(crate) enum WaitResult {
     /// The socket is ready.
     Ready,
-    /// The time has passed.
+    /// The time has passed, or the clocks diverged: the host was suspended, or its clock was set.
     Elapsed,
-    /// The clocks diverged: the host was suspended, or its clock was set.
-    ClockJump,
     /// [`wake`](Canceller::wake) was called.
     Woken,
     /// The deadline of [`cancel_at`](Canceller::cancel_at) has passed.
@@ -80,9 +71,10 @@ impl Canceller {
     /// # Errors
     /// The process has no file descriptors left.
     pub fn new() -> io::Result<Canceller> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Canceller(Some(Arc::new(CancelState {
-            wake_pipe: WakePipe::new()?,
-            cancel_pipe: WakePipe::new()?,
+            wake_event: eventfd(0, flags)?,
+            cancel_event: eventfd(0, flags)?,
             deadline: Mutex::new(None),
         }))))
     }
@@ -91,7 +83,7 @@ impl Canceller {
     /// [`sleep`](Canceller::sleep), or else the next one. Commands are not disturbed.
     pub fn wake(&self) {
         if let Some(state) = &self.0 {
-            state.wake_pipe.notify();
+            notify(&state.wake_event);
         }
     }
 
@@ -102,12 +94,9 @@ impl Canceller {
         let Some(state) = &self.0 else {
             return;
         };
-        let mut deadline = state
-            .deadline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut deadline = state.deadline();
         *deadline = Some(deadline.map_or(at, |earlier| earlier.min(at)));
-        state.cancel_pipe.notify();
+        notify(&state.cancel_event);
     }
 
     /// Sleeps until `until`, a wake or a cancellation. Also returns within seconds after the host
@@ -123,8 +112,8 @@ impl Canceller {
     /// Whether the deadline has passed, so that no operation can succeed any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.deadline()
-            .is_some_and(|deadline| deadline <= Instant::now())
+        let deadline = self.deadline();
+        deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// Waits until the socket is ready, but not past `until`; without a socket, until then.
@@ -138,55 +127,46 @@ impl Canceller {
         wake_on: WakeOn,
     ) -> io::Result<WaitResult> {
         let start = ClockReading::now();
-        loop {
-            let now = Instant::now();
-            let deadline = self.deadline();
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Ok(WaitResult::Cancelled);
+        while !self.is_cancelled() {
+            if let Some(result) = self.poll_once(socket, until, wake_on)? {
+                return Ok(result);
             }
-            let timeout = poll_timeout(now, until, deadline, wake_on);
-            match self.poll_once(socket, timeout, wake_on)? {
-                Some(result) => return Ok(result),
-                None if wake_on == WakeOn::WakeOrCancel
-                    && start.clocks_diverged_until(&ClockReading::now()) =>
-                {
-                    return Ok(WaitResult::ClockJump);
-                }
-                None if until <= Instant::now() => return Ok(WaitResult::Elapsed),
-                None => {}
+            let clock_jumped = wake_on == WakeOn::WakeOrCancel
+                && start.clocks_diverged_until(&ClockReading::now());
+            if clock_jumped || until <= Instant::now() {
+                return Ok(WaitResult::Elapsed);
             }
         }
+        Ok(WaitResult::Cancelled)
     }
 
     /// One `poll`; `None` if nothing happened that ends the wait.
     fn poll_once(
         &self,
         socket: Option<(BorrowedFd<'_>, PollFlags)>,
-        timeout: Duration,
+        until: Instant,
         wake_on: WakeOn,
     ) -> io::Result<Option<WaitResult>> {
-        let mut polled: Vec<(PollFd<'_>, Option<WaitResult>)> = Vec::with_capacity(3);
-        if let Some((socket, flags)) = socket {
-            polled.push((
-                PollFd::from_borrowed_fd(socket, flags),
-                Some(WaitResult::Ready),
-            ));
-        }
-        if let Some(state) = &self.0 {
-            if wake_on == WakeOn::WakeOrCancel {
-                polled.push((
-                    PollFd::from_borrowed_fd(state.wake_pipe.reader.as_fd(), PollFlags::IN),
-                    Some(WaitResult::Woken),
-                ));
-            }
-            if self.deadline().is_none() {
-                polled.push((
-                    PollFd::from_borrowed_fd(state.cancel_pipe.reader.as_fd(), PollFlags::IN),
-                    None,
-                ));
-            }
-        }
-        let (mut descriptors, results): (Vec<_>, Vec<_>) = polled.into_iter().unzip();
+        let state = self.0.as_deref();
+        // Read once: a deadline that is set from here on ends the poll by its event.
+        let deadline = self.deadline();
+        let wakes = state.filter(|_| wake_on == WakeOn::WakeOrCancel);
+        let cancels = state.filter(|_| deadline.is_none());
+        let (mut descriptors, results): (Vec<_>, Vec<_>) = [
+            (socket, Some(WaitResult::Ready)),
+            (
+                wakes.map(|state| readable(&state.wake_event)),
+                Some(WaitResult::Woken),
+            ),
+            (cancels.map(|state| readable(&state.cancel_event)), None),
+        ]
+        .into_iter()
+        .filter_map(|(polled, result)| {
+            let (descriptor, flags) = polled?;
+            Some((PollFd::from_borrowed_fd(descriptor, flags), result))
+        })
+        .unzip();
+        let timeout = poll_timeout(until, deadline, wake_on);
         let timeout = Timespec::try_from(timeout).unwrap_or(Timespec {
             tv_sec: 1,
             tv_nsec: 0,
@@ -195,60 +175,49 @@ impl Canceller {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut ready = descriptors
+        let ready = descriptors
             .iter()
-            .zip(results)
-            .filter(|(descriptor, _)| !descriptor.revents().is_empty());
-        let result = ready.next().and_then(|(_, result)| result);
-        if let (Some(WaitResult::Woken), Some(state)) = (result, &self.0) {
-            state.wake_pipe.drain();
+            .position(|descriptor| !descriptor.revents().is_empty());
+        let result = ready.and_then(|ready| *results.get(ready)?);
+        if let (Some(WaitResult::Woken), Some(state)) = (result, state) {
+            // Reading resets the event.
+            let _ = rustix::io::read(&state.wake_event, &mut [0; 8]);
         }
         Ok(result)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let state = self.0.as_ref()?;
-        *state
-            .deadline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.0.as_ref()?.deadline()
+    }
+}
+
+impl CancelState {
+    fn deadline(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How long one `poll` of a wait may last.
-fn poll_timeout(
-    now: Instant,
-    until: Instant,
-    deadline: Option<Instant>,
-    wake_on: WakeOn,
-) -> Duration {
-    let mut left = until.saturating_duration_since(now);
-    if let Some(deadline) = deadline {
-        left = left
-            .min(deadline.saturating_duration_since(now))
-            .min(DEADLINE_CHECK_INTERVAL);
-    }
+fn poll_timeout(until: Instant, deadline: Option<Instant>, wake_on: WakeOn) -> Duration {
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    let timeout = match deadline {
+        Some(deadline) => left(until.min(deadline)).min(DEADLINE_CHECK_INTERVAL),
+        None => left(until),
+    };
     match wake_on {
-        WakeOn::WakeOrCancel => left.min(CLOCK_CHECK_INTERVAL),
-        WakeOn::CancelOnly => left,
+        WakeOn::WakeOrCancel => timeout.min(CLOCK_CHECK_INTERVAL),
+        WakeOn::CancelOnly => timeout,
     }
 }
 
-impl WakePipe {
-    fn new() -> io::Result<WakePipe> {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(WakePipe { reader, writer })
-    }
+fn readable(event: &OwnedFd) -> (BorrowedFd<'_>, PollFlags) {
+    (event.as_fd(), PollFlags::IN)
+}
 
-    /// Makes the pipe readable. A full pipe is readable already, so the error does not matter.
-    fn notify(&self) {
-        let _ = rustix::io::write(&self.writer, b".");
-    }
-
-    fn drain(&self) {
-        let mut octets = [0; 64];
-        while rustix::io::read(&self.reader, &mut octets).is_ok_and(|length| length > 0) {}
-    }
+/// Makes the event readable. One that cannot count further is readable already, so the error does
+/// not matter.
+fn notify(event: &OwnedFd) {
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
 }
 
 #[cfg(test)]

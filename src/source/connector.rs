@@ -1,18 +1,15 @@
 //! Opens the source mailbox, and opens it again after a connection broke.
 
-use crate::config::{Password, Server};
+use crate::config::{Password, SourceConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{Login, OpenError, Session};
+use crate::imap::{Credentials, Login, OpenError, Session};
 use crate::message::Mailbox;
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 
 /// Everything that opening the mailbox needs.
 pub(super) struct SourceConnector {
-    pub(super) server: Server,
-    pub(super) folder: String,
-    pub(super) user: String,
-    pub(super) password: Password,
+    pub(super) config: SourceConfig,
     pub(super) trust: Trust,
     pub(super) options: ConnectionOptions,
 }
@@ -20,21 +17,18 @@ pub(super) struct SourceConnector {
 impl SourceConnector {
     /// Logs in and opens the folder. Reads the password again: some are valid for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
-        let password = self
-            .password
-            .read()
-            .map_err(|error| error.on(Side::Source))?;
-        self.open_with_password(password)
+        let password = self.config.password.read();
+        self.open_with_password(password.map_err(|error| error.on(Side::Source))?)
     }
 
     pub(super) fn open_with_password(&self, password: Secret) -> Result<(Session, Mailbox)> {
-        let login = Login::Password {
-            user: self.user.clone(),
-            password,
+        let login = Login {
+            user: self.config.user.clone(),
+            credentials: Credentials::Password(password),
         };
-        let mut session = Session::open(&self.server, &self.trust, &self.options, &login)
+        let mut session = Session::open(&self.config.server, &self.trust, &self.options, &login)
             .map_err(|error| self.add_remedy(error))?;
-        match session.examine(&self.folder) {
+        match session.examine(&self.config.folder) {
             Ok(mailbox) => Ok((session, mailbox)),
             Err(error) => {
                 session.logout();
@@ -49,7 +43,7 @@ impl SourceConnector {
         if error.kind() != ErrorKind::Rejected {
             return error;
         }
-        let field = match &self.password {
+        let field = match &self.config.password {
             Password::Given(_) => "source_pass",
             Password::Command(_) => "the output of source_pass_command",
             Password::File(_) => "the first line of source_pass_file",

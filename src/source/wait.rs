@@ -6,7 +6,7 @@ use log::{debug, info, warn};
 
 use crate::error::{Error, Result};
 use crate::imap::{
-    CommandError, IdleResult, IdleStart, Session, listing_command, read_attributes, search_results,
+    CommandError, IdleStart, Session, WaitOutcome, listing_command, read_attributes, search_results,
 };
 use crate::message::{Mailbox, Uid};
 use crate::source::ImapSource;
@@ -31,17 +31,6 @@ pub struct WaitOptions {
     pub poll_interval: Duration,
     /// When the wait ends at the latest.
     pub until: Instant,
-}
-
-/// How a wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitOutcome {
-    /// The server reported new mail.
-    NewMail,
-    /// The time is up. There may be new mail: a server may fail to report it.
-    Elapsed,
-    /// Another thread woke the wait.
-    Woken,
 }
 
 /// What was learned about the server, for its next session.
@@ -119,7 +108,7 @@ impl ImapSource {
             match checked {
                 Ok(Some(mailbox)) => return Ok(self.keep(session, mailbox)),
                 Ok(None) => {
-                    let mailbox = session.examine(&self.connector.folder)?;
+                    let mailbox = session.examine(&self.connector.config.folder)?;
                     self.last_examine = Instant::now();
                     return Ok(self.keep(session, mailbox));
                 }
@@ -184,12 +173,10 @@ impl ImapSource {
             } else {
                 options.until.min(Instant::now() + options.poll_interval)
             };
-            match session.wait_for_mail(until)? {
-                IdleResult::NewMail => return Ok(WaitOutcome::NewMail),
-                IdleResult::Elapsed => return Ok(WaitOutcome::Elapsed),
-                IdleResult::Woken => return Ok(WaitOutcome::Woken),
-                IdleResult::IdleEnded => debug!("the source ended the IDLE; waiting without it"),
+            if let Some(outcome) = session.wait_for_mail(until)? {
+                return Ok(outcome);
             }
+            debug!("the source ended the IDLE; waiting without it");
         }
     }
 
@@ -199,7 +186,7 @@ impl ImapSource {
         if self.quirks.logged_method.as_ref() != Some(&method) {
             info!(
                 "watching {} by {method}",
-                Untrusted::new(&self.connector.folder)
+                Untrusted::new(&self.connector.config.folder)
             );
             self.quirks.logged_method = Some(method);
         }

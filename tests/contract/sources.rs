@@ -45,7 +45,7 @@ pub trait SourceServer {
             password: Password::Given(password.clone()),
             folder: folder.to_owned(),
         };
-        ImapSource::open(&config, password)
+        ImapSource::open(&config, password, ConnectionOptions::default())
     }
 
     fn open_with_options(&self, options: ConnectionOptions) -> (ImapSource, Mailbox) {
@@ -56,7 +56,7 @@ pub trait SourceServer {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        ImapSource::open_with_options(&config, password, options).unwrap()
+        ImapSource::open(&config, password, options).unwrap()
     }
 
     fn open(&self, folder: &str) -> (ImapSource, Mailbox) {

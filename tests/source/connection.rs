@@ -2,7 +2,9 @@
 
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
-use imap_to_gmail_sync::imap::{CommandError, Login, OpenError, Session};
+use imap_to_gmail_sync::imap::{
+    CommandError, Credentials, Login, NameAttribute, OpenError, Session,
+};
 use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
 use imap_to_gmail_sync::secret::Secret;
 
@@ -23,9 +25,9 @@ fn open_error(server: &Server) -> String {
 }
 
 fn open(server: &Server) -> Result<Session, OpenError> {
-    let login = Login::Password {
+    let login = Login {
         user: "alice".to_owned(),
-        password: Secret::new(PASSWORD.to_owned()),
+        credentials: Credentials::Password(Secret::new(PASSWORD.to_owned())),
     };
     let trust = Trust::for_server(server).unwrap();
     Session::open(server, &trust, &ConnectionOptions::default(), &login)
@@ -55,16 +57,19 @@ fn a_valid_bearer_token_opens_a_session_and_an_invalid_one_is_rejected() {
     let server = dovecot.server();
     let trust = Trust::for_server(&server).unwrap();
     let open = |token: &str| {
-        let login = Login::Xoauth2 {
+        let login = Login {
             user: "alice@example.com".to_owned(),
-            token: Secret::new(token.to_owned()),
+            credentials: Credentials::AccessToken(Secret::new(token.to_owned())),
         };
         Session::open(&server, &trust, &ConnectionOptions::default(), &login)
     };
 
     let mut session = open("ya29.good/token+1").unwrap();
     let folders = session.list().unwrap();
-    let all = folders.iter().find(|folder| folder.has("\\All")).unwrap();
+    let all = folders
+        .iter()
+        .find(|folder| folder.attributes.contains(&NameAttribute::All))
+        .unwrap();
     assert_eq!(all.name, "[Gmail]/Alle Nachrichten");
     assert!(session.capabilities().unwrap().has("UIDPLUS"));
     session.logout();
@@ -356,9 +361,9 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
         "C: ",
         "S: a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
     ]]);
-    let login = Login::Xoauth2 {
+    let login = Login {
         user: "alice".to_owned(),
-        token: Secret::new("ya29".to_owned()),
+        credentials: Credentials::AccessToken(Secret::new("ya29".to_owned())),
     };
     let server = server.address();
     let trust = Trust::for_server(&server).unwrap();

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate};
 use imap_to_gmail_sync::config::{Password, Server, SourceConfig};
 use imap_to_gmail_sync::error::{ErrorKind, Result, Side};
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
+use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
@@ -27,7 +28,12 @@ fn config(server: Server, folder: &str) -> SourceConfig {
 }
 
 fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
-    ImapSource::open(&config(server, folder), Secret::new(PASSWORD.to_owned()))
+    let password = Secret::new(PASSWORD.to_owned());
+    ImapSource::open(
+        &config(server, folder),
+        password,
+        ConnectionOptions::default(),
+    )
 }
 
 fn open_with_short_timeouts(server: Server) -> Result<(ImapSource, Mailbox)> {
@@ -38,7 +44,7 @@ fn open_with_short_timeouts(server: Server) -> Result<(ImapSource, Mailbox)> {
         ..Timeouts::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
-    ImapSource::open_with_options(&config(server, "INBOX"), password, timeouts)
+    ImapSource::open(&config(server, "INBOX"), password, timeouts)
 }
 
 fn uids(numbers: &[u32]) -> Vec<Uid> {
@@ -175,7 +181,8 @@ fn the_error_for_a_missing_folder_lists_the_existing_ones() {
 fn the_error_of_a_rejected_log_in_names_the_field_to_correct() {
     let dovecot = Dovecot::start();
     let config = config(dovecot.server(), "INBOX");
-    let error = ImapSource::open(&config, Secret::new("wrong".to_owned())).unwrap_err();
+    let wrong = Secret::new("wrong".to_owned());
+    let error = ImapSource::open(&config, wrong, ConnectionOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     let text = error.to_string();
     assert!(text.contains("logging in as alice"), "{text}");

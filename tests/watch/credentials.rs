@@ -133,6 +133,6 @@ fn the_password_file_is_read_again_for_each_log_in() {
         folder: "INBOX".to_owned(),
     };
     let first = Secret::new("first".to_owned());
-    let (mut source, _) = ImapSource::open_with_options(&config, first, options()).unwrap();
+    let (mut source, _) = ImapSource::open(&config, first, options()).unwrap();
     source.check_for_mail().unwrap();
 }

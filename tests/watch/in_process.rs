@@ -53,7 +53,7 @@ impl InProcess<'_> {
         };
         let password = config.source.password.read().unwrap();
         let (source, mailbox) =
-            ImapSource::open_with_options(&config.source, password, options.clone()).unwrap();
+            ImapSource::open(&config.source, password, options.clone()).unwrap();
         let mut sync = InProcess {
             home,
             store: StateStore::load(disk, Utc::now()).unwrap(),

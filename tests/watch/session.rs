@@ -62,7 +62,7 @@ pub fn open(server: Server, options: &ConnectionOptions) -> ImapSource {
         password: Password::Given(password()),
         folder: "INBOX".to_owned(),
     };
-    ImapSource::open_with_options(&config, password(), options.clone())
+    ImapSource::open(&config, password(), options.clone())
         .unwrap()
         .0
 }

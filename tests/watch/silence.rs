@@ -122,7 +122,7 @@ fn the_client_in_a_network_of_its_own() {
         password: Password::Given(password.clone()),
         folder: "INBOX".to_owned(),
     };
-    let (mut source, _) = ImapSource::open_with_options(&config, password, options).unwrap();
+    let (mut source, _) = ImapSource::open(&config, password, options).unwrap();
     let wait = || WaitOptions {
         use_idle: true,
         poll_interval: Duration::from_mins(1),

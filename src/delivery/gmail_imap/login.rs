@@ -3,7 +3,7 @@
 use crate::config::TargetConfig;
 use crate::delivery::gmail_imap::responses::{LoginRejection, login_rejection};
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
-use crate::imap::{CommandError, Login, OpenError, Session};
+use crate::imap::{CommandError, Credentials, Login, OpenError, Session};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
@@ -15,9 +15,9 @@ pub(super) fn log_in(
     options: &ConnectionOptions,
     access_token: Secret,
 ) -> Result<Session, OpenError> {
-    let login = Login::Xoauth2 {
+    let login = Login {
         user: config.user.clone(),
-        token: access_token,
+        credentials: Credentials::AccessToken(access_token),
     };
     let options = ConnectionOptions {
         side: Side::Gmail,

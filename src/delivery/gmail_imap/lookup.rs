@@ -11,7 +11,7 @@ use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search::{self, IdSearch};
 use crate::error::{Error, Result};
-use crate::imap::{CommandError, CommandResult, ExamineError, search_results};
+use crate::imap::{CommandError, CommandResult, ExamineError, NameAttribute, search_results};
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
 
@@ -58,8 +58,10 @@ impl Lookup {
                 .command_error(&failure)
                 .during("listing the folders")
         })?;
-        let with_attribute = |attribute: &str| {
-            let mut found = folders.iter().filter(|folder| folder.has(attribute));
+        let with_attribute = |attribute: &NameAttribute<'_>| {
+            let mut found = folders
+                .iter()
+                .filter(|folder| folder.attributes.contains(attribute));
             found.next().map(|folder| folder.name.clone())
         };
         let target = account.config().folder.as_str();
@@ -67,11 +69,11 @@ impl Lookup {
             || folders.iter().any(|folder| folder.name == target);
         Ok(Lookup {
             folders: SearchedFolders {
-                all_mail: with_attribute("\\All")
+                all_mail: with_attribute(&NameAttribute::All)
                     .or_else(|| target_exists.then(|| target.to_owned())),
-                trash_and_junk: [with_attribute("\\Trash"), with_attribute("\\Junk")]
-                    .into_iter()
-                    .flatten()
+                trash_and_junk: [NameAttribute::Trash, NameAttribute::Junk]
+                    .iter()
+                    .filter_map(with_attribute)
                     .collect(),
             },
             account: Arc::clone(account),

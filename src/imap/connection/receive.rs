@@ -1,6 +1,6 @@
 //! Receiving whole responses, and waiting for unsolicited ones.
 
-use std::io;
+use std::io::{self, Read};
 use std::time::Instant;
 
 use crate::imap::Connection;
@@ -27,7 +27,7 @@ impl Connection {
         let mut response = Vec::new();
         loop {
             self.receive()?;
-            response.append(&mut self.ready.octets);
+            self.ready.read_to_end(&mut response)?;
             if self.literal_left == 0 && !self.sanitizer.is_within_response() {
                 return Ok(response);
             }
@@ -37,12 +37,11 @@ impl Connection {
     /// Returns the next response if it begins to arrive before this moment. A wake-up ends the wait.
     pub(crate) fn receive_unsolicited(&mut self, until: Instant) -> io::Result<ReceiveResult> {
         loop {
-            let unread = self.incoming.unread();
-            if unread.contains(&b'\n') {
+            if self.incoming.contains(&b'\n') {
                 self.command_started = Instant::now();
                 return self.next_response().map(ReceiveResult::Response);
             }
-            if unread.len() > MAX_UNSOLICITED_LENGTH {
+            if self.incoming.len() > MAX_UNSOLICITED_LENGTH {
                 return Err(protocol_error(ENDLESS_LINE));
             }
             if self.read_available()? {
@@ -50,7 +49,7 @@ impl Connection {
             }
             match self.transport.socket().wait_readable(until)? {
                 WaitResult::Ready => {}
-                WaitResult::Elapsed | WaitResult::ClockJump => return Ok(ReceiveResult::Elapsed),
+                WaitResult::Elapsed => return Ok(ReceiveResult::Elapsed),
                 WaitResult::Woken | WaitResult::Cancelled => return Ok(ReceiveResult::Woken),
             }
         }

@@ -2,49 +2,45 @@
 
 use std::io::{self, Write};
 
-use crate::error::{Error, ErrorKind, Result, Side};
+use crate::config::Server;
+use crate::error::{ErrorKind, Result};
 use crate::imap::Connection;
-use crate::net::describe_io_error;
+use crate::net::{ConnectionOptions, describe_io_error};
 use crate::untrusted::Untrusted;
 
 impl Connection {
     /// Asks the server to start TLS. Nothing else that it sends in plain text is used: anybody in
     /// between could have written it.
-    pub(super) fn start_tls(&mut self, place: &str, side: Side) -> Result<()> {
-        let failed = |what: String| {
-            Error::new(side, ErrorKind::Unavailable, place, what).during("starting TLS (STARTTLS)")
+    pub(super) fn start_tls(&mut self, server: &Server, options: &ConnectionOptions) -> Result<()> {
+        let failed = |what: &str| {
+            let error = options.error(server, ErrorKind::Unavailable, what);
+            error.during("starting TLS (STARTTLS)")
         };
         let lost = |error: io::Error| {
-            failed(describe_io_error(&error)).remedy("if it stays so, check the port")
+            failed(&describe_io_error(&error)).remedy("if it stays so, check the port")
         };
         self.next_line().map_err(lost)?;
         // From the transcript: the sanitizer turns PREAUTH into OK.
         let greeting = self.transcript.last_line();
         if !greeting.to_ascii_uppercase().starts_with(b"* OK") {
             let what = format!("it greets with {:?}", Untrusted::new(&greeting));
-            return Err(failed(what).remedy("check the port"));
+            return Err(failed(&what).remedy("check the port"));
         }
         self.run_in_plain_text(b"s1 CAPABILITY\r\n").map_err(lost)?;
         let offered = self.transcript.capabilities().unwrap_or_default();
-        let offers_starttls = offered
-            .split(' ')
-            .any(|word| word.eq_ignore_ascii_case("STARTTLS"));
-        if !offers_starttls {
-            return Err(failed("the server does not offer it".to_owned())
+        if !offered.has("STARTTLS") {
+            return Err(failed("the server does not offer it")
                 .remedy("use \"implicit\" TLS, or another server: nothing is sent unencrypted"));
         }
         let response = self.run_in_plain_text(b"s2 STARTTLS\r\n").map_err(lost)?;
         if !response.to_ascii_uppercase().starts_with(b"S2 OK") {
-            return Err(failed(format!(
-                "the server says {:?}",
-                Untrusted::new(response.trim_ascii_end())
-            )));
+            let response = Untrusted::new(response.trim_ascii_end());
+            return Err(failed(&format!("the server says {response:?}")));
         }
         // They would be read as the server's first encrypted response, whoever sent them.
-        if !self.incoming.unread().is_empty() {
-            return Err(failed(
-                "the server sends octets between its OK and the handshake".to_owned(),
-            ));
+        if !self.incoming.is_empty() {
+            let what = "the server sends octets between its OK and the handshake";
+            return Err(failed(what));
         }
         self.greeting_is_read = true;
         self.transcript.clear_capabilities();
@@ -63,9 +59,7 @@ impl Connection {
     }
 
     fn next_line(&mut self) -> io::Result<Vec<u8>> {
-        while self.ready.unread().is_empty() {
-            self.receive()?;
-        }
-        Ok(std::mem::take(&mut self.ready).octets)
+        self.fill_ready()?;
+        Ok(std::mem::take(&mut self.ready).into())
     }
 }

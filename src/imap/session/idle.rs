@@ -47,15 +47,13 @@ pub(crate) enum IdleStart {
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IdleResult {
+pub enum WaitOutcome {
     /// The server reported new mail.
     NewMail,
-    /// The time is up.
+    /// The time is up. There may be new mail: a server may fail to report it.
     Elapsed,
     /// Another thread woke the wait.
     Woken,
-    /// The server ended the IDLE.
-    IdleEnded,
 }
 
 impl Session {
@@ -91,7 +89,7 @@ impl Session {
         self.start_command()?;
         let tag = self.next_tag();
         let lines = format!("{noop}{tag} IDLE\r\n");
-        let deadline = Instant::now() + self.timeouts.idle_start;
+        let deadline = Instant::now() + self.options.timeouts.idle_start;
         let result = self.send(&lines).and_then(|()| {
             self.connection.lock().set_response_deadline(Some(deadline));
             self.receive_idle_start(&tag)
@@ -131,36 +129,36 @@ impl Session {
 
     /// Waits, during an IDLE or without one, until the server reports new mail, and at most until
     /// this moment or the end of the longest IDLE. Reads all responses that have arrived before it
-    /// returns.
+    /// returns. None if the server ended the IDLE.
     ///
     /// # Errors
     /// The connection broke.
-    pub(crate) fn wait_for_mail(&mut self, until: Instant) -> Result<IdleResult, CommandError> {
+    pub(crate) fn wait_for_mail(
+        &mut self,
+        until: Instant,
+    ) -> Result<Option<WaitOutcome>, CommandError> {
         self.start_command()?;
         for _ in 0..MAX_BURST {
-            let has_new_mail = self.has_new_mail();
-            let limit = if has_new_mail {
+            let limit = if self.has_new_mail() {
                 Instant::now()
             } else {
                 until.min(self.idle_deadline().unwrap_or(until))
             };
             let received = self.connection.lock().receive_unsolicited(limit);
             match received.map_err(|error| self.connection_lost(&error))? {
-                ReceiveResult::Elapsed if has_new_mail => return Ok(IdleResult::NewMail),
-                ReceiveResult::Elapsed => return Ok(IdleResult::Elapsed),
-                ReceiveResult::Woken => return Ok(IdleResult::Woken),
-                ReceiveResult::Response(response) => {
-                    if let Some(end) = self.end_of_wait(&response)? {
-                        return Ok(end);
-                    }
+                ReceiveResult::Elapsed => break,
+                ReceiveResult::Woken => return Ok(Some(WaitOutcome::Woken)),
+                ReceiveResult::Response(response) if self.ends_idle(&response)? => {
+                    return Ok(self.has_new_mail().then_some(WaitOutcome::NewMail));
                 }
+                ReceiveResult::Response(_) => {}
             }
         }
-        Ok(if self.has_new_mail() {
-            IdleResult::NewMail
+        Ok(Some(if self.has_new_mail() {
+            WaitOutcome::NewMail
         } else {
-            IdleResult::Elapsed
-        })
+            WaitOutcome::Elapsed
+        }))
     }
 
     /// When the active IDLE must end. A reported count that is no larger may hide new mail, if other
@@ -168,35 +166,31 @@ impl Session {
     /// report the count with every IDLE.
     fn idle_deadline(&self) -> Option<Instant> {
         let idle = self.idle.active.as_ref()?;
-        let limit = if self.transcript.mailbox_status().exists_reported {
-            self.timeouts.idle_start.min(self.timeouts.idle_max)
-        } else {
-            self.timeouts.idle_max
-        };
+        let timeouts = self.options.timeouts;
+        let mut limit = timeouts.idle_max;
+        if self.transcript.mailbox_status().exists_reported {
+            limit = limit.min(timeouts.idle_start);
+        }
         Some(idle.started + limit)
     }
 
-    /// Whether a response ends the wait: a BYE, which is an error, or the tagged response to IDLE.
-    fn end_of_wait(&mut self, response: &[u8]) -> Result<Option<IdleResult>, CommandError> {
-        if response.starts_with(b"*") {
-            return match status_response(response) {
-                Some((StatusCondition::Bye, text)) => {
-                    self.is_usable = false;
-                    self.idle.end();
-                    Err(CommandError::Bye(text))
-                }
-                _ => Ok(None),
-            };
+    /// Whether this is the tagged response to IDLE; the IDLE has ended then. BYE is an error.
+    fn ends_idle(&mut self, response: &[u8]) -> Result<bool, CommandError> {
+        let is_untagged = response.starts_with(b"*");
+        match status_response(response).filter(|_| is_untagged) {
+            Some((StatusCondition::Bye, text)) => {
+                self.is_usable = false;
+                self.idle.end();
+                Err(CommandError::Bye(text))
+            }
+            _ => {
+                let tag = response_tag(response);
+                let ended = self
+                    .idle
+                    .active
+                    .take_if(|idle| tag == Some(idle.tag.as_str()));
+                Ok(ended.is_some())
+            }
         }
-        let tag = self.idle.active.as_ref().map(|idle| idle.tag.as_str());
-        if tag.is_none() || response_tag(response) != tag {
-            return Ok(None);
-        }
-        self.idle.end();
-        Ok(Some(if self.has_new_mail() {
-            IdleResult::NewMail
-        } else {
-            IdleResult::IdleEnded
-        }))
     }
 }

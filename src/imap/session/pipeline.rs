@@ -84,13 +84,16 @@ impl Session {
 
     fn receive_results(&mut self, pending: &mut PendingCommands) -> io::Result<()> {
         if pending.idle_tag.is_some() {
-            let deadline = Instant::now() + self.timeouts.idle_start;
+            let deadline = Instant::now() + self.options.timeouts.idle_start;
             self.connection.lock().set_response_deadline(Some(deadline));
         }
         while !pending.is_complete() {
             let response = self.connection.lock().next_response();
             // The server responded to the first command, and not to what came in the same packet.
-            self.pipeline.loses_commands |= is_timed_out(&response) && pending.tagged_responses > 0;
+            if let Err(error) = &response {
+                let timed_out = error.kind() == io::ErrorKind::TimedOut;
+                self.pipeline.loses_commands |= timed_out && pending.tagged_responses > 0;
+            }
             pending.record(response?)?;
             if pending.idle_tag.is_none() {
                 self.connection.lock().set_response_deadline(None);
@@ -113,9 +116,7 @@ impl Session {
         if self.is_usable {
             return Ok(());
         }
-        Err(CommandError::ConnectionLost(
-            "the connection is closed".to_owned(),
-        ))
+        Err(CommandError::lost("the connection is closed"))
     }
 
     pub(super) fn send(&mut self, text: &str) -> io::Result<()> {
@@ -195,10 +196,4 @@ pub(super) fn response_tag(response: &[u8]) -> Option<&str> {
     }
     let end = response.iter().position(|octet| *octet == b' ')?;
     std::str::from_utf8(response.get(..end)?).ok()
-}
-
-fn is_timed_out<T>(result: &io::Result<T>) -> bool {
-    result
-        .as_ref()
-        .is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }

@@ -22,8 +22,7 @@ impl AccountSync<'_> {
         let options = self.context.connection_options();
         let source = &self.config.source;
         let password = source.password.read();
-        let opened =
-            password.and_then(|password| ImapSource::open_with_options(source, password, options));
+        let opened = password.and_then(|password| ImapSource::open(source, password, options));
         let opened = self.record_rejected_login(opened, now)?;
         self.record_source_state(SourceState::default())?;
         Ok(opened)

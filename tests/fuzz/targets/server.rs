@@ -11,7 +11,7 @@ use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::imap::{
-    Connection, Login, Session, read_attributes, read_bodies, responses,
+    Connection, Credentials, Login, Session, read_attributes, read_bodies, responses,
 };
 use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
 use imap_to_gmail_sync::net::Trust;
@@ -57,9 +57,9 @@ pub fn lines(octets: &[u8]) {
 pub fn session(octets: &[u8]) {
     with_responses(octets, |server| {
         let trust = Trust::for_server(server).unwrap();
-        let login = Login::Password {
+        let login = Login {
             user: "user".to_owned(),
-            password: Secret::new("secret".to_owned()),
+            credentials: Credentials::Password(Secret::new("secret".to_owned())),
         };
         let mut session = match Session::open(server, &trust, &short_timeouts().into(), &login) {
             Ok(session) => session,
@@ -95,11 +95,10 @@ pub fn source(octets: &[u8]) {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        let (mut source, _) =
-            match ImapSource::open_with_options(&config, password, short_timeouts()) {
-                Ok(opened) => opened,
-                Err(error) => return assert_harmless(&error.to_string()),
-            };
+        let (mut source, _) = match ImapSource::open(&config, password, short_timeouts()) {
+            Ok(opened) => opened,
+            Err(error) => return assert_harmless(&error.to_string()),
+        };
         let mut requested = UidSet::default();
         requested.insert_range(Uid::MIN, Uid::new(3).unwrap());
         match source.list(&requested) {
