@@ -152,8 +152,9 @@ impl ImapSource {
         let ranges: Vec<(Uid, Uid)> = uids.ranges().collect();
         for part in ranges.chunks(MAX_SEARCH_RANGES) {
             let mut set = UidSet::default();
-            part.iter()
-                .for_each(|(first, last)| set.insert_range(*first, *last));
+            for (first, last) in part {
+                set.insert_range(*first, *last);
+            }
             found.extend(self.search_by(&format!("UID {set}"))?);
         }
         // A server may return other UIDs: 41 for `42:*` if 41 is the last (RFC 3501 6.4.8).

@@ -177,20 +177,14 @@ impl Session {
     /// Whether this is the tagged response to IDLE; the IDLE has ended then. BYE is an error.
     fn ends_idle(&mut self, response: &[u8]) -> Result<bool, CommandError> {
         let is_untagged = response.starts_with(b"*");
-        match status_response(response).filter(|_| is_untagged) {
-            Some((StatusCondition::Bye, text)) => {
-                self.is_usable = false;
-                self.idle.end();
-                Err(CommandError::Bye(text))
-            }
-            _ => {
-                let tag = response_tag(response);
-                let ended = self
-                    .idle
-                    .active
-                    .take_if(|idle| tag == Some(idle.tag.as_str()));
-                Ok(ended.is_some())
-            }
+        let status = status_response(response).filter(|_| is_untagged);
+        if let Some((StatusCondition::Bye, text)) = status {
+            self.is_usable = false;
+            self.idle.end();
+            return Err(CommandError::Bye(text));
         }
+        let tag = response_tag(response);
+        let is_own = |idle: &mut ActiveIdle| tag == Some(idle.tag.as_str());
+        Ok(self.idle.active.take_if(is_own).is_some())
     }
 }
