@@ -328,7 +328,7 @@ fn a_long_pass_lists_gmails_ids_once_and_looks_up_only_the_rest() {
     let mut target = account.target(1);
     target.announce_backlog(700, Some(date("2026-11-20T12:00:00Z")));
     target.announce_backlog(200, Some(date("2026-11-21T12:00:00Z")));
-    let commands: Vec<LookupQuery> = held.iter().map(|octets| query(octets)).collect();
+    let commands: Vec<LookupQuery> = held.iter().map(query).collect();
     for group in commands.chunks(10) {
         let results = target.holds(group).unwrap();
         assert!(
@@ -353,8 +353,8 @@ fn a_long_pass_lists_gmails_ids_once_and_looks_up_only_the_rest() {
     target.announce_backlog(201, Some(date("2026-11-20T12:00:00Z")));
     let others = [
         query(&old),
-        query(&mail("<1@b>", "another subject", "body")),
-        query(&mail("<2@b>", "x", "body")),
+        query(mail("<1@b>", "another subject", "body")),
+        query(mail("<2@b>", "x", "body")),
         sent(&mail("<3@b>", "x", "another body"), None),
     ];
     let expected = [

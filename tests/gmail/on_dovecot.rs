@@ -113,7 +113,7 @@ fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
     let account = Account::open();
     let mut gmail = account.gmail("[Gmail]/Alle Nachrichten", 3);
     let mails: Vec<Vec<u8>> = (0..60).map(mail).collect();
-    let queries: Vec<LookupQuery> = mails.iter().map(|mail| query(mail)).collect();
+    let queries: Vec<LookupQuery> = mails.iter().map(query).collect();
     assert_eq!(gmail.holds(&queries).unwrap(), [LookupResult::NotFound; 60]);
     gmail.start_pass(60);
     let messages = mails.iter().zip(1..).map(|(mail, uid)| message(uid, mail));
@@ -195,10 +195,10 @@ fn a_message_in_the_trash_is_found_only_by_a_search_everywhere() {
     send(&mut gmail, vec![message(1, &mail(1))]);
     let everywhere = LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
-        ..query(&mail(1))
+        ..query(mail(1))
     };
     let queries = [
-        query(&mail(1)),
+        query(mail(1)),
         everywhere.clone(),
         LookupQuery {
             identity: Identity {
