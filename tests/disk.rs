@@ -253,10 +253,10 @@ fn assert_survives(garbage: &[u8]) {
     fs::write(home.path("sync_state.json"), garbage).unwrap();
     deliver(&home, MESSAGES, TimeDelta::minutes(1));
     let run = home.run_ok();
-    let said = run.stdout.lines().find(|line| line.contains(" error "));
-    let said = said.unwrap_or_else(|| panic!("nothing is said: {run:?}"));
-    assert!(said.contains("sync_state.json"), "{said}");
-    assert_eq!(moved_aside(&home), [garbage], "{said}");
+    let error = run.stdout.lines().find(|line| line.contains(" error "));
+    let error = error.unwrap_or_else(|| panic!("no error is logged: {run:?}"));
+    assert!(error.contains("sync_state.json"), "{error}");
+    assert_eq!(moved_aside(&home), [garbage], "{error}");
     assert_arrived(&home, MESSAGES + 1);
     home.run_ok();
     assert_arrived(&home, MESSAGES + 1);

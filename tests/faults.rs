@@ -246,8 +246,8 @@ fn fail_once(home: &Home, side: Side, event: &Event, fault: Fault, events: &[Eve
         run.status != Some(77) || is_log_in(event),
         "{what}: {run:?}"
     );
-    let asked = side(home).commands().len() - before;
-    assert!(asked <= 3 * events.len(), "{what}: {asked} commands");
+    let commands = side(home).commands().len() - before;
+    assert!(commands <= 3 * events.len(), "{what}: {commands} commands");
     recover(home, what);
 }
 
@@ -346,7 +346,7 @@ fn gmail_may_fail_in_every_way_at_every_event_and_store_cut_appends_five_seconds
 
 /// A run in this process with short time-outs.
 fn run_with_short_timeouts(home: &Home) {
-    let patience = Timeouts {
+    let timeouts = Timeouts {
         response: Duration::from_millis(400),
         command: Duration::from_secs(4),
         ..Timeouts::default()
@@ -365,14 +365,14 @@ fn run_with_short_timeouts(home: &Home) {
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
     let Ok((mut source, mailbox)) =
-        ImapSource::open_with_options(&config.source, password, patience)
+        ImapSource::open_with_options(&config.source, password, timeouts)
     else {
         return;
     };
     let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
-        connection: patience.into(),
+        connection: timeouts.into(),
         rejected_token: None,
         is_dry_run: false,
     });
@@ -581,7 +581,7 @@ fn a_hostile_server_cannot_exceed_the_memory_limit() {
             format!("* 1 FETCH {}", "(".repeat(64 << 20)),
         ),
     ];
-    for (what, said) in &cases {
+    for (what, line) in &cases {
         for (side, name) in [
             (source as Side, "UID FETCH"),
             (gmail, "UID SEARCH"),
@@ -594,7 +594,7 @@ fn a_hostile_server_cannot_exceed_the_memory_limit() {
             let is_it = move |event: &Event| event.is_command(name);
             side(&home)
                 .faults()
-                .once(is_it, Fault::Before(said.clone()));
+                .once(is_it, Fault::Before(line.clone()));
             let peak = peak_of_a_run(&home);
             assert!(
                 peak > 1_000 && peak < MAX_MEMORY,

@@ -138,15 +138,15 @@ fn compare(report: &[(i32, String)], expected: &[(i32, &str)]) {
 /// The results of all cases, which run at the same time.
 fn in_parallel<Case: Send>(
     cases: Vec<Case>,
-    tell: impl Fn(Case) -> (i32, String) + Sync,
+    check: impl Fn(Case) -> (i32, String) + Sync,
 ) -> Vec<(i32, String)> {
     std::thread::scope(|scope| {
-        let tell = &tell;
-        let tried: Vec<_> = cases
+        let check = &check;
+        let running: Vec<_> = cases
             .into_iter()
-            .map(|case| scope.spawn(move || tell(case)))
+            .map(|case| scope.spawn(move || check(case)))
             .collect();
-        tried
+        running
             .into_iter()
             .map(|report| report.join().unwrap())
             .collect()
@@ -921,13 +921,13 @@ fn the_source_does_not_respond() {
         password: Password::Given(Secret::new(PASSWORD.to_owned())),
         folder: "INBOX".to_owned(),
     };
-    let patience = Timeouts {
+    let timeouts = Timeouts {
         response: Duration::from_millis(100),
         ..Timeouts::default()
     };
     let report = [TlsMode::None, TlsMode::Implicit, TlsMode::StartTls].map(|tls| {
         let password = Secret::new(PASSWORD.to_owned());
-        let error = ImapSource::open_with_options(&config(tls), password, patience)
+        let error = ImapSource::open_with_options(&config(tls), password, timeouts)
             .err()
             .unwrap()
             .with_default_remedy();

@@ -167,4 +167,13 @@ mod tests {
             assert_eq!(parse_internal_date(text), expected, "{text}");
         }
     }
+
+    #[test]
+    fn a_body_that_was_sent_outlasts_a_nil_for_it() {
+        let response = b"* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 7 BODY[] NIL)\r\n\
+                         * 2 FETCH (UID 8 BODY[] NIL)\r\n";
+        let bodies = read_bodies(response);
+        let body = |uid| bodies.get(&Uid::new(uid).unwrap()).unwrap().as_deref();
+        assert_eq!((body(7), body(8)), (Some(b"a".as_slice()), None));
+    }
 }

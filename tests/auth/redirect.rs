@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use double::Consent;
 
 use crate::running_auth::{
-    RunningAuth, ask, assert_failed, auth, consent, field, get, home, port_in, redirect_of,
+    RunningAuth, assert_failed, auth, consent, field, get, home, port_in, redirect_of, send_request,
 };
 
 #[test]
@@ -57,7 +57,7 @@ fn other_paths_do_not_end_the_wait() {
         format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(20_000)),
         format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101)),
     ] {
-        assert_eq!(ask(host, request.as_bytes()).status, 400);
+        assert_eq!(send_request(host, request.as_bytes()).status, 400);
     }
     // Connections without a request, which browsers open in advance.
     let _idle: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(host).unwrap()).collect();

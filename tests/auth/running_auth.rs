@@ -179,14 +179,14 @@ impl Output {
 pub fn get(url: &str) -> Response {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, target) = rest.split_at(rest.find('/').unwrap());
-    ask(
+    send_request(
         host,
         format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(),
     )
 }
 
 /// Sends these octets to a host and reads the response.
-pub fn ask(host: &str, request: &[u8]) -> Response {
+pub fn send_request(host: &str, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(host).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(request).unwrap();

@@ -56,7 +56,7 @@ fn a_token_file_is_replaced_only_on_request_and_never_by_a_failure() {
     assert_ne!(token(&home)["refresh_token"], "old");
 }
 
-/// `script` gives it a terminal, and answers with what it is fed.
+/// Runs `auth` at a terminal, by script(1), and types `answer` when it asks whether to replace.
 fn at_a_terminal(home: &Home, answer: &str) -> String {
     let mut command = auth(home);
     let words: Vec<String> = std::iter::once(command.get_program())
@@ -87,10 +87,10 @@ fn at_a_terminal(home: &Home, answer: &str) -> String {
 fn at_a_terminal_the_user_is_asked_whether_to_replace() {
     let home = home();
     home.write("token.json", "{}");
-    let said = at_a_terminal(&home, "");
+    let output = at_a_terminal(&home, "");
     assert!(
-        said.contains("exists already, and stays as it is"),
-        "{said}"
+        output.contains("exists already, and stays as it is"),
+        "{output}"
     );
     assert_eq!(home.read("token.json"), "{}");
     at_a_terminal(&home, "y");

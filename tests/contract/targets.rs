@@ -99,15 +99,16 @@ impl Account for Dovecot {
     }
 
     fn messages(&self) -> Vec<(u32, Mail)> {
-        let held = self.server.client(USER).messages(self.folder());
-        held.into_iter()
-            .map(|held| {
+        let messages = self.server.client(USER).messages(self.folder());
+        messages
+            .into_iter()
+            .map(|message| {
                 let mail = Mail {
-                    octets: held.octets,
-                    date: held.internal_date,
-                    flags: copied(&held.flags),
+                    octets: message.octets,
+                    date: message.internal_date,
+                    flags: copied(&message.flags),
                 };
-                (held.uid, mail)
+                (message.uid, mail)
             })
             .collect()
     }

@@ -20,3 +20,16 @@ mod scripted_server;
 mod on_double;
 mod on_dovecot;
 mod scripted;
+
+use imap_to_gmail_sync::message::{Identity, Uid};
+use imap_to_gmail_sync::sync::{LookupQuery, SearchScope};
+
+/// Looks a message up in All Mail by its id and header.
+fn query(header: impl AsRef<[u8]>) -> LookupQuery {
+    LookupQuery {
+        uid: Uid::MIN,
+        identity: Identity::of_header(header.as_ref()),
+        scope: SearchScope::AllMail,
+        uncertain: None,
+    }
+}

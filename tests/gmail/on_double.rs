@@ -7,12 +7,14 @@ use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason};
-use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Mark, Message, MessageId, Uid};
+use imap_to_gmail_sync::message::{BodyDigest, Flags, Mark, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 use tempfile::TempDir;
+
+use crate::query;
 
 /// A Gmail account with its token endpoint and token file.
 struct Account {
@@ -86,15 +88,6 @@ fn outcome(target: &mut GmailTarget, octets: &[u8]) -> Outcome {
     let (_, outcome) = target.settled().unwrap();
     assert!(target.settled().is_none());
     outcome
-}
-
-fn query(octets: &[u8]) -> LookupQuery {
-    LookupQuery {
-        uid: Uid::MIN,
-        identity: Identity::of_header(octets),
-        scope: SearchScope::AllMail,
-        uncertain: None,
-    }
 }
 
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {

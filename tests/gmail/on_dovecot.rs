@@ -17,6 +17,7 @@ use imap_to_gmail_sync::sync::{
 use tempfile::TempDir;
 
 use crate::dovecot::{Dovecot, Introspection};
+use crate::query;
 
 const USER: &str = "bob@example.com";
 
@@ -79,15 +80,6 @@ fn message(uid: u32, octets: &[u8]) -> Message {
             answered: false,
         },
         octets: octets.to_vec(),
-    }
-}
-
-fn query(octets: &[u8]) -> LookupQuery {
-    LookupQuery {
-        uid: Uid::MIN,
-        identity: Identity::of_header(octets),
-        scope: SearchScope::AllMail,
-        uncertain: None,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
-use imap_to_gmail_sync::message::{BodyDigest, Identity, Mark, Uid, UidValidity};
+use imap_to_gmail_sync::message::{BodyDigest, Mark, Uid, UidValidity};
 use imap_to_gmail_sync::sync::{
     AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
 
+use crate::query;
 use crate::scripted_gmail::{Command, Reply, ScriptedGmail, message, now};
 
 const MAIL: &[u8] = b"Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\r\n";
@@ -464,15 +465,6 @@ fn mark() -> Mark {
     Mark {
         uid_validity: UidValidity::new(7).unwrap(),
         uid_next: Uid::new(66).unwrap(),
-    }
-}
-
-fn query(header: &str) -> LookupQuery {
-    LookupQuery {
-        uid: Uid::MIN,
-        identity: Identity::of_header(header.as_bytes()),
-        scope: SearchScope::AllMail,
-        uncertain: None,
     }
 }
 

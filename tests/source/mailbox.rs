@@ -31,14 +31,14 @@ fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
 }
 
 fn open_with_short_timeouts(server: Server) -> Result<(ImapSource, Mailbox)> {
-    let patience = Timeouts {
+    let timeouts = Timeouts {
         connect: Duration::from_secs(5),
         response: Duration::from_millis(200),
         command: Duration::from_millis(600),
         ..Timeouts::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
-    ImapSource::open_with_options(&config(server, "INBOX"), password, patience)
+    ImapSource::open_with_options(&config(server, "INBOX"), password, timeouts)
 }
 
 fn uids(numbers: &[u32]) -> Vec<Uid> {
@@ -154,17 +154,20 @@ fn folders_whose_names_need_encoding_are_opened() {
 fn the_error_for_a_missing_folder_lists_the_existing_ones() {
     let dovecot = Dovecot::start();
     dovecot.client("alice").create("Gr&APwA3w-e");
-    for (asked, expected) in [
+    for (requested, expected) in [
         ("Gruße", "did you mean \"Grüße\"?"),
         (
             "Somewhere else",
             "the folders there are \"Grüße\", \"INBOX\", \"[Gmail]",
         ),
     ] {
-        let error = open(dovecot.server(), asked).unwrap_err();
+        let error = open(dovecot.server(), requested).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
-        assert!(text.contains(asked) && text.contains(expected), "{text}");
+        assert!(
+            text.contains(requested) && text.contains(expected),
+            "{text}"
+        );
     }
 }
 
@@ -309,6 +312,20 @@ fn a_listing_is_parsed_however_the_server_formats_it() {
     assert_eq!(third.flags.to_string(), "\\Seen");
     assert_eq!(third.internal_date, None);
     assert_eq!(third.identity.id.as_ref().unwrap().as_str(), "\"x\\y\"@é");
+}
+
+#[test]
+fn a_message_that_was_not_asked_for_is_not_listed() {
+    let (_server, mut source) = play(&[
+        LIST_1_TO_3,
+        "S: * 8 FETCH (UID 8 RFC822.SIZE 80 BODY[HEADER.FIELDS (DATE)] \"Message-ID: <8@b>\")",
+        "S: * 2 FETCH (UID 2 RFC822.SIZE 20 BODY[HEADER.FIELDS (DATE)] \"Message-ID: <2@b>\")",
+        "S: $tag OK done",
+        "silence",
+    ]);
+    let listed = source.list(&set("1:3")).unwrap();
+    let uids: Vec<Uid> = listed.iter().map(|listed| listed.uid).collect();
+    assert_eq!(numbers(&uids), [2]);
 }
 
 #[test]
@@ -525,9 +542,9 @@ fn breaking_at(breaking: &[u32]) -> ScriptedGmail {
             let words = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n$tag OK\r\n";
             return Some(Reply::Lines(words));
         }
-        let (asked, _) = command.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
-        let asked = set(asked);
-        Some(if breaking.iter().any(|uid| asked.contains(*uid)) {
+        let (requested, _) = command.line.strip_prefix("UID FETCH ")?.split_once(' ')?;
+        let requested = set(requested);
+        Some(if breaking.iter().any(|uid| requested.contains(*uid)) {
             Reply::LinesThenClose("")
         } else {
             Reply::Lines("$tag OK\r\n")

@@ -110,11 +110,11 @@ impl Watching {
 
     /// Sends SIGTERM, and asserts that it exits with 0 within the five seconds that are promised.
     pub fn terminate(self) -> Run {
-        let asked = Instant::now();
+        let signalled = Instant::now();
         self.signal(Signal::TERM);
         let run = self.wait_for_exit();
         assert_eq!(run.status, Some(0), "{run:?}");
-        assert!(asked.elapsed() < Duration::from_secs(5), "{run:?}");
+        assert!(signalled.elapsed() < Duration::from_secs(5), "{run:?}");
         // Only an orderly exit logs this; a forced one does not.
         assert!(run.stdout.contains("ended by a signal"), "{run:?}");
         run

@@ -360,3 +360,24 @@ fn newest(mut uids: Vec<Uid>) -> Vec<Uid> {
     uids.drain(..uids.len().saturating_sub(MAX_COMPARED));
     uids
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_folder_does_not_hold_makes_nothing_clear() {
+        use LookupResult::{Found, NotFound, OtherMessage, Unclear};
+        for (before, now, combined) in [
+            (Unclear, NotFound, Unclear),
+            (Unclear, OtherMessage, Unclear),
+            (Unclear, Found, Found),
+            (OtherMessage, NotFound, OtherMessage),
+            (OtherMessage, Unclear, Unclear),
+            (NotFound, OtherMessage, OtherMessage),
+            (NotFound, Found, Found),
+        ] {
+            assert_eq!(combine(before, now), combined, "{before:?}, {now:?}");
+        }
+    }
+}

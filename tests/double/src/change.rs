@@ -210,15 +210,15 @@ fn apply(session: &Session, mailbox: &str, change: &Change, uid: u32) -> Option<
     let key = *store.folder(mailbox)?.rows.get(&uid)?;
     match &change.value {
         NewValue::Flags(flags) => {
-            let letter = store.messages.get_mut(&key)?;
+            let message = store.messages.get_mut(&key)?;
             match change.kind {
-                StoreType::Replace => letter.flags = flags.iter().cloned().collect(),
-                StoreType::Add => letter.flags.extend(flags.iter().cloned()),
-                StoreType::Remove => letter.flags.retain(|flag| !flags.contains(flag)),
+                StoreType::Replace => message.flags = flags.iter().cloned().collect(),
+                StoreType::Add => message.flags.extend(flags.iter().cloned()),
+                StoreType::Remove => message.flags.retain(|flag| !flags.contains(flag)),
             }
-            let shown: Vec<&str> = letter.flags.iter().map(String::as_str).collect();
+            let shown: Vec<&str> = message.flags.iter().map(String::as_str).collect();
             let shown = format!("FLAGS ({})", shown.join(" "));
-            if letter.flags.remove("\\Deleted") {
+            if message.flags.remove("\\Deleted") {
                 store.expunge(mailbox, uid);
             }
             Some(shown)

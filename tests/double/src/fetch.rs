@@ -13,7 +13,7 @@ mod items;
 mod message;
 
 use items::Item;
-use message::Asked;
+use message::RequestedMessage;
 
 /// FETCH and UID FETCH. Gmail announces changes of the mailbox at its end (GMAIL.md 1.6).
 pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
@@ -90,14 +90,14 @@ fn respond(session: &mut Session, number: usize, uid: u32, items: &[Item]) -> Re
             return Err(session.wire.close());
         }
         if quirks.contains(&Quirk::News) {
-            tell_news(session)?;
+            send_unsolicited(session)?;
         }
     }
     Ok(())
 }
 
 /// Sends unsolicited lines that report no change.
-fn tell_news(session: &mut Session) -> Result<()> {
+fn send_unsolicited(session: &mut Session) -> Result<()> {
     let count = session.selected.as_ref().unwrap().uids.len();
     session.wire.line(format!("* {count} EXISTS"))?;
     session.wire.line("* 0 RECENT")?;
@@ -113,11 +113,11 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
     let mut store = session.shared.store();
     let id = *store.folder(&selected.mailbox)?.rows.get(&uid)?;
     if items.iter().any(Item::is_reading) && !selected.is_read_only {
-        let letter = store.messages.get_mut(&id)?;
-        letter.flags.insert("\\Seen".to_owned());
+        let message = store.messages.get_mut(&id)?;
+        message.flags.insert("\\Seen".to_owned());
     }
-    let asked = Asked {
-        letter: &store.messages[&id],
+    let requested = RequestedMessage {
+        message: &store.messages[&id],
         id,
         uid,
         labels: labels(&store, id, &selected.mailbox, items),
@@ -125,7 +125,7 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
         quirks: session.shared.quirks(),
         message_faults,
     };
-    let values: Vec<Vec<u8>> = items.iter().map(|item| asked.value_of(item)).collect();
+    let values: Vec<Vec<u8>> = items.iter().map(|item| requested.value_of(item)).collect();
     let start = format!("* {number} FETCH (").into_bytes();
     Some([start, values.join(&b' '), b")".to_vec()].concat())
 }

@@ -73,8 +73,8 @@ fn matches(pattern: &str, name: &str) -> bool {
                 (wildcard == '*' || !skipped.contains('/')) && matches(rest, left)
             })
         }
-        Some(letter) => name
-            .strip_prefix(letter)
+        Some(message) => name
+            .strip_prefix(message)
             .is_some_and(|left| matches(octets.as_str(), left)),
     }
 }
@@ -98,9 +98,9 @@ pub(crate) fn status(
     }
     let quirks = session.shared.quirks();
     let hides = quirks.contains(&Quirk::NoUidValidity);
-    let is_told = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
-    let told = items.iter().filter(is_told);
-    let values: Option<Vec<String>> = told.map(|item| value(item, folder, &store)).collect();
+    let is_sent = |item: &&StatusDataItemName| !hides || **item != StatusDataItemName::UidValidity;
+    let sent = items.iter().filter(is_sent);
+    let values: Option<Vec<String>> = sent.map(|item| value(item, folder, &store)).collect();
     let Some(values) = values else {
         drop(store);
         return session.unparsable();
@@ -174,7 +174,7 @@ pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
         .store()
         .messages
         .values()
-        .map(|letter| letter.octets.len())
+        .map(|message| message.octets.len())
         .sum();
     let used: usize = messages;
     session

@@ -72,8 +72,8 @@ impl Mailboxes {
         let mut store = self.shared.store();
         store.changes += 1;
         let key = store.folder(mailbox).unwrap().rows[&uid];
-        let letter = store.messages.get_mut(&key).unwrap();
-        letter.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let message = store.messages.get_mut(&key).unwrap();
+        message.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
     }
 
     /// Changes the UIDVALIDITY; the messages are renumbered from 1 (RFC 3501 2.3.1.1).

@@ -55,12 +55,12 @@ impl Manner {
 
 impl Key {
     /// Whether it contains a HEADER key.
-    fn asks_header(&self) -> bool {
+    fn has_header_key(&self) -> bool {
         match self {
             Key::Header(..) => true,
-            Key::Not(key) => key.asks_header(),
-            Key::Or(a, b) => a.asks_header() || b.asks_header(),
-            Key::And(keys) => keys.iter().any(Key::asks_header),
+            Key::Not(key) => key.has_header_key(),
+            Key::Or(a, b) => a.has_header_key() || b.has_header_key(),
+            Key::And(keys) => keys.iter().any(Key::has_header_key),
             _ => false,
         }
     }
@@ -72,7 +72,7 @@ pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
     let manner = manner(session);
     let key = read(&request.arguments, manner.is_gmail);
     let refuses = manner.header_search == HeaderSearch::Refused;
-    let Some(key) = key.filter(|key| !(refuses && key.asks_header())) else {
+    let Some(key) = key.filter(|key| !(refuses && key.has_header_key())) else {
         return session.unparsable();
     };
     let found: Vec<String> = {
@@ -124,7 +124,7 @@ fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: b
             continue;
         };
         let candidate = Candidate {
-            letter: &store.messages[id],
+            message: &store.messages[id],
             id: *id,
             number,
             count: u32::try_from(selected.uids.len()).unwrap(),
@@ -139,13 +139,13 @@ fn find(store: &Store, selected: &Selected, key: &Key, manner: Manner, by_uid: b
 }
 
 fn count_misses(store: &mut Store) {
-    for letter in store.messages.values_mut() {
-        letter.misses = letter.misses.saturating_sub(1);
+    for message in store.messages.values_mut() {
+        message.misses = message.misses.saturating_sub(1);
     }
 }
 
 struct Candidate<'a> {
-    letter: &'a Message,
+    message: &'a Message,
     id: u64,
     number: u32,
     count: u32,
@@ -155,13 +155,13 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn matches_key(&self, key: &Key, manner: Manner) -> bool {
-        let octets = &self.letter.octets[..];
+        let octets = &self.message.octets[..];
         let day = self
-            .letter
+            .message
             .internal_date
             .with_timezone(&manner.zone)
             .date_naive();
-        let is_indexed = self.letter.misses == 0 && self.letter.indexed_at <= manner.now;
+        let is_indexed = self.message.misses == 0 && self.message.indexed_at <= manner.now;
         match key {
             Key::All => true,
             Key::Numbers(set) => covers(set, self.number, self.count),
@@ -171,11 +171,11 @@ impl Candidate<'_> {
             Key::On(date) => day == *date,
             Key::Larger(size) => octets.len() > *size,
             Key::Smaller(size) => octets.len() < *size,
-            Key::Flag(flag) => self.letter.flags.contains(flag),
+            Key::Flag(flag) => self.message.flags.contains(flag),
             Key::Header(name, value) => {
                 is_indexed
                     && manner.finds(value)
-                    && has_field(self.letter, name, value, manner.is_gmail)
+                    && has_field(self.message, name, value, manner.is_gmail)
             }
             Key::Text(text) => is_indexed && contains(octets, text),
             Key::Raw(query) => {
@@ -183,7 +183,7 @@ impl Candidate<'_> {
                 let bare = query.trim_matches(['{', '}']);
                 is_indexed
                     && manner.finds(bare.as_bytes())
-                    && matches_raw(self.letter.ids.first(), query)
+                    && matches_raw(self.message.ids.first(), query)
             }
             Key::Message(id) => self.id == *id,
             Key::Not(key) => !self.matches_key(key, manner),
@@ -193,14 +193,14 @@ impl Candidate<'_> {
     }
 }
 
-fn has_field(letter: &Message, name: &str, value: &[u8], is_gmail: bool) -> bool {
+fn has_field(message: &Message, name: &str, value: &[u8], is_gmail: bool) -> bool {
     if is_gmail && value.is_empty() {
         return true;
     }
     if name.eq_ignore_ascii_case("Message-ID") {
-        return letter.ids.iter().any(|id| contains(id, value));
+        return message.ids.iter().any(|id| contains(id, value));
     }
-    let values = header::all(&letter.octets, name);
+    let values = header::all(&message.octets, name);
     values.iter().any(|own| contains(own, value))
 }
 
@@ -402,14 +402,14 @@ mod tests {
     #[test]
     fn a_raw_query_knows_message_ids_and_nothing_else() {
         let id = b"<a@b>".to_vec();
-        let letter = Some(&id);
+        let message = Some(&id);
         for found in [
             "rfc822msgid:a@b",
             "rfc822msgid:<a@b>",
             "rfc822msgid:x OR rfc822msgid:a@b",
             "{rfc822msgid:x rfc822msgid:a@b}",
         ] {
-            assert!(matches_raw(letter, found), "{found}");
+            assert!(matches_raw(message, found), "{found}");
         }
         for missed in [
             "rfc822msgid:a",
@@ -418,7 +418,7 @@ mod tests {
             "",
             "rfc822msgid:a@b rfc822msgid:x",
         ] {
-            assert!(!matches_raw(letter, missed), "{missed}");
+            assert!(!matches_raw(message, missed), "{missed}");
         }
     }
 }

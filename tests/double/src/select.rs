@@ -177,7 +177,7 @@ fn first_unseen(folder: &Folder, store: &Store) -> Option<String> {
 fn flags(folder: &Folder, store: &Store, common: &str) -> String {
     let messages = folder.rows.values().map(|key| &store.messages[key]);
     let keywords: BTreeSet<&str> = messages
-        .flat_map(|letter| letter.flags.iter().map(String::as_str))
+        .flat_map(|message| message.flags.iter().map(String::as_str))
         .filter(|flag| !flag.starts_with('\\') && !common.split(' ').any(|known| known == *flag))
         .collect();
     let all: Vec<&str> = common.split(' ').chain(keywords).collect();

@@ -162,7 +162,7 @@ impl Store {
             IndexDelay::For(delay) => (now + delay, 0),
             IndexDelay::Searches(count) => (now, count),
         };
-        let letter = Message {
+        let message = Message {
             ids: header::all(&arrival.octets, "Message-ID"),
             octets: arrival.octets.into(),
             internal_date: arrival.internal_date,
@@ -170,7 +170,7 @@ impl Store {
             indexed_at,
             misses,
         };
-        self.messages.insert(key, letter);
+        self.messages.insert(key, message);
         let uid = self.place(key, &arrival.folder);
         if let Some(everything) = self.everything_beside(&arrival.folder) {
             everything.add(key);
@@ -249,12 +249,12 @@ impl Store {
     /// A message that Gmail considers a duplicate: with equal Message-ID, Date and body.
     fn find_double(&self, octets: &[u8]) -> Option<u64> {
         let id = header::first(octets, "Message-ID").filter(|id| !id.is_empty())?;
-        let is_same = |letter: &Message| {
-            letter.ids.first() == Some(&id)
-                && header::first(&letter.octets, "Date") == header::first(octets, "Date")
-                && header::split(&letter.octets).1 == header::split(octets).1
+        let is_same = |message: &Message| {
+            message.ids.first() == Some(&id)
+                && header::first(&message.octets, "Date") == header::first(octets, "Date")
+                && header::split(&message.octets).1 == header::split(octets).1
         };
-        let found = self.messages.iter().find(|(_, letter)| is_same(letter));
+        let found = self.messages.iter().find(|(_, message)| is_same(message));
         found.map(|(key, _)| *key)
     }
 
@@ -303,15 +303,15 @@ impl Store {
     }
 
     fn describe(&self, uid: u32, key: u64) -> StoredMessage {
-        let letter = &self.messages[&key];
+        let message = &self.messages[&key];
         let holders = self.folders.iter().filter(|folder| folder.holds(key));
         let mut mailboxes: Vec<String> = holders.map(|folder| folder.name.clone()).collect();
         mailboxes.sort();
         StoredMessage {
             uid,
-            octets: letter.octets.to_vec(),
-            internal_date: letter.internal_date,
-            flags: letter.flags.iter().cloned().collect(),
+            octets: message.octets.to_vec(),
+            internal_date: message.internal_date,
+            flags: message.flags.iter().cloned().collect(),
             mailboxes,
         }
     }

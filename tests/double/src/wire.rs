@@ -60,9 +60,9 @@ pub(crate) enum Action {
 enum Ending {
     /// The client closed it.
     Lost,
-    /// After the pending lines, with a TLS close_notify.
+    /// After the pending lines, with a TLS `close_notify`.
     Orderly,
-    /// Without a close_notify.
+    /// Without a `close_notify`.
     Eof,
     /// By a TCP reset.
     Reset,

@@ -8,17 +8,17 @@
     clippy::indexing_slicing
 )]
 
-mod talk;
+mod dialogue;
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dialogue::Dialogue;
+use dialogue::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 use double::{Fault, IndexDelay, StoredMessage, Unfinished, date};
-use talk::Talk;
-use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 
-const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
+const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
 
 fn uids(stored: &[StoredMessage]) -> Vec<u32> {
     stored.iter().map(|stored| stored.uid).collect()
@@ -27,8 +27,8 @@ fn uids(stored: &[StoredMessage]) -> Vec<u32> {
 #[test]
 fn the_capabilities_are_those_of_gmail_before_and_after_login() {
     let gmail = start();
-    let mut talk = connected(&gmail);
-    talk.play(
+    let mut dialogue = connected(&gmail);
+    dialogue.play(
         "C: a CAPABILITY
          S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 XYZZY SASL-IR AUTH=XOAUTH2 AUTH=PLAIN AUTH=PLAIN-CLIENTTOKEN AUTH=OAUTHBEARER
          S: a OK Thats all she wrote! u21mb183888217edq
@@ -43,11 +43,11 @@ fn the_capabilities_are_those_of_gmail_before_and_after_login() {
          S: c OK Success",
     );
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
-    talk.say(&format!(
+    dialogue.send(&format!(
         "d AUTHENTICATE XOAUTH2 {}",
         bearer("user@gmail.com", &token)
     ));
-    talk.play(
+    dialogue.play(
         "S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=35651584
          S: d OK user@gmail.com authenticated (Success)
          C: e NONSENSE
@@ -56,7 +56,7 @@ fn the_capabilities_are_those_of_gmail_before_and_after_login() {
          S: * BYE LOGOUT Requested
          S: f OK 73 good day (Success)",
     );
-    assert_eq!(talk.rest(), "");
+    assert_eq!(dialogue.read_to_end(), "");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_rejected_token_gets_a_challenge_and_the_connection_stays_open() {
     let revoked = tokens.issue("user@gmail.com", HOUR);
     let stranger = tokens.issue("other@gmail.com", HOUR);
     tokens.revoke(&revoked);
-    let mut talk = connected(&gmail);
+    let mut dialogue = connected(&gmail);
     for (user, token) in [
         ("user@gmail.com", "nonsense"),
         ("user@gmail.com", &expired),
@@ -82,22 +82,22 @@ fn a_rejected_token_gets_a_challenge_and_the_connection_stays_open() {
         ("other@gmail.com", &good),
         ("other@gmail.com", &stranger),
     ] {
-        talk.say(&format!("a AUTHENTICATE XOAUTH2 {}", bearer(user, token)));
-        talk.play("S: + eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==");
+        dialogue.send(&format!("a AUTHENTICATE XOAUTH2 {}", bearer(user, token)));
+        dialogue.play("S: + eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==");
         assert!(
-            !talk.hears_within(Duration::from_millis(20)),
+            !dialogue.receives_within(Duration::from_millis(20)),
             "the NO has to wait for a line"
         );
-        talk.play("C:  \nS: a NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)");
+        dialogue.play("C:  \nS: a NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)");
     }
-    talk.play(
+    dialogue.play(
         "C: b AUTHENTICATE XOAUTH2\nS: + \nC: *\nS: b BAD Client aborted AUTHENTICATE command. <*>",
     );
-    talk.play("C: c AUTHENTICATE XOAUTH2 !!!\nS: c NO Invalid SASL argument. <*>");
-    talk.play("C: d LOGIN user@gmail.com x\nS: d NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)");
-    talk.play("C: e AUTHENTICATE XOAUTH2\nS: + ");
-    talk.say(&bearer("user@gmail.com", &good));
-    talk.play("S: * CAPABILITY <*>\nS: e OK user@gmail.com authenticated (Success)");
+    dialogue.play("C: c AUTHENTICATE XOAUTH2 !!!\nS: c NO Invalid SASL argument. <*>");
+    dialogue.play("C: d LOGIN user@gmail.com x\nS: d NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)");
+    dialogue.play("C: e AUTHENTICATE XOAUTH2\nS: + ");
+    dialogue.send(&bearer("user@gmail.com", &good));
+    dialogue.play("S: * CAPABILITY <*>\nS: e OK user@gmail.com authenticated (Success)");
     assert_eq!(gmail.logins(), 1);
 }
 
@@ -105,13 +105,13 @@ fn a_rejected_token_gets_a_challenge_and_the_connection_stays_open() {
 fn oauthbearer_is_supported() {
     let gmail = start();
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
-    let mut talk = connected(&gmail);
+    let mut dialogue = connected(&gmail);
     let text = format!("n,a=user@gmail.com,\x01host=h\x01port=993\x01auth=Bearer {token}\x01\x01");
-    talk.say(&format!(
+    dialogue.send(&format!(
         "a AUTHENTICATE OAUTHBEARER {}",
         STANDARD.encode(text)
     ));
-    talk.play("S: * CAPABILITY <*>\nS: a OK <*>");
+    dialogue.play("S: * CAPABILITY <*>\nS: a OK <*>");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn folders_have_their_attributes_in_alphabetical_order() {
 fn a_mailbox_is_opened_as_gmail_opens_it() {
     let gmail = start();
     gmail.deliver(
-        LETTER.as_bytes(),
+        MESSAGE.as_bytes(),
         date("2026-11-20T10:00:00+01:00"),
         &["$Own"],
     );
@@ -190,9 +190,9 @@ fn a_mailbox_is_opened_as_gmail_opens_it() {
 #[test]
 fn new_mail_is_invisible_before_it_is_announced() {
     let gmail = start();
-    let mut talk = examined(&gmail, "INBOX");
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
-    talk.play(
+    let mut dialogue = examined(&gmail, "INBOX");
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    dialogue.play(
         "C: a UID SEARCH ALL
          S: * SEARCH
          S: a OK SEARCH completed (Success)
@@ -211,22 +211,22 @@ fn new_mail_is_invisible_before_it_is_announced() {
 #[test]
 fn an_append_is_stored_octet_for_octet_with_date_and_flags() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     let octets = b"Message-ID: <c@d>\nX: \xff\r\n\r\nbare\rcr\xfe";
-    talk.say(&format!(
+    dialogue.send(&format!(
         "a APPEND \"INBOX\" (\\Seen $Own) \"17-Jul-2019 09:40:08 +0200\" {{{}}}",
         octets.len()
     ));
-    talk.play("S: + go ahead");
-    talk.write(octets);
-    talk.play("C: \nS: a OK [APPENDUID 1 1] (Success)");
+    dialogue.play("S: + go ahead");
+    dialogue.write(octets);
+    dialogue.play("C: \nS: a OK [APPENDUID 1 1] (Success)");
     let stored = &gmail.messages("INBOX")[0];
     assert_eq!(stored.octets, octets);
     assert_eq!(stored.internal_date, date("2019-07-17T09:40:08+02:00"));
     assert_eq!(stored.flags, ["$Own", "\\Seen"]);
     assert_eq!(stored.mailboxes, ["INBOX", "[Gmail]/All Mail"]);
     assert_eq!(gmail.all_mail().len(), 1);
-    talk.play(
+    dialogue.play(
         "C: b EXAMINE INBOX
          S: * FLAGS <*>
          S: * OK [PERMANENTFLAGS ()] <*>
@@ -246,7 +246,7 @@ fn an_append_is_stored_octet_for_octet_with_date_and_flags() {
 fn an_append_without_a_date_gets_the_current_time() {
     let gmail = start();
     gmail.clock().advance(HOUR * 24);
-    append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes());
+    append(&mut logged_in(&gmail), "INBOX", MESSAGE.as_bytes());
     let age = gmail.clock().now() - gmail.messages("INBOX")[0].internal_date.to_utc();
     assert!(age.num_seconds() < 60);
 }
@@ -255,11 +255,11 @@ fn an_append_without_a_date_gets_the_current_time() {
 fn appends_are_rejected_with_gmails_texts() {
     let gmail = start();
     gmail.change(|options| options.append_limit = 100);
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     for (arguments, octets, response) in [
         (
             "nowhere",
-            LETTER,
+            MESSAGE,
             "NO [TRYCREATE] Folder doesn't exist. (Failure)",
         ),
         (
@@ -279,65 +279,68 @@ fn appends_are_rejected_with_gmails_texts() {
         ),
         (
             "INBOX (\\Important)",
-            LETTER,
+            MESSAGE,
             "BAD Invalid Arguments: Unable to parse flag \\Important",
         ),
         (
             "INBOX (\\Recent)",
-            LETTER,
+            MESSAGE,
             "BAD Invalid Arguments: Unable to parse flag \\Recent",
         ),
         (
             "INBOX (\\Seen \\)",
-            LETTER,
+            MESSAGE,
             "BAD Invalid Arguments: Unable to parse flag \\",
         ),
-        ("INBOX \"nonsense\"", LETTER, "BAD Could not parse command"),
-        ("IN BOX", LETTER, "BAD Could not parse command"),
+        ("INBOX \"nonsense\"", MESSAGE, "BAD Could not parse command"),
+        ("IN BOX", MESSAGE, "BAD Could not parse command"),
     ] {
         assert_eq!(
-            append(&mut talk, arguments, octets.as_bytes()),
+            append(&mut dialogue, arguments, octets.as_bytes()),
             format!("p {response}")
         );
     }
     assert_eq!(gmail.all_mail(), []);
     assert_eq!(
-        append(&mut talk, "INBOX", b"NUL: \0\r\n\r\n"),
+        append(&mut dialogue, "INBOX", b"NUL: \0\r\n\r\n"),
         "* BYE Invalid character in literal."
     );
-    assert_eq!(talk.rest(), "");
+    assert_eq!(dialogue.read_to_end(), "");
     assert_eq!(gmail.all_mail(), []);
 }
 
 #[test]
 fn octets_after_the_literal_are_commands() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
-    append(&mut talk, "INBOX", LETTER.as_bytes());
-    talk.play("C: \nS: * BAD [CLIENTBUG] Invalid tag\nC: a NOOP\nS: a OK Success");
+    let mut dialogue = logged_in(&gmail);
+    append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
+    dialogue.play("C: \nS: * BAD [CLIENTBUG] Invalid tag\nC: a NOOP\nS: a OK Success");
 }
 
 #[test]
 fn an_append_into_the_open_mailbox_is_announced() {
     let gmail = start();
-    let mut talk = examined(&gmail, "INBOX");
-    assert_eq!(append(&mut talk, "INBOX", LETTER.as_bytes()), "* 1 EXISTS");
-    talk.play("S: p OK [APPENDUID 1 1] (Success)");
+    let mut dialogue = examined(&gmail, "INBOX");
+    assert_eq!(
+        append(&mut dialogue, "INBOX", MESSAGE.as_bytes()),
+        "* 1 EXISTS"
+    );
+    dialogue.play("S: p OK [APPENDUID 1 1] (Success)");
 }
 
 #[test]
 fn duplicates_are_stored_once() {
     let gmail = start();
     gmail.mailboxes().create("Label");
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     let old = "INBOX \"17-Jul-2019 09:40:08 +0000\"";
     assert_eq!(
-        append(&mut talk, old, LETTER.as_bytes()),
+        append(&mut dialogue, old, MESSAGE.as_bytes()),
         "p OK [APPENDUID 1 1] (Success)"
     );
     // With the same label the old copy is removed, and the new one has the old date.
     assert_eq!(
-        append(&mut talk, "INBOX", LETTER.as_bytes()),
+        append(&mut dialogue, "INBOX", MESSAGE.as_bytes()),
         "p OK [APPENDUID 1 2] (Success)"
     );
     assert_eq!(uids(&gmail.messages("INBOX")), [2]);
@@ -347,7 +350,7 @@ fn duplicates_are_stored_once() {
     );
     // With another label it is one message with two labels.
     assert_eq!(
-        append(&mut talk, "Label", LETTER.as_bytes()),
+        append(&mut dialogue, "Label", MESSAGE.as_bytes()),
         "p OK [APPENDUID 10 1] (Success)"
     );
     assert_eq!(gmail.all_mail().len(), 1);
@@ -361,7 +364,7 @@ fn duplicates_are_stored_once() {
         (gmail.messages("INBOX").len(), gmail.in_trash().len()),
         (0, 1)
     );
-    append(&mut talk, "INBOX", LETTER.as_bytes());
+    append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
     assert_eq!(
         (gmail.messages("INBOX").len(), gmail.in_trash().len()),
         (1, 0)
@@ -372,28 +375,28 @@ fn duplicates_are_stored_once() {
     );
     // With other content, another date, or no id both are kept.
     append(
-        &mut talk,
+        &mut dialogue,
         "INBOX",
-        LETTER.replace("Date: x", "Date: y").as_bytes(),
+        MESSAGE.replace("Date: x", "Date: y").as_bytes(),
     );
     append(
-        &mut talk,
+        &mut dialogue,
         "INBOX",
-        LETTER.replace("body", "other").as_bytes(),
+        MESSAGE.replace("body", "other").as_bytes(),
     );
-    append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
-    append(&mut talk, "INBOX", b"Subject: x\r\n\r\n");
+    append(&mut dialogue, "INBOX", b"Subject: x\r\n\r\n");
+    append(&mut dialogue, "INBOX", b"Subject: x\r\n\r\n");
     assert_eq!(gmail.all_mail().len(), 5);
     // Without deduplication both are kept.
     gmail.change(|options| options.deduplicates = false);
-    append(&mut talk, "INBOX", LETTER.as_bytes());
+    append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
     assert_eq!(gmail.all_mail().len(), 6);
 }
 
 #[test]
 fn archived_mail_stays_in_all_mail_and_trashed_mail_does_not() {
     let gmail = start();
-    let first = gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let first = gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
     let second = gmail.deliver(
         b"Subject: x\r\n\r\n",
         date("2026-11-20T10:00:00+01:00"),
@@ -409,8 +412,8 @@ fn archived_mail_stays_in_all_mail_and_trashed_mail_does_not() {
 #[test]
 fn a_message_is_found_by_its_id_in_each_way() {
     let gmail = start();
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
-    let mut talk = examined(&gmail, "[Gmail]/All Mail");
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut dialogue = examined(&gmail, "[Gmail]/All Mail");
     for keys in [
         "HEADER Message-ID \"<a@b>\"",
         "HEADER MESSAGE-ID a@b",
@@ -419,29 +422,33 @@ fn a_message_is_found_by_its_id_in_each_way() {
         "CHARSET UTF-8 HEADER Message-ID \"<a@b>\"",
         "HEADER X-None \"\"",
     ] {
-        talk.say(&format!("s UID SEARCH {keys}"));
-        talk.play("S: * SEARCH 1\nS: s OK SEARCH completed (Success)");
+        dialogue.send(&format!("s UID SEARCH {keys}"));
+        dialogue.play("S: * SEARCH 1\nS: s OK SEARCH completed (Success)");
     }
-    talk.play("C: t UID SEARCH HEADER Message-ID {5}\nS: + go ahead\nC: <a@b>\nS: * SEARCH 1\nS: t OK <*>");
-    talk.play("C: u UID SEARCH HEADER Message-ID \"\u{e9}\"\nS: u BAD Could not parse command");
+    dialogue.play("C: t UID SEARCH HEADER Message-ID {5}\nS: + go ahead\nC: <a@b>\nS: * SEARCH 1\nS: t OK <*>");
+    dialogue.play("C: u UID SEARCH HEADER Message-ID \"\u{e9}\"\nS: u BAD Could not parse command");
 }
 
 #[test]
 fn the_index_lags_behind_by_searches_or_by_time() {
     let gmail = start();
     gmail.change(|options| options.index_delay = IndexDelay::Searches(2));
-    append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes());
-    let mut talk = examined(&gmail, "INBOX");
+    append(&mut logged_in(&gmail), "INBOX", MESSAGE.as_bytes());
+    let mut dialogue = examined(&gmail, "INBOX");
     let search = "C: a UID SEARCH HEADER Message-ID a@b";
-    talk.play(&format!("{search}\nS: * SEARCH\nS: a OK <*>"));
-    talk.play(&format!("{search}\nS: * SEARCH\nS: a OK <*>"));
-    talk.play(&format!("{search}\nS: * SEARCH 1\nS: a OK <*>"));
+    dialogue.play(&format!("{search}\nS: * SEARCH\nS: a OK <*>"));
+    dialogue.play(&format!("{search}\nS: * SEARCH\nS: a OK <*>"));
+    dialogue.play(&format!("{search}\nS: * SEARCH 1\nS: a OK <*>"));
     gmail.change(|options| options.index_delay = IndexDelay::For(Duration::from_mins(1)));
-    append(&mut talk, "INBOX", LETTER.replace("a@b", "c@d").as_bytes());
-    talk.play("S: p OK <*>\nC: b UID SEARCH HEADER Message-ID c@d\nS: * SEARCH\nS: b OK <*>");
-    talk.play("C: b UID SEARCH ALL\nS: * SEARCH 1 2\nS: b OK <*>");
+    append(
+        &mut dialogue,
+        "INBOX",
+        MESSAGE.replace("a@b", "c@d").as_bytes(),
+    );
+    dialogue.play("S: p OK <*>\nC: b UID SEARCH HEADER Message-ID c@d\nS: * SEARCH\nS: b OK <*>");
+    dialogue.play("C: b UID SEARCH ALL\nS: * SEARCH 1 2\nS: b OK <*>");
     gmail.clock().advance(Duration::from_mins(1));
-    talk.play("C: b UID SEARCH HEADER Message-ID c@d\nS: * SEARCH 2\nS: b OK <*>");
+    dialogue.play("C: b UID SEARCH HEADER Message-ID c@d\nS: * SEARCH 2\nS: b OK <*>");
 }
 
 #[test]
@@ -455,12 +462,12 @@ fn a_cut_append_is_stored_or_not_as_the_options_say() {
     ] {
         let gmail = start();
         gmail.change(|options| options.unfinished = unfinished);
-        let mut talk = logged_in(&gmail);
+        let mut dialogue = logged_in(&gmail);
         gmail.faults().once(double::Event::is_literal, Fault::Eof);
-        talk.say(&format!("a APPEND INBOX {{{}}}", LETTER.len()));
-        talk.play("S: + go ahead");
-        talk.say(LETTER);
-        assert_eq!(talk.rest(), "");
+        dialogue.send(&format!("a APPEND INBOX {{{}}}", MESSAGE.len()));
+        dialogue.play("S: + go ahead");
+        dialogue.send(MESSAGE);
+        assert_eq!(dialogue.read_to_end(), "");
         assert_eq!(gmail.all_mail().len(), at_once, "{unfinished:?}");
         gmail.clock().advance(minute);
         assert_eq!(gmail.all_mail().len(), after_a_minute, "{unfinished:?}");
@@ -472,26 +479,26 @@ fn a_cut_append_is_stored_or_not_as_the_options_say() {
 #[test]
 fn an_append_whose_response_is_lost_is_stored() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     gmail
         .faults()
         .once(|event| event.is_line("APPENDUID"), Fault::Reset);
-    talk.say(&format!("a APPEND INBOX {{{}}}", LETTER.len()));
-    talk.play("S: + go ahead");
-    talk.say(LETTER);
-    assert!(talk.end().is_err());
+    dialogue.send(&format!("a APPEND INBOX {{{}}}", MESSAGE.len()));
+    dialogue.play("S: + go ahead");
+    dialogue.send(MESSAGE);
+    assert!(dialogue.end().is_err());
     assert_eq!(gmail.all_mail().len(), 1);
 }
 
 #[test]
 fn a_session_ends_with_its_token() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
-    talk.play("C: a NOOP\nS: a OK Success");
+    let mut dialogue = logged_in(&gmail);
+    dialogue.play("C: a NOOP\nS: a OK Success");
     gmail.clock().advance(HOUR);
-    talk.say("b NOOP");
+    dialogue.send("b NOOP");
     assert_eq!(
-        talk.rest(),
+        dialogue.read_to_end(),
         "* BYE Session expired, please login again.\r\n"
     );
 }
@@ -499,46 +506,46 @@ fn a_session_ends_with_its_token() {
 #[test]
 fn the_sixteenth_session_is_rejected() {
     let gmail = start();
-    let mut fifteen: Vec<Talk> = (0..15).map(|_| logged_in(&gmail)).collect();
+    let mut fifteen: Vec<Dialogue> = (0..15).map(|_| logged_in(&gmail)).collect();
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
-    let mut talk = connected(&gmail);
-    talk.say(&format!(
+    let mut dialogue = connected(&gmail);
+    dialogue.send(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
         bearer("user@gmail.com", &token)
     ));
-    talk.play("S: a NO [ALERT] Too many simultaneous connections. (Failure)");
+    dialogue.play("S: a NO [ALERT] Too many simultaneous connections. (Failure)");
     let mut last = fifteen.pop().unwrap();
-    last.say("z LOGOUT");
-    last.rest();
+    last.send("z LOGOUT");
+    last.read_to_end();
     logged_in(&gmail);
 }
 
 #[test]
 fn an_unsolicited_literal_is_a_violation() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
-    talk.write(format!("a APPEND INBOX {{{}}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
-    talk.play("S: + go ahead\nS: a OK <*>");
+    let mut dialogue = logged_in(&gmail);
+    dialogue.write(format!("a APPEND INBOX {{{}}}\r\n{MESSAGE}\r\n", MESSAGE.len()).as_bytes());
+    dialogue.play("S: + go ahead\nS: a OK <*>");
     assert_eq!(
         gmail.take_violations(),
         ["the client sent a literal before it was asked for"]
     );
-    talk.write(format!("a APPEND INBOX {{{}+}}\r\n{LETTER}\r\n", LETTER.len()).as_bytes());
-    talk.play("S: a OK <*>");
+    dialogue.write(format!("a APPEND INBOX {{{}+}}\r\n{MESSAGE}\r\n", MESSAGE.len()).as_bytes());
+    dialogue.play("S: a OK <*>");
     assert_eq!(gmail.take_violations(), Vec::<String>::new());
 }
 
 #[test]
 fn idle_has_gmails_texts() {
     let gmail = start();
-    let mut talk = examined(&gmail, "INBOX");
-    talk.play("C: a IDLE\nS: + idling");
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
-    talk.play("S: * 1 EXISTS\nC: DONE\nS: a OK IDLE terminated (Success)");
-    talk.play("C: b IDLE\nS: + idling\nC: x\nS: b BAD Could not parse command");
+    let mut dialogue = examined(&gmail, "INBOX");
+    dialogue.play("C: a IDLE\nS: + idling");
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    dialogue.play("S: * 1 EXISTS\nC: DONE\nS: a OK IDLE terminated (Success)");
+    dialogue.play("C: b IDLE\nS: + idling\nC: x\nS: b BAD Could not parse command");
     gmail.clock().advance(HOUR);
     assert_eq!(
-        talk.hear_after("c IDLE"),
+        dialogue.exchange("c IDLE"),
         "* BYE Session expired, please login again."
     );
 }
@@ -546,8 +553,8 @@ fn idle_has_gmails_texts() {
 #[test]
 fn unsupported_commands_are_rejected() {
     let gmail = start();
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
-    let mut talk = examined(&gmail, "INBOX");
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut dialogue = examined(&gmail, "INBOX");
     for command in [
         "UID FETCH 1 BODYSTRUCTURE",
         "UID FETCH 1 (BODY.PEEK[1.2])",
@@ -557,11 +564,11 @@ fn unsupported_commands_are_rejected() {
         "COMPRESS DEFLATE",
     ] {
         assert_eq!(
-            talk.hear_after(&format!("a {command}")),
+            dialogue.exchange(&format!("a {command}")),
             "a BAD Could not parse command"
         );
     }
-    talk.play(
+    dialogue.play(
         "C: b XLIST \"\" INBOX\nS: * XLIST (\\HasNoChildren) \"/\" \"INBOX\"\nS: b OK Success",
     );
 }

@@ -8,25 +8,25 @@
     clippy::indexing_slicing
 )]
 
-mod talk;
+mod dialogue;
 
 use std::time::Duration;
 
+use dialogue::Dialogue;
+use dialogue::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 use double::{
     AppendResponse, Challenge, Event, Fault, Gmail, GmailOptions, HeaderSearch, Language, Pacing,
     PostLoginCapabilities, Unfinished, date, login_rejections,
 };
-use talk::Talk;
-use talk::gmail::{HOUR, append, bearer, connected, examined, logged_in, start};
 
 /// The condition of a fault.
 type When = fn(&Event) -> bool;
 
-const LETTER: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
+const MESSAGE: &str = "Message-ID: <a@b>\r\nDate: x\r\n\r\nbody\r\n";
 
-fn log_in(gmail: &Gmail, talk: &mut Talk) {
+fn log_in(gmail: &Gmail, dialogue: &mut Dialogue) {
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
-    talk.say(&format!(
+    dialogue.send(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
         bearer("user@gmail.com", &token)
     ));
@@ -40,12 +40,12 @@ fn a_greeting_is_late_or_never_comes() {
     faults.once(is_greeting, Fault::Pause(Duration::from_millis(30)));
     connected(&gmail);
     faults.once(is_greeting, Fault::Stall);
-    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
-    talk.write(b"");
-    assert!(!talk.hears_within(Duration::from_millis(30)));
+    let mut dialogue = Dialogue::secure(gmail.port(), gmail.ca_pem());
+    dialogue.write(b"");
+    assert!(!dialogue.receives_within(Duration::from_millis(30)));
     faults.once(is_greeting, Fault::Eof);
-    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
-    assert_eq!(talk.rest(), "");
+    let mut dialogue = Dialogue::secure(gmail.port(), gmail.ca_pem());
+    assert_eq!(dialogue.read_to_end(), "");
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn input_before_the_greeting_is_a_violation() {
     gmail
         .faults()
         .once(|event| event.is_line("Gimap ready"), pause);
-    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
-    talk.play("C: a CAPABILITY\nS: * OK Gimap <*>\nS: * CAPABILITY <*>\nS: a OK <*>");
+    let mut dialogue = Dialogue::secure(gmail.port(), gmail.ca_pem());
+    dialogue.play("C: a CAPABILITY\nS: * OK Gimap <*>\nS: * CAPABILITY <*>\nS: a OK <*>");
     assert_eq!(
         gmail.take_violations(),
         ["the client spoke before the greeting"]
@@ -66,14 +66,14 @@ fn input_before_the_greeting_is_a_violation() {
 #[test]
 fn input_before_the_response_to_authenticate_is_a_violation() {
     let gmail = start();
-    let mut talk = connected(&gmail);
+    let mut dialogue = connected(&gmail);
     let token = gmail.tokens().issue("user@gmail.com", HOUR);
     let line = format!(
         "a AUTHENTICATE XOAUTH2 {}",
         bearer("user@gmail.com", &token)
     );
-    talk.write(format!("{line}\r\nb NOOP\r\n").as_bytes());
-    talk.play("S: * CAPABILITY <*>\nS: a OK <*>\nS: b OK <*>");
+    dialogue.write(format!("{line}\r\nb NOOP\r\n").as_bytes());
+    dialogue.play("S: * CAPABILITY <*>\nS: a OK <*>\nS: b OK <*>");
     assert_eq!(
         gmail.take_violations(),
         ["the client sent more after AUTHENTICATE before it was answered"]
@@ -83,13 +83,13 @@ fn input_before_the_response_to_authenticate_is_a_violation() {
 #[test]
 fn a_large_unsolicited_literal_is_a_violation() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     let message = format!("Subject: x\r\n\r\n{}", "x".repeat(5000));
-    talk.say(&format!(
+    dialogue.send(&format!(
         "a APPEND INBOX {{{}+}}\r\n{message}",
         message.len()
     ));
-    talk.play("S: a OK <*>");
+    dialogue.play("S: a OK <*>");
     assert_eq!(
         gmail.take_violations(),
         ["the client sent a large literal unasked"]
@@ -100,9 +100,9 @@ fn a_large_unsolicited_literal_is_a_violation() {
 fn the_capabilities_are_sent_in_three_ways() {
     let gmail = start();
     gmail.change(|options| options.capabilities = PostLoginCapabilities::InCode);
-    let mut talk = connected(&gmail);
-    log_in(&gmail, &mut talk);
-    talk.play(
+    let mut dialogue = connected(&gmail);
+    log_in(&gmail, &mut dialogue);
+    dialogue.play(
         "S: a OK [CAPABILITY IMAP4rev1 <*> APPENDLIMIT=35651584] user@gmail.com authenticated (Success)",
     );
     gmail.change(|options| {
@@ -110,16 +110,16 @@ fn the_capabilities_are_sent_in_three_ways() {
         options.append_limit = 1000;
         options.without = vec!["UIDPLUS".to_owned(), "X-GM-EXT-1".to_owned()];
     });
-    let mut talk = connected(&gmail);
-    log_in(&gmail, &mut talk);
-    talk.play(
+    let mut dialogue = connected(&gmail);
+    log_in(&gmail, &mut dialogue);
+    dialogue.play(
         "S: a OK user@gmail.com authenticated (Success)
          C: b CAPABILITY
          S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=1000
          S: b OK Thats all she wrote! <*>",
     );
     assert_eq!(
-        append(&mut talk, "INBOX", LETTER.as_bytes()),
+        append(&mut dialogue, "INBOX", MESSAGE.as_bytes()),
         "p OK (Success)"
     );
 }
@@ -128,9 +128,9 @@ fn the_capabilities_are_sent_in_three_ways() {
 fn without_sasl_ir_the_client_has_to_wait() {
     let gmail = start();
     gmail.change(|options| options.without.push("SASL-IR".to_owned()));
-    let mut talk = connected(&gmail);
-    log_in(&gmail, &mut talk);
-    talk.play("S: a BAD Could not parse command\nC: b AUTHENTICATE XOAUTH2\nS: + ");
+    let mut dialogue = connected(&gmail);
+    log_in(&gmail, &mut dialogue);
+    dialogue.play("S: a BAD Could not parse command\nC: b AUTHENTICATE XOAUTH2\nS: + ");
     assert_eq!(
         gmail.take_violations(),
         ["the client sent an initial response without SASL-IR"]
@@ -142,12 +142,12 @@ fn a_login_is_rejected_in_every_observed_way() {
     let gmail = start();
     for response in login_rejections() {
         gmail.change(|options| options.login_response = Some(response.clone()));
-        let mut talk = connected(&gmail);
-        log_in(&gmail, &mut talk);
+        let mut dialogue = connected(&gmail);
+        log_in(&gmail, &mut dialogue);
         for line in response {
-            assert_eq!(talk.hear(), line.replace("<T>", "a"));
+            assert_eq!(dialogue.receive(), line.replace("<T>", "a"));
         }
-        talk.play("C: b NOOP\nS: b OK Success");
+        dialogue.play("C: b NOOP\nS: b OK Success");
     }
     assert_eq!(gmail.logins(), 0);
 }
@@ -156,22 +156,22 @@ fn a_login_is_rejected_in_every_observed_way() {
 fn the_challenge_has_other_forms() {
     let gmail = start();
     gmail.change(|options| options.challenge = Challenge::Status401);
-    let mut talk = connected(&gmail);
-    talk.say(&format!(
+    let mut dialogue = connected(&gmail);
+    dialogue.send(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
         bearer("user@gmail.com", "x")
     ));
-    talk.play(
+    dialogue.play(
         "S: + eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIG1hYyIsInNjb3BlIjoiaHR0cHM6Ly9tYWlsLmdvb2dsZS5jb20vIn0=
          C:  \n
          S: a NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
     );
     gmail.change(|options| options.challenge = Challenge::AfterCapability);
-    talk.say(&format!(
+    dialogue.send(&format!(
         "b AUTHENTICATE XOAUTH2 {}",
         bearer("user@gmail.com", "x")
     ));
-    talk.play("S: * CAPABILITY <*>\nS: + eyJzdGF0dXMiOiI0MDAi<*>");
+    dialogue.play("S: * CAPABILITY <*>\nS: + eyJzdGF0dXMiOiI0MDAi<*>");
 }
 
 #[test]
@@ -190,21 +190,21 @@ fn a_session_expires_at_any_point_of_an_append() {
     ];
     for (when, stored) in moments {
         let gmail = start();
-        let mut talk = logged_in(&gmail);
+        let mut dialogue = logged_in(&gmail);
         gmail.faults().once(when, bye());
-        talk.say(&format!("a APPEND INBOX {{{}}}", LETTER.len()));
-        let first = talk.hear();
+        dialogue.send(&format!("a APPEND INBOX {{{}}}", MESSAGE.len()));
+        let first = dialogue.receive();
         if first != EXPIRED {
-            talk.say(LETTER);
-            assert_eq!(talk.rest(), format!("{EXPIRED}\r\n"));
+            dialogue.send(MESSAGE);
+            assert_eq!(dialogue.read_to_end(), format!("{EXPIRED}\r\n"));
         }
         assert_eq!(gmail.all_mail().len(), stored);
     }
     let gmail = start();
     gmail.change(|options| options.unfinished = Unfinished::Stored);
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     gmail.faults().once(Event::is_literal, bye());
-    assert_eq!(append(&mut talk, "INBOX", LETTER.as_bytes()), EXPIRED);
+    assert_eq!(append(&mut dialogue, "INBOX", MESSAGE.as_bytes()), EXPIRED);
     assert_eq!(gmail.all_mail().len(), 1);
 }
 
@@ -228,14 +228,14 @@ fn folders_have_names_in_four_languages() {
             language,
             ..GmailOptions::default()
         });
-        let mut talk = logged_in(&gmail);
-        talk.say("a LIST \"\" \"*\"");
+        let mut dialogue = logged_in(&gmail);
+        dialogue.send("a LIST \"\" \"*\"");
         let mut lines = Vec::new();
         while !lines
             .last()
             .is_some_and(|line: &String| line.starts_with("a "))
         {
-            lines.push(talk.hear());
+            lines.push(dialogue.receive());
         }
         assert!(lines.contains(&format!("* LIST (\\All \\HasNoChildren) \"/\" \"{all}\"")));
         assert!(lines.contains(&format!(
@@ -248,16 +248,16 @@ fn folders_have_names_in_four_languages() {
 fn a_hidden_folder_is_not_there() {
     let gmail = start();
     gmail.change(|options| options.hidden.push("\\All".to_owned()));
-    let mut talk = logged_in(&gmail);
-    talk.say("a LIST \"\" \"*\"");
+    let mut dialogue = logged_in(&gmail);
+    dialogue.send("a LIST \"\" \"*\"");
     let mut line = String::new();
     while !line.starts_with("a OK") {
-        line = talk.hear();
+        line = dialogue.receive();
         assert!(!line.contains("All Mail"), "{line}");
     }
-    talk.play("C: b EXAMINE \"[Gmail]/All Mail\"\nS: b NO [NONEXISTENT] <*>");
-    talk.play("C: c STATUS \"[Gmail]/All Mail\" (UIDNEXT)\nS: c NO [NONEXISTENT] <*>");
-    append(&mut talk, "INBOX", LETTER.as_bytes());
+    dialogue.play("C: b EXAMINE \"[Gmail]/All Mail\"\nS: b NO [NONEXISTENT] <*>");
+    dialogue.play("C: c STATUS \"[Gmail]/All Mail\" (UIDNEXT)\nS: c NO [NONEXISTENT] <*>");
+    append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
     assert_eq!(gmail.all_mail().len(), 1);
 }
 
@@ -289,9 +289,9 @@ fn an_append_has_every_response_of_the_options() {
     ] {
         let gmail = start();
         gmail.change(|options| options.append_response = response);
-        let mut talk = logged_in(&gmail);
+        let mut dialogue = logged_in(&gmail);
         assert_eq!(
-            append(&mut talk, "INBOX", LETTER.as_bytes()),
+            append(&mut dialogue, "INBOX", MESSAGE.as_bytes()),
             format!("p {line}")
         );
         assert_eq!(gmail.all_mail().len(), stored);
@@ -305,20 +305,20 @@ fn a_rejection_follows_the_literal_if_the_option_is_set() {
         options.refuses_after_literal = true;
         options.append_limit = 10;
     });
-    let mut talk = logged_in(&gmail);
-    talk.play("C: a APPEND INBOX {11}\nS: + go ahead");
-    talk.say("x".repeat(11).as_str());
-    talk.play("S: a BAD [TOOBIG] <*>\nC: b APPEND nowhere {3}\nS: + go ahead\nC: abc\nS: b NO [TRYCREATE] <*>");
+    let mut dialogue = logged_in(&gmail);
+    dialogue.play("C: a APPEND INBOX {11}\nS: + go ahead");
+    dialogue.send("x".repeat(11).as_str());
+    dialogue.play("S: a BAD [TOOBIG] <*>\nC: b APPEND nowhere {3}\nS: + go ahead\nC: abc\nS: b NO [TRYCREATE] <*>");
 }
 
 #[test]
 fn a_message_appended_as_deleted_is_removed_at_once() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
-    let response = append(&mut talk, "INBOX (\\Deleted)", LETTER.as_bytes());
+    let mut dialogue = logged_in(&gmail);
+    let response = append(&mut dialogue, "INBOX (\\Deleted)", MESSAGE.as_bytes());
     assert_eq!(response, "p OK [APPENDUID 1 1] (Success)");
     assert_eq!(gmail.all_mail(), []);
-    let response = append(&mut talk, "INBOX", LETTER.as_bytes());
+    let response = append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
     assert_eq!(response, "p OK [APPENDUID 1 2] (Success)");
 }
 
@@ -329,31 +329,31 @@ fn unusual_ids_are_not_found_and_header_searches_are_rejected() {
         let message = format!("Message-ID: {id}\r\n\r\n");
         gmail.deliver(message.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
     }
-    let mut talk = examined(&gmail, "INBOX");
-    talk.play("C: a UID SEARCH HEADER Message-ID \"<a!b@c>\"\nS: * SEARCH 2\nS: a OK <*>");
+    let mut dialogue = examined(&gmail, "INBOX");
+    dialogue.play("C: a UID SEARCH HEADER Message-ID \"<a!b@c>\"\nS: * SEARCH 2\nS: a OK <*>");
     gmail.change(|options| options.header_search = HeaderSearch::MissesOddValues);
     for odd_id in ["<{a}@b>", "<a!b@c>", "<a%b@c>"] {
-        talk.say(&format!("a UID SEARCH HEADER Message-ID \"{odd_id}\""));
-        talk.play("S: * SEARCH\nS: a OK <*>");
+        dialogue.send(&format!("a UID SEARCH HEADER Message-ID \"{odd_id}\""));
+        dialogue.play("S: * SEARCH\nS: a OK <*>");
     }
-    talk.play("C: a UID SEARCH X-GM-RAW \"rfc822msgid:a%b@c\"\nS: * SEARCH\nS: a OK <*>");
-    talk.play("C: a UID SEARCH HEADER Message-ID \"<plain@b>\"\nS: * SEARCH 4\nS: a OK <*>");
+    dialogue.play("C: a UID SEARCH X-GM-RAW \"rfc822msgid:a%b@c\"\nS: * SEARCH\nS: a OK <*>");
+    dialogue.play("C: a UID SEARCH HEADER Message-ID \"<plain@b>\"\nS: * SEARCH 4\nS: a OK <*>");
     gmail.change(|options| options.header_search = HeaderSearch::Refused);
-    talk.play("C: b UID SEARCH OR HEADER Message-ID x HEADER Message-ID y\nS: b BAD Could not parse command");
-    talk.play("C: b UID SEARCH X-GM-RAW \"rfc822msgid:plain@b\"\nS: * SEARCH 4\nS: b OK <*>");
+    dialogue.play("C: b UID SEARCH OR HEADER Message-ID x HEADER Message-ID y\nS: b BAD Could not parse command");
+    dialogue.play("C: b UID SEARCH X-GM-RAW \"rfc822msgid:plain@b\"\nS: * SEARCH 4\nS: b OK <*>");
 }
 
 #[test]
 fn messages_are_changed_copied_and_moved() {
     let gmail = start();
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
-    let mut talk = examined(&gmail, "INBOX");
-    talk.play(
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut dialogue = examined(&gmail, "INBOX");
+    dialogue.play(
         "C: a UID STORE 1 +FLAGS (\\Seen)\nS: a NO STORE attempt on READ-ONLY folder (Failure)",
     );
-    talk.say("s SELECT INBOX");
-    while !talk.hear().starts_with("s OK") {}
-    talk.play(
+    dialogue.send("s SELECT INBOX");
+    while !dialogue.receive().starts_with("s OK") {}
+    dialogue.play(
         "C: b UID STORE 1 +FLAGS (\\Seen)
          S: * 1 FETCH (UID 1 FLAGS (\\Seen))
          S: b OK Success
@@ -372,18 +372,18 @@ fn messages_are_changed_copied_and_moved() {
     );
     assert_eq!(gmail.messages("INBOX"), []);
     assert_eq!(gmail.messages("two words")[0].flags, ["\\Seen"]);
-    talk.play("C: g GETQUOTAROOT INBOX\nS: * QUOTAROOT \"INBOX\" \"\"\nS: * QUOTA \"\" (STORAGE 0 31457280)\nS: g OK Success");
-    talk.play("C: h ENABLE UTF8=ACCEPT\nS: * ENABLED UTF8=ACCEPT\nS: h OK Success");
+    dialogue.play("C: g GETQUOTAROOT INBOX\nS: * QUOTAROOT \"INBOX\" \"\"\nS: * QUOTA \"\" (STORAGE 0 31457280)\nS: g OK Success");
+    dialogue.play("C: h ENABLE UTF8=ACCEPT\nS: * ENABLED UTF8=ACCEPT\nS: h OK Success");
 }
 
 #[test]
 fn a_message_marked_deleted_loses_its_label_at_once() {
     let gmail = start();
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
-    let mut talk = logged_in(&gmail);
-    talk.say("s SELECT INBOX");
-    while !talk.hear().starts_with("s OK") {}
-    talk.play("C: a UID STORE 1 +FLAGS.SILENT (\\Deleted)\nS: * 1 EXPUNGE\nS: a OK Success");
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut dialogue = logged_in(&gmail);
+    dialogue.send("s SELECT INBOX");
+    while !dialogue.receive().starts_with("s OK") {}
+    dialogue.play("C: a UID STORE 1 +FLAGS.SILENT (\\Deleted)\nS: * 1 EXPUNGE\nS: a OK Success");
     assert_eq!(
         (gmail.messages("INBOX").len(), gmail.all_mail().len()),
         (0, 1)
@@ -394,29 +394,29 @@ fn a_message_marked_deleted_loses_its_label_at_once() {
 fn the_account_is_locked_out_after_too_many_octets() {
     let gmail = start();
     gmail.change(|options| {
-        options.daily_upload = 2 * LETTER.len();
+        options.daily_upload = 2 * MESSAGE.len();
         options.lockout = HOUR / 4;
     });
-    let mut talk = logged_in(&gmail);
-    append(&mut talk, "INBOX", LETTER.as_bytes());
-    append(&mut talk, "INBOX", LETTER.as_bytes());
-    assert_eq!(gmail.uploaded_today(), 2 * LETTER.len());
+    let mut dialogue = logged_in(&gmail);
+    append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
+    append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
+    assert_eq!(gmail.uploaded_today(), 2 * MESSAGE.len());
     let before = gmail.messages("INBOX");
-    let response = append(&mut talk, "INBOX", LETTER.as_bytes());
+    let response = append(&mut dialogue, "INBOX", MESSAGE.as_bytes());
     assert_eq!(
         response,
         "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits."
     );
-    assert_eq!(talk.rest(), "");
+    assert_eq!(dialogue.read_to_end(), "");
     assert_eq!(gmail.messages("INBOX"), before);
-    let mut talk = connected(&gmail);
-    log_in(&gmail, &mut talk);
-    talk.play("S: a NO [ALERT] Account exceeded command or bandwidth limits. (Failure)");
+    let mut dialogue = connected(&gmail);
+    log_in(&gmail, &mut dialogue);
+    dialogue.play("S: a NO [ALERT] Account exceeded command or bandwidth limits. (Failure)");
     gmail.clock().advance(HOUR / 4);
     logged_in(&gmail);
     gmail.clock().advance(HOUR * 24);
     assert_eq!(
-        append(&mut logged_in(&gmail), "INBOX", LETTER.as_bytes()),
+        append(&mut logged_in(&gmail), "INBOX", MESSAGE.as_bytes()),
         "p OK [APPENDUID 1 3] (Success)"
     );
 }
@@ -424,21 +424,21 @@ fn the_account_is_locked_out_after_too_many_octets() {
 #[test]
 fn downloads_are_counted_too() {
     let gmail = start();
-    gmail.deliver(LETTER.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
     gmail.change(|options| options.daily_download = 10);
-    let mut talk = examined(&gmail, "INBOX");
-    talk.play("C: a UID FETCH 1 BODY.PEEK[]\nS: * 1 FETCH <*>\nS: * BYE [OVERQUOTA] <*>");
+    let mut dialogue = examined(&gmail, "INBOX");
+    dialogue.play("C: a UID FETCH 1 BODY.PEEK[]\nS: * 1 FETCH <*>\nS: * BYE [OVERQUOTA] <*>");
 }
 
 #[test]
 fn the_account_is_throttled() {
     let gmail = start();
-    let mut talk = logged_in(&gmail);
+    let mut dialogue = logged_in(&gmail);
     gmail.set_pacing(Pacing::PerSecond(1000));
     let began = std::time::Instant::now();
     // 600 octets at 1,000 a second.
-    talk.play("C: a LIST \"\" \"*\"");
-    while !talk.hear().starts_with("a OK") {}
+    dialogue.play("C: a LIST \"\" \"*\"");
+    while !dialogue.receive().starts_with("a OK") {}
     assert!(began.elapsed() > Duration::from_millis(400));
 }
 
@@ -450,13 +450,13 @@ fn any_line_can_be_sent_instead() {
         "<T> NO System Error (Failure)",
         "garbage \u{1}",
     ] {
-        let mut talk = logged_in(&gmail);
+        let mut dialogue = logged_in(&gmail);
         gmail.faults().once(
             |event| event.is_command("LIST"),
             Fault::Instead(line.to_owned()),
         );
-        talk.say("a LIST \"\" \"*\"");
-        assert_eq!(talk.hear(), line.replace("<T>", "a"));
-        talk.play("C: b NOOP\nS: b OK Success");
+        dialogue.send("a LIST \"\" \"*\"");
+        assert_eq!(dialogue.receive(), line.replace("<T>", "a"));
+        dialogue.play("C: b NOOP\nS: b OK Success");
     }
 }

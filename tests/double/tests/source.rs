@@ -8,14 +8,14 @@
     clippy::indexing_slicing
 )]
 
-mod talk;
+mod dialogue;
 
 use std::time::Duration;
 
+use dialogue::Dialogue;
 use double::{EventKind, Fault, Pacing, Security, Source, SourceOptions, date};
-use talk::Talk;
 
-const LETTER: &[u8] = b"Message-ID: <a@b>\r\nSubject: one\r\n\r\nbody\r\n";
+const MESSAGE: &[u8] = b"Message-ID: <a@b>\r\nSubject: one\r\n\r\nbody\r\n";
 
 fn plain() -> Source {
     Source::start(SourceOptions {
@@ -26,7 +26,7 @@ fn plain() -> Source {
 
 fn with_two_letters() -> Source {
     let source = plain();
-    source.deliver(LETTER, date("2026-11-20T10:00:00+01:00"), &["\\Seen"]);
+    source.deliver(MESSAGE, date("2026-11-20T10:00:00+01:00"), &["\\Seen"]);
     source.deliver(
         b"Subject: two\r\n\r\n",
         date("2026-11-21T23:30:00+00:00"),
@@ -36,27 +36,27 @@ fn with_two_letters() -> Source {
 }
 
 /// A dialogue with the source after the log-in, with INBOX open.
-fn examined(source: &Source) -> Talk {
-    let mut talk = logged_in(source);
-    talk.say("e EXAMINE INBOX");
-    while !talk.hear().starts_with("e OK") {}
-    talk
+fn examined(source: &Source) -> Dialogue {
+    let mut dialogue = logged_in(source);
+    dialogue.send("e EXAMINE INBOX");
+    while !dialogue.receive().starts_with("e OK") {}
+    dialogue
 }
 
-fn logged_in(source: &Source) -> Talk {
-    let mut talk = Talk::plain(source.port());
-    talk.play(
+fn logged_in(source: &Source) -> Dialogue {
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.play(
         "S: * OK [CAPABILITY <*>] Dovecot ready.
          C: l LOGIN user secret
          S: l OK [CAPABILITY <*>] Logged in",
     );
-    talk
+    dialogue
 }
 
 #[test]
 fn a_session_from_greeting_to_logout() {
     let source = with_two_letters();
-    Talk::plain(source.port()).play(
+    Dialogue::plain(source.port()).play(
         "S: * OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN] Dovecot ready.
          C: a EXAMINE INBOX
          S: a BAD Error in IMAP command: not allowed now.
@@ -101,15 +101,15 @@ fn a_session_from_greeting_to_logout() {
 #[test]
 fn plain_works_with_and_without_an_initial_response() {
     let source = plain();
-    let mut talk = Talk::plain(source.port());
-    talk.play(
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.play(
         "S: * OK <*>
          C: a AUTHENTICATE PLAIN AHVzZXIAc2VjcmV0
          S: a OK [CAPABILITY <*>] Logged in",
     );
     source.change(|options| options.without.push("SASL-IR".to_owned()));
-    let mut talk = Talk::plain(source.port());
-    talk.play(
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.play(
         "S: * OK <*>
          C: a AUTHENTICATE PLAIN
          S: +\u{20}
@@ -133,16 +133,16 @@ fn starttls_is_required_before_a_login() {
         security: Security::StartTls,
         ..SourceOptions::default()
     });
-    let mut talk = Talk::plain(source.port());
-    talk.play(
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.play(
         "S: * OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED] Dovecot ready.
          C: a LOGIN user secret
          S: a NO [PRIVACYREQUIRED] <*>
          C: b STARTTLS
          S: b OK Begin TLS negotiation now.",
     );
-    talk.start_tls(source.ca_pem());
-    talk.play(
+    dialogue.start_tls(source.ca_pem());
+    dialogue.play(
         "C: c CAPABILITY
          S: * CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN
          S: c OK <*>
@@ -154,13 +154,13 @@ fn starttls_is_required_before_a_login() {
 #[test]
 fn implicit_tls_is_the_default() {
     let source = Source::start(SourceOptions::default());
-    Talk::secure(source.port(), source.ca_pem()).play("S: * OK <*>");
+    Dialogue::secure(source.port(), source.ca_pem()).play("S: * OK <*>");
 }
 
 #[test]
 fn literals_stand_for_any_string() {
     let source = plain();
-    Talk::plain(source.port()).play(
+    Dialogue::plain(source.port()).play(
         "S: * OK <*>
          C: a LOGIN {4}
          S: + OK
@@ -175,7 +175,7 @@ fn literals_stand_for_any_string() {
 #[test]
 fn searches_find_by_uid_date_header_and_their_compounds() {
     let source = with_two_letters();
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     for (keys, found) in [
         ("ALL", " 1 2"),
         ("UID 2:*", " 2"),
@@ -191,11 +191,11 @@ fn searches_find_by_uid_date_header_and_their_compounds() {
         ("SEEN UID 1:2", " 1"),
         ("UNSEEN KEYWORD $Own", " 2"),
     ] {
-        talk.say(&format!("s UID SEARCH {keys}"));
-        assert_eq!(talk.hear(), format!("* SEARCH{found}"), "{keys}");
-        assert!(talk.hear().starts_with("s OK"));
+        dialogue.send(&format!("s UID SEARCH {keys}"));
+        assert_eq!(dialogue.receive(), format!("* SEARCH{found}"), "{keys}");
+        assert!(dialogue.receive().starts_with("s OK"));
     }
-    talk.play("C: t UID SEARCH X-GM-RAW x\nS: t BAD <*>");
+    dialogue.play("C: t UID SEARCH X-GM-RAW x\nS: t BAD <*>");
 }
 
 #[test]
@@ -210,8 +210,8 @@ fn folders_are_listed_and_found_by_their_names() {
     let source = plain();
     source.mailboxes().create("Entw&APw-rfe");
     source.mailboxes().create("a \"b\" \\c");
-    let mut talk = logged_in(&source);
-    talk.play(
+    let mut dialogue = logged_in(&source);
+    dialogue.play(
         "C: a LIST \"\" \"*\"
          S: * LIST (\\HasNoChildren) \"/\" \"INBOX\"
          S: * LIST (\\HasNoChildren) \"/\" \"Entw&APw-rfe\"
@@ -235,10 +235,10 @@ fn folders_are_listed_and_found_by_their_names() {
 #[test]
 fn new_and_expunged_messages_are_announced() {
     let source = with_two_letters();
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     source.expunge(1);
-    source.deliver(LETTER, date("2026-11-22T10:00:00+01:00"), &[]);
-    talk.play(
+    source.deliver(MESSAGE, date("2026-11-22T10:00:00+01:00"), &[]);
+    dialogue.play(
         "C: a UID FETCH 1:* (UID)
          S: * 2 FETCH (UID 2)
          S: * 1 EXPUNGE
@@ -255,14 +255,14 @@ fn new_and_expunged_messages_are_announced() {
 #[test]
 fn idle_announces_changes() {
     let source = with_two_letters();
-    let mut talk = examined(&source);
-    talk.play("C: a IDLE\nS: + idling");
-    source.deliver(LETTER, date("2026-11-22T10:00:00+01:00"), &[]);
-    talk.play("S: * 3 EXISTS");
+    let mut dialogue = examined(&source);
+    dialogue.play("C: a IDLE\nS: + idling");
+    source.deliver(MESSAGE, date("2026-11-22T10:00:00+01:00"), &[]);
+    dialogue.play("S: * 3 EXISTS");
     source.expunge(1);
-    talk.play("S: * 1 EXPUNGE\nC: DONE\nS: a OK Idle completed (0.001 + 0.000 secs).");
+    dialogue.play("S: * 1 EXPUNGE\nC: DONE\nS: a OK Idle completed (0.001 + 0.000 secs).");
     source.change(|options| options.without.push("IDLE".to_owned()));
-    talk.play("C: b IDLE\nS: b BAD <*>");
+    dialogue.play("C: b IDLE\nS: b BAD <*>");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn another_uid_validity_renumbers_the_messages() {
     assert_eq!(stored[0].uid, 1);
     source.mailboxes().set_uid_next("INBOX", 900);
     assert_eq!(
-        source.deliver(LETTER, date("2026-11-22T10:00:00+01:00"), &[]),
+        source.deliver(MESSAGE, date("2026-11-22T10:00:00+01:00"), &[]),
         900
     );
     logged_in(&source).play(
@@ -287,9 +287,9 @@ fn another_uid_validity_renumbers_the_messages() {
 
 #[test]
 fn a_connection_is_cut_at_every_event_in_turn() {
-    let said = ["a LOGIN user secret", "b NOOP", "c LOGOUT"];
+    let sent = ["a LOGIN user secret", "b NOOP", "c LOGOUT"];
     let whole = plain();
-    lines_until_closed(&mut Talk::plain(whole.port()), &said);
+    lines_until_closed(&mut Dialogue::plain(whole.port()), &sent);
     let events = whole.events();
     assert_eq!(events[0].kind, EventKind::Connected);
     assert_eq!(events[3].kind, EventKind::LoggedIn("user".to_owned()));
@@ -297,88 +297,88 @@ fn a_connection_is_cut_at_every_event_in_turn() {
     for number in 1..=events.len() {
         let source = plain();
         source.faults().cut_at(number);
-        let heard = lines_until_closed(&mut Talk::plain(source.port()), &said);
+        let received = lines_until_closed(&mut Dialogue::plain(source.port()), &sent);
         let sent = events[..number - 1].iter();
         let sent = sent.filter(|event| matches!(event.kind, EventKind::Line(_)));
-        assert_eq!(heard, sent.count(), "cut at {number}");
+        assert_eq!(received, sent.count(), "cut at {number}");
         assert_eq!(source.events(), events[..number]);
     }
 }
 
 /// Sends each line after a received line; returns the number of lines received before the end.
-fn lines_until_closed(talk: &mut Talk, said: &[&str]) -> usize {
-    let mut said = said.iter();
-    let mut heard = 0;
-    while let Some(line) = talk.hear_or_end() {
-        heard += 1;
+fn lines_until_closed(dialogue: &mut Dialogue, sent: &[&str]) -> usize {
+    let mut sent = sent.iter();
+    let mut received = 0;
+    while let Some(line) = dialogue.receive_or_end() {
+        received += 1;
         if line.starts_with("* BYE") {
             continue;
         }
-        if let Some(next) = said.next() {
-            talk.say(next);
+        if let Some(next) = sent.next() {
+            dialogue.send(next);
         }
     }
-    heard
+    received
 }
 
 #[test]
 fn faults_send_other_lines_stall_and_call_functions() {
     let source = with_two_letters();
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     let faults = source.faults();
     faults.once(
         |event| event.is_command("NOOP"),
         Fault::Instead("<T> NO [UNAVAILABLE] x".to_owned()),
     );
-    talk.play("C: a NOOP\nS: a NO [UNAVAILABLE] x\nC: b NOOP\nS: b OK <*>");
+    dialogue.play("C: a NOOP\nS: a NO [UNAVAILABLE] x\nC: b NOOP\nS: b OK <*>");
     faults.once(
         |event| event.is_line("OK NOOP"),
         Fault::Before("* 9 EXISTS".to_owned()),
     );
-    talk.play("C: c NOOP\nS: * 9 EXISTS\nS: c OK <*>");
+    dialogue.play("C: c NOOP\nS: * 9 EXISTS\nS: c OK <*>");
     faults.once(
         |event| event.is_command("UID SEARCH"),
         Fault::run(|mailboxes| {
-            mailboxes.deliver("INBOX", LETTER, date("2026-11-22T10:00:00+01:00"), &[]);
+            mailboxes.deliver("INBOX", MESSAGE, date("2026-11-22T10:00:00+01:00"), &[]);
         }),
     );
-    talk.play("C: d UID SEARCH ALL\nS: * SEARCH 1 2\nS: * 3 EXISTS\nS: d OK <*>");
+    dialogue.play("C: d UID SEARCH ALL\nS: * SEARCH 1 2\nS: * 3 EXISTS\nS: d OK <*>");
     faults.once(|event| event.is_command("NOOP"), Fault::Stall);
-    talk.say("e NOOP");
+    dialogue.send("e NOOP");
     while !source.events().last().unwrap().is_command("NOOP") {
         std::thread::yield_now();
     }
-    assert!(!talk.hears_within(Duration::from_millis(50)));
+    assert!(!dialogue.receives_within(Duration::from_millis(50)));
     faults.release();
-    talk.play("S: e OK <*>");
+    dialogue.play("S: e OK <*>");
     faults.once(|event| event.is_line("FETCH"), Fault::HalfThenEof);
-    talk.say("f UID FETCH 1 (UID FLAGS)");
-    assert_eq!(talk.rest(), "* 1 FETCH (UID ");
+    dialogue.send("f UID FETCH 1 (UID FLAGS)");
+    assert_eq!(dialogue.read_to_end(), "* 1 FETCH (UID ");
 }
 
 #[test]
 fn a_reset_is_an_error_and_an_end_is_none() {
     for (fault, is_error) in [(Fault::Eof, false), (Fault::Reset, true)] {
         let source = with_two_letters();
-        let mut talk = examined(&source);
+        let mut dialogue = examined(&source);
         source
             .faults()
             .once(|event| event.is_command("NOOP"), fault);
-        talk.say("a NOOP");
-        assert_eq!(talk.end().is_err(), is_error);
+        dialogue.send("a NOOP");
+        assert_eq!(dialogue.end().is_err(), is_error);
     }
 }
 
 #[test]
 fn a_bye_closes_the_connection() {
     let source = with_two_letters();
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     source.faults().once(
         |e| e.is_command("NOOP"),
         Fault::Instead("* BYE gone".to_owned()),
     );
-    talk.say("a NOOP");
-    assert_eq!(talk.rest(), "* BYE gone\r\n");
+    dialogue.send("a NOOP");
+    assert_eq!(dialogue.read_to_end(), "* BYE gone\r\n");
 }
 
 #[test]
@@ -398,9 +398,9 @@ fn lines_are_sent_at_any_pace() {
 #[test]
 fn violations_are_recorded() {
     let source = plain();
-    let mut talk = Talk::plain(source.port());
-    talk.write(b"a NOOP\n");
-    talk.play("S: * OK <*>\nS: a OK <*>");
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.write(b"a NOOP\n");
+    dialogue.play("S: * OK <*>\nS: a OK <*>");
     let violations = source.take_violations();
     assert!(violations.contains(&"a line does not end in CRLF".to_owned()));
     assert_eq!(source.take_violations(), Vec::<String>::new());
@@ -410,10 +410,10 @@ fn violations_are_recorded() {
 #[should_panic(expected = "the client broke the protocol")]
 fn violations_that_no_test_takes_fail_the_test() {
     let source = plain();
-    let mut talk = Talk::plain(source.port());
-    talk.play("S: * OK <*>");
-    talk.write(b"a NOOP\n");
-    talk.play("S: a OK <*>");
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.play("S: * OK <*>");
+    dialogue.write(b"a NOOP\n");
+    dialogue.play("S: a OK <*>");
 }
 
 #[test]

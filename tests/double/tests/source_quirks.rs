@@ -8,10 +8,10 @@
     clippy::indexing_slicing
 )]
 
-mod talk;
+mod dialogue;
 
+use dialogue::Dialogue;
 use double::{Certificate, MessageFault, Quirk, Security, Source, SourceOptions, date};
-use talk::Talk;
 
 fn start(quirks: &[Quirk]) -> Source {
     let source = Source::start(SourceOptions {
@@ -19,36 +19,36 @@ fn start(quirks: &[Quirk]) -> Source {
         quirks: quirks.iter().copied().collect(),
         ..SourceOptions::default()
     });
-    let letter = b"Message-ID: <a@B>\r\nSubject: One\r\n\r\nBody\r\n";
-    source.deliver(letter, date("2026-11-02T10:00:00+01:00"), &["\\Seen"]);
+    let message = b"Message-ID: <a@B>\r\nSubject: One\r\n\r\nBody\r\n";
+    source.deliver(message, date("2026-11-02T10:00:00+01:00"), &["\\Seen"]);
     source.deliver(b"Short", date("2026-11-21T23:30:00+00:00"), &[]);
     source
 }
 
-fn logged_in(source: &Source) -> Talk {
-    let mut talk = Talk::plain(source.port());
-    talk.hear();
-    talk.say("l LOGIN user secret");
-    while !talk.hear().starts_with("l ") {}
-    talk
+fn logged_in(source: &Source) -> Dialogue {
+    let mut dialogue = Dialogue::plain(source.port());
+    dialogue.receive();
+    dialogue.send("l LOGIN user secret");
+    while !dialogue.receive().starts_with("l ") {}
+    dialogue
 }
 
-fn examined(source: &Source) -> Talk {
-    let mut talk = logged_in(source);
-    talk.say("e EXAMINE INBOX");
-    while !talk.hear().starts_with("e ") {}
-    talk
+fn examined(source: &Source) -> Dialogue {
+    let mut dialogue = logged_in(source);
+    dialogue.send("e EXAMINE INBOX");
+    while !dialogue.receive().starts_with("e ") {}
+    dialogue
 }
 
 /// The response to a command, up to its tagged line.
-fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
-    talk.say(&format!("a {command}"));
+fn request(dialogue: &mut Dialogue, command: &str) -> Vec<String> {
+    dialogue.send(&format!("a {command}"));
     let mut lines = Vec::new();
     while !lines
         .last()
         .is_some_and(|line: &String| line.starts_with("a "))
     {
-        lines.push(talk.hear());
+        lines.push(dialogue.receive());
     }
     lines
 }
@@ -56,13 +56,13 @@ fn ask(talk: &mut Talk, command: &str) -> Vec<String> {
 /// The first FETCH response of a source with these quirks.
 fn fetched(quirks: Quirk, items: &str) -> String {
     let source = start(&[quirks]);
-    ask(&mut examined(&source), &format!("UID FETCH 1 ({items})")).remove(0)
+    request(&mut examined(&source), &format!("UID FETCH 1 ({items})")).remove(0)
 }
 
 #[test]
 fn strings_are_quoted_where_that_is_possible() {
     let source = start(&[Quirk::QuotedStrings]);
-    let lines = ask(&mut examined(&source), "UID FETCH 1:2 BODY.PEEK[]");
+    let lines = request(&mut examined(&source), "UID FETCH 1:2 BODY.PEEK[]");
     assert!(lines[0].starts_with("* 1 FETCH (UID 1 BODY[] {41}\r\n"));
     assert_eq!(lines[1], "* 2 FETCH (UID 2 BODY[] \"Short\")");
 }
@@ -79,9 +79,9 @@ fn bodies_are_nil() {
 fn uidvalidity_and_uidnext_are_missing() {
     let examine = |quirks: &[Quirk]| {
         let source = start(quirks);
-        let mut talk = logged_in(&source);
-        let lines = ask(&mut talk, "EXAMINE INBOX").join("\n");
-        lines + &ask(&mut talk, "STATUS INBOX (UIDVALIDITY UIDNEXT)")[0]
+        let mut dialogue = logged_in(&source);
+        let lines = request(&mut dialogue, "EXAMINE INBOX").join("\n");
+        lines + &request(&mut dialogue, "STATUS INBOX (UIDVALIDITY UIDNEXT)")[0]
     };
     let usual = examine(&[]);
     assert!(usual.contains("[UIDVALIDITY ") && usual.contains("[UIDNEXT 3]"));
@@ -94,7 +94,7 @@ fn uidvalidity_and_uidnext_are_missing() {
 #[test]
 fn everything_is_in_lower_case() {
     let source = start(&[Quirk::LowerCase]);
-    let lines = ask(
+    let lines = request(
         &mut examined(&source),
         "UID FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])",
     );
@@ -111,7 +111,7 @@ fn everything_is_in_lower_case() {
 fn untagged_lines_stand_anywhere() {
     let source = start(&[Quirk::Chatter]);
     assert_eq!(
-        ask(&mut examined(&source), "UID FETCH 1 (FLAGS)"),
+        request(&mut examined(&source), "UID FETCH 1 (FLAGS)"),
         [
             "* OK Still here.",
             "* NO [ALERT] Disk is 98% full.",
@@ -122,8 +122,8 @@ fn untagged_lines_stand_anywhere() {
         ]
     );
     assert!(
-        Talk::plain(source.port())
-            .hear()
+        Dialogue::plain(source.port())
+            .receive()
             .starts_with("* OK [CAPABILITY")
     );
 }
@@ -131,7 +131,7 @@ fn untagged_lines_stand_anywhere() {
 #[test]
 fn lines_are_long() {
     let source = start(&[Quirk::LongLines]);
-    let lines = ask(&mut examined(&source), "NOOP");
+    let lines = request(&mut examined(&source), "NOOP");
     assert!(lines[0].starts_with("* OK long long ") && lines[0].len() > 29_999);
     assert_eq!(lines.len(), 2);
 }
@@ -139,7 +139,7 @@ fn lines_are_long() {
 #[test]
 fn a_message_is_split_over_several_responses() {
     let source = start(&[Quirk::SplitFetches]);
-    let lines = ask(
+    let lines = request(
         &mut examined(&source),
         "UID FETCH 1 (UID FLAGS RFC822.SIZE)",
     );
@@ -156,7 +156,7 @@ fn a_message_is_split_over_several_responses() {
 #[test]
 fn other_lines_are_sent_between_the_responses() {
     let source = start(&[Quirk::News]);
-    let lines = ask(&mut examined(&source), "UID FETCH 1 (FLAGS)");
+    let lines = request(&mut examined(&source), "UID FETCH 1 (FLAGS)");
     assert_eq!(
         lines[1..4],
         ["* 2 EXISTS", "* 0 RECENT", "* 2 FETCH (FLAGS (\\Seen))"]
@@ -199,9 +199,9 @@ fn details_of_a_response_differ() {
 #[test]
 fn all_quirks_together_work() {
     let source = start(&Quirk::ALL);
-    let mut talk = examined(&source);
-    let lines = ask(
-        &mut talk,
+    let mut dialogue = examined(&source);
+    let lines = request(
+        &mut dialogue,
         "UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])",
     );
     assert!(lines.last().unwrap().starts_with("a ok"));
@@ -215,32 +215,38 @@ fn single_messages_have_faults() {
             options.message_faults.insert(1, message_faults);
         });
     };
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     let body = "UID FETCH 1:2 (UID BODY.PEEK[])";
     spoil(MessageFault::NilBody);
-    assert_eq!(ask(&mut talk, body)[0], "* 1 FETCH (UID 1 BODY[] NIL)");
+    assert_eq!(
+        request(&mut dialogue, body)[0],
+        "* 1 FETCH (UID 1 BODY[] NIL)"
+    );
     spoil(MessageFault::BodyWithheld);
-    assert!(ask(&mut talk, body)[0].starts_with("* 2 FETCH"));
-    assert_eq!(ask(&mut talk, "UID FETCH 1 (UID)")[0], "* 1 FETCH (UID 1)");
+    assert!(request(&mut dialogue, body)[0].starts_with("* 2 FETCH"));
+    assert_eq!(
+        request(&mut dialogue, "UID FETCH 1 (UID)")[0],
+        "* 1 FETCH (UID 1)"
+    );
     spoil(MessageFault::Withheld);
-    assert_eq!(ask(&mut talk, "UID FETCH 1 (UID)").len(), 1);
-    assert_eq!(ask(&mut talk, "UID SEARCH ALL")[0], "* SEARCH 1 2");
+    assert_eq!(request(&mut dialogue, "UID FETCH 1 (UID)").len(), 1);
+    assert_eq!(request(&mut dialogue, "UID SEARCH ALL")[0], "* SEARCH 1 2");
     spoil(MessageFault::Refused);
     assert_eq!(
-        ask(&mut talk, body),
+        request(&mut dialogue, body),
         ["a NO [SERVERBUG] Internal error occurred."]
     );
     spoil(MessageFault::Fatal);
-    talk.say(&format!("b {body}"));
-    assert_eq!(talk.rest(), "");
+    dialogue.send(&format!("b {body}"));
+    assert_eq!(dialogue.read_to_end(), "");
 }
 
 #[test]
 fn changing_the_source_is_a_violation() {
     let source = start(&[]);
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     for command in ["UID STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "UID MOVE 1 x"] {
-        assert!(ask(&mut talk, command)[0].starts_with("a BAD"));
+        assert!(request(&mut dialogue, command)[0].starts_with("a BAD"));
         assert_eq!(
             source.take_violations(),
             ["the client tried to change the source"]
@@ -251,13 +257,13 @@ fn changing_the_source_is_a_violation() {
 #[test]
 fn a_server_is_down_for_a_while() {
     let mut source = start(&[]);
-    let mut talk = examined(&source);
+    let mut dialogue = examined(&source);
     source.stop();
-    assert_eq!(talk.rest(), "");
+    assert_eq!(dialogue.read_to_end(), "");
     assert!(std::net::TcpStream::connect(("127.0.0.1", source.port())).is_err());
     source.restart();
     assert_eq!(
-        ask(&mut examined(&source), "UID SEARCH ALL")[0],
+        request(&mut examined(&source), "UID SEARCH ALL")[0],
         "* SEARCH 1 2"
     );
     assert_eq!(source.connections(), 2);
@@ -270,7 +276,7 @@ fn certificates_are_bad_in_every_way() {
             certificate,
             ..SourceOptions::default()
         });
-        Talk::try_secure(source.port(), source.ca_pem()).map(|mut talk| talk.hear())
+        Dialogue::try_secure(source.port(), source.ca_pem()).map(|mut dialogue| dialogue.receive())
     };
     assert!(accepts(Certificate::Good).is_ok());
     assert!(accepts(Certificate::For(vec!["localhost".to_owned()])).is_ok());

@@ -8,7 +8,7 @@
     clippy::indexing_slicing
 )]
 
-mod talk;
+mod dialogue;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dialogue::gmail::{bearer, connected, start};
 use double::{Consent, EndpointFault, Gmail, TokenEndpoint, token_rejections};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use talk::gmail::{bearer, connected, start};
 
 const USER: &str = "user@gmail.com";
 const CLIENT: &str = "client_id=123-abc.apps.googleusercontent.com&client_secret=GOCSPX-double";
@@ -73,7 +73,7 @@ fn refresh(refresh_token: &str) -> String {
 
 /// Opens the consent page as a browser; returns the redirect, or the page's status.
 fn consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let response = ask(endpoint, change);
+    let response = request_consent(endpoint, change);
     sent_to(&response).unwrap_or_else(|| response.split(' ').nth(1).unwrap().to_owned())
 }
 
@@ -86,7 +86,7 @@ fn sent_to(response: &str) -> Option<String> {
 }
 
 /// The query of an authorization request.
-fn request() -> String {
+fn authorization_query() -> String {
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
     format!(
         "client_id=123-abc.apps.googleusercontent.com&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080&response_type=code&scope=https%3A%2F%2Fmail.google.com%2F&state=s%201&code_challenge={challenge}&code_challenge_method=S256&access_type=offline&prompt=consent"
@@ -94,8 +94,8 @@ fn request() -> String {
 }
 
 /// Sends an authorization request; returns the whole response.
-fn ask(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
-    let query = change(request());
+fn request_consent(endpoint: &TokenEndpoint, change: impl FnOnce(String) -> String) -> String {
+    let query = change(authorization_query());
     send(
         &endpoint.auth_url(),
         &format!("GET /o/oauth2/auth?{query} HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -127,12 +127,12 @@ fn exchange(endpoint: &TokenEndpoint, address: &str) -> (u16, Value) {
 
 /// Whether Gmail accepts this access token.
 fn token_expiry(gmail: &Gmail, access: &Value) -> bool {
-    let mut talk = connected(gmail);
-    talk.say(&format!(
+    let mut dialogue = connected(gmail);
+    dialogue.send(&format!(
         "a AUTHENTICATE XOAUTH2 {}",
         bearer(USER, access.as_str().unwrap())
     ));
-    talk.hear().starts_with("* CAPABILITY")
+    dialogue.receive().starts_with("* CAPABILITY")
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn the_user_denies_or_consents_in_part() {
 #[test]
 fn an_invalid_request_is_shown_to_the_user_and_recorded() {
     let (_gmail, endpoint) = endpoint();
-    let page = ask(&endpoint, |query| query.replace("S256", "plain"));
+    let page = request_consent(&endpoint, |query| query.replace("S256", "plain"));
     assert!(page.starts_with("HTTP/1.1 400 ") && page.contains("Error 400: invalid_request"));
     assert_eq!(sent_to(&page), None);
     assert_eq!(
@@ -380,8 +380,8 @@ fn the_consent_page_asks_for_the_account_and_the_scopes() {
         options.consent = Consent::Asked;
         options.account = Some("other@gmail.com".to_owned());
     });
-    let query = request() + "&login_hint=%22%3Ca%40gmail.com";
-    let page = ask(&endpoint, |_| query.clone());
+    let query = authorization_query() + "&login_hint=%22%3Ca%40gmail.com";
+    let page = request_consent(&endpoint, |_| query.clone());
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title>Sign in</title>"));
     assert!(page.contains("id=\"account\" name=\"account\" value=\"&quot;&lt;a@gmail.com\""));
     assert_eq!(endpoint.authorizations()[0]["login_hint"], "\"<a@gmail.com");
@@ -500,6 +500,6 @@ fn the_endpoints_use_tls_with_gmails_certificate() {
         .unwrap()
         .strip_suffix("/token")
         .unwrap();
-    let mut talk = talk::Talk::secure(port.parse().unwrap(), gmail.ca_pem());
-    talk.play("C: GET /none HTTP/1.1\nC: \nS: HTTP/1.1 404 Not Found");
+    let mut dialogue = dialogue::Dialogue::secure(port.parse().unwrap(), gmail.ca_pem());
+    dialogue.play("C: GET /none HTTP/1.1\nC: \nS: HTTP/1.1 404 Not Found");
 }

@@ -100,10 +100,10 @@ pub fn source(octets: &[u8]) {
                 Ok(opened) => opened,
                 Err(error) => return assert_harmless(&error.to_string()),
             };
-        let mut asked = UidSet::default();
-        asked.insert_range(Uid::MIN, Uid::new(3).unwrap());
-        match source.list(&asked) {
-            Ok(listed) => assert!(listed.iter().all(|listed| asked.contains(listed.uid))),
+        let mut requested = UidSet::default();
+        requested.insert_range(Uid::MIN, Uid::new(3).unwrap());
+        match source.list(&requested) {
+            Ok(listed) => assert!(listed.iter().all(|listed| requested.contains(listed.uid))),
             Err(error) => assert_harmless(&error.to_string()),
         }
         if let Err(error) = source.fetch(&[Uid::MIN]) {

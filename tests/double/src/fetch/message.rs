@@ -10,8 +10,8 @@ use crate::store::{Folder, Message};
 use crate::strings::{literal, quoted, string};
 
 /// The message to respond for.
-pub(crate) struct Asked<'a> {
-    pub letter: &'a Message,
+pub(crate) struct RequestedMessage<'a> {
+    pub message: &'a Message,
     pub id: u64,
     pub uid: u32,
     pub labels: Vec<String>,
@@ -49,7 +49,7 @@ pub(crate) fn label(folder: &Folder) -> Option<String> {
     Some(quoted(&folder.name))
 }
 
-impl Asked<'_> {
+impl RequestedMessage<'_> {
     /// The item and its value, as in a FETCH response.
     pub fn value_of(&self, item: &Item) -> Vec<u8> {
         match item {
@@ -71,7 +71,7 @@ impl Asked<'_> {
     }
 
     fn standard_value(&self, item: &MessageDataItemName<'_>) -> Vec<u8> {
-        let octets = &self.letter.octets[..];
+        let octets = &self.message.octets[..];
         let (head, body) = header::split(octets);
         match item {
             MessageDataItemName::Uid => format!("UID {}", self.uid).into_bytes(),
@@ -90,17 +90,17 @@ impl Asked<'_> {
     }
 
     fn size(&self) -> String {
-        let lines = self.letter.octets.split(|&octet| octet == b'\n').count();
+        let lines = self.message.octets.split(|&octet| octet == b'\n').count();
         let more = if self.does(Quirk::OtherSizes) {
             lines
         } else {
             0
         };
-        format!("RFC822.SIZE {}", self.letter.octets.len() + more)
+        format!("RFC822.SIZE {}", self.message.octets.len() + more)
     }
 
     fn flags(&self) -> String {
-        let mut flags: Vec<&str> = self.letter.flags.iter().map(String::as_str).collect();
+        let mut flags: Vec<&str> = self.message.flags.iter().map(String::as_str).collect();
         if self.does(Quirk::RecentFlags) {
             flags.push("\\Recent");
         }
@@ -109,7 +109,7 @@ impl Asked<'_> {
 
     /// Gmail sends dates in UTC (GMAIL.md 3.3).
     fn internal_date(&self) -> String {
-        let date = self.letter.internal_date;
+        let date = self.message.internal_date;
         let date = if self.is_gmail {
             date.to_utc().fixed_offset()
         } else {
@@ -136,7 +136,7 @@ impl Asked<'_> {
     }
 
     fn fields(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        let fields = header::fields(&self.letter.octets);
+        let fields = header::fields(&self.message.octets);
         let wanted = fields.iter().filter(|field| is_wanted(field.name));
         let mut text: Vec<u8> = wanted.flat_map(|field| field.lines.to_vec()).collect();
         if !self.does(Quirk::OpenHeaders) {
@@ -165,7 +165,7 @@ impl Asked<'_> {
 
     /// The name of a section in the response, and its text if the message has it.
     fn named_section(&self, section: Option<&Section<'_>>) -> (String, Option<Vec<u8>>) {
-        let octets = &self.letter.octets[..];
+        let octets = &self.message.octets[..];
         let (head, body) = header::split(octets);
         let list = |names: &[imap_codec::imap_types::core::AString<'_>]| {
             let names = names

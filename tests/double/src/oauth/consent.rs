@@ -6,7 +6,7 @@ use super::{Code, Consent, State};
 use crate::tokens::MAIL_SCOPE;
 
 /// Handles an authorization request.
-pub(super) fn asked(query: &Form, state: &mut State) -> Response {
+pub(super) fn handle_request(query: &Form, state: &mut State) -> Response {
     state.authorizations.push(query.clone());
     if let Err(mistake) = check(query, state) {
         return refusal(mistake);

@@ -16,7 +16,7 @@ pub(super) type Form = BTreeMap<String, String>;
 pub(crate) fn respond(request: &Request, state: &mut State) -> Response {
     match (request.method.as_str(), request.path.as_str()) {
         (method, _) if is_for_browsers(request) => match (method, &request.form) {
-            ("GET", _) => consent::asked(&request.query, state),
+            ("GET", _) => consent::handle_request(&request.query, state),
             ("POST", Some(form)) => consent::decided(&request.query, form, state),
             _ => Response::new(405, "<html>Method Not Allowed</html>"),
         },

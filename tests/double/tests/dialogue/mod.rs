@@ -15,41 +15,41 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// Only a test that fails waits as long.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 /// A dialogue with a server.
-pub struct Talk {
+pub struct Dialogue {
     stream: Box<dyn Stream>,
     tcp: TcpStream,
 }
 
-impl Talk {
+impl Dialogue {
     /// Connects in plain text.
-    pub fn plain(port: u16) -> Talk {
+    pub fn plain(port: u16) -> Dialogue {
         let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
         tcp.set_nodelay(true).unwrap();
-        Talk {
+        Dialogue {
             stream: Box::new(tcp.try_clone().unwrap()),
             tcp,
         }
     }
 
     /// Connects by implicit TLS.
-    pub fn secure(port: u16, ca_pem: &str) -> Talk {
-        let mut talk = Talk::plain(port);
-        talk.start_tls(ca_pem);
-        talk
+    pub fn secure(port: u16, ca_pem: &str) -> Dialogue {
+        let mut dialogue = Dialogue::plain(port);
+        dialogue.start_tls(ca_pem);
+        dialogue
     }
 
     /// The same; the error is that of TLS.
-    pub fn try_secure(port: u16, ca_pem: &str) -> std::io::Result<Talk> {
-        let mut talk = Talk::plain(port);
-        talk.try_tls(ca_pem)?;
-        Ok(talk)
+    pub fn try_secure(port: u16, ca_pem: &str) -> std::io::Result<Dialogue> {
+        let mut dialogue = Dialogue::plain(port);
+        dialogue.try_tls(ca_pem)?;
+        Ok(dialogue)
     }
 
     /// Does the TLS handshake.
@@ -80,18 +80,21 @@ impl Talk {
 
     /// Plays a dialogue: sends the lines after `C: `, and expects those after `S: `, in which `<*>`
     /// stands for any text. A literal is written with its CRLFs as `\r\n`.
-    pub fn play(&mut self, script: &str) {
-        for line in script
+    pub fn play(&mut self, text: &str) {
+        for line in text
             .lines()
             .map(str::trim_start)
             .filter(|line| !line.is_empty())
         {
             let text = line.get(3..).unwrap_or_default().replace("\\r\\n", "\r\n");
             match &line[..2] {
-                "C:" => self.say(&text),
+                "C:" => self.send(&text),
                 "S:" => {
-                    let came = self.hear();
-                    assert!(fits(&text, &came), "expected {text:?}\n but came {came:?}");
+                    let received = self.receive();
+                    assert!(
+                        fits(&text, &received),
+                        "expected {text:?}\n but came {received:?}"
+                    );
                 }
                 _ => panic!("neither C: nor S: {line}"),
             }
@@ -99,14 +102,14 @@ impl Talk {
     }
 
     /// Sends a line; CRLF is added.
-    pub fn say(&mut self, line: &str) {
+    pub fn send(&mut self, line: &str) {
         self.write(format!("{line}\r\n").as_bytes());
     }
 
     /// Sends a line; returns the next one of the server.
-    pub fn hear_after(&mut self, line: &str) -> String {
-        self.say(line);
-        self.hear()
+    pub fn exchange(&mut self, line: &str) -> String {
+        self.send(line);
+        self.receive()
     }
 
     /// Sends octets.
@@ -116,7 +119,7 @@ impl Talk {
     }
 
     /// Reads a line with its literals, without CRLF.
-    pub fn hear(&mut self) -> String {
+    pub fn receive(&mut self) -> String {
         let mut line = Vec::new();
         loop {
             let start = line.len();
@@ -137,22 +140,22 @@ impl Talk {
     }
 
     /// The same; `None` if the connection was closed.
-    pub fn hear_or_end(&mut self) -> Option<String> {
+    pub fn receive_or_end(&mut self) -> Option<String> {
         let mut first = Vec::new();
         if !self.octet(&mut first) {
             return None;
         }
-        let rest = self.hear();
+        let rest = self.receive();
         Some(String::from_utf8_lossy(&first).into_owned() + &rest)
     }
 
     /// Whether the server sends something within this time; drops an octet of it.
-    pub fn hears_within(&mut self, time: Duration) -> bool {
+    pub fn receives_within(&mut self, time: Duration) -> bool {
         self.tcp.set_read_timeout(Some(time)).unwrap();
         // Not the socket itself, because TLS has records of its own.
-        let hears = self.stream.read(&mut [0]).is_ok();
-        self.tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        hears
+        let has_received = self.stream.read(&mut [0]).is_ok();
+        self.tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
+        has_received
     }
 
     /// Waits for the end of the connection; returns its error, if any.
@@ -162,7 +165,7 @@ impl Talk {
     }
 
     /// Everything until the server closes the connection.
-    pub fn rest(&mut self) -> String {
+    pub fn read_to_end(&mut self) -> String {
         let mut rest = Vec::new();
         while self.octet(&mut rest) {}
         String::from_utf8_lossy(&rest).into_owned()

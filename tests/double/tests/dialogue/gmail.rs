@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use double::{Gmail, GmailOptions};
 
-use super::Talk;
+use super::Dialogue;
 
 pub const HOUR: Duration = Duration::from_hours(1);
 
@@ -16,10 +16,10 @@ pub fn start() -> Gmail {
 }
 
 /// A dialogue after the greeting.
-pub fn connected(gmail: &Gmail) -> Talk {
-    let mut talk = Talk::secure(gmail.port(), gmail.ca_pem());
-    talk.play("S: * OK Gimap ready for requests from 127.0.0.1 <*>");
-    talk
+pub fn connected(gmail: &Gmail) -> Dialogue {
+    let mut dialogue = Dialogue::secure(gmail.port(), gmail.ca_pem());
+    dialogue.play("S: * OK Gimap ready for requests from 127.0.0.1 <*>");
+    dialogue
 }
 
 /// The credentials of XOAUTH2.
@@ -28,36 +28,36 @@ pub fn bearer(user: &str, token: &str) -> String {
 }
 
 /// A dialogue after the log-in.
-pub fn logged_in(gmail: &Gmail) -> Talk {
-    let mut talk = connected(gmail);
+pub fn logged_in(gmail: &Gmail) -> Dialogue {
+    let mut dialogue = connected(gmail);
     let token = gmail.tokens().issue(&gmail.user(), HOUR);
-    talk.say(&format!(
+    dialogue.send(&format!(
         "l AUTHENTICATE XOAUTH2 {}",
         bearer(&gmail.user(), &token)
     ));
-    talk.play(
+    dialogue.play(
         "S: * CAPABILITY <*>
          S: l OK user@gmail.com authenticated (Success)",
     );
-    talk
+    dialogue
 }
 
 /// A dialogue with an open mailbox.
-pub fn examined(gmail: &Gmail, mailbox: &str) -> Talk {
-    let mut talk = logged_in(gmail);
-    talk.say(&format!("e EXAMINE \"{mailbox}\""));
-    while !talk.hear().starts_with("e OK") {}
-    talk
+pub fn examined(gmail: &Gmail, mailbox: &str) -> Dialogue {
+    let mut dialogue = logged_in(gmail);
+    dialogue.send(&format!("e EXAMINE \"{mailbox}\""));
+    while !dialogue.receive().starts_with("e OK") {}
+    dialogue
 }
 
 /// Appends a message; returns the response.
-pub fn append(talk: &mut Talk, arguments: &str, octets: &[u8]) -> String {
-    talk.say(&format!("p APPEND {arguments} {{{}}}", octets.len()));
-    let first = talk.hear();
+pub fn append(dialogue: &mut Dialogue, arguments: &str, octets: &[u8]) -> String {
+    dialogue.send(&format!("p APPEND {arguments} {{{}}}", octets.len()));
+    let first = dialogue.receive();
     if first != "+ go ahead" {
         return first;
     }
-    talk.write(octets);
-    talk.write(b"\r\n");
-    talk.hear()
+    dialogue.write(octets);
+    dialogue.write(b"\r\n");
+    dialogue.receive()
 }
