@@ -259,8 +259,6 @@ impl<'a> Ledger<'a> {
         self.store.record(Event::Parked { uid, parked })
     }
 
-    // In flight.
-
     /// These messages are about to be sent. The intents are durable when this returns: after a
     /// crash each of them is an uncertain append.
     pub fn record_intents(&mut self, intents: Vec<(Uid, InFlightMessage)>) -> Result<()> {
@@ -294,8 +292,6 @@ impl<'a> Ledger<'a> {
         })
     }
 
-    // Orphaned parked messages, by their index.
-
     /// A date pass found this orphan under a new UID: it is parked there with all that is known.
     pub fn adopt_orphan(&mut self, uid: Uid, orphan: usize) -> Result<()> {
         self.store.record(Event::OrphanFound { uid, orphan })
@@ -313,8 +309,6 @@ impl<'a> Ledger<'a> {
         let refused = self.refused("", id, LEFT_SOURCE.to_owned());
         self.store.record(Event::OrphanLost { orphan, refused })
     }
-
-    // The pass.
 
     /// Makes a date pass durable before its first message, so that an interrupted one goes on with
     /// the same day.
@@ -397,8 +391,6 @@ impl<'a> Ledger<'a> {
 
 /// A message's name in log lines.
 fn name(id: Option<&MessageId>) -> String {
-    id.map_or_else(
-        || "a message without Message-ID".to_owned(),
-        ToString::to_string,
-    )
+    let no_id = || "a message without Message-ID".to_owned();
+    id.map_or_else(no_id, ToString::to_string)
 }

@@ -228,7 +228,7 @@ fn faults_happen_as_the_options_say() {
     assert_eq!(post(&endpoint.url(), &good), (0, String::new()));
     assert_eq!(gmail.tokens().issued(), 1);
     endpoint.change(|options| {
-        options.fault = EndpointFault::Redirect("http://127.0.0.1:1/".to_owned())
+        options.fault = EndpointFault::Redirect("http://127.0.0.1:1/".to_owned());
     });
     assert_eq!(post(&endpoint.url(), &good).0, 302);
     let time = Duration::from_millis(40);
