@@ -4,7 +4,7 @@
 //! outside enters it only through [`Untrusted`](crate::untrusted::Untrusted), so that it cannot forge a
 //! log line; a secret never enters it.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::path::Path;
 
 use crate::untrusted::Untrusted;
@@ -117,12 +117,7 @@ struct ErrorParts {
 
 impl Error {
     /// A failure of `kind` on `side`, at `place` (a server, a file, an option); `what` happened.
-    pub fn new(
-        side: Side,
-        kind: ErrorKind,
-        place: impl fmt::Display,
-        what: impl fmt::Display,
-    ) -> Self {
+    pub fn new(side: Side, kind: ErrorKind, place: impl Display, what: impl Display) -> Self {
         Error(Box::new(ErrorParts {
             side,
             kind,
@@ -136,18 +131,18 @@ impl Error {
     }
 
     /// A mistake in a file that the user provides: [`ErrorKind::Config`] at its path.
-    pub fn in_file(side: Side, path: &Path, what: impl fmt::Display) -> Self {
+    pub fn in_file(side: Side, path: &Path, what: impl Display) -> Self {
         Error::new(side, ErrorKind::Config, Untrusted::path(path), what)
     }
 
     /// Adds what was being done. The innermost caller knows best, so the first call wins.
-    pub fn during(mut self, doing: impl fmt::Display) -> Self {
+    pub fn during(mut self, doing: impl Display) -> Self {
         self.0.doing.get_or_insert_with(|| doing.to_string());
         self
     }
 
     /// Adds what the user can do about it; the first call wins.
-    pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+    pub fn remedy(mut self, remedy: impl Display) -> Self {
         self.0.remedy.get_or_insert_with(|| remedy.to_string());
         self
     }
@@ -220,7 +215,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.0.place)?;
         if let Some(doing) = &self.0.doing {

@@ -39,18 +39,13 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::cli::args::{Command, EarlyExit};
-use crate::cli::progress::Terminal;
 use crate::cli::sync::SyncArgs;
 use crate::config::{Config, Environment};
-use crate::delivery::gmail_imap;
 use crate::error::Result;
-use crate::process::logging;
 use crate::run::RunMode;
 use crate::run::account_sync::AccountSync;
 use crate::run::context::RunContext;
 use crate::run::timing::Timing;
-use crate::run::watch::ConfigReload;
-use crate::timeouts::CONSENT_TIMEOUT;
 
 /// Runs the command line, given without the program's name; returns the exit status.
 pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
@@ -66,9 +61,9 @@ pub fn run_at(
     match Command::parse(words) {
         Ok(Command::Sync(args)) => cli::sync::report(sync(&args, environment, timing), args.log),
         Ok(Command::Auth(options)) => {
-            let verify = &gmail_imap::verify_access_token;
-            let made = oauth::consent::run(&options, environment, verify, CONSENT_TIMEOUT);
-            cli::report(made)
+            let verify = &delivery::gmail_imap::verify_access_token;
+            let timeout = timeouts::CONSENT_TIMEOUT;
+            cli::report(oauth::consent::run(&options, environment, verify, timeout))
         }
         Err(EarlyExit::UsageError(error)) => cli::report(Err(error)),
         Err(EarlyExit::Print(text)) => {
@@ -79,14 +74,10 @@ pub fn run_at(
 }
 
 fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<()> {
-    let terminal = Terminal::new();
+    let terminal = cli::progress::Terminal::new();
     let new_progress = || terminal.progress_bar();
-    logging::start(
-        args.log,
-        args.debug,
-        environment.journal_stream.as_deref(),
-        terminal.line_writer(),
-    )?;
+    let journal_stream = environment.journal_stream.as_deref();
+    process::logging::start(args.log, args.debug, journal_stream, terminal.line_writer())?;
     args.log_ignored_options();
     let config = Config::load(&args.config, environment)?;
     config.log_warnings();
@@ -97,7 +88,7 @@ fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<(
         RunMode::Once => run::once::run(account),
         RunMode::DryRun => run::once::dry_run(account, &mut cli::sync::print_dry_run),
         RunMode::Watch(options) => {
-            let config_reload = ConfigReload::new(&args.config, environment);
+            let config_reload = run::watch::ConfigReload::new(&args.config, environment);
             run::watch::run(options, config_reload, account)
         }
     }

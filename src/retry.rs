@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-/// Delays in minutes before the next attempt, by the number of failures so far; the last delay repeats.
+/// Minutes before the next attempt, by the number of failures so far; the last delay repeats.
 ///
 /// The state remembers when the next attempt is due, so the delays hold across runs: an earlier run
 /// does not try.
@@ -34,9 +34,7 @@ pub(crate) const MAX_REJECTED_LOGINS: u32 = 3;
 /// Gmail accepts a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RestSchedule {
-    /// The first rest.
     pub first_minutes: u32,
-    /// The longest rest.
     pub max_minutes: u32,
 }
 
@@ -73,7 +71,6 @@ pub(crate) const RECONNECT_DELAYS: (Duration, Duration) =
 pub(crate) const DATE_PASS_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 
 impl RetrySchedule {
-    /// The delay before the next attempt, after this many failures.
     pub fn delay_after(self, failures: u32) -> TimeDelta {
         let minutes = self.0.get(failures.saturating_sub(1) as usize);
         minutes.map_or(self.max_delay(), |minutes| TimeDelta::minutes(*minutes))
@@ -103,7 +100,6 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Delays from `first` to `max`.
     pub fn new(first: Duration, max: Duration) -> Backoff {
         Backoff {
             first,

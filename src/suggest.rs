@@ -5,10 +5,8 @@ pub(crate) fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let max_distance = name.chars().count().div_ceil(3);
     known
         .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= max_distance)
-        .min()
-        .map(|(_, candidate)| candidate)
+        .filter(|candidate| distance(name, candidate) <= max_distance)
+        .min_by_key(|candidate| (distance(name, candidate), *candidate))
 }
 
 /// The Levenshtein distance, ignoring case.

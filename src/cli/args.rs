@@ -25,7 +25,6 @@ const PLANNED: [&str; 5] = [
     "status",
 ];
 
-/// A command, with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Copies mail; the command without a name.
@@ -63,7 +62,6 @@ impl Command {
     }
 }
 
-/// Parses the options of a command.
 fn parse_options<T: FromArgs + ArgsInfo>(
     command: &[&str],
     words: Vec<String>,

@@ -55,7 +55,6 @@ pub(crate) struct RawAuthArgs {
 }
 
 impl RawAuthArgs {
-    /// Checks the options.
     pub(crate) fn validate(self) -> Result<ConsentOptions> {
         Ok(ConsentOptions {
             credentials: path("--credentials", self.credentials)?

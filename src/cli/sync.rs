@@ -25,7 +25,6 @@ pub(crate) struct SyncArgs {
     pub config: PathBuf,
     pub state_file: Option<PathBuf>,
     pub mode: RunMode,
-    /// Whether to log every step.
     pub debug: bool,
     pub log: LogTarget,
     /// The given options that have no effect without `--watch`.
@@ -64,7 +63,6 @@ pub(crate) fn report(result: Result<()>, log: LogTarget) -> u8 {
     error.kind().exit_status()
 }
 
-/// Prints a line of a dry run.
 pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
     let date = listed.internal_date;
     let date = date.map(|date| date.format("%Y-%m-%d %H:%M:%S %z").to_string());

@@ -14,9 +14,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 /// The stream that log lines go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogTarget {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 

@@ -52,7 +52,6 @@ pub(crate) struct AccountSync<'a> {
     unfolded_since: Option<DateTime<Utc>>,
 }
 
-/// What a pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassSummary {
     pub report: PassReport,
@@ -62,9 +61,6 @@ pub(crate) struct PassSummary {
 
 impl<'a> AccountSync<'a> {
     /// Takes the lock and loads the state.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Resting`] if another run holds the lock.
     pub fn start(
         config: Config,
         state_file: &Path,
@@ -102,15 +98,11 @@ impl<'a> AccountSync<'a> {
         self.context
     }
 
-    /// Until when Gmail rests, if it does.
     pub fn resting_until(&self) -> Option<DateTime<Utc>> {
         self.state().gmail.resting_until(self.now())
     }
 
     /// Checks the source mailbox, on the open connection or a new one.
-    ///
-    /// # Errors
-    /// The source is unavailable, or has rejected the log-in now or in an earlier run.
     pub fn check_source<'s>(
         &mut self,
         connection: &'s mut SourceConnection,
@@ -259,10 +251,8 @@ impl<'a> AccountSync<'a> {
         self.lock.touch(SystemTime::now())
     }
 
-    /// Uses another configuration of the same account from now on; both sides are connected again.
-    ///
-    /// # Errors
-    /// It is the configuration of another account ([`ErrorKind::Config`]); the old one stays in use.
+    /// Uses another configuration of the same account from now on; both sides are connected again. If
+    /// it is the configuration of another account, the old one stays in use.
     pub fn reconfigure(&mut self, config: Config, source: &mut SourceConnection) -> Result<()> {
         if account_names(&config) != account_names(&self.config) {
             let place = Untrusted::new(&config.source_account()).to_string();

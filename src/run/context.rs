@@ -13,12 +13,10 @@ use crate::run::timing::Timing;
 use crate::sync::Progress;
 use crate::timeouts::PASS_STEP_TIMEOUT;
 
-/// What a run needs of its process.
 pub(crate) struct RunContext<'a> {
     pub timing: &'a Timing,
     /// Ends waits on all connections.
     pub canceller: Canceller,
-    /// The alerts of servers that have been logged.
     pub alert_log: AlertLog,
     pub requests: Arc<SignalRequests>,
     /// Reports to systemd that the run does not hang.
@@ -50,7 +48,6 @@ impl<'a> RunContext<'a> {
         })
     }
 
-    /// The options of every connection that the run opens.
     pub fn connection_options(&self) -> ConnectionOptions {
         ConnectionOptions {
             side: Side::Host,

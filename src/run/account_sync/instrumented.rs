@@ -43,13 +43,6 @@ impl<'a> PassMonitor<'a> {
         Monitored { inner, monitor }
     }
 
-    /// Shows in `systemctl status` that there is new mail, because copying it may take hours.
-    fn report_copying(&self) {
-        if !self.is_copying.replace(true) {
-            systemd::status("copying new mail");
-        }
-    }
-
     /// Runs a step, unless an exit was requested.
     fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.context.requests.exit_requested() {
@@ -71,7 +64,10 @@ impl<S: Source + ?Sized> Source for Monitored<'_, S> {
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
-        self.monitor.report_copying();
+        // There is new mail, and copying it may take hours.
+        if !self.monitor.is_copying.replace(true) {
+            systemd::status("copying new mail");
+        }
         self.monitor.step(|| self.inner.list(uids))
     }
 

@@ -24,7 +24,6 @@ pub(crate) struct CheckedSource<'s> {
 pub(crate) struct WaitableSource<'s>(pub(super) &'s mut ImapSource);
 
 impl SourceConnection {
-    /// Logs out of the source.
     pub fn log_out(&mut self) {
         if let Some(source) = self.0.take() {
             source.logout();
@@ -45,10 +44,6 @@ impl<'s> CheckedSource<'s> {
 }
 
 impl WaitableSource<'_> {
-    /// Waits for new mail.
-    ///
-    /// # Errors
-    /// The connection broke.
     pub fn wait_for_mail(self, options: WaitOptions) -> Result<WaitOutcome> {
         self.0.wait_for_mail(options)
     }

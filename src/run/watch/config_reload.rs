@@ -33,10 +33,8 @@ impl<'a> ConfigReload<'a> {
         })
     }
 
-    /// Makes the account use the configuration as it is now.
-    ///
-    /// # Errors
-    /// It is wrong, or another account's; the old one stays in use.
+    /// Makes the account use the configuration as it is now. If it is wrong, or another account's,
+    /// the old one stays in use.
     pub fn reload(
         &mut self,
         account: &mut AccountSync<'_>,

@@ -11,7 +11,6 @@ use crate::state::GmailState;
 /// A log-in is retried this much later than allowed, so that it is not too early by a rounding.
 const RETRY_MARGIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
-/// The availability of Gmail.
 pub(super) struct GmailHealth {
     pub health: SideHealth,
     retry_at: Option<Instant>,

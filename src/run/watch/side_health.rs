@@ -1,4 +1,4 @@
-//! The availability of one side, as `--watch` sees and logs it.
+//! The availability of one side, the source or Gmail, as `--watch` sees and logs it.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 use crate::timestamp::format_duration;
 
-/// The availability of one side: the source or Gmail.
 pub(super) struct SideHealth {
     name: &'static str,
     pub backoff: Backoff,

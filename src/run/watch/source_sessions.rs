@@ -9,12 +9,10 @@ use crate::run::watch::side_health::SideHealth;
 /// How many sessions in a row may break early before that is an outage: servers restart.
 const MAX_SHORT_SESSIONS: u32 = 2;
 
-/// The sessions with the source.
 pub(super) struct SourceSessions {
     pub health: SideHealth,
     /// A session that lasts this long is stable: the source works, however the session ends.
     stable_session: Duration,
-    /// When the current session was opened.
     open_since: Option<Instant>,
     /// How many sessions in a row broke before they were stable.
     short_sessions: u32,
@@ -44,7 +42,6 @@ impl SourceSessions {
         self.health.record_success(since);
     }
 
-    /// Records the end of a wait.
     pub fn record_wait(&mut self) {
         if self.is_stable() {
             self.record_success();
@@ -79,7 +76,6 @@ impl SourceSessions {
         self.health.record_failure(why)
     }
 
-    /// Records that there is no session any more.
     pub fn forget_session(&mut self) {
         self.open_since = None;
     }

@@ -9,7 +9,6 @@ use crate::run::timing::Clock;
 /// What is due already has just been tried, so it is not tried again before this has passed.
 const MIN_RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
 
-/// When a wait for new mail must end.
 pub(super) struct WaitDeadline {
     deadline: Instant,
     min_deadline: Instant,
