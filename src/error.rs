@@ -1,8 +1,8 @@
 //! The error of every layer: which side it is on, which kind of help it needs, and the exit status.
 //!
 //! An error prints as one line: the place, what was being done, what happened, the remedy. Text from
-//! outside enters it only through [`Untrusted`](crate::untrusted::Untrusted), so that it cannot forge a
-//! log line; a secret never enters it.
+//! outside enters it only through [`Untrusted`], so that it cannot forge a log line; a secret never
+//! enters it.
 
 use std::fmt::{self, Display};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The source mailbox, on IMAP: implements [`Source`](crate::sync::Source).
+//! The source mailbox, on IMAP: implements [`Source`].
 //!
 //! It never changes a flag or a message: it uses EXAMINE and BODY.PEEK only. Uses `imap`, and from
 //! `sync` the trait and its types.
