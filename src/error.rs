@@ -13,9 +13,7 @@ use crate::untrusted::Untrusted;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which kind of help a failure needs; decides the exit status (`sysexits.h`).
-///
-/// In ascending severity: the more a failure needs the user, the more severe it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Nothing is wrong: the account rests, or another run holds the lock. Exit status 0.
     Resting,
@@ -63,6 +61,19 @@ impl ErrorKind {
             ErrorKind::Disk => 74,
             ErrorKind::Rejected => 77,
             ErrorKind::Config => 78,
+        }
+    }
+
+    /// The more a failure needs the user, the more severe it is.
+    fn severity(self) -> u8 {
+        match self {
+            ErrorKind::Resting => 0,
+            ErrorKind::Unavailable => 1,
+            ErrorKind::Disk => 2,
+            ErrorKind::Internal => 3,
+            ErrorKind::Config => 4,
+            ErrorKind::Usage => 5,
+            ErrorKind::Rejected => 6,
         }
     }
 }
@@ -205,7 +216,7 @@ impl Error {
     /// The more severe of two failures of one run; it is reported and decides the exit status. It takes
     /// over the consequence of the other one, unless it has its own.
     pub fn more_severe(self, other: Error) -> Error {
-        let (mut severe, lesser) = if other.0.kind > self.0.kind {
+        let (mut severe, lesser) = if other.0.kind.severity() > self.0.kind.severity() {
             (other, self)
         } else {
             (self, other)
