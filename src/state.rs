@@ -9,6 +9,7 @@
 mod event;
 /// The state on disk: the snapshot and its journal.
 pub mod journal;
+mod known;
 /// The lock file: one run per state file.
 pub mod lock;
 mod model;
@@ -19,7 +20,8 @@ pub mod storage;
 pub(crate) mod upload_quota;
 
 pub use event::Event;
+pub use known::{Knowledge, PreviousUid};
 pub use model::{
-    AccountNames, Cursor, DatePass, GmailState, Knowledge, ParkedMessage, RefusedMessage,
-    RejectedToken, SentMark, SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, RejectedToken,
+    SentMark, SourceState, State,
 };

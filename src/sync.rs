@@ -24,6 +24,7 @@ mod pass;
 mod plan;
 mod report;
 mod retry_parked;
+mod same_octets;
 mod traits;
 
 pub use dry_run::{DryRunResult, NullTarget};

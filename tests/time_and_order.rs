@@ -351,6 +351,20 @@ fn a_message_that_is_moved_out_and_back_is_not_sent_again() {
 }
 
 #[test]
+fn messages_of_the_same_octets_without_message_id_all_arrive() {
+    let home = home();
+    deliver(&home, &mail_without_id("alarm"));
+    deliver(&home, &mail_without_id("alarm"));
+    home.run_ok();
+    assert_eq!(appends(&home), 2);
+    let run = home.run_ok();
+    assert_eq!(appends(&home), 2, "{run:?}");
+    deliver(&home, &mail_without_id("alarm"));
+    home.run_ok();
+    assert_eq!(appends(&home), 3);
+}
+
+#[test]
 fn different_messages_under_one_id_all_arrive() {
     let printed = [
         ("scan 1", "page"),

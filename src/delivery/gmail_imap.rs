@@ -152,6 +152,14 @@ impl Target for GmailTarget {
         Ok(status)
     }
 
+    fn refresh_status(&mut self) -> Result<TargetStatus> {
+        self.status = None;
+        if let Some(lookup) = &mut self.lookup {
+            lookup.examine_again();
+        }
+        self.status()
+    }
+
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
         self.backlog = self.backlog.max(backlog);
         if !self.is_indexed && self.index_search.is_none() {

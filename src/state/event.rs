@@ -6,9 +6,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Digest, MessageId, Uid, UidSet};
+use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, PreviousUid, RefusedMessage,
+    SourceState, State,
 };
 
 /// A change of the state, and its journal line.
@@ -68,6 +69,12 @@ pub enum Event {
         /// Whether Gmail accepted it now, rather than before.
         #[serde(default)]
         appended: bool,
+        /// Its INTERNALDATE, if it has no Message-ID.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        date: InternalDate,
+        /// The UID under which it was delivered, if that was another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<PreviousUid>,
     },
     /// A message is parked, or parked again.
     Parked {
@@ -128,8 +135,12 @@ impl State {
             }
             Event::OrphanDelivered { orphan, at } => {
                 let parked = self.remove_orphan(orphan);
+                let date = parked.as_ref().and_then(|parked| parked.date);
                 if let Some((id, digest)) = parked.and_then(|parked| parked.id.zip(parked.digest)) {
-                    self.remember(id, digest, at);
+                    self.remember(id.clone(), digest, at);
+                    if !id.is_from_field() {
+                        self.remember_elsewhere(&id, date);
+                    }
                 }
             }
             Event::Intent {
@@ -147,13 +158,18 @@ impl State {
                 digest,
                 at,
                 appended,
+                date,
+                previous,
             } => {
                 if appended {
                     self.gmail.last_accepted = Some(at);
                     self.gmail.rest_minutes = 0;
                     self.gmail.rejected_token = None;
                 }
-                self.remember(id, digest, at);
+                self.remember(id.clone(), digest, at);
+                if !id.is_from_field() {
+                    self.remember_uid(&id, uid, date, previous);
+                }
                 self.settle(uid);
             }
             Event::Parked { uid, parked } => {
@@ -191,6 +207,7 @@ impl State {
         orphans.extend(pass.orphans);
         self.cursor = None;
         self.settled = UidSet::default();
+        self.forget_known_uids();
         self.date_pass = Some(DatePass { orphans, ..pass });
     }
 

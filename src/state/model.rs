@@ -1,18 +1,13 @@
 //! [`State`] and its parts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
 use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
-
-/// Ids are remembered this long after delivery, as in the Python original.
-const KEEP_IDS: TimeDelta = TimeDelta::days(31);
-
-/// The digests that are remembered of one id, at most: a device may use one id for all its mail.
-const MAX_DIGESTS_PER_ID: usize = 100;
+use crate::state::known::KnownMessages;
 
 /// Refused messages are reported this long.
 const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
@@ -41,7 +36,7 @@ pub struct State {
     /// Uploads to Gmail, and rests of the account.
     pub gmail: GmailState,
     /// Identities of what was delivered or found at Gmail.
-    pub(super) known: HashMap<MessageId, KnownMessage>,
+    pub(super) known: KnownMessages,
     /// Keys of the snapshot that this program does not know; they are written back unchanged.
     pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
 }
@@ -109,6 +104,9 @@ pub struct ParkedMessage {
     /// be looked up at Gmail before it is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<SentMark>,
+    /// Whether a date pass found it: it may have been delivered under another UID.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_date: bool,
 }
 
 /// When an uncertain message was sent, and where in All Mail it would be.
@@ -178,50 +176,7 @@ pub struct RejectedToken {
     pub retry_after: DateTime<Utc>,
 }
 
-/// Messages of one id that were delivered or found at Gmail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KnownMessage {
-    /// When the last of them was.
-    pub(super) at: DateTime<Utc>,
-    /// Empty if the original delivered it: it recorded ids only.
-    pub(super) digests: Vec<Digest>,
-}
-
-/// What the state knows of an id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Knowledge<'a> {
-    /// Nothing.
-    Unknown,
-    /// The original delivered a message of this id, and recorded no more.
-    IdOnly,
-    /// Messages with these digests were delivered or found at Gmail.
-    Digests(&'a [Digest]),
-}
-
 impl State {
-    /// What is known of an id.
-    #[must_use]
-    pub fn known_digests(&self, id: &MessageId) -> Knowledge<'_> {
-        match self.known.get(id) {
-            None => Knowledge::Unknown,
-            Some(known) if known.digests.is_empty() => Knowledge::IdOnly,
-            Some(known) => Knowledge::Digests(&known.digests),
-        }
-    }
-
-    /// Whether a message of this id was delivered in the current date pass.
-    pub(crate) fn was_delivered_in_date_pass(&self, id: &MessageId) -> bool {
-        let began = self.date_pass.as_ref().and_then(|pass| pass.began);
-        let at = self.known.get(id).map(|known| known.at);
-        began.zip(at).is_some_and(|(began, at)| at >= began)
-    }
-
-    /// The number of ids that are remembered.
-    #[must_use]
-    pub fn known_id_count(&self) -> usize {
-        self.known.len()
-    }
-
     /// The highest UID that the state mentions. A mailbox whose UIDNEXT is not above it was
     /// restored from a backup.
     #[must_use]
@@ -281,6 +236,7 @@ impl State {
     pub(super) fn discard_uids(&mut self, since: Option<DateTime<Utc>>) {
         self.cursor = None;
         self.settled = UidSet::default();
+        self.forget_known_uids();
         self.last_sync = self.last_sync.min(since).or(since);
         if let Some(pass) = &mut self.date_pass {
             // Without a mailbox it holds for none; its successor takes over what is parked.
@@ -288,29 +244,12 @@ impl State {
         }
     }
 
-    /// Drops what is too old. Ids are kept while a date pass goes on, which may begin earlier than
-    /// `KEEP_IDS` ago.
+    /// Drops what is too old.
     pub(super) fn prune(&mut self, now: DateTime<Utc>) {
-        if self.date_pass.is_none() {
-            self.known.retain(|_, known| now - known.at <= KEEP_IDS);
-        }
+        self.prune_known(now);
         self.refused
             .retain(|_, refused| now - refused.when <= KEEP_REFUSED);
         self.gmail.prune_uploads(now);
-    }
-
-    pub(super) fn remember(&mut self, id: MessageId, digest: Digest, at: DateTime<Utc>) {
-        let known = self.known.entry(id).or_insert(KnownMessage {
-            at,
-            digests: Vec::new(),
-        });
-        known.at = at;
-        if !known.digests.contains(&digest) {
-            known.digests.push(digest);
-        }
-        // Dropping one loses nothing: Gmail is searched for it.
-        let excess = known.digests.len().saturating_sub(MAX_DIGESTS_PER_ID);
-        known.digests.drain(..excess);
     }
 
     pub(super) fn add_refused(&mut self, key: &str, refused: RefusedMessage) {
@@ -341,6 +280,7 @@ impl ParkedMessage {
             retry_after: now,
             why: String::new(),
             sent: None,
+            by_date: false,
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
-use crate::state::model::KnownMessage;
+use crate::state::known::{Copies, KnownMessage, KnownMessages};
 use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, SourceState, State,
 };
@@ -41,6 +41,8 @@ struct SnapshotOut<'a> {
     date_pass: Option<&'a DatePass>,
     synced_message_ids: BTreeMap<&'a MessageId, String>,
     digests: BTreeMap<&'a MessageId, &'a [Digest]>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    copies: BTreeMap<&'a MessageId, &'a Copies>,
     parked: &'a BTreeMap<Uid, ParkedMessage>,
     refused: &'a BTreeMap<String, RefusedMessage>,
     source: &'a SourceState,
@@ -63,6 +65,7 @@ struct SnapshotIn {
     date_pass: Option<DatePass>,
     synced_message_ids: SyncedIds,
     digests: HashMap<String, Vec<Digest>>,
+    copies: HashMap<String, Copies>,
     parked: BTreeMap<Uid, ParkedMessage>,
     refused: BTreeMap<String, RefusedMessage>,
     source: SourceState,
@@ -173,8 +176,13 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
             .map(|(id, known)| (id, format_time(known.at)))
             .collect(),
         digests: ids
+            .clone()
             .filter(|(_, known)| !known.digests.is_empty())
             .map(|(id, known)| (id, known.digests.as_slice()))
+            .collect(),
+        copies: ids
+            .filter(|(_, known)| !known.copies.is_implied())
+            .map(|(id, known)| (id, &known.copies))
             .collect(),
         parked: &state.parked,
         refused: &state.refused,
@@ -213,7 +221,12 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Sn
         refused: snapshot.refused,
         source: snapshot.source,
         gmail: snapshot.gmail,
-        known: known(snapshot.synced_message_ids, snapshot.digests, now),
+        known: known(
+            snapshot.synced_message_ids,
+            snapshot.digests,
+            snapshot.copies,
+            now,
+        ),
         unknown_keys: snapshot.unknown_keys,
     };
     Ok((state, snapshot.serial))
@@ -232,14 +245,23 @@ fn newer(octets: &[u8]) -> Option<SnapshotError> {
 fn known(
     SyncedIds(ids): SyncedIds,
     mut digests: HashMap<String, Vec<Digest>>,
+    mut copies: HashMap<String, Copies>,
     now: DateTime<Utc>,
-) -> HashMap<MessageId, KnownMessage> {
+) -> KnownMessages {
     let mut known = HashMap::with_capacity(ids.len());
     for (text, LenientTime(at)) in ids {
         let digests = digests.remove(&text).unwrap_or_default();
         let at = at.map_or(now, |at| at.min(now));
         if let Some(id) = MessageId::from_field(&text) {
-            known.insert(id, KnownMessage { at, digests });
+            let copies = copies.remove(&text);
+            let is_without_id = !id.is_from_field() && !digests.is_empty();
+            let implied = || is_without_id.then(Copies::implied);
+            let known_message = KnownMessage {
+                at,
+                digests,
+                copies: copies.or_else(implied).unwrap_or_default(),
+            };
+            known.insert(id, known_message);
         }
     }
     known

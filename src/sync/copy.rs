@@ -88,7 +88,7 @@ impl Copy {
                 retry_parked::give_up(uid, &parked, *target, ledger)?;
             }
         }
-        self.delivery.deliver(read, *target, ledger)
+        self.delivery.deliver(read, parts)
     }
 
     /// Retries the parked messages that are due.

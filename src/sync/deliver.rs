@@ -6,12 +6,13 @@ use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{BodyDigest, Digest, Flags, Message, MessageId, Uid, UidSet};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
 use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
+use crate::sync::action::Parts;
 use crate::sync::fetch::ReadMessage;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
-use crate::sync::{Outcome, PassOptions, Target, TargetStatus};
+use crate::sync::{Outcome, PassOptions, Target, TargetStatus, same_octets};
 
 /// After this many messages parked in a row, with none appended between, the cause is Gmail and not
 /// the messages.
@@ -73,28 +74,24 @@ impl Delivery {
 
     /// Sends the messages that were read, except those whose octets show that they were delivered
     /// before.
-    pub fn deliver(
-        &mut self,
-        read: Vec<ReadMessage>,
-        target: &mut dyn Target,
-        ledger: &mut Ledger,
-    ) -> Result<()> {
+    pub fn deliver(&mut self, read: Vec<ReadMessage>, parts: &mut Parts) -> Result<()> {
         let mut batch: Vec<PreparedMessage> = Vec::new();
         for ReadMessage { planned, octets } in read {
             let prepared = self.prepare(&planned, octets);
             let (id, header) = (&prepared.message.id, prepared.digest.header);
             if batch.iter().any(|other| other.is_twin_of(&prepared))
-                || ledger.in_flight.has_twin_of(id, header)
+                || parts.ledger.in_flight.has_twin_of(id, header)
             {
                 // The twin of a message without Message-ID is known only by the octets.
-                self.submit(std::mem::take(&mut batch), target, ledger)?;
-                self.finish(target, ledger)?;
+                let Parts { target, ledger, .. } = parts;
+                self.submit(std::mem::take(&mut batch), *target, ledger)?;
+                self.finish(*target, ledger)?;
             }
-            if self.must_be_sent(&prepared, &planned, ledger)? {
+            if self.must_be_sent(&prepared, &planned, parts)? {
                 batch.push(prepared);
             }
         }
-        self.submit(batch, target, ledger)
+        self.submit(batch, parts.target, &mut parts.ledger)
     }
 
     fn prepare(&self, planned: &PlannedMessage, octets: Vec<u8>) -> PreparedMessage {
@@ -123,11 +120,16 @@ impl Delivery {
     /// Decides, now that the octets are known, whether a message must still be sent; if not, it is
     /// settled or parked here.
     fn must_be_sent(
-        &self,
+        &mut self,
         prepared: &PreparedMessage,
         planned: &PlannedMessage,
-        ledger: &mut Ledger,
+        parts: &mut Parts,
     ) -> Result<bool> {
+        let Parts {
+            fetch,
+            target,
+            ledger,
+        } = parts;
         let Message { uid, id, .. } = &prepared.message;
         // The size in the listing may be wrong.
         if self.refuse_if_too_large(*uid, Some(id), prepared.octets(), ledger)? {
@@ -135,10 +137,16 @@ impl Delivery {
         }
         if let Knowledge::Digests(digests) = ledger.state().known_digests(id) {
             if digests.contains(&prepared.digest) {
-                ledger.settle_known(UidSet::from_iter([*uid]))?;
-                return Ok(false);
-            }
-            if planned.decision == IdentityDecision::CompareBody {
+                if id.is_from_field() {
+                    ledger.settle_known(UidSet::from_iter([*uid]))?;
+                    return Ok(false);
+                }
+                if same_octets::settle_if_delivered(planned, id, prepared.digest, fetch, ledger)? {
+                    return Ok(false);
+                }
+                // A lookup of this message must not find the other one.
+                self.status = target.refresh_status()?;
+            } else if planned.decision == IdentityDecision::CompareBody {
                 log::info!("{id} (uid {uid}) is another message with a known Message-ID");
             }
         }

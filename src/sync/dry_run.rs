@@ -156,6 +156,10 @@ impl Target for NullTarget {
         Ok(TargetStatus::default())
     }
 
+    fn refresh_status(&mut self) -> Result<TargetStatus> {
+        self.status()
+    }
+
     fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {
         Ok(vec![LookupResult::NotFound; queries.len()])
     }

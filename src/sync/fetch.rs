@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid, UidSet};
-use crate::state::{DatePass, ParkedMessage};
+use crate::state::{DatePass, ParkedMessage, State};
 use crate::sync::group::PlannedMessage;
 use crate::sync::ledger::Ledger;
 use crate::sync::{Fetched, Source, SourceSearch, plan};
@@ -12,6 +12,10 @@ use crate::sync::{Fetched, Source, SourceSearch, plan};
 /// Reads the source; records messages that turn out to be gone or unreadable.
 pub(super) struct Fetch<'a> {
     source: &'a mut dyn Source,
+    /// The messages that were read in this pass.
+    read: UidSet,
+    /// The UIDs of known messages that a search found in this pass.
+    found: Option<UidSet>,
 }
 
 /// The UIDs that a date pass considers.
@@ -37,7 +41,11 @@ pub(super) struct MissingMessage {
 
 impl<'a> Fetch<'a> {
     pub fn new(source: &'a mut dyn Source) -> Fetch<'a> {
-        Fetch { source }
+        Fetch {
+            source,
+            read: UidSet::default(),
+            found: None,
+        }
     }
 
     /// Returns the UIDs of the messages from `first` to `last`; some of them may not exist.
@@ -107,6 +115,30 @@ impl<'a> Fetch<'a> {
         Ok(existing)
     }
 
+    /// Returns the first of these UIDs of known messages that no longer exists. One search a pass
+    /// asks for the UIDs of all known messages.
+    pub fn first_gone(&mut self, uids: &[Uid], state: &State) -> Result<Option<Uid>> {
+        let is_read = |uid: &Uid| self.read.contains(*uid);
+        let asked: Vec<Uid> = uids.iter().copied().filter(|uid| !is_read(uid)).collect();
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        if self.found.is_none() {
+            let mut range = UidSet::default();
+            if let Some((first, last)) = state.known_uid_range() {
+                range.insert_range(first, last);
+            }
+            let found = self.source.search(&SourceSearch::Uids(range))?;
+            self.found = Some(found.into_iter().collect());
+        }
+        let exists = |uid: &Uid| {
+            self.found
+                .as_ref()
+                .is_some_and(|found| found.contains(*uid))
+        };
+        Ok(asked.into_iter().find(|uid| !exists(uid)))
+    }
+
     /// Reads the octets of a group. After a failure of the group the rest of it is read one by one,
     /// so that one bad message does not stop the others; a message that fails twice is parked.
     pub fn read(
@@ -129,7 +161,10 @@ impl<'a> Fetch<'a> {
                 result = retried.next().unwrap_or(Fetched::Missing);
             }
             match result {
-                Fetched::Octets(octets) => read.push(ReadMessage { planned, octets }),
+                Fetched::Octets(octets) => {
+                    self.read.insert(planned.listed.uid);
+                    read.push(ReadMessage { planned, octets });
+                }
                 Fetched::Missing => missing.push(planned.listed),
                 Fetched::Unreadable(why) => ledger.park_unreadable(planned.listed, &why)?,
             }

@@ -16,6 +16,7 @@ const MAX_OCTETS: u64 = 8 * 1024 * 1024;
 /// A listed message and what to do with it.
 pub(super) struct PlannedMessage {
     pub listed: Listed,
+    pub selected_by: SelectedBy,
     pub decision: IdentityDecision,
 }
 
@@ -54,7 +55,11 @@ pub(super) fn take_group(
             IdentityDecision::Known => known.insert(listed.uid),
             decision => {
                 octets += listed.size;
-                group.push(PlannedMessage { listed, decision });
+                group.push(PlannedMessage {
+                    listed,
+                    selected_by,
+                    decision,
+                });
             }
         }
     }

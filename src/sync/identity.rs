@@ -152,6 +152,8 @@ mod tests {
             digest,
             at: DateTime::UNIX_EPOCH,
             appended: true,
+            date: None,
+            previous: None,
         }
     }
 

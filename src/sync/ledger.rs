@@ -1,15 +1,16 @@
 //! The only part that records events: each method says what happened to a message.
 
+mod parked;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Error, Result};
-use crate::message::{Digest, Identity, Listed, MessageId, Uid, UidSet};
-use crate::retry::PARKED_MESSAGE;
+use crate::message::{Digest, Identity, InternalDate, Listed, MessageId, Uid, UidSet};
 use crate::state::journal::StateStore;
-use crate::state::{Cursor, DatePass, Event, ParkedMessage, RefusedMessage, State};
+use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, RefusedMessage, State};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
-use crate::sync::{AppendUid, LookupResult, PassReport, Progress, identity};
+use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
 
 /// A checkpoint follows this many outcomes.
 const CHECKPOINT_INTERVAL: usize = 10;
@@ -83,6 +84,28 @@ impl<'a> Ledger<'a> {
         self.store.record(Event::Settled { uids })
     }
 
+    /// This message without Message-ID was delivered before, under another UID.
+    pub fn settle_known_octets(
+        &mut self,
+        listed: &Listed,
+        id: MessageId,
+        digest: Digest,
+        previous: PreviousUid,
+    ) -> Result<()> {
+        self.report.known += 1;
+        self.progress.settled(0);
+        let at = self.now();
+        self.store.record(Event::Done {
+            uid: listed.uid,
+            id,
+            digest,
+            at,
+            appended: false,
+            date: listed.internal_date,
+            previous: Some(previous),
+        })
+    }
+
     /// These messages are gone from the source; those that are parked stay as they are.
     pub fn settle_gone(&mut self, uids: &[Uid]) -> Result<()> {
         let is_parked = |uid: &Uid| self.state().parked.contains_key(uid);
@@ -119,13 +142,20 @@ impl<'a> Ledger<'a> {
             let uids = UidSet::from_iter([uid]);
             return self.store.record(Event::Settled { uids });
         };
-        self.record_done(uid, id, Digest::of_header(header), false)
+        let digest = Digest::of_header(header);
+        self.record_done(uid, id, digest, listed.internal_date, false)
     }
 
     /// Gmail has this parked message.
-    pub fn settle_found(&mut self, uid: Uid, id: MessageId, digest: Digest) -> Result<()> {
+    pub fn settle_found(
+        &mut self,
+        uid: Uid,
+        id: MessageId,
+        digest: Digest,
+        date: InternalDate,
+    ) -> Result<()> {
         self.report.already_there += 1;
-        self.record_done(uid, id, digest, false)
+        self.record_done(uid, id, digest, date, false)
     }
 
     /// Gmail has stored this message.
@@ -142,7 +172,8 @@ impl<'a> Ledger<'a> {
             message.id,
             place.uid
         );
-        self.record_done(uid, message.id, message.digest, true)
+        let date = message.intent.date;
+        self.record_done(uid, message.id, message.digest, date, true)
     }
 
     fn record_done(
@@ -150,15 +181,19 @@ impl<'a> Ledger<'a> {
         uid: Uid,
         id: MessageId,
         digest: Digest,
+        date: InternalDate,
         appended: bool,
     ) -> Result<()> {
         let at = self.now();
+        let date = date.filter(|_| !id.is_from_field());
         self.store.record(Event::Done {
             uid,
             id,
             digest,
             at,
             appended,
+            date,
+            previous: None,
         })
     }
 
@@ -180,84 +215,7 @@ impl<'a> Ledger<'a> {
         self.refuse(uid, id, LEFT_SOURCE.to_owned())
     }
 
-    // Parked.
-
-    /// The parked entry of a message before its next attempt.
-    pub fn parked_or_new(&self, uid: Uid) -> ParkedMessage {
-        let parked = self.state().parked.get(&uid).cloned();
-        parked.unwrap_or_else(|| ParkedMessage::new(self.now()))
-    }
-
-    /// An attempt at this message failed: it is parked until its next one.
-    pub fn park(&mut self, uid: Uid, parked: ParkedMessage, why: String) -> Result<()> {
-        let parked = parked.retry_later(why, self.now());
-        let delay = PARKED_MESSAGE.delay_after(parked.tries);
-        log::warn!(
-            "parked {} (uid {uid}), will retry in {} min: {}",
-            name(parked.id.as_ref()),
-            delay.num_minutes(),
-            parked.why
-        );
-        self.report.parked += 1;
-        self.store.record(Event::Parked { uid, parked })
-    }
-
-    /// The source finds this message in a search and does not list it.
-    pub fn park_unlisted(&mut self, uid: Uid) -> Result<()> {
-        let why = "the source finds it in a search and does not list it";
-        self.park(uid, self.parked_or_new(uid).another_try(), why.to_owned())
-    }
-
-    /// The source lists this message and does not return its octets.
-    pub fn park_unreadable(&mut self, listed: Listed, why: &str) -> Result<()> {
-        let parked = match self.state().parked.get(&listed.uid) {
-            Some(parked) => parked.clone(),
-            None => ParkedMessage {
-                id: listed.identity.id,
-                date: listed.internal_date,
-                digest: Some(Digest::of_header(listed.identity.header)),
-                ..ParkedMessage::new(self.now())
-            },
-        };
-        self.progress.settled(0);
-        let why = format!("the source did not return it: {why}");
-        self.park(listed.uid, parked.another_try(), why)
-    }
-
-    /// Parks a message until its twin is due, if it has a twin whose append is uncertain: until that
-    /// one is found or known not to be stored, nothing shows whether this one must be sent.
-    pub fn park_if_twin_is_uncertain(
-        &mut self,
-        listed: &Listed,
-        id: MessageId,
-        digest: Digest,
-    ) -> Result<bool> {
-        let uid = listed.uid;
-        let twin = identity::uncertain_twin(self.state(), &self.in_flight, uid, &id, digest);
-        let Some(twin) = twin else {
-            return Ok(false);
-        };
-        log::debug!("uid {uid} waits for {twin}, which may be the same message");
-        // If it was itself sent, it keeps the mark and the digest of its body, with which it is
-        // looked up.
-        let before = self.parked_or_new(uid);
-        let with_body = before.digest.filter(|digest| digest.body.is_some());
-        let parked = ParkedMessage {
-            id: Some(id),
-            date: listed.internal_date,
-            digest: with_body.or(Some(digest)),
-            retry_after: twin.retry_after,
-            why: format!("waits for {twin}, which may be the same message and at Gmail already"),
-            ..before
-        };
-        self.store.record(Event::Parked { uid, parked })?;
-        Ok(true)
-    }
-
-    /// Whether Gmail stored this uncertain append cannot be told yet.
-    pub fn keep_uncertain(&mut self, uid: Uid, parked: ParkedMessage) -> Result<()> {
-        self.store.record(Event::Parked { uid, parked })
-    }
+    // Intents, orphans and date passes.
 
     /// These messages are about to be sent. The intents are durable when this returns: after a
     /// crash each of them is an uncertain append.

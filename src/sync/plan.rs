@@ -212,6 +212,7 @@ mod tests {
             retry_after: now() + TimeDelta::minutes(minutes),
             why: String::new(),
             sent: None,
+            by_date: false,
         }
     }
 

@@ -54,7 +54,7 @@ fn resolve_uncertain(
     };
     if result == LookupResult::Found {
         log::info!("{id} (uid {uid}) is at Gmail: only the response to its append was lost");
-        return ledger.settle_found(uid, id, digest);
+        return ledger.settle_found(uid, id, digest, parked.date);
     }
     let now = ledger.now();
     let is_unclear = result == LookupResult::Unclear;
@@ -115,7 +115,7 @@ pub(super) fn give_up(
 ) -> Result<()> {
     let is_found = lookup::is_at_gmail(uid, parked, target)?;
     match (parked.id.clone(), parked.digest) {
-        (Some(id), Some(digest)) if is_found => ledger.settle_found(uid, id, digest),
+        (Some(id), Some(digest)) if is_found => ledger.settle_found(uid, id, digest, parked.date),
         (id, _) => ledger.refuse_gone(uid, id),
     }
 }

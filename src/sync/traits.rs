@@ -64,6 +64,12 @@ pub trait Target {
     /// The server is unavailable, rejects the login, or the account must rest.
     fn status(&mut self) -> Result<TargetStatus>;
 
+    /// Returns what the server announces now: messages appended before are below its mark.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status).
+    fn refresh_status(&mut self) -> Result<TargetStatus>;
+
     /// Says how many messages the pass has still to copy at most, and the date of the oldest one
     /// listed so far. A hint: the target may prepare itself.
     fn announce_backlog(&mut self, _backlog: usize, _oldest: Option<DateTime<FixedOffset>>) {}

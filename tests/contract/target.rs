@@ -338,8 +338,10 @@ fn the_mark_is_the_uid_of_the_next_message(account: &dyn Account) {
             mail(with_id("<2@x>", "s", "b")),
         ],
     );
+    let refreshed = target.refresh_status().unwrap().mark;
     target.start_pass(0);
     let after = target.status().unwrap().mark.unwrap();
+    assert_eq!(refreshed, Some(after), "asked again");
     assert_eq!(after.uid_validity, before.uid_validity);
     assert_eq!(after.uid_next.get(), before.uid_next.get() + 2);
     assert!(UidValidity::new(after.uid_validity.get()).is_some());

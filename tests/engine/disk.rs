@@ -47,6 +47,8 @@ fn done(uid: u32, text: &str) -> Event {
         digest,
         at: now(),
         appended: true,
+        date: None,
+        previous: None,
     }
 }
 
@@ -398,6 +400,8 @@ fn of_a_device_that_always_uses_one_id_the_last_100_messages_are_distinguished()
                 digest,
                 at: now(),
                 appended: true,
+                date: None,
+                previous: None,
             })
             .unwrap();
     }

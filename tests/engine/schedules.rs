@@ -56,6 +56,10 @@ struct Fate {
     foreign: bool,
     /// A complete run has settled it: from then on it must be known.
     seen: bool,
+    /// How often it arrived: without Message-ID each is a message of its own.
+    arrivals: usize,
+    /// Fewer may be copied: some left the source, or a date pass took them for one.
+    may_be_fewer: bool,
 }
 
 #[allow(clippy::struct_excessive_bools)]
@@ -152,6 +156,7 @@ impl Schedule {
         fate.was_due |= is_recent;
         // Messages of one id and header are distinguished only above the cursor.
         fate.may_be_lost |= is_fax;
+        fate.arrivals += 1;
         let uid = self
             .world
             .borrow_mut()
@@ -187,6 +192,7 @@ impl Schedule {
             let at_gmail = self.dice.chance(150) && Identity::of_header(&octets).id.is_some();
             let is_fax = octets.starts_with(FAX);
             let fate = self.fate(&octets);
+            fate.arrivals += 1;
             fate.due |= is_recent;
             fate.has_old_copy |= !is_recent;
             fate.may_be_lost |= is_fax;
@@ -312,6 +318,7 @@ impl Schedule {
         snapshot["last_source_uid"] = json!(last);
         snapshot["last_sync"] = json!(now.to_rfc3339());
         self.excuse_old_dates(&remembered);
+        self.excuse_date_pass();
         self.had_original = true;
         self.note(|| "the original runs".to_owned());
         self.world
@@ -334,6 +341,14 @@ impl Schedule {
                 self.fate(&message.octets).may_be_lost = true;
             }
         }
+    }
+
+    /// A date pass takes messages of the same octets and without Message-ID for one: a documented
+    /// limit.
+    fn excuse_date_pass(&mut self) {
+        self.fates
+            .values_mut()
+            .for_each(|fate| fate.may_be_fewer = true);
     }
 
     /// Removes a message from the source mailbox.
@@ -366,6 +381,7 @@ impl Schedule {
             .any(|other| other.octets == message.octets);
         let has_crashed = self.crashed;
         let fate = self.fate(&message.octets);
+        fate.may_be_fewer = true;
         fate.was_due |= fate.due;
         if !is_elsewhere || fate.has_old_copy {
             fate.due = false;
@@ -427,11 +443,13 @@ impl Schedule {
             80..90 => self.tidy_gmail(),
             90..93 => self.original_runs(),
             93..96 if count > 0 => {
-                // The same message again, as an alias delivers it: known.
+                // The same message again, as an alias delivers it: known if it has a Message-ID.
                 let index = pick(&mut self.dice, count);
-                let octets = self.world.borrow().source.messages[index].octets.clone();
-                self.excuse_trashed_elsewhere(&octets);
-                self.deliver(&octets, now);
+                let message = self.world.borrow().source.messages[index].clone();
+                self.excuse_trashed_elsewhere(&message.octets);
+                let is_same_second = self.dice.chance(300);
+                let date = if is_same_second { message.date } else { now };
+                self.deliver(&message.octets, date);
             }
             _ => {}
         }
@@ -451,6 +469,7 @@ impl Schedule {
     fn renumber_mailbox(&mut self) {
         let remembered = state(&self.world);
         self.excuse_old_dates(&remembered);
+        self.excuse_date_pass();
         let old = std::mem::take(&mut self.world.borrow_mut().source.messages);
         self.world.borrow_mut().source.uid_validity += 1;
         self.world.borrow_mut().source.uid_next = 1;
@@ -492,6 +511,7 @@ impl Schedule {
         };
         let remembered = state(&self.world);
         self.excuse_old_dates(&remembered);
+        self.excuse_date_pass();
         self.note(|| format!("a backup is restored, uidnext {uid_next}"));
         let old = {
             let mut world = self.world.borrow_mut();
@@ -613,6 +633,7 @@ impl Schedule {
         for octets in arrivals.into_iter().skip(left) {
             self.note(|| format!("arrived during the run: {}", text(&octets)));
             self.fate(&octets).due = true;
+            self.fate(&octets).arrivals += 1;
             self.fate(&octets).may_be_lost |= octets.starts_with(FAX);
         }
         self.note(|| format!("run: {ended:?}"));
@@ -811,8 +832,14 @@ impl Schedule {
             if fate.must_be_reported && count == 0 && !is_reported && !may_be_lost {
                 self.failures.insert(Failure::Unreported(text(octets)));
             }
-            if !ours.is_empty() && count > 1 && !fate.may_be_doubled {
+            let has_id = Identity::of_header(octets).id.is_some();
+            let expected = if has_id { 1 } else { fate.arrivals };
+            if !ours.is_empty() && count > expected && !fate.may_be_doubled {
                 self.failures.insert(Failure::Doubled(text(octets)));
+            }
+            let is_complete = is_reported || fate.may_be_fewer || count >= expected;
+            if fate.due && !is_complete && !may_be_lost {
+                self.failures.insert(Failure::Lost(text(octets)));
             }
             let is_unasked = !fate.due && !fate.was_due && !fate.foreign;
             if is_unasked && !ours.is_empty() {

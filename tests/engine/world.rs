@@ -116,6 +116,8 @@ pub struct GmailModel {
     pub refuses: BTreeSet<Octets>,
     /// Appends that are stored at a later time, after their connection broke.
     pub late: Vec<(DateTime<Utc>, Octets)>,
+    /// All Mail's UIDNEXT, as this run has read it.
+    pub mark: Option<u32>,
     /// It is unavailable for the rest of the run.
     pub gone: bool,
     /// How often each message was stored.
@@ -219,6 +221,7 @@ impl World {
         }
         self.gmail.settled.clear();
         self.gmail.gone = false;
+        self.gmail.mark = None;
         self.steps = 0;
         self.crash = None;
         self.crashed = false;
@@ -264,8 +267,11 @@ impl GmailModel {
             twin.place = Place::Inbox;
             return;
         }
+        let is_known_by_id = identity.id.is_some();
         if self.messages.iter().any(|there| {
-            matches!(there.place, Place::Trash | Place::Gone) && there.octets == octets
+            is_known_by_id
+                && matches!(there.place, Place::Trash | Place::Gone)
+                && there.octets == octets
         }) {
             self.resurrected.push(octets.clone());
         }
@@ -438,14 +444,20 @@ impl Target for Gmail1 {
         let mut world = self.0.borrow_mut();
         world.step()?;
         Self::gone(&world)?;
+        let uid_next = world.gmail.uid_next;
         let mark = Mark {
             uid_validity: UidValidity::new(1).unwrap(),
-            uid_next: Uid::new(world.gmail.uid_next).unwrap(),
+            uid_next: Uid::new(*world.gmail.mark.get_or_insert(uid_next)).unwrap(),
         };
         Ok(TargetStatus {
             append_limit: world.gmail.append_limit,
             mark: Some(mark),
         })
+    }
+
+    fn refresh_status(&mut self) -> Result<TargetStatus> {
+        self.0.borrow_mut().gmail.mark = None;
+        self.status()
     }
 
     fn holds(&mut self, queries: &[LookupQuery]) -> Result<Vec<LookupResult>> {

@@ -107,6 +107,12 @@ impl Lookup {
         self.gmail.session.logout();
     }
 
+    /// Makes the next command examine its folder anew: Gmail shows a selected folder as it was when
+    /// it was selected.
+    pub(super) fn examine_again(&mut self) {
+        self.open_mailbox = None;
+    }
+
     /// The largest message that the server accepts, and All Mail's current UIDNEXT.
     pub(super) fn status(&mut self) -> Result<TargetStatus, LookupError> {
         let mark = match self.folders.all_mail.clone() {

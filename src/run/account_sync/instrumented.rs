@@ -82,6 +82,10 @@ impl<T: Target + ?Sized> Target for Monitored<'_, T> {
         self.monitor.step(|| self.inner.status())
     }
 
+    fn refresh_status(&mut self) -> Result<TargetStatus> {
+        self.monitor.step(|| self.inner.refresh_status())
+    }
+
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
         self.inner.announce_backlog(backlog, oldest);
     }

@@ -1,0 +1,204 @@
+//! What the state knows of the messages that were delivered or found at Gmail.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Digest, InternalDate, MessageId, Uid};
+use crate::state::State;
+
+/// Ids are remembered this long after delivery, as in the Python original.
+const KEEP_IDS: TimeDelta = TimeDelta::days(31);
+
+/// The digests that are remembered of one id, at most: a device may use one id for all its mail.
+const MAX_DIGESTS_PER_ID: usize = 100;
+
+/// The messages without Message-ID and of the same octets that are remembered, at most: with, and
+/// as many without their UID.
+const MAX_COPIES_PER_ID: usize = 1_000;
+
+/// The known messages, by id.
+pub(super) type KnownMessages = HashMap<MessageId, KnownMessage>;
+
+/// Where the delivered messages of the same octets and without Message-ID are in the source mailbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Copies {
+    /// UID and INTERNALDATE of each.
+    uids: BTreeMap<Uid, InternalDate>,
+    /// INTERNALDATE of those whose UID is not known: UIDVALIDITY has changed since they were
+    /// delivered.
+    #[serde(default)]
+    elsewhere: Vec<InternalDate>,
+}
+
+/// Under which UID a known message without Message-ID was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreviousUid {
+    /// Under this one: it was moved out of the mailbox and back.
+    Moved(Uid),
+    /// Under one that is not known.
+    Renumbered,
+}
+
+/// Messages of one id that were delivered or found at Gmail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KnownMessage {
+    /// When the last of them was.
+    pub(super) at: DateTime<Utc>,
+    /// Empty if the original delivered it: it recorded ids only.
+    pub(super) digests: Vec<Digest>,
+    /// Only for messages without Message-ID.
+    pub(super) copies: Copies,
+}
+
+/// What the state knows of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Knowledge<'a> {
+    /// Nothing.
+    Unknown,
+    /// The original delivered a message of this id, and recorded no more.
+    IdOnly,
+    /// Messages with these digests were delivered or found at Gmail.
+    Digests(&'a [Digest]),
+}
+
+impl Copies {
+    /// What an id without Message-ID implies that has digests and no entry here, as earlier releases
+    /// wrote it: one message was delivered.
+    pub(super) fn implied() -> Copies {
+        Copies {
+            elsewhere: vec![None],
+            ..Copies::default()
+        }
+    }
+
+    fn add_elsewhere(&mut self, dates: impl IntoIterator<Item = InternalDate>) {
+        self.elsewhere.extend(dates);
+        let excess = self.elsewhere.len().saturating_sub(MAX_COPIES_PER_ID);
+        self.elsewhere.drain(..excess);
+    }
+
+    pub(super) fn is_implied(&self) -> bool {
+        self.uids.is_empty() && matches!(self.elsewhere.as_slice(), [] | [None])
+    }
+}
+
+impl State {
+    /// What is known of an id.
+    #[must_use]
+    pub fn known_digests(&self, id: &MessageId) -> Knowledge<'_> {
+        match self.known.get(id) {
+            None => Knowledge::Unknown,
+            Some(known) if known.digests.is_empty() => Knowledge::IdOnly,
+            Some(known) => Knowledge::Digests(&known.digests),
+        }
+    }
+
+    /// The UIDs and INTERNALDATEs of the known messages without Message-ID that have this id.
+    pub(crate) fn known_uids(
+        &self,
+        id: &MessageId,
+    ) -> impl Iterator<Item = (Uid, InternalDate)> + '_ {
+        let known = self.known.get(id);
+        let uids = known.into_iter().flat_map(|known| &known.copies.uids);
+        uids.map(|(uid, date)| (*uid, *date))
+    }
+
+    /// INTERNALDATE of the known messages without Message-ID that have this id and whose UID is not
+    /// known.
+    pub(crate) fn known_elsewhere(&self, id: &MessageId) -> &[InternalDate] {
+        let known = self.known.get(id);
+        known.map_or(&[], |known| known.copies.elsewhere.as_slice())
+    }
+
+    /// The lowest and the highest UID of all known messages without Message-ID.
+    pub(crate) fn known_uid_range(&self) -> Option<(Uid, Uid)> {
+        let uids = || {
+            self.known
+                .values()
+                .flat_map(|known| known.copies.uids.keys())
+        };
+        uids().min().copied().zip(uids().max().copied())
+    }
+
+    /// Whether a message of this id was delivered in the current date pass.
+    pub(crate) fn was_delivered_in_date_pass(&self, id: &MessageId) -> bool {
+        let began = self.date_pass.as_ref().and_then(|pass| pass.began);
+        let at = self.known.get(id).map(|known| known.at);
+        began.zip(at).is_some_and(|(began, at)| at >= began)
+    }
+
+    /// The number of ids that are remembered.
+    #[must_use]
+    pub fn known_id_count(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn remember(&mut self, id: MessageId, digest: Digest, at: DateTime<Utc>) {
+        let known = self.known.entry(id).or_insert(KnownMessage {
+            at,
+            digests: Vec::new(),
+            copies: Copies::default(),
+        });
+        known.at = at;
+        if !known.digests.contains(&digest) {
+            known.digests.push(digest);
+        }
+        // Dropping one loses nothing: Gmail is searched for it.
+        let excess = known.digests.len().saturating_sub(MAX_DIGESTS_PER_ID);
+        known.digests.drain(..excess);
+    }
+
+    /// Remembers where a known message without Message-ID is.
+    pub(super) fn remember_uid(
+        &mut self,
+        id: &MessageId,
+        uid: Uid,
+        date: InternalDate,
+        previous: Option<PreviousUid>,
+    ) {
+        let Some(known) = self.known.get_mut(id) else {
+            return;
+        };
+        let Copies { uids, elsewhere } = &mut known.copies;
+        match previous {
+            Some(PreviousUid::Moved(from)) => drop(uids.remove(&from)),
+            Some(PreviousUid::Renumbered) => {
+                let index = elsewhere.iter().position(|other| *other == date);
+                elsewhere.drain(index.map_or(0..elsewhere.len().min(1), |index| index..index + 1));
+            }
+            None => {}
+        }
+        uids.insert(uid, date);
+        if uids.len() > MAX_COPIES_PER_ID
+            && let Some((_, date)) = uids.pop_first()
+        {
+            known.copies.add_elsewhere([date]);
+        }
+    }
+
+    /// Remembers that a message without Message-ID was delivered whose UID is not known.
+    pub(super) fn remember_elsewhere(&mut self, id: &MessageId, date: InternalDate) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.copies.add_elsewhere([date]);
+        }
+    }
+
+    /// The UIDs of known messages are no longer valid.
+    pub(super) fn forget_known_uids(&mut self) {
+        for known in self.known.values_mut() {
+            let uids = std::mem::take(&mut known.copies.uids);
+            known.copies.add_elsewhere(uids.into_values());
+        }
+    }
+
+    /// Drops the ids that are too old. They are kept while a date pass goes on, which may begin
+    /// earlier than `KEEP_IDS` ago.
+    pub(super) fn prune_known(&mut self, now: DateTime<Utc>) {
+        if self.date_pass.is_none() {
+            self.known.retain(|_, known| now - known.at <= KEEP_IDS);
+        }
+    }
+}

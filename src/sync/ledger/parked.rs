@@ -1,0 +1,94 @@
+//! Records that messages are parked.
+
+use crate::error::Result;
+use crate::message::{Digest, Listed, MessageId, Uid};
+use crate::retry::PARKED_MESSAGE;
+use crate::state::{Event, ParkedMessage};
+use crate::sync::identity;
+use crate::sync::ledger::{Ledger, name};
+
+impl Ledger<'_> {
+    /// The parked entry of a message before its next attempt.
+    pub fn parked_or_new(&self, uid: Uid) -> ParkedMessage {
+        let parked = self.state().parked.get(&uid).cloned();
+        parked.unwrap_or_else(|| self.new_parked())
+    }
+
+    fn new_parked(&self) -> ParkedMessage {
+        ParkedMessage {
+            by_date: self.state().date_pass.is_some(),
+            ..ParkedMessage::new(self.now())
+        }
+    }
+
+    /// An attempt at this message failed: it is parked until its next one.
+    pub fn park(&mut self, uid: Uid, parked: ParkedMessage, why: String) -> Result<()> {
+        let parked = parked.retry_later(why, self.now());
+        let delay = PARKED_MESSAGE.delay_after(parked.tries);
+        log::warn!(
+            "parked {} (uid {uid}), will retry in {} min: {}",
+            name(parked.id.as_ref()),
+            delay.num_minutes(),
+            parked.why
+        );
+        self.report.parked += 1;
+        self.store.record(Event::Parked { uid, parked })
+    }
+
+    /// The source finds this message in a search and does not list it.
+    pub fn park_unlisted(&mut self, uid: Uid) -> Result<()> {
+        let why = "the source finds it in a search and does not list it";
+        self.park(uid, self.parked_or_new(uid).another_try(), why.to_owned())
+    }
+
+    /// The source lists this message and does not return its octets.
+    pub fn park_unreadable(&mut self, listed: Listed, why: &str) -> Result<()> {
+        let parked = match self.state().parked.get(&listed.uid) {
+            Some(parked) => parked.clone(),
+            None => ParkedMessage {
+                id: listed.identity.id,
+                date: listed.internal_date,
+                digest: Some(Digest::of_header(listed.identity.header)),
+                ..self.new_parked()
+            },
+        };
+        self.progress.settled(0);
+        let why = format!("the source did not return it: {why}");
+        self.park(listed.uid, parked.another_try(), why)
+    }
+
+    /// Parks a message until its twin is due, if it has a twin whose append is uncertain: until that
+    /// one is found or known not to be stored, nothing shows whether this one must be sent.
+    pub fn park_if_twin_is_uncertain(
+        &mut self,
+        listed: &Listed,
+        id: MessageId,
+        digest: Digest,
+    ) -> Result<bool> {
+        let uid = listed.uid;
+        let twin = identity::uncertain_twin(self.state(), &self.in_flight, uid, &id, digest);
+        let Some(twin) = twin else {
+            return Ok(false);
+        };
+        log::debug!("uid {uid} waits for {twin}, which may be the same message");
+        // If it was itself sent, it keeps the mark and the digest of its body, with which it is
+        // looked up.
+        let before = self.parked_or_new(uid);
+        let with_body = before.digest.filter(|digest| digest.body.is_some());
+        let parked = ParkedMessage {
+            id: Some(id),
+            date: listed.internal_date,
+            digest: with_body.or(Some(digest)),
+            retry_after: twin.retry_after,
+            why: format!("waits for {twin}, which may be the same message and at Gmail already"),
+            ..before
+        };
+        self.store.record(Event::Parked { uid, parked })?;
+        Ok(true)
+    }
+
+    /// Whether Gmail stored this uncertain append cannot be told yet.
+    pub fn keep_uncertain(&mut self, uid: Uid, parked: ParkedMessage) -> Result<()> {
+        self.store.record(Event::Parked { uid, parked })
+    }
+}
