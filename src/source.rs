@@ -114,11 +114,14 @@ impl ImapSource {
             return Ok(session);
         }
         session.logout();
+        Err(self.replaced())
+    }
+
+    fn replaced(&self) -> Error {
         let what =
             "the folder was replaced meanwhile: its UIDVALIDITY changed, or its UIDNEXT fell";
-        Err(self
-            .error(what)
-            .remedy("the next run finds new mail by date"))
+        self.error(what)
+            .remedy("the next run finds new mail by date")
     }
 
     /// Runs an action, and again on a new connection if the first broke.
@@ -183,6 +186,23 @@ impl Source for ImapSource {
             SourceSearch::Since(day) => self.search_by(&format!("SINCE {}", search_date(*day))),
             SourceSearch::On(day) => self.search_by(&format!("ON {}", search_date(*day))),
         }
+    }
+
+    fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>> {
+        let mut above = UidSet::default();
+        above.insert_range(mailbox.uid_next, Uid::MAX);
+        let Some(highest) = self.search_uids(&above)?.into_iter().max() else {
+            return Ok(None);
+        };
+        // It may have arrived just now; then EXAMINE says another UIDNEXT.
+        let folder = self.connector.config.folder.clone();
+        let examined = self.session()?.examine(&folder)?;
+        if examined.uid_validity != mailbox.uid_validity {
+            return Err(self.replaced());
+        }
+        let is_wrong = examined.uid_next <= highest;
+        let next = Uid::new(highest.get().saturating_add(1)).unwrap_or(highest);
+        Ok(is_wrong.then_some(next))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {

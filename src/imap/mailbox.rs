@@ -2,12 +2,12 @@
 //!
 //! The library's own reader of the response is not used: it panics at lines that servers may send.
 
-use imap_proto::{MailboxDatum, Response, ResponseCode, Status, StatusAttribute};
+use imap_proto::{MailboxDatum, Response, StatusAttribute};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::imap::fetch::read_attributes;
 use crate::imap::quoting::quoted_mailbox;
-use crate::imap::response::responses;
+use crate::imap::response::{StatusCondition, responses, status_response};
 use crate::imap::{CommandError, CommandResult, ExamineError, Session};
 use crate::message::{Mailbox, Uid, UidValidity};
 use crate::suggest::suggest;
@@ -73,11 +73,12 @@ impl Session {
         response: &[u8],
     ) -> Result<Mailbox, ExamineError> {
         let examined = ExamineData::parse(response);
-        let lacks = |what| self.unusable(folder, ErrorKind::Unavailable, what);
-        let what = "the server says no UIDVALIDITY, so its UIDs identify no message";
-        let uid_validity = examined.uid_validity.ok_or_else(|| lacks(what))?;
+        let uid_validity = examined
+            .uid_validity
+            .ok_or_else(|| self.lacks_uid_validity(folder))?;
         let what = "the server does not say how many messages it holds";
-        let exists = examined.exists.ok_or_else(|| lacks(what))?;
+        let lacks_exists = || self.unusable(folder, ErrorKind::Unavailable, what);
+        let exists = examined.exists.ok_or_else(lacks_exists)?;
         let (uid_next, exists) = match examined.uid_next {
             Some(uid_next) => (uid_next, exists),
             None => self.ask_uid_next(name, uid_validity, exists)?,
@@ -87,6 +88,17 @@ impl Session {
             uid_next,
             exists,
         })
+    }
+
+    /// Without UIDVALIDITY a message may be lost whenever the server numbers its messages anew, and
+    /// no later run would learn of it.
+    fn lacks_uid_validity(&self, folder: &str) -> ExamineError {
+        let what = "the server says no UIDVALIDITY for it, or 0, so its UIDs identify no message";
+        let error = self.error(ErrorKind::Config, what).during(opening(folder));
+        ExamineError::Unusable(error.remedy(
+            "no later run can change that: ask the administrator of the server for UIDVALIDITY \
+             (RFC 3501 2.3.1.1)",
+        ))
     }
 
     fn unusable(&self, folder: &str, kind: ErrorKind, what: &str) -> ExamineError {
@@ -184,24 +196,94 @@ impl ExamineData {
     fn parse(response: &[u8]) -> ExamineData {
         let mut examined = ExamineData::default();
         for response in responses(response) {
-            match response {
-                Response::Data {
-                    status: Status::Ok,
-                    code: Some(code),
-                    ..
-                } => match code {
-                    ResponseCode::UidValidity(value) => {
-                        examined.uid_validity = UidValidity::new(value);
-                    }
-                    ResponseCode::UidNext(uid) => examined.uid_next = Uid::new(uid),
-                    _ => {}
-                },
-                Response::MailboxData(MailboxDatum::Exists(count)) => {
-                    examined.exists = Some(count);
-                }
-                _ => {}
+            if let Response::MailboxData(MailboxDatum::Exists(count)) = response {
+                examined.exists = Some(count);
+            }
+        }
+        // The codes may stand in the tagged OK, and their numbers may be too large for the parser.
+        for line in response.split(|octet| *octet == b'\n') {
+            if let Some((StatusCondition::Ok, text)) = status_response(line) {
+                let uid_validity = text.code_number("UIDVALIDITY").and_then(uid_validity);
+                examined.uid_validity = uid_validity.or(examined.uid_validity);
+                let uid_next = text.code_number("UIDNEXT").and_then(uid_next);
+                examined.uid_next = uid_next.or(examined.uid_next);
             }
         }
         examined
+    }
+}
+
+/// Some servers send numbers of more than 32 bits. Only whether it changes counts, so the upper bits
+/// are folded into the lower ones.
+fn uid_validity(number: u64) -> Option<UidValidity> {
+    let folded = (number >> 32) ^ (number & u64::from(u32::MAX));
+    u32::try_from(folded).ok().and_then(UidValidity::new)
+}
+
+fn uid_next(number: u64) -> Option<Uid> {
+    u32::try_from(number).ok().and_then(Uid::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examined(lines: &[&str]) -> (Option<u32>, Option<u32>, Option<u32>) {
+        let examined = ExamineData::parse((lines.join("\r\n") + "\r\n").as_bytes());
+        (
+            examined.uid_validity.map(UidValidity::get),
+            examined.uid_next.map(Uid::get),
+            examined.exists,
+        )
+    }
+
+    #[test]
+    fn codes_are_read_in_untagged_and_tagged_responses() {
+        let exists = "* 3 EXISTS";
+        let cases: [(&[&str], _); 6] = [
+            (
+                &[
+                    exists,
+                    "* OK [UIDVALIDITY 7] x",
+                    "* OK [UIDNEXT 5] x",
+                    "a1 OK done",
+                ],
+                (Some(7), Some(5), Some(3)),
+            ),
+            (
+                &[exists, "* OK [UIDNEXT 5] x", "a1 OK [UIDVALIDITY 7] done"],
+                (Some(7), Some(5), Some(3)),
+            ),
+            (
+                &[
+                    "* OK [uidvalidity  7]",
+                    "* OK [UIDNEXT 5]x",
+                    exists,
+                    "a1 OK",
+                ],
+                (Some(7), Some(5), Some(3)),
+            ),
+            (
+                // 2^32 + 6
+                &["* OK [UIDVALIDITY 4294967302] x", exists, "a1 OK"],
+                (Some(7), None, Some(3)),
+            ),
+            (
+                &[
+                    "* OK [UIDVALIDITY 0] x",
+                    "* OK [UIDNEXT 0] x",
+                    exists,
+                    "a1 OK",
+                ],
+                (None, None, Some(3)),
+            ),
+            (
+                &["* OK [UIDVALIDITY many] x", "a1 NO [UIDVALIDITY 7]"],
+                (None, None, None),
+            ),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(examined(lines), expected, "{lines:?}");
+        }
     }
 }

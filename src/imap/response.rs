@@ -43,6 +43,12 @@ impl ResponseText {
         }
     }
 
+    /// The number after this code.
+    pub(crate) fn code_number(&self, word: &str) -> Option<u64> {
+        let arguments = self.code.as_deref()?.strip_prefix(word)?;
+        arguments.trim().parse().ok()
+    }
+
     /// Says whether the code is this one, with any arguments.
     pub(crate) fn has_code(&self, word: &str) -> bool {
         let code = self.code.as_deref().unwrap_or_default();

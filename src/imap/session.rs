@@ -116,13 +116,14 @@ impl Session {
         Ok(self.capabilities.get_or_insert_default().clone())
     }
 
-    /// Runs a command and returns its untagged responses, to be parsed by
+    /// Runs a command and returns its untagged responses and its tagged one, to be parsed by
     /// [`responses`](crate::imap::responses). The caller has quoted what goes into the command.
     ///
     /// # Errors
     /// After any error but NO and BAD the session is not usable any more.
     pub(crate) fn command(&mut self, command: &str) -> Result<Vec<u8>, CommandError> {
-        self.run(|imap| imap.run_command_and_read_response(command))
+        let untagged = self.run(|imap| imap.run_command_and_read_response(command))?;
+        Ok([untagged, self.transcript.last_line()].concat())
     }
 
     /// Runs an action on the library's session.

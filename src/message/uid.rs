@@ -13,6 +13,9 @@ impl Uid {
     /// The lowest UID that a message can have.
     pub const MIN: Uid = Uid(NonZeroU32::MIN);
 
+    /// The highest UID.
+    pub const MAX: Uid = Uid(NonZeroU32::MAX);
+
     /// A UID, unless the number is zero.
     #[must_use]
     pub fn new(number: u32) -> Option<Uid> {

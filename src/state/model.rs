@@ -139,6 +139,9 @@ pub struct SourceState {
     /// Log-ins rejected in a row.
     #[serde(rename = "refused_logins")]
     pub rejected_logins: u32,
+    /// The server was seen to announce a UIDNEXT that a message has already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wrong_uid_next: bool,
     /// A fingerprint of the configuration and the password file at the last rejected log-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,

@@ -48,6 +48,11 @@ impl<'a> Fetch<'a> {
         }
     }
 
+    /// See [`Source::correct_uid_next`].
+    pub fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>> {
+        self.source.correct_uid_next(mailbox)
+    }
+
     /// Returns the UIDs of the messages from `first` to `last`; some of them may not exist.
     pub fn search_between(&mut self, mailbox: &Mailbox, first: Uid, last: Uid) -> Result<Vec<Uid>> {
         let is_narrow =

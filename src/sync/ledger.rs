@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::error::{Error, Result};
 use crate::message::{Digest, Identity, InternalDate, Listed, MessageId, Uid, UidSet};
 use crate::state::journal::StateStore;
-use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, RefusedMessage, State};
+use crate::state::{
+    Cursor, DatePass, Event, ParkedMessage, PreviousUid, RefusedMessage, SourceState, State,
+};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
 use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
@@ -327,13 +329,26 @@ impl<'a> Ledger<'a> {
         if self.state().date_pass.is_some() {
             return Ok(());
         }
-        let age = self.state().last_sync.map(|last| started - last);
-        // A negative age was written while the clock was wrong.
-        let is_old = age.is_none_or(|age| age >= LAST_SYNC_INTERVAL || age < TimeDelta::zero());
-        if is_old || self.store.has_unfolded_events() {
+        if self.is_last_sync_old(started) || self.store.has_unfolded_events() {
             self.store.record(Event::Synced { at: started })?;
         }
         Ok(())
+    }
+
+    /// Whether the last complete pass is so old that `last_sync` is written though nothing is new.
+    pub fn is_last_sync_old(&self, now: DateTime<Utc>) -> bool {
+        let age = self.state().last_sync.map(|last| now - last);
+        // A negative age was written while the clock was wrong.
+        age.is_none_or(|age| age >= LAST_SYNC_INTERVAL || age < TimeDelta::zero())
+    }
+
+    /// The server announces a UIDNEXT that a message has already: from now on each pass corrects it.
+    pub fn record_wrong_uid_next(&mut self) -> Result<()> {
+        let source = SourceState {
+            wrong_uid_next: true,
+            ..self.state().source.clone()
+        };
+        self.store.record(Event::Source(source))
     }
 
     /// Records what later runs must know of the failure that ends the pass, and makes everything

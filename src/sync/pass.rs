@@ -15,6 +15,7 @@ use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due};
 use crate::sync::{DryRunResult, PassReport, Progress, Source, Target, plan, retry_parked};
+use crate::untrusted::Untrusted;
 
 /// One pass: what it works on.
 pub struct Pass<'a> {
@@ -59,7 +60,7 @@ impl<'a> Pass<'a> {
         let mut copy = Copy {
             delivery: Delivery::new(self.options),
         };
-        let mut steps = self.steps(mailbox);
+        let mut steps = self.steps(*mailbox);
         let done = steps.run(&mut copy);
         let done = done.and_then(|()| steps.parts.ledger.record_synced(started));
         finish(done, copy.delivery, steps.parts)
@@ -79,12 +80,12 @@ impl<'a> Pass<'a> {
         report: &mut dyn FnMut(&Listed, DryRunResult),
     ) -> Result<()> {
         let mut dry_run = DryRun::new(can_ask_gmail, report);
-        let mut steps = self.steps(mailbox);
+        let mut steps = self.steps(*mailbox);
         steps.run(&mut dry_run)?;
         dry_run.report_parked(&mut steps.parts)
     }
 
-    fn steps(self, mailbox: &Mailbox) -> Steps<'_, 'a> {
+    fn steps(self, mailbox: Mailbox) -> Steps<'a> {
         Steps {
             mailbox,
             options: self.options,
@@ -129,14 +130,15 @@ enum RoundEnd {
 }
 
 /// The steps of a pass, whatever its action is.
-struct Steps<'m, 'a> {
-    mailbox: &'m Mailbox,
+struct Steps<'a> {
+    mailbox: Mailbox,
     options: &'a PassOptions,
     parts: Parts<'a>,
 }
 
-impl Steps<'_, '_> {
+impl Steps<'_> {
     fn run(&mut self, action: &mut dyn Action) -> Result<()> {
+        self.correct_uid_next()?;
         if self.run_round(action)? == RoundEnd::DatePassEnded {
             // A resumed date pass considers only what was there when it began; what came later is
             // above the cursor that it leaves.
@@ -145,11 +147,41 @@ impl Steps<'_, '_> {
         Ok(())
     }
 
+    /// A UIDNEXT that is too low hides new messages. It is checked where the state knows of higher
+    /// UIDs, at a server where it was wrong before, and as often as `last_sync` is written when
+    /// nothing is new.
+    fn correct_uid_next(&mut self) -> Result<()> {
+        let Parts { fetch, ledger, .. } = &mut self.parts;
+        let announced = self.mailbox.uid_next;
+        let state = ledger.state();
+        let was_wrong = state.source.wrong_uid_next;
+        let is_suspect = was_wrong
+            || announced.get() <= state.highest_uid()
+            || ledger.is_last_sync_old(ledger.now());
+        if self.mailbox.exists == 0 || !is_suspect {
+            return Ok(());
+        }
+        let Some(uid_next) = fetch.correct_uid_next(&self.mailbox)? else {
+            return Ok(());
+        };
+        if !was_wrong {
+            log::warn!(
+                "{}: the server announces {announced} as the next UID, and has messages up to UID \
+                 {}; from now on UIDNEXT is not relied on there",
+                Untrusted::new(&self.options.source),
+                uid_next.get() - 1
+            );
+            ledger.record_wrong_uid_next()?;
+        }
+        self.mailbox.uid_next = uid_next;
+        Ok(())
+    }
+
     fn run_round(&mut self, action: &mut dyn Action) -> Result<RoundEnd> {
         let ledger = &self.parts.ledger;
         let plan = plan::due(
             ledger.state(),
-            self.mailbox,
+            &self.mailbox,
             &self.options.source,
             self.options.first_run_days,
             ledger.now(),
@@ -187,7 +219,7 @@ impl Steps<'_, '_> {
         last: Uid,
     ) -> Result<()> {
         let Parts { fetch, ledger, .. } = &mut self.parts;
-        let uids = fetch.search_between(self.mailbox, first, last)?;
+        let uids = fetch.search_between(&self.mailbox, first, last)?;
         ledger.start_advance(uids.clone(), last);
         self.handle(action, uids, SelectedBy::Uid, &|_| true)
     }

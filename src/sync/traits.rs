@@ -3,7 +3,9 @@
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
 use crate::error::Result;
-use crate::message::{BodyDigest, Identity, Listed, Mark, Message, Uid, UidSet, UidValidity};
+use crate::message::{
+    BodyDigest, Identity, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
+};
 
 /// The mailbox that messages are copied from. Read-only: no method changes it.
 ///
@@ -15,6 +17,13 @@ pub trait Source {
     /// # Errors
     /// The server is unavailable, or UIDVALIDITY has changed.
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>>;
+
+    /// Checks UIDNEXT against the messages that exist. Some servers announce one that a message has
+    /// already; returns the lowest that no message has, if this server does.
+    ///
+    /// # Errors
+    /// As for [`search`](Source::search).
+    fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>>;
 
     /// Returns what a listing says about these messages, ascending by UID. A message may be missing
     /// because it is gone or because the server left it out: only a search shows that it is gone.

@@ -582,3 +582,35 @@ fn a_lost_append_is_not_taken_for_an_earlier_message_of_its_octets() {
         assert_eq!(alarms(&world), 2, "seed {seed}");
     }
 }
+
+#[test]
+fn a_uid_next_that_messages_have_already_hides_none() {
+    let world = Rc::new(RefCell::new(World::new(1)));
+    world.borrow_mut().source.uid_next_lag = 2;
+    (1..=3).for_each(|number| {
+        deliver(&world, number, 0);
+    });
+    run(&world);
+    assert!(state(&world).source.wrong_uid_next);
+    wait(&world, 1);
+    deliver(&world, 4, 0);
+    run(&world);
+    wait(&world, 1);
+    run(&world);
+    for number in 1..=4 {
+        assert_eq!(copies(&world, number), 1, "{number}");
+    }
+    assert_eq!(world.borrow().gmail.submitted, [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_uid_next_that_becomes_wrong_is_noticed_within_an_hour() {
+    let world = world();
+    wait(&world, 61);
+    run(&world);
+    deliver(&world, 2, 0);
+    world.borrow_mut().source.uid_next_lag = 1;
+    wait(&world, 61);
+    run(&world);
+    assert_eq!(copies(&world, 2), 1);
+}

@@ -88,6 +88,9 @@ impl Schedule {
         let mut dice = Dice::new(seed ^ 0x5EED);
         let mut world = World::new(seed);
         world.gmail.deduplicates = dice.chance(400);
+        if dice.chance(50) {
+            world.source.uid_next_lag = 1 + dice.below(3);
+        }
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
         Schedule {
             world: Rc::new(RefCell::new(world)),

@@ -83,6 +83,8 @@ pub struct SourceModel {
     pub arrivals: Vec<Octets>,
     /// The UIDNEXT of the last EXAMINE, if the run came so far.
     pub examined: Option<u32>,
+    /// EXAMINE announces a UIDNEXT that is too low by this.
+    pub uid_next_lag: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,9 +241,10 @@ impl SourceModel {
 
     pub fn examine(&mut self) -> Mailbox {
         self.examined = Some(self.uid_next);
+        let announced = self.uid_next.saturating_sub(self.uid_next_lag).max(1);
         Mailbox {
             uid_validity: UidValidity::new(self.uid_validity).unwrap(),
-            uid_next: Uid::new(self.uid_next).unwrap(),
+            uid_next: Uid::new(announced).unwrap(),
             exists: u32::try_from(self.messages.len()).unwrap(),
         }
     }
@@ -316,6 +319,18 @@ impl Source for Source1 {
             .filter(matches)
             .filter_map(|message| Uid::new(message.uid))
             .collect())
+    }
+
+    fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        let uids = world.source.messages.iter().map(|message| message.uid);
+        let Some(highest) = uids.filter(|uid| *uid >= mailbox.uid_next.get()).max() else {
+            return Ok(None);
+        };
+        world.step()?;
+        let is_wrong = world.source.examine().uid_next.get() <= highest;
+        Ok(Uid::new(highest + 1).filter(|_| is_wrong))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {

@@ -459,19 +459,82 @@ fn mail_that_arrives_during_the_request_for_the_next_uid_is_seen() {
 }
 
 #[test]
-fn a_folder_without_uidvalidity_is_an_error() {
+fn a_folder_without_uidvalidity_is_a_final_error() {
+    for unusable in ["* OK fine", "* OK [UIDVALIDITY 0] x"] {
+        let server = ScriptedServer::play(&[
+            &LOG_IN,
+            &[
+                "C: EXAMINE \"INBOX\"",
+                "S: * 2 EXISTS",
+                &format!("S: {unusable}"),
+                "S: $tag OK done",
+                "C: LOGOUT",
+                "S: $tag OK done",
+            ],
+        ]);
+        let error = open(server.address(), "INBOX").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("no UIDVALIDITY"), "{error}");
+        assert!(error.to_string().contains("no later run"), "{error}");
+    }
+}
+
+#[test]
+fn uidvalidity_is_read_in_the_tagged_response_and_above_32_bits() {
+    for (untagged, tagged, expected) in [
+        ("* OK fine", "[UIDVALIDITY 7]", 7),
+        ("* OK [UIDVALIDITY 4294967302] x", "[READ-ONLY]", 7),
+    ] {
+        let server = ScriptedServer::play(&[
+            &LOG_IN,
+            &[
+                "C: EXAMINE \"INBOX\"",
+                "S: * 2 EXISTS",
+                &format!("S: {untagged}"),
+                "S: * OK [UIDNEXT 3] x",
+                &format!("S: $tag OK {tagged} done"),
+                "silence",
+            ],
+        ]);
+        let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
+        assert_eq!(mailbox.uid_validity.get(), expected);
+    }
+}
+
+#[test]
+fn a_uid_next_is_corrected_only_if_messages_had_it_before_the_folder_was_opened() {
+    // UIDNEXT of a second EXAMINE, and the correction.
+    for (examined_again, corrected) in [(5, Some(9)), (8, Some(9)), (9, None)] {
+        let server = ScriptedServer::play(&[
+            &OPEN_INBOX,
+            &[
+                "C: UID SEARCH UID 5:4294967295",
+                "S: * SEARCH 8 7",
+                "S: $tag OK done",
+                "C: EXAMINE \"INBOX\"",
+                "S: * 4 EXISTS",
+                "S: * OK [UIDVALIDITY 7] valid",
+                &format!("S: * OK [UIDNEXT {examined_again}] next"),
+                "S: $tag OK done",
+                "silence",
+            ],
+        ]);
+        let (mut source, mailbox) = open(server.address(), "INBOX").unwrap();
+        let uid_next = source.correct_uid_next(&mailbox).unwrap();
+        assert_eq!(uid_next.map(Uid::get), corrected);
+    }
+    // `n:*` finds the last message, whatever its UID is.
     let server = ScriptedServer::play(&[
-        &LOG_IN,
+        &OPEN_INBOX,
         &[
-            "C: EXAMINE \"INBOX\"",
-            "S: * 2 EXISTS",
+            "C: UID SEARCH UID 5:4294967295",
+            "S: * SEARCH 4",
             "S: $tag OK done",
-            "C: LOGOUT",
-            "S: $tag OK done",
+            "silence",
         ],
     ]);
-    let error = open(server.address(), "INBOX").unwrap_err();
-    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+    let (mut source, mailbox) = open(server.address(), "INBOX").unwrap();
+    assert_eq!(source.correct_uid_next(&mailbox).unwrap(), None);
 }
 
 #[test]

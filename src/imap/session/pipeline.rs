@@ -8,8 +8,8 @@ use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::{CommandError, Session};
 use crate::net::describe_io_error;
 
-/// The untagged responses to a command, to be parsed by [`responses`](crate::imap::responses); or
-/// NO or BAD.
+/// The untagged responses to a command and its tagged OK, to be parsed by
+/// [`responses`](crate::imap::responses); or NO or BAD.
 pub(crate) type CommandResult = Result<Vec<u8>, CommandError>;
 
 /// What a session remembers about pipelines.
@@ -177,7 +177,7 @@ impl PendingCommands {
         self.tagged_responses += 1;
         let untagged = std::mem::take(&mut self.untagged);
         *result = Some(match status_response(&response) {
-            Some((StatusCondition::Ok, _)) => Ok(untagged),
+            Some((StatusCondition::Ok, _)) => Ok([untagged, response].concat()),
             Some((StatusCondition::No, text)) => Err(CommandError::No(text)),
             Some((StatusCondition::Bad, text)) => Err(CommandError::Bad(text)),
             _ => {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use chrono::{DateTime, FixedOffset};
 
 use crate::error::Result;
-use crate::message::{Listed, Message, Uid, UidSet};
+use crate::message::{Listed, Mailbox, Message, Uid, UidSet};
 use crate::process::signals::SignalRequests;
 use crate::process::systemd;
 use crate::run::context::RunContext;
@@ -61,6 +61,10 @@ impl<'a> PassMonitor<'a> {
 impl<S: Source + ?Sized> Source for Monitored<'_, S> {
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
         self.monitor.step(|| self.inner.search(search))
+    }
+
+    fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>> {
+        self.monitor.step(|| self.inner.correct_uid_next(mailbox))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {

@@ -24,7 +24,10 @@ impl AccountSync<'_> {
         let password = source.password.read();
         let opened = password.and_then(|password| ImapSource::open(source, password, options));
         let opened = self.record_rejected_login(opened, now)?;
-        self.record_source_state(SourceState::default())?;
+        self.record_source_state(SourceState {
+            wrong_uid_next: self.state().source.wrong_uid_next,
+            ..SourceState::default()
+        })?;
         Ok(opened)
     }
 
@@ -68,6 +71,7 @@ impl AccountSync<'_> {
             retry_after: Some(now + REJECTED_CREDENTIALS.delay_after(rejected_logins)),
             rejected_logins,
             credentials: Some(self.config.credentials_stamp()),
+            ..self.state().source.clone()
         });
         and_also(result, recorded)
     }
