@@ -306,7 +306,7 @@ fn the_source_rejects_the_log_in() {
             (
                 77,
                 "localhost:SOURCE: waiting to log in: the last log-in was rejected; correct \
-                source_user or the password; will retry at DATE TIME UTC, or at once when \
+                source_user or source_pass; will retry at DATE TIME UTC, or at once when \
                 the configuration changes",
             ),
         ],
@@ -340,7 +340,8 @@ fn the_source_rejects_log_ins_for_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [ALERT] Too many failed \
-                log-ins, wait.; later runs try again",
+                log-ins, wait.; the server limits log-ins or connections: if it stays so, close \
+                other mail programs",
             ),
             (
                 69,
@@ -350,12 +351,13 @@ fn the_source_rejects_log_ins_for_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says BAD Error in IMAP \
-                command.; later runs try again",
+                command: not allowed now.; later runs try again",
             ),
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server hung up: [UNAVAILABLE] Maximum \
-                number of connections exceeded.; later runs try again",
+                number of connections exceeded.; the server limits log-ins or connections: if it \
+                stays so, close other mail programs",
             ),
         ],
     );
