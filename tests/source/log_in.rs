@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
-use imap_to_gmail_sync::imap::LoginForm;
+use imap_to_gmail_sync::imap::{LoginForm, LoginHistory};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::timeouts::Timeouts;
 
+use crate::dovecot::{Dovecot, PASSWORD};
 use crate::scripted_server::{LOG_IN, OPEN_INBOX, ScriptedServer, dialogue};
 
 /// User `alice`, password `pw`.
@@ -67,6 +68,26 @@ fn after_bad_the_next_form_is_tried_on_the_same_connection() {
     ]);
     let source = open(&server).unwrap();
     assert_eq!(source.login_form(), Some(LoginForm::LoginCommand));
+}
+
+#[test]
+fn dovecot_takes_a_password_that_is_not_ascii_by_login() {
+    let dovecot = Dovecot::start();
+    let config = SourceConfig {
+        server: dovecot.server(),
+        user: "alice".to_owned(),
+        password: Password::Given(Secret::new(PASSWORD.to_owned())),
+        folder: "INBOX".to_owned(),
+    };
+    let history = LoginHistory {
+        accepted: Some(LoginForm::LoginCommand),
+        is_rejected: false,
+    };
+    let password = Secret::new(PASSWORD.to_owned());
+    let options = ConnectionOptions::default();
+    let (source, _) = ImapSource::open_with_history(&config, password, options, history).unwrap();
+    assert_eq!(source.login_form(), Some(LoginForm::LoginCommand));
+    source.logout();
 }
 
 #[test]
