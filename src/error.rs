@@ -95,6 +95,8 @@ pub enum Consequence {
         /// A digest of the refresh token; never the token.
         refresh_token: String,
     },
+    /// The source limits log-ins, and must be left alone for a while (`retry::LIMITED_LOGINS`).
+    SourceLoginLimited,
 }
 
 /// Why Gmail must be left alone; decides for how long.
@@ -205,6 +207,12 @@ impl Error {
     #[must_use]
     pub fn consequence(&self) -> Option<&Consequence> {
         self.0.consequence.as_ref()
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy_text(&self) -> Option<&str> {
+        self.0.remedy.as_deref()
     }
 
     /// Whether `--watch` tries again, whatever the kind.

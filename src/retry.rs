@@ -17,9 +17,14 @@ pub(crate) struct RetrySchedule(&'static [i64]);
 /// For a message that Gmail did not accept or the source did not return.
 pub(crate) const PARKED_MESSAGE: RetrySchedule = RetrySchedule(&[1, 5, 15, 60, 6 * 60, 24 * 60]);
 
-/// For credentials that a server rejected: the password at the source, the refresh token at Google.
+/// For log-ins that a server rejected, so that a person must act: the password at the source, the
+/// refresh token at Google.
 /// Servers ban clients that try a wrong password too often.
 pub(crate) const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule(&[1, 5, 15, 60]);
+
+/// After the source said that there were too many log-ins or connections: each attempt may prolong
+/// that.
+pub(crate) const LIMITED_LOGINS: RetrySchedule = RetrySchedule(&[1, 5, 15]);
 
 /// A parked message is refused for good after at least this many attempts…
 pub(crate) const MAX_ATTEMPTS: u32 = 8;

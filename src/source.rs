@@ -11,7 +11,7 @@ use log::{debug, warn};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{CommandError, Session, read_bodies, search_date};
+use crate::imap::{CommandError, LoginForm, LoginHistory, Session, read_bodies, search_date};
 use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Mailbox, Uid, UidSet};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
@@ -63,14 +63,25 @@ impl ImapSource {
         password: Secret,
         options: impl Into<ConnectionOptions>,
     ) -> Result<(ImapSource, Mailbox)> {
-        let connector = SourceConnector {
-            config: config.clone(),
-            trust: Trust::for_server(&config.server).map_err(|error| error.on(Side::Source))?,
-            options: ConnectionOptions {
-                side: Side::Source,
-                ..options.into()
-            },
+        ImapSource::open_with_history(config, password, options, LoginHistory::default())
+    }
+
+    /// As [`open`](ImapSource::open), with what is known from earlier log-ins.
+    ///
+    /// # Errors
+    /// As for [`open`](ImapSource::open).
+    pub fn open_with_history(
+        config: &SourceConfig,
+        password: Secret,
+        options: impl Into<ConnectionOptions>,
+        history: LoginHistory,
+    ) -> Result<(ImapSource, Mailbox)> {
+        let trust = Trust::for_server(&config.server).map_err(|error| error.on(Side::Source))?;
+        let options = ConnectionOptions {
+            side: Side::Source,
+            ..options.into()
         };
+        let connector = SourceConnector::new(config.clone(), trust, options, history);
         let (session, mailbox) = connector.open_with_password(password)?;
         let source = ImapSource {
             connector,
@@ -84,6 +95,12 @@ impl ImapSource {
             last_reconnect: None,
         };
         Ok((source, mailbox))
+    }
+
+    /// The form of the log-in that the server accepted.
+    #[must_use]
+    pub fn login_form(&self) -> Option<LoginForm> {
+        self.connector.login_form()
     }
 
     /// Logs out.

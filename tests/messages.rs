@@ -306,7 +306,7 @@ fn the_source_rejects_the_log_in() {
             (
                 77,
                 "localhost:SOURCE: waiting to log in: the last log-in was rejected; correct \
-                source_user or the password; will retry at DATE TIME UTC, or at once when \
+                source_user or source_pass; will retry at DATE TIME UTC, or at once when \
                 the configuration changes",
             ),
         ],
@@ -340,7 +340,8 @@ fn the_source_rejects_log_ins_for_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [ALERT] Too many failed \
-                log-ins, wait.; later runs try again",
+                log-ins, wait.; the server limits log-ins or connections: if it stays so, close \
+                other mail programs",
             ),
             (
                 69,
@@ -350,15 +351,97 @@ fn the_source_rejects_log_ins_for_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says BAD Error in IMAP \
-                command.; later runs try again",
+                command: not allowed now.; later runs try again",
             ),
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server hung up: [UNAVAILABLE] Maximum \
-                number of connections exceeded.; later runs try again",
+                number of connections exceeded.; the server limits log-ins or connections: if it \
+                stays so, close other mail programs",
             ),
         ],
     );
+}
+
+#[test]
+fn after_a_limited_log_in_runs_wait_as_for_an_unavailable_server() {
+    let home = home();
+    let is_log_in = |event: &Event| matches!(event.kind, EventKind::LoggedIn(_));
+    let fault = Fault::Instead("<T> NO [LIMIT] Slowly.".to_owned());
+    home.source.faults().once(is_log_in, fault);
+    let report = [report(&home), report(&home)];
+    assert_eq!(home.source.connections(), 1);
+    compare(
+        &report,
+        &[
+            (
+                69,
+                "localhost:SOURCE: logging in as user: the server says NO [LIMIT] Slowly.; the \
+                server limits log-ins or connections: if it stays so, close other mail programs",
+            ),
+            (
+                69,
+                "localhost:SOURCE: waiting to log in: the server limited the last log-in; the \
+                server limits log-ins or connections: if it stays so, close other mail programs; \
+                will retry at DATE TIME UTC, or at once when the configuration changes",
+            ),
+        ],
+    );
+    assert_eq!(home.state()["source"]["refused_logins"], 0);
+    home.age_by_minutes(1);
+    home.run_ok();
+    assert!(home.state()["source"].get("limited_logins").is_none());
+}
+
+#[test]
+fn a_wrong_password_counts_twice_at_the_first_attempt_and_once_at_each_later_one() {
+    let home = home();
+    home.configure(&json!({ "source_pass": "another" }));
+    let log_ins = || {
+        let commands = home.source.commands();
+        let is_log_in = |command: &&String| command.starts_with("AUTHENTICATE");
+        commands.iter().filter(is_log_in).count()
+    };
+    for expected in [2, 3, 4] {
+        assert_eq!(home.run().status, Some(77));
+        assert_eq!(log_ins(), expected);
+        home.age_by_minutes(60);
+    }
+}
+
+#[test]
+fn a_form_of_log_in_that_worked_is_remembered() {
+    let home = home();
+    let (bad, ok) = ("S: $tag BAD AUTHENTICATE with LOGIN", "S: $tag OK in");
+    let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
+    let attempts = ["C: AUTHENTICATE PLAIN *", bad, "C: AUTHENTICATE PLAIN", bad];
+    let rest = [
+        "C: LOGIN *",
+        ok,
+        "C: EXAMINE \"INBOX\"",
+        "S: * 0 EXISTS",
+        "S: * OK [UIDVALIDITY 7] valid",
+        "S: * OK [UIDNEXT 1] next",
+        "S: $tag OK [READ-ONLY] opened",
+        "C: LOGOUT",
+        "S: $tag OK bye",
+    ];
+    let later = dialogue(&[&[greeting], &rest]);
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&[greeting], &attempts, &rest]),
+        later.clone(),
+        later,
+    ]);
+    home.configure(&json!({
+        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
+        "source_ca_file": null,
+    }));
+    home.run_ok();
+    assert_eq!(home.state()["source"]["login_form"], "login");
+    home.run_ok();
+    let state = home.read("sync_state.json");
+    home.run_ok();
+    assert_eq!(home.read("sync_state.json"), state);
 }
 
 #[test]

@@ -42,6 +42,14 @@ impl CommandError {
         matches!(self, CommandError::No(_) | CommandError::Bad(_))
     }
 
+    /// The error, unless the session stays usable: for a command that the server may reject.
+    pub(super) fn if_session_is_lost(self) -> Result<(), CommandError> {
+        if self.leaves_session_usable() {
+            return Ok(());
+        }
+        Err(self)
+    }
+
     /// Reads the library's error together with the last line received: the library loses reasons
     /// and response codes.
     pub(super) fn from_imap(error: &imap::Error, transcript: &Transcript) -> CommandError {
@@ -86,7 +94,7 @@ pub enum OpenError {
     Unreachable(Error),
     /// The log-in failed.
     Login {
-        /// How; see [`CommandError::rejects_credentials`].
+        /// How.
         failure: CommandError,
         /// The same for the user.
         error: Error,

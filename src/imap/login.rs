@@ -1,13 +1,35 @@
 //! The log-in: AUTHENTICATE PLAIN, LOGIN or AUTHENTICATE XOAUTH2.
+//!
+//! The library's own log-in is not used: it writes LOGIN without literals, and answers challenges
+//! without end.
 
-use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use imap::{Authenticator, Client};
 
-use crate::imap::{Capabilities, CommandError, SharedConnection};
+use crate::imap::Sign::{self, Text};
+use crate::imap::command_error::describe_invalid_line;
+use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::session::response_tag;
+use crate::imap::{Capabilities, CommandError, SharedConnection, Transcript, has_sign, quoted};
+use crate::net::describe_io_error;
 use crate::secret::Secret;
+
+/// More challenges than any log-in here has.
+const MAX_CHALLENGES: usize = 5;
+
+/// The longest literal that LITERAL- permits without waiting for the server (RFC 7888 5).
+const MAX_LITERAL_MINUS: usize = 4096;
+
+/// A NO with one of these is about the form of the log-in, not about the credentials.
+const OTHER_FORM: &[Sign] = &[
+    Text("mechanism"),
+    Text("not supported"),
+    Text("unsupported"),
+];
 
 /// The user and the credentials of a log-in.
 #[derive(Debug, Clone)]
@@ -25,6 +47,81 @@ pub enum Credentials {
     Password(Secret),
     /// An `OAuth2` access token (Google's XOAUTH2).
     AccessToken(Secret),
+}
+
+/// The form of a log-in. Servers announce forms that they do not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginForm {
+    /// AUTHENTICATE with the response in the command (RFC 4959), which saves a round trip.
+    InitialResponse,
+    /// AUTHENTICATE; the response follows the server's `+`.
+    TwoSteps,
+    /// LOGIN.
+    LoginCommand,
+}
+
+/// What is known from earlier log-ins of this user at this server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoginHistory {
+    /// The form that the server took.
+    pub accepted: Option<LoginForm>,
+    /// Whether it rejected these credentials.
+    pub is_rejected: bool,
+}
+
+impl LoginForm {
+    const ALL: [(LoginForm, &str); 3] = [
+        (LoginForm::InitialResponse, "initial response"),
+        (LoginForm::TwoSteps, "two steps"),
+        (LoginForm::LoginCommand, "login"),
+    ];
+
+    /// The name in the state.
+    pub(crate) fn name(self) -> &'static str {
+        let mut forms = LoginForm::ALL.iter();
+        forms
+            .find(|(form, _)| *form == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// The form of this name, if there is one.
+    pub(crate) fn from_name(name: &str) -> Option<LoginForm> {
+        let mut forms = LoginForm::ALL.iter();
+        forms
+            .find(|(_, known)| *known == name)
+            .map(|(form, _)| *form)
+    }
+}
+
+impl LoginHistory {
+    /// Whether another form may be tried after this one failed.
+    ///
+    /// BAD is no rejection of the credentials: the server did not read them. 163.com answers BAD to an
+    /// initial response, QQ and Sina to every AUTHENTICATE.
+    ///
+    /// After NO the server has counted a wrong password, and servers lock accounts after a few. Yet
+    /// iCloud says NO to the initial response of a right password. So the two steps are tried after
+    /// the first NO only: not after a form has ever been accepted, and not again with credentials that
+    /// were rejected. A wrong password counts twice at the first attempt and once at each later one.
+    pub(super) fn may_try(
+        self,
+        next: LoginForm,
+        failed: LoginForm,
+        failure: &CommandError,
+    ) -> bool {
+        match failure {
+            CommandError::Bad(_) => true,
+            CommandError::No(text) if has_sign(text, OTHER_FORM) => true,
+            CommandError::No(_) => {
+                failed == LoginForm::InitialResponse
+                    && next == LoginForm::TwoSteps
+                    && self.accepted.is_none()
+                    && !self.is_rejected
+                    && failure.login_failure().may_be_wrong_password()
+            }
+            CommandError::Bye(_) | CommandError::ConnectionLost(_) => false,
+        }
+    }
 }
 
 impl Login {
@@ -45,103 +142,242 @@ impl Login {
         let is_invalid = self.user.contains(invalid) || secret.expose().contains(invalid);
         is_invalid.then_some(what)
     }
-}
 
-/// A log-in method that the server offers.
-pub(super) enum LoginMethod<'a> {
-    Authenticate {
-        mechanism: &'static str,
-        response: String,
-    },
-    LoginCommand {
-        user: &'a str,
-        password: &'a Secret,
-    },
-}
-
-impl LoginMethod<'_> {
-    /// The method for these credentials; none if the server offers none.
-    pub(super) fn choose<'a>(
-        login: &'a Login,
+    /// The forms that the server announces, in the order to try them.
+    pub(super) fn forms(
+        &self,
         capabilities: &Capabilities,
-    ) -> Option<LoginMethod<'a>> {
-        let user = login.user.as_str();
-        match &login.credentials {
-            Credentials::Password(password) if capabilities.has("AUTH=PLAIN") => {
-                // RFC 4616: no authorization identity, the user, the password.
-                Some(LoginMethod::Authenticate {
-                    mechanism: "PLAIN",
-                    response: format!("\0{user}\0{}", password.expose()),
-                })
+        history: LoginHistory,
+    ) -> VecDeque<LoginForm> {
+        let has_initial_response = capabilities.has("SASL-IR");
+        let mut forms = VecDeque::new();
+        let mut offer = |form, is_offered: bool| {
+            if is_offered && history.accepted == Some(form) {
+                forms.push_front(form);
+            } else if is_offered {
+                forms.push_back(form);
             }
-            Credentials::Password(_) if capabilities.has("LOGINDISABLED") => None,
-            Credentials::Password(password) => Some(LoginMethod::LoginCommand { user, password }),
-            Credentials::AccessToken(token) => Some(LoginMethod::Authenticate {
-                mechanism: "XOAUTH2",
-                response: format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose()),
-            }),
+        };
+        match &self.credentials {
+            Credentials::Password(_) => {
+                let has_plain = capabilities.has("AUTH=PLAIN");
+                offer(
+                    LoginForm::InitialResponse,
+                    has_plain && has_initial_response,
+                );
+                offer(LoginForm::TwoSteps, has_plain);
+                offer(LoginForm::LoginCommand, !capabilities.has("LOGINDISABLED"));
+            }
+            Credentials::AccessToken(_) => {
+                offer(LoginForm::InitialResponse, has_initial_response);
+                offer(LoginForm::TwoSteps, !has_initial_response);
+            }
+        }
+        forms
+    }
+
+    /// The lines to send: the command, and then one for each `+` of the server.
+    fn lines(&self, form: LoginForm, capabilities: &Capabilities) -> VecDeque<String> {
+        let user = self.user.as_str();
+        let (mechanism, response) = match &self.credentials {
+            Credentials::Password(password) if form == LoginForm::LoginCommand => {
+                return login_command(user, password.expose(), capabilities);
+            }
+            // RFC 4616: no authorization identity, the user, the password.
+            Credentials::Password(password) => {
+                ("PLAIN", format!("\0{user}\0{}", password.expose()))
+            }
+            Credentials::AccessToken(token) => {
+                let token = token.expose();
+                (
+                    "XOAUTH2",
+                    format!("user={user}\x01auth=Bearer {token}\x01\x01"),
+                )
+            }
+        };
+        let (command, response) = (
+            format!("AUTHENTICATE {mechanism}"),
+            STANDARD.encode(response),
+        );
+        if form == LoginForm::InitialResponse {
+            [format!("{command} {response}")].into()
+        } else {
+            [command, response].into()
         }
     }
 
-    /// Logs in. `has_sasl_ir`: the response may go with the command (RFC 4959), which saves a round
-    /// trip.
-    pub(super) fn log_in(
-        self,
-        client: Client<SharedConnection>,
-        has_sasl_ir: bool,
-    ) -> Result<imap::Session<SharedConnection>, imap::Error> {
-        let result = match self {
-            LoginMethod::LoginCommand { user, password } => client.login(user, password.expose()),
-            LoginMethod::Authenticate {
-                mechanism,
-                response,
-            } => {
-                let (command, response) = if has_sasl_ir {
-                    let encoded = STANDARD.encode(response);
-                    (format!("{mechanism} {encoded}"), String::new())
-                } else {
-                    (mechanism.to_owned(), response)
-                };
-                client.authenticate(command, &SingleResponse(Cell::new(response)))
+    /// Logs in in this form.
+    pub(super) fn run(
+        &self,
+        form: LoginForm,
+        tag: &str,
+        capabilities: &Capabilities,
+        connection: &SharedConnection,
+        transcript: &Transcript,
+    ) -> Result<(), CommandError> {
+        transcript.start_command();
+        let mut lines = self.lines(form, capabilities);
+        let command = lines.pop_front().unwrap_or_default();
+        let response = exchange(connection, tag, &command, lines);
+        let response = response.map_err(|error| {
+            CommandError::connection_lost(transcript, || describe_io_error(&error))
+        })?;
+        match status_response(&response).filter(|_| response_tag(&response) == Some(tag)) {
+            Some((StatusCondition::Ok, _)) => Ok(()),
+            Some((StatusCondition::No, text)) => Err(CommandError::No(text)),
+            Some((StatusCondition::Bad, text)) => Err(CommandError::Bad(text)),
+            _ => Err(CommandError::connection_lost(transcript, || {
+                describe_invalid_line(&response)
+            })),
+        }
+    }
+}
+
+/// LOGIN. A quoted string holds ASCII alone (RFC 3501 4.3), a literal any octets.
+fn login_command(user: &str, password: &str, capabilities: &Capabilities) -> VecDeque<String> {
+    let mut lines = VecDeque::new();
+    let mut line = "LOGIN".to_owned();
+    for word in [user, password] {
+        let length = word.len();
+        let need_not_wait = capabilities.has("LITERAL+")
+            || (capabilities.has("LITERAL-") && length <= MAX_LITERAL_MINUS);
+        // Writing to a string cannot fail.
+        let _ = match quoted(word) {
+            Some(quoted) => write!(line, " {quoted}"),
+            None if need_not_wait => write!(line, " {{{length}+}}\r\n{word}"),
+            None => {
+                lines.push_back(format!("{line} {{{length}}}"));
+                word.clone_into(&mut line);
+                Ok(())
             }
         };
-        result.map_err(|(error, _)| error)
+    }
+    lines.push_back(line);
+    lines
+}
+
+/// Sends a command, and a line after each `+`; returns the tagged response.
+///
+/// When the lines are used up, an empty one follows: XOAUTH2 describes an error in a challenge, and
+/// sends the NO after an empty response to that.
+fn exchange(
+    connection: &SharedConnection,
+    tag: &str,
+    command: &str,
+    mut lines: VecDeque<String>,
+) -> io::Result<Vec<u8>> {
+    let send = |line: &str| {
+        let mut connection = connection.lock();
+        connection.write_all(format!("{line}\r\n").as_bytes())?;
+        connection.flush()
+    };
+    send(&format!("{tag} {command}"))?;
+    let mut challenges = 0;
+    loop {
+        let response = connection.lock().next_response()?;
+        if response.starts_with(b"+") && challenges < MAX_CHALLENGES {
+            challenges += 1;
+            send(&lines.pop_front().unwrap_or_default())?;
+        } else if !response.starts_with(b"*") && !response.is_empty() {
+            return Ok(response);
+        }
     }
 }
 
-/// Answers the first challenge with the response, and every later one with an empty line: XOAUTH2
-/// describes an error in a challenge, and sends the NO after an empty response to that.
-struct SingleResponse(Cell<String>);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::ResponseText;
 
-impl Authenticator for SingleResponse {
-    type Response = String;
-
-    fn process(&self, _challenge: &[u8]) -> String {
-        self.0.take()
+    fn capabilities(words: &str) -> Capabilities {
+        Capabilities::in_line(format!("* CAPABILITY {words}").as_bytes()).unwrap()
     }
-}
 
-impl CommandError {
-    /// Says whether a failed log-in means that the credentials are wrong.
-    ///
-    /// `[ALERT]`, `[UNAVAILABLE]`, `[OVERQUOTA]` and the like do not mean that, except for Gmail's
-    /// older `[ALERT] Invalid credentials`.
-    #[must_use]
-    pub fn rejects_credentials(&self) -> bool {
-        const OTHER_REASONS: [&str; 7] = [
-            "ALERT",
-            "UNAVAILABLE",
-            "OVERQUOTA",
-            "SERVERBUG",
-            "LIMIT",
-            "INUSE",
-            "CONTACTADMIN",
+    #[test]
+    fn a_password_that_is_not_ascii_goes_into_a_literal() {
+        let cases: [(&str, &str, &str, &[&str]); 6] = [
+            ("alice", "a\"b", "X", &["LOGIN \"alice\" \"a\\\"b\""]),
+            ("alice", "pä", "X", &["LOGIN \"alice\" {3}", "pä"]),
+            ("älice", "b", "X", &["LOGIN {6}", "älice \"b\""]),
+            ("ä", "ö", "X", &["LOGIN {2}", "ä {2}", "ö"]),
+            ("ä", "ö", "LITERAL+", &["LOGIN {2+}\r\nä {2+}\r\nö"]),
+            ("ä", "ö", "LITERAL-", &["LOGIN {2+}\r\nä {2+}\r\nö"]),
         ];
-        let CommandError::No(text) = self else {
-            return false;
+        for (user, password, words, expected) in cases {
+            let lines = login_command(user, password, &capabilities(words));
+            assert_eq!(lines, expected, "{user} {password} {words}");
+        }
+        let long = "ä".repeat(MAX_LITERAL_MINUS);
+        let lines = login_command("a", &long, &capabilities("LITERAL-"));
+        assert_eq!(lines[0], "LOGIN \"a\" {8192}");
+    }
+
+    #[test]
+    fn a_wrong_password_is_sent_twice_at_most_and_only_if_no_log_in_is_known() {
+        use LoginForm::{InitialResponse, LoginCommand, TwoSteps};
+        let no = |text: &str| CommandError::No(ResponseText::parse(text.as_bytes()));
+        let bad = CommandError::Bad(ResponseText::default());
+        let wrong = no("[AUTHENTICATIONFAILED] no");
+        let unknown = LoginHistory::default();
+        let accepted = LoginHistory {
+            accepted: Some(InitialResponse),
+            ..unknown
         };
-        let lower_case = text.text.to_ascii_lowercase();
-        lower_case.contains("invalid credentials")
-            || !OTHER_REASONS.iter().any(|code| text.has_code(code))
+        let rejected = LoginHistory {
+            is_rejected: true,
+            ..unknown
+        };
+        for (history, failed, failure, next, expected) in [
+            (unknown, InitialResponse, &wrong, TwoSteps, true),
+            (unknown, InitialResponse, &wrong, LoginCommand, false),
+            (unknown, TwoSteps, &wrong, LoginCommand, false),
+            (accepted, InitialResponse, &wrong, TwoSteps, false),
+            (rejected, InitialResponse, &wrong, TwoSteps, false),
+            (rejected, InitialResponse, &bad, TwoSteps, true),
+            (accepted, TwoSteps, &bad, LoginCommand, true),
+            (unknown, InitialResponse, &no("[LIMIT] x"), TwoSteps, false),
+            (
+                rejected,
+                TwoSteps,
+                &no("Unsupported mechanism"),
+                LoginCommand,
+                true,
+            ),
+        ] {
+            let may_try = history.may_try(next, failed, failure);
+            assert_eq!(may_try, expected, "{history:?} {failed:?} {failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_was_accepted_is_tried_first_while_the_server_announces_it() {
+        use LoginForm::{InitialResponse, LoginCommand, TwoSteps};
+        let login = Login {
+            user: "alice".to_owned(),
+            credentials: Credentials::Password(Secret::new("secret".to_owned())),
+        };
+        let forms = |words: &str, accepted| {
+            let history = LoginHistory {
+                accepted,
+                is_rejected: false,
+            };
+            login.forms(&capabilities(words), history)
+        };
+        let all = "AUTH=PLAIN SASL-IR";
+        assert_eq!(forms(all, None), [InitialResponse, TwoSteps, LoginCommand]);
+        let accepted = Some(LoginCommand);
+        assert_eq!(
+            forms(all, accepted),
+            [LoginCommand, InitialResponse, TwoSteps]
+        );
+        let disabled = "AUTH=PLAIN LOGINDISABLED";
+        assert_eq!(forms(disabled, accepted), [TwoSteps]);
+        assert_eq!(forms("X", None), [LoginCommand]);
+        assert!(forms("LOGINDISABLED SASL-IR", None).is_empty());
+        for (form, name) in LoginForm::ALL {
+            assert_eq!(LoginForm::from_name(name), Some(form));
+            assert_eq!(form.name(), name);
+        }
+        assert_eq!(LoginForm::from_name("of a later version"), None);
     }
 }

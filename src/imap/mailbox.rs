@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::imap::fetch::read_attributes;
 use crate::imap::quoting::quoted_mailbox;
 use crate::imap::response::{StatusCondition, responses, status_response};
+use crate::imap::session::ID_COMMAND;
 use crate::imap::{CommandError, CommandResult, ExamineError, Session};
 use crate::message::{Mailbox, Uid, UidValidity};
 use crate::suggest::suggest;
@@ -23,13 +24,48 @@ impl Session {
     /// The folder does not exist or cannot be opened, the server does not say its UIDVALIDITY or
     /// how many messages it holds, or the connection broke.
     pub fn examine(&mut self, folder: &str) -> Result<Mailbox> {
-        match self.try_examine(folder) {
-            Ok(mailbox) => Ok(mailbox),
-            Err(ExamineError::Unusable(error)) => Err(error),
-            Err(ExamineError::Command(error)) => Err(self
+        let result = self.try_examine(folder);
+        self.explain(folder, result)
+    }
+
+    /// As [`examine`](Session::examine), and identifies this client in the same pipeline where the
+    /// server takes ID: 163.com, 126.com and yeah.net open no folder otherwise ("Unsafe Login").
+    pub(crate) fn identify_and_examine(&mut self, folder: &str) -> Result<Mailbox> {
+        let result = self.try_identify_and_examine(folder);
+        self.explain(folder, result)
+    }
+
+    fn explain(&mut self, folder: &str, result: Result<Mailbox, ExamineError>) -> Result<Mailbox> {
+        result.map_err(|error| match error {
+            ExamineError::Unusable(error) => error,
+            ExamineError::Command(error) => self
                 .explain_examine_error(folder, &error)
-                .during(opening(folder))),
+                .during(opening(folder)),
+        })
+    }
+
+    /// Whatever the server responds to ID, the folder decides.
+    fn try_identify_and_examine(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
+        if !self.announces_id() {
+            let result = self.try_examine(folder);
+            // Its capabilities after the log-in may not be known yet.
+            if !matches!(&result, Err(ExamineError::Command(CommandError::No(_))))
+                || !self.capabilities()?.has("ID")
+            {
+                return result;
+            }
+            self.send_id().or_else(CommandError::if_session_is_lost)?;
+            return self.try_examine(folder);
         }
+        let name = self.quote_mailbox(folder)?;
+        self.transcript().clear_mailbox_status();
+        let examine = format!("EXAMINE {name}");
+        let mut results = self.pipeline(&[ID_COMMAND, &examine])?.into_iter();
+        let identified = results.next();
+        let mut response = results.next().unwrap_or(Ok(Vec::new()))?;
+        // A server may delay a tagged response. The parser stops at an ID that is none, so that goes last.
+        response.extend(identified.and_then(Result::ok).unwrap_or_default());
+        self.complete_examine(folder, &name, &response)
     }
 
     /// As [`examine`](Session::examine), with the server's response as the error.

@@ -9,17 +9,13 @@ use std::fmt;
 use log::debug;
 
 use crate::config::Server;
-use crate::error::{Error, ErrorKind, Result};
-use crate::imap::login::LoginMethod;
-use crate::imap::response::{StatusCondition, status_response};
-use crate::imap::{
-    Capabilities, CommandError, Connection, Login, OpenError, SharedConnection, Transcript,
-};
-use crate::net::{ConnectionOptions, Trust};
+use crate::error::{Error, ErrorKind};
+use crate::imap::{Capabilities, CommandError, LoginForm, SharedConnection, Transcript};
+use crate::net::ConnectionOptions;
 use crate::timeouts::LOGOUT_TIMEOUT;
-use crate::untrusted::Untrusted;
 
 mod idle;
+mod open;
 mod pipeline;
 
 use crate::imap::session::idle::IdleState;
@@ -28,6 +24,15 @@ use crate::imap::session::pipeline::PipelineState;
 pub(crate) use idle::IdleStart;
 pub use idle::WaitOutcome;
 pub(crate) use pipeline::CommandResult;
+pub(super) use pipeline::response_tag;
+
+/// Identifies this client (RFC 2971). The URL is that of the program that this one succeeds.
+pub(super) const ID_COMMAND: &str = concat!(
+    "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
+    env!("CARGO_PKG_VERSION"),
+    "\" \"vendor\" \"the imap-to-gmail-sync authors\" \
+     \"support-url\" \"https://github.com/jsquyres/imap-to-gmail-sync\")"
+);
 
 /// An IMAP session that is logged in.
 pub struct Session {
@@ -38,72 +43,14 @@ pub struct Session {
     connection: SharedConnection,
     transcript: Transcript,
     capabilities: Option<Capabilities>,
+    capabilities_before_login: Capabilities,
+    login_form: LoginForm,
     is_usable: bool,
     pipeline: PipelineState,
     idle: IdleState,
 }
 
 impl Session {
-    /// Connects, reads the greeting and logs in, with as few round trips as the server allows.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub fn open(
-        server: &Server,
-        trust: &Trust,
-        options: &ConnectionOptions,
-        login: &Login,
-    ) -> Result<Session, OpenError> {
-        let connection =
-            Connection::open(server, trust, options).map_err(OpenError::Unreachable)?;
-        let transcript = connection.transcript();
-        let greeting_is_read = connection.greeting_is_read();
-        let connection = SharedConnection::new(connection);
-        let mut client = imap::Client::new(connection.clone());
-        let unreachable = |doing: &str, failure: CommandError| {
-            let error = options.error(server, ErrorKind::Unavailable, &failure);
-            let error = error.during(doing);
-            OpenError::Unreachable(match failure {
-                CommandError::ConnectionLost(_) => error.remedy("if it stays so, check the port"),
-                _ => error,
-            })
-        };
-        if !greeting_is_read {
-            read_greeting(&mut client, &transcript)
-                .map_err(|failure| unreachable("reading its greeting", failure))?;
-        }
-        let capabilities = capabilities_before_login(&mut client, &transcript)
-            .map_err(|failure| unreachable("asking for its capabilities", failure))?;
-        let unsuitable = |what: &str| options.error(server, ErrorKind::Config, what);
-        let method = choose_login_method(login, &capabilities, unsuitable)
-            .map_err(|error| OpenError::Unreachable(error.during("logging in")))?;
-        transcript.clear_capabilities();
-        match method.log_in(client, capabilities.has("SASL-IR")) {
-            Ok(imap) => Ok(Session {
-                server: server.clone(),
-                options: options.clone(),
-                imap,
-                connection,
-                capabilities: transcript.capabilities(),
-                transcript,
-                is_usable: true,
-                pipeline: PipelineState::default(),
-                idle: IdleState::default(),
-            }),
-            Err(error) => {
-                let failure = CommandError::from_imap(&error, &transcript);
-                let kind = if failure.rejects_credentials() {
-                    ErrorKind::Rejected
-                } else {
-                    ErrorKind::Unavailable
-                };
-                let doing = format!("logging in as {}", Untrusted::new(&login.user));
-                let error = options.error(server, kind, &failure).during(doing);
-                Err(OpenError::Login { failure, error })
-            }
-        }
-    }
-
     /// The capabilities after the log-in; asked for only if the server did not send them with it.
     ///
     /// # Errors
@@ -147,12 +94,19 @@ impl Session {
 
     /// Identifies this client to the server (RFC 2971), as Google asks for.
     pub(crate) fn send_id(&mut self) -> Result<(), CommandError> {
-        let command = concat!(
-            "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
-            env!("CARGO_PKG_VERSION"),
-            "\")"
-        );
-        self.command(command).map(drop)
+        self.command(ID_COMMAND).map(drop)
+    }
+
+    /// The form of the log-in that the server accepted.
+    #[must_use]
+    pub fn login_form(&self) -> LoginForm {
+        self.login_form
+    }
+
+    /// Says whether the server is known to take ID (RFC 2971); asks it nothing.
+    pub(super) fn announces_id(&self) -> bool {
+        let known = self.capabilities.as_ref();
+        known.unwrap_or(&self.capabilities_before_login).has("ID")
     }
 
     /// Logs out. Waits only shortly for the response, since nothing depends on it.
@@ -195,53 +149,4 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Session({:?})", self.server.address())
     }
-}
-
-fn read_greeting(
-    client: &mut imap::Client<SharedConnection>,
-    transcript: &Transcript,
-) -> Result<(), CommandError> {
-    let greeting = client
-        .read_greeting()
-        .map_err(|error| CommandError::from_imap(&error, transcript))?;
-    match status_response(&transcript.last_line()) {
-        Some((StatusCondition::Ok, _)) => Ok(()),
-        Some((StatusCondition::Bye, text)) => Err(CommandError::Bye(text)),
-        Some((StatusCondition::PreAuth, _)) => {
-            let what = "the server has logged somebody in already (PREAUTH)";
-            Err(CommandError::lost(what))
-        }
-        _ => {
-            let greeting = Untrusted::new(greeting.trim_ascii_end());
-            let what = format!("this is no IMAP server: it greets with {greeting:?}");
-            Err(CommandError::ConnectionLost(what))
-        }
-    }
-}
-
-/// The capabilities in the greeting, or else by command.
-fn capabilities_before_login(
-    client: &mut imap::Client<SharedConnection>,
-    transcript: &Transcript,
-) -> Result<Capabilities, CommandError> {
-    if transcript.capabilities().is_none() {
-        client
-            .capabilities()
-            .map_err(|error| CommandError::from_imap(&error, transcript))?;
-    }
-    Ok(transcript.capabilities().unwrap_or_default())
-}
-
-fn choose_login_method<'a>(
-    login: &'a Login,
-    capabilities: &Capabilities,
-    failed: impl Fn(&str) -> Error,
-) -> Result<LoginMethod<'a>> {
-    if let Some(mistake) = login.invalid_characters() {
-        return Err(failed(mistake));
-    }
-    LoginMethod::choose(login, capabilities).ok_or_else(|| {
-        failed("the server offers no log-in with a password on this connection")
-            .remedy("encrypt it (source_tls), or use another server")
-    })
 }

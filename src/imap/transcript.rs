@@ -51,7 +51,7 @@ struct SentCommands {
     /// How many octets of a literal are still to be sent.
     literal_left: u64,
     literal_was_sent: bool,
-    /// The lines of an AUTHENTICATE exchange are secret until the server's tagged response.
+    /// The lines that follow AUTHENTICATE or LOGIN are secret until the server's tagged response.
     is_authenticating: bool,
     /// The server must send a `+`, or a tagged response that rejects the literal, before the client
     /// may continue.
@@ -232,7 +232,7 @@ impl SentCommands {
         // A command with literals has more lines; the tag is in the first.
         self.tag.get_or_insert_with(|| tag.to_vec());
         let command = words.next().unwrap_or_default();
-        self.is_authenticating |= command.eq_ignore_ascii_case(b"AUTHENTICATE");
+        self.is_authenticating |= is_login(command);
         let literal = announced_literal(line);
         self.literal_left = literal.unwrap_or(0);
         self.literal_was_sent |= literal == Some(0);
@@ -248,8 +248,7 @@ impl SentCommands {
         let mut words = line.splitn(3, |octet| *octet == b' ');
         let tag = words.next().unwrap_or_default();
         let command = words.next().unwrap_or_default();
-        let verb = command.to_ascii_uppercase();
-        if matches!(verb.as_slice(), b"LOGIN" | b"AUTHENTICATE") {
+        if is_login(command) {
             format!("{} {} …", Untrusted::new(tag), Untrusted::new(command))
         } else {
             Untrusted::new(line).to_string()
@@ -265,6 +264,11 @@ impl SentCommands {
             self.literal_left = 0;
         }
     }
+}
+
+fn is_login(command: &[u8]) -> bool {
+    let is = |name: &str| command.eq_ignore_ascii_case(name.as_bytes());
+    is("LOGIN") || is("AUTHENTICATE")
 }
 
 #[cfg(test)]
@@ -296,6 +300,9 @@ mod tests {
         assert_eq!(commands.redact(b"c2VjcmV0"), "…");
         commands.record_response(b"a1 OK");
         assert_eq!(commands.redact(b"a2 NOOP"), "a2 NOOP");
+        // What follows a literal in a LOGIN.
+        let commands = sent(&["a1 LOGIN {6}\r\n", "älice"]);
+        assert_eq!(commands.redact(b" \"secret\""), "…");
     }
 
     #[test]

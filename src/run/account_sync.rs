@@ -113,7 +113,7 @@ impl<'a> AccountSync<'a> {
             None => self.log_in_to_source()?,
             Some(mut source) => {
                 let checked = source.check_for_mail();
-                (source, self.record_rejected_login(checked, started)?)
+                (source, self.record_failed_login(checked, started)?)
             }
         };
         Ok(CheckedSource {
@@ -156,7 +156,7 @@ impl<'a> AccountSync<'a> {
         if used_gmail {
             self.gmail_last_used = Some(Instant::now());
         }
-        let summary = self.record_rejected_login(done, started).map(|report| {
+        let summary = self.record_failed_login(done, started).map(|report| {
             log_report(&report);
             PassSummary { report, used_gmail }
         });

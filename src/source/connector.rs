@@ -1,20 +1,42 @@
 //! Opens the source mailbox, and opens it again after a connection broke.
 
+use std::cell::Cell;
+
 use crate::config::{Password, SourceConfig};
-use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{Credentials, Login, OpenError, Session};
+use crate::error::{Consequence, Error, Result, Side};
+use crate::imap::{
+    Credentials, Login, LoginForm, LoginHistory, LoginRetry, OpenError, PASSWORD_FIELD, Session,
+};
 use crate::message::Mailbox;
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 
-/// Everything that opening the mailbox needs.
+/// Everything that opening the mailbox needs, and what was learned while opening it.
 pub(super) struct SourceConnector {
     pub(super) config: SourceConfig,
     pub(super) trust: Trust,
     pub(super) options: ConnectionOptions,
+    login_history: Cell<LoginHistory>,
+    /// The server loses commands that arrive in one packet with others.
+    loses_pipelined_commands: Cell<bool>,
 }
 
 impl SourceConnector {
+    pub(super) fn new(
+        config: SourceConfig,
+        trust: Trust,
+        options: ConnectionOptions,
+        login_history: LoginHistory,
+    ) -> SourceConnector {
+        SourceConnector {
+            config,
+            trust,
+            options,
+            login_history: Cell::new(login_history),
+            loses_pipelined_commands: Cell::new(false),
+        }
+    }
+
     /// Logs in and opens the folder. Reads the password again: some are valid for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
         let password = self.config.password.read();
@@ -26,28 +48,60 @@ impl SourceConnector {
             user: self.config.user.clone(),
             credentials: Credentials::Password(password),
         };
-        let mut session = Session::open(&self.config.server, &self.trust, &self.options, &login)
-            .map_err(|error| self.add_remedy(error))?;
-        match session.examine(&self.config.folder) {
+        let was_known = self.loses_pipelined_commands.get();
+        match self.try_open(&login) {
+            // Without pipelines it may succeed.
+            Err(_) if self.loses_pipelined_commands.get() != was_known => self.try_open(&login),
+            result => result,
+        }
+    }
+
+    /// The form of the last log-in that succeeded.
+    pub(super) fn login_form(&self) -> Option<LoginForm> {
+        self.login_history.get().accepted
+    }
+
+    fn try_open(&self, login: &Login) -> Result<(Session, Mailbox)> {
+        let (config, history) = (&self.config, self.login_history.get());
+        let opened =
+            Session::open_with_history(&config.server, &self.trust, &self.options, login, history);
+        let mut session = opened.map_err(|error| self.explain(error))?;
+        self.login_history.set(LoginHistory {
+            accepted: Some(session.login_form()),
+            is_rejected: false,
+        });
+        if self.loses_pipelined_commands.get() {
+            session.disable_pipelining();
+        }
+        match session.identify_and_examine(&config.folder) {
             Ok(mailbox) => Ok((session, mailbox)),
             Err(error) => {
+                let loses = session.loses_pipelined_commands();
+                self.loses_pipelined_commands.set(loses);
                 session.logout();
                 Err(error)
             }
         }
     }
 
-    /// Names the field to correct when the log-in is rejected.
-    fn add_remedy(&self, error: OpenError) -> Error {
-        let error = Error::from(error);
-        if error.kind() != ErrorKind::Rejected {
-            return error;
-        }
+    /// Adds the remedy to a failed log-in, and what the state must remember.
+    fn explain(&self, error: OpenError) -> Error {
+        let failure = match &error {
+            OpenError::Login { failure, .. } => failure.login_failure(),
+            OpenError::Unreachable(_) => return error.into(),
+        };
         let field = match &self.config.password {
             Password::Given(_) => "source_pass",
             Password::Command(_) => "the output of source_pass_command",
             Password::File(_) => "the first line of source_pass_file",
         };
-        error.remedy(format!("correct source_user or {field}"))
+        let mut error = Error::from(error);
+        if !failure.remedy.is_empty() {
+            error = error.remedy(failure.remedy.replace(PASSWORD_FIELD, field));
+        }
+        match failure.retry {
+            LoginRetry::Limited => error.with_consequence(Consequence::SourceLoginLimited),
+            LoginRetry::AtOnce | LoginRetry::Rejected => error,
+        }
     }
 }

@@ -31,7 +31,7 @@ pub struct State {
     pub parked: BTreeMap<Uid, ParkedMessage>,
     /// Messages that were given up for good, by UID: a report for the user, never consulted.
     pub refused: BTreeMap<String, RefusedMessage>,
-    /// Rejected log-ins at the source.
+    /// Log-ins at the source.
     pub source: SourceState,
     /// Uploads to Gmail, and rests of the account.
     pub gmail: GmailState,
@@ -130,7 +130,7 @@ pub struct RefusedMessage {
     pub why: String,
 }
 
-/// Rejected log-ins at the source.
+/// Log-ins at the source: those that failed, and how one succeeds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceState {
@@ -145,6 +145,23 @@ pub struct SourceState {
     /// A fingerprint of the configuration and the password file at the last rejected log-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
+    /// Log-ins in a row that the source limited: too many log-ins, or too many connections.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub limited_logins: u32,
+    /// What the user can do about the last rejected or limited log-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// The form of the log-in that the source accepts, if it is not the first that it announces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_form: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Uploads to Gmail, rests of the account, and a rejected token.

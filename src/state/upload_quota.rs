@@ -83,6 +83,7 @@ impl GmailState {
                     retry_after: now + REJECTED_CREDENTIALS.delay_after(tries),
                 });
             }
+            Consequence::SourceLoginLimited => {}
         }
         gmail
     }

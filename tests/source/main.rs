@@ -18,4 +18,5 @@ mod scripted_gmail;
 mod scripted_server;
 
 mod connection;
+mod log_in;
 mod mailbox;

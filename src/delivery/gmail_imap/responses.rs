@@ -3,19 +3,10 @@
 //! The texts are those that GMAIL.md lists: 1.4 (any command), 2.3 (log-in), 2.4 (in a session) and
 //! 3.2 (APPEND).
 
-use crate::imap::{CommandError, ResponseText};
+use crate::imap::Sign::{self, Code, Text};
+use crate::imap::{CommandError, ResponseText, find_meaning, has_sign};
 use crate::message::{Uid, UidValidity};
 use crate::sync::AppendUid;
-
-/// What a response is recognized by.
-enum Sign {
-    /// The response code.
-    Code(&'static str),
-    /// A part of the text, in lower case.
-    Text(&'static str),
-}
-
-use Sign::{Code, Text};
 
 /// The account has sent, received or stored too much.
 const OVER_QUOTA: &[Sign] = &[Code("OVERQUOTA"), Text("bandwidth limits")];
@@ -195,19 +186,6 @@ fn append_uid(text: &ResponseText) -> Option<AppendUid> {
     Some(AppendUid {
         uid_validity: UidValidity::new(words.next()?.parse().ok()?)?,
         uid: Uid::new(words.next()?.parse().ok()?)?,
-    })
-}
-
-fn find_meaning<T: Copy>(table: &[(&[Sign], T)], text: &ResponseText) -> Option<T> {
-    let row = table.iter().find(|(signs, _)| has_sign(text, signs));
-    row.map(|(_, meaning)| *meaning)
-}
-
-fn has_sign(text: &ResponseText, signs: &[Sign]) -> bool {
-    let lower = text.text.to_ascii_lowercase();
-    signs.iter().any(|sign| match sign {
-        Code(code) => text.has_code(code),
-        Text(part) => lower.contains(part),
     })
 }
 

@@ -190,7 +190,7 @@ impl PendingCommands {
 }
 
 /// The tag of a tagged response.
-pub(super) fn response_tag(response: &[u8]) -> Option<&str> {
+pub(in crate::imap) fn response_tag(response: &[u8]) -> Option<&str> {
     if response.starts_with(b"*") || response.starts_with(b"+") {
         return None;
     }

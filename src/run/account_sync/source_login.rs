@@ -1,18 +1,20 @@
-//! Logging in to the source, and the delays after it rejected the credentials.
+//! Logging in to the source, and the delays after it rejected or limited the log-in.
 
 use chrono::{DateTime, Utc};
 
-use crate::error::{Error, ErrorKind, Result, Side};
+use crate::error::{Consequence, Error, ErrorKind, Result, Side};
+use crate::imap::{LoginForm, LoginHistory};
 use crate::message::Mailbox;
-use crate::retry::REJECTED_CREDENTIALS;
+use crate::retry::{LIMITED_LOGINS, REJECTED_CREDENTIALS};
 use crate::run::account_sync::AccountSync;
 use crate::run::and_also;
 use crate::source::ImapSource;
 use crate::state::{Event, SourceState};
 use crate::timestamp::format_time;
+use crate::untrusted::Untrusted;
 
 impl AccountSync<'_> {
-    /// Logs in to the source, unless it rejected the credentials a moment ago: a server that bans
+    /// Logs in to the source, unless it rejected or limited a log-in a moment ago: a server that bans
     /// clients after wrong passwords would lock out the owner.
     pub(super) fn log_in_to_source(&mut self) -> Result<(ImapSource, Mailbox)> {
         let now = self.now();
@@ -22,19 +24,40 @@ impl AccountSync<'_> {
         let options = self.context.connection_options();
         let source = &self.config.source;
         let password = source.password.read();
-        let opened = password.and_then(|password| ImapSource::open(source, password, options));
-        let opened = self.record_rejected_login(opened, now)?;
+        let history = self.login_history();
+        let opened = password
+            .and_then(|password| ImapSource::open_with_history(source, password, options, history));
+        let (source, mailbox) = self.record_failed_login(opened, now)?;
+        // The first form that a server announces needs no memory, and most servers take it.
+        let form = source.login_form();
+        let form = form.filter(|form| *form != LoginForm::InitialResponse);
         self.record_source_state(SourceState {
+            login_form: form.map(|form| form.name().to_owned()),
             wrong_uid_next: self.state().source.wrong_uid_next,
             ..SourceState::default()
         })?;
-        Ok(opened)
+        Ok((source, mailbox))
     }
 
-    /// Until when the credentials must not be tried, if they were rejected.
+    /// What the state knows of earlier log-ins.
+    fn login_history(&self) -> LoginHistory {
+        let source = &self.state().source;
+        let form = source.login_form.as_deref();
+        LoginHistory {
+            accepted: form.and_then(LoginForm::from_name),
+            is_rejected: source.rejected_logins > 0 && self.credentials_are_unchanged(),
+        }
+    }
+
+    /// Whether the credentials are those of the last failed log-in.
+    fn credentials_are_unchanged(&self) -> bool {
+        self.state().source.credentials == Some(self.config.credentials_stamp())
+    }
+
+    /// Until when the credentials must not be tried, if a log-in failed.
     fn login_delayed_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let source = &self.state().source;
-        let is_unchanged = source.credentials == Some(self.config.credentials_stamp());
+        let is_unchanged = self.credentials_are_unchanged();
         let max = now + REJECTED_CREDENTIALS.max_delay();
         let retry_after = source.retry_after.filter(|_| is_unchanged);
         retry_after.filter(|until| *until > now && *until <= max)
@@ -42,37 +65,64 @@ impl AccountSync<'_> {
 
     fn login_delayed_error(&self, until: DateTime<Utc>) -> Error {
         let place = self.config.source.server.address();
-        let what = match self.state().source.rejected_logins {
-            0 | 1 => "the last log-in was rejected".to_owned(),
-            several => format!("the last {several} log-ins were rejected"),
+        let source = &self.state().source;
+        let (kind, what) = match (source.limited_logins, source.rejected_logins) {
+            (0, 0 | 1) => (
+                ErrorKind::Rejected,
+                "the last log-in was rejected".to_owned(),
+            ),
+            (0, several) => {
+                let what = format!("the last {several} log-ins were rejected");
+                (ErrorKind::Rejected, what)
+            }
+            (_, _) => {
+                let what = "the server limited the last log-in".to_owned();
+                (ErrorKind::Unavailable, what)
+            }
         };
-        Error::new(Side::Host, ErrorKind::Rejected, place, what)
+        // An earlier version recorded no remedy, and rejected passwords alone.
+        let remedy = source.remedy.as_deref();
+        let remedy = remedy.unwrap_or("correct source_user or the password");
+        Error::new(Side::Host, kind, place, what)
             .during("waiting to log in")
             .remedy(format_args!(
-                "correct source_user or the password; will retry at {}, or at once when the \
-                 configuration changes",
+                "{}; will retry at {}, or at once when the configuration changes",
+                Untrusted::new(remedy),
                 format_time(until)
             ))
     }
 
-    /// Records a log-in that the source rejected; other results pass through.
-    pub(super) fn record_rejected_login<T>(
+    /// Records a log-in that the source rejected or limited; other results pass through.
+    pub(super) fn record_failed_login<T>(
         &mut self,
         result: Result<T>,
         now: DateTime<Utc>,
     ) -> Result<T> {
-        let is_rejected =
-            |error: &Error| error.side() == Side::Source && error.kind() == ErrorKind::Rejected;
-        if !result.as_ref().is_err_and(is_rejected) {
+        let error = match &result {
+            Err(error) if error.side() == Side::Source => error,
+            _ => return result,
+        };
+        let source = &self.state().source;
+        let (mut rejected_logins, mut limited_logins) = (source.rejected_logins, 0);
+        let delay = if error.consequence() == Some(&Consequence::SourceLoginLimited) {
+            limited_logins = source.limited_logins.saturating_add(1);
+            LIMITED_LOGINS.delay_after(limited_logins)
+        } else if error.kind() == ErrorKind::Rejected {
+            rejected_logins = rejected_logins.saturating_add(1);
+            REJECTED_CREDENTIALS.delay_after(rejected_logins)
+        } else {
             return result;
-        }
-        let rejected_logins = self.state().source.rejected_logins.saturating_add(1);
-        let recorded = self.record_source_state(SourceState {
-            retry_after: Some(now + REJECTED_CREDENTIALS.delay_after(rejected_logins)),
+        };
+        let recorded = SourceState {
+            retry_after: Some(now + delay),
             rejected_logins,
             credentials: Some(self.config.credentials_stamp()),
-            ..self.state().source.clone()
-        });
+            limited_logins,
+            remedy: error.remedy_text().map(str::to_owned),
+            login_form: source.login_form.clone(),
+            wrong_uid_next: source.wrong_uid_next,
+        };
+        let recorded = self.record_source_state(recorded);
         and_also(result, recorded)
     }
 

@@ -196,6 +196,7 @@ pub(crate) fn namespace(session: &mut Session) -> Result<()> {
 
 /// ID (RFC 2971, GMAIL.md 1.7).
 pub(crate) fn id(session: &mut Session) -> Result<()> {
+    session.is_identified = session.user.is_some();
     let line = match session.shared.gmail() {
         Some(_) => {
             "* ID (\"name\" \"GImap\" \"vendor\" \"Google, Inc.\" \"support-url\" \

@@ -37,11 +37,13 @@ pub enum Quirk {
     RecentFlags,
     /// FETCH items are in another order.
     OtherOrder,
+    /// SELECT and EXAMINE are refused unless the client sent ID after the log-in, as at 163.com.
+    WantsId,
 }
 
 impl Quirk {
     /// All quirks.
-    pub const ALL: [Quirk; 15] = [
+    pub const ALL: [Quirk; 16] = [
         Quirk::QuotedStrings,
         Quirk::NilBodies,
         Quirk::NoUidValidity,
@@ -57,6 +59,7 @@ impl Quirk {
         Quirk::OtherSizes,
         Quirk::RecentFlags,
         Quirk::OtherOrder,
+        Quirk::WantsId,
     ];
 }
 

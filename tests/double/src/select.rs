@@ -74,6 +74,11 @@ pub(crate) fn select(session: &mut Session, request: &Request) -> Result<()> {
     let typed = String::from_utf8_lossy(&typed).into_owned();
     // After a failure no mailbox is selected, either.
     session.selected = None;
+    if session.shared.quirks().contains(&Quirk::WantsId) && !session.is_identified {
+        let name = &request.name;
+        let text = format!("NO {name} Unsafe Login. Please contact kefu@188.com for help");
+        return session.wire.respond(&text);
+    }
     let shared = session.shared.clone();
     let store = shared.store();
     let Some(folder) = openable(session, &store, &typed) else {

@@ -36,6 +36,8 @@ pub(crate) struct Session {
     /// The expiry of the session's token, which ends the session.
     pub ends: Option<DateTime<Utc>>,
     pub selected: Option<Selected>,
+    /// Whether the client sent ID after the log-in.
+    pub is_identified: bool,
 }
 
 impl Session {
@@ -51,6 +53,7 @@ impl Session {
             user: None,
             ends: None,
             selected: None,
+            is_identified: false,
         }
     }
 

@@ -1,0 +1,259 @@
+//! Log-ins at servers that take fewer forms than they announce, and that want to know the client.
+
+use std::time::Duration;
+
+use imap_to_gmail_sync::config::{Password, SourceConfig};
+use imap_to_gmail_sync::error::{Error, ErrorKind};
+use imap_to_gmail_sync::imap::{LoginForm, LoginHistory};
+use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::secret::Secret;
+use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::timeouts::Timeouts;
+
+use crate::dovecot::{Dovecot, PASSWORD};
+use crate::scripted_server::{LOG_IN, OPEN_INBOX, ScriptedServer, dialogue};
+
+/// User `alice`, password `pw`.
+const AT_ONCE: &str = "C: AUTHENTICATE PLAIN AGFsaWNlAHB3";
+const TWO_STEPS: [&str; 3] = ["C: AUTHENTICATE PLAIN", "S: + ", "C: AGFsaWNlAHB3"];
+const LOGIN: &str = "C: LOGIN \"alice\" \"pw\"";
+
+const GREETING: &str = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
+const NO_LOGIN: &str = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR LOGINDISABLED] hello";
+const REJECTED: &str = "S: $tag NO [AUTHENTICATIONFAILED] Authentication failed";
+
+/// What follows the log-in.
+fn opened() -> &'static [&'static str] {
+    &OPEN_INBOX[3..]
+}
+
+fn config(server: &ScriptedServer) -> SourceConfig {
+    SourceConfig {
+        server: server.address(),
+        user: "alice".to_owned(),
+        password: Password::Given(Secret::new("pw".to_owned())),
+        folder: "INBOX".to_owned(),
+    }
+}
+
+fn open(server: &ScriptedServer) -> Result<ImapSource, Error> {
+    let options = ConnectionOptions::default();
+    open_with(server, options)
+}
+
+fn open_with(server: &ScriptedServer, options: ConnectionOptions) -> Result<ImapSource, Error> {
+    let password = Secret::new("pw".to_owned());
+    ImapSource::open(&config(server), password, options).map(|(source, _)| source)
+}
+
+#[test]
+fn after_bad_the_next_form_is_tried_on_the_same_connection() {
+    // As 163.com.
+    let bad = "S: $tag BAD Request not ending with \\r\\n";
+    let ok = "S: l2 OK [CAPABILITY IMAP4rev1] in";
+    let server = ScriptedServer::play(&[&[GREETING, AT_ONCE, bad], &TWO_STEPS, &[ok], opened()]);
+    let source = open(&server).unwrap();
+    assert_eq!(source.login_form(), Some(LoginForm::TwoSteps));
+    drop((source, server));
+
+    // As QQ and Sina.
+    let server = ScriptedServer::play(&[
+        &[GREETING, AT_ONCE, "S: $tag BAD AUTHENTICATE with LOGIN"],
+        &[
+            "C: AUTHENTICATE PLAIN",
+            "S: $tag BAD AUTHENTICATE with LOGIN",
+        ],
+        &[LOGIN, "S: $tag OK [CAPABILITY IMAP4rev1] in"],
+        opened(),
+    ]);
+    let source = open(&server).unwrap();
+    assert_eq!(source.login_form(), Some(LoginForm::LoginCommand));
+}
+
+#[test]
+fn dovecot_takes_a_password_that_is_not_ascii_by_login() {
+    let dovecot = Dovecot::start();
+    let config = SourceConfig {
+        server: dovecot.server(),
+        user: "alice".to_owned(),
+        password: Password::Given(Secret::new(PASSWORD.to_owned())),
+        folder: "INBOX".to_owned(),
+    };
+    let history = LoginHistory {
+        accepted: Some(LoginForm::LoginCommand),
+        is_rejected: false,
+    };
+    let password = Secret::new(PASSWORD.to_owned());
+    let options = ConnectionOptions::default();
+    let (source, _) = ImapSource::open_with_history(&config, password, options, history).unwrap();
+    assert_eq!(source.login_form(), Some(LoginForm::LoginCommand));
+    source.logout();
+}
+
+#[test]
+fn a_disabled_login_command_is_not_sent() {
+    let bad = "S: $tag BAD AUTHENTICATE with LOGIN";
+    let server =
+        ScriptedServer::play(&[&[NO_LOGIN, AT_ONCE, bad, "C: AUTHENTICATE PLAIN", bad, "C: "]]);
+    let error = open(&server).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(
+        error.to_string().contains("AUTHENTICATE with LOGIN"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unsupported_mechanism_is_followed_by_another_form() {
+    let no = "S: $tag NO AUTHENTICATE mechanism not supported, mate";
+    let server = ScriptedServer::play(&[
+        &[GREETING, AT_ONCE, no, "C: AUTHENTICATE PLAIN", no],
+        &[LOGIN, "S: $tag OK [CAPABILITY IMAP4rev1] in"],
+        opened(),
+    ]);
+    open(&server).unwrap();
+}
+
+#[test]
+fn after_no_to_the_first_response_the_two_steps_are_tried_once() {
+    // As iCloud: on the same connection, or on another because the server has closed it.
+    let ok = "S: l2 OK [CAPABILITY IMAP4rev1] in";
+    let server =
+        ScriptedServer::play(&[&[GREETING, AT_ONCE, REJECTED], &TWO_STEPS, &[ok], opened()]);
+    assert_eq!(
+        open(&server).unwrap().login_form(),
+        Some(LoginForm::TwoSteps)
+    );
+    drop(server);
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&[GREETING, AT_ONCE, REJECTED]]),
+        dialogue(&[&[GREETING], &TWO_STEPS, &[ok], opened()]),
+    ]);
+    assert_eq!(
+        open(&server).unwrap().login_form(),
+        Some(LoginForm::TwoSteps)
+    );
+    drop(server);
+
+    // A wrong password: no third attempt, neither by LOGIN nor on another connection.
+    let no = "S: l2 NO [AUTHENTICATIONFAILED] Authentication failed";
+    let server = ScriptedServer::play(&[&[GREETING, AT_ONCE, REJECTED], &TWO_STEPS, &[no, "C: "]]);
+    let error = open(&server).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("correct source_user or source_pass"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_cause_that_the_server_names_ends_the_log_in_at_once() {
+    for (response, kind, remedy) in [
+        (
+            "S: $tag NO Basic authentication is disabled.\r\n* BYE bye",
+            ErrorKind::Rejected,
+            "Sources that want OAuth",
+        ),
+        (
+            "S: $tag NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account",
+            ErrorKind::Rejected,
+            "may not be used by IMAP",
+        ),
+        (
+            "S: $tag NO [LIMIT] slowly",
+            ErrorKind::Unavailable,
+            "limits log-ins",
+        ),
+    ] {
+        let server = ScriptedServer::play(&[&[GREETING, AT_ONCE, response, "C: "]]);
+        let error = open(&server).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn the_form_that_worked_is_used_for_the_next_connection() {
+    let bad = "S: $tag BAD AUTHENTICATE with LOGIN";
+    let ok = "S: $tag OK [CAPABILITY IMAP4rev1] in";
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[
+            &[
+                GREETING,
+                AT_ONCE,
+                bad,
+                "C: AUTHENTICATE PLAIN",
+                bad,
+                LOGIN,
+                ok,
+            ],
+            opened(),
+        ]),
+        dialogue(&[&[GREETING, LOGIN, ok], opened()]),
+        // A password that worked and is rejected now is not sent twice.
+        dialogue(&[&[GREETING, LOGIN, REJECTED, "C: "]]),
+    ]);
+    let mut source = open(&server).unwrap();
+    source.check_for_mail().unwrap();
+    // The connection of that check is closed, too, and is not replaced at once.
+    let _ = source.check_for_mail().unwrap_err();
+    let error = source.check_for_mail().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+}
+
+#[test]
+fn a_server_that_announces_id_after_the_log_in_gets_it_before_the_folder_is_opened() {
+    let ok = "S: $tag OK [CAPABILITY IMAP4rev1 ID] in";
+    let id = [
+        "C: ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"*",
+        "S: * ID NIL",
+        "S: $tag OK done",
+    ];
+    let server = ScriptedServer::play(&[&LOG_IN[..2], &[ok], &id, opened()]);
+    open(&server).unwrap();
+    drop(server);
+
+    // Whatever the server responds to it, the folder decides.
+    for response in [
+        "S: $tag BAD Parse command error",
+        "S: $tag NO no",
+        "S: * ID ((((\r\n$tag OK",
+    ] {
+        let server = ScriptedServer::play(&[&LOG_IN[..2], &[ok, id[0], response], opened()]);
+        open(&server).unwrap();
+    }
+
+    // The capabilities after the log-in come only when asked for.
+    let refused = "S: $tag NO EXAMINE Unsafe Login. Please contact kefu@188.com for help";
+    let server = ScriptedServer::play(&[
+        &LOG_IN[..2],
+        &["S: $tag OK in", OPEN_INBOX[3], refused],
+        &[
+            "C: CAPABILITY",
+            "S: * CAPABILITY IMAP4rev1 ID",
+            "S: $tag OK done",
+        ],
+        &id,
+        opened(),
+    ]);
+    open(&server).unwrap();
+}
+
+#[test]
+fn a_server_that_loses_what_comes_with_the_id_is_asked_again_without_a_pipeline() {
+    let ok = "S: $tag OK [CAPABILITY IMAP4rev1 ID] in";
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[
+            &LOG_IN[..2],
+            &[ok, "C: ID (*", "S: $tag OK done", "silence"],
+        ]),
+        dialogue(&[&LOG_IN[..2], &[ok, "C: ID (*", "S: $tag OK done"], opened()]),
+    ]);
+    let options = ConnectionOptions::from(Timeouts {
+        response: Duration::from_millis(500),
+        ..Timeouts::default()
+    });
+    open_with(&server, options).unwrap();
+}
