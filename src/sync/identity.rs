@@ -101,7 +101,12 @@ pub(super) fn uncertain_twin(
     id: &MessageId,
     digest: Digest,
 ) -> Option<UncertainTwin> {
-    let is_another = |twin: Uid| twin != uid && !in_flight.is_not_stored(twin);
+    // One that is not stored is sent again. If this one arrived before it, and the pass ended before
+    // it is sent, the next lookup would take this one for it: without Message-ID nothing tells them
+    // apart.
+    let waits_for_not_stored = !id.is_from_field() && !in_flight.is_not_stored(uid);
+    let is_another =
+        |twin: Uid| twin != uid && (waits_for_not_stored || !in_flight.is_not_stored(twin));
     state
         .uncertain_twins(id, digest)
         .find(|(twin, _)| twin.is_none_or(is_another))

@@ -652,7 +652,10 @@ impl Schedule {
         let remembered = state(&self.world);
         let has_written =
             remembered.cursor != before.cursor || remembered.date_pass != before.date_pass;
-        if !has_written {
+        if has_written {
+            // It has noticed that the mailbox is another, or taken it for the old one for good.
+            self.restored = false;
+        } else {
             let uid_next = self.world.borrow().source.uid_next;
             self.excuse_refill(&remembered, uid_next);
         }
@@ -844,7 +847,10 @@ impl Schedule {
             if fate.due && !is_complete && !may_be_lost {
                 self.failures.insert(Failure::Lost(text(octets)));
             }
-            let is_unasked = !fate.due && !fate.was_due && !fate.foreign;
+            // In a first run, a UIDNEXT that is too low makes an old message one that came later, if
+            // the mail that arrives meanwhile hides that it is.
+            let is_unasked =
+                !fate.due && !fate.was_due && !fate.foreign && world.source.uid_next_lag == 0;
             if is_unasked && !ours.is_empty() {
                 self.failures.insert(Failure::Flooded(text(octets)));
             }
