@@ -154,6 +154,8 @@ mod tests {
         assert_eq!(minutes(PARKED_MESSAGE, &failures), parked);
         let rejected = [1, 1, 5, 15, 60, 60, 60, 60, 60, 60];
         assert_eq!(minutes(REJECTED_CREDENTIALS, &failures), rejected);
+        let limited = [1, 1, 5, 15, 15, 15, 15, 15, 15, 15];
+        assert_eq!(minutes(LIMITED_LOGINS, &failures), limited);
         assert_eq!(PARKED_MESSAGE.max_delay(), TimeDelta::days(1));
         assert_eq!(REJECTED_CREDENTIALS.max_delay(), TimeDelta::hours(1));
     }
@@ -257,6 +259,10 @@ mod tests {
                 "retry only after {} minutes and then {}",
                 enumerate(rejected),
                 repeats(REJECTED_CREDENTIALS),
+            ),
+            format!(
+                "later runs log in only after {} minutes",
+                enumerate(LIMITED_LOGINS.0.iter().copied())
             ),
             format!(
                 "for {first_rest} minutes, and for up to {} hours",

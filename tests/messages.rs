@@ -481,7 +481,7 @@ fn the_source_has_another_tls_mode() {
             (
                 78,
                 "localhost:SOURCE: logging in: the server offers no log-in with a password on \
-                this connection; encrypt it (source_tls), or use another server",
+                this connection; encrypt the connection (source_tls), or use another server",
             ),
             (
                 69,

@@ -285,156 +285,62 @@ mod tests {
         error.login_failure()
     }
 
+    /// Exit status, and `limited` if the next log-in waits for that; the response; a part of the
+    /// remedy.
+    const EXPECTED: &str = "\
+        77 | NO [AUTHENTICATIONFAILED] Authentication failed. | correct source_user or {\n\
+        77 | NO [ALERT] Invalid credentials (Failure) | correct source_user or {\n\
+        77 | NO LOGIN Login error or password error | correct source_user or {\n\
+        77 | NO LOGIN failed. | Microsoft\n\
+        77 | NO no | if the server means\n\
+        77 | NO [CANNOT] no | if the server means\n\
+        77 | NO Basic authentication is disabled. | only OAuth\n\
+        77 | BYE Basic Authentication is disabled. | only OAuth\n\
+        77 | BAD LogonDenied-BasicAuthBlocked | only OAuth\n\
+        77 | NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account. | turn that on\n\
+        77 | NO [ALERT] Your account is not enabled for IMAP use. | turn that on\n\
+        77 | NO [AUTHENTICATIONFAILED] LOGIN invalid credentials or IMAP is disabled | turn on IMAP\n\
+        77 | NO Login fail. Account is abnormal, service is not open, password is incorrect | turn on IMAP\n\
+        77 | NO [ALERT] Application-specific password required: https://x (Failure) | made for programs\n\
+        77 | NO [AUTHENTICATIONFAILED] Application password is REQUIRED | made for programs\n\
+        77 | NO [AUTHENTICATIONFAILED] Second factor needed | second factor\n\
+        77 | NO [ALERT] Please log in via your web browser: https://x | on the web once\n\
+        77 | NO [EXPIRED] no | has expired\n\
+        77 | NO [CONTACTADMIN] no | administrator\n\
+        77 | NO [AUTHORIZATIONFAILED] no | may not do this\n\
+        77 | NO Your account is locked | unlock\n\
+        78 | NO [PRIVACYREQUIRED] Plaintext authentication disallowed | source_tls\n\
+        69 limited | NO [LIMIT] no | limits\n\
+        69 limited | NO [ALERT] Too many simultaneous connections. (Failure) | limits\n\
+        69 limited | NO [AUTHENTICATIONFAILED] Too many invalid passwords | limits\n\
+        69 limited | NO [OVERQUOTA] Account exceeded command or bandwidth limits. | limits\n\
+        69 limited | NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded | limits\n\
+        69 limited | BYE Too many invalid attempts | limits\n\
+        69 | NO [UNAVAILABLE] Temporary authentication failure. |\n\
+        69 | NO Temporary authentication failure. |\n\
+        69 | NO [INUSE] locked |\n\
+        69 | NO [ALERT] the house is on fire |\n\
+        69 | BAD invalid password syntax |\n\
+        69 | BAD what? |\n\
+        69 | BYE [UNAVAILABLE] going down |\n\
+        ";
+
     #[test]
     fn each_cause_has_its_remedy_status_and_delay() {
-        use LoginRetry::{AtOnce, Limited, Rejected};
-        for (line, status, retry, remedy) in [
-            (
-                "a NO [AUTHENTICATIONFAILED] Authentication failed.",
-                77,
-                Rejected,
-                "correct source_user or {",
-            ),
-            (
-                "a NO [ALERT] Invalid credentials (Failure)",
-                77,
-                Rejected,
-                "correct source_user or {",
-            ),
-            (
-                "a NO LOGIN Login error or password error",
-                77,
-                Rejected,
-                "correct source_user or {",
-            ),
-            ("a NO LOGIN failed.", 77, Rejected, "Microsoft"),
-            ("a NO no", 77, Rejected, "if the server means"),
-            ("a NO [CANNOT] no", 77, Rejected, "if the server means"),
-            (
-                "a NO Basic authentication is disabled.",
-                77,
-                Rejected,
-                "only OAuth",
-            ),
-            (
-                "* BYE Basic Authentication is disabled.",
-                77,
-                Rejected,
-                "only OAuth",
-            ),
-            (
-                "a BAD LogonDenied-BasicAuthBlocked",
-                77,
-                Rejected,
-                "only OAuth",
-            ),
-            (
-                "a NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account.",
-                77,
-                Rejected,
-                "turn that on",
-            ),
-            (
-                "a NO [ALERT] Your account is not enabled for IMAP use.",
-                77,
-                Rejected,
-                "turn that on",
-            ),
-            (
-                "a NO [AUTHENTICATIONFAILED] LOGIN invalid credentials or IMAP is disabled",
-                77,
-                Rejected,
-                "turn on IMAP",
-            ),
-            (
-                "a NO Login fail. Account is abnormal, service is not open, password is incorrect",
-                77,
-                Rejected,
-                "turn on IMAP",
-            ),
-            (
-                "a NO [ALERT] Application-specific password required: https://x (Failure)",
-                77,
-                Rejected,
-                "made for programs",
-            ),
-            (
-                "a NO [AUTHENTICATIONFAILED] Application password is REQUIRED",
-                77,
-                Rejected,
-                "made for programs",
-            ),
-            (
-                "a NO [AUTHENTICATIONFAILED] Second factor needed",
-                77,
-                Rejected,
-                "second factor",
-            ),
-            (
-                "a NO [ALERT] Please log in via your web browser: https://x",
-                77,
-                Rejected,
-                "on the web once",
-            ),
-            ("a NO [EXPIRED] no", 77, Rejected, "has expired"),
-            ("a NO [CONTACTADMIN] no", 77, Rejected, "administrator"),
-            (
-                "a NO [AUTHORIZATIONFAILED] no",
-                77,
-                Rejected,
-                "may not do this",
-            ),
-            ("a NO Your account is locked", 77, Rejected, "unlock"),
-            (
-                "a NO [PRIVACYREQUIRED] Plaintext authentication disallowed",
-                78,
-                AtOnce,
-                "source_tls",
-            ),
-            ("a NO [LIMIT] no", 69, Limited, "limits"),
-            (
-                "a NO [ALERT] Too many simultaneous connections. (Failure)",
-                69,
-                Limited,
-                "limits",
-            ),
-            (
-                "a NO [AUTHENTICATIONFAILED] Too many invalid passwords",
-                69,
-                Limited,
-                "limits",
-            ),
-            (
-                "a NO [OVERQUOTA] Account exceeded command or bandwidth limits.",
-                69,
-                Limited,
-                "limits",
-            ),
-            (
-                "a NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded",
-                69,
-                Limited,
-                "limits",
-            ),
-            ("* BYE Too many invalid attempts", 69, Limited, "limits"),
-            (
-                "a NO [UNAVAILABLE] Temporary authentication failure.",
-                69,
-                AtOnce,
-                "",
-            ),
-            ("a NO Temporary authentication failure.", 69, AtOnce, ""),
-            ("a NO [INUSE] locked", 69, AtOnce, ""),
-            ("a NO [ALERT] the house is on fire", 69, AtOnce, ""),
-            ("a BAD invalid password syntax", 69, AtOnce, ""),
-            ("a BAD what?", 69, AtOnce, ""),
-            ("* BYE [UNAVAILABLE] going down", 69, AtOnce, ""),
-        ] {
-            let found = failure(line);
-            assert_eq!(found.kind.exit_status(), status, "{line}");
-            assert_eq!(found.retry, retry, "{line}");
-            assert!(found.remedy.contains(remedy), "{line}: {}", found.remedy);
-            assert_eq!(found.remedy.is_empty(), remedy.is_empty(), "{line}");
+        for row in EXPECTED.lines() {
+            let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+            let [result, response, remedy] = columns.try_into().unwrap();
+            let found = failure(&format!("a {response}"));
+            let retry = match result {
+                "77" => LoginRetry::Rejected,
+                "69 limited" => LoginRetry::Limited,
+                _ => LoginRetry::AtOnce,
+            };
+            assert_eq!(found.retry, retry, "{row}");
+            let status = found.kind.exit_status().to_string();
+            assert!(result.starts_with(&status), "{row}: {status}");
+            assert!(found.remedy.contains(remedy), "{row}: {}", found.remedy);
+            assert_eq!(found.remedy.is_empty(), remedy.is_empty(), "{row}");
         }
     }
 

@@ -319,7 +319,7 @@ fn reject_token(command: &Command, is_rejected: bool) -> Option<Reply> {
     }
     let is_empty_line = command.line.is_empty();
     is_empty_line.then_some(Reply::Lines(
-        "a2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n",
+        "l1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n",
     ))
 }
 

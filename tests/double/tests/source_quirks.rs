@@ -35,6 +35,8 @@ fn logged_in(source: &Source) -> Dialogue {
 
 fn examined(source: &Source) -> Dialogue {
     let mut dialogue = logged_in(source);
+    dialogue.send("i ID NIL");
+    while !dialogue.receive().starts_with("i ") {}
     dialogue.send("e EXAMINE INBOX");
     while !dialogue.receive().starts_with("e ") {}
     dialogue
@@ -194,6 +196,17 @@ fn details_of_a_response_differ() {
         fetched(Quirk::OtherOrder, "FLAGS"),
         "* 1 FETCH (FLAGS (\\Seen) UID 1)"
     );
+}
+
+#[test]
+fn a_folder_is_refused_without_id() {
+    let source = start(&[Quirk::WantsId]);
+    let mut dialogue = logged_in(&source);
+    let refused = request(&mut dialogue, "EXAMINE INBOX");
+    assert!(refused[0].starts_with("a NO EXAMINE Unsafe Login."));
+    request(&mut dialogue, "ID NIL");
+    let opened = request(&mut dialogue, "EXAMINE INBOX");
+    assert!(opened.last().unwrap().starts_with("a OK"));
 }
 
 #[test]
