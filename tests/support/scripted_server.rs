@@ -5,10 +5,10 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use imap_to_gmail_sync::config::{Server, TlsMode};
 
@@ -61,8 +61,7 @@ impl ScriptedServer {
         let port = listener.local_addr().unwrap().port();
         let player = thread::spawn(move || {
             for dialogue in dialogues {
-                let (stream, _) = listener.accept().unwrap();
-                play(stream, &dialogue);
+                play(accept(&listener), &dialogue);
             }
         });
         ScriptedServer {
@@ -99,6 +98,24 @@ pub fn loopback(port: u16) -> Server {
 /// A dialogue from its parts.
 pub fn dialogue(parts: &[&[&str]]) -> Vec<String> {
     parts.concat().iter().map(ToString::to_string).collect()
+}
+
+/// Waits for a connection, and fails if none comes.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("no connection came: {error}"),
+        }
+    }
 }
 
 fn play(stream: TcpStream, dialogue: &[String]) {
