@@ -19,3 +19,4 @@ mod scripted_server;
 
 mod connection;
 mod mailbox;
+mod odd_responses;
