@@ -25,7 +25,7 @@ pub use crate::imap::WaitOutcome;
 pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;
-use crate::source::listing::PrefetchedListing;
+use crate::source::listing::{Breakers, PrefetchedListing};
 use crate::source::wait::ServerQuirks;
 
 /// UID ranges in one search: some 7,700 octets at most, of the 8,000 that a command line may have
@@ -45,6 +45,8 @@ pub struct ImapSource {
     /// The messages of the last listing: limits a fetch, and checks what it returns.
     listed: BTreeMap<Uid, Listed>,
     prefetched: PrefetchedListing,
+    /// Messages that a warning was logged about.
+    unlistable: UidSet,
     quirks: ServerQuirks,
     /// Mail came while there was no session, so no server reports it any more.
     may_have_missed_mail: bool,
@@ -89,6 +91,7 @@ impl ImapSource {
             mailbox,
             listed: BTreeMap::new(),
             prefetched: PrefetchedListing::default(),
+            unlistable: UidSet::default(),
             quirks: ServerQuirks::default(),
             may_have_missed_mail: false,
             last_examine: Instant::now(),
@@ -232,7 +235,7 @@ impl Source for ImapSource {
         };
         let mut listed = self.prefetched.take(&uids).unwrap_or_default();
         if listed.is_empty() {
-            let mut breakers = 0;
+            let mut breakers = Breakers::default();
             for page in uids.chunks(FETCH_PAGE_SIZE) {
                 self.list_page(page, &mut breakers, &mut listed)?;
             }

@@ -159,13 +159,13 @@ impl Connection {
         let awaits_continuation = self.transcript.awaits_continuation();
         self.transcript.record_received(line);
         let sanitized = self.sanitizer.sanitize(line);
-        let mut sanitized = sanitized.map_err(|error| protocol_error(error.describe()))?;
-        self.literal_left = sanitized.literal;
+        let mut sanitized = sanitized.map_err(|error| protocol_error(error.to_string()))?;
+        self.literal_left = sanitized.literal.unwrap_or(0);
         self.skip_literal = sanitized.skip_literal;
         if awaits_continuation && line.starts_with(b"*") {
             // The library takes the first line after it announced a literal for the response to
             // that, and waits for ever if it is another one.
-            if sanitized.literal == 0 {
+            if sanitized.literal.is_none() {
                 self.held_back.append(&mut sanitized.line);
                 return Ok(());
             }
@@ -233,8 +233,8 @@ impl Connection {
 
 const ENDLESS_LINE: &str = "it sent a line that has no end";
 
-fn protocol_error(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+fn protocol_error(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 impl Read for Connection {

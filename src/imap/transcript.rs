@@ -11,7 +11,7 @@ use std::time::Instant;
 use log::{debug, log_enabled, warn};
 
 use crate::imap::response::{StatusCondition, status_response};
-use crate::imap::sanitize::announced_literal;
+use crate::imap::sanitize::{announced_literal, single_blanks};
 use crate::imap::{Capabilities, MailboxStatus, ResponseText};
 use crate::process::alert_log::AlertLog;
 use crate::untrusted::Untrusted;
@@ -161,18 +161,19 @@ impl Transcript {
         let mut state = self.state();
         debug!("{}: S: {}", state.place, Untrusted::new(line));
         let line = line.get(..MAX_LINE_OCTETS).unwrap_or(line).trim_ascii_end();
-        if let Some(capabilities) = Capabilities::in_line(line) {
+        let line = single_blanks(line);
+        if let Some(capabilities) = Capabilities::in_line(&line) {
             state.capabilities = Some(capabilities);
         }
         if line.starts_with(b"*") {
-            state.record_untagged(line);
+            state.record_untagged(&line);
         } else {
-            state.sent.record_response(line);
+            state.sent.record_response(&line);
         }
         if state.lines.len() == MAX_LINES {
             state.lines.pop_front();
         }
-        state.lines.push_back(line.to_vec());
+        state.lines.push_back(line);
     }
 
     pub(super) fn awaits_continuation(&self) -> bool {

@@ -5,13 +5,22 @@ use std::collections::BTreeMap;
 use log::warn;
 
 use crate::error::Result;
-use crate::imap::{CommandError, MessageAttributes, listing_command, read_attributes};
-use crate::message::{Listed, Uid, UidSet};
-use crate::source::ImapSource;
+use crate::imap::{CommandError, MessageAttributes, listing_command, read_attributes, read_bodies};
+use crate::message::{Identity, Listed, Uid, UidSet};
+use crate::source::{ImapSource, MIN_ALLOWANCE};
 
-/// Messages of one listing that may each break the connection: with more, the server itself is at
-/// fault. Finding each takes some ten log-ins.
+/// Messages of one listing that may each break the connection. Finding each takes some ten log-ins.
 const MAX_BREAKERS: u32 = 10;
+
+/// The messages of one listing that break the connection when they are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Breakers {
+    /// Those that cannot be listed. With more than [`MAX_BREAKERS`] no more are listed: all others
+    /// are read.
+    unlistable: u32,
+    /// Those that cannot be read either. With more, the server itself is at fault.
+    unreadable: u32,
+}
 
 /// The listing that a check for new mail made, so that the pass after it needs no round trip.
 #[derive(Debug, Default)]
@@ -52,13 +61,16 @@ impl PrefetchedListing {
 
 impl ImapSource {
     /// Lists these messages. Where that fails, it lists each half, down to the single message that
-    /// cannot be listed, which is left out.
+    /// cannot be listed: that one is read instead.
     pub(super) fn list_page(
         &mut self,
         uids: &[Uid],
-        breakers: &mut u32,
+        breakers: &mut Breakers,
         into: &mut Vec<Listed>,
     ) -> Result<()> {
+        if breakers.unlistable > MAX_BREAKERS {
+            return self.read_page(uids, breakers, into);
+        }
         let mut result = self.try_list(uids)?;
         if result.is_err() && uids.len() > 1 {
             let (first, second) = uids.split_at(uids.len() / 2);
@@ -70,28 +82,88 @@ impl ImapSource {
             result = self.try_list(uids)?;
         }
         match result {
-            Ok(listed) => into.extend(listed),
-            Err(error) => {
-                *breakers += u32::from(is_connection_lost(&error));
-                if *breakers > MAX_BREAKERS {
-                    return Err(self.unavailable(&error, "listing messages"));
+            Ok(messages) => {
+                for (uid, attributes) in messages {
+                    match complete_listing(uid, attributes) {
+                        Ok(listed) => into.push(listed),
+                        Err(rest) => into.extend(self.list_by_octets(uid, rest, breakers)?),
+                    }
                 }
-                let uid: UidSet = uids.iter().copied().collect();
-                warn!("the source cannot list message UID {uid}: {error}");
+                Ok(())
             }
+            Err(error) => {
+                breakers.unlistable += u32::from(is_connection_lost(&error));
+                self.warn_once(uids, &error);
+                self.read_page(uids, breakers, into)
+            }
+        }
+    }
+
+    fn read_page(
+        &mut self,
+        uids: &[Uid],
+        breakers: &mut Breakers,
+        into: &mut Vec<Listed>,
+    ) -> Result<()> {
+        for uid in uids {
+            into.extend(self.list_by_octets(*uid, MessageAttributes::default(), breakers)?);
         }
         Ok(())
     }
 
-    fn try_list(&mut self, uids: &[Uid]) -> Result<Result<Vec<Listed>, CommandError>> {
+    fn try_list(
+        &mut self,
+        uids: &[Uid],
+    ) -> Result<Result<BTreeMap<Uid, MessageAttributes>, CommandError>> {
         let uids: UidSet = uids.iter().copied().collect();
         let result = self.session()?.command(&listing_command(&uids));
         Ok(result.map(|response| {
             let mut messages = read_attributes(&response);
             // Servers report changes of other messages, too.
             messages.retain(|uid, _| uids.contains(*uid));
-            complete_listings(messages)
+            messages
         }))
+    }
+
+    /// Reads a whole message for what the listing does not say about it. None if it cannot be read
+    /// either.
+    fn list_by_octets(
+        &mut self,
+        uid: Uid,
+        attributes: MessageAttributes,
+        breakers: &mut Breakers,
+    ) -> Result<Option<Listed>> {
+        let response = match self.session()?.fetch_bodies(uid, MIN_ALLOWANCE) {
+            Ok(response) => response,
+            Err(error) => {
+                breakers.unreadable += u32::from(is_connection_lost(&error));
+                if breakers.unreadable > MAX_BREAKERS {
+                    return Err(self.unavailable(&error, "listing messages"));
+                }
+                self.warn_once(&[uid], &error);
+                return Ok(None);
+            }
+        };
+        let body = read_bodies(&response).remove(&uid).flatten();
+        Ok(body.map(|octets| Listed {
+            uid,
+            size: attributes.size.unwrap_or(octets.len() as u64),
+            internal_date: attributes.internal_date,
+            flags: attributes.flags,
+            identity: attributes
+                .identity
+                .unwrap_or_else(|| Identity::of_header(&octets)),
+        }))
+    }
+
+    /// Warns of messages that cannot be listed; a message that stays so is listed again and again.
+    fn warn_once(&mut self, uids: &[Uid], error: &CommandError) {
+        for uid in uids {
+            if !self.unlistable.contains(*uid) {
+                self.unlistable.insert(*uid);
+                warn!("the source cannot list message UID {uid}: {error}");
+            }
+        }
     }
 }
 
@@ -99,18 +171,27 @@ fn is_connection_lost(error: &CommandError) -> bool {
     !error.leaves_session_usable()
 }
 
-/// Leaves out the messages for which the server sent no size or no header.
+/// The listings that are complete; the others are listed again when their turn comes.
 pub(super) fn complete_listings(messages: BTreeMap<Uid, MessageAttributes>) -> Vec<Listed> {
+    let messages = messages.into_iter();
     messages
-        .into_iter()
-        .filter_map(|(uid, attributes)| {
-            Some(Listed {
-                uid,
-                size: attributes.size?,
-                internal_date: attributes.internal_date,
-                flags: attributes.flags,
-                identity: attributes.identity?,
-            })
-        })
+        .filter_map(|(uid, attributes)| complete_listing(uid, attributes).ok())
         .collect()
+}
+
+/// A listing, unless the server sent no size or no header.
+fn complete_listing(uid: Uid, attributes: MessageAttributes) -> Result<Listed, MessageAttributes> {
+    match (attributes.size, attributes.identity) {
+        (Some(size), Some(identity)) => Ok(Listed {
+            uid,
+            size,
+            internal_date: attributes.internal_date,
+            flags: attributes.flags,
+            identity,
+        }),
+        (_, identity) => Err(MessageAttributes {
+            identity,
+            ..attributes
+        }),
+    }
 }

@@ -20,3 +20,4 @@ mod scripted_server;
 mod connection;
 mod log_in;
 mod mailbox;
+mod odd_responses;

@@ -1,0 +1,452 @@
+//! Rewrites FETCH responses (RFC 3501 7.4.2): keeps the attributes that the program reads, in the
+//! one form that the parser knows, and drops all others with their values, whatever they are. Pure.
+//!
+//! What nobody asked for must not cost a message: an unknown attribute, a keyword that is no atom.
+//! But a body is taken only from a response that is well-formed to its end: one that goes on behind
+//! the octets announced for its body is not.
+
+use crate::imap::sanitize::{
+    EMPTY_RESPONSE, MAX_STRUCTURE, STRING_COST, SanitizedLine, Violation, literal_size, unquote,
+};
+
+/// The beginning of every FETCH response that the parser gets: nobody reads sequence numbers.
+const BEGINNING: &[u8] = b"* 1 FETCH (";
+
+/// Rewrites one FETCH response, part by part: a literal separates two parts.
+#[derive(Debug, Default)]
+pub(super) struct FetchRewriter {
+    expected: Expected,
+    /// The system flags of a list that is not closed yet.
+    flags: Vec<u8>,
+    /// Octets written outside of strings; none if no attribute was written.
+    written: usize,
+}
+
+/// What the response goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Expected {
+    #[default]
+    OpeningParenthesis,
+    FirstName,
+    NextName,
+    /// The rest of a name, up to its `]`.
+    Section(Attribute),
+    Value(Attribute),
+    /// The rest of a value, within this many parentheses.
+    List(Attribute, usize),
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attribute {
+    Uid,
+    Size,
+    InternalDate,
+    Flags,
+    Body,
+    Header,
+    Unneeded,
+}
+
+enum Token<'a> {
+    Open,
+    Close,
+    String(Vec<u8>),
+    Literal(u64),
+    Atom(&'a [u8]),
+}
+
+impl FetchRewriter {
+    /// Rewrites the next part. The last one ends with the response.
+    pub(super) fn rewrite(&mut self, part: &[u8]) -> Result<SanitizedLine, Violation> {
+        let mut line = Vec::with_capacity(part.len());
+        let mut rest = part.trim_ascii_end();
+        while let Some((token, is_after_blank, after)) = next_token(rest)? {
+            rest = after;
+            if let Token::Literal(size) = token {
+                return Ok(SanitizedLine {
+                    skip_literal: !self.begin_literal(size, &mut line)?,
+                    line,
+                    literal: Some(size),
+                });
+            }
+            self.rewrite_token(token, is_after_blank, &mut line)?;
+        }
+        if self.expected != Expected::Nothing {
+            return Err(Violation::Malformed);
+        }
+        line.extend_from_slice(if self.written == 0 {
+            EMPTY_RESPONSE
+        } else {
+            b")\r\n"
+        });
+        Ok(SanitizedLine::complete(line))
+    }
+
+    /// Announces a literal to the parser; says whether the parser gets it.
+    fn begin_literal(&mut self, size: u64, line: &mut Vec<u8>) -> Result<bool, Violation> {
+        match self.expected {
+            Expected::Value(attribute) => {
+                self.expected = Expected::NextName;
+                let Some(name) = attribute.name_of_string() else {
+                    return Ok(false);
+                };
+                self.write(&format!("{name} {{{size}}}\r\n"), STRING_COST, line)?;
+                Ok(true)
+            }
+            Expected::Section(_) | Expected::List(..) => Ok(false),
+            _ => Err(Violation::Malformed),
+        }
+    }
+
+    fn rewrite_token(
+        &mut self,
+        token: Token<'_>,
+        is_after_blank: bool,
+        line: &mut Vec<u8>,
+    ) -> Result<(), Violation> {
+        self.expected = match (self.expected, token) {
+            (Expected::OpeningParenthesis, Token::Open) => Expected::FirstName,
+            (Expected::FirstName | Expected::NextName, Token::Close) => Expected::Nothing,
+            (Expected::FirstName, Token::Atom(name)) => begin_attribute(name)?,
+            (Expected::NextName, Token::Atom(name)) if is_after_blank => begin_attribute(name)?,
+            (Expected::Section(attribute), Token::Atom(text)) if text.contains(&b']') => {
+                Expected::Value(attribute)
+            }
+            (Expected::Section(attribute), _) => Expected::Section(attribute),
+            (Expected::Value(attribute), Token::Open) => Expected::List(attribute, 1),
+            (Expected::Value(attribute), Token::String(text)) => {
+                self.write_string(attribute, text, line)?;
+                Expected::NextName
+            }
+            (Expected::Value(attribute), Token::Atom(text)) => {
+                self.write_atom(attribute, text, line)?;
+                Expected::NextName
+            }
+            (Expected::List(attribute, depth), Token::Open) => Expected::List(attribute, depth + 1),
+            (Expected::List(attribute, 1), Token::Close) => {
+                self.write_flags(attribute, line)?;
+                Expected::NextName
+            }
+            (Expected::List(attribute, depth), Token::Close) => {
+                Expected::List(attribute, depth - 1)
+            }
+            (Expected::List(Attribute::Flags, 1), Token::Atom(flag)) => {
+                self.keep_system_flag(flag);
+                self.expected
+            }
+            (Expected::List(attribute, depth), _) => Expected::List(attribute, depth),
+            _ => return Err(Violation::Malformed),
+        };
+        Ok(())
+    }
+
+    fn write_string(
+        &mut self,
+        attribute: Attribute,
+        text: Vec<u8>,
+        line: &mut Vec<u8>,
+    ) -> Result<(), Violation> {
+        let (name, text) = match (attribute, attribute.name_of_string()) {
+            (Attribute::InternalDate, _) => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                ("INTERNALDATE", text.into_bytes())
+            }
+            (_, Some(name)) => (name, text),
+            _ => return Ok(()),
+        };
+        let size = text.len();
+        self.write(&format!("{name} {{{size}}}\r\n"), STRING_COST, line)?;
+        line.extend_from_slice(&text);
+        Ok(())
+    }
+
+    fn write_atom(
+        &mut self,
+        attribute: Attribute,
+        text: &[u8],
+        line: &mut Vec<u8>,
+    ) -> Result<(), Violation> {
+        let number = || std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+        let item = match (attribute, attribute.name_of_string()) {
+            (Attribute::Uid, _) => number()
+                .and_then(|uid| u32::try_from(uid).ok())
+                .map(|uid| format!("UID {uid}")),
+            // The parser knows no larger one, and no server takes such a message.
+            (Attribute::Size, _) => {
+                number().map(|size| format!("RFC822.SIZE {}", size.min(u32::MAX.into())))
+            }
+            (_, Some(name)) if text.eq_ignore_ascii_case(b"NIL") => Some(format!("{name} NIL")),
+            _ => None,
+        };
+        match item {
+            Some(item) => self.write(&item, item.len(), line),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps a flag of the form `\Seen`. Keywords are copied nowhere, and may be no atoms.
+    fn keep_system_flag(&mut self, flag: &[u8]) {
+        let is_system_flag = flag
+            .strip_prefix(b"\\")
+            .is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_alphabetic));
+        if is_system_flag && self.flags.len() < MAX_STRUCTURE {
+            self.flags
+                .extend_from_slice(if self.flags.is_empty() { b"" } else { b" " });
+            self.flags.extend_from_slice(flag);
+        }
+    }
+
+    fn write_flags(&mut self, attribute: Attribute, line: &mut Vec<u8>) -> Result<(), Violation> {
+        if attribute != Attribute::Flags {
+            return Ok(());
+        }
+        let flags = std::mem::take(&mut self.flags);
+        let item = format!("FLAGS ({})", String::from_utf8_lossy(&flags));
+        self.write(&item, item.len(), line)
+    }
+
+    fn write(&mut self, item: &str, cost: usize, line: &mut Vec<u8>) -> Result<(), Violation> {
+        line.extend_from_slice(if self.written == 0 { BEGINNING } else { b" " });
+        line.extend_from_slice(item.as_bytes());
+        self.written += cost + 1;
+        if self.written > MAX_STRUCTURE {
+            return Err(Violation::TooMuchStructure);
+        }
+        Ok(())
+    }
+}
+
+impl Attribute {
+    fn named(name: &[u8]) -> Attribute {
+        let name = name.to_ascii_uppercase();
+        let name = name.strip_suffix(b"<0>").unwrap_or(&name);
+        match name {
+            b"UID" => Attribute::Uid,
+            b"RFC822.SIZE" => Attribute::Size,
+            b"INTERNALDATE" => Attribute::InternalDate,
+            b"FLAGS" => Attribute::Flags,
+            b"BODY[]" | b"BODY.PEEK[]" | b"RFC822" => Attribute::Body,
+            b"RFC822.HEADER" => Attribute::Header,
+            _ if name.starts_with(b"BODY[HEADER") => Attribute::Header,
+            _ if name.starts_with(b"BODY.PEEK[HEADER") => Attribute::Header,
+            _ => Attribute::Unneeded,
+        }
+    }
+
+    /// The name that the parser gets, if the value is a string of any octets or NIL.
+    fn name_of_string(self) -> Option<&'static str> {
+        match self {
+            Attribute::Body => Some("BODY[]"),
+            Attribute::Header => Some("BODY[HEADER]"),
+            _ => None,
+        }
+    }
+}
+
+fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
+    let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
+    if !begins || !name.iter().all(u8::is_ascii_graphic) {
+        return Err(Violation::Malformed);
+    }
+    let attribute = Attribute::named(name);
+    let is_open = name.contains(&b'[') && !name.contains(&b']');
+    Ok(if is_open {
+        Expected::Section(attribute)
+    } else {
+        Expected::Value(attribute)
+    })
+}
+
+/// The next token, whether blanks precede it, and what follows it.
+#[expect(clippy::type_complexity, reason = "it is read in one place")]
+fn next_token(part: &[u8]) -> Result<Option<(Token<'_>, bool, &[u8])>, Violation> {
+    let trimmed = part.trim_ascii_start();
+    let is_after_blank = trimmed.len() < part.len();
+    let Some((first, after)) = trimmed.split_first() else {
+        return Ok(None);
+    };
+    let (token, rest) = match first {
+        b'(' => (Token::Open, after),
+        b')' => (Token::Close, after),
+        b'"' => {
+            let (text, rest) = unquote(after).ok_or(Violation::OpenQuote)?;
+            (Token::String(text), rest)
+        }
+        _ => match literal_size(trimmed) {
+            Some(size) => (Token::Literal(size), b"".as_slice()),
+            None => {
+                let (atom, rest) = split_atom(trimmed);
+                (Token::Atom(atom), rest)
+            }
+        },
+    };
+    Ok(Some((token, is_after_blank, rest)))
+}
+
+/// Splits off an atom. A quote or a brace within it is a part of it, but for a literal at the end.
+fn split_atom(part: &[u8]) -> (&[u8], &[u8]) {
+    let ends = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b'(' | b')');
+    let end = part.iter().position(ends).unwrap_or(part.len());
+    let (atom, rest) = part.split_at_checked(end).unwrap_or((part, b""));
+    let brace = atom.iter().rposition(|octet| *octet == b'{');
+    let is_literal = |begin: &usize| literal_size(part.get(*begin..).unwrap_or_default()).is_some();
+    brace
+        .filter(is_literal)
+        .and_then(|begin| part.split_at_checked(begin))
+        .unwrap_or((atom, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the parser gets of these parts, which literals of five octets separate.
+    fn rewrite(parts: &[&str]) -> Result<String, Violation> {
+        let mut rewriter = FetchRewriter::default();
+        let mut seen = String::new();
+        for part in parts {
+            let sanitized = rewriter.rewrite(part.as_bytes())?;
+            seen += &String::from_utf8(sanitized.line).unwrap();
+            assert!(matches!(sanitized.literal, None | Some(5)), "{part}");
+            if sanitized.literal.is_some() && !sanitized.skip_literal {
+                seen += "abcde";
+            }
+        }
+        Ok(seen)
+    }
+
+    #[test]
+    fn attributes_that_nobody_asked_for_are_dropped_whatever_their_values_are() {
+        for part in [
+            "EMAILID (M6d99ac3275bb4e)",
+            "THREADID NIL",
+            "SAVEDATE \"22-Nov-2026 12:00:00 +0000\"",
+            "X-GUID \"a\\\"b) UID 9\"",
+            "PREVIEW \"\"",
+            "X-GM-LABELS (\"\\\\Inbox\" \"a (b\" c{d})",
+            "X-THING \"abc\"",
+            "MODSEQ (12345)",
+            "BODYSTRUCTURE ((\"text\" (\"charset\" NIL) 7) \"mixed\")",
+            "BODY[1.MIME] \"a\"",
+            "BODY[TEXT]<0> NIL",
+            "RFC822.TEXT \"a\"",
+            "RFC822.SIZE NIL",
+            "RFC822.SIZE -1",
+            "RFC822.SIZE (1)",
+            "INTERNALDATE NIL",
+            "INTERNALDATE NILETCH",
+            "INTERNALDATE (\"a\")",
+            "FLAGS NIL",
+            "FLAGS a",
+            "BODY[] (a)",
+            "UID 99999999999",
+        ] {
+            for part in [
+                format!(" ({part} UID 7)"),
+                format!(" (UID 7 {part})"),
+                format!("(UID 7  {part} ) "),
+            ] {
+                assert_eq!(
+                    rewrite(&[&part]).as_deref(),
+                    Ok("* 1 FETCH (UID 7)\r\n"),
+                    "{part}"
+                );
+            }
+        }
+        let nested = format!(" (X {}{} UID 7)", "(".repeat(100_000), ")".repeat(100_000));
+        assert_eq!(rewrite(&[&nested]).unwrap(), "* 1 FETCH (UID 7)\r\n");
+        assert_eq!(rewrite(&[" (X-THING 1)"]).unwrap(), "* OK\r\n");
+        assert_eq!(rewrite(&[" ()"]).unwrap(), "* OK\r\n");
+    }
+
+    #[test]
+    fn literals_of_dropped_attributes_are_dropped() {
+        let parts = [
+            " (X {5}",
+            " Y (a {5}",
+            " b) BODY[HEADER.FIELDS ({5}",
+            ")] ~{5}",
+            " INTERNALDATE {5+}",
+            " UID 7 BODY[]{5}",
+            ")",
+        ];
+        assert_eq!(
+            rewrite(&parts).unwrap(),
+            "* 1 FETCH (BODY[HEADER] {5}\r\nabcde UID 7 BODY[] {5}\r\nabcde)\r\n"
+        );
+    }
+
+    #[test]
+    fn system_flags_are_kept_whatever_stands_beside_them() {
+        for (flags, kept) in [
+            ("\\Seen a{y} 100% a*b x\\y", "\\Seen"),
+            ("\"NonJunk\" \\Flagged a(b) \\Seen", "\\Flagged \\Seen"),
+            ("NIL  \\answered  ", "\\answered"),
+            ("a\"b \\Seen c\"d", "\\Seen"),
+            ("\\* \\ \\Se% (\\Seen)", ""),
+            ("gr\u{fc}n \\Seen", "\\Seen"),
+        ] {
+            let rewritten = rewrite(&[&format!(" (FLAGS ({flags}) UID 7)")]).unwrap();
+            assert_eq!(rewritten, format!("* 1 FETCH (FLAGS ({kept}) UID 7)\r\n"));
+        }
+    }
+
+    #[test]
+    fn strings_and_numbers_are_written_in_the_form_that_the_parser_knows() {
+        for (part, expected) in [
+            ("rfc822 {5}", "BODY[] {5}\r\nabcde"),
+            ("BODY.PEEK[]<0> {5}", "BODY[] {5}\r\nabcde"),
+            ("RFC822.HEADER {5}", "BODY[HEADER] {5}\r\nabcde"),
+            ("body[] nil", "BODY[] NIL"),
+            ("BODY[] \"a\\\"  b\"", "BODY[] {5}\r\na\"  b"),
+            (
+                "BODY[HEADER.FIELDS (\"DATE\" X)] \"\"",
+                "BODY[HEADER] {0}\r\n",
+            ),
+            ("INTERNALDATE \" 1-Feb\"", "INTERNALDATE {6}\r\n 1-Feb"),
+            ("RFC822.SIZE 9999999999", "RFC822.SIZE 4294967295"),
+        ] {
+            let part = format!(" ({part}");
+            let rewritten = if part.ends_with('}') {
+                rewrite(&[&part, ")"])
+            } else {
+                rewrite(&[&(part + ")")])
+            };
+            assert_eq!(rewritten.unwrap(), format!("* 1 FETCH ({expected})\r\n"));
+        }
+    }
+
+    #[test]
+    fn a_response_whose_end_is_not_where_it_belongs_is_no_response() {
+        let malformed: [&[&str]; 10] = [
+            &[" UID 7"],
+            &[" (UID 7"],
+            &[" (UID)"],
+            &[" (UID 7) more"],
+            // The literal has more octets than announced.
+            &[" (BODY[] {5}", "fgh)"],
+            &[" (BODY[] {5}", " more"],
+            &[" (BODY[] {5}", ""],
+            &[" (BODY[] {99999999999999999999}"],
+            &[" (BODY[HEADER.FIELDS (DATE)"],
+            &[" (\"UID\" 7)"],
+        ];
+        for parts in malformed {
+            assert_eq!(rewrite(parts), Err(Violation::Malformed), "{parts:?}");
+        }
+        assert_eq!(rewrite(&[" (X \"a)"]), Err(Violation::OpenQuote));
+    }
+
+    #[test]
+    fn what_the_parser_gets_is_limited_and_what_is_dropped_is_not() {
+        let dropped = format!(" (X ({}) UID 7)", "a ".repeat(MAX_STRUCTURE));
+        assert_eq!(rewrite(&[&dropped]).unwrap(), "* 1 FETCH (UID 7)\r\n");
+        for kept in ["UID 7 ", "FLAGS () ", "BODY[] \"\" "] {
+            let kept = format!(" ({})", kept.repeat(MAX_STRUCTURE));
+            assert_eq!(rewrite(&[&kept]), Err(Violation::TooMuchStructure));
+        }
+        let flags = format!(" (FLAGS ({}))", "\\Seen ".repeat(MAX_STRUCTURE));
+        assert_eq!(rewrite(&[&flags]), Err(Violation::TooMuchStructure));
+    }
+}
