@@ -207,7 +207,7 @@ impl State {
         orphans.extend(pass.orphans);
         self.cursor = None;
         self.settled = UidSet::default();
-        self.forget_known_uids();
+        self.forget_known_uids(pass.began);
         self.date_pass = Some(DatePass { orphans, ..pass });
     }
 

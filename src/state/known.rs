@@ -30,6 +30,9 @@ pub(super) struct Copies {
     /// delivered.
     #[serde(default)]
     elsewhere: Vec<InternalDate>,
+    /// When UIDVALIDITY last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renumbered: Option<DateTime<Utc>>,
 }
 
 /// Under which UID a known message without Message-ID was delivered.
@@ -74,14 +77,20 @@ impl Copies {
         }
     }
 
-    fn add_elsewhere(&mut self, dates: impl IntoIterator<Item = InternalDate>) {
-        self.elsewhere.extend(dates);
+    fn add_elsewhere(&mut self, date: InternalDate) {
+        self.elsewhere.push(date);
+        self.limit_elsewhere();
+    }
+
+    fn limit_elsewhere(&mut self) {
         let excess = self.elsewhere.len().saturating_sub(MAX_COPIES_PER_ID);
         self.elsewhere.drain(..excess);
     }
 
     pub(super) fn is_implied(&self) -> bool {
-        self.uids.is_empty() && matches!(self.elsewhere.as_slice(), [] | [None])
+        self.uids.is_empty()
+            && self.renumbered.is_none()
+            && matches!(self.elsewhere.as_slice(), [] | [None])
     }
 }
 
@@ -106,11 +115,26 @@ impl State {
         uids.map(|(uid, date)| (*uid, *date))
     }
 
-    /// INTERNALDATE of the known messages without Message-ID that have this id and whose UID is not
+    /// Whether a message without Message-ID that has this id was delivered under a UID that is not
     /// known.
-    pub(crate) fn known_elsewhere(&self, id: &MessageId) -> &[InternalDate] {
+    pub(crate) fn is_known_elsewhere(&self, id: &MessageId) -> bool {
         let known = self.known.get(id);
-        known.map_or(&[], |known| known.copies.elsewhere.as_slice())
+        known.is_some_and(|known| !known.copies.elsewhere.is_empty())
+    }
+
+    /// Whether one of those may have this INTERNALDATE: one of them has it, or it is from before
+    /// UIDVALIDITY changed.
+    pub(crate) fn may_be_known_elsewhere(&self, id: &MessageId, date: InternalDate) -> bool {
+        let Some((known, date)) = self.known.get(id).zip(date) else {
+            return false;
+        };
+        let Copies {
+            elsewhere,
+            renumbered,
+            ..
+        } = &known.copies;
+        let is_before = renumbered.is_some_and(|renumbered| date.to_utc() <= renumbered);
+        elsewhere.contains(&Some(date)) || (is_before && !elsewhere.is_empty())
     }
 
     /// The lowest and the highest UID of all known messages without Message-ID.
@@ -162,7 +186,9 @@ impl State {
         let Some(known) = self.known.get_mut(id) else {
             return;
         };
-        let Copies { uids, elsewhere } = &mut known.copies;
+        let Copies {
+            uids, elsewhere, ..
+        } = &mut known.copies;
         match previous {
             Some(PreviousUid::Moved(from)) => drop(uids.remove(&from)),
             Some(PreviousUid::Renumbered) => {
@@ -175,22 +201,24 @@ impl State {
         if uids.len() > MAX_COPIES_PER_ID
             && let Some((_, date)) = uids.pop_first()
         {
-            known.copies.add_elsewhere([date]);
+            known.copies.add_elsewhere(date);
         }
     }
 
     /// Remembers that a message without Message-ID was delivered whose UID is not known.
     pub(super) fn remember_elsewhere(&mut self, id: &MessageId, date: InternalDate) {
         if let Some(known) = self.known.get_mut(id) {
-            known.copies.add_elsewhere([date]);
+            known.copies.add_elsewhere(date);
         }
     }
 
-    /// The UIDs of known messages are no longer valid.
-    pub(super) fn forget_known_uids(&mut self) {
-        for known in self.known.values_mut() {
-            let uids = std::mem::take(&mut known.copies.uids);
-            known.copies.add_elsewhere(uids.into_values());
+    /// The UIDs of known messages are no longer valid since this time.
+    pub(super) fn forget_known_uids(&mut self, since: Option<DateTime<Utc>>) {
+        for KnownMessage { copies, .. } in self.known.values_mut() {
+            let uids = std::mem::take(&mut copies.uids);
+            copies.elsewhere.extend(uids.into_values());
+            copies.limit_elsewhere();
+            copies.renumbered = since.filter(|_| !copies.elsewhere.is_empty());
         }
     }
 

@@ -256,7 +256,7 @@ impl State {
     pub(super) fn discard_uids(&mut self, since: Option<DateTime<Utc>>) {
         self.cursor = None;
         self.settled = UidSet::default();
-        self.forget_known_uids();
+        self.forget_known_uids(None);
         self.last_sync = self.last_sync.min(since).or(since);
         if let Some(pass) = &mut self.date_pass {
             // Without a mailbox it holds for none; its successor takes over what is parked.

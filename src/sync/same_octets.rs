@@ -60,12 +60,11 @@ pub(super) fn settle_if_delivered(
 }
 
 fn decide(state: &State, id: &MessageId, date: InternalDate, is_found_by_date: bool) -> SameOctets {
-    // A message that is moved keeps its INTERNALDATE (RFC 3501 6.4.7).
-    let elsewhere = state.known_elsewhere(id);
-    let has_its_date = date.is_some() && elsewhere.contains(&date);
-    if has_its_date || (is_found_by_date && !elsewhere.is_empty()) {
+    if state.may_be_known_elsewhere(id, date) || (is_found_by_date && state.is_known_elsewhere(id))
+    {
         return SameOctets::Delivered;
     }
+    // A message that is moved keeps its INTERNALDATE (RFC 3501 6.4.7).
     let has_its_date =
         |other: InternalDate| date.zip(other).is_none_or(|(date, other)| date == other);
     let uids: Vec<Uid> = state
