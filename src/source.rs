@@ -11,7 +11,7 @@ use log::{debug, warn};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{CommandError, LoginForm, LoginHistory, Session, read_bodies, search_date};
+use crate::imap::{CommandError, LoginHistory, Session, read_bodies, search_date};
 use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Mailbox, Uid, UidSet};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
@@ -100,10 +100,10 @@ impl ImapSource {
         Ok((source, mailbox))
     }
 
-    /// The form of the log-in that the server accepted.
+    /// What later log-ins should know.
     #[must_use]
-    pub fn login_form(&self) -> Option<LoginForm> {
-        self.connector.login_form()
+    pub fn login_history(&self) -> LoginHistory {
+        self.connector.login_history()
     }
 
     /// Logs out.

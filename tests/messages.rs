@@ -445,6 +445,36 @@ fn a_form_of_log_in_that_worked_is_remembered() {
 }
 
 #[test]
+fn a_server_that_lost_pipelined_commands_gets_no_pipeline_in_later_runs() {
+    let home = home();
+    let later = dialogue(&[&[
+        "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ID] hello",
+        "C: AUTHENTICATE PLAIN *",
+        "S: $tag OK [CAPABILITY IMAP4rev1 ID] in",
+        "C: ID *",
+        "alone",
+        "S: $tag OK done",
+        "C: EXAMINE \"INBOX\"",
+        "S: * 0 EXISTS",
+        "S: * OK [UIDVALIDITY 7] valid",
+        "S: * OK [UIDNEXT 1] next",
+        "S: $tag OK [READ-ONLY] opened",
+        "C: LOGOUT",
+        "S: $tag OK bye",
+    ]]);
+    let server = ScriptedServer::play_all(vec![later.clone(), later]);
+    home.configure(&json!({
+        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
+        "source_ca_file": null,
+    }));
+    let state = json!({"version": 2, "source": {"loses_pipelined_commands": true}});
+    home.write("sync_state.json", &state.to_string());
+    home.run_ok();
+    home.run_ok();
+    assert_eq!(home.state()["source"]["loses_pipelined_commands"], true);
+}
+
+#[test]
 fn the_source_has_another_tls_mode() {
     let cases = [
         (Security::Plain, "starttls"),

@@ -67,6 +67,8 @@ pub struct LoginHistory {
     pub accepted: Option<LoginForm>,
     /// Whether it rejected these credentials.
     pub is_rejected: bool,
+    /// Whether it loses commands that arrive in one packet with others.
+    pub loses_pipelined_commands: bool,
 }
 
 impl LoginForm {
@@ -359,7 +361,7 @@ mod tests {
         let forms = |words: &str, accepted| {
             let history = LoginHistory {
                 accepted,
-                is_rejected: false,
+                ..LoginHistory::default()
             };
             login.forms(&capabilities(words), history)
         };

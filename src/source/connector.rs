@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::config::{Password, SourceConfig};
 use crate::error::{Consequence, Error, Result, Side};
 use crate::imap::{
-    Credentials, Login, LoginForm, LoginHistory, LoginRetry, OpenError, PASSWORD_FIELD, Session,
+    Credentials, Login, LoginHistory, LoginRetry, OpenError, PASSWORD_FIELD, Session,
 };
 use crate::message::Mailbox;
 use crate::net::{ConnectionOptions, Trust};
@@ -17,8 +17,6 @@ pub(super) struct SourceConnector {
     pub(super) trust: Trust,
     pub(super) options: ConnectionOptions,
     login_history: Cell<LoginHistory>,
-    /// The server loses commands that arrive in one packet with others.
-    loses_pipelined_commands: Cell<bool>,
 }
 
 impl SourceConnector {
@@ -33,7 +31,6 @@ impl SourceConnector {
             trust,
             options,
             login_history: Cell::new(login_history),
-            loses_pipelined_commands: Cell::new(false),
         }
     }
 
@@ -48,17 +45,18 @@ impl SourceConnector {
             user: self.config.user.clone(),
             credentials: Credentials::Password(password),
         };
-        let was_known = self.loses_pipelined_commands.get();
+        let loses_pipelined_commands = || self.login_history.get().loses_pipelined_commands;
+        let was_known = loses_pipelined_commands();
         match self.try_open(&login) {
             // Without pipelines it may succeed.
-            Err(_) if self.loses_pipelined_commands.get() != was_known => self.try_open(&login),
+            Err(_) if loses_pipelined_commands() != was_known => self.try_open(&login),
             result => result,
         }
     }
 
-    /// The form of the last log-in that succeeded.
-    pub(super) fn login_form(&self) -> Option<LoginForm> {
-        self.login_history.get().accepted
+    /// What later log-ins should know.
+    pub(super) fn login_history(&self) -> LoginHistory {
+        self.login_history.get()
     }
 
     fn try_open(&self, login: &Login) -> Result<(Session, Mailbox)> {
@@ -69,15 +67,18 @@ impl SourceConnector {
         self.login_history.set(LoginHistory {
             accepted: Some(session.login_form()),
             is_rejected: false,
+            ..history
         });
-        if self.loses_pipelined_commands.get() {
+        if history.loses_pipelined_commands {
             session.disable_pipelining();
         }
         match session.identify_and_examine(&config.folder) {
             Ok(mailbox) => Ok((session, mailbox)),
             Err(error) => {
-                let loses = session.loses_pipelined_commands();
-                self.loses_pipelined_commands.set(loses);
+                self.login_history.set(LoginHistory {
+                    loses_pipelined_commands: session.loses_pipelined_commands(),
+                    ..self.login_history.get()
+                });
                 session.logout();
                 Err(error)
             }

@@ -154,6 +154,9 @@ pub struct SourceState {
     /// The form of the log-in that the source accepts, if it is not the first that it announces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_form: Option<String>,
+    /// The server was seen to lose commands that arrive in one packet with others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub loses_pipelined_commands: bool,
 }
 
 #[expect(

@@ -53,7 +53,7 @@ fn after_bad_the_next_form_is_tried_on_the_same_connection() {
     let ok = "S: l2 OK [CAPABILITY IMAP4rev1] in";
     let server = ScriptedServer::play(&[&[GREETING, AT_ONCE, bad], &TWO_STEPS, &[ok], opened()]);
     let source = open(&server).unwrap();
-    assert_eq!(source.login_form(), Some(LoginForm::TwoSteps));
+    assert_eq!(source.login_history().accepted, Some(LoginForm::TwoSteps));
     drop((source, server));
 
     // As QQ and Sina.
@@ -67,7 +67,10 @@ fn after_bad_the_next_form_is_tried_on_the_same_connection() {
         opened(),
     ]);
     let source = open(&server).unwrap();
-    assert_eq!(source.login_form(), Some(LoginForm::LoginCommand));
+    assert_eq!(
+        source.login_history().accepted,
+        Some(LoginForm::LoginCommand)
+    );
 }
 
 #[test]
@@ -82,11 +85,15 @@ fn dovecot_takes_a_password_that_is_not_ascii_by_login() {
     let history = LoginHistory {
         accepted: Some(LoginForm::LoginCommand),
         is_rejected: false,
+        ..LoginHistory::default()
     };
     let password = Secret::new(PASSWORD.to_owned());
     let options = ConnectionOptions::default();
     let (source, _) = ImapSource::open_with_history(&config, password, options, history).unwrap();
-    assert_eq!(source.login_form(), Some(LoginForm::LoginCommand));
+    assert_eq!(
+        source.login_history().accepted,
+        Some(LoginForm::LoginCommand)
+    );
     source.logout();
 }
 
@@ -121,7 +128,7 @@ fn after_no_to_the_first_response_the_two_steps_are_tried_once() {
     let server =
         ScriptedServer::play(&[&[GREETING, AT_ONCE, REJECTED], &TWO_STEPS, &[ok], opened()]);
     assert_eq!(
-        open(&server).unwrap().login_form(),
+        open(&server).unwrap().login_history().accepted,
         Some(LoginForm::TwoSteps)
     );
     drop(server);
@@ -130,7 +137,7 @@ fn after_no_to_the_first_response_the_two_steps_are_tried_once() {
         dialogue(&[&[GREETING], &TWO_STEPS, &[ok], opened()]),
     ]);
     assert_eq!(
-        open(&server).unwrap().login_form(),
+        open(&server).unwrap().login_history().accepted,
         Some(LoginForm::TwoSteps)
     );
     drop(server);
@@ -249,11 +256,16 @@ fn a_server_that_loses_what_comes_with_the_id_is_asked_again_without_a_pipeline(
             &LOG_IN[..2],
             &[ok, "C: ID (*", "S: $tag OK done", "silence"],
         ]),
-        dialogue(&[&LOG_IN[..2], &[ok, "C: ID (*", "S: $tag OK done"], opened()]),
+        dialogue(&[
+            &LOG_IN[..2],
+            &[ok, "C: ID (*", "alone", "S: $tag OK done"],
+            opened(),
+        ]),
     ]);
     let options = ConnectionOptions::from(Timeouts {
         response: Duration::from_millis(500),
         ..Timeouts::default()
     });
-    open_with(&server, options).unwrap();
+    let source = open_with(&server, options).unwrap();
+    assert!(source.login_history().loses_pipelined_commands);
 }

@@ -48,6 +48,7 @@ impl ScriptedServer {
     /// | `D: text` | sends the text octet by octet, 50 ms apart, for at most ten seconds |
     /// | `Z: count` | sends that many octets, as lines |
     /// | `busy` | sends an untagged line every 50 ms for at most ten seconds |
+    /// | `alone` | asserts that nothing came in one packet with the client's last line |
     /// | `silence` | waits until the client closes the connection, for at most 20 seconds |
     ///
     /// After the last step the server closes the connection.
@@ -142,6 +143,7 @@ fn play(stream: TcpStream, dialogue: &[String]) {
                 let lines = std::iter::repeat(b"* OK still busy\r\n".as_slice());
                 send_slowly(stream.get_mut(), lines);
             }
+            "alone" => assert!(stream.buffer().is_empty(), "a pipeline"),
             "silence" => {
                 let _ = stream.read_to_end(&mut Vec::new());
             }

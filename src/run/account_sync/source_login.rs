@@ -29,10 +29,13 @@ impl AccountSync<'_> {
             .and_then(|password| ImapSource::open_with_history(source, password, options, history));
         let (source, mailbox) = self.record_failed_login(opened, now)?;
         // The first form that a server announces needs no memory, and most servers take it.
-        let form = source.login_form();
-        let form = form.filter(|form| *form != LoginForm::InitialResponse);
+        let history = source.login_history();
+        let form = history
+            .accepted
+            .filter(|form| *form != LoginForm::InitialResponse);
         self.record_source_state(SourceState {
             login_form: form.map(|form| form.name().to_owned()),
+            loses_pipelined_commands: history.loses_pipelined_commands,
             wrong_uid_next: self.state().source.wrong_uid_next,
             ..SourceState::default()
         })?;
@@ -46,6 +49,7 @@ impl AccountSync<'_> {
         LoginHistory {
             accepted: form.and_then(LoginForm::from_name),
             is_rejected: source.rejected_logins > 0 && self.credentials_are_unchanged(),
+            loses_pipelined_commands: source.loses_pipelined_commands,
         }
     }
 
@@ -120,6 +124,7 @@ impl AccountSync<'_> {
             limited_logins,
             remedy: error.remedy_text().map(str::to_owned),
             login_form: source.login_form.clone(),
+            loses_pipelined_commands: source.loses_pipelined_commands,
             wrong_uid_next: source.wrong_uid_next,
         };
         let recorded = self.record_source_state(recorded);
