@@ -411,6 +411,8 @@ fn every_message_arrives_from_sources_with_quirks() {
         &[Quirk::QuotedStrings, Quirk::OpenHeaders][..],
         &[Quirk::SplitFetches, Quirk::OtherOrder, Quirk::News],
         &[Quirk::LowerCase, Quirk::Chatter, Quirk::RecentFlags],
+        &[Quirk::WideBlanks, Quirk::OddFlags, Quirk::UnaskedItems],
+        &[Quirk::NilSizes, Quirk::OldBodyNames],
     ] {
         copy_and_check(SourceOptions {
             quirks: quirks.iter().copied().collect(),
