@@ -61,8 +61,7 @@ impl FetchRewriter {
     pub(super) fn rewrite(&mut self, part: &[u8]) -> Result<SanitizedLine, Violation> {
         let mut line = Vec::with_capacity(part.len());
         let mut rest = part.trim_ascii_end();
-        while let Some((token, is_after_blank, after)) = next_token(rest)? {
-            rest = after;
+        while let Some((token, is_after_blank)) = next_token(&mut rest)? {
             if let Token::Literal(size) = token {
                 return Ok(SanitizedLine {
                     skip_literal: !self.begin_literal(size, &mut line)?,
@@ -258,9 +257,8 @@ fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
     })
 }
 
-/// The next token, whether blanks precede it, and what follows it.
-#[expect(clippy::type_complexity, reason = "it is read in one place")]
-fn next_token(part: &[u8]) -> Result<Option<(Token<'_>, bool, &[u8])>, Violation> {
+/// Takes the next token from the part; says whether blanks precede it.
+fn next_token<'a>(part: &mut &'a [u8]) -> Result<Option<(Token<'a>, bool)>, Violation> {
     let trimmed = part.trim_ascii_start();
     let is_after_blank = trimmed.len() < part.len();
     let Some((first, after)) = trimmed.split_first() else {
@@ -273,15 +271,16 @@ fn next_token(part: &[u8]) -> Result<Option<(Token<'_>, bool, &[u8])>, Violation
             let (text, rest) = unquote(after).ok_or(Violation::OpenQuote)?;
             (Token::String(text), rest)
         }
-        _ => match literal_size(trimmed) {
-            Some(size) => (Token::Literal(size), b"".as_slice()),
-            None => {
-                let (atom, rest) = split_atom(trimmed);
-                (Token::Atom(atom), rest)
+        _ => {
+            let (atom, rest) = split_atom(trimmed);
+            match literal_size(trimmed) {
+                Some(size) => (Token::Literal(size), b"".as_slice()),
+                None => (Token::Atom(atom), rest),
             }
-        },
+        }
     };
-    Ok(Some((token, is_after_blank, rest)))
+    *part = rest;
+    Ok(Some((token, is_after_blank)))
 }
 
 /// Splits off an atom. A quote or a brace within it is a part of it, but for a literal at the end.
