@@ -243,12 +243,16 @@ impl Attribute {
     }
 }
 
+/// An unknown attribute is accepted in the capitals of the RFCs only: what looks like one could be the
+/// rest of a body that is longer than announced.
 fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
-    let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
-    if !begins || !name.iter().all(u8::is_ascii_graphic) {
+    let attribute = Attribute::named(name);
+    let is_capital = |octet: &u8| octet.is_ascii_graphic() && !octet.is_ascii_lowercase();
+    let begins = name.first().is_some_and(u8::is_ascii_uppercase);
+    let is_name = begins && name.iter().all(is_capital);
+    if attribute == Attribute::Unneeded && !is_name {
         return Err(Violation::Malformed);
     }
-    let attribute = Attribute::named(name);
     let is_open = name.contains(&b'[') && !name.contains(&b']');
     Ok(if is_open {
         Expected::Section(attribute)
@@ -418,13 +422,16 @@ mod tests {
 
     #[test]
     fn a_response_whose_end_is_not_where_it_belongs_is_no_response() {
-        let malformed: [&[&str]; 10] = [
+        let malformed: [&[&str]; 13] = [
             &[" UID 7"],
             &[" (UID 7"],
             &[" (UID)"],
             &[" (UID 7) more"],
             // The literal has more octets than announced.
             &[" (BODY[] {5}", "fgh)"],
+            &[" (BODY[] {5}", "fgh ij)"],
+            &[" (BODY[] {5}", " 5 EUROS)"],
+            &[" (BODY[] {5}", " kind regards)"],
             &[" (BODY[] {5}", " more"],
             &[" (BODY[] {5}", ""],
             &[" (BODY[] {99999999999999999999}"],
