@@ -2,6 +2,7 @@
 //!
 //! May use the base modules only.
 
+pub(crate) mod encoding;
 mod environment;
 mod password;
 mod password_command;

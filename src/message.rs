@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 mod digest;
 mod flags;
 mod identity;
+mod sent_date;
 mod uid;
 mod uid_set;
 
 pub use digest::{BodyDigest, Digest, HeaderDigest};
 pub use flags::Flags;
 pub use identity::{Identity, MessageId};
+pub use sent_date::sent_date;
 pub use uid::{Uid, UidValidity};
 pub use uid_set::UidSet;
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
 /// Tokens that end lines, strings and numbers, and other troublesome ones.
-const TOKENS: [&[u8]; 24] = [
+const TOKENS: [&[u8]; 29] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -19,8 +19,13 @@ const TOKENS: [&[u8]; 24] = [
     b"{5}\r\n",
     b"{4294967295}\r\n",
     b"{18446744073709551616}",
+    b"~{3}\r\n",
     b"(",
     b")",
+    b"  ",
+    b" FLAGS (",
+    b" RFC822 ",
+    b" X-THING ",
     b"NIL",
     b"null",
     b"[]",

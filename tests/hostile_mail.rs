@@ -10,7 +10,7 @@ mod program;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
-use double::{GmailOptions, Quirk, SourceOptions, date};
+use double::{GmailOptions, MessageFault, Quirk, SourceOptions, date};
 use serde_json::{Value, json};
 
 use program::{Home, Run};
@@ -411,12 +411,42 @@ fn every_message_arrives_from_sources_with_quirks() {
         &[Quirk::QuotedStrings, Quirk::OpenHeaders][..],
         &[Quirk::SplitFetches, Quirk::OtherOrder, Quirk::News],
         &[Quirk::LowerCase, Quirk::Chatter, Quirk::RecentFlags],
+        &[Quirk::WideBlanks, Quirk::OddFlags, Quirk::UnaskedItems],
+        &[Quirk::NilSizes, Quirk::OldBodyNames],
     ] {
         copy_and_check(SourceOptions {
             quirks: quirks.iter().copied().collect(),
             ..SourceOptions::default()
         });
     }
+}
+
+#[test]
+fn a_message_that_can_be_neither_listed_nor_read_causes_one_warning_and_one_report() {
+    let home = home(SourceOptions {
+        quirks: [Quirk::NilSizes].into(),
+        message_faults: [(1, MessageFault::Refused)].into(),
+        ..SourceOptions::default()
+    });
+    for number in 0..2 {
+        let octets = format!("Message-ID: <{number}@x>\r\n\r\nbody\r\n");
+        home.source
+            .deliver(octets.as_bytes(), received(number), &[]);
+    }
+    let run = home.run_ok();
+    let warnings = run.logged("warn");
+    assert!(
+        matches!(&warnings[..], [listing, parked]
+            if listing.starts_with("the source cannot list message UID 1: the server says NO")
+            && parked.starts_with("parked ")),
+        "{warnings:?}"
+    );
+    assert_eq!(home.gmail.messages("INBOX").len(), 1);
+
+    home.source.change(|options| options.message_faults.clear());
+    home.age_by_minutes(2);
+    home.run_ok();
+    assert_eq!(home.gmail.messages("INBOX").len(), 2);
 }
 
 #[test]

@@ -898,6 +898,46 @@ fn the_token_file_is_wrong() {
     );
 }
 
+/// What editors and shells on Windows write.
+#[test]
+fn a_file_is_encoded_in_utf_16() {
+    let home = home();
+    home.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
+    home.write("password", PASSWORD);
+    let order = |is_little: bool| {
+        if is_little {
+            u16::to_le_bytes
+        } else {
+            u16::to_be_bytes
+        }
+    };
+    for name in ["config.json", "token.json", "password", "source.pem"] {
+        let text = home.read(name);
+        for (mark, is_little) in [
+            ("", true),
+            ("", false),
+            ("\u{feff}", true),
+            ("\u{feff}", false),
+        ] {
+            let text = format!("{mark}{text}\r\n");
+            let octets = text.encode_utf16().flat_map(order(is_little));
+            fs::write(home.path(name), octets.collect::<Vec<u8>>()).unwrap();
+            let order = if is_little { "little" } else { "big" };
+            let run = home.run();
+            let line = last_line(&run);
+            assert_eq!(run.status, Some(78), "{line}");
+            assert!(line.contains(&format!("{name}: ")), "{line}");
+            let end =
+                format!("it is encoded in UTF-16 ({order}-endian), not in UTF-8; save it as UTF-8");
+            assert!(line.ends_with(&end), "{line}");
+        }
+        // A mark alone is nothing.
+        home.write(name, &format!("\u{feff}{text}"));
+    }
+    home.run_ok();
+    assert_eq!(home.gmail.messages("INBOX").len(), 1);
+}
+
 /// The resolver's text differs between hosts with and without a network.
 fn without_resolver_text((status, line): (i32, String)) -> (i32, String) {
     let begin = line.find("information: ").unwrap() + "information: ".len();

@@ -15,7 +15,7 @@ mod program;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
-use double::{Event, Fault, GmailOptions, Mailboxes, SourceOptions};
+use double::{Event, Fault, GmailOptions, Mailboxes, Quirk, SourceOptions};
 use serde_json::json;
 
 use program::Home;
@@ -163,6 +163,60 @@ fn the_date_header_has_no_effect() {
     }
     home.run_ok();
     assert_arrived(&home, &["1970", "1999", "2099"]);
+}
+
+/// A source that sends no INTERNALDATE.
+fn home_without_arrival_dates() -> Home {
+    home_with(SourceOptions {
+        quirks: [Quirk::NoInternalDate].into(),
+        ..SourceOptions::default()
+    })
+}
+
+#[test]
+fn without_an_arrival_date_gmail_gets_the_date_field_if_that_is_plausible() {
+    let home = home_without_arrival_dates();
+    home.run_ok();
+    let dates = [
+        (
+            "Thu, 1 Feb 1996 10:00:60 +0100",
+            "1996-02-01T10:00:59+01:00",
+        ),
+        ("Thu, 1 Jan 1970 00:00:00 +0000", ""),
+        ("Fri, 1 Jan 2099 00:00:00 +0000", ""),
+        ("yesterday", ""),
+    ];
+    for (date, _) in dates {
+        let octets = format!("Message-ID: <{date}>\r\nDate: {date}\r\n\r\nbody\r\n");
+        deliver(&home, octets.as_bytes());
+    }
+    home.run_ok();
+    let stored = home.gmail.messages("INBOX");
+    for (date, expected) in dates {
+        let id = format!("<{date}>");
+        let is_it = |octets: &[u8]| String::from_utf8_lossy(octets).contains(&id);
+        let stored = stored.iter().find(|stored| is_it(&stored.octets)).unwrap();
+        match DateTime::parse_from_rfc3339(expected) {
+            Ok(expected) => assert_eq!(stored.internal_date, expected),
+            Err(_) => assert!(stored.internal_date > ago(TimeDelta::hours(1)), "{date}"),
+        }
+    }
+}
+
+/// Only the server knows when it received these: it finds them by SINCE, or it does not.
+#[test]
+fn without_arrival_dates_a_first_run_copies_what_the_server_finds_by_day() {
+    let home = home_without_arrival_dates();
+    let octets = format!(
+        "Date: Thu, 1 Feb 1996 10:00:00 +0100\r\nSubject: an old date field\r\n{}",
+        "\r\nbody\r\n"
+    );
+    home.source.deliver(octets.as_bytes(), an_hour_ago(), &[]);
+    let octets = octets.replace("an old date field", "long ago");
+    let long_ago = ago(TimeDelta::days(900));
+    home.source.deliver(octets.as_bytes(), long_ago, &[]);
+    home.run_ok();
+    assert_arrived(&home, &["an old date field"]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The password of the source: given in the configuration, read from a file, or printed by a command.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::config::password_command;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::secret::Secret;
@@ -39,10 +41,7 @@ impl Password {
     fn read_once(&self) -> Result<Secret> {
         let (field, line) = match self {
             Password::Given(secret) => ("source_pass", secret.expose().as_bytes().to_vec()),
-            Password::Command(command) => (
-                "source_pass_command",
-                password_command::first_output_line(command.expose(), PASSWORD_COMMAND_TIMEOUT)?,
-            ),
+            Password::Command(command) => ("source_pass_command", first_line_of_command(command)?),
             Password::File(file) => ("source_pass_file", first_line_of_file(file)?),
         };
         let wrong = |what: &str| Error::new(Side::Config, ErrorKind::Config, field, what);
@@ -63,13 +62,24 @@ impl Password {
     }
 }
 
+fn first_line_of_command(command: &Secret) -> Result<Vec<u8>> {
+    let line = password_command::first_output_line(command.expose(), PASSWORD_COMMAND_TIMEOUT)?;
+    check_encoding(line).map_err(|what| {
+        let field = "source_pass_command";
+        Error::new(Side::Config, ErrorKind::Config, field, what)
+            .during("reading the password")
+            .remedy("print it as UTF-8")
+    })
+}
+
 fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
     let read = || first_line(BufReader::new(File::open(file)?));
-    read().map_err(|error| {
+    let unreadable = |error: &dyn Display| {
         Error::in_file(Side::Config, file, format_args!("cannot be read: {error}"))
             .during("reading the password")
-            .remedy("correct source_pass_file")
-    })
+    };
+    let line = read().map_err(|error| unreadable(&error).remedy("correct source_pass_file"))?;
+    check_encoding(line).map_err(|what| unreadable(&what).remedy(SAVE_AS_UTF8))
 }
 
 /// Reads the first line, without its line end. A line longer than any password is an error.
@@ -113,6 +123,7 @@ mod tests {
             ("s3cret\n", "s3cret"),
             ("s3cret\r\n", "s3cret"),
             (" pä ss \nsecond line\n", " pä ss "),
+            ("\u{feff}s3cret\n", "s3cret"),
             (&"x".repeat(4096), &"x".repeat(4096)),
         ];
         for (text, password) in cases {
@@ -138,7 +149,18 @@ mod tests {
             "…/password: reading the password: cannot be read: No such file or directory \
              (os error 2); correct source_pass_file"
         );
-        let cases: [(&[u8], &str); 4] = [
+        let cases: [(&[u8], &str); 7] = [
+            (
+                b"\xff\xfes\x003\0\r\0\n\0",
+                "…/password: reading the password: cannot be read: it is encoded in UTF-16 \
+                 (little-endian), not in UTF-8; save it as UTF-8",
+            ),
+            (
+                b"\0s\x003\0\n",
+                "…/password: reading the password: cannot be read: it is encoded in UTF-16 \
+                 (big-endian), not in UTF-8; save it as UTF-8",
+            ),
+            (b"\xef\xbb\xbf\n", "source_pass_file: the password is empty"),
             (b"", "source_pass_file: the password is empty"),
             (b"\r\ns3cret\n", "source_pass_file: the password is empty"),
             (

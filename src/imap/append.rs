@@ -1,5 +1,6 @@
 //! APPEND (RFC 3501 6.3.11).
 
+use chrono::Timelike;
 use imap::types::Flag;
 
 use crate::imap::quoting::escaped_mailbox;
@@ -34,7 +35,8 @@ impl Session {
             let mut append = imap.append(&name, octets);
             let set = flags.into_iter().filter(|(is_set, _)| *is_set);
             append.flags(set.map(|(_, flag)| flag));
-            if let Some(date) = date {
+            // A leap second, 10:00:60, is no time for Gmail.
+            if let Some(date) = date.and_then(|date| date.with_nanosecond(0)) {
                 append.internal_date(date);
             }
             append.finish()

@@ -98,12 +98,11 @@ impl Sanitizer {
     pub(super) fn sanitize(&mut self, line: &[u8]) -> Result<SanitizedLine, ProtocolError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let sanitized = match self.open_response.take() {
-            Some(response) => self.continue_response(response, line),
-            None => {
-                self.beginning.clear();
-                self.start_response(line)
-            }
+        let sanitized = if let Some(response) = self.open_response.take() {
+            self.continue_response(response, line)
+        } else {
+            self.beginning.clear();
+            self.start_response(line)
         };
         if self.open_response.is_some() && self.beginning.is_empty() {
             self.beginning = line.get(..=MAX_SHOWN).unwrap_or(line).to_vec();
@@ -371,8 +370,8 @@ mod tests {
         let mut sanitizer = Sanitizer::default();
         let mut seen = Vec::new();
         for line in lines {
-            let sanitized = sanitizer.sanitize(line);
-            seen.extend(sanitized.map_err(|error| error.violation)?.line);
+            let result = sanitizer.sanitize(line);
+            seen.extend(result.map_err(|error| error.violation)?.line);
         }
         Ok(String::from_utf8(seen).unwrap())
     }

@@ -12,6 +12,7 @@ use rustls_connector::rustls::pki_types::pem::PemObject;
 use rustls_connector::rustls::{ClientConfig, RootCertStore};
 use rustls_connector::{RustlsConnector, rustls_native_certs};
 
+use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::pinned_verifier::PinnedVerifier;
@@ -123,6 +124,11 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
             .remedy("name a PEM file that holds the certificates to trust")
     };
     let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let text = check_encoding(text).map_err(|what| {
+        Error::in_file(Side::Config, file, what)
+            .during("reading certificates")
+            .remedy(SAVE_AS_UTF8)
+    })?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(error.to_string()))?;

@@ -264,6 +264,15 @@ fn the_error_says_what_a_wrong_credentials_file_is() {
         assert_failed(&RunningAuth::start(&mut command).wait_for_exit(), 78, &line);
         assert_eq!(files(&home), before);
     }
+    let utf_16 = cases[0].0.encode_utf16().flat_map(u16::to_le_bytes);
+    let mut command = auth(&home);
+    fs::write(home.path("client_secret.json"), utf_16.collect::<Vec<u8>>()).unwrap();
+    assert_failed(
+        &RunningAuth::start(&mut command).wait_for_exit(),
+        78,
+        "client_secret.json: cannot be read: it is encoded in UTF-16 (little-endian), not in UTF-8; \
+         save it as UTF-8",
+    );
     let mut command = auth(&home);
     fs::remove_file(home.path("client_secret.json")).unwrap();
     assert_failed(

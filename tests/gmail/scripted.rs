@@ -1,5 +1,6 @@
 //! The outcome of a message for each response and failure of Gmail.
 
+use chrono::DateTime;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
 use imap_to_gmail_sync::message::{BodyDigest, Mark, Uid, UidValidity};
@@ -87,6 +88,23 @@ fn an_unknown_date_is_omitted() {
     gmail.finish().unwrap();
     let expected = format!("APPEND \"Arrived\" () {{{}}}", MAIL.len());
     assert_eq!(server.commands("APPEND")[0].line, expected);
+}
+
+#[test]
+fn a_leap_second_is_not_sent() {
+    let server = ScriptedGmail::start(|_| None);
+    let mut gmail = server.target(1);
+    let mut at_a_leap_second = message(1, MAIL);
+    let date = "31-Dec-2016 23:59:60 +0000";
+    let date = DateTime::parse_from_str(date, "%d-%b-%Y %H:%M:%S %z");
+    at_a_leap_second.internal_date = date.ok();
+    gmail.submit(at_a_leap_second).unwrap();
+    gmail.finish().unwrap();
+    let append = &server.commands("APPEND")[0].line;
+    assert!(
+        append.contains(" \"31-Dec-2016 23:59:59 +0000\" "),
+        "{append}"
+    );
 }
 
 #[test]

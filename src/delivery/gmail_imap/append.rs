@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
+
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
 use crate::delivery::gmail_imap::responses::{AppendResult, append_result};
 use crate::error::{Error, ErrorKind, RestReason, Result};
 use crate::imap::{CommandError, ResponseText, Session, quoted_mailbox};
-use crate::message::Message;
+use crate::message::{Message, sent_date};
 use crate::sync::Outcome;
 use crate::untrusted::Untrusted;
 
@@ -100,11 +102,14 @@ impl AppendConnection {
     fn append_in(&self, session: &mut Session, message: &mut Message) -> AppendAttempt {
         let mut is_folder_created = false;
         let mut is_normalized = false;
+        // Without a date, Gmail would show the message as of today.
+        let sent_date = || sent_date(&message.octets, Utc::now());
+        let date = message.internal_date.or_else(sent_date);
         loop {
             let response = session.append(
                 &self.account.config().folder,
                 message.flags,
-                message.internal_date,
+                date,
                 &message.octets,
             );
             match append_result(&response) {

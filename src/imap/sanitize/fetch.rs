@@ -61,8 +61,7 @@ impl FetchRewriter {
     pub(super) fn rewrite(&mut self, part: &[u8]) -> Result<SanitizedLine, Violation> {
         let mut line = Vec::with_capacity(part.len());
         let mut rest = part.trim_ascii_end();
-        while let Some((token, is_after_blank, after)) = next_token(rest)? {
-            rest = after;
+        while let Some((token, is_after_blank)) = next_token(&mut rest)? {
             if let FetchToken::Literal(size) = token {
                 return Ok(SanitizedLine {
                     skip_literal: !self.begin_literal(size, &mut line)?,
@@ -248,12 +247,16 @@ impl Attribute {
     }
 }
 
+/// An unknown attribute is accepted in the capitals of the RFCs only: what looks like one could be the
+/// rest of a body that is longer than announced.
 fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
-    let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
-    if !begins || !name.iter().all(u8::is_ascii_graphic) {
+    let attribute = Attribute::named(name);
+    let is_capital = |octet: &u8| octet.is_ascii_graphic() && !octet.is_ascii_lowercase();
+    let begins = name.first().is_some_and(u8::is_ascii_uppercase);
+    let is_name = begins && name.iter().all(is_capital);
+    if attribute == Attribute::Unneeded && !is_name {
         return Err(Violation::Malformed);
     }
-    let attribute = Attribute::named(name);
     let is_open = name.contains(&b'[') && !name.contains(&b']');
     Ok(if is_open {
         Expected::Section(attribute)
@@ -262,9 +265,8 @@ fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
     })
 }
 
-/// The next token, whether blanks precede it, and what follows it.
-#[expect(clippy::type_complexity, reason = "it is read in one place")]
-fn next_token(part: &[u8]) -> Result<Option<(FetchToken<'_>, bool, &[u8])>, Violation> {
+/// Takes the next token from the part; says whether blanks precede it.
+fn next_token<'a>(part: &mut &'a [u8]) -> Result<Option<(FetchToken<'a>, bool)>, Violation> {
     let trimmed = part.trim_ascii_start();
     let is_after_blank = trimmed.len() < part.len();
     let Some((first, after)) = trimmed.split_first() else {
@@ -277,15 +279,16 @@ fn next_token(part: &[u8]) -> Result<Option<(FetchToken<'_>, bool, &[u8])>, Viol
             let (text, rest) = unquote(after).ok_or(Violation::OpenQuote)?;
             (FetchToken::String(text), rest)
         }
-        _ => match literal_size(trimmed) {
-            Some(size) => (FetchToken::Literal(size), b"".as_slice()),
-            None => {
-                let (atom, rest) = split_atom(trimmed);
-                (FetchToken::Atom(atom), rest)
+        _ => {
+            let (atom, rest) = split_atom(trimmed);
+            match literal_size(trimmed) {
+                Some(size) => (FetchToken::Literal(size), b"".as_slice()),
+                None => (FetchToken::Atom(atom), rest),
             }
-        },
+        }
     };
-    Ok(Some((token, is_after_blank, rest)))
+    *part = rest;
+    Ok(Some((token, is_after_blank)))
 }
 
 /// Splits off an atom. A quote or a brace within it is a part of it, but for a literal at the end.
@@ -423,13 +426,16 @@ mod tests {
 
     #[test]
     fn a_response_whose_end_is_not_where_it_belongs_is_no_response() {
-        let malformed: [&[&str]; 10] = [
+        let malformed: [&[&str]; 13] = [
             &[" UID 7"],
             &[" (UID 7"],
             &[" (UID)"],
             &[" (UID 7) more"],
             // The literal has more octets than announced.
             &[" (BODY[] {5}", "fgh)"],
+            &[" (BODY[] {5}", "fgh ij)"],
+            &[" (BODY[] {5}", " 5 EUROS)"],
+            &[" (BODY[] {5}", " kind regards)"],
             &[" (BODY[] {5}", " more"],
             &[" (BODY[] {5}", ""],
             &[" (BODY[] {99999999999999999999}"],

@@ -13,7 +13,7 @@ mod items;
 mod message;
 
 use items::Item;
-use message::RequestedMessage;
+use message::{RequestedMessage, UNASKED_ITEMS};
 
 /// FETCH and UID FETCH. Gmail announces changes of the mailbox at its end (GMAIL.md 1.6).
 pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
@@ -125,7 +125,10 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
         quirks: session.shared.quirks(),
         message_faults,
     };
-    let values: Vec<Vec<u8>> = items.iter().map(|item| requested.value_of(item)).collect();
+    let mut values: Vec<Vec<u8>> = items.iter().map(|item| requested.value_of(item)).collect();
+    if requested.quirks.contains(&Quirk::UnaskedItems) {
+        values.insert(0, UNASKED_ITEMS.to_vec());
+    }
     let start = format!("* {number} FETCH (").into_bytes();
     Some([start, values.join(&b' '), b")".to_vec()].concat())
 }

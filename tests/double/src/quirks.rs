@@ -39,11 +39,21 @@ pub enum Quirk {
     OtherOrder,
     /// SELECT and EXAMINE are refused unless the client sent ID after the log-in, as at 163.com.
     WantsId,
+    /// Blanks outside of strings are doubled, and stand before `)` too, as at DavMail.
+    WideBlanks,
+    /// Among the flags are some that are no atoms.
+    OddFlags,
+    /// FETCH responses hold items that nobody asked for.
+    UnaskedItems,
+    /// RFC822.SIZE is NIL.
+    NilSizes,
+    /// `BODY[]` is named RFC822.
+    OldBodyNames,
 }
 
 impl Quirk {
     /// All quirks.
-    pub const ALL: [Quirk; 16] = [
+    pub const ALL: [Quirk; 21] = [
         Quirk::QuotedStrings,
         Quirk::NilBodies,
         Quirk::NoUidValidity,
@@ -60,6 +70,11 @@ impl Quirk {
         Quirk::RecentFlags,
         Quirk::OtherOrder,
         Quirk::WantsId,
+        Quirk::WideBlanks,
+        Quirk::OddFlags,
+        Quirk::UnaskedItems,
+        Quirk::NilSizes,
+        Quirk::OldBodyNames,
     ];
 }
 
@@ -96,48 +111,74 @@ pub(crate) fn chatter(quirks: &Quirks) -> Vec<Vec<u8>> {
 
 /// Changes a line as the quirks require.
 pub(crate) fn apply(line: &[u8], quirks: &Quirks) -> Vec<u8> {
+    let mut line = line.to_vec();
     if quirks.contains(&Quirk::LowerCase) && !line.starts_with(b"+") {
-        lower(line)
-    } else {
-        line.to_vec()
+        line = lower(&line);
     }
+    if quirks.contains(&Quirk::WideBlanks) && !line.starts_with(b"+") {
+        line = widen(&line);
+    }
+    line
 }
 
 /// Puts a line in lower case, except its tag and its strings.
 fn lower(line: &[u8]) -> Vec<u8> {
     let tag = line.iter().position(|&octet| octet == b' ').unwrap_or(0);
-    let mut lowered = line[..tag].to_vec();
-    let mut rest = &line[tag..];
+    let (tag, rest) = line.split_at(tag);
+    let rest = change_outside_strings(rest, |octet| vec![octet.to_ascii_lowercase()]);
+    [tag, &rest].concat()
+}
+
+/// Doubles the blanks of a line, and puts one before each `)`.
+fn widen(line: &[u8]) -> Vec<u8> {
+    change_outside_strings(line, |octet| match octet {
+        b' ' => b"  ".to_vec(),
+        b')' => b" )".to_vec(),
+        _ => vec![octet],
+    })
+}
+
+fn change_outside_strings(line: &[u8], change: impl Fn(u8) -> Vec<u8>) -> Vec<u8> {
+    let mut changed = Vec::new();
+    let mut rest = line;
     let mut is_quoted = false;
     while let [octet, tail @ ..] = rest {
         match (octet, tail) {
             (b'\\', [escaped, tail @ ..]) if is_quoted => {
-                lowered.extend_from_slice(&[*octet, *escaped]);
+                changed.extend_from_slice(&[*octet, *escaped]);
                 rest = tail;
                 continue;
             }
             (b'"', _) => is_quoted = !is_quoted,
             _ => {}
         }
-        lowered.push(if is_quoted {
-            *octet
+        if is_quoted {
+            changed.push(*octet);
         } else {
-            octet.to_ascii_lowercase()
-        });
+            changed.extend(change(*octet));
+        }
         rest = tail;
         let before = &line[..line.len() - rest.len()];
         if let Some((_, literal)) = announced(before).filter(|_| rest.starts_with(b"\r\n")) {
             let (text, tail) = rest.split_at(2 + literal.octets);
-            lowered.extend_from_slice(text);
+            changed.extend_from_slice(text);
             rest = tail;
         }
     }
-    lowered
+    changed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blanks_are_doubled_outside_of_strings() {
+        assert_eq!(
+            widen(b"* 1 FETCH (X \"Q Q)\" BODY[] {3}\r\nA ) UID 1)"),
+            b"*  1  FETCH  (X  \"Q Q)\"  BODY[]  {3}\r\nA )  UID  1 )"
+        );
+    }
 
     #[test]
     fn tags_and_strings_keep_their_case() {

@@ -186,12 +186,33 @@ fn details_of_a_response_differ() {
         ),
         (Quirk::OtherSizes, "RFC822.SIZE", "RFC822.SIZE 46"),
         (Quirk::RecentFlags, "FLAGS", "FLAGS (\\Seen \\Recent)"),
+        (
+            Quirk::OddFlags,
+            "FLAGS",
+            "FLAGS (\\Seen a{y} 100% a*b x\\y \"NonJunk\" a(b) NIL)",
+        ),
+        (Quirk::NilSizes, "RFC822.SIZE", "RFC822.SIZE NIL"),
+        (
+            Quirk::OldBodyNames,
+            "BODY.PEEK[]<0.3>",
+            "RFC822<0> {3}\r\nMes",
+        ),
     ] {
         assert_eq!(
             fetched(quirks, items),
             format!("* 1 FETCH (UID 1 {expected})")
         );
     }
+    assert_eq!(
+        fetched(Quirk::WideBlanks, "FLAGS"),
+        "*  1  FETCH  (UID  1  FLAGS  (\\Seen ) )"
+    );
+    let unasked = fetched(Quirk::UnaskedItems, "FLAGS");
+    assert!(
+        unasked.starts_with("* 1 FETCH (EMAILID (M1) ")
+            && unasked.ends_with(" UID 1 FLAGS (\\Seen))"),
+        "{unasked}"
+    );
     assert_eq!(
         fetched(Quirk::OtherOrder, "FLAGS"),
         "* 1 FETCH (FLAGS (\\Seen) UID 1)"
@@ -217,7 +238,7 @@ fn all_quirks_together_work() {
         &mut dialogue,
         "UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])",
     );
-    assert!(lines.last().unwrap().starts_with("a ok"));
+    assert!(lines.last().unwrap().starts_with("a  ok"));
 }
 
 #[test]

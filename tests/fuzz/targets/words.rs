@@ -1,9 +1,10 @@
 //! Texts from outside, in lines for people, on the wire and as identities.
 
+use chrono::{DateTime, Datelike, TimeDelta};
 use imap_to_gmail_sync::imap::{
     decode_utf7, encode_utf7, escaped_mailbox, quoted_mailbox, status_response,
 };
-use imap_to_gmail_sync::message::{BodyDigest, Digest, Identity, MessageId, UidSet};
+use imap_to_gmail_sync::message::{BodyDigest, Digest, Identity, MessageId, UidSet, sent_date};
 use imap_to_gmail_sync::untrusted::Untrusted;
 
 use super::assert_harmless;
@@ -65,6 +66,16 @@ pub fn identity(octets: &[u8]) {
     assert_eq!(MessageId::of_octets(octets), MessageId::of_octets(&mended));
     let of_body = |body: &[u8]| BodyDigest::of_message(&[b"A: b\r\n\r\n", body].concat());
     assert_eq!(of_body(octets), of_body(&mended));
+
+    let now = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+    for text in [octets, &[b"Date: ", octets].concat()] {
+        if let Some(date) = sent_date(text, now) {
+            assert!(
+                date <= now + TimeDelta::days(1) && date.year() >= 1980,
+                "{date}"
+            );
+        }
+    }
 
     let digest = Digest {
         header: identity.header,

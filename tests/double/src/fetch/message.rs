@@ -49,6 +49,10 @@ pub(crate) fn label(folder: &Folder) -> Option<String> {
     Some(quoted(&folder.name))
 }
 
+/// Items that nobody asked for, in the forms that a value can have.
+pub(crate) const UNASKED_ITEMS: &[u8] =
+    b"EMAILID (M1) SAVEDATE NIL X-GUID \"a) {3}\" PREVIEW {6}\r\n\") * 1 X-THING (a (\"b\" {1}\r\n() 5)";
+
 impl RequestedMessage<'_> {
     /// The item and its value, as in a FETCH response.
     pub fn value_of(&self, item: &Item) -> Vec<u8> {
@@ -90,6 +94,9 @@ impl RequestedMessage<'_> {
     }
 
     fn size(&self) -> String {
+        if self.does(Quirk::NilSizes) {
+            return "RFC822.SIZE NIL".to_owned();
+        }
         let lines = self.message.octets.split(|&octet| octet == b'\n').count();
         let more = if self.does(Quirk::OtherSizes) {
             lines
@@ -103,6 +110,9 @@ impl RequestedMessage<'_> {
         let mut flags: Vec<&str> = self.message.flags.iter().map(String::as_str).collect();
         if self.does(Quirk::RecentFlags) {
             flags.push("\\Recent");
+        }
+        if self.does(Quirk::OddFlags) {
+            flags.extend(["a{y}", "100%", "a*b", "x\\y", "\"NonJunk\"", "a(b)", "NIL"]);
         }
         format!("FLAGS ({})", flags.join(" "))
     }
@@ -152,15 +162,19 @@ impl RequestedMessage<'_> {
         partial: Option<(u32, std::num::NonZeroU32)>,
     ) -> Vec<u8> {
         let (name, text) = self.named_section(section);
+        let name = match section {
+            None if self.does(Quirk::OldBodyNames) => "RFC822".to_owned(),
+            _ => format!("BODY[{name}]"),
+        };
         let Some(text) = text else {
-            return format!("BODY[{name}] NIL").into_bytes();
+            return format!("{name} NIL").into_bytes();
         };
         let Some((first, count)) = partial else {
-            return self.with_text(&format!("BODY[{name}]"), &text);
+            return self.with_text(&name, &text);
         };
         let start = text.len().min(first as usize);
         let end = text.len().min(start + count.get() as usize);
-        self.with_text(&format!("BODY[{name}]<{first}>"), &text[start..end])
+        self.with_text(&format!("{name}<{first}>"), &text[start..end])
     }
 
     /// The name of a section in the response, and its text if the message has it.
