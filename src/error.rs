@@ -104,6 +104,8 @@ pub enum Consequence {
 pub enum RestReason {
     /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit (`retry::QUOTA_REST`).
     Quota,
+    /// The storage of the account is full; rests as [`RestReason::Quota`].
+    StorageFull,
     /// Gmail rejected three messages in a row and accepted none between; rests as
     /// [`RestReason::Quota`].
     Refusals,

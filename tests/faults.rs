@@ -527,6 +527,34 @@ fn a_server_that_fails_for_ever_is_not_retried_without_end() {
     }
 }
 
+#[test]
+fn gmail_that_limits_the_account_in_any_response_makes_it_rest_and_that_is_no_failure() {
+    let bye = "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.";
+    let whole = home_with_all_work(Unfinished::Stored);
+    whole.run_ok();
+    let commands: BTreeSet<String> = whole
+        .gmail
+        .commands()
+        .iter()
+        .map(|command| command.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        let home = home_with_all_work(Unfinished::Stored);
+        let name = command.clone();
+        home.gmail.faults().always(
+            move |event| event.is_command(&name),
+            Fault::Instead(bye.to_owned()),
+        );
+        let run = home.run();
+        // The response to LOGOUT and the like changes nothing.
+        let rests = home.state()["gmail"]["retry_after"].is_string();
+        let is_done = home.gmail.messages("INBOX").len() == whole.gmail.messages("INBOX").len();
+        assert!(rests || is_done, "{command}: {run:?}");
+        assert_eq!(run.status, Some(0), "{command}: {run:?}");
+    }
+}
+
 /// The peak memory of a run in KiB.
 fn peak_of_a_run(home: &Home) -> u64 {
     let mut run = home

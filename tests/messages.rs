@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use double::{
-    Certificate, EndpointFault, Event, EventKind, Fault, GmailOptions, Security, SourceOptions,
-    login_rejections, token_rejections,
+    AppendResponse, Certificate, EndpointFault, Event, EventKind, Fault, GmailOptions, Security,
+    SourceOptions, login_rejections, token_rejections,
 };
 use imap_to_gmail_sync::config::{Password, Server, SourceConfig, TlsMode};
 use imap_to_gmail_sync::secret::Secret;
@@ -640,6 +640,77 @@ fn gmail_throttles() {
             (0, "Gmail rests until DATE TIME UTC; this run does nothing"),
         ],
     );
+}
+
+#[test]
+fn gmail_is_full() {
+    let gmail = GmailOptions {
+        storage: 2048,
+        ..GmailOptions::default()
+    };
+    let home = home_with(SourceOptions::default(), gmail);
+    let large = format!("Message-ID: <large@x>\r\n\r\n{}", "x".repeat(2000));
+    let now = chrono::Utc::now().fixed_offset();
+    home.source.deliver(large.as_bytes(), now, &[]);
+    let remedy = "its storage is full: delete something large, or buy more \
+                  (https://one.google.com/storage); copying then goes on by itself";
+    let rest = format!(
+        "localhost:GMAIL: waiting to append: the last message did not fit; {remedy}; will retry at \
+         DATE TIME UTC"
+    );
+    let first = format!(
+        "localhost:GMAIL: appending a message: the server says NO [OVERQUOTA] Not enough disk space (Failure) (0.00 \
+         of 0.00 GiB are used); {remedy}"
+    );
+    compare(
+        &[report(&home), report(&home)],
+        &[(77, first.as_str()), (77, rest.as_str())],
+    );
+    let state = home.state();
+    assert_eq!(state["parked"], json!({}));
+    home.gmail.change(|gmail| gmail.storage = 1_000_000);
+    home.age_by_minutes(20);
+    home.run_ok();
+    assert_eq!(home.gmail.messages("INBOX").len(), 2);
+    assert!(home.state()["gmail"]["storage_full"].is_null());
+}
+
+#[test]
+fn gmail_is_full_and_only_its_quota_tells() {
+    let gmail = GmailOptions {
+        append_response: AppendResponse::Refusal("NO [OVERQUOTA] no".to_owned()),
+        ..GmailOptions::default()
+    };
+    // In units of 1024 octets, the second one has no room at all.
+    for (storage, status) in [(1_000_000, 0), (1000, 77)] {
+        let home = home_with(SourceOptions::default(), gmail.clone());
+        let source = home.source.mailboxes();
+        let now = chrono::Utc::now().fixed_offset();
+        source.deliver("INBOX", b"Message-ID: <a@x>\r\n\r\n", now, &[]);
+        home.gmail.change(|gmail| gmail.storage = storage);
+        let run = home.run();
+        assert_eq!(run.status, Some(status), "{run:?}");
+    }
+}
+
+#[test]
+fn gmail_limits_the_account_for_longer_than_a_day() {
+    let gmail = GmailOptions {
+        append_response: AppendResponse::Refusal("NO [OVERQUOTA] no".to_owned()),
+        ..GmailOptions::default()
+    };
+    let home = home_with(SourceOptions::default(), gmail);
+    let now = chrono::Utc::now().fixed_offset();
+    home.source.deliver(b"Message-ID: <a@x>\r\n\r\n", now, &[]);
+    home.run_ok();
+    let (_, line) = report(&home);
+    assert!(line.contains("Gmail rests until"), "{line}");
+    for _ in 0..2 {
+        home.age_by_minutes(13 * 60);
+        home.run_ok();
+    }
+    let run = home.run_ok();
+    assert!(run.stdout.contains("longer than it does"), "{run:?}");
 }
 
 /// The rejections that need the user; the others are temporary.

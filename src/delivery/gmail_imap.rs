@@ -29,6 +29,10 @@ mod search;
 pub use account::{GmailTargetOptions, NowFn};
 pub(crate) use login::verify_access_token;
 
+/// What the user can do when the storage of the account is full.
+pub(crate) const STORAGE_FULL_REMEDY: &str = "its storage is full: delete something large, or buy \
+     more (https://one.google.com/storage); copying then goes on by itself";
+
 /// Another append connection is worth its log-in for this many messages.
 const MESSAGES_PER_CONNECTION: usize = 10;
 

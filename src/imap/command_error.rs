@@ -92,6 +92,13 @@ impl fmt::Display for CommandError {
 pub enum OpenError {
     /// Failed before the log-in: no connection, no greeting, no suitable log-in method.
     Unreachable(Error),
+    /// The server ended the connection before the log-in.
+    Bye {
+        /// Its reason.
+        text: ResponseText,
+        /// The same for the user.
+        error: Error,
+    },
     /// The log-in failed.
     Login {
         /// How.
@@ -104,7 +111,9 @@ pub enum OpenError {
 impl From<OpenError> for Error {
     fn from(error: OpenError) -> Error {
         match error {
-            OpenError::Unreachable(error) | OpenError::Login { error, .. } => error,
+            OpenError::Unreachable(error)
+            | OpenError::Bye { error, .. }
+            | OpenError::Login { error, .. } => error,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::untrusted::Untrusted;
 
 mod instrumented;
 mod options;
+mod rest;
 mod source_login;
 pub(crate) mod source_steps;
 mod startup;
@@ -96,10 +97,6 @@ impl<'a> AccountSync<'a> {
 
     pub fn context(&self) -> &'a RunContext<'a> {
         self.context
-    }
-
-    pub fn resting_until(&self) -> Option<DateTime<Utc>> {
-        self.state().gmail.resting_until(self.now())
     }
 
     /// Checks the source mailbox, on the open connection or a new one.

@@ -6,11 +6,13 @@ use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::source_steps::SourceConnection;
 use crate::run::and_also;
 use crate::sync::DryRunResult;
-use crate::timestamp::format_time;
 
 /// Runs one pass, unless Gmail rests.
+///
+/// # Errors
+/// Also while Gmail rests because its storage is full, which only the user can change.
 pub(crate) fn run(mut account: AccountSync<'_>) -> Result<()> {
-    if rests(&account) {
+    if account.rests()? {
         return Ok(());
     }
     let copied = copy(&mut account);
@@ -24,7 +26,7 @@ pub(crate) fn dry_run(
     mut account: AccountSync<'_>,
     report: &mut dyn FnMut(&Listed, DryRunResult),
 ) -> Result<()> {
-    if rests(&account) {
+    if account.rests()? {
         return Ok(());
     }
     let mut connection = SourceConnection::default();
@@ -33,15 +35,6 @@ pub(crate) fn dry_run(
     account.disconnect_gmail();
     connection.log_out();
     reported.map_err(|error| account.context().requests.replace_error(error))
-}
-
-fn rests(account: &AccountSync<'_>) -> bool {
-    let Some(until) = account.resting_until() else {
-        return false;
-    };
-    let until = format_time(until);
-    log::info!("Gmail rests until {until}; this run does nothing");
-    true
 }
 
 fn copy(account: &mut AccountSync<'_>) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Error, ErrorKind, Result, Side};
+use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
 use crate::process::suspend::ClockReading;
 use crate::process::systemd;
@@ -181,7 +181,9 @@ impl Watcher<'_> {
         let state = &self.account.state().gmail;
         let login_delay = login_retry_delay(&error, state, &self.context.timing.clock);
         let has_accepted_mail = state.last_accepted.is_some_and(|at| at >= started);
-        let is_rejected = error.kind() == ErrorKind::Rejected && login_delay.is_none();
+        // A full storage is retried after a rest.
+        let rests = matches!(error.consequence(), Some(Consequence::Rest(_)));
+        let is_rejected = error.kind() == ErrorKind::Rejected && login_delay.is_none() && !rests;
         if self.exit_requested() || is_rejected || self.gmail.health.is_fatal(&error) {
             return Err(error);
         }

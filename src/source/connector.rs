@@ -89,7 +89,7 @@ impl SourceConnector {
     fn explain(&self, error: OpenError) -> Error {
         let failure = match &error {
             OpenError::Login { failure, .. } => failure.login_failure(),
-            OpenError::Unreachable(_) => return error.into(),
+            OpenError::Unreachable(_) | OpenError::Bye { .. } => return error.into(),
         };
         let field = match &self.config.password {
             Password::Given(_) => "source_pass",

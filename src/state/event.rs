@@ -162,9 +162,7 @@ impl State {
                 previous,
             } => {
                 if appended {
-                    self.gmail.last_accepted = Some(at);
-                    self.gmail.rest_minutes = 0;
-                    self.gmail.rejected_token = None;
+                    self.gmail.record_accepted(at);
                 }
                 self.remember(id.clone(), digest, at);
                 if !id.is_from_field() {

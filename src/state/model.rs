@@ -180,6 +180,12 @@ pub struct GmailState {
     /// When Gmail last accepted a message.
     #[serde(rename = "taken_at", skip_serializing_if = "Option::is_none")]
     pub last_accepted: Option<DateTime<Utc>>,
+    /// Whether the account rests because its storage is full.
+    #[serde(rename = "storage_full", skip_serializing_if = "std::ops::Not::not")]
+    pub is_storage_full: bool,
+    /// Since when Gmail has limited the account, and accepted nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited_since: Option<DateTime<Utc>>,
     /// The refresh token that Google last rejected.
     #[serde(rename = "token_refused")]
     pub rejected_token: Option<RejectedToken>,

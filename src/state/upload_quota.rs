@@ -9,6 +9,9 @@ use crate::error::{Consequence, RestReason};
 use crate::retry::{CONNECTIONS_REST, QUOTA_REST, REJECTED_CREDENTIALS};
 use crate::state::{GmailState, RejectedToken};
 
+/// Gmail's limits are for a day (GMAIL.md 6.1).
+const LONG_LIMIT: TimeDelta = TimeDelta::hours(24);
+
 /// Whether a message of this size may be uploaded after `sent` octets in the last 24 hours. A
 /// message larger than the limit may, once nothing else was uploaded.
 pub(crate) fn allows(limit: Option<u64>, sent: u64, octets: u64) -> bool {
@@ -23,6 +26,22 @@ impl GmailState {
         let max = TimeDelta::minutes(QUOTA_REST.max_minutes.into());
         self.retry_after
             .filter(|until| *until > now && *until <= now + max)
+    }
+
+    /// Since when Gmail has limited the account, if that has lasted so long that it may be for
+    /// another reason than what was sent in a day.
+    pub(crate) fn limited_for_long(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.limited_since
+            .filter(|since| now - *since >= LONG_LIMIT)
+    }
+
+    /// Gmail has accepted a message.
+    pub(super) fn record_accepted(&mut self, at: DateTime<Utc>) {
+        self.last_accepted = Some(at);
+        self.rest_minutes = 0;
+        self.rejected_token = None;
+        self.is_storage_full = false;
+        self.limited_since = None;
     }
 
     /// Octets uploaded in the last 24 hours, rounded up to whole hours.
@@ -61,9 +80,15 @@ impl GmailState {
         match consequence {
             Consequence::Rest(reason) => {
                 let schedule = match reason {
-                    RestReason::Quota | RestReason::Refusals => QUOTA_REST,
+                    RestReason::Quota | RestReason::StorageFull | RestReason::Refusals => {
+                        QUOTA_REST
+                    }
                     RestReason::Connections => CONNECTIONS_REST,
                 };
+                gmail.is_storage_full = *reason == RestReason::StorageFull;
+                if *reason == RestReason::Quota {
+                    gmail.limited_since.get_or_insert(now);
+                }
                 gmail.rest_minutes = schedule.next_minutes(gmail.rest_minutes);
                 gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
             }

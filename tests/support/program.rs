@@ -207,7 +207,7 @@ fn age(value: Value, time: chrono::TimeDelta) -> Value {
             fields
                 .into_iter()
                 .map(|(name, value)| match value.as_str() {
-                    Some(at) if ["at", "retry_after"].contains(&name.as_str()) => {
+                    Some(at) if ["at", "retry_after", "limited_since"].contains(&name.as_str()) => {
                         let at: chrono::DateTime<chrono::Utc> = at.parse().unwrap();
                         (name, json!(at - time))
                     }

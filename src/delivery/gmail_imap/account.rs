@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::TargetConfig;
+use crate::delivery::gmail_imap::STORAGE_FULL_REMEDY;
 use crate::delivery::gmail_imap::login;
-use crate::delivery::gmail_imap::responses::{is_over_quota, is_too_many_connections};
+use crate::delivery::gmail_imap::responses::rest_reason;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
-use crate::imap::{CommandError, Session};
+use crate::imap::{CommandError, Session, StorageQuota};
 use crate::net::{ConnectionOptions, Trust};
 use crate::oauth::{RememberedRejection, Token};
 
@@ -128,19 +129,41 @@ impl GmailAccount {
     /// A failed command as an error of the pass. If the response concerns the whole account, the
     /// account rests.
     pub(super) fn command_error(&self, failure: &CommandError) -> Error {
-        match failure.response_text() {
-            Some(text) if is_over_quota(text) => self.rest_error(RestReason::Quota, failure),
-            Some(text) if is_too_many_connections(text) => {
-                self.rest_error(RestReason::Connections, failure)
-            }
-            _ => self.error(ErrorKind::Unavailable, failure),
+        match failure.response_text().and_then(rest_reason) {
+            Some(reason) => self.rest_error(reason, failure),
+            None => self.error(ErrorKind::Unavailable, failure),
         }
+    }
+
+    /// An error after which the account rests, with what its storage holds.
+    pub(super) fn quota_error(
+        &self,
+        reason: RestReason,
+        what: &str,
+        quota: Option<StorageQuota>,
+    ) -> Error {
+        let gibibytes = |octets: u64| octets / (1 << 20) * 100 / 1024;
+        let shown = |octets| {
+            let hundredths = gibibytes(octets);
+            format!("{}.{:02}", hundredths / 100, hundredths % 100)
+        };
+        let storage = quota.map_or_else(String::new, |quota| {
+            let (used, limit) = (shown(quota.used), shown(quota.limit));
+            format!(" ({used} of {limit} GiB are used)")
+        });
+        self.rest_error(reason, format_args!("{what}{storage}"))
+            .during("appending a message")
     }
 
     /// An error after which the account rests.
     pub(super) fn rest_error(&self, reason: RestReason, what: impl fmt::Display) -> Error {
-        self.error(ErrorKind::Resting, what)
-            .with_consequence(Consequence::Rest(reason))
+        let error = match reason {
+            RestReason::StorageFull => self
+                .error(ErrorKind::Rejected, what)
+                .remedy(STORAGE_FULL_REMEDY),
+            _ => self.error(ErrorKind::Resting, what),
+        };
+        error.with_consequence(Consequence::Rest(reason))
     }
 
     /// An error of this account's server.

@@ -10,7 +10,7 @@ use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
 use crate::delivery::gmail_imap::responses::{AppendResult, append_result};
 use crate::error::{Error, ErrorKind, RestReason, Result};
-use crate::imap::{CommandError, ResponseText, Session, quoted_mailbox};
+use crate::imap::{CommandError, ResponseText, Session, StorageQuota, quoted_mailbox};
 use crate::message::{Message, sent_date};
 use crate::sync::Outcome;
 use crate::untrusted::Untrusted;
@@ -143,15 +143,15 @@ impl AppendConnection {
         &self,
         result: AppendResult,
         response: &AppendResponse,
-        session: &Session,
+        session: &mut Session,
         message: &Message,
     ) -> AppendAttempt {
         let why = text_of(response);
-        let rest = |reason| {
-            let error = self.account.rest_error(reason, &why);
-            // A tagged NO or BAD says that nothing was stored; a BYE does not.
-            let is_tagged = matches!(response, Err(failure) if failure.leaves_session_usable());
-            if !is_tagged && may_be_stored(session, message) {
+        // A tagged NO or BAD says that nothing was stored; a BYE does not.
+        let is_tagged = matches!(response, Err(failure) if failure.leaves_session_usable());
+        let is_uncertain = !is_tagged && may_be_stored(session, message);
+        let rest = |error: Error| {
+            if is_uncertain {
                 AppendAttempt::SettledAndFailed(Outcome::Uncertain(why.clone()), error)
             } else {
                 AppendAttempt::Unsent(error)
@@ -173,13 +173,35 @@ impl AppendConnection {
             AppendResult::ConnectionLost => {
                 return AppendAttempt::StaleConnection(not_stored(&why));
             }
-            AppendResult::OverQuota => return rest(RestReason::Quota),
-            AppendResult::TooManyConnections => return rest(RestReason::Connections),
+            AppendResult::StorageFull | AppendResult::OverQuota => {
+                let quota = self.storage_quota(session);
+                let octets = u64::try_from(message.octets.len()).unwrap_or(u64::MAX);
+                let is_full = result == AppendResult::StorageFull
+                    || quota.is_some_and(|quota| quota.is_full_for(octets));
+                let reason = if is_full {
+                    RestReason::StorageFull
+                } else {
+                    RestReason::Quota
+                };
+                return rest(self.account.quota_error(reason, &why, quota));
+            }
+            AppendResult::TooManyConnections => {
+                return rest(self.account.rest_error(RestReason::Connections, &why));
+            }
             AppendResult::ServerTrouble => {
                 let error = self.account.error(ErrorKind::Unavailable, &why);
                 return AppendAttempt::Unsent(error.during("appending a message"));
             }
         })
+    }
+
+    /// The storage of the account, if the connection still works and Gmail tells.
+    fn storage_quota(&self, session: &mut Session) -> Option<StorageQuota> {
+        let folder = &self.account.config().folder;
+        session
+            .is_usable()
+            .then(|| session.storage_quota(folder))
+            .flatten()
     }
 
     /// Creates the target folder. If the server rejects that, the next APPEND returns the reason.

@@ -1,7 +1,8 @@
 //! Logs in to Gmail with an access token, and explains why Gmail rejected the log-in.
 
 use crate::config::TargetConfig;
-use crate::delivery::gmail_imap::responses::{LoginRejection, login_rejection};
+use crate::delivery::gmail_imap::STORAGE_FULL_REMEDY;
+use crate::delivery::gmail_imap::responses::{LoginRejection, login_rejection, rest_reason};
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::imap::{CommandError, Credentials, Login, OpenError, Session};
 use crate::net::{ConnectionOptions, Trust};
@@ -30,21 +31,28 @@ pub(super) fn log_in(
 pub(super) fn rejects_token(error: &OpenError) -> bool {
     match error {
         OpenError::Login { failure, .. } => login_rejection(failure) == LoginRejection::Credentials,
-        OpenError::Unreachable(_) => false,
+        OpenError::Unreachable(_) | OpenError::Bye { .. } => false,
     }
 }
 
 /// A failed log-in as an error of the pass; `token_remedy` is the remedy if Gmail rejected the
 /// token.
 pub(super) fn explain(config: &TargetConfig, error: OpenError, token_remedy: &str) -> Error {
-    let OpenError::Login { failure, .. } = error else {
-        return error.into();
+    let failure = match error {
+        OpenError::Login { failure, .. } => failure,
+        OpenError::Bye { text, .. } if rest_reason(&text).is_some() => CommandError::Bye(text),
+        OpenError::Bye { error, .. } | OpenError::Unreachable(error) => return error,
     };
     let error = |kind| login_error(config, kind, &failure);
+    let storage_full = || {
+        let error = error(ErrorKind::Rejected).remedy(STORAGE_FULL_REMEDY);
+        error.with_consequence(Consequence::Rest(RestReason::StorageFull))
+    };
     let resting = |reason| error(ErrorKind::Resting).with_consequence(Consequence::Rest(reason));
     match login_rejection(&failure) {
         LoginRejection::Credentials => error(ErrorKind::Rejected).remedy(token_remedy),
         LoginRejection::NeedsUser(remedy) => error(ErrorKind::Rejected).remedy(remedy),
+        LoginRejection::StorageFull => storage_full(),
         LoginRejection::OverQuota => resting(RestReason::Quota),
         LoginRejection::TooManyConnections => resting(RestReason::Connections),
         LoginRejection::Temporary => error(ErrorKind::Unavailable),
@@ -78,7 +86,9 @@ pub(crate) fn verify_access_token(config: &TargetConfig, access_token: &Secret) 
 fn is_resting(failure: &CommandError) -> bool {
     matches!(
         login_rejection(failure),
-        LoginRejection::OverQuota | LoginRejection::TooManyConnections
+        LoginRejection::StorageFull
+            | LoginRejection::OverQuota
+            | LoginRejection::TooManyConnections
     )
 }
 

@@ -3,10 +3,23 @@
 //! The texts are those that GMAIL.md lists: 1.4 (any command), 2.3 (log-in), 2.4 (in a session) and
 //! 3.2 (APPEND).
 
+use crate::error::RestReason;
 use crate::imap::Sign::{self, Code, Text};
 use crate::imap::{CommandError, ResponseText, find_meaning, has_sign};
 use crate::message::{Uid, UidValidity};
 use crate::sync::AppendUid;
+
+/// The storage of the account is full. Gmail sends `[OVERQUOTA]` for this and for the bandwidth.
+const STORAGE_FULL: &[Sign] = &[
+    Text("disk space"),
+    Text("storage quota"),
+    Text("storage space"),
+    Text("storage limit"),
+    Text("storage is full"),
+    Text("out of storage"),
+    Text("mailbox is full"),
+    Text("mailbox full"),
+];
 
 /// The account has sent, received or stored too much.
 const OVER_QUOTA: &[Sign] = &[Code("OVERQUOTA"), Text("bandwidth limits")];
@@ -23,7 +36,8 @@ const SERVER_TROUBLE: &[Sign] = &[
 ];
 
 /// Failed APPENDs; the first row that matches counts.
-const APPEND_MEANINGS: [(&[Sign], AppendResult); 5] = [
+const APPEND_MEANINGS: [(&[Sign], AppendResult); 6] = [
+    (STORAGE_FULL, AppendResult::StorageFull),
     (OVER_QUOTA, AppendResult::OverQuota),
     (TOO_MANY_CONNECTIONS, AppendResult::TooManyConnections),
     (SERVER_TROUBLE, AppendResult::ServerTrouble),
@@ -36,7 +50,8 @@ const APPEND_MEANINGS: [(&[Sign], AppendResult); 5] = [
 
 /// Failed log-ins; the first row that matches counts. `[ALERT]`, `[UNAVAILABLE]` and `[OVERQUOTA]`
 /// alone say nothing about the credentials: the user is not asked for a new log-in.
-const LOGIN_MEANINGS: [(&[Sign], LoginRejection); 9] = [
+const LOGIN_MEANINGS: [(&[Sign], LoginRejection); 10] = [
+    (STORAGE_FULL, LoginRejection::StorageFull),
     (OVER_QUOTA, LoginRejection::OverQuota),
     (TOO_MANY_CONNECTIONS, LoginRejection::TooManyConnections),
     (
@@ -95,7 +110,9 @@ pub(super) enum AppendResult {
     TooLarge,
     /// The folder must be created first.
     MailboxMissing,
-    /// The account has sent or stored too much.
+    /// The storage of the account is full.
+    StorageFull,
+    /// The account has sent too much, or stored too much: the text does not say which.
     OverQuota,
     /// The account has too many connections.
     TooManyConnections,
@@ -114,6 +131,8 @@ pub(super) enum AppendResult {
 pub(super) enum LoginRejection {
     /// The token is not accepted: a new one may be.
     Credentials,
+    /// The storage of the account is full.
+    StorageFull,
     /// The account has sent or received too much.
     OverQuota,
     /// The account has too many connections.
@@ -136,7 +155,14 @@ pub(super) fn append_result(response: &Result<ResponseText, CommandError>) -> Ap
         .response_text()
         .and_then(|text| find_meaning(&APPEND_MEANINGS, text));
     match (failure, meaning) {
-        (_, Some(limit @ (AppendResult::OverQuota | AppendResult::TooManyConnections))) => limit,
+        (
+            _,
+            Some(
+                limit @ (AppendResult::StorageFull
+                | AppendResult::OverQuota
+                | AppendResult::TooManyConnections),
+            ),
+        ) => limit,
         (CommandError::Bye(_) | CommandError::ConnectionLost(_), _) => AppendResult::ConnectionLost,
         (_, Some(meaning)) => meaning,
         (CommandError::No(_), None) => AppendResult::No,
@@ -159,9 +185,14 @@ pub(super) fn login_rejection(failure: &CommandError) -> LoginRejection {
 /// Whether a NO or BAD is about this command alone, so that another one may succeed.
 pub(super) fn is_about_the_command(failure: &CommandError) -> bool {
     let is_about_more = |text: &ResponseText| {
-        [OVER_QUOTA, TOO_MANY_CONNECTIONS, SERVER_TROUBLE]
-            .iter()
-            .any(|signs| has_sign(text, signs))
+        [
+            STORAGE_FULL,
+            OVER_QUOTA,
+            TOO_MANY_CONNECTIONS,
+            SERVER_TROUBLE,
+        ]
+        .iter()
+        .any(|signs| has_sign(text, signs))
     };
     failure.leaves_session_usable()
         && failure
@@ -169,12 +200,14 @@ pub(super) fn is_about_the_command(failure: &CommandError) -> bool {
             .is_some_and(|text| !is_about_more(text))
 }
 
-pub(super) fn is_over_quota(text: &ResponseText) -> bool {
-    has_sign(text, OVER_QUOTA)
-}
-
-pub(super) fn is_too_many_connections(text: &ResponseText) -> bool {
-    has_sign(text, TOO_MANY_CONNECTIONS)
+/// Why the account must rest, if the response concerns the whole account.
+pub(super) fn rest_reason(text: &ResponseText) -> Option<RestReason> {
+    let reasons = [
+        (STORAGE_FULL, RestReason::StorageFull),
+        (OVER_QUOTA, RestReason::Quota),
+        (TOO_MANY_CONNECTIONS, RestReason::Connections),
+    ];
+    find_meaning(&reasons, text)
 }
 
 /// The UID in the response code. The text after it (`(Success) [THROTTLED]`) has no meaning here.

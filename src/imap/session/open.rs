@@ -107,10 +107,13 @@ impl<'a> Unauthenticated<'a> {
         let unreachable = |doing: &str, failure: CommandError| {
             let error = options.error(server, ErrorKind::Unavailable, &failure);
             let error = error.during(doing);
-            OpenError::Unreachable(match failure {
-                CommandError::ConnectionLost(_) => error.remedy("if it stays so, check the port"),
-                _ => error,
-            })
+            match failure {
+                CommandError::Bye(text) => OpenError::Bye { text, error },
+                CommandError::ConnectionLost(_) => {
+                    OpenError::Unreachable(error.remedy("if it stays so, check the port"))
+                }
+                _ => OpenError::Unreachable(error),
+            }
         };
         if !greeting_is_read {
             read_greeting(&mut client, &transcript)

@@ -23,6 +23,7 @@ const KNOWN_FLAGS: [&str; 5] = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged
 const TOO_BIG: &str =
     "BAD [TOOBIG] Message too large. https://support.google.com/mail/answer/6584#limit";
 const NO_FOLDER: &str = "NO [TRYCREATE] Folder doesn't exist. (Failure)";
+const STORAGE_FULL: &str = "NO [OVERQUOTA] Not enough disk space (Failure)";
 const NUL: &str = "* BYE Invalid character in literal.";
 const NO_FLAG: &str = "BAD Invalid Arguments: Unable to parse flag";
 const NO_MESSAGE: &str = "BAD Invalid Arguments: Unable to parse message";
@@ -191,6 +192,10 @@ fn finish(session: &mut Session, head: Head, octets: Vec<u8>) -> Result<()> {
     if gmail.is_some_and(|gmail| gmail.uploads(octets.len(), now)) {
         session.wire.line(LOCKED_OUT)?;
         return Err(session.wire.close());
+    }
+    let used = session.shared.store().octets();
+    if gmail.is_some_and(|gmail| used + octets.len() > gmail.options().storage) {
+        return session.wire.respond(STORAGE_FULL);
     }
     let response = gmail.map_or(AppendResponse::Normal, |gmail| {
         gmail.options().append_response.clone()

@@ -169,20 +169,19 @@ pub(crate) fn enable(session: &mut Session) -> Result<()> {
 
 /// GETQUOTAROOT (RFC 2087, GMAIL.md 5).
 pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
-    let messages = session
+    let used = session.shared.store().octets();
+    let storage = session
         .shared
-        .store()
-        .messages
-        .values()
-        .map(|message| message.octets.len())
-        .sum();
-    let used: usize = messages;
+        .gmail()
+        .map_or(0, |gmail| gmail.options().storage);
     session
         .wire
         .line(format!("* QUOTAROOT {} \"\"", quoted(mailbox)))?;
-    session
-        .wire
-        .line(format!("* QUOTA \"\" (STORAGE {} 31457280)", used / 1024))?;
+    session.wire.line(format!(
+        "* QUOTA \"\" (STORAGE {} {})",
+        used / 1024,
+        storage / 1024
+    ))?;
     let text = session.texts.ok;
     session.wire.respond(text)
 }

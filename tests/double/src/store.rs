@@ -106,6 +106,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// The octets of all messages.
+    pub fn octets(&self) -> usize {
+        self.messages
+            .values()
+            .map(|message| message.octets.len())
+            .sum()
+    }
+
     pub fn new(first_validity: u32) -> Store {
         Store {
             messages: BTreeMap::new(),

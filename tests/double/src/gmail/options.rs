@@ -180,6 +180,9 @@ pub struct GmailOptions {
     pub append_limit: usize,
     /// The limit of simultaneous sessions (GMAIL.md 6.1).
     pub most_sessions: usize,
+    /// The storage of the account, in octets. What does not fit is rejected; the text is not known
+    /// from a captured session (GMAIL.md 3.2).
+    pub storage: usize,
     /// The octets a day by APPEND beyond which the account is locked out (GMAIL.md 6.1).
     pub daily_upload: usize,
     /// The octets a day by FETCH beyond which the account is locked out.
@@ -208,6 +211,7 @@ impl Default for GmailOptions {
             unfinished: Unfinished::default(),
             append_limit: 35_651_584,
             most_sessions: 15,
+            storage: 31_457_280 * 1024,
             daily_upload: 500_000_000,
             daily_download: 2_500_000_000,
             lockout: Duration::from_hours(24),
