@@ -433,7 +433,7 @@ mod tests {
             &[" (UID 7) more"],
             // The literal has more octets than announced.
             &[" (BODY[] {5}", "fgh)"],
-            &[" (BODY[] {5}", "fgh ij)"],
+            &[" (BODY[] {5}", "FGH IJ)"],
             &[" (BODY[] {5}", " 5 EUROS)"],
             &[" (BODY[] {5}", " kind regards)"],
             &[" (BODY[] {5}", " more"],
