@@ -16,6 +16,8 @@ const BEGINNING: &[u8] = b"* 1 FETCH (";
 #[derive(Debug, Default)]
 pub(super) struct FetchRewriter {
     expected: Expected,
+    /// The parser got a literal, which may be longer than announced.
+    is_after_literal: bool,
     /// The system flags of a list that is not closed yet.
     flags: Vec<u8>,
     /// Octets written outside of strings; none if no attribute was written.
@@ -91,6 +93,7 @@ impl FetchRewriter {
                     return Ok(false);
                 };
                 self.write(&format!("{name} {{{size}}}\r\n"), STRING_COST, line)?;
+                self.is_after_literal = true;
                 Ok(true)
             }
             Expected::Section(_) | Expected::List(..) => Ok(false),
@@ -107,9 +110,9 @@ impl FetchRewriter {
         self.expected = match (self.expected, token) {
             (Expected::OpeningParenthesis, FetchToken::Open) => Expected::FirstName,
             (Expected::FirstName | Expected::NextName, FetchToken::Close) => Expected::Nothing,
-            (Expected::FirstName, FetchToken::Atom(name)) => begin_attribute(name)?,
+            (Expected::FirstName, FetchToken::Atom(name)) => self.begin_attribute(name)?,
             (Expected::NextName, FetchToken::Atom(name)) if is_after_blank => {
-                begin_attribute(name)?
+                self.begin_attribute(name)?
             }
             (Expected::Section(attribute), FetchToken::Atom(text)) if text.contains(&b']') => {
                 Expected::Value(attribute)
@@ -142,6 +145,25 @@ impl FetchRewriter {
             _ => return Err(Violation::Malformed),
         };
         Ok(())
+    }
+
+    /// After a literal an unknown attribute is accepted in the capitals of the RFCs only: what looks
+    /// like one could be the rest of a body that is longer than announced.
+    fn begin_attribute(&self, name: &[u8]) -> Result<Expected, Violation> {
+        let attribute = Attribute::named(name);
+        let is_part = |octet: &u8| {
+            octet.is_ascii_graphic() && !(self.is_after_literal && octet.is_ascii_lowercase())
+        };
+        let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
+        if attribute == Attribute::Unneeded && !(begins && name.iter().all(is_part)) {
+            return Err(Violation::Malformed);
+        }
+        let is_open = name.contains(&b'[') && !name.contains(&b']');
+        Ok(if is_open {
+            Expected::Section(attribute)
+        } else {
+            Expected::Value(attribute)
+        })
     }
 
     fn write_string(
@@ -247,24 +269,6 @@ impl Attribute {
     }
 }
 
-/// An unknown attribute is accepted in the capitals of the RFCs only: what looks like one could be the
-/// rest of a body that is longer than announced.
-fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
-    let attribute = Attribute::named(name);
-    let is_capital = |octet: &u8| octet.is_ascii_graphic() && !octet.is_ascii_lowercase();
-    let begins = name.first().is_some_and(u8::is_ascii_uppercase);
-    let is_name = begins && name.iter().all(is_capital);
-    if attribute == Attribute::Unneeded && !is_name {
-        return Err(Violation::Malformed);
-    }
-    let is_open = name.contains(&b'[') && !name.contains(&b']');
-    Ok(if is_open {
-        Expected::Section(attribute)
-    } else {
-        Expected::Value(attribute)
-    })
-}
-
 /// Takes the next token from the part; says whether blanks precede it.
 fn next_token<'a>(part: &mut &'a [u8]) -> Result<Option<(FetchToken<'a>, bool)>, Violation> {
     let trimmed = part.trim_ascii_start();
@@ -333,6 +337,8 @@ mod tests {
             "PREVIEW \"\"",
             "X-GM-LABELS (\"\\\\Inbox\" \"a (b\" c{d})",
             "X-THING \"abc\"",
+            "x-guid \"abc\"",
+            "X-Thing (a b)",
             "MODSEQ (12345)",
             "BODYSTRUCTURE ((\"text\" (\"charset\" NIL) 7) \"mixed\")",
             "BODY[1.MIME] \"a\"",
