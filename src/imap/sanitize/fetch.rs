@@ -48,7 +48,7 @@ enum Attribute {
     Unneeded,
 }
 
-enum Token<'a> {
+enum FetchToken<'a> {
     Open,
     Close,
     String(Vec<u8>),
@@ -62,7 +62,7 @@ impl FetchRewriter {
         let mut line = Vec::with_capacity(part.len());
         let mut rest = part.trim_ascii_end();
         while let Some((token, is_after_blank)) = next_token(&mut rest)? {
-            if let Token::Literal(size) = token {
+            if let FetchToken::Literal(size) = token {
                 return Ok(SanitizedLine {
                     skip_literal: !self.begin_literal(size, &mut line)?,
                     line,
@@ -100,37 +100,41 @@ impl FetchRewriter {
 
     fn rewrite_token(
         &mut self,
-        token: Token<'_>,
+        token: FetchToken<'_>,
         is_after_blank: bool,
         line: &mut Vec<u8>,
     ) -> Result<(), Violation> {
         self.expected = match (self.expected, token) {
-            (Expected::OpeningParenthesis, Token::Open) => Expected::FirstName,
-            (Expected::FirstName | Expected::NextName, Token::Close) => Expected::Nothing,
-            (Expected::FirstName, Token::Atom(name)) => begin_attribute(name)?,
-            (Expected::NextName, Token::Atom(name)) if is_after_blank => begin_attribute(name)?,
-            (Expected::Section(attribute), Token::Atom(text)) if text.contains(&b']') => {
+            (Expected::OpeningParenthesis, FetchToken::Open) => Expected::FirstName,
+            (Expected::FirstName | Expected::NextName, FetchToken::Close) => Expected::Nothing,
+            (Expected::FirstName, FetchToken::Atom(name)) => begin_attribute(name)?,
+            (Expected::NextName, FetchToken::Atom(name)) if is_after_blank => {
+                begin_attribute(name)?
+            }
+            (Expected::Section(attribute), FetchToken::Atom(text)) if text.contains(&b']') => {
                 Expected::Value(attribute)
             }
             (Expected::Section(attribute), _) => Expected::Section(attribute),
-            (Expected::Value(attribute), Token::Open) => Expected::List(attribute, 1),
-            (Expected::Value(attribute), Token::String(text)) => {
+            (Expected::Value(attribute), FetchToken::Open) => Expected::List(attribute, 1),
+            (Expected::Value(attribute), FetchToken::String(text)) => {
                 self.write_string(attribute, text, line)?;
                 Expected::NextName
             }
-            (Expected::Value(attribute), Token::Atom(text)) => {
+            (Expected::Value(attribute), FetchToken::Atom(text)) => {
                 self.write_atom(attribute, text, line)?;
                 Expected::NextName
             }
-            (Expected::List(attribute, depth), Token::Open) => Expected::List(attribute, depth + 1),
-            (Expected::List(attribute, 1), Token::Close) => {
+            (Expected::List(attribute, depth), FetchToken::Open) => {
+                Expected::List(attribute, depth + 1)
+            }
+            (Expected::List(attribute, 1), FetchToken::Close) => {
                 self.write_flags(attribute, line)?;
                 Expected::NextName
             }
-            (Expected::List(attribute, depth), Token::Close) => {
+            (Expected::List(attribute, depth), FetchToken::Close) => {
                 Expected::List(attribute, depth - 1)
             }
-            (Expected::List(Attribute::Flags, 1), Token::Atom(flag)) => {
+            (Expected::List(Attribute::Flags, 1), FetchToken::Atom(flag)) => {
                 self.keep_system_flag(flag);
                 self.expected
             }
@@ -262,24 +266,24 @@ fn begin_attribute(name: &[u8]) -> Result<Expected, Violation> {
 }
 
 /// Takes the next token from the part; says whether blanks precede it.
-fn next_token<'a>(part: &mut &'a [u8]) -> Result<Option<(Token<'a>, bool)>, Violation> {
+fn next_token<'a>(part: &mut &'a [u8]) -> Result<Option<(FetchToken<'a>, bool)>, Violation> {
     let trimmed = part.trim_ascii_start();
     let is_after_blank = trimmed.len() < part.len();
     let Some((first, after)) = trimmed.split_first() else {
         return Ok(None);
     };
     let (token, rest) = match first {
-        b'(' => (Token::Open, after),
-        b')' => (Token::Close, after),
+        b'(' => (FetchToken::Open, after),
+        b')' => (FetchToken::Close, after),
         b'"' => {
             let (text, rest) = unquote(after).ok_or(Violation::OpenQuote)?;
-            (Token::String(text), rest)
+            (FetchToken::String(text), rest)
         }
         _ => {
             let (atom, rest) = split_atom(trimmed);
             match literal_size(trimmed) {
-                Some(size) => (Token::Literal(size), b"".as_slice()),
-                None => (Token::Atom(atom), rest),
+                Some(size) => (FetchToken::Literal(size), b"".as_slice()),
+                None => (FetchToken::Atom(atom), rest),
             }
         }
     };
