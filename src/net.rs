@@ -4,6 +4,7 @@
 //! server's address, `error`, `process` (cancellation, alert log), `timeouts` and `untrusted`.
 
 mod pinned_verifier;
+mod silence;
 mod tcp;
 mod tls;
 mod trust;
@@ -14,8 +15,10 @@ use crate::config::Server;
 use crate::error::{Error, ErrorKind, Side};
 use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
+use crate::process::octet_counter::OctetCounter;
 use crate::timeouts::Timeouts;
 
+pub use silence::SharedSilence;
 pub use tcp::describe_io_error;
 pub use trust::{Trust, crypto_provider};
 
@@ -33,6 +36,10 @@ pub struct ConnectionOptions {
     pub canceller: Canceller,
     /// The server alerts that were logged already.
     pub alert_log: AlertLog,
+    /// Counts what is sent and received.
+    pub octets: OctetCounter,
+    /// Limits the waits for a silent server, of all connections that share it.
+    pub silence: Option<SharedSilence>,
 }
 
 impl ConnectionOptions {

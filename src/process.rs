@@ -5,6 +5,7 @@
 pub(crate) mod alert_log;
 pub mod cancel;
 pub(crate) mod logging;
+pub mod octet_counter;
 pub(crate) mod signals;
 pub(crate) mod suspend;
 pub(crate) mod systemd;

@@ -19,6 +19,8 @@ pub struct Timeouts {
     /// For a peer that answers no TCP keep-alive probe, also during IDLE; then the connection is
     /// closed. Probes start at half of it.
     pub silence: Duration,
+    /// For all waits together in which Gmail sends nothing, on any connection.
+    pub total_silence: Duration,
     /// For the server to answer IDLE, and DONE; then the connection is closed.
     pub idle_start: Duration,
     /// For one IDLE; then it is ended, and a check follows. Servers may end an IDLE after 30 minutes
@@ -33,6 +35,7 @@ impl Default for Timeouts {
             response: Duration::from_mins(1),
             command: Duration::from_mins(10),
             silence: Duration::from_mins(2),
+            total_silence: Duration::from_secs(90),
             idle_start: Duration::from_secs(15),
             idle_max: Duration::from_mins(9),
         }
@@ -79,9 +82,13 @@ pub(crate) const EXIT_IO_TIMEOUT: Duration = Duration::from_millis(2500);
 /// any moment. Service managers kill a process after ten seconds at the earliest.
 pub(crate) const FORCED_EXIT_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// For one step of a pass, such as sending 35 MB over a line of 40 kbit/s; then the watchdog no
-/// longer reports to systemd.
-pub(crate) const PASS_STEP_TIMEOUT: Duration = Duration::from_hours(2);
+/// For a step of a pass in which no octet is sent or received; then the watchdog no longer reports to
+/// systemd. Longer than every single wait, and several of them.
+pub(crate) const PASS_STEP_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// After BYE the responses to what is open must follow at once; many servers leave the connection
+/// open.
+pub(crate) const BYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For the commands before and after a wait, in addition to the wait; then the watchdog no longer
 /// reports to systemd.

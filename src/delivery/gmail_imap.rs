@@ -76,6 +76,7 @@ impl GmailTarget {
     /// Starts another pass: what was read from Gmail before no longer counts. A backlog that is
     /// known in advance gets its connections at once; otherwise they are added as messages come.
     pub fn start_pass(&mut self, backlog: usize) {
+        self.account.end_silence();
         self.backlog = backlog;
         self.submitted = 0;
         self.status = None;

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::imap::Transcript;
 use crate::imap::sanitize::Sanitizer;
 use crate::net::{ConnectionOptions, TcpSocket, Transport, Trust};
-use crate::timeouts::Timeouts;
+use crate::timeouts::{BYE_TIMEOUT, Timeouts};
 
 pub(crate) mod receive;
 mod starttls;
@@ -49,6 +49,8 @@ pub struct Connection {
     command_started: Instant,
     /// Overrides the ordinary deadline if it is earlier.
     response_deadline: Option<Instant>,
+    /// The same after BYE.
+    bye_deadline: Option<Instant>,
     greeting_is_read: bool,
     /// A command that is not sent, as far as the library has written it.
     unsent_command: Option<Vec<u8>>,
@@ -74,6 +76,7 @@ impl Connection {
             response_octets: 0,
             command_started: Instant::now(),
             response_deadline: None,
+            bye_deadline: None,
             greeting_is_read: false,
             unsent_command: None,
         };
@@ -133,8 +136,10 @@ impl Connection {
         let extension = self.timeouts.response.saturating_mul(chunks);
         let limit = self.timeouts.command.saturating_add(extension);
         let ordinary = (self.command_started + limit).min(Instant::now() + self.timeouts.response);
-        self.response_deadline
-            .map_or(ordinary, |deadline| deadline.min(ordinary))
+        [self.response_deadline, self.bye_deadline]
+            .into_iter()
+            .flatten()
+            .fold(ordinary, Instant::min)
     }
 
     /// Receives until `ready` holds something.
@@ -158,6 +163,10 @@ impl Connection {
     fn process_line(&mut self, line: &[u8]) -> io::Result<()> {
         let awaits_continuation = self.transcript.awaits_continuation();
         self.transcript.record_received(line);
+        if self.transcript.bye().is_some() {
+            self.bye_deadline
+                .get_or_insert_with(|| Instant::now() + BYE_TIMEOUT);
+        }
         let sanitized = self.sanitizer.sanitize(line);
         let mut sanitized = sanitized.map_err(|error| protocol_error(error.to_string()))?;
         self.literal_left = sanitized.literal.unwrap_or(0);

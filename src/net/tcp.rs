@@ -24,7 +24,7 @@ const KEEPALIVE_PROBES: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct TcpSocket {
     tcp: TcpStream,
-    canceller: Canceller,
+    options: ConnectionOptions,
     deadline: Instant,
     blocking: bool,
 }
@@ -57,7 +57,7 @@ impl TcpSocket {
         let _ = set_silence_timeouts(&tcp, options.timeouts);
         TcpSocket {
             tcp,
-            canceller: options.canceller.clone(),
+            options: options.clone(),
             deadline: Instant::now() + options.timeouts.response,
             blocking: true,
         }
@@ -78,7 +78,9 @@ impl TcpSocket {
     /// Waits at most until this moment for something to read; a wake-up ends the wait.
     pub(crate) fn wait_readable(&self, until: Instant) -> io::Result<WaitResult> {
         let socket = Some((self.tcp.as_fd(), PollFlags::IN));
-        self.canceller.wait(socket, until, WakeOn::WakeOrCancel)
+        self.options
+            .canceller
+            .wait(socket, until, WakeOn::WakeOrCancel)
     }
 
     /// Reads or writes, as often as it is interrupted or the socket was not ready.
@@ -89,20 +91,39 @@ impl TcpSocket {
     ) -> io::Result<usize> {
         // Writing always waits: TLS may have to write during a read.
         let may_wait = self.blocking || flags == PollFlags::OUT;
+        let began = Instant::now();
+        let deadline = limited_by_silence(self.deadline, &self.options);
         loop {
             self.check_deadline()?;
             match action(&mut self.tcp) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && may_wait => {
-                    wait_ready(&self.canceller, self.tcp.as_fd(), flags, self.deadline)?;
+                    let canceller = &self.options.canceller;
+                    wait_ready(canceller, self.tcp.as_fd(), flags, deadline)
+                        .inspect_err(|error| record_silence(error, began, &self.options))?;
+                }
+                Ok(octets) => {
+                    self.record_transfer(flags, octets);
+                    return Ok(octets);
                 }
                 result => return result,
             }
         }
     }
 
+    fn record_transfer(&self, flags: PollFlags, octets: usize) {
+        self.options.octets.add(octets);
+        // What was sent shows nothing: the system takes it.
+        if flags == PollFlags::IN
+            && octets > 0
+            && let Some(silence) = &self.options.silence
+        {
+            silence.end();
+        }
+    }
+
     fn check_deadline(&self) -> io::Result<()> {
-        if self.canceller.is_cancelled() {
+        if self.options.canceller.is_cancelled() {
             return Err(cancelled_error());
         }
         if self.blocking && self.deadline <= Instant::now() {
@@ -143,10 +164,27 @@ fn connect(address: &SocketAddr, options: &ConnectionOptions) -> io::Result<TcpS
         Err(Errno::INPROGRESS | Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let until = Instant::now() + options.timeouts.connect;
-    wait_ready(&options.canceller, socket.as_fd(), PollFlags::OUT, until)?;
+    let began = Instant::now();
+    let until = limited_by_silence(began + options.timeouts.connect, options);
+    wait_ready(&options.canceller, socket.as_fd(), PollFlags::OUT, until)
+        .inspect_err(|error| record_silence(error, began, options))?;
     sockopt::socket_error(&socket)??;
     Ok(socket.into())
+}
+
+fn limited_by_silence(deadline: Instant, options: &ConnectionOptions) -> Instant {
+    match &options.silence {
+        Some(silence) => silence.limit(deadline, options.timeouts.total_silence),
+        None => deadline,
+    }
+}
+
+fn record_silence(error: &io::Error, began: Instant, options: &ConnectionOptions) {
+    if let Some(silence) = &options.silence
+        && error.kind() == io::ErrorKind::TimedOut
+    {
+        silence.record_timeout(began);
+    }
 }
 
 /// Waits until the socket is ready; a time-out and a cancellation are errors.
@@ -225,6 +263,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::net::SharedSilence;
 
     /// Far longer than a test lasts: a wait that ends earlier was cancelled.
     const LONG: Duration = Duration::from_mins(5);
@@ -295,6 +334,32 @@ mod tests {
         for error in [reading.join().unwrap(), writing.join().unwrap()] {
             assert_eq!(describe_io_error(&error), "this program is exiting");
         }
+    }
+
+    #[test]
+    fn the_waits_of_connections_that_share_their_silence_end_together() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut shared = options(LONG);
+        shared.silence = Some(SharedSilence::default());
+        shared.timeouts.total_silence = Duration::from_millis(40);
+        let open = || TcpSocket::new(connect(&address, &shared).unwrap(), &shared);
+        let (mut one, mut other) = (open(), open());
+        let (mut peer, _) = listener.accept().unwrap();
+        let timed_out = |socket: &mut TcpSocket, time: Duration| {
+            socket.set_deadline(Instant::now() + time);
+            socket.read(&mut [0; 10]).unwrap_err().kind() == io::ErrorKind::TimedOut
+        };
+        assert!(timed_out(&mut one, Duration::from_millis(20)));
+        assert!(timed_out(&mut other, LONG));
+        // What has arrived is read all the same, and ends the silence.
+        peer.write_all(b"octet").unwrap();
+        one.set_deadline(Instant::now() + LONG);
+        assert_eq!(one.read(&mut [0; 10]).unwrap(), 5);
+        let long_after = Instant::now() + LONG;
+        let silence = shared.silence.as_ref().unwrap();
+        assert_eq!(silence.limit(long_after, LONG / 2), long_after);
+        assert_eq!(shared.octets.count(), 5);
     }
 
     #[test]

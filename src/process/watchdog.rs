@@ -2,12 +2,14 @@
 //!
 //! The main loop may wait for a server longer than systemd's limit, and a thread that waits cannot
 //! report. So a second thread reports, but only until the deadline that the main loop last set: a
-//! main loop that hangs misses its deadline, and then the reports stop.
+//! main loop that hangs misses its deadline, and then the reports stop. A transfer extends the
+//! deadline as long as octets are sent or received.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::process::octet_counter::OctetCounter;
 use crate::process::systemd;
 
 /// The watchdog's thread, which receives each deadline of the main loop and ends when this is
@@ -17,19 +19,28 @@ pub(crate) struct Watchdog(Option<Sender<Instant>>);
 
 impl Watchdog {
     /// Starts the reports if systemd wants them; `first` is the time until the first deadline.
-    pub fn start(first: Duration) -> Watchdog {
-        Watchdog::start_with(systemd::watchdog_limit(), first, systemd::watchdog)
+    /// Each transfer of octets extends a deadline to the same time from then.
+    pub fn start(first: Duration, octets: OctetCounter) -> Watchdog {
+        Watchdog::start_with(systemd::watchdog_limit(), first, octets, systemd::watchdog)
     }
 
     fn start_with(
         limit: Option<Duration>,
         first: Duration,
+        octets: OctetCounter,
         report: impl Fn() + Send + 'static,
     ) -> Watchdog {
         Watchdog(limit.map(|limit| {
             let (sender, deadlines) = channel();
             let deadline = Instant::now() + first;
-            thread::spawn(move || report_while_alive(deadline, limit / 2, &deadlines, report));
+            let transfers = Transfers {
+                counted: octets.count(),
+                octets,
+                extension: first,
+            };
+            thread::spawn(move || {
+                report_while_alive(deadline, limit / 2, &deadlines, transfers, report);
+            });
             sender
         }))
     }
@@ -43,10 +54,30 @@ impl Watchdog {
     }
 }
 
+/// The transfers of octets, which extend a deadline.
+struct Transfers {
+    octets: OctetCounter,
+    counted: u64,
+    extension: Duration,
+}
+
+impl Transfers {
+    /// Extends the deadline if octets were transferred since the last call.
+    fn extend(&mut self, deadline: Instant) -> Instant {
+        let count = self.octets.count();
+        if count == self.counted {
+            return deadline;
+        }
+        self.counted = count;
+        deadline.max(Instant::now() + self.extension)
+    }
+}
+
 fn report_while_alive(
     mut deadline: Instant,
     interval: Duration,
     deadlines: &Receiver<Instant>,
+    mut transfers: Transfers,
     report: impl Fn(),
 ) {
     let mut next_report = Instant::now();
@@ -57,6 +88,7 @@ fn report_while_alive(
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let now = Instant::now();
+                deadline = transfers.extend(deadline);
                 if now < deadline {
                     report();
                 }
@@ -73,6 +105,34 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    fn no_transfers() -> Transfers {
+        Transfers {
+            octets: OctetCounter::default(),
+            counted: 0,
+            extension: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_transfer_extends_the_deadline_and_its_absence_does_not() {
+        let octets = OctetCounter::default();
+        let mut transfers = Transfers {
+            octets: octets.clone(),
+            counted: 0,
+            extension: Duration::from_mins(15),
+        };
+        let missed = Instant::now();
+        assert_eq!(transfers.extend(missed), missed);
+        octets.add(1);
+        let extended = transfers.extend(missed);
+        assert!(extended >= missed + Duration::from_mins(15));
+        assert_eq!(transfers.extend(extended), extended, "no octet since");
+        // A longer deadline stays.
+        octets.add(1);
+        let later = missed + Duration::from_hours(1);
+        assert_eq!(transfers.extend(later), later);
+    }
 
     fn wait_until(is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -95,7 +155,8 @@ mod tests {
             }
         };
         let thread = thread::spawn(move || {
-            report_while_alive(in_a_minute(), Duration::from_millis(2), &deadlines, report);
+            let (interval, transfers) = (Duration::from_millis(2), no_transfers());
+            report_while_alive(in_a_minute(), interval, &deadlines, transfers, report);
         });
         wait_until(|| reports.load(Ordering::SeqCst) >= 3);
         // Time for some more; a slow host makes the test weaker, not wrong.
@@ -112,7 +173,8 @@ mod tests {
         let reports = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&reports);
         let limit = Some(Duration::from_millis(4));
-        let watchdog = Watchdog::start_with(limit, Duration::ZERO, move || {
+        let octets = OctetCounter::default();
+        let watchdog = Watchdog::start_with(limit, Duration::ZERO, octets, move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
         watchdog.extend_deadline(Duration::from_mins(1));
@@ -123,7 +185,8 @@ mod tests {
 
     #[test]
     fn without_a_limit_there_is_no_thread() {
-        let watchdog = Watchdog::start_with(None, Duration::from_mins(1), || {
+        let octets = OctetCounter::default();
+        let watchdog = Watchdog::start_with(None, Duration::from_mins(1), octets, || {
             panic!("no report is wanted")
         });
         watchdog.extend_deadline(Duration::from_mins(1));

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::ConnectionOptions;
 use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
+use crate::process::octet_counter::OctetCounter;
 use crate::process::signals::{self, SignalRequests};
 use crate::process::watchdog::Watchdog;
 use crate::run::RunMode;
@@ -21,6 +22,8 @@ pub(crate) struct RunContext<'a> {
     pub requests: Arc<SignalRequests>,
     /// Reports to systemd that the run does not hang.
     pub watchdog: Watchdog,
+    /// Counts what all connections transfer, for the watchdog.
+    octets: OctetCounter,
     /// Makes the progress display of a pass.
     pub new_progress: &'a dyn Fn() -> Box<dyn Progress>,
 }
@@ -34,8 +37,12 @@ impl<'a> RunContext<'a> {
     ) -> Result<RunContext<'a>> {
         let canceller = Canceller::new()
             .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
+        let octets = OctetCounter::default();
         let (signals, watchdog) = match mode {
-            RunMode::Watch(_) => (signals::ALL_SIGNALS, Watchdog::start(PASS_STEP_TIMEOUT)),
+            RunMode::Watch(_) => {
+                let watchdog = Watchdog::start(PASS_STEP_TIMEOUT, octets.clone());
+                (signals::ALL_SIGNALS, watchdog)
+            }
             RunMode::Once | RunMode::DryRun => (signals::EXIT_SIGNALS, Watchdog::default()),
         };
         Ok(RunContext {
@@ -44,6 +51,7 @@ impl<'a> RunContext<'a> {
             canceller,
             alert_log: AlertLog::default(),
             watchdog,
+            octets,
             new_progress,
         })
     }
@@ -54,6 +62,8 @@ impl<'a> RunContext<'a> {
             timeouts: self.timing.timeouts,
             canceller: self.canceller.clone(),
             alert_log: self.alert_log.clone(),
+            octets: self.octets.clone(),
+            silence: None,
         }
     }
 }

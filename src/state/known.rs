@@ -122,19 +122,20 @@ impl State {
         known.is_some_and(|known| !known.copies.elsewhere.is_empty())
     }
 
-    /// Whether one of those may have this INTERNALDATE: one of them has it, or it is from before
-    /// UIDVALIDITY changed.
+    /// Whether one of those has this INTERNALDATE.
+    pub(crate) fn is_known_elsewhere_with(&self, id: &MessageId, date: InternalDate) -> bool {
+        let known = self.known.get(id);
+        date.is_some() && known.is_some_and(|known| known.copies.elsewhere.contains(&date))
+    }
+
+    /// Whether a message of this INTERNALDATE may be one of those under another date: it is from
+    /// before UIDVALIDITY changed.
     pub(crate) fn may_be_known_elsewhere(&self, id: &MessageId, date: InternalDate) -> bool {
-        let Some((known, date)) = self.known.get(id).zip(date) else {
-            return false;
-        };
-        let Copies {
-            elsewhere,
-            renumbered,
-            ..
-        } = &known.copies;
-        let is_before = renumbered.is_some_and(|renumbered| date.to_utc() <= renumbered);
-        elsewhere.contains(&Some(date)) || (is_before && !elsewhere.is_empty())
+        let renumbered = self.known.get(id).and_then(|known| known.copies.renumbered);
+        let is_before = date
+            .zip(renumbered)
+            .is_some_and(|(date, renumbered)| date <= renumbered);
+        is_before && self.is_known_elsewhere(id)
     }
 
     /// The lowest and the highest UID of all known messages without Message-ID.

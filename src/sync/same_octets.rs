@@ -10,15 +10,12 @@ use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
 
 /// What the state knows of a message whose octets were delivered before.
-#[derive(Debug, PartialEq, Eq)]
-enum SameOctets {
-    /// It was delivered before UIDVALIDITY changed.
-    Delivered,
-    /// It is another message.
-    Another,
-    /// It was delivered under one of these UIDs and moved out of the mailbox and back, if that UID no
-    /// longer exists; otherwise it is another message.
-    MovedOrAnother(Vec<Uid>),
+struct SameOctets {
+    /// The UIDs of delivered messages of its INTERNALDATE: if one of them no longer exists, that message
+    /// was moved out of the mailbox and back.
+    uids: Vec<Uid>,
+    /// Otherwise: whether it was delivered before UIDVALIDITY changed, or is another message.
+    is_delivered: bool,
 }
 
 /// Settles a message whose octets were delivered before, if it is the message that was delivered.
@@ -38,13 +35,11 @@ pub(super) fn settle_if_delivered(
     let parked = ledger.state().parked.get(&uid);
     let is_found_by_date =
         *selected_by == SelectedBy::Date || parked.is_some_and(|parked| parked.by_date);
-    let previous = match decide(ledger.state(), id, listed.internal_date, is_found_by_date) {
-        SameOctets::Delivered => Some(PreviousUid::Renumbered),
-        SameOctets::Another => None,
-        SameOctets::MovedOrAnother(uids) => fetch
-            .first_gone(&uids, ledger.state())?
-            .map(PreviousUid::Moved),
-    };
+    let SameOctets { uids, is_delivered } =
+        decide(ledger.state(), id, listed.internal_date, is_found_by_date);
+    let gone = fetch.first_gone(&uids, ledger.state())?;
+    let renumbered = is_delivered.then_some(PreviousUid::Renumbered);
+    let previous = gone.map(PreviousUid::Moved).or(renumbered);
     match previous {
         Some(PreviousUid::Moved(from)) => {
             log::info!("{id} (uid {uid}) was delivered when it was at uid {from}");
@@ -60,21 +55,23 @@ pub(super) fn settle_if_delivered(
 }
 
 fn decide(state: &State, id: &MessageId, date: InternalDate, is_found_by_date: bool) -> SameOctets {
-    if state.may_be_known_elsewhere(id, date) || (is_found_by_date && state.is_known_elsewhere(id))
-    {
-        return SameOctets::Delivered;
+    if state.is_known_elsewhere_with(id, date) {
+        return SameOctets {
+            uids: Vec::new(),
+            is_delivered: true,
+        };
     }
     // A message that is moved keeps its INTERNALDATE (RFC 3501 6.4.7).
     let has_its_date =
         |other: InternalDate| date.zip(other).is_none_or(|(date, other)| date == other);
-    let uids: Vec<Uid> = state
+    let uids = state
         .known_uids(id)
         .filter(|(_, other)| has_its_date(*other))
         .map(|(uid, _)| uid)
         .collect();
-    if uids.is_empty() {
-        SameOctets::Another
-    } else {
-        SameOctets::MovedOrAnother(uids)
+    SameOctets {
+        uids,
+        is_delivered: state.may_be_known_elsewhere(id, date)
+            || (is_found_by_date && state.is_known_elsewhere(id)),
     }
 }

@@ -1,5 +1,7 @@
 //! The outcome of a message for each response and failure of Gmail.
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
@@ -7,6 +9,7 @@ use imap_to_gmail_sync::message::{BodyDigest, Mark, Uid, UidValidity};
 use imap_to_gmail_sync::sync::{
     AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
+use imap_to_gmail_sync::timeouts::Timeouts;
 
 use crate::query;
 use crate::scripted_gmail::{Command, Reply, ScriptedGmail, message, now};
@@ -245,6 +248,41 @@ fn a_rejection_that_concerns_the_account_ends_the_pass_and_parks_nothing() {
     let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
     assert_eq!(outcomes, [(1, Outcome::Returned)]);
+}
+
+#[test]
+fn a_gmail_that_stalls_is_left_when_the_time_for_all_waits_is_over() {
+    let server =
+        ScriptedGmail::start(|command| command.line.starts_with("EXAMINE").then_some(Reply::Stall));
+    // The first wait takes all of it: none is left for the connection that replaces the first.
+    let timeouts = Timeouts {
+        response: Duration::from_millis(500),
+        total_silence: Duration::ZERO,
+        ..Timeouts::default()
+    };
+    let mut gmail = server.target_with(1, timeouts);
+    assert_eq!(gmail.status().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(server.commands("AUTHENTICATE").len(), 1);
+    // Another pass has its whole time again.
+    gmail.start_pass(0);
+    let _ = gmail.status().unwrap_err();
+    assert_eq!(server.commands("AUTHENTICATE").len(), 2);
+}
+
+#[test]
+fn after_a_bye_the_response_is_not_awaited_for_long() {
+    // The time-out of a response is far longer than a test lasts.
+    let timeouts = Timeouts {
+        response: Duration::from_mins(10),
+        ..Timeouts::default()
+    };
+    let bye = "* BYE Session expired, please login again.\r\n";
+    let server = on_first_literal(Reply::Lines(bye));
+    let (outcomes, _) = send(&mut server.target_with(1, timeouts), &[MAIL]);
+    let Outcome::Uncertain(why) = &outcomes[0].1 else {
+        panic!("{outcomes:?}")
+    };
+    assert!(why.contains("Session expired"), "{why}");
 }
 
 #[test]

@@ -482,6 +482,16 @@ fn a_folder_without_uidvalidity_is_a_final_error() {
 }
 
 #[test]
+fn a_server_that_says_bye_and_keeps_the_connection_open_is_left() {
+    let server = ScriptedServer::play(&[
+        &LOG_IN,
+        &["C: EXAMINE \"INBOX\"", "S: * BYE going down", "closed"],
+    ]);
+    let error = open(server.address(), "INBOX").unwrap_err();
+    assert!(error.to_string().contains("going down"), "{error}");
+}
+
+#[test]
 fn uidvalidity_is_read_in_the_tagged_response_and_above_32_bits() {
     for (untagged, tagged, expected) in [
         ("* OK fine", "[UIDVALIDITY 7]", 7),

@@ -105,6 +105,17 @@ impl ScriptedGmail {
 
     /// A target at this server with at most `connections` append connections.
     pub fn target(&self, connections: usize) -> GmailTarget {
+        self.target_with(
+            connections,
+            Timeouts {
+                response: Duration::from_secs(2),
+                ..Timeouts::default()
+            },
+        )
+    }
+
+    /// The same with these time-outs.
+    pub fn target_with(&self, connections: usize, timeouts: Timeouts) -> GmailTarget {
         GmailTarget::new(GmailTargetOptions {
             config: TargetConfig {
                 server: self.address(),
@@ -115,10 +126,7 @@ impl ScriptedGmail {
                 auth_command: "auth".to_owned(),
             },
             now: Arc::new(now),
-            connection: ConnectionOptions::from(Timeouts {
-                response: Duration::from_secs(2),
-                ..Timeouts::default()
-            }),
+            connection: ConnectionOptions::from(timeouts),
             rejected_token: None,
             is_dry_run: false,
         })

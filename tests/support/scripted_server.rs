@@ -49,6 +49,7 @@ impl ScriptedServer {
     /// | `Z: count` | sends that many octets, as lines |
     /// | `busy` | sends an untagged line every 50 ms for at most ten seconds |
     /// | `alone` | asserts that nothing came in one packet with the client's last line |
+    /// | `closed` | asserts that the client closes the connection within 20 seconds |
     /// | `silence` | waits until the client closes the connection, for at most 20 seconds |
     ///
     /// After the last step the server closes the connection.
@@ -144,6 +145,9 @@ fn play(stream: TcpStream, dialogue: &[String]) {
                 send_slowly(stream.get_mut(), lines);
             }
             "alone" => assert!(stream.buffer().is_empty(), "a pipeline"),
+            "closed" => {
+                stream.read_to_end(&mut Vec::new()).unwrap();
+            }
             "silence" => {
                 let _ = stream.read_to_end(&mut Vec::new());
             }

@@ -12,7 +12,7 @@ use crate::delivery::gmail_imap::login;
 use crate::delivery::gmail_imap::responses::rest_reason;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::imap::{CommandError, Session, StorageQuota};
-use crate::net::{ConnectionOptions, Trust};
+use crate::net::{ConnectionOptions, SharedSilence, Trust};
 use crate::oauth::{RememberedRejection, Token};
 
 /// A session is replaced this long before its token expires: long enough to send most messages.
@@ -56,11 +56,19 @@ pub(super) struct GmailSession {
 }
 
 impl GmailAccount {
-    pub(super) fn new(options: GmailTargetOptions) -> GmailAccount {
+    pub(super) fn new(mut options: GmailTargetOptions) -> GmailAccount {
+        options.connection.silence = Some(SharedSilence::default());
         GmailAccount {
             options,
             credentials: Mutex::new(None),
             loses_pipelined_commands: AtomicBool::new(false),
+        }
+    }
+
+    /// Another pass begins: Gmail's silence before it does not count.
+    pub(super) fn end_silence(&self) {
+        if let Some(silence) = &self.options.connection.silence {
+            silence.end();
         }
     }
 
