@@ -69,7 +69,10 @@ impl Folder {
 fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
     let folder = Folder::new();
     let cases: [(&[&str], &str); 8] = [
-        (&[], "--config FILE is missing; see --help"),
+        (
+            &[],
+            "--config FILE is missing; see imap-to-gmail-sync --help",
+        ),
         (&["--config"], "--config wants a value"),
         (
             &["--config=config.json", "--dryrun"],
@@ -83,7 +86,7 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
         ),
         (
             &["auth", "--config", "config.json"],
-            "--credentials FILE is missing; see auth --help",
+            "--credentials FILE is missing; see imap-to-gmail-sync auth --help",
         ),
         (
             &["--config", "config.json", "--log", "sync.log"],

@@ -14,7 +14,7 @@ use crate::oauth::consent::ConsentOptions;
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
 
-const PROGRAM: &str = env!("CARGO_PKG_NAME");
+pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// Options and subcommands that this version does not have yet.
 const PLANNED: [&str; 5] = [
@@ -66,7 +66,7 @@ fn parse_options<T: FromArgs + ArgsInfo>(
     command: &[&str],
     words: Vec<String>,
 ) -> Result<T, EarlyExit> {
-    let options = expand(words, T::get_args_info().flags)?;
+    let options = expand(command, words, T::get_args_info().flags)?;
     let is_typed = |wanted: &str| options.iter().any(|(name, _)| *name == wanted);
     let parse = |words: &[&str]| T::from_args(command, words).map_err(|exit| exit.output);
     // `--help` works beside any other option.
@@ -99,7 +99,11 @@ type TypedOption = (&'static str, Option<String>);
 
 /// Splits `--option=value`, replaces `-h` and `-V` by their long names, and rejects unknown options.
 /// A value is not split: a file may be called `a=b`.
-fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOption>> {
+fn expand(
+    command: &[&str],
+    words: Vec<String>,
+    known: &[FlagInfo<'static>],
+) -> Result<Vec<TypedOption>> {
     let mut words = words.into_iter().peekable();
     let mut expanded: Vec<TypedOption> = Vec::new();
     while let Some(word) = words.next() {
@@ -113,7 +117,8 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
             name => name,
         };
         let Some(flag) = known.iter().find(|flag| flag.long == name) else {
-            return Err(unknown_word(name, known.iter().map(|flag| flag.long)));
+            let known = known.iter().map(|flag| flag.long);
+            return Err(unknown_word(command, name, known));
         };
         let takes_value = matches!(flag.kind, FlagInfoKind::Option { .. });
         let value = match value {
@@ -135,7 +140,7 @@ fn expand(words: Vec<String>, known: &[FlagInfo<'static>]) -> Result<Vec<TypedOp
     Ok(expanded)
 }
 
-fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
+fn unknown_word<'a>(command: &[&str], word: &str, known: impl Iterator<Item = &'a str>) -> Error {
     if PLANNED.contains(&word) {
         return not_implemented(word);
     }
@@ -150,8 +155,13 @@ fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Error {
         Some(name) => usage(format_args!(
             "unknown option {escaped} (did you mean {name}?)"
         )),
-        None => usage(format_args!("unknown option {escaped}")).remedy("see --help"),
+        None => usage(format_args!("unknown option {escaped}")).remedy(see_help(command)),
     }
+}
+
+/// Names the help of a command.
+pub(crate) fn see_help(command: &[&str]) -> String {
+    format!("see {} --help", command.join(" "))
 }
 
 fn utf8(word: OsString) -> Result<String> {
@@ -276,7 +286,10 @@ mod tests {
     #[test]
     fn a_mistake_is_one_line_that_names_it() {
         let cases: [(&[&str], &str); 23] = [
-            (&[], "--config FILE is missing; see --help"),
+            (
+                &[],
+                "--config FILE is missing; see imap-to-gmail-sync --help",
+            ),
             (&["--config"], "--config wants a value"),
             (&["--config", "--debug"], "--config wants a value"),
             (&["--config="], "--config wants a file"),
@@ -288,10 +301,10 @@ mod tests {
                 &["--confg", "a"],
                 "unknown option --confg (did you mean --config?)",
             ),
-            (&["-x"], "unknown option -x; see --help"),
+            (&["-x"], "unknown option -x; see imap-to-gmail-sync --help"),
             (
                 &["--nothing\nlike"],
-                "unknown option --nothing\\nlike; see --help",
+                "unknown option --nothing\\nlike; see imap-to-gmail-sync --help",
             ),
             (&["--debug=yes"], "--debug takes no value"),
             (&["c.json"], "unexpected argument \"c.json\""),
@@ -299,11 +312,14 @@ mod tests {
                 &["--config", "a", "--poll-interval", "often"],
                 "--poll-interval wants a number of seconds",
             ),
-            (&["auth"], "--credentials FILE is missing; see auth --help"),
+            (
+                &["auth"],
+                "--credentials FILE is missing; see imap-to-gmail-sync auth --help",
+            ),
             (&["--debug", "auth"], "auth must be the first word"),
             (
                 &["auth", "--credentials", "c", "--watch"],
-                "unknown option --watch; see --help",
+                "unknown option --watch; see imap-to-gmail-sync auth --help",
             ),
             (
                 &["auth", "--credentials", "c", "--prot", "1"],

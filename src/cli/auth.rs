@@ -2,7 +2,7 @@
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::cli::args::{path, usage};
+use crate::cli::args::{PROGRAM, path, see_help, usage};
 use crate::error::Result;
 use crate::oauth::consent::ConsentOptions;
 
@@ -57,8 +57,9 @@ pub(crate) struct RawAuthArgs {
 impl RawAuthArgs {
     pub(crate) fn validate(self) -> Result<ConsentOptions> {
         Ok(ConsentOptions {
-            credentials: path("--credentials", self.credentials)?
-                .ok_or_else(|| usage("--credentials FILE is missing").remedy("see auth --help"))?,
+            credentials: path("--credentials", self.credentials)?.ok_or_else(|| {
+                usage("--credentials FILE is missing").remedy(see_help(&[PROGRAM, NAME]))
+            })?,
             token: path("--token", self.token)?,
             config: path("--config", self.config)?,
             port: self.port.as_deref().map(port).transpose()?,

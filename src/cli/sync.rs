@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::cli::args::{not_implemented, path, usage};
+use crate::cli::args::{PROGRAM, not_implemented, path, see_help, usage};
 use crate::cli::print_line;
 use crate::config::Environment;
 use crate::error::{ErrorKind, Result};
@@ -157,7 +157,7 @@ impl RawSyncArgs {
             mode,
             ignored_options: self.ignored_options(),
             config: path("--config", self.config)?
-                .ok_or_else(|| usage("--config FILE is missing").remedy("see --help"))?,
+                .ok_or_else(|| usage("--config FILE is missing").remedy(see_help(&[PROGRAM])))?,
             state_file: path("--state-file", self.state_file)?,
             debug: self.debug,
             log: log_target(self.log.as_deref().unwrap_or("stdout"))?,
