@@ -16,6 +16,12 @@ use crate::sync::{LookupQuery, LookupResult, Target, group, lookup};
 /// an append whose connection is gone.
 const STORE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
+/// An uncertain append that Gmail does not show is looked up this often in the end.
+const UNCLEAR_INTERVAL: TimeDelta = TimeDelta::days(1);
+
+/// Why an append stays uncertain after a lookup.
+const UNCLEAR: &str = "Gmail does not show whether it stored it";
+
 /// Looks up the uncertain appends among these messages. One that is found is done; one that is not
 /// found, and was sent long enough ago, can be sent again.
 pub(super) fn look_up_uncertain(
@@ -62,17 +68,22 @@ fn resolve_uncertain(
         ledger.in_flight.mark_not_stored(uid);
         return Ok(());
     }
-    if is_unclear {
-        log::warn!("{id} (uid {uid}): Gmail does not show whether it stored it");
-    }
     // A time in the future was written while the clock was wrong: the time-out starts now.
     let at = sent.at.min(now);
-    let since = if is_unclear { now } else { at };
-    let parked = ParkedMessage {
-        retry_after: since + STORE_TIMEOUT,
+    let mut parked = ParkedMessage {
+        retry_after: at + STORE_TIMEOUT,
         sent: Some(SentMark { at, ..sent }),
         ..parked.clone()
     };
+    if is_unclear {
+        // It may stay so for ever: after as long as it has been so, and in the end once a day.
+        let delay = (now - at).clamp(STORE_TIMEOUT, UNCLEAR_INTERVAL);
+        parked.retry_after = now + delay;
+        if parked.why != UNCLEAR || delay == UNCLEAR_INTERVAL {
+            log::warn!("{id} (uid {uid}): {UNCLEAR}; it is not sent again before that is clear");
+        }
+        UNCLEAR.clone_into(&mut parked.why);
+    }
     ledger.keep_uncertain(uid, parked)
 }
 

@@ -614,3 +614,33 @@ fn a_uid_next_that_becomes_wrong_is_noticed_within_an_hour() {
     run(&world);
     assert_eq!(copies(&world, 2), 1);
 }
+
+#[test]
+fn an_append_that_gmail_does_not_show_is_looked_up_less_often_and_not_sent_again() {
+    let world = world();
+    deliver(&world, 2, 0);
+    run_with(
+        &world,
+        Faults {
+            cut_after: 1000,
+            ..Faults::default()
+        },
+    );
+    world.borrow_mut().gmail.hides_bodies = true;
+    let mut delays = Vec::new();
+    for _ in 0..14 {
+        let (parked, now) = (state(&world).parked, world.borrow().now);
+        let delay = parked.values().next().unwrap().retry_after - now;
+        delays.push(delay);
+        world.borrow_mut().now += delay;
+        run(&world);
+    }
+    assert!(delays.is_sorted(), "{delays:?}");
+    assert!(delays[13] > TimeDelta::hours(23), "{delays:?}");
+    assert_eq!(world.borrow().gmail.submitted, [1, 2]);
+    world.borrow_mut().gmail.hides_bodies = false;
+    wait(&world, 25 * 60);
+    run(&world);
+    assert!(state(&world).parked.is_empty());
+    assert_eq!(copies(&world, 2), 1);
+}

@@ -118,6 +118,8 @@ pub struct GmailModel {
     pub refuses: BTreeSet<Octets>,
     /// Appends that are stored at a later time, after their connection broke.
     pub late: Vec<(DateTime<Utc>, Octets)>,
+    /// A lookup finds a candidate for an uncertain append and cannot read it.
+    pub hides_bodies: bool,
     /// All Mail's UIDNEXT, as this run has read it.
     pub mark: Option<u32>,
     /// It is unavailable for the rest of the run.
@@ -481,6 +483,9 @@ impl Target for Gmail1 {
         Self::gone(&world)?;
         let indexed = world.now - TimeDelta::seconds(world.gmail.index_delay);
         let holding = |query: &LookupQuery| {
+            if world.gmail.hides_bodies && query.uncertain.is_some() {
+                return LookupResult::Unclear;
+            }
             let mut holding = LookupResult::NotFound;
             for there in &world.gmail.messages {
                 let is_reached = match there.place {
