@@ -102,8 +102,10 @@ pub enum Consequence {
 /// Why Gmail must be left alone; decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestReason {
-    /// `[OVERQUOTA]`, a bandwidth limit, or the daily limit (`retry::QUOTA_REST`).
+    /// `[OVERQUOTA]`, or a bandwidth limit (`retry::QUOTA_REST`).
     Quota,
+    /// Our own daily limit; rests as [`RestReason::Quota`].
+    DailyLimit,
     /// The storage of the account is full; rests as [`RestReason::Quota`].
     StorageFull,
     /// Gmail rejected three messages in a row and accepted none between; rests as

@@ -82,6 +82,9 @@ pub(crate) const EXIT_IO_TIMEOUT: Duration = Duration::from_millis(2500);
 /// any moment. Service managers kill a process after ten seconds at the earliest.
 pub(crate) const FORCED_EXIT_TIMEOUT: Duration = Duration::from_millis(4500);
 
+/// For the lookup of a host name. Resolvers have their own time-outs, which are shorter.
+pub(crate) const NAME_LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// For a step of a pass in which no octet is sent or received; then the watchdog no longer reports to
 /// systemd. Longer than every single wait, and several of them.
 pub(crate) const PASS_STEP_TIMEOUT: Duration = Duration::from_mins(15);

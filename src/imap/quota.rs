@@ -18,7 +18,7 @@ impl Session {
         }
         let name = quoted_mailbox(folder)?;
         self.command(&format!("GETQUOTAROOT {name}")).ok()?;
-        // The parser knows no QUOTA response.
+        // The responses that reach the parser hold no QUOTA.
         let lines = self.transcript().last_lines();
         lines.iter().find_map(|line| StorageQuota::in_line(line))
     }

@@ -6,30 +6,41 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Since when a server is silent on the connections that share this, once a wait for it has timed out.
-/// Clones share it.
+/// Since when a server is silent on the connections that share this. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct SharedSilence(Arc<Mutex<Option<Instant>>>);
+pub struct SharedSilence(Arc<Mutex<SilenceState>>);
+
+#[derive(Debug, Default)]
+struct SilenceState {
+    last_octet: Option<Instant>,
+    /// Set once a wait has timed out.
+    since: Option<Instant>,
+}
 
 impl SharedSilence {
     /// The server has sent something, or another pass begins: every wait has its whole time again.
     pub(crate) fn end(&self) {
-        *self.since() = None;
+        *self.state() = SilenceState {
+            last_octet: Some(Instant::now()),
+            since: None,
+        };
     }
 
     /// A wait that began at this time has timed out.
     pub(crate) fn record_timeout(&self, began: Instant) {
-        let mut since = self.since();
-        *since = Some(since.map_or(began, |earlier| earlier.min(began)));
+        let mut state = self.state();
+        // Another connection may have received something since.
+        let began = state.last_octet.map_or(began, |octet| octet.max(began));
+        state.since = Some(state.since.map_or(began, |earlier| earlier.min(began)));
     }
 
     /// The deadline of a wait: this one, or the end of the longest silence.
     pub(crate) fn limit(&self, deadline: Instant, max: Duration) -> Instant {
-        self.since()
-            .map_or(deadline, |since| deadline.min(since + max))
+        let since = self.state().since;
+        since.map_or(deadline, |since| deadline.min(since + max))
     }
 
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn state(&self) -> MutexGuard<'_, SilenceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,5 +62,9 @@ mod tests {
         assert_eq!(silence.limit(deadline, max), deadline);
         silence.end();
         assert_eq!(silence.limit(deadline + minute, max), deadline + minute);
+        // The silence counts from the last octet.
+        silence.record_timeout(start);
+        assert!(silence.limit(deadline + minute, max) >= start + max);
+        assert!(silence.state().since > Some(start));
     }
 }

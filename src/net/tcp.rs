@@ -11,8 +11,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, 
 use crate::config::{Server, TlsMode};
 use crate::error::{ErrorKind, Result};
 use crate::net::ConnectionOptions;
-use crate::process::cancel::{Canceller, WaitResult, WakeOn};
-use crate::timeouts::Timeouts;
+use crate::process::cancel::{Canceller, WaitResult, WakeOn, cancelled_error};
+use crate::timeouts::{NAME_LOOKUP_TIMEOUT, Timeouts};
 
 /// Keep-alive probes without an answer after which the system drops the connection.
 const KEEPALIVE_PROBES: u32 = 6;
@@ -220,13 +220,13 @@ fn resolve(server: &Server, options: &ConnectionOptions) -> Result<Vec<SocketAdd
     let unavailable = |what: &str| options.error(server, ErrorKind::Unavailable, what);
     let failed =
         |error: io::Error| unavailable(&describe_io_error(&error)).during("looking its address up");
-    if options.canceller.is_cancelled() {
-        return Err(failed(cancelled_error()));
-    }
-    let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
-        .to_socket_addrs()
-        .map_err(|error| failed(error).remedy("check the name, and this host's network"))?
-        .collect();
+    let name = (server.host.clone(), server.port);
+    let look_up = move || name.to_socket_addrs().map(Iterator::collect);
+    let until = Instant::now() + NAME_LOOKUP_TIMEOUT;
+    let looked_up = options.canceller.run_blocking(until, look_up);
+    let looked_up: io::Result<Vec<SocketAddr>> = looked_up.map_err(failed)?;
+    let addresses = looked_up
+        .map_err(|error| failed(error).remedy("check the name, and this host's network"))?;
     if addresses.is_empty() {
         return Err(unavailable("the name has no address"));
     }
@@ -237,11 +237,6 @@ fn resolve(server: &Server, options: &ConnectionOptions) -> Result<Vec<SocketAdd
         return Err(error.remedy("set the TLS field to \"implicit\" or \"starttls\""));
     }
     Ok(addresses)
-}
-
-/// The canceller's deadline has passed. Of a kind that no caller retries.
-fn cancelled_error() -> io::Error {
-    io::Error::other("this program is exiting")
 }
 
 /// Describes a socket error to the user; "it" is the server.

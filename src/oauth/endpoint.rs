@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use oauth2::basic::{
@@ -26,6 +25,7 @@ use crate::config::is_loopback;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::{Trust, crypto_provider, describe_io_error};
 use crate::oauth::oauth_error::OAuthError;
+use crate::process::cancel::{Canceller, WakeOn};
 use crate::retry::TOKEN_REQUEST_DELAYS;
 use crate::secret::Secret;
 use crate::timeouts::{TOKEN_CONNECT_TIMEOUT, TOKEN_REQUEST_TIMEOUT};
@@ -100,6 +100,7 @@ pub(crate) enum EndpointError {
 /// A client of one token endpoint.
 pub(crate) struct Endpoint {
     agent: Agent,
+    canceller: Canceller,
 }
 
 type OAuthClient = Client<
@@ -150,7 +151,13 @@ impl Endpoint {
             .build();
         Ok(Endpoint {
             agent: config.new_agent(),
+            canceller: Canceller::default(),
         })
+    }
+
+    /// The same, with requests that can be cancelled.
+    pub(crate) fn with_canceller(self, canceller: Canceller) -> Endpoint {
+        Endpoint { canceller, ..self }
     }
 
     /// Requests an access token, in up to three attempts.
@@ -186,8 +193,11 @@ impl Endpoint {
                 }
             };
             match delays.next() {
-                Some(delay) if Instant::now() + *delay < deadline => thread::sleep(*delay),
+                Some(delay) if Instant::now() + *delay < deadline => self.wait(*delay),
                 _ => return Err(unavailable(why)),
+            }
+            if self.canceller.is_cancelled() {
+                return Err(unavailable(why));
             }
         }
     }
@@ -250,17 +260,28 @@ impl Endpoint {
 
     fn post(&self, request: HttpRequest, deadline: Instant) -> Result<HttpResponse, ureq::Error> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let request = self
-            .agent
-            .configure_request(request)
-            .timeout_global(Some(left))
-            .build();
-        let (head, mut body) = self.agent.run(request)?.into_parts();
-        let octets = body
-            .with_config()
-            .limit(MAX_RESPONSE_LENGTH)
-            .read_to_vec()?;
-        Ok(HttpResponse::from_parts(head, octets))
+        let agent = self.agent.clone();
+        // The request ends by its own time-out first, with its own error.
+        let until = deadline + Duration::from_secs(1);
+        self.canceller.run_blocking(until, move || {
+            let request = agent
+                .configure_request(request)
+                .timeout_global(Some(left))
+                .build();
+            let (head, mut body) = agent.run(request)?.into_parts();
+            let octets = body
+                .with_config()
+                .limit(MAX_RESPONSE_LENGTH)
+                .read_to_vec()?;
+            Ok(HttpResponse::from_parts(head, octets))
+        })?
+    }
+
+    fn wait(&self, time: Duration) {
+        // Fails only if `poll` does; then the next attempt follows at once.
+        let _ = self
+            .canceller
+            .wait(None, Instant::now() + time, WakeOn::CancelOnly);
     }
 }
 
@@ -332,5 +353,35 @@ fn describe_status(status: Option<u16>) -> String {
         Some(200) => "sends a response that cannot be read".to_owned(),
         Some(status) => format!("responds with HTTP status {status}"),
         None => "sends no response".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_request_ends_when_it_is_cancelled() {
+        // Connections are accepted by the system, and nobody answers.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let token_uri = TokenUrl::new(format!("http://127.0.0.1:{port}/")).unwrap();
+        let canceller = Canceller::new().unwrap();
+        let endpoint = Endpoint::new(&token_uri, None).unwrap();
+        let endpoint = endpoint.with_canceller(canceller.clone());
+        let client = ClientRegistration {
+            client_id: "ID".to_owned(),
+            client_secret: None,
+            token_uri,
+        };
+        canceller.cancel_at(Instant::now() + Duration::from_millis(20));
+        let refresh = Secret::new("REFRESH".to_owned());
+        let grant = AuthorizationGrant::RefreshToken(&refresh);
+        let Err(EndpointError::Unavailable(error)) = endpoint.request_token(&client, grant) else {
+            panic!("it cannot have succeeded")
+        };
+        assert!(error.to_string().contains("exiting"), "{error}");
     }
 }

@@ -17,6 +17,7 @@ use crate::oauth::endpoint::{
 use crate::oauth::oauth_error::OAuthError;
 use crate::oauth::token_file::TokenFile;
 use crate::oauth::token_health::TokenHealth;
+use crate::process::cancel::Canceller;
 use crate::secret::Secret;
 use crate::timestamp;
 
@@ -44,6 +45,7 @@ pub struct Token {
     file: TokenFile,
     ca_file: Option<PathBuf>,
     endpoint: Option<Endpoint>,
+    canceller: Canceller,
     remembered_rejection: Option<RememberedRejection>,
     is_read_only: bool,
     has_warned_unsaved: bool,
@@ -69,11 +71,18 @@ impl Token {
             file: TokenFile::read(path, &new_token_remedy)?,
             ca_file: ca_file.map(Path::to_owned),
             endpoint: None,
+            canceller: Canceller::default(),
             remembered_rejection,
             is_read_only: false,
             has_warned_unsaved: false,
             is_rotation_unsaved: false,
         })
+    }
+
+    /// Its renewals can be cancelled.
+    #[must_use]
+    pub fn with_canceller(self, canceller: Canceller) -> Token {
+        Token { canceller, ..self }
     }
 
     /// For a dry run: the token is neither renewed nor saved.
@@ -211,7 +220,8 @@ impl Token {
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(&client.token_uri, self.ca_file.as_deref())?,
+            None => Endpoint::new(&client.token_uri, self.ca_file.as_deref())?
+                .with_canceller(self.canceller.clone()),
         };
         let endpoint = self.endpoint.insert(endpoint);
         let result = endpoint.request_token(&client, AuthorizationGrant::RefreshToken(&refresh));

@@ -1,12 +1,14 @@
 //! Cancellation: lets another thread, such as the signal handler, end a blocking wait.
 //!
 //! Every wait is one `poll` of the socket and of two events of the [`Canceller`], so a cancellation
-//! takes effect at once. Only a host name lookup cannot be cancelled; the system's resolver has its
-//! own time-outs.
+//! takes effect at once. What can only block runs on a thread of its own, which is left behind.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -32,6 +34,11 @@ struct CancelState {
     /// Readable for ever once there is a deadline, so that every wait looks at it.
     cancel_event: OwnedFd,
     deadline: Mutex<Option<Instant>>,
+}
+
+/// The canceller's deadline has passed. Of a kind that no caller retries.
+pub(crate) fn cancelled_error() -> io::Error {
+    io::Error::other("this program is exiting")
 }
 
 /// Why a sleep ended.
@@ -89,7 +96,7 @@ impl Canceller {
 
     /// Makes every operation on a connection that uses this handle fail after `at`: connecting, TLS,
     /// reading, writing, waiting. It also holds for operations in progress; of several deadlines the
-    /// earliest holds. After it no host name lookup starts, but one in progress continues.
+    /// earliest holds.
     pub fn cancel_at(&self, at: Instant) {
         let Some(state) = &self.0 else {
             return;
@@ -114,6 +121,32 @@ impl Canceller {
     pub fn is_cancelled(&self) -> bool {
         let deadline = self.deadline();
         deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Runs an action that blocks, on a thread of its own, but does not wait for it past `until`.
+    ///
+    /// # Errors
+    /// The time has passed, or the wait was cancelled; then the action goes on, and its result is
+    /// lost.
+    pub(crate) fn run_blocking<T: Send + 'static>(
+        &self,
+        until: Instant,
+        action: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        // Readable once the thread has dropped its end.
+        let (ended, running) = UnixStream::pair()?;
+        let (sender, result) = channel();
+        thread::spawn(move || {
+            // Fails if nobody waits any more.
+            let _ = sender.send(action());
+            drop(running);
+        });
+        let ended = Some((ended.as_fd(), PollFlags::IN));
+        match self.wait(ended, until, WakeOn::CancelOnly)? {
+            WaitResult::Ready => result.recv().map_err(io::Error::other),
+            WaitResult::Cancelled => Err(cancelled_error()),
+            WaitResult::Elapsed | WaitResult::Woken => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Waits until the socket is ready, but not past `until`; without a socket, until then.
@@ -299,5 +332,21 @@ mod tests {
             WaitResult::Elapsed
         );
         assert_eq!(canceller.sleep(Instant::now() + LONG), SleepResult::Woken);
+    }
+
+    #[test]
+    fn a_blocking_action_is_left_when_cancelled_or_when_its_time_is_over() {
+        let canceller = Canceller::new().unwrap();
+        let long = Instant::now() + Duration::from_mins(5);
+        assert_eq!(canceller.run_blocking(long, || 7).unwrap(), 7);
+        let (_never, receiver) = channel::<()>();
+        let block = move || receiver.recv();
+        let soon = Instant::now() + Duration::from_millis(20);
+        let late = canceller.run_blocking(soon, block).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let (_never, receiver) = channel::<()>();
+        canceller.cancel_at(Instant::now() + Duration::from_millis(20));
+        let result = canceller.run_blocking(long, move || receiver.recv());
+        assert_eq!(result.unwrap_err().to_string(), "this program is exiting");
     }
 }

@@ -80,14 +80,19 @@ impl GmailState {
         match consequence {
             Consequence::Rest(reason) => {
                 let schedule = match reason {
-                    RestReason::Quota | RestReason::StorageFull | RestReason::Refusals => {
-                        QUOTA_REST
-                    }
+                    RestReason::Quota
+                    | RestReason::DailyLimit
+                    | RestReason::StorageFull
+                    | RestReason::Refusals => QUOTA_REST,
                     RestReason::Connections => CONNECTIONS_REST,
                 };
-                gmail.is_storage_full = *reason == RestReason::StorageFull;
-                if *reason == RestReason::Quota {
-                    gmail.limited_since.get_or_insert(now);
+                match reason {
+                    RestReason::StorageFull => gmail.is_storage_full = true,
+                    RestReason::Quota => {
+                        gmail.is_storage_full = false;
+                        gmail.limited_since.get_or_insert(now);
+                    }
+                    RestReason::DailyLimit | RestReason::Refusals | RestReason::Connections => {}
                 }
                 gmail.rest_minutes = schedule.next_minutes(gmail.rest_minutes);
                 gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));

@@ -257,6 +257,10 @@ impl Delivery {
         let finished = target.finish();
         let recorded = self.record_outcomes(target, ledger);
         match (finished, recorded) {
+            // What Gmail says is the cause of what was not accepted.
+            (Err(one), Err(_)) if matches!(one.consequence(), Some(Consequence::Rest(_))) => {
+                Err(one)
+            }
             (Err(one), Err(other)) => Err(one.more_severe(other)),
             (one, other) => one.and(other),
         }
@@ -355,7 +359,7 @@ fn daily_limit_reached(sent: u64) -> Error {
     )
     .during("appending")
     .remedy("the account rests; daily_upload_limit sets the limit")
-    .with_consequence(Consequence::Rest(RestReason::Quota))
+    .with_consequence(Consequence::Rest(RestReason::DailyLimit))
 }
 
 fn too_many_parked() -> Error {

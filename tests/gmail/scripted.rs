@@ -251,25 +251,6 @@ fn a_rejection_that_concerns_the_account_ends_the_pass_and_parks_nothing() {
 }
 
 #[test]
-fn a_gmail_that_stalls_is_left_when_the_time_for_all_waits_is_over() {
-    let server =
-        ScriptedGmail::start(|command| command.line.starts_with("EXAMINE").then_some(Reply::Stall));
-    // The first wait takes all of it: none is left for the connection that replaces the first.
-    let timeouts = Timeouts {
-        response: Duration::from_millis(500),
-        total_silence: Duration::ZERO,
-        ..Timeouts::default()
-    };
-    let mut gmail = server.target_with(1, timeouts);
-    assert_eq!(gmail.status().unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(server.commands("AUTHENTICATE").len(), 1);
-    // Another pass has its whole time again.
-    gmail.start_pass(0);
-    let _ = gmail.status().unwrap_err();
-    assert_eq!(server.commands("AUTHENTICATE").len(), 2);
-}
-
-#[test]
 fn after_a_bye_the_response_is_not_awaited_for_long() {
     // The time-out of a response is far longer than a test lasts.
     let timeouts = Timeouts {

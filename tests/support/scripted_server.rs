@@ -105,7 +105,7 @@ pub fn dialogue(parts: &[&[&str]]) -> Vec<String> {
 /// Waits for a connection, and fails if none comes.
 fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         match listener.accept() {
             Ok((stream, _)) => {

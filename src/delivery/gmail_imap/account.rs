@@ -202,6 +202,7 @@ impl GmailAccount {
             &self.config().auth_command,
             self.options.rejected_token.clone(),
         )?;
+        let token = token.with_canceller(self.options.connection.canceller.clone());
         self.log_token_health(&token);
         Ok(GmailCredentials {
             trust: Trust::for_server(server).map_err(|error| error.on(Side::Gmail))?,
@@ -235,5 +236,44 @@ impl GmailAccount {
             Err(failure) if !failure.leaves_session_usable() => Err(self.command_error(&failure)),
             _ => Ok(session),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::{Server, TlsMode};
+
+    #[test]
+    fn the_connections_of_an_account_share_gmails_silence_and_a_pass_ends_it() {
+        let server = Server {
+            host: "localhost".to_owned(),
+            port: 1,
+            tls: TlsMode::Implicit,
+            tls_name: "localhost".to_owned(),
+            ca_file: None,
+        };
+        let account = GmailAccount::new(GmailTargetOptions {
+            config: TargetConfig {
+                server,
+                user: "alice@gmail.com".to_owned(),
+                token_file: "token.json".into(),
+                folder: "INBOX".to_owned(),
+                connections: 1,
+                auth_command: "auth".to_owned(),
+            },
+            now: Arc::new(Utc::now),
+            connection: ConnectionOptions::default(),
+            rejected_token: None,
+            is_dry_run: false,
+        });
+        let silence = account.options.connection.silence.clone().unwrap();
+        let (now, minute) = (Instant::now(), Duration::from_mins(1));
+        silence.record_timeout(now);
+        assert_eq!(silence.limit(now + minute, Duration::ZERO), now);
+        account.end_silence();
+        assert_eq!(silence.limit(now + minute, Duration::ZERO), now + minute);
     }
 }

@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
-use crate::delivery::gmail_imap::responses::{AppendResult, append_result};
+use crate::delivery::gmail_imap::responses::{AppendResult, append_result, rest_reason};
 use crate::error::{Error, ErrorKind, RestReason, Result};
 use crate::imap::{CommandError, ResponseText, Session, StorageQuota, quoted_mailbox};
 use crate::message::{Message, sent_date};
@@ -115,8 +115,14 @@ impl AppendConnection {
             match append_result(&response) {
                 AppendResult::MailboxMissing if !is_folder_created => {
                     is_folder_created = true;
-                    if let Err(failure) = self.create_folder(session) {
-                        return AppendAttempt::Settled(not_stored(&failure.to_string()));
+                    match self.create_folder(session) {
+                        Err(failure) if failure.leaves_session_usable() => {
+                            return AppendAttempt::Unsent(self.account.command_error(&failure));
+                        }
+                        Err(failure) => {
+                            return AppendAttempt::Settled(not_stored(&failure.to_string()));
+                        }
+                        Ok(()) => {}
                     }
                 }
                 AppendResult::Bad
@@ -185,6 +191,9 @@ impl AppendConnection {
                 };
                 return rest(self.account.quota_error(reason, &why, quota));
             }
+            AppendResult::BandwidthExceeded => {
+                return rest(self.account.rest_error(RestReason::Quota, &why));
+            }
             AppendResult::TooManyConnections => {
                 return rest(self.account.rest_error(RestReason::Connections, &why));
             }
@@ -213,6 +222,8 @@ impl AppendConnection {
         log::info!("creating the folder {:?} at Gmail", Untrusted::new(folder));
         match session.command(&format!("CREATE {name}")) {
             Err(failure) if !failure.leaves_session_usable() => Err(failure),
+            // It concerns the whole account.
+            Err(failure) if failure.response_text().and_then(rest_reason).is_some() => Err(failure),
             Err(failure) => {
                 log::warn!(
                     "creating the folder {:?}: {failure}",

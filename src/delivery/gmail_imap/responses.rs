@@ -16,10 +16,14 @@ const STORAGE_FULL: &[Sign] = &[
     Text("storage space"),
     Text("storage limit"),
     Text("storage is full"),
+    Text("storage full"),
     Text("out of storage"),
     Text("mailbox is full"),
     Text("mailbox full"),
 ];
+
+/// The account has sent or received too much.
+const BANDWIDTH: &[Sign] = &[Text("bandwidth limits")];
 
 /// The account has sent, received or stored too much.
 const OVER_QUOTA: &[Sign] = &[Code("OVERQUOTA"), Text("bandwidth limits")];
@@ -36,8 +40,9 @@ const SERVER_TROUBLE: &[Sign] = &[
 ];
 
 /// Failed APPENDs; the first row that matches counts.
-const APPEND_MEANINGS: [(&[Sign], AppendResult); 6] = [
+const APPEND_MEANINGS: [(&[Sign], AppendResult); 7] = [
     (STORAGE_FULL, AppendResult::StorageFull),
+    (BANDWIDTH, AppendResult::BandwidthExceeded),
     (OVER_QUOTA, AppendResult::OverQuota),
     (TOO_MANY_CONNECTIONS, AppendResult::TooManyConnections),
     (SERVER_TROUBLE, AppendResult::ServerTrouble),
@@ -112,7 +117,9 @@ pub(super) enum AppendResult {
     MailboxMissing,
     /// The storage of the account is full.
     StorageFull,
-    /// The account has sent too much, or stored too much: the text does not say which.
+    /// The account has sent or received too much.
+    BandwidthExceeded,
+    /// One of these two: the text does not say which.
     OverQuota,
     /// The account has too many connections.
     TooManyConnections,
@@ -159,6 +166,7 @@ pub(super) fn append_result(response: &Result<ResponseText, CommandError>) -> Ap
             _,
             Some(
                 limit @ (AppendResult::StorageFull
+                | AppendResult::BandwidthExceeded
                 | AppendResult::OverQuota
                 | AppendResult::TooManyConnections),
             ),
@@ -286,14 +294,23 @@ mod tests {
                 "a5 NO Folder doesn't exist. (Failure)",
                 AppendResult::MailboxMissing,
             ),
-            ("a5 NO [OVERQUOTA] Storage full", AppendResult::OverQuota),
+            ("a5 NO [OVERQUOTA] Storage full", AppendResult::StorageFull),
+            (
+                "a5 NO [OVERQUOTA] Not enough disk space (Failure)",
+                AppendResult::StorageFull,
+            ),
+            (
+                "a5 NO [ALERT] You have exceeded your storage quota. (Failure)",
+                AppendResult::StorageFull,
+            ),
+            ("a5 NO [OVERQUOTA] no", AppendResult::OverQuota),
             (
                 "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.",
-                AppendResult::OverQuota,
+                AppendResult::BandwidthExceeded,
             ),
             (
                 "a5 NO [ALERT] Account exceeded command or bandwidth limits. (Failure)",
-                AppendResult::OverQuota,
+                AppendResult::BandwidthExceeded,
             ),
             (
                 "a5 NO [ALERT] Too many simultaneous connections. (Failure)",
