@@ -90,6 +90,9 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn run(&mut self, connection: &mut SourceConnection) -> Result<()> {
+        if let Some(error) = self.account.storage_full_error() {
+            log::warn!("{error}");
+        }
         while !self.exit_requested() {
             self.handle_requests(connection);
             if let Err(error) = self.check_copy_and_wait(connection) {
@@ -193,6 +196,7 @@ impl Watcher<'_> {
         }
         self.gmail
             .record_failure(&error, login_delay.unwrap_or_default());
+        self.account.warn_of_long_limit();
         self.account.fold_if_due()
     }
 
@@ -342,8 +346,13 @@ impl Watcher<'_> {
         let folder = Untrusted::new(&self.account.config().source.folder);
         let watching = format!("watching {folder}; {} copied since the start", self.copied);
         if let Some(until) = self.account.resting_until() {
+            let why = if self.account.state().gmail.is_storage_full {
+                "Gmail is full, and"
+            } else {
+                "Gmail"
+            };
             let until = until.format("%H:%M UTC");
-            format!("{watching}; Gmail rests until {until}")
+            format!("{watching}; {why} rests until {until}")
         } else if self.gmail.health.is_failing() {
             format!("{watching}; Gmail is not available")
         } else {

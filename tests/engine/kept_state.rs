@@ -16,10 +16,10 @@ const SNAPSHOT: &str = include_str!("kept_state/sync_state.json");
 const JOURNAL: &str = include_str!("kept_state/sync_state.json.journal");
 const FOLDED: &str = include_str!("kept_state/folded.json");
 
-/// Of a later build, which remembers where messages without Message-ID are: journal lines that
+/// Of a later build, with more fields: journal lines that
 /// follow `FOLDED`, and the snapshot after them.
-const WITHOUT_ID_JOURNAL: &str = include_str!("kept_state/without_id.journal");
-const WITHOUT_ID: &str = include_str!("kept_state/without_id.json");
+const LATER_JOURNAL: &str = include_str!("kept_state/later.journal");
+const LATER: &str = include_str!("kept_state/later.json");
 
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
@@ -31,7 +31,7 @@ fn load(folder: &Path) -> StateStore {
 }
 
 fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
-    let lines = JOURNAL.lines().chain(WITHOUT_ID_JOURNAL.lines());
+    let lines = JOURNAL.lines().chain(LATER_JOURNAL.lines());
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
     lines.map(|line| (line, serde_json::from_str(line).unwrap()))
 }
@@ -68,7 +68,7 @@ fn every_line_of_a_kept_journal_is_written_again_octet_for_octet() {
 
 #[test]
 fn a_kept_snapshot_is_written_again_octet_for_octet() {
-    for (kept, before) in [(SNAPSHOT, 93), (FOLDED, 94), (WITHOUT_ID, 95)] {
+    for (kept, before) in [(SNAPSHOT, 93), (FOLDED, 94), (LATER, 95)] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
         fs::write(&file, kept).unwrap();
@@ -89,7 +89,7 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
 fn a_kept_journal_is_folded_into_its_kept_snapshot() {
     for (snapshot, journal, folded) in [
         (SNAPSHOT, JOURNAL, FOLDED),
-        (FOLDED, WITHOUT_ID_JOURNAL, WITHOUT_ID),
+        (FOLDED, LATER_JOURNAL, LATER),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");

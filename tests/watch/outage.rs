@@ -121,6 +121,24 @@ fn the_daily_upload_limit_pauses_the_delivery_and_does_not_end_the_program() {
 }
 
 #[test]
+fn a_full_gmail_pauses_the_delivery_and_does_not_end_the_program() {
+    let home = Home::new();
+    home.gmail.change(|gmail| gmail.storage = 10);
+    deliver(&home, 0);
+    let watching = Watching::start(&home);
+    watching.wait_for("its storage is full");
+    watching.wait_for("watching INBOX");
+    let run = watching.terminate();
+    assert_eq!(run.logged("warn").len(), 1, "{run:?}");
+    assert_eq!(home.state()["gmail"]["storage_full"], true);
+    assert_eq!(home.state()["parked"], json!({}));
+    // A process that starts while it rests says so, too.
+    let watching = Watching::start(&home);
+    watching.wait_for("the last message did not fit; its storage is full");
+    watching.terminate();
+}
+
+#[test]
 fn when_gmail_refuses_every_message_the_delivery_pauses_and_the_program_goes_on() {
     let home = Home::new();
     home.gmail.change(|gmail| {

@@ -20,24 +20,41 @@ impl AccountSync<'_> {
         let Some(until) = self.resting_until() else {
             return Ok(false);
         };
-        let gmail = &self.state().gmail;
-        let until = format_time(until);
-        if gmail.is_storage_full {
-            let place = self.config.target.server.address();
-            let what = "the last message did not fit";
-            let error = Error::new(Side::Gmail, ErrorKind::Rejected, place, what);
-            let remedy = format!("{STORAGE_FULL_REMEDY}; will retry at {until}");
-            return Err(error.during("waiting to append").remedy(remedy));
+        if let Some(error) = self.storage_full_error() {
+            return Err(error);
         }
-        if let Some(since) = gmail.limited_for_long(self.now()) {
-            log::warn!(
-                "Gmail has limited the account since {}, longer than it does for what is sent in a \
-                 day: perhaps its storage is full; will retry at {until}",
-                format_time(since)
-            );
-        } else {
+        if !self.warn_of_long_limit() {
+            let until = format_time(until);
             log::info!("Gmail rests until {until}; this run does nothing");
         }
         Ok(true)
+    }
+
+    /// Why Gmail rests, if its storage is full.
+    pub fn storage_full_error(&self) -> Option<Error> {
+        let until = self
+            .resting_until()
+            .filter(|_| self.state().gmail.is_storage_full)?;
+        let place = self.config.target.server.address();
+        let what = "the last message did not fit";
+        let error = Error::new(Side::Gmail, ErrorKind::Rejected, place, what);
+        let until = format_time(until);
+        let remedy = format!("{STORAGE_FULL_REMEDY}; will retry at {until}");
+        Some(error.during("waiting to append").remedy(remedy))
+    }
+
+    /// Warns if Gmail has limited the account for so long that it may be for its storage.
+    pub fn warn_of_long_limit(&self) -> bool {
+        let limited = self.state().gmail.limited_for_long(self.now());
+        let Some((since, until)) = limited.zip(self.resting_until()) else {
+            return false;
+        };
+        log::warn!(
+            "Gmail has limited the account since {}, longer than it does for what is sent in a day: \
+             perhaps its storage is full; will retry at {}",
+            format_time(since),
+            format_time(until)
+        );
+        true
     }
 }
