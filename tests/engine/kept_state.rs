@@ -87,10 +87,8 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
 
 #[test]
 fn a_kept_journal_is_folded_into_its_kept_snapshot() {
-    for (snapshot, journal, folded) in [
-        (SNAPSHOT, JOURNAL, FOLDED),
-        (FOLDED, LATER_JOURNAL, LATER),
-    ] {
+    for (snapshot, journal, folded) in [(SNAPSHOT, JOURNAL, FOLDED), (FOLDED, LATER_JOURNAL, LATER)]
+    {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
         fs::write(&file, snapshot).unwrap();

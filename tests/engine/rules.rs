@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use chrono::TimeDelta;
+use imap_to_gmail_sync::error::ErrorKind;
 use imap_to_gmail_sync::state::storage::StateFile;
 use serde_json::{Value, json};
 
@@ -643,4 +644,19 @@ fn an_append_that_gmail_does_not_show_is_looked_up_less_often_and_not_sent_again
     run(&world);
     assert!(state(&world).parked.is_empty());
     assert_eq!(copies(&world, 2), 1);
+}
+
+#[test]
+fn a_limit_that_gmail_names_is_the_cause_of_several_lost_responses() {
+    let mut most_lost = 0;
+    for seed in 0..30 {
+        let world = Rc::new(RefCell::new(World::new(seed)));
+        (1..=8).for_each(|number| deliver(&world, number, 0));
+        world.borrow_mut().gmail.limits = true;
+        world.borrow_mut().faults.gmail_gone = 1000;
+        let ended = run(&world);
+        most_lost = most_lost.max(state(&world).parked.len());
+        assert_eq!(ended, Ended::Failed(ErrorKind::Resting), "seed {seed}");
+    }
+    assert!(most_lost >= 3, "{most_lost}");
 }

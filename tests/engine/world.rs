@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use imap_to_gmail_sync::error::{Error, ErrorKind, Result, Side};
+use imap_to_gmail_sync::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use imap_to_gmail_sync::message::{
     BodyDigest, Flags, Identity, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
 };
@@ -118,6 +118,8 @@ pub struct GmailModel {
     pub refuses: BTreeSet<Octets>,
     /// Appends that are stored at a later time, after their connection broke.
     pub late: Vec<(DateTime<Utc>, Octets)>,
+    /// It is unavailable because it limits the account.
+    pub limits: bool,
     /// A lookup finds a candidate for an uncertain append and cannot read it.
     pub hides_bodies: bool,
     /// All Mail's UIDNEXT, as this run has read it.
@@ -391,15 +393,15 @@ pub struct Gmail1(pub Shared);
 
 impl Gmail1 {
     fn gone(world: &World) -> Result<()> {
-        if world.gmail.gone {
-            return Err(Error::new(
-                Side::Gmail,
-                ErrorKind::Unavailable,
-                "gmail",
-                "cannot be reached",
-            ));
+        if !world.gmail.gone {
+            return Ok(());
         }
-        Ok(())
+        let error = |kind| Error::new(Side::Gmail, kind, "gmail", "cannot be reached");
+        Err(if world.gmail.limits {
+            error(ErrorKind::Resting).with_consequence(Consequence::Rest(RestReason::Quota))
+        } else {
+            error(ErrorKind::Unavailable)
+        })
     }
 
     /// Produces the outcome of one message in flight.
