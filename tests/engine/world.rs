@@ -106,7 +106,9 @@ pub struct GmailMessage {
     pub ours: bool,
 }
 
+// Independent switches, not the states of a machine.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct GmailModel {
     pub messages: Vec<GmailMessage>,
     pub uid_next: u32,
