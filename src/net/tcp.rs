@@ -92,6 +92,7 @@ impl TcpSocket {
         // Writing always waits: TLS may have to write during a read.
         let may_wait = self.blocking || flags == PollFlags::OUT;
         let began = Instant::now();
+        let mut has_waited = false;
         let deadline = limited_by_silence(self.deadline, &self.options);
         loop {
             self.check_deadline()?;
@@ -101,9 +102,12 @@ impl TcpSocket {
                     let canceller = &self.options.canceller;
                     wait_ready(canceller, self.tcp.as_fd(), flags, deadline)
                         .inspect_err(|error| record_silence(error, began, &self.options))?;
+                    has_waited = true;
                 }
                 Ok(octets) => {
-                    self.record_transfer(flags, octets);
+                    // What is written at once shows nothing: the system takes it.
+                    let shows_life = octets > 0 && (flags == PollFlags::IN || has_waited);
+                    self.record_transfer(octets, shows_life);
                     return Ok(octets);
                 }
                 result => return result,
@@ -111,13 +115,9 @@ impl TcpSocket {
         }
     }
 
-    fn record_transfer(&self, flags: PollFlags, octets: usize) {
+    fn record_transfer(&self, octets: usize, shows_life: bool) {
         self.options.octets.add(octets);
-        // What was sent shows nothing: the system takes it.
-        if flags == PollFlags::IN
-            && octets > 0
-            && let Some(silence) = &self.options.silence
-        {
+        if shows_life && let Some(silence) = &self.options.silence {
             silence.end();
         }
     }

@@ -126,7 +126,7 @@ impl Canceller {
     /// Runs an action that blocks, on a thread of its own, but does not wait for it past `until`.
     ///
     /// # Errors
-    /// The time has passed, or the wait was cancelled; then the action goes on, and its result is
+    /// There can be no more threads, the time has passed, or the wait was cancelled; then the action goes on, and its result is
     /// lost.
     pub(crate) fn run_blocking<T: Send + 'static>(
         &self,
@@ -136,11 +136,11 @@ impl Canceller {
         // Readable once the thread has dropped its end.
         let (ended, running) = UnixStream::pair()?;
         let (sender, result) = channel();
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             // Fails if nobody waits any more.
             let _ = sender.send(action());
             drop(running);
-        });
+        })?;
         let ended = Some((ended.as_fd(), PollFlags::IN));
         match self.wait(ended, until, WakeOn::CancelOnly)? {
             WaitResult::Ready => result.recv().map_err(io::Error::other),

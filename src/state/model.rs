@@ -339,7 +339,10 @@ impl ParkedMessage {
         let own_id = self.id.as_ref().filter(|id| id.is_from_field());
         digest.header == listed.identity.header
             && own_id == listed.identity.id.as_ref()
-            && self.date == listed.internal_date
+            && self
+                .date
+                .zip(listed.internal_date)
+                .is_none_or(|(date, listed)| date == listed)
     }
 
     /// Whether the next attempt is due. A time further away than the longest delay was written

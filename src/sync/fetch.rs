@@ -14,8 +14,9 @@ pub(super) struct Fetch<'a> {
     source: &'a mut dyn Source,
     /// The messages that were read in this pass.
     read: UidSet,
-    /// The UIDs of known messages that a search found in this pass.
-    found: Option<UidSet>,
+    /// The UIDs that a search of this pass asked for, and those that it found.
+    searched: UidSet,
+    found: UidSet,
 }
 
 /// The UIDs that a date pass considers.
@@ -44,7 +45,8 @@ impl<'a> Fetch<'a> {
         Fetch {
             source,
             read: UidSet::default(),
-            found: None,
+            searched: UidSet::default(),
+            found: UidSet::default(),
         }
     }
 
@@ -120,28 +122,24 @@ impl<'a> Fetch<'a> {
         Ok(existing)
     }
 
-    /// Returns the first of these UIDs of known messages that no longer exists. One search a pass
-    /// asks for the UIDs of all known messages.
+    /// Returns the first of these UIDs of known messages that no longer exists. One search asks
+    /// for the UIDs of all known messages.
     pub fn first_gone(&mut self, uids: &[Uid], state: &State) -> Result<Option<Uid>> {
         let is_read = |uid: &Uid| self.read.contains(*uid);
         let asked: Vec<Uid> = uids.iter().copied().filter(|uid| !is_read(uid)).collect();
         if asked.is_empty() {
             return Ok(None);
         }
-        if self.found.is_none() {
+        if !asked.iter().all(|uid| self.searched.contains(*uid)) {
             let mut range = UidSet::default();
             if let Some((first, last)) = state.known_uid_range() {
                 range.insert_range(first, last);
             }
-            let found = self.source.search(&SourceSearch::Uids(range))?;
-            self.found = Some(found.into_iter().collect());
+            let found = self.source.search(&SourceSearch::Uids(range.clone()))?;
+            self.searched = range;
+            self.found = found.into_iter().collect();
         }
-        let exists = |uid: &Uid| {
-            self.found
-                .as_ref()
-                .is_some_and(|found| found.contains(*uid))
-        };
-        Ok(asked.into_iter().find(|uid| !exists(uid)))
+        Ok(asked.into_iter().find(|uid| !self.found.contains(*uid)))
     }
 
     /// Reads the octets of a group. After a failure of the group the rest of it is read one by one,

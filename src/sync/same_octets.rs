@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::message::{Digest, InternalDate, MessageId, Uid};
-use crate::state::{PreviousUid, State};
+use crate::state::{ParkedMessage, PreviousUid, State};
 use crate::sync::fetch::Fetch;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::SelectedBy;
@@ -33,6 +33,10 @@ pub(super) fn settle_if_delivered(
     } = planned;
     let uid = listed.uid;
     let parked = ledger.state().parked.get(&uid);
+    if parked.is_some_and(was_sent) {
+        // When it was sent, it was another message, and Gmail has not stored it.
+        return Ok(false);
+    }
     let is_found_by_date =
         *selected_by == SelectedBy::Date || parked.is_some_and(|parked| parked.by_date);
     let SameOctets { uids, is_delivered } =
@@ -54,6 +58,12 @@ pub(super) fn settle_if_delivered(
     Ok(true)
 }
 
+/// Whether a parked message was sent: its octets are known only then, or while it waits for a lost one
+/// of the same octets without having been sent.
+fn was_sent(parked: &ParkedMessage) -> bool {
+    parked.tries > 0 && parked.digest.is_some_and(|digest| digest.body.is_some())
+}
+
 fn decide(state: &State, id: &MessageId, date: InternalDate, is_found_by_date: bool) -> SameOctets {
     if state.is_known_elsewhere_with(id, date) {
         return SameOctets {
@@ -61,9 +71,10 @@ fn decide(state: &State, id: &MessageId, date: InternalDate, is_found_by_date: b
             is_delivered: true,
         };
     }
-    // A message that is moved keeps its INTERNALDATE (RFC 3501 6.4.7).
+    // A message that is moved keeps its INTERNALDATE (RFC 3501 6.4.7). Where there is none, nothing
+    // shows a move.
     let has_its_date =
-        |other: InternalDate| date.zip(other).is_none_or(|(date, other)| date == other);
+        |other: InternalDate| date.zip(other).is_some_and(|(date, other)| date == other);
     let uids = state
         .known_uids(id)
         .filter(|(_, other)| has_its_date(*other))

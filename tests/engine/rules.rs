@@ -660,3 +660,31 @@ fn a_limit_that_gmail_names_is_the_cause_of_several_lost_responses() {
     }
     assert!(most_lost >= 3, "{most_lost}");
 }
+
+#[test]
+fn a_refused_message_without_message_id_is_sent_although_another_of_its_octets_has_left_the_source()
+{
+    for renumbers in [false, true] {
+        let world = world();
+        deliver_alarm(&world);
+        run(&world);
+        // Another of the same second, which Gmail refuses at first.
+        let date = world.borrow().source.messages.last().unwrap().date;
+        world.borrow_mut().source.deliver(ALARM.to_vec(), date);
+        run_with(&world, REFUSES);
+        assert_eq!((alarms(&world), state(&world).parked.len()), (1, 1));
+        let first = {
+            let messages = &world.borrow().source.messages;
+            messages.iter().position(|it| it.octets == ALARM).unwrap()
+        };
+        world.borrow_mut().source.messages.remove(first);
+        if renumbers {
+            renumber(&world);
+        }
+        for _ in 0..3 {
+            wait(&world, 20);
+            run(&world);
+        }
+        assert_eq!(alarms(&world), 2, "{renumbers}");
+    }
+}
