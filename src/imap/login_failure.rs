@@ -1,6 +1,7 @@
 //! The causes of a rejected log-in with a password: response codes (RFC 5530) and well-known texts,
 //! what to do about each, the exit status, and how soon to try again. Pure.
 
+use crate::config::TlsMode;
 use crate::error::ErrorKind;
 use crate::imap::Sign::{self, Code, Text};
 use crate::imap::{Capabilities, CommandError, find_meaning};
@@ -244,6 +245,19 @@ impl LoginFailure {
     /// Whether the password may be wrong, as far as the server says.
     pub(super) fn may_be_wrong_password(self) -> bool {
         self == WRONG_PASSWORD || self == UNKNOWN_REASON
+    }
+
+    /// Whether the server names a cause for which somebody must act or wait.
+    pub(super) fn is_named(self) -> bool {
+        self != UNAVAILABLE && self != UNKNOWN_REASON
+    }
+
+    /// The remedy on this connection: one that is encrypted already needs another than encryption.
+    pub(crate) fn remedy_on(self, tls: TlsMode) -> &'static str {
+        if self == UNENCRYPTED && tls != TlsMode::None {
+            return NO_PASSWORDS.remedy;
+        }
+        self.remedy
     }
 }
 
