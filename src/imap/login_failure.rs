@@ -71,13 +71,20 @@ const NO_PASSWORDS: LoginFailure = LoginFailure {
 
 /// The first row that matches counts. What a text says is more exact than what a code says: servers
 /// send `[AUTHENTICATIONFAILED]` and `[ALERT]` for every cause.
-const LOGIN_FAILURES: [(&[Sign], LoginFailure); 17] = [
+const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
     (
         &[
             Text("basic authentication is disabled"),
             Text("basicauthblocked"),
         ],
         LoginFailure::needs_user(OAUTH_REMEDY),
+    ),
+    (
+        // The proxy of the README: nobody has signed in.
+        &[Text("authorisation request")],
+        LoginFailure::needs_user(
+            "sign in at the address that the OAuth proxy prints, while this program logs in",
+        ),
     ),
     (
         // mail.ru, Gmail, Yahoo, iCloud, Fastmail; and the authorization code of QQ and 163.com.
@@ -226,6 +233,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 17] = [
             Text("login fail"),
             Text("login error"),
             Text("invalid login"),
+            Text("invalid user"),
             Text("incorrect"),
         ],
         WRONG_PASSWORD,
@@ -317,6 +325,8 @@ mod tests {
         77 | NO Login fail. Account is abnormal, service is not open, password is incorrect | turn on IMAP\n\
         77 | NO [ALERT] Application-specific password required: https://x (Failure) | made for programs\n\
         77 | NO [AUTHENTICATIONFAILED] Application password is REQUIRED | made for programs\n\
+        77 | NO Login failed for account a: authorisation request failed or timed out | at the address that\n\
+        77 | NO Invalid user | correct source_user or {\n\
         77 | NO [AUTHENTICATIONFAILED] Second factor needed | second factor\n\
         77 | NO [ALERT] Please log in via your web browser: https://x | on the web once\n\
         77 | NO [EXPIRED] no | has expired\n\
