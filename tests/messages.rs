@@ -321,6 +321,7 @@ fn the_source_rejects_log_ins_for_now() {
         "<T> NO [INUSE] Mailbox is locked.",
         "<T> BAD Error in IMAP command.",
         "* BYE [UNAVAILABLE] Maximum number of connections exceeded.",
+        "<T> NO [PRIVACYREQUIRED] Plaintext authentication disallowed.",
     ];
     let report = answers.map(|answer| {
         let home = home();
@@ -358,6 +359,13 @@ fn the_source_rejects_log_ins_for_now() {
                 "localhost:SOURCE: logging in as user: the server hung up: [UNAVAILABLE] Maximum \
                 number of connections exceeded.; the server limits log-ins or connections: if it \
                 stays so, close other mail programs",
+            ),
+            // The connection is encrypted.
+            (
+                78,
+                "localhost:SOURCE: logging in as user: the server says NO [PRIVACYREQUIRED] \
+                Plaintext authentication disallowed.; ask its administrator for another port or \
+                server",
             ),
         ],
     );
@@ -442,6 +450,45 @@ fn a_form_of_log_in_that_worked_is_remembered() {
     let state = home.read("sync_state.json");
     home.run_ok();
     assert_eq!(home.read("sync_state.json"), state);
+}
+
+#[test]
+fn a_right_password_is_not_rejected_for_ever_if_the_two_steps_were_cut() {
+    // As iCloud: NO to the initial response. The connection of the second attempt breaks.
+    let home = home();
+    let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
+    let no = "S: $tag NO [AUTHENTICATIONFAILED] Authentication failed";
+    let at_once = ["C: AUTHENTICATE PLAIN *", no];
+    let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: l2 OK in"];
+    let rest = [
+        "C: EXAMINE \"INBOX\"",
+        "S: * 0 EXISTS",
+        "S: * OK [UIDVALIDITY 7] valid",
+        "S: * OK [UIDNEXT 1] next",
+        "S: $tag OK [READ-ONLY] opened",
+        "C: LOGOUT",
+        "S: $tag OK bye",
+    ];
+    let two_steps_first = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: l1 OK in"];
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&[greeting], &at_once]),
+        dialogue(&[&[greeting, "C: AUTHENTICATE PLAIN"]]),
+        dialogue(&[&[greeting], &two_steps_first, &rest]),
+        dialogue(&[&[greeting], &at_once, &two_steps, &rest]),
+        dialogue(&[&[greeting], &two_steps_first, &rest]),
+    ]);
+    home.configure(&json!({
+        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
+        "source_ca_file": null,
+    }));
+    assert_eq!(home.run().status, Some(77));
+    home.age_by_minutes(1);
+    home.run_ok();
+    // A server that takes the initial response, too, is not asked in two steps from now on.
+    assert!(home.state()["source"].get("login_form").is_none());
+    home.run_ok();
+    assert_eq!(home.state()["source"]["login_form"], "two steps");
+    home.run_ok();
 }
 
 #[test]

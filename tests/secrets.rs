@@ -5,6 +5,8 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 
 use std::fmt::Write;
 use std::fs;
@@ -18,6 +20,7 @@ use double::{
 use serde_json::{Value, json};
 
 use program::{Home, Run};
+use scripted_server::{ScriptedServer, dialogue};
 
 /// A password that no other text contains by chance, with characters that need quoting.
 const PASSWORD: &str = "Pa55\"w\\ord $HOME'%s";
@@ -241,6 +244,40 @@ fn a_rejected_log_in_shows_no_secret() {
     let home = home();
     home.gmail.tokens().revoke_all(&home.gmail.user());
     run_and_search(&home, "with a token that Gmail refuses");
+}
+
+#[test]
+fn a_server_that_repeats_the_log_in_causes_no_secret_to_be_shown() {
+    let initial = base64(format!("\0user\0{PASSWORD}").as_bytes());
+    let escaped = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
+    let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
+    let bad = format!("S: $tag BAD no such command: AUTHENTICATE PLAIN {initial}");
+    let alert = format!("S: * NO [ALERT] not understood: {initial}");
+    let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *"].map(str::to_owned);
+    let no_line = format!("S: l2 BAD no such command: {initial}");
+    let no = format!("S: $tag NO [CANNOT] LOGIN \"user\" \"{escaped}\"?");
+    let bye = format!("S: * BYE LOGIN \"user\" \"{escaped}\"?");
+    for end in [no, bye] {
+        let steps = [
+            &[greeting.to_owned(), "C: AUTHENTICATE *".to_owned()][..],
+            &[alert.clone(), bad.clone()],
+            &two_steps,
+            &[no_line.clone(), "C: LOGIN *".to_owned(), end],
+        ];
+        let mut dialogues = vec![steps.concat()];
+        if dialogues[0].last().unwrap().contains("BYE") {
+            dialogues.push(dialogue(&[&[greeting, "C: LOGIN *"], &["S: * BYE LOGIN?"]]));
+        }
+        let server = ScriptedServer::play_all(dialogues);
+        let home = home();
+        home.configure(&json!({
+            "source_server": "127.0.0.1", "source_port": server.address().port,
+            "source_tls": "none", "source_ca_file": null,
+        }));
+        let run = run_and_search(&home, "repeated by the server");
+        assert!(run.stdout.contains("no such command: "), "{run:?}");
+        assert_ne!(run.status, Some(0), "{run:?}");
+    }
 }
 
 #[test]

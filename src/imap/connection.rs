@@ -162,6 +162,7 @@ impl Connection {
 
     fn process_line(&mut self, line: &[u8]) -> io::Result<()> {
         let awaits_continuation = self.transcript.awaits_continuation();
+        let line = &*self.transcript.hide_secrets(line);
         self.transcript.record_received(line);
         if self.transcript.bye().is_some() {
             self.bye_deadline

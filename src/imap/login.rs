@@ -96,7 +96,8 @@ impl LoginForm {
 }
 
 impl LoginHistory {
-    /// Whether another form may be tried after this one failed.
+    /// Whether another form may be tried after this one failed. If the server names another cause,
+    /// none may.
     ///
     /// BAD is no rejection of the credentials: the server did not read them. 163.com answers BAD to an
     /// initial response, QQ and Sina to every AUTHENTICATE.
@@ -112,16 +113,38 @@ impl LoginHistory {
         failure: &CommandError,
     ) -> bool {
         match failure {
-            CommandError::Bad(_) => true,
+            CommandError::Bad(_) => !failure.login_failure().is_named(),
+            CommandError::No(_) if !failure.login_failure().may_be_wrong_password() => false,
             CommandError::No(text) if has_sign(text, OTHER_FORM) => true,
             CommandError::No(_) => {
                 failed == LoginForm::InitialResponse
                     && next == LoginForm::TwoSteps
                     && self.accepted.is_none()
                     && !self.is_rejected
-                    && failure.login_failure().may_be_wrong_password()
             }
             CommandError::Bye(_) | CommandError::ConnectionLost(_) => false,
+        }
+    }
+
+    /// Whether the two steps are tried before the initial response.
+    ///
+    /// Credentials that were rejected are sent in one form only, and each server that takes an initial
+    /// response takes the two steps, too. So a right password is accepted in the end, even if the two
+    /// steps could not be tried when the initial response was rejected.
+    fn prefers_two_steps(self) -> bool {
+        self.is_rejected && self.accepted.is_none()
+    }
+
+    /// The history after the server accepted this form.
+    ///
+    /// That two steps were accepted before the initial response was tried says nothing about that one,
+    /// which saves a round trip.
+    pub(crate) fn after_login(self, form: LoginForm) -> LoginHistory {
+        let was_tried_early = self.prefers_two_steps() && form == LoginForm::TwoSteps;
+        LoginHistory {
+            accepted: (!was_tried_early).then_some(form),
+            is_rejected: false,
+            ..self
         }
     }
 }
@@ -153,8 +176,10 @@ impl Login {
     ) -> VecDeque<LoginForm> {
         let has_initial_response = capabilities.has("SASL-IR");
         let mut forms = VecDeque::new();
+        let two_steps_first = history.prefers_two_steps().then_some(LoginForm::TwoSteps);
+        let preferred = history.accepted.or(two_steps_first);
         let mut offer = |form, is_offered: bool| {
-            if is_offered && history.accepted == Some(form) {
+            if is_offered && preferred == Some(form) {
                 forms.push_front(form);
             } else if is_offered {
                 forms.push_back(form);
@@ -319,6 +344,7 @@ mod tests {
         use LoginForm::{InitialResponse, LoginCommand, TwoSteps};
         let no = |text: &str| CommandError::No(ResponseText::parse(text.as_bytes()));
         let bad = CommandError::Bad(ResponseText::default());
+        let named = CommandError::Bad(ResponseText::parse(b"LogonDenied-BasicAuthBlocked"));
         let wrong = no("[AUTHENTICATIONFAILED] no");
         let unknown = LoginHistory::default();
         let accepted = LoginHistory {
@@ -338,6 +364,7 @@ mod tests {
             (rejected, InitialResponse, &bad, TwoSteps, true),
             (accepted, TwoSteps, &bad, LoginCommand, true),
             (unknown, InitialResponse, &no("[LIMIT] x"), TwoSteps, false),
+            (unknown, InitialResponse, &named, TwoSteps, false),
             (
                 rejected,
                 TwoSteps,
@@ -376,6 +403,18 @@ mod tests {
         assert_eq!(forms(disabled, accepted), [TwoSteps]);
         assert_eq!(forms("X", None), [LoginCommand]);
         assert!(forms("LOGINDISABLED SASL-IR", None).is_empty());
+        let rejected = LoginHistory {
+            is_rejected: true,
+            ..LoginHistory::default()
+        };
+        assert_eq!(
+            login.forms(&capabilities(all), rejected),
+            [TwoSteps, InitialResponse, LoginCommand]
+        );
+        assert_eq!(rejected.after_login(TwoSteps).accepted, None);
+        let after_login = rejected.after_login(LoginCommand);
+        assert_eq!(after_login.accepted, Some(LoginCommand));
+        assert!(!after_login.is_rejected);
         for (form, name) in LoginForm::ALL {
             assert_eq!(LoginForm::from_name(name), Some(form));
             assert_eq!(form.name(), name);

@@ -1,6 +1,7 @@
 //! The causes of a rejected log-in with a password: response codes (RFC 5530) and well-known texts,
 //! what to do about each, the exit status, and how soon to try again. Pure.
 
+use crate::config::TlsMode;
 use crate::error::ErrorKind;
 use crate::imap::Sign::{self, Code, Text};
 use crate::imap::{Capabilities, CommandError, find_meaning};
@@ -70,13 +71,20 @@ const NO_PASSWORDS: LoginFailure = LoginFailure {
 
 /// The first row that matches counts. What a text says is more exact than what a code says: servers
 /// send `[AUTHENTICATIONFAILED]` and `[ALERT]` for every cause.
-const LOGIN_FAILURES: [(&[Sign], LoginFailure); 17] = [
+const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
     (
         &[
             Text("basic authentication is disabled"),
             Text("basicauthblocked"),
         ],
         LoginFailure::needs_user(OAUTH_REMEDY),
+    ),
+    (
+        // The proxy of the README: nobody has signed in.
+        &[Text("authorisation request")],
+        LoginFailure::needs_user(
+            "sign in at the address that the OAuth proxy prints, while this program logs in",
+        ),
     ),
     (
         // mail.ru, Gmail, Yahoo, iCloud, Fastmail; and the authorization code of QQ and 163.com.
@@ -225,6 +233,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 17] = [
             Text("login fail"),
             Text("login error"),
             Text("invalid login"),
+            Text("invalid user"),
             Text("incorrect"),
         ],
         WRONG_PASSWORD,
@@ -244,6 +253,19 @@ impl LoginFailure {
     /// Whether the password may be wrong, as far as the server says.
     pub(super) fn may_be_wrong_password(self) -> bool {
         self == WRONG_PASSWORD || self == UNKNOWN_REASON
+    }
+
+    /// Whether the server names a cause for which somebody must act or wait.
+    pub(super) fn is_named(self) -> bool {
+        self != UNAVAILABLE && self != UNKNOWN_REASON
+    }
+
+    /// The remedy on this connection: one that is encrypted already needs another than encryption.
+    pub(crate) fn remedy_on(self, tls: TlsMode) -> &'static str {
+        if self == UNENCRYPTED && tls != TlsMode::None {
+            return NO_PASSWORDS.remedy;
+        }
+        self.remedy
     }
 }
 
@@ -303,6 +325,8 @@ mod tests {
         77 | NO Login fail. Account is abnormal, service is not open, password is incorrect | turn on IMAP\n\
         77 | NO [ALERT] Application-specific password required: https://x (Failure) | made for programs\n\
         77 | NO [AUTHENTICATIONFAILED] Application password is REQUIRED | made for programs\n\
+        77 | NO Login failed for account a: authorisation request failed or timed out | at the address that\n\
+        77 | NO Invalid user | correct source_user or {\n\
         77 | NO [AUTHENTICATIONFAILED] Second factor needed | second factor\n\
         77 | NO [ALERT] Please log in via your web browser: https://x | on the web once\n\
         77 | NO [EXPIRED] no | has expired\n\

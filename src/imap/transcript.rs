@@ -4,6 +4,7 @@
 //! rejected, the text of a BYE, unsolicited capabilities. The transcript keeps them, and logs the
 //! dialogue without passwords and tokens.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::sanitize::{announced_literal, single_blanks};
 use crate::imap::{Capabilities, MailboxStatus, ResponseText};
 use crate::process::alert_log::AlertLog;
+use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
 /// Enough for the responses to one command.
@@ -25,6 +27,9 @@ const MAX_LINE_OCTETS: usize = 2_000;
 /// The default limit for the octets of a response: enough for a listing of 500 messages with their
 /// header fields, or a search that finds two million.
 const DEFAULT_ALLOWANCE: u64 = 32 * 1024 * 1024;
+
+/// What is shorter may be a part of any text, like a blank and two quotes.
+const MIN_SECRET_OCTETS: usize = 4;
 
 /// The transcript of a connection. Clones share it.
 #[derive(Debug, Clone)]
@@ -53,6 +58,8 @@ struct SentCommands {
     literal_was_sent: bool,
     /// The lines that follow AUTHENTICATE or LOGIN are secret until the server's tagged response.
     is_authenticating: bool,
+    /// What was sent to log in, until the next command.
+    secrets: Vec<Secret>,
     /// The server must send a `+`, or a tagged response that rejects the literal, before the client
     /// may continue.
     awaits_continuation: bool,
@@ -176,6 +183,12 @@ impl Transcript {
         state.lines.push_back(line);
     }
 
+    /// The received line, without what the client has sent to log in: some servers repeat a command
+    /// that they reject.
+    pub(super) fn hide_secrets<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        self.state().sent.hide_secrets(line)
+    }
+
     pub(super) fn awaits_continuation(&self) -> bool {
         self.state().sent.awaits_continuation
     }
@@ -210,6 +223,9 @@ impl SentCommands {
                 let length = left.min(octets.len());
                 self.literal_left -= length as u64;
                 self.literal_was_sent = self.literal_left == 0;
+                if self.is_authenticating {
+                    self.add_secret(octets.get(..length).unwrap_or_default());
+                }
                 octets = octets.get(length..).unwrap_or_default();
                 continue;
             }
@@ -233,6 +249,7 @@ impl SentCommands {
         // A command with literals has more lines; the tag is in the first.
         self.tag.get_or_insert_with(|| tag.to_vec());
         let command = words.next().unwrap_or_default();
+        self.record_secret(line, command);
         self.is_authenticating |= is_login(command);
         let literal = announced_literal(line);
         self.literal_left = literal.unwrap_or(0);
@@ -254,6 +271,54 @@ impl SentCommands {
         } else {
             Untrusted::new(line).to_string()
         }
+    }
+
+    /// Records the secret part of a line, before its command is recorded.
+    fn record_secret(&mut self, line: &[u8], command: &[u8]) {
+        let words_before = match command.to_ascii_uppercase().as_slice() {
+            _ if self.is_authenticating => 0,
+            b"LOGIN" => 2,
+            b"AUTHENTICATE" => 3,
+            _ => {
+                self.secrets.clear();
+                return;
+            }
+        };
+        let words = line.splitn(words_before + 1, |octet| *octet == b' ');
+        let secret = words.skip(words_before).next();
+        self.add_secret(secret.unwrap_or_default());
+    }
+
+    fn add_secret(&mut self, octets: &[u8]) {
+        // A server may leave out the padding of base64.
+        let padding = octets.iter().rev().take_while(|octet| **octet == b'=');
+        let octets = octets
+            .get(..octets.len() - padding.count())
+            .unwrap_or_default();
+        if octets.len() >= MIN_SECRET_OCTETS {
+            let secret = String::from_utf8_lossy(octets).into_owned();
+            self.secrets.push(Secret::new(secret));
+        }
+    }
+
+    fn hide_secrets<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        self.secrets
+            .iter()
+            .fold(Cow::Borrowed(line), |line, secret| {
+                let secret = secret.expose().as_bytes();
+                let mut hidden = Vec::new();
+                let mut rest = &*line;
+                while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                    hidden.extend_from_slice(rest.get(..at).unwrap_or_default());
+                    hidden.extend_from_slice("…".as_bytes());
+                    rest = rest.get(at + secret.len()..).unwrap_or_default();
+                }
+                if hidden.is_empty() {
+                    return line;
+                }
+                hidden.extend_from_slice(rest);
+                Cow::Owned(hidden)
+            })
     }
 
     /// Records a `+` or a tagged response.
@@ -304,6 +369,51 @@ mod tests {
         // What follows a literal in a LOGIN.
         let commands = sent(&["a1 LOGIN {6}\r\n", "älice"]);
         assert_eq!(commands.redact(b" \"secret\""), "…");
+    }
+
+    #[test]
+    fn what_was_sent_to_log_in_is_hidden_where_a_server_repeats_it() {
+        let cases: [(&[&str], &str, &str); 6] = [
+            (
+                &["a1 LOGIN \"alice\" \"secret\"\r\n"],
+                "a1 BAD LOGIN \"alice\" \"secret\"?",
+                "a1 BAD LOGIN …?",
+            ),
+            (
+                &["a1 AUTHENTICATE PLAIN c2VjcmV0\r\n"],
+                "* NO c2VjcmV0, c2VjcmV0",
+                "* NO …, …",
+            ),
+            (
+                &["a1 AUTHENTICATE PLAIN\r\n"],
+                "a1 NO PLAIN?",
+                "a1 NO PLAIN?",
+            ),
+            (
+                &["a1 AUTHENTICATE PLAIN\r\n", "c2VjcmV0\r\n"],
+                "a1 BAD c2VjcmV0",
+                "a1 BAD …",
+            ),
+            (
+                &["a1 LOGIN \"alice\" {7}\r\n", "s\u{e9}cret\r\n"],
+                "a1 BAD s\u{e9}cret",
+                "a1 BAD …",
+            ),
+            (
+                &["a1 LOGIN \"alice\" \"secret\"\r\n", "a2 NOOP\r\n"],
+                "* 1 EXISTS",
+                "* 1 EXISTS",
+            ),
+        ];
+        for (lines, line, expected) in cases {
+            let hidden = sent(lines).hide_secrets(line.as_bytes()).into_owned();
+            assert_eq!(String::from_utf8(hidden).unwrap(), expected);
+        }
+        let mut commands = sent(&["a1 LOGIN \"alice\" \"secret\"\r\n"]);
+        commands.record_response(b"a1 OK in");
+        assert!(!commands.secrets.is_empty(), "a BYE may follow");
+        commands.record(b"a2 NOOP\r\n", "here");
+        assert!(commands.secrets.is_empty());
     }
 
     #[test]

@@ -64,11 +64,8 @@ impl SourceConnector {
         let opened =
             Session::open_with_history(&config.server, &self.trust, &self.options, login, history);
         let mut session = opened.map_err(|error| self.explain(error))?;
-        self.login_history.set(LoginHistory {
-            accepted: Some(session.login_form()),
-            is_rejected: false,
-            ..history
-        });
+        self.login_history
+            .set(history.after_login(session.login_form()));
         if history.loses_pipelined_commands {
             session.disable_pipelining();
         }
@@ -97,8 +94,9 @@ impl SourceConnector {
             Password::File(_) => "the first line of source_pass_file",
         };
         let mut error = Error::from(error);
-        if !failure.remedy.is_empty() {
-            error = error.remedy(failure.remedy.replace(PASSWORD_FIELD, field));
+        let remedy = failure.remedy_on(self.config.server.tls);
+        if !remedy.is_empty() {
+            error = error.remedy(remedy.replace(PASSWORD_FIELD, field));
         }
         match failure.retry {
             LoginRetry::Limited => error.with_consequence(Consequence::SourceLoginLimited),

@@ -74,6 +74,21 @@ fn after_bad_the_next_form_is_tried_on_the_same_connection() {
 }
 
 #[test]
+fn a_server_that_closes_the_connection_after_each_bad_is_asked_in_every_form() {
+    let bad = "S: $tag BAD AUTHENTICATE with LOGIN";
+    let server = ScriptedServer::play_all(vec![
+        dialogue(&[&[GREETING, AT_ONCE, bad]]),
+        dialogue(&[&[GREETING, "C: AUTHENTICATE PLAIN", bad]]),
+        dialogue(&[
+            &[GREETING, LOGIN, "S: $tag OK [CAPABILITY IMAP4rev1] in"],
+            opened(),
+        ]),
+    ]);
+    let accepted = open(&server).unwrap().login_history().accepted;
+    assert_eq!(accepted, Some(LoginForm::LoginCommand));
+}
+
+#[test]
 fn dovecot_takes_a_password_that_is_not_ascii_by_login() {
     let dovecot = Dovecot::start();
     let config = SourceConfig {
@@ -170,6 +185,21 @@ fn a_cause_that_the_server_names_ends_the_log_in_at_once() {
         ),
         (
             "S: $tag NO [LIMIT] slowly",
+            ErrorKind::Unavailable,
+            "limits log-ins",
+        ),
+        (
+            "S: $tag NO [AUTHORIZATIONFAILED] IMAP is not supported for this account",
+            ErrorKind::Rejected,
+            "may not do this",
+        ),
+        (
+            "S: $tag BAD LogonDenied-BasicAuthBlocked",
+            ErrorKind::Rejected,
+            "Sources that want OAuth",
+        ),
+        (
+            "S: $tag BAD Too many log-ins",
             ErrorKind::Unavailable,
             "limits log-ins",
         ),

@@ -58,13 +58,14 @@ impl Session {
                 forms.pop_front();
                 forms.retain(|next| history.may_try(*next, form, &failure));
                 failures.push(failure);
+                has_reconnected = false;
             } else if failures.is_empty() {
                 failures.push(failure);
                 break;
             } else if has_reconnected {
                 break;
             } else {
-                // The server closed the connection after the first failure, as iCloud does.
+                // The server closed the connection after the last failure, as iCloud does.
                 has_reconnected = true;
                 match connect() {
                     Ok(another) => connection = another,
