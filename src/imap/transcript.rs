@@ -284,8 +284,8 @@ impl SentCommands {
                 return;
             }
         };
-        let words = line.splitn(words_before + 1, |octet| *octet == b' ');
-        let secret = words.skip(words_before).next();
+        let mut words = line.splitn(words_before + 1, |octet| *octet == b' ');
+        let secret = words.nth(words_before);
         self.add_secret(secret.unwrap_or_default());
     }
 
