@@ -285,8 +285,7 @@ impl SentCommands {
             }
         };
         let mut words = line.splitn(words_before + 1, |octet| *octet == b' ');
-        let secret = words.nth(words_before);
-        self.add_secret(secret.unwrap_or_default());
+        self.add_secret(words.nth(words_before).unwrap_or_default());
     }
 
     fn add_secret(&mut self, octets: &[u8]) {
