@@ -249,9 +249,12 @@ impl SentCommands {
         // A command with literals has more lines; the tag is in the first.
         self.tag.get_or_insert_with(|| tag.to_vec());
         let command = words.next().unwrap_or_default();
-        self.record_secret(line, command);
-        self.is_authenticating |= is_login(command);
         let literal = announced_literal(line);
+        // A line that ends in a literal holds no password, and `{10}` must stay readable.
+        if literal.is_none() {
+            self.record_secret(line, command);
+        }
+        self.is_authenticating |= is_login(command);
         self.literal_left = literal.unwrap_or(0);
         self.literal_was_sent |= literal == Some(0);
         // A literal {n+} needs no continuation (RFC 7888).
@@ -408,6 +411,9 @@ mod tests {
             let hidden = sent(lines).hide_secrets(line.as_bytes()).into_owned();
             assert_eq!(String::from_utf8(hidden).unwrap(), expected);
         }
+        // A line that ends in a literal holds no password.
+        let commands = sent(&["a1 LOGIN {10}\r\n"]);
+        assert_eq!(*commands.hide_secrets(b"* X {10}"), *b"* X {10}");
         let mut commands = sent(&["a1 LOGIN \"alice\" \"secret\"\r\n"]);
         commands.record_response(b"a1 OK in");
         assert!(!commands.secrets.is_empty(), "a BYE may follow");
