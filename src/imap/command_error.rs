@@ -133,6 +133,16 @@ impl From<CommandError> for ExamineError {
     }
 }
 
+/// The result that a tagged response says; none if it is another one.
+pub(super) fn tagged_result(response: &[u8]) -> Option<Result<(), CommandError>> {
+    Some(match status_response(response)? {
+        (StatusCondition::Ok, _) => Ok(()),
+        (StatusCondition::No, text) => Err(CommandError::No(text)),
+        (StatusCondition::Bad, text) => Err(CommandError::Bad(text)),
+        _ => return None,
+    })
+}
+
 /// What a line that cannot be parsed is reported as.
 pub(super) fn describe_invalid_line(line: &[u8]) -> String {
     let line = Untrusted::new(line.trim_ascii_end());

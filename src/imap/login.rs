@@ -11,8 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::imap::Sign::{self, Text};
-use crate::imap::command_error::describe_invalid_line;
-use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::command_error::{describe_invalid_line, tagged_result};
 use crate::imap::session::response_tag;
 use crate::imap::{Capabilities, CommandError, SharedConnection, Transcript, has_sign, quoted};
 use crate::net::describe_io_error;
@@ -249,14 +248,11 @@ impl Login {
         let response = response.map_err(|error| {
             CommandError::connection_lost(transcript, || describe_io_error(&error))
         })?;
-        match status_response(&response).filter(|_| response_tag(&response) == Some(tag)) {
-            Some((StatusCondition::Ok, _)) => Ok(()),
-            Some((StatusCondition::No, text)) => Err(CommandError::No(text)),
-            Some((StatusCondition::Bad, text)) => Err(CommandError::Bad(text)),
-            _ => Err(CommandError::connection_lost(transcript, || {
-                describe_invalid_line(&response)
-            })),
-        }
+        let said = tagged_result(&response).filter(|_| response_tag(&response) == Some(tag));
+        said.unwrap_or_else(|| {
+            let describe = || describe_invalid_line(&response);
+            Err(CommandError::connection_lost(transcript, describe))
+        })
     }
 }
 

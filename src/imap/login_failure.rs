@@ -56,18 +56,12 @@ const LIMITED: LoginFailure = LoginFailure {
 };
 
 /// The server wants an encrypted connection.
-const UNENCRYPTED: LoginFailure = LoginFailure {
-    kind: ErrorKind::Config,
-    retry: LoginRetry::AtOnce,
-    remedy: "encrypt the connection (source_tls), or use another server",
-};
+const UNENCRYPTED: LoginFailure =
+    LoginFailure::unsuitable("encrypt the connection (source_tls), or use another server");
 
 /// The server announces no log-in with a password, and the connection is encrypted.
-const NO_PASSWORDS: LoginFailure = LoginFailure {
-    kind: ErrorKind::Config,
-    retry: LoginRetry::AtOnce,
-    remedy: "ask its administrator for another port or server",
-};
+const NO_PASSWORDS: LoginFailure =
+    LoginFailure::unsuitable("ask its administrator for another port or server");
 
 /// The first row that matches counts. What a text says is more exact than what a code says: servers
 /// send `[AUTHENTICATIONFAILED]` and `[ALERT]` for every cause.
@@ -246,6 +240,15 @@ impl LoginFailure {
         LoginFailure {
             kind: ErrorKind::Rejected,
             retry: LoginRetry::Rejected,
+            remedy,
+        }
+    }
+
+    /// The server takes no log-in on such a connection.
+    const fn unsuitable(remedy: &'static str) -> LoginFailure {
+        LoginFailure {
+            kind: ErrorKind::Config,
+            retry: LoginRetry::AtOnce,
             remedy,
         }
     }

@@ -57,8 +57,7 @@ impl Session {
             self.send_id().or_else(CommandError::if_session_is_lost)?;
             return self.try_examine(folder);
         }
-        let name = self.quote_mailbox(folder)?;
-        self.transcript().clear_mailbox_status();
+        let name = self.start_examine(folder)?;
         let examine = format!("EXAMINE {name}");
         let mut results = self.pipeline(&[ID_COMMAND, &examine])?.into_iter();
         let identified = results.next();
@@ -70,8 +69,7 @@ impl Session {
 
     /// As [`examine`](Session::examine), with the server's response as the error.
     pub(crate) fn try_examine(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
-        let name = self.quote_mailbox(folder)?;
-        self.transcript().clear_mailbox_status();
+        let name = self.start_examine(folder)?;
         let response = self.command(&format!("EXAMINE {name}"))?;
         self.complete_examine(folder, &name, &response)
     }
@@ -84,8 +82,7 @@ impl Session {
         folder: &str,
         command: &str,
     ) -> Result<(Mailbox, Option<CommandResult>), ExamineError> {
-        let name = self.quote_mailbox(folder)?;
-        self.transcript().clear_mailbox_status();
+        let name = self.start_examine(folder)?;
         let mut results = self
             .pipeline(&[&format!("EXAMINE {name}"), command])?
             .into_iter();
@@ -96,9 +93,13 @@ impl Session {
         Ok((mailbox, other.map(|other| Ok([response, other?].concat()))))
     }
 
-    fn quote_mailbox(&self, folder: &str) -> Result<String, ExamineError> {
+    /// Returns the quoted name of the folder that is about to be opened.
+    fn start_examine(&self, folder: &str) -> Result<String, ExamineError> {
         let what = "its name holds a line end or a NUL";
-        quoted_mailbox(folder).ok_or_else(|| self.unusable(folder, ErrorKind::Config, what))
+        let invalid = || self.unusable(folder, ErrorKind::Config, what);
+        let name = quoted_mailbox(folder).ok_or_else(invalid)?;
+        self.transcript().clear_mailbox_status();
+        Ok(name)
     }
 
     /// Reads the response to EXAMINE, and asks for UIDNEXT where it is missing.

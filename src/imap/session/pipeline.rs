@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use crate::imap::command_error::describe_invalid_line;
-use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::command_error::{describe_invalid_line, tagged_result};
 use crate::imap::{CommandError, Session};
 use crate::net::describe_io_error;
 
@@ -176,15 +175,11 @@ impl PendingCommands {
         };
         self.tagged_responses += 1;
         let untagged = std::mem::take(&mut self.untagged);
-        *result = Some(match status_response(&response) {
-            Some((StatusCondition::Ok, _)) => Ok([untagged, response].concat()),
-            Some((StatusCondition::No, text)) => Err(CommandError::No(text)),
-            Some((StatusCondition::Bad, text)) => Err(CommandError::Bad(text)),
-            _ => {
-                let what = describe_invalid_line(&response);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-            }
-        });
+        let Some(said) = tagged_result(&response) else {
+            let what = describe_invalid_line(&response);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        };
+        *result = Some(said.map(|()| [untagged, response].concat()));
         Ok(())
     }
 }

@@ -123,9 +123,7 @@ impl AccountSync<'_> {
             credentials: Some(self.config.credentials_stamp()),
             limited_logins,
             remedy: error.remedy_text().map(str::to_owned),
-            login_form: source.login_form.clone(),
-            loses_pipelined_commands: source.loses_pipelined_commands,
-            wrong_uid_next: source.wrong_uid_next,
+            ..source.clone()
         };
         let recorded = self.record_source_state(recorded);
         and_also(result, recorded)
