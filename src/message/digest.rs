@@ -108,8 +108,13 @@ impl TryFrom<Cow<'_, str>> for Digest {
 }
 
 /// The octets before the empty line that ends the header, or all of them.
-pub(super) fn head(octets: &[u8]) -> &[u8] {
+fn head(octets: &[u8]) -> &[u8] {
     octets.get(..head_length(octets)).unwrap_or(octets)
+}
+
+/// The header with the empty line that ends it, also where the message lacks that.
+pub(super) fn header_block(octets: &[u8]) -> Vec<u8> {
+    [head(octets), b"\r\n\r\n"].concat()
 }
 
 /// The octets after the empty line that ends the header (RFC 5322 2.1); none if there is no such line.

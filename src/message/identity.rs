@@ -6,7 +6,7 @@ use mail_parser::{HeaderName, HeaderValue, MessageParser};
 use serde::{Deserialize, Serialize};
 
 use crate::message::HeaderDigest;
-use crate::message::digest::{hash_canonical, head};
+use crate::message::digest::{hash_canonical, header_block};
 use crate::untrusted::Untrusted;
 
 /// A longer Message-ID counts as none: it would fill the state, and no server could be searched
@@ -71,7 +71,7 @@ impl Identity {
     #[must_use]
     pub fn of_header(block: &[u8]) -> Identity {
         // Some servers leave out the empty line that ends the block.
-        let block = [head(block), b"\r\n\r\n"].concat();
+        let block = header_block(block);
         let parsed = MessageParser::new()
             .header_raw(HeaderName::MessageId)
             .header_raw(HeaderName::Date)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, Utc};
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
 
-use crate::message::digest::head;
+use crate::message::digest::header_block;
 
 /// No mail of the Internet is older.
 const EARLIEST_YEAR: u16 = 1980;
@@ -13,7 +13,7 @@ const EARLIEST_YEAR: u16 = 1980;
 /// nothing.
 #[must_use]
 pub fn sent_date(octets: &[u8], now: DateTime<Utc>) -> Option<DateTime<FixedOffset>> {
-    let block = [head(octets), b"\r\n\r\n"].concat();
+    let block = header_block(octets);
     let parsed = MessageParser::new()
         .header_date(HeaderName::Date)
         .default_header_ignore()

@@ -136,11 +136,10 @@ impl State {
             Event::OrphanDelivered { orphan, at } => {
                 let parked = self.remove_orphan(orphan);
                 let date = parked.as_ref().and_then(|parked| parked.date);
-                if let Some((id, digest)) = parked.and_then(|parked| parked.id.zip(parked.digest)) {
-                    self.remember(id.clone(), digest, at);
-                    if !id.is_from_field() {
-                        self.remember_elsewhere(&id, date);
-                    }
+                if let Some((id, digest)) = parked.and_then(|parked| parked.id.zip(parked.digest))
+                    && let Some(copies) = self.remember(id, digest, at)
+                {
+                    copies.add_elsewhere(date);
                 }
             }
             Event::Intent {
@@ -164,9 +163,8 @@ impl State {
                 if appended {
                     self.gmail.record_accepted(at);
                 }
-                self.remember(id.clone(), digest, at);
-                if !id.is_from_field() {
-                    self.remember_uid(&id, uid, date, previous);
+                if let Some(copies) = self.remember(id, digest, at) {
+                    copies.add(uid, date, previous);
                 }
                 self.settle(uid);
             }

@@ -77,7 +77,27 @@ impl Copies {
         }
     }
 
-    fn add_elsewhere(&mut self, date: InternalDate) {
+    /// Adds a message at this UID.
+    pub(super) fn add(&mut self, uid: Uid, date: InternalDate, previous: Option<PreviousUid>) {
+        match previous {
+            Some(PreviousUid::Moved(from)) => drop(self.uids.remove(&from)),
+            Some(PreviousUid::Renumbered) => {
+                let same_date = self.elsewhere.iter().position(|other| *other == date);
+                let any = (!self.elsewhere.is_empty()).then_some(0);
+                same_date.or(any).map(|index| self.elsewhere.remove(index));
+            }
+            None => {}
+        }
+        self.uids.insert(uid, date);
+        if self.uids.len() > MAX_COPIES_PER_ID
+            && let Some((_, date)) = self.uids.pop_first()
+        {
+            self.add_elsewhere(date);
+        }
+    }
+
+    /// Adds a message whose UID is not known.
+    pub(super) fn add_elsewhere(&mut self, date: InternalDate) {
         self.elsewhere.push(date);
         self.limit_elsewhere();
     }
@@ -161,7 +181,14 @@ impl State {
         self.known.len()
     }
 
-    pub(super) fn remember(&mut self, id: MessageId, digest: Digest, at: DateTime<Utc>) {
+    /// Remembers a message; returns the copies to add it to, if it has no Message-ID.
+    pub(super) fn remember(
+        &mut self,
+        id: MessageId,
+        digest: Digest,
+        at: DateTime<Utc>,
+    ) -> Option<&mut Copies> {
+        let is_without_id = !id.is_from_field();
         let known = self.known.entry(id).or_insert(KnownMessage {
             at,
             digests: Vec::new(),
@@ -174,43 +201,7 @@ impl State {
         // Dropping one loses nothing: Gmail is searched for it.
         let excess = known.digests.len().saturating_sub(MAX_DIGESTS_PER_ID);
         known.digests.drain(..excess);
-    }
-
-    /// Remembers where a known message without Message-ID is.
-    pub(super) fn remember_uid(
-        &mut self,
-        id: &MessageId,
-        uid: Uid,
-        date: InternalDate,
-        previous: Option<PreviousUid>,
-    ) {
-        let Some(known) = self.known.get_mut(id) else {
-            return;
-        };
-        let Copies {
-            uids, elsewhere, ..
-        } = &mut known.copies;
-        match previous {
-            Some(PreviousUid::Moved(from)) => drop(uids.remove(&from)),
-            Some(PreviousUid::Renumbered) => {
-                let index = elsewhere.iter().position(|other| *other == date);
-                elsewhere.drain(index.map_or(0..elsewhere.len().min(1), |index| index..index + 1));
-            }
-            None => {}
-        }
-        uids.insert(uid, date);
-        if uids.len() > MAX_COPIES_PER_ID
-            && let Some((_, date)) = uids.pop_first()
-        {
-            known.copies.add_elsewhere(date);
-        }
-    }
-
-    /// Remembers that a message without Message-ID was delivered whose UID is not known.
-    pub(super) fn remember_elsewhere(&mut self, id: &MessageId, date: InternalDate) {
-        if let Some(known) = self.known.get_mut(id) {
-            known.copies.add_elsewhere(date);
-        }
+        is_without_id.then_some(&mut known.copies)
     }
 
     /// The UIDs of known messages are no longer valid since this time.
