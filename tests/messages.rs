@@ -417,33 +417,39 @@ fn a_wrong_password_counts_twice_at_the_first_attempt_and_once_at_each_later_one
     }
 }
 
+/// The folder is opened, holds nothing, and the run ends.
+const NOTHING_NEW: [&str; 7] = [
+    "C: EXAMINE \"INBOX\"",
+    "S: * 0 EXISTS",
+    "S: * OK [UIDVALIDITY 7] valid",
+    "S: * OK [UIDNEXT 1] next",
+    "S: $tag OK [READ-ONLY] opened",
+    "C: LOGOUT",
+    "S: $tag OK bye",
+];
+
+/// The source is this server from now on.
+fn use_source(home: &Home, server: &ScriptedServer) {
+    home.configure(&json!({
+        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
+        "source_ca_file": null,
+    }));
+}
+
 #[test]
 fn a_form_of_log_in_that_worked_is_remembered() {
     let home = home();
     let (bad, ok) = ("S: $tag BAD AUTHENTICATE with LOGIN", "S: $tag OK in");
     let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
     let attempts = ["C: AUTHENTICATE PLAIN *", bad, "C: AUTHENTICATE PLAIN", bad];
-    let rest = [
-        "C: LOGIN *",
-        ok,
-        "C: EXAMINE \"INBOX\"",
-        "S: * 0 EXISTS",
-        "S: * OK [UIDVALIDITY 7] valid",
-        "S: * OK [UIDNEXT 1] next",
-        "S: $tag OK [READ-ONLY] opened",
-        "C: LOGOUT",
-        "S: $tag OK bye",
-    ];
-    let later = dialogue(&[&[greeting], &rest]);
+    let login = ["C: LOGIN *", ok];
+    let later = dialogue(&[&[greeting], &login, &NOTHING_NEW]);
     let server = ScriptedServer::play_all(vec![
-        dialogue(&[&[greeting], &attempts, &rest]),
+        dialogue(&[&[greeting], &attempts, &login, &NOTHING_NEW]),
         later.clone(),
         later,
     ]);
-    home.configure(&json!({
-        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
-        "source_ca_file": null,
-    }));
+    use_source(&home, &server);
     home.run_ok();
     assert_eq!(home.state()["source"]["login_form"], "login");
     home.run_ok();
@@ -460,27 +466,15 @@ fn a_right_password_is_not_rejected_for_ever_if_the_two_steps_were_cut() {
     let no = "S: $tag NO [AUTHENTICATIONFAILED] Authentication failed";
     let at_once = ["C: AUTHENTICATE PLAIN *", no];
     let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: l2 OK in"];
-    let rest = [
-        "C: EXAMINE \"INBOX\"",
-        "S: * 0 EXISTS",
-        "S: * OK [UIDVALIDITY 7] valid",
-        "S: * OK [UIDNEXT 1] next",
-        "S: $tag OK [READ-ONLY] opened",
-        "C: LOGOUT",
-        "S: $tag OK bye",
-    ];
     let two_steps_first = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: l1 OK in"];
     let server = ScriptedServer::play_all(vec![
         dialogue(&[&[greeting], &at_once]),
         dialogue(&[&[greeting, "C: AUTHENTICATE PLAIN"]]),
-        dialogue(&[&[greeting], &two_steps_first, &rest]),
-        dialogue(&[&[greeting], &at_once, &two_steps, &rest]),
-        dialogue(&[&[greeting], &two_steps_first, &rest]),
+        dialogue(&[&[greeting], &two_steps_first, &NOTHING_NEW]),
+        dialogue(&[&[greeting], &at_once, &two_steps, &NOTHING_NEW]),
+        dialogue(&[&[greeting], &two_steps_first, &NOTHING_NEW]),
     ]);
-    home.configure(&json!({
-        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
-        "source_ca_file": null,
-    }));
+    use_source(&home, &server);
     assert_eq!(home.run().status, Some(77));
     home.age_by_minutes(1);
     home.run_ok();
@@ -494,26 +488,17 @@ fn a_right_password_is_not_rejected_for_ever_if_the_two_steps_were_cut() {
 #[test]
 fn a_server_that_lost_pipelined_commands_gets_no_pipeline_in_later_runs() {
     let home = home();
-    let later = dialogue(&[&[
+    let log_in = [
         "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ID] hello",
         "C: AUTHENTICATE PLAIN *",
         "S: $tag OK [CAPABILITY IMAP4rev1 ID] in",
         "C: ID *",
         "alone",
         "S: $tag OK done",
-        "C: EXAMINE \"INBOX\"",
-        "S: * 0 EXISTS",
-        "S: * OK [UIDVALIDITY 7] valid",
-        "S: * OK [UIDNEXT 1] next",
-        "S: $tag OK [READ-ONLY] opened",
-        "C: LOGOUT",
-        "S: $tag OK bye",
-    ]]);
+    ];
+    let later = dialogue(&[&log_in, &NOTHING_NEW]);
     let server = ScriptedServer::play_all(vec![later.clone(), later]);
-    home.configure(&json!({
-        "source_server": "127.0.0.1", "source_port": server.address().port, "source_tls": "none",
-        "source_ca_file": null,
-    }));
+    use_source(&home, &server);
     let state = json!({"version": 2, "source": {"loses_pipelined_commands": true}});
     home.write("sync_state.json", &state.to_string());
     home.run_ok();

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_comments_are_not_mistakes() {
+    fn comments_are_not_mistakes() {
         let raw = RawConfig::parse("{\"_why\": [\"because\"]}".as_bytes()).unwrap();
         assert_eq!(raw.mistakes(), None);
     }

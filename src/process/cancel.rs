@@ -126,8 +126,8 @@ impl Canceller {
     /// Runs an action that blocks, on a thread of its own, but does not wait for it past `until`.
     ///
     /// # Errors
-    /// There can be no more threads, the time has passed, or the wait was cancelled; then the action goes on, and its result is
-    /// lost.
+    /// No thread can be made; or the time has passed, or the wait was cancelled: then the action goes
+    /// on, and its result is lost.
     pub(crate) fn run_blocking<T: Send + 'static>(
         &self,
         until: Instant,

@@ -58,8 +58,8 @@ pub(super) fn settle_if_delivered(
     Ok(true)
 }
 
-/// Whether a parked message was sent: its octets are known only then, or while it waits for a lost one
-/// of the same octets without having been sent.
+/// Whether a parked message was sent: it was attempted, and its octets were known. One that only waits
+/// for a lost one of the same octets has known octets, too, and no attempt.
 fn was_sent(parked: &ParkedMessage) -> bool {
     parked.tries > 0 && parked.digest.is_some_and(|digest| digest.body.is_some())
 }
