@@ -15,6 +15,8 @@ struct SilenceState {
     last_octet: Option<Instant>,
     /// Set once a wait has timed out.
     since: Option<Instant>,
+    /// When a wait last began or timed out: what follows is no silence until the next wait begins.
+    last_wait: Option<Instant>,
 }
 
 impl SharedSilence {
@@ -22,22 +24,30 @@ impl SharedSilence {
     pub(crate) fn end(&self) {
         *self.state() = SilenceState {
             last_octet: Some(Instant::now()),
-            since: None,
+            ..SilenceState::default()
         };
     }
 
-    /// A wait that began at this time has timed out.
-    pub(crate) fn record_timeout(&self, began: Instant) {
+    /// A wait has timed out.
+    pub(crate) fn record_timeout(&self, began: Instant, ended: Instant) {
         let mut state = self.state();
+        state.last_wait = Some(ended);
         // Another connection may have received something since.
         let began = state.last_octet.map_or(began, |octet| octet.max(began));
         state.since = Some(state.since.map_or(began, |earlier| earlier.min(began)));
     }
 
-    /// The deadline of a wait: this one, or the end of the longest silence.
-    pub(crate) fn limit(&self, deadline: Instant, max: Duration) -> Instant {
-        let since = self.state().since;
-        since.map_or(deadline, |since| deadline.min(since + max))
+    /// The deadline of a wait that begins: this one, or the end of the longest silence.
+    pub(crate) fn limit(&self, began: Instant, deadline: Instant, max: Duration) -> Instant {
+        let mut state = self.state();
+        let Some(since) = state.since else {
+            return deadline;
+        };
+        // A server that was asked nothing was not silent.
+        let last_wait = state.last_wait.replace(began).unwrap_or(began);
+        let since = since + began.saturating_duration_since(last_wait);
+        state.since = Some(since);
+        deadline.min(since + max)
     }
 
     fn state(&self) -> MutexGuard<'_, SilenceState> {
@@ -54,17 +64,34 @@ mod tests {
         let (minute, max) = (Duration::from_mins(1), Duration::from_secs(90));
         let silence = SharedSilence::default();
         let start = Instant::now();
-        let deadline = start + minute;
-        assert_eq!(silence.limit(deadline, max), deadline);
-        silence.record_timeout(start + Duration::from_secs(5));
-        silence.record_timeout(start);
-        assert_eq!(silence.limit(deadline + minute, max), start + max);
-        assert_eq!(silence.limit(deadline, max), deadline);
+        let (ended, long_after) = (start + minute, start + 10 * minute);
+        assert_eq!(silence.limit(start, ended, max), ended);
+        silence.record_timeout(start + Duration::from_secs(5), ended);
+        silence.record_timeout(start, ended);
+        assert_eq!(silence.limit(ended, long_after, max), start + max);
+        assert_eq!(silence.limit(ended, ended, max), ended);
         silence.end();
-        assert_eq!(silence.limit(deadline + minute, max), deadline + minute);
+        assert_eq!(silence.limit(ended, long_after, max), long_after);
         // The silence counts from the last octet.
-        silence.record_timeout(start);
-        assert!(silence.limit(deadline + minute, max) >= start + max);
+        silence.record_timeout(start, ended);
+        assert!(silence.limit(ended, long_after, max) >= start + max);
         assert!(silence.state().since > Some(start));
+    }
+
+    #[test]
+    fn while_a_server_is_asked_nothing_it_is_not_silent() {
+        let (minute, max) = (Duration::from_mins(1), Duration::from_secs(90));
+        let silence = SharedSilence::default();
+        let start = Instant::now();
+        silence.record_timeout(start, start + minute);
+        let asked_again = start + 3 * minute;
+        let long_after = start + 10 * minute;
+        let end = silence.limit(asked_again, long_after, max);
+        assert_eq!(end, asked_again + (max - minute));
+        // The wait of another connection begins during this one.
+        let next = asked_again + Duration::from_secs(5);
+        assert!(silence.limit(next, long_after, max) < long_after);
+        silence.record_timeout(asked_again, end);
+        assert!(silence.limit(end, long_after, max) <= end + Duration::from_secs(5));
     }
 }

@@ -93,7 +93,7 @@ impl TcpSocket {
         let may_wait = self.blocking || flags == PollFlags::OUT;
         let began = Instant::now();
         let mut has_waited = false;
-        let deadline = limited_by_silence(self.deadline, &self.options);
+        let deadline = limited_by_silence(began, self.deadline, &self.options);
         loop {
             self.check_deadline()?;
             match action(&mut self.tcp) {
@@ -165,16 +165,16 @@ fn connect(address: &SocketAddr, options: &ConnectionOptions) -> io::Result<TcpS
         Err(error) => return Err(error.into()),
     }
     let began = Instant::now();
-    let until = limited_by_silence(began + options.timeouts.connect, options);
+    let until = limited_by_silence(began, began + options.timeouts.connect, options);
     wait_ready(&options.canceller, socket.as_fd(), PollFlags::OUT, until)
         .inspect_err(|error| record_silence(error, began, options))?;
     sockopt::socket_error(&socket)??;
     Ok(socket.into())
 }
 
-fn limited_by_silence(deadline: Instant, options: &ConnectionOptions) -> Instant {
+fn limited_by_silence(began: Instant, deadline: Instant, options: &ConnectionOptions) -> Instant {
     match &options.silence {
-        Some(silence) => silence.limit(deadline, options.timeouts.total_silence),
+        Some(silence) => silence.limit(began, deadline, options.timeouts.total_silence),
         None => deadline,
     }
 }
@@ -183,7 +183,7 @@ fn record_silence(error: &io::Error, began: Instant, options: &ConnectionOptions
     if let Some(silence) = &options.silence
         && error.kind() == io::ErrorKind::TimedOut
     {
-        silence.record_timeout(began);
+        silence.record_timeout(began, Instant::now());
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(one.read(&mut [0; 10]).unwrap(), 5);
         let long_after = Instant::now() + LONG;
         let silence = shared.silence.as_ref().unwrap();
-        assert_eq!(silence.limit(long_after, LONG / 2), long_after);
+        assert_eq!(silence.limit(long_after, long_after, LONG / 2), long_after);
         assert_eq!(shared.octets.count(), 5);
     }
 

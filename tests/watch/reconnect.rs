@@ -41,6 +41,37 @@ fn a_bye_or_a_broken_connection_ends_the_wait_and_the_next_check_reconnects() {
 }
 
 #[test]
+fn after_a_bye_that_leaves_the_connection_open_the_server_still_gets_idle_and_pipelines() {
+    let during_idle = ["S: * BYE going down", "closed"];
+    let during_check = [
+        "S: + x",
+        "S: * 5 EXISTS",
+        "C: DONE",
+        "S: w2 OK",
+        "S: * BYE going down",
+        "closed",
+    ];
+    let pipelined = ["S: + x", "S: * 6 EXISTS", "C: DONE", "C: UID FETCH 6:* *"];
+    for (bye, is_in_wait) in [(&during_idle[..], true), (&during_check, false)] {
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&OPEN_INBOX, &NOOP_AND_IDLE, bye]),
+            dialogue(&[&OPEN_INBOX_WITH_5, &NOOP_AND_IDLE, &pipelined]),
+        ]);
+        let mut source = open(server.address(), &options());
+        let waited = source.wait_for_mail(idle_for_long());
+        assert_eq!(waited.is_err(), is_in_wait, "{waited:?}");
+        if let Err(error) = waited {
+            assert!(error.to_string().contains("going down"), "{error}");
+        }
+        assert_eq!(check(&mut source), [5]);
+        let waited = source.wait_for_mail(idle_for_long()).unwrap();
+        assert_eq!(waited, WaitOutcome::NewMail);
+        // The dialogue ends when both commands have come; a third connection is not accepted.
+        let _ = source.check_for_mail().unwrap_err();
+    }
+}
+
+#[test]
 fn another_uidvalidity_after_a_reconnect_is_noticed() {
     let another: Vec<String> = OPEN_INBOX
         .iter()

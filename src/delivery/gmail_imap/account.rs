@@ -271,9 +271,12 @@ mod tests {
         });
         let silence = account.options.connection.silence.clone().unwrap();
         let (now, minute) = (Instant::now(), Duration::from_mins(1));
-        silence.record_timeout(now);
-        assert_eq!(silence.limit(now + minute, Duration::ZERO), now);
+        silence.record_timeout(now, now);
+        assert_eq!(silence.limit(now, now + minute, Duration::ZERO), now);
         account.end_silence();
-        assert_eq!(silence.limit(now + minute, Duration::ZERO), now + minute);
+        assert_eq!(
+            silence.limit(now, now + minute, Duration::ZERO),
+            now + minute
+        );
     }
 }

@@ -106,7 +106,9 @@ impl Session {
                 self.idle.is_unsupported = true;
                 Ok(rejected)
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(error)
+                if error.kind() == io::ErrorKind::TimedOut && self.transcript.bye().is_none() =>
+            {
                 self.is_usable = false;
                 Ok(IdleStart::NoResponse)
             }

@@ -88,9 +88,11 @@ impl Session {
         }
         while !pending.is_complete() {
             let response = self.connection.lock().next_response();
-            // The server responded to the first command, and not to what came in the same packet.
+            // The server responded to the first command, and not to what came in the same packet. After
+            // BYE the end of the connection is waited for.
             if let Err(error) = &response {
-                let timed_out = error.kind() == io::ErrorKind::TimedOut;
+                let timed_out =
+                    error.kind() == io::ErrorKind::TimedOut && self.transcript.bye().is_none();
                 self.pipeline.loses_commands |= timed_out && pending.tagged_responses > 0;
             }
             pending.record(response?)?;
