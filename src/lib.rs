@@ -59,7 +59,7 @@ pub fn run_at(
     timing: &Timing,
 ) -> u8 {
     match Command::parse(words) {
-        Ok(Command::Sync(args)) => cli::sync::report(sync(&args, environment, timing), args.log),
+        Ok(Command::Sync(args)) => cli::sync::report(sync(&args, environment, timing), &args),
         Ok(Command::Auth(options)) => {
             let verify = &delivery::gmail_imap::verify_access_token;
             let timeout = timeouts::CONSENT_TIMEOUT;
@@ -77,7 +77,12 @@ fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<(
     let terminal = cli::progress::Terminal::new();
     let new_progress = || terminal.progress_bar();
     let journal_stream = environment.journal_stream.as_deref();
-    process::logging::start(args.log, args.debug, journal_stream, terminal.line_writer())?;
+    process::logging::start(
+        args.log,
+        args.log_level,
+        journal_stream,
+        terminal.line_writer(),
+    )?;
     args.log_ignored_options();
     let config = Config::load(&args.config, environment)?;
     config.log_warnings();

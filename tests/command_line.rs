@@ -11,10 +11,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use chrono::Utc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use program::{Run, program};
+use program::{Home, Run, program};
 
 /// A folder with a configuration whose servers are unreachable: nothing listens on port 1.
 struct Folder(TempDir);
@@ -130,6 +131,68 @@ fn help_and_version_are_printed_on_standard_output() {
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(run.stdout, format!("imap-to-gmail-sync {version}\n"));
     }
+}
+
+#[test]
+fn every_help_text_fits_into_80_columns() {
+    let folder = Folder::new();
+    for words in [&["--help"][..], &["auth", "--help"]] {
+        let run = folder.run(words);
+        assert_eq!(run.status, Some(0), "{words:?}");
+        let too_long = |line: &&str| line.chars().count() > 80;
+        let lines: Vec<&str> = run.stdout.lines().filter(too_long).collect();
+        assert!(lines.is_empty(), "{words:?}: {lines:#?}");
+        assert!(run.stdout.lines().count() > 20, "{words:?}");
+    }
+}
+
+#[test]
+fn with_quiet_a_run_that_fails_prints_one_line() {
+    let folder = Folder::new();
+    for (log, is_logged) in [("stdout", false), ("stderr", true)] {
+        let words = ["--config", "config.json", "--quiet", "--log", log];
+        // That `--no-idle` has no effect here is no warning.
+        let run = folder.run(&[&words[..], &["--no-idle"]].concat());
+        assert_eq!(run.status, Some(69), "{run:?}");
+        assert_eq!((run.stdout.as_str(), run.stderr.lines().count()), ("", 1));
+        assert_eq!(run.stderr.contains(" error "), is_logged, "{run:?}");
+        assert!(run.stderr.contains("127.0.0.1:1: "), "{run:?}");
+    }
+}
+
+#[test]
+fn with_quiet_warnings_are_logged() {
+    let folder = Folder::new();
+    folder.permit("config.json", 0o644);
+    let run = folder.run(&["--config", "config.json", "--quiet"]);
+    assert_eq!(run.logged("warn").len(), 1, "{run:?}");
+    assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
+}
+
+#[test]
+fn with_quiet_copying_is_silent_and_a_dry_run_still_prints_its_list() {
+    let home = Home::new();
+    let octets = b"Message-ID: <a@x>\r\nSubject: a\r\n\r\na\r\n";
+    home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
+    let listed = home.run_with(&["--dry-run", "--quiet"]);
+    assert_eq!((listed.status, listed.stderr.as_str()), (Some(0), ""));
+    assert_eq!(listed.stdout.lines().count(), 1, "{listed:?}");
+    assert!(listed.stdout.contains("| <a@x> | new"), "{listed:?}");
+    let copied = home.run_with(&["--quiet"]);
+    assert_eq!(copied.status, Some(0), "{copied:?}");
+    assert_eq!((copied.stdout.as_str(), copied.stderr.as_str()), ("", ""));
+    assert_eq!(home.gmail.messages("INBOX").len(), 1);
+}
+
+#[test]
+fn debug_and_quiet_exclude_each_other() {
+    let folder = Folder::new();
+    let run = folder.run(&["--config", "config.json", "--debug", "--quiet"]);
+    assert_eq!(run.status, Some(64), "{run:?}");
+    assert_eq!(
+        run.stderr,
+        "imap-to-gmail-sync: --debug and --quiet exclude each other\n"
+    );
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::untrusted::Untrusted;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
+/// The columns of a terminal; argh wraps the descriptions of options there, and nothing else.
+const MAX_HELP_WIDTH: usize = 80;
+
 /// Options and subcommands that this version does not have yet.
 const PLANNED: [&str; 5] = [
     "--log-max-size",
@@ -71,9 +74,8 @@ fn parse_options<T: FromArgs + ArgsInfo>(
     let parse = |words: &[&str]| T::from_args(command, words).map_err(|exit| exit.output);
     // `--help` works beside any other option.
     if is_typed("--help") {
-        return Err(EarlyExit::Print(
-            parse(&["--help"]).err().unwrap_or_default(),
-        ));
+        let help = parse(&["--help"]).err().unwrap_or_default();
+        return Err(EarlyExit::Print(wrap_usage(&help)));
     }
     if is_typed("--version") {
         let version = format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"));
@@ -84,6 +86,23 @@ fn parse_options<T: FromArgs + ArgsInfo>(
         .flat_map(|(name, value)| iter::once(*name).chain(value.as_deref()))
         .collect();
     parse(&words).map_err(|output| usage(Untrusted::new(output.trim())).into())
+}
+
+/// Wraps the first line of a help text, in which argh lists all options.
+fn wrap_usage(help: &str) -> String {
+    let (usage, rest) = help.split_once('\n').unwrap_or((help, ""));
+    let mut wrapped = String::new();
+    let mut width = 0;
+    for option in usage.split_inclusive("] ") {
+        if width + option.trim_end().len() > MAX_HELP_WIDTH {
+            wrapped.truncate(wrapped.trim_end().len());
+            wrapped.push_str("\n    ");
+            width = 4;
+        }
+        wrapped.push_str(option);
+        width += option.len();
+    }
+    format!("{wrapped}\n{rest}")
 }
 
 /// The value of an option that names a file.
@@ -185,7 +204,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::process::logging::LogTarget;
+    use crate::process::logging::{LogLevel, LogTarget};
     use crate::run::{RunMode, WatchOptions};
 
     fn command(words: &[&str]) -> Result<Command, EarlyExit> {
@@ -214,7 +233,7 @@ mod tests {
             config: "c.json".into(),
             state_file: None,
             mode: RunMode::Once,
-            debug: false,
+            log_level: LogLevel::Normal,
             log: LogTarget::Stdout,
             ignored_options: Vec::new(),
         }
@@ -225,7 +244,7 @@ mod tests {
         let all = SyncArgs {
             state_file: Some("s=1.json".into()),
             mode: RunMode::DryRun,
-            debug: true,
+            log_level: LogLevel::Debug,
             log: LogTarget::Stderr,
             ..default_args()
         };
@@ -285,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_line_that_names_it() {
-        let cases: [(&[&str], &str); 23] = [
+        let cases: [(&[&str], &str); 24] = [
             (
                 &[],
                 "--config FILE is missing; see imap-to-gmail-sync --help",
@@ -342,6 +361,10 @@ mod tests {
                 "--dry-run and --watch exclude each other",
             ),
             (
+                &["--config", "a", "--debug", "--quiet"],
+                "--debug and --quiet exclude each other",
+            ),
+            (
                 &["--log-max-size=10M"],
                 "--log-max-size is not in this version yet",
             ),
@@ -386,6 +409,7 @@ mod tests {
                 "--state-file",
                 "--dry-run",
                 "--debug",
+                "--quiet",
                 "--log",
                 "--watch",
                 "--no-idle",

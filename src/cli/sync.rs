@@ -11,7 +11,7 @@ use crate::cli::print_line;
 use crate::config::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
-use crate::process::logging::LogTarget;
+use crate::process::logging::{LogLevel, LogTarget};
 use crate::run::{RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::DryRunResult;
@@ -25,7 +25,7 @@ pub(crate) struct SyncArgs {
     pub config: PathBuf,
     pub state_file: Option<PathBuf>,
     pub mode: RunMode,
-    pub debug: bool,
+    pub log_level: LogLevel,
     pub log: LogTarget,
     /// The given options that have no effect without `--watch`.
     pub ignored_options: Vec<&'static str>,
@@ -46,8 +46,8 @@ impl SyncArgs {
 }
 
 /// Reports how a run ended; returns the exit status. An error is logged, and printed on standard
-/// error unless that is where log lines go.
-pub(crate) fn report(result: Result<()>, log: LogTarget) -> u8 {
+/// error unless that is where log lines go; with `--quiet` it is not printed twice.
+pub(crate) fn report(result: Result<()>, args: &SyncArgs) -> u8 {
     let Err(error) = result else {
         return 0;
     };
@@ -55,8 +55,11 @@ pub(crate) fn report(result: Result<()>, log: LogTarget) -> u8 {
     if error.kind() == ErrorKind::Resting {
         log::info!("{error}");
     } else {
-        log::error!("{error}");
-        if log != LogTarget::Stderr {
+        let logs_to_stderr = args.log == LogTarget::Stderr;
+        if logs_to_stderr || args.log_level != LogLevel::Quiet {
+            log::error!("{error}");
+        }
+        if !logs_to_stderr {
             print_line(io::stderr(), &error);
         }
     }
@@ -85,13 +88,13 @@ pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("--help"),
-    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits; with\n\
-                   --watch it keeps running, and copies new mail as soon as it arrives.",
+    description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits;\n\
+                   with --watch it keeps running, and copies new mail as soon as it arrives.",
     note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\n\
             -h is short for --help, -V for --version; --option=VALUE works, too.\n\n\
-            Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the lock;\n\
-            64 usage; 69 a server is unavailable; 70 internal error; 74 state, token or log\n\
-            cannot be written; 77 credentials rejected; 78 configuration."
+            Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the\n\
+            lock; 64 usage; 69 a server is unavailable; 70 internal error; 74 state, token\n\
+            or log cannot be written; 77 credentials rejected; 78 configuration."
 )]
 #[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
 pub(crate) struct RawSyncArgs {
@@ -126,6 +129,10 @@ pub(crate) struct RawSyncArgs {
     #[argh(switch)]
     debug: bool,
 
+    /// log warnings and errors only
+    #[argh(switch)]
+    quiet: bool,
+
     /// where log lines go: stdout (the default) or stderr
     #[argh(option, arg_name = "where")]
     log: Option<String>,
@@ -143,6 +150,12 @@ impl RawSyncArgs {
         if self.watch && self.dry_run {
             return Err(usage("--dry-run and --watch exclude each other"));
         }
+        let log_level = match (self.debug, self.quiet) {
+            (true, true) => return Err(usage("--debug and --quiet exclude each other")),
+            (true, false) => LogLevel::Debug,
+            (false, true) => LogLevel::Quiet,
+            (false, false) => LogLevel::Normal,
+        };
         let mode = if self.watch {
             RunMode::Watch(WatchOptions {
                 use_idle: !self.no_idle,
@@ -159,7 +172,7 @@ impl RawSyncArgs {
             config: path("--config", self.config)?
                 .ok_or_else(|| usage("--config FILE is missing").remedy(see_help(&[PROGRAM])))?,
             state_file: path("--state-file", self.state_file)?,
-            debug: self.debug,
+            log_level,
             log: log_target(self.log.as_deref().unwrap_or("stdout"))?,
         })
     }

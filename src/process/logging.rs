@@ -18,6 +18,26 @@ pub enum LogTarget {
     Stderr,
 }
 
+/// Which lines are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Warnings and errors.
+    Quiet,
+    Normal,
+    /// Every step, too.
+    Debug,
+}
+
+impl LogLevel {
+    fn filter(self) -> LevelFilter {
+        match self {
+            LogLevel::Quiet => LevelFilter::Warn,
+            LogLevel::Normal => LevelFilter::Info,
+            LogLevel::Debug => LevelFilter::Debug,
+        }
+    }
+}
+
 /// What a line begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineFormat {
@@ -32,7 +52,7 @@ enum LineFormat {
 /// no progress bar is on the terminal.
 pub(crate) fn start(
     target: LogTarget,
-    is_debug: bool,
+    level: LogLevel,
     journal_stream: Option<&str>,
     without_progress_bar: impl Fn(&dyn Fn()) + Send + Sync + 'static,
 ) -> Result<()> {
@@ -40,11 +60,6 @@ pub(crate) fn start(
         LineFormat::Journal
     } else {
         LineFormat::Timed
-    };
-    let level = if is_debug {
-        LevelFilter::Debug
-    } else {
-        LevelFilter::Info
     };
     let write = move |record: &log::Record<'_>| {
         without_progress_bar(&|| {
@@ -57,7 +72,7 @@ pub(crate) fn start(
     };
     fern::Dispatch::new()
         .level(LevelFilter::Off)
-        .level_for(env!("CARGO_CRATE_NAME"), level)
+        .level_for(env!("CARGO_CRATE_NAME"), level.filter())
         .format(move |out, message, record| {
             let line = format_line(format, record.level(), &message.to_string());
             out.finish(format_args!("{line}"));

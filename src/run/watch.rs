@@ -55,7 +55,10 @@ pub(crate) fn run(
     config_reload: ConfigReload<'_>,
     account: AccountSync<'_>,
 ) -> Result<()> {
-    systemd::status("logging in");
+    // The lock is held, and configuration and state are good. A server may take as long as it likes.
+    systemd::ready();
+    let server = account.config().source.server.address();
+    systemd::status(format_args!("logging in to {server}"));
     let context = account.context();
     let mut watcher = Watcher {
         options,
@@ -65,7 +68,6 @@ pub(crate) fn run(
         source: SourceSessions::new(context.timing),
         gmail: GmailHealth::new(context.timing),
         false_notifications: FalseNotifications::new(context.timing),
-        is_ready: false,
         copied: 0,
     };
     let mut connection = SourceConnection::default();
@@ -82,8 +84,6 @@ struct Watcher<'a> {
     source: SourceSessions,
     gmail: GmailHealth,
     false_notifications: FalseNotifications,
-    /// Whether systemd has been notified that the service has started.
-    is_ready: bool,
     /// How many messages have been copied since the start.
     copied: u64,
 }
@@ -142,14 +142,9 @@ impl Watcher<'_> {
         self.account.fold_if_due()
     }
 
-    /// Records a check. The service has started when the first one succeeds.
     fn record_check(&mut self, mailbox: &Mailbox) {
         self.source.record_check();
         self.false_notifications.record_check(mailbox);
-        if !self.is_ready {
-            self.is_ready = true;
-            systemd::ready();
-        }
     }
 
     /// Runs a pass, unless Gmail must be left alone; a failure of Gmail that a retry may overcome is
@@ -209,7 +204,8 @@ impl Watcher<'_> {
             return self.handle_rejected_login(error);
         }
         let delay = self.source.record_failure(&error);
-        self.sleep(delay, format_args!("the source is not available: {error}"));
+        // An error begins with the server that it is about.
+        self.sleep(delay, format_args!("waiting for {error}"));
         Ok(())
     }
 

@@ -1,13 +1,16 @@
-//! Notifications to systemd: readiness, status, watchdog.
+//! systemd: notifications of readiness, status and watchdog; and the units.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use double::Fault;
 use rustix::process::Signal;
+use serde_json::json;
 
-use crate::program::Home;
+use crate::program::{Home, Run, program};
 use crate::watching::{Watching, deliver};
 
 /// The program under a service manager; the test reads its notifications.
@@ -63,11 +66,12 @@ fn systemd_gets_ready_and_each_status_in_order() {
     let home = Home::new();
     deliver(&home, 0);
     let service = Service::start(&home, Duration::from_mins(1));
+    let logging_in = format!("STATUS=logging in to localhost:{}", home.source.port());
     assert_eq!(
         service.receive_up_to("watching"),
         [
-            "STATUS=logging in",
             "READY=1",
+            &logging_in,
             "STATUS=copying new mail",
             "STATUS=watching INBOX; 1 copied since the start"
         ]
@@ -84,14 +88,45 @@ fn systemd_gets_ready_and_each_status_in_order() {
 }
 
 #[test]
-fn ready_is_sent_after_the_log_in_to_the_source() {
+fn a_server_that_is_down_does_not_delay_ready_and_the_status_names_it() {
     let mut home = Home::new();
     home.source.stop();
     let service = Service::start(&home, Duration::from_mins(1));
-    let received = service.receive_up_to("not available");
-    assert!(!received.contains(&"READY=1".to_owned()), "{received:?}");
+    let received = service.receive_up_to("waiting");
+    assert_eq!(received[0], "READY=1", "{received:?}");
+    let waiting = format!(
+        "STATUS=waiting for localhost:{}: connecting: ",
+        home.source.port()
+    );
+    assert!(received[2].starts_with(&waiting), "{received:?}");
     home.source.restart();
-    service.receive_up_to("READY=1");
+    let received = service.receive_up_to("watching");
+    assert!(!received.contains(&"READY=1".to_owned()), "{received:?}");
+}
+
+#[test]
+fn a_configuration_or_state_that_is_wrong_or_locked_is_not_ready() {
+    let not_ready = |home: &Home, status| {
+        let service = Service::start(home, Duration::from_mins(1));
+        assert_eq!(service.watching.wait_for_exit().status, Some(status));
+        service.socket.set_nonblocking(true).unwrap();
+        let mut octets = [0; 4096];
+        while let Ok(length) = service.socket.recv(&mut octets) {
+            assert_eq!(&octets[..length], b"WATCHDOG=1\n");
+        }
+        fs::remove_file(home.path("notify")).unwrap();
+    };
+    let home = Home::new();
+    deliver(&home, 0);
+    let holder = Watching::start(&home);
+    holder.wait_for("1 appended");
+    not_ready(&home, 0);
+    drop(holder);
+    // The state is another account's.
+    home.configure(&json!({ "source_user": "bob" }));
+    not_ready(&home, 78);
+    home.configure(&json!({ "source_port": "imaps" }));
+    not_ready(&home, 78);
 }
 
 #[test]
@@ -111,4 +146,124 @@ fn the_watchdog_is_fed_while_a_server_hangs() {
         .filter(|_| service.receive() == "WATCHDOG=1")
         .count();
     assert!(notifications > 20, "{notifications}");
+}
+
+const TIMER: &str = "imap-to-gmail-sync@.timer";
+const RUN: &str = "imap-to-gmail-sync@.service";
+const WATCHER: &str = "imap-to-gmail-sync-watch@.service";
+
+fn unit(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    fs::read_to_string(folder.join(name)).unwrap()
+}
+
+/// The values of a setting, in order; a value that is a list is split.
+fn settings(unit_name: &str, setting: &str) -> Vec<String> {
+    let unit = unit(unit_name);
+    let lines = unit.lines().filter_map(|line| line.split_once('='));
+    lines
+        .filter(|(name, _)| *name == setting)
+        .flat_map(|(_, value)| value.split_whitespace())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn both_services_of_an_account_are_one_user_with_one_folder_and_its_own_credentials() {
+    for (setting, value) in [
+        ("DynamicUser", &["yes"][..]),
+        ("User", &["gmail-%i"]),
+        ("StateDirectory", &["imap-to-gmail-sync/%i"]),
+        ("StateDirectoryMode", &["0700"]),
+        ("WorkingDirectory", &["%S/imap-to-gmail-sync/%i"]),
+        (
+            "LoadCredential",
+            &[
+                "config.json:/etc/imap-to-gmail-sync/%i.json",
+                "%i.password:/etc/imap-to-gmail-sync/%i.password",
+            ],
+        ),
+        ("SyslogIdentifier", &["imap-to-gmail-sync"]),
+        ("LimitCORE", &["0"]),
+    ] {
+        for name in [RUN, WATCHER] {
+            assert_eq!(settings(name, setting), value, "{setting} of {name}");
+        }
+    }
+}
+
+/// systemd stops one side before it starts the other only if there is an order between them.
+#[test]
+fn the_watcher_and_the_timer_with_its_runs_stop_each_other_in_order() {
+    let instance = |name: &str| name.replace('@', "@%i");
+    for name in [TIMER, RUN] {
+        assert_eq!(settings(name, "Conflicts"), [instance(WATCHER)], "{name}");
+        for setting in ["Conflicts", "After"] {
+            let units = settings(WATCHER, setting);
+            assert!(
+                units.contains(&instance(name)),
+                "{setting} {name}: {units:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_start_of_no_unit_waits_without_end() {
+    for name in [RUN, WATCHER] {
+        let limit = settings(name, "TimeoutStartSec");
+        assert_eq!(limit.len(), 1, "{name}");
+        assert_ne!(limit[0], "infinity", "{name}");
+    }
+}
+
+#[test]
+fn systemd_finds_no_mistake_in_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [TIMER, RUN, WATCHER] {
+        // It requires that the program exists.
+        let unit = unit(name).replace("/usr/local/bin/imap-to-gmail-sync", "/bin/true");
+        fs::write(folder.path().join(name), unit).unwrap();
+    }
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]).current_dir(&folder);
+    for name in [TIMER, RUN, WATCHER] {
+        verify.arg(Path::new(".").join(name));
+    }
+    let Ok(output) = verify.output() else {
+        return; // `contrib/test` reports that there is no systemd.
+    };
+    // It also prints warnings about other units of the machine.
+    let warnings = String::from_utf8_lossy(&output.stderr);
+    let ours = |line: &&str| line.contains("imap-to-gmail-sync");
+    assert_eq!(warnings.lines().find(ours), None);
+}
+
+#[test]
+fn a_configuration_for_the_units_also_finds_its_password_by_hand() {
+    let home = Home::new();
+    fs::create_dir(home.path("etc")).unwrap();
+    home.configure(&json!({ "source_pass": null, "source_pass_file": "alice.password" }));
+    for (from, to) in [
+        ("config.json", "etc/alice.json"),
+        ("config.json", "etc/config.json"),
+    ] {
+        fs::copy(home.path(from), home.path(to)).unwrap();
+    }
+    home.write("etc/alice.password", "secret");
+    let run = |config: &str, credentials: Option<&str>| -> Run {
+        let mut command = program(&home.path("."));
+        command.args(["--config", config]);
+        if let Some(folder) = credentials {
+            command.env("CREDENTIALS_DIRECTORY", home.path(folder));
+        }
+        command.output().unwrap().into()
+    };
+    for run in [
+        run("etc/alice.json", None),
+        // As the units do: under a fixed name, among the credentials.
+        run("etc/config.json", Some("etc")),
+    ] {
+        assert_eq!(run.status, Some(0), "{run:?}");
+    }
 }
