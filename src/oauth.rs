@@ -10,5 +10,6 @@ mod token;
 mod token_file;
 mod token_health;
 
+pub(crate) use token::check_token_file;
 pub use token::{RememberedRejection, Token};
 pub(crate) use token_health::TokenHealth;

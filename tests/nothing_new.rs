@@ -110,3 +110,65 @@ fn mail_that_was_deleted_before_the_run_is_skipped_once() {
     assert!(home.source.commands().len() - commands <= 4);
     assert_eq!(files(&home)["sync_state.json"], before["sync_state.json"]);
 }
+
+#[test]
+fn a_broken_token_file_is_noticed_all_the_same() {
+    let home = home(SourceOptions::default());
+    let whole = home.read("token.json");
+    let connections = home.gmail.connections();
+    let missing = "token.json: cannot be read: No such file or directory (os error 2); correct";
+    let garbage = "token.json: is not a JSON object: expected value at line 1 column 1; make a new";
+    for (token, line) in [(None, missing), (Some("garbage"), garbage)] {
+        match token {
+            None => fs::remove_file(home.path("token.json")).unwrap(),
+            Some(text) => home.write("token.json", text),
+        }
+        for options in [&[] as &[&str], &["--dry-run"], &["--watch"]] {
+            let run = home.run_with(options);
+            assert_eq!(run.status, Some(78), "{options:?}: {run:?}");
+            assert!(run.stderr.contains(line), "{options:?}: {run:?}");
+            assert!(!run.stdout.contains("watching"), "{run:?}");
+        }
+    }
+    assert_eq!(home.gmail.connections(), connections);
+    home.write("token.json", &whole);
+    home.run_ok();
+}
+
+#[test]
+fn only_a_first_run_logs_in_to_gmail() {
+    let home = Home::new();
+    home.gmail.change(|gmail| {
+        let answer = "<T> NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
+        gmail.login_response = Some(vec![answer.to_owned()]);
+    });
+    let rejected = home.run();
+    assert_eq!(rejected.status, Some(77), "{rejected:?}");
+    assert!(rejected.stderr.contains("check that target_user"));
+    home.gmail.change(|gmail| gmail.login_response = None);
+    home.age_by_minutes(60);
+    let connections = home.gmail.connections();
+    home.run_ok();
+    assert_eq!(
+        home.gmail.connections(),
+        connections + 1,
+        "nothing was synced"
+    );
+    home.run_ok();
+    assert_eq!(
+        home.gmail.connections(),
+        connections + 1,
+        "it is no first run"
+    );
+}
+
+#[test]
+fn a_first_dry_run_logs_in_to_gmail_too() {
+    let home = Home::new();
+    // It renews the access token; a dry run does not, and cannot log in without.
+    home.run_ok();
+    fs::remove_file(home.path("sync_state.json")).unwrap();
+    let connections = home.gmail.connections();
+    assert_eq!(home.run_with(&["--dry-run"]).status, Some(0));
+    assert_eq!(home.gmail.connections(), connections + 1);
+}

@@ -85,6 +85,7 @@ fn source(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<SourceConf
 
 fn target(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<TargetConfig> {
     let user = raw.required("target_user");
+    let user = user.and_then(|user| mail_address(raw, "target_user", user));
     let token_file = raw.required("target_token_file");
     let host = raw.line("target_server");
     let host = host.map(|host| host.unwrap_or_else(|| GMAIL.to_owned()));
@@ -185,6 +186,24 @@ fn daily_upload_limit(raw: &mut RawConfig) -> Validated<Option<u64>> {
         Some(octets @ 1..) => Ok(Some(octets)),
         _ => Err(raw.add_mistake(format_args!(
             "{NAME} must be a size, such as \"400M\", or \"none\""
+        ))),
+    }
+}
+
+/// Accepts an address alone, without a display name, angle brackets or blanks.
+fn mail_address(raw: &mut RawConfig, name: &str, address: String) -> Validated<String> {
+    let is_forbidden = |character: char| character.is_whitespace() || "<>,;\"".contains(character);
+    match address.split_once('@') {
+        Some((local, domain))
+            if !local.is_empty()
+                && !domain.is_empty()
+                && !domain.contains('@')
+                && !address.contains(is_forbidden) =>
+        {
+            Ok(address)
+        }
+        _ => Err(raw.add_mistake(format_args!(
+            "{name} must be a mail address alone, such as alice@gmail.com"
         ))),
     }
 }
@@ -401,6 +420,33 @@ mod tests {
                 read(&with(&json!({ "source_server": host }))).unwrap_err(),
                 "source_server must be a host name or an address alone (the port is source_port)",
                 "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_target_user_is_a_mail_address_alone() {
+        for user in ["alice@gmail.com", "a.b+c@münchen.example"] {
+            let config = read(&with(&json!({ "target_user": user }))).unwrap();
+            assert_eq!(config.target.user, user);
+        }
+        for user in [
+            "bob",
+            "Bob <bob@gmail.com>",
+            "<bob@gmail.com>",
+            " bob@gmail.com",
+            "bob@gmail.com ",
+            "bob @gmail.com",
+            "bob@gmail.com\u{a0}",
+            "bob@",
+            "@gmail.com",
+            "bob@gmail.com@gmail.com",
+            "bob@gmail.com,carol@gmail.com",
+        ] {
+            assert_eq!(
+                read(&with(&json!({ "target_user": user }))).unwrap_err(),
+                "target_user must be a mail address alone, such as alice@gmail.com",
+                "{user}"
             );
         }
     }

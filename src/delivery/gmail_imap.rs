@@ -1,7 +1,8 @@
 //! Delivery by IMAP: a [`Target`] that appends messages and looks them up.
 //!
 //! One connection looks messages up (`lookup`), the others append them (`append_pool`). Nothing is
-//! opened before the first call, so that a run with nothing new touches neither Gmail nor the token.
+//! opened before the first call, so that a run with nothing new contacts neither Gmail nor Google's
+//! token endpoint.
 
 use std::sync::Arc;
 

@@ -66,9 +66,8 @@ impl Token {
         auth_command: &str,
         remembered_rejection: Option<RememberedRejection>,
     ) -> Result<Token> {
-        let new_token_remedy = format!("make a new token by \"{auth_command}\"");
         Ok(Token {
-            file: TokenFile::read(path, &new_token_remedy)?,
+            file: read_file(path, auth_command)?,
             ca_file: ca_file.map(Path::to_owned),
             endpoint: None,
             canceller: Canceller::default(),
@@ -335,6 +334,15 @@ impl Token {
             None => format!("{}: {new_token_remedy}", self.health().likely_causes(now)),
         }
     }
+}
+
+/// Checks that the token file can be read and is in google-auth's format; contacts nobody.
+pub(crate) fn check_token_file(path: &Path, auth_command: &str) -> Result<()> {
+    read_file(path, auth_command).map(drop)
+}
+
+fn read_file(path: &Path, auth_command: &str) -> Result<TokenFile> {
+    TokenFile::read(path, &format!("make a new token by \"{auth_command}\""))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTarget;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Listed;
+use crate::oauth::check_token_file;
 use crate::run::RunMode;
 use crate::run::context::RunContext;
 use crate::state::State;
@@ -61,13 +62,14 @@ pub(crate) struct PassSummary {
 }
 
 impl<'a> AccountSync<'a> {
-    /// Takes the lock and loads the state.
+    /// Checks the token file, takes the lock and loads the state.
     pub fn start(
         config: Config,
         state_file: &Path,
         mode: RunMode,
         context: &'a RunContext<'a>,
     ) -> Result<AccountSync<'a>> {
+        check_token_file(&config.target.token_file, &config.target.auth_command)?;
         let lock = acquire_lock(state_file)?;
         let now = context.timing.clock.now();
         let storage = Box::new(FolderStorage::new(state_file));

@@ -216,6 +216,12 @@ impl State {
         cursor.max(settled).max(parked)
     }
 
+    /// Whether no pass was ever complete.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        self.cursor.is_none() && self.last_sync.is_none()
+    }
+
     /// Whether the cursor may pass a UID.
     pub(crate) fn is_settled_or_parked(&self, uid: Uid) -> bool {
         self.settled.contains(uid) || self.parked.contains_key(&uid)

@@ -194,8 +194,14 @@ impl Steps<'_> {
                 false
             }
             Due::ByDate(pass, start) => {
+                let is_first = self.parts.ledger.state().is_unsynced();
                 if start == DatePassStart::New {
                     self.parts.ledger.start_date_pass(pass.clone())?;
+                }
+                if is_first {
+                    // A wrong target is noticed now, not when the first mail comes. The date pass is
+                    // recorded before: it says since when mail is due.
+                    self.parts.target.status()?;
                 }
                 self.handle_by_date(action, &pass)?;
                 true

@@ -19,15 +19,12 @@ fn a_rejected_token_or_a_configuration_that_never_worked_ends_the_program() {
     let token: serde_json::Value = serde_json::from_str(&home.read("token.json")).unwrap();
     home.endpoint
         .revoke(token["refresh_token"].as_str().unwrap());
-    let watching = Watching::start(&home);
-    watching.wait_for("watching INBOX");
-    deliver(&home, 0);
-    let run = watching.wait_for_exit();
+    let run = Watching::start(&home).wait_for_exit();
     assert_eq!(run.status, Some(77), "{run:?}");
+    assert!(!run.stdout.contains("watching"), "{run:?}");
 
     let home = Home::new();
     home.configure(&json!({ "target_token_file": "none.json" }));
-    deliver(&home, 0);
     let run = Watching::start(&home).wait_for_exit();
     assert_eq!(run.status, Some(78), "{run:?}");
 }

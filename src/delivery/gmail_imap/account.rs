@@ -38,7 +38,7 @@ pub struct GmailTargetOptions {
 /// The account; opens sessions.
 pub(super) struct GmailAccount {
     options: GmailTargetOptions,
-    /// Loaded for the first session: a run with nothing to do does not read the token.
+    /// Loaded for the first session.
     credentials: Mutex<Option<GmailCredentials>>,
     /// Whether the server loses commands that arrive in one packet with others.
     loses_pipelined_commands: AtomicBool,
