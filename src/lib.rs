@@ -88,7 +88,7 @@ fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<(
     config.log_warnings();
     let context = RunContext::start(args.mode, timing, &new_progress)?;
     let state_file = args.state_file(environment);
-    let account = AccountSync::start(config, &state_file, args.mode, &context)?;
+    let account = AccountSync::start(config, &state_file, args.mode, args.one_time, &context)?;
     match args.mode {
         RunMode::Once => run::once::run(account),
         RunMode::DryRun => run::once::dry_run(account, &mut cli::sync::print_dry_run),

@@ -11,6 +11,8 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::error::Result;
 
 /// What a run does.
@@ -22,6 +24,15 @@ pub(crate) enum RunMode {
     DryRun,
     /// Passes, with a wait for new mail after each.
     Watch(WatchOptions),
+}
+
+/// What a person asks of one run beyond what is new.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OneTimeOptions {
+    /// The configuration may name the account of the state by other names.
+    pub is_same_account: bool,
+    /// Also copy what was received since this time and is not at Gmail.
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// How `--watch` waits for new mail.

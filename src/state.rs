@@ -6,6 +6,7 @@
 //!
 //! Uses the message types and the retry schedules. Only `storage` and `lock` touch the disk.
 
+mod account;
 mod event;
 /// The state on disk: the snapshot and its journal.
 pub mod journal;
@@ -19,9 +20,10 @@ pub mod storage;
 /// Octets uploaded to Gmail, and rests of the account.
 pub(crate) mod upload_quota;
 
+pub use account::AccountNames;
 pub use event::Event;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
-    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, RejectedToken,
-    SentMark, SourceState, State,
+    Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, RejectedToken, SentMark,
+    SourceState, State,
 };

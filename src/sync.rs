@@ -24,12 +24,14 @@ mod pass;
 mod plan;
 mod report;
 mod retry_parked;
+mod same_account;
 mod same_octets;
 mod traits;
 
 pub use dry_run::{DryRunResult, NullTarget};
 pub use pass::{Pass, PassOptions};
 pub use report::PassReport;
+pub use same_account::{is_same_gmail_account, is_same_mailbox};
 pub use traits::{
     AppendUid, Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source,
     SourceSearch, Target, TargetStatus, UncertainAppend,

@@ -379,6 +379,7 @@ fn run_with_short_timeouts(home: &Home) {
         first_run_days: config.first_run_days,
         copy_flags: config.copy_flags,
         daily_upload_limit: config.daily_upload_limit,
+        since: None,
     };
     let pass = Pass {
         source: &mut source,

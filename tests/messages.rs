@@ -1113,7 +1113,12 @@ fn the_state_belongs_to_another_account_or_version() {
     let home = home();
     let mut lines = Vec::new();
     for state in [
-        json!({ "version": 2, "serial": 1, "account": { "source": "bob/INBOX", "target": "bob@gmail.com/INBOX" } }),
+        json!({
+            "version": 2,
+            "serial": 1,
+            "account": { "source": "bob/INBOX", "target": "bob@gmail.com/INBOX" },
+            "synced_message_ids": { "<a@x>": "2026-11-01T00:00:00Z" },
+        }),
         json!({ "version": 3 }),
     ] {
         home.write("sync_state.json", &state.to_string());
@@ -1129,7 +1134,8 @@ fn the_state_belongs_to_another_account_or_version() {
                 78,
                 "sync_state.json: this state is of bob/INBOX to bob@gmail.com/INBOX, and the \
                 configuration says user/INBOX to user@gmail.com/INBOX; give each account its own \
-                --state-file",
+                --state-file; or, if these are new names of the same account, add --same-account \
+                to one run",
             ),
             (
                 78,

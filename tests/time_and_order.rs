@@ -511,3 +511,137 @@ fn after_the_loss_of_the_state_what_the_user_deleted_at_gmail_is_not_copied_agai
     assert_arrived(&home, &["in the inbox"]);
     assert_eq!(appends(&home), 3);
 }
+
+// Older mail, on request.
+
+fn since(days: i64) -> String {
+    let day = (Utc::now() - TimeDelta::days(days)).date_naive();
+    format!("--since={day}")
+}
+
+/// Runs the program with an option and asserts that it exits with 0.
+fn run_with(home: &Home, option: &str) -> program::Run {
+    let run = home.run_with(&[option]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    run
+}
+
+#[test]
+fn older_mail_is_copied_on_request_and_nothing_twice() {
+    let home = home();
+    for (subject, days) in [("year", 365), ("month", 40), ("week", 5)] {
+        home.source
+            .deliver(&mail(subject), ago(TimeDelta::days(days)), &[]);
+        let octets = mail_without_id(&format!("{subject}-without-id"));
+        home.source
+            .deliver(&octets, ago(TimeDelta::days(days)), &[]);
+    }
+    home.run_ok();
+    assert_arrived(&home, &["week", "week-without-id"]);
+    run_with(&home, &since(50));
+    let month = ["week", "week-without-id", "month", "month-without-id"];
+    assert_arrived(&home, &month);
+    run_with(&home, &since(50));
+    home.run_ok();
+    assert_arrived(&home, &month);
+}
+
+#[test]
+fn a_request_for_older_mail_does_not_miss_what_a_date_pass_would() {
+    let home = home();
+    deliver(&home, &mail("first"));
+    home.run_ok();
+    // Moved in since the last run: above the cursor, and older than the request.
+    home.source
+        .deliver(&mail("moved"), ago(TimeDelta::days(300)), &[]);
+    run_with(&home, &since(20));
+    assert_arrived(&home, &["first", "moved"]);
+}
+
+#[test]
+fn a_first_run_goes_back_to_the_requested_day_instead_of_seven() {
+    let home = home();
+    home.source
+        .deliver(&mail("day"), ago(TimeDelta::days(2)), &[]);
+    home.source
+        .deliver(&mail("week"), ago(TimeDelta::days(5)), &[]);
+    run_with(&home, &since(3));
+    home.run_ok();
+    assert_arrived(&home, &["day"]);
+}
+
+#[test]
+fn a_request_that_is_cut_short_is_finished_by_the_next_run() {
+    let home = home();
+    deliver(&home, &mail("first"));
+    for subject in ["a", "b", "c"] {
+        home.source
+            .deliver(&mail(subject), ago(TimeDelta::days(100)), &[]);
+    }
+    home.run_ok();
+    home.gmail
+        .faults()
+        .once(|event| event.is_command("APPEND"), Fault::Cut);
+    let run = home.run_with(&[&since(200)]);
+    assert_eq!(run.status, Some(69), "{run:?}");
+    home.age_by_minutes(2);
+    home.run_ok();
+    assert_arrived(&home, &["first", "a", "b", "c"]);
+}
+
+#[test]
+fn a_dry_run_shows_each_requested_message_once() {
+    let home = home();
+    deliver(&home, &mail("first"));
+    home.run_ok();
+    deliver(&home, &mail("new"));
+    home.source
+        .deliver(&mail("old"), ago(TimeDelta::days(30)), &[]);
+    let run = home.run_with(&["--dry-run", &since(60)]);
+    for (id, result) in [
+        ("<first@x>", "already there"),
+        ("<new@x>", "new"),
+        ("<old@x>", "new"),
+    ] {
+        let lines: Vec<&str> = run
+            .stdout
+            .lines()
+            .filter(|line| line.contains(id))
+            .collect();
+        assert_eq!(lines.len(), 1, "{run:?}");
+        assert!(lines[0].ends_with(result), "{run:?}");
+    }
+}
+
+#[test]
+fn mail_whose_id_is_missing_or_not_ascii_is_found_at_gmail_after_the_state_is_lost() {
+    let home = home();
+    let odd = [
+        mail_without_id("without"),
+        b"Message-ID: <gr\xc3\xbcn@x>\r\nSubject: utf8\r\n\r\nbody\r\n".to_vec(),
+        b"Message-ID: <gr\xfcn@x>\r\nSubject: latin1\r\n\r\nbody\r\n".to_vec(),
+        format!(
+            "Message-ID: <{}@x>\r\nSubject: long\r\n\r\nbody\r\n",
+            "\\".repeat(3_950)
+        )
+        .into(),
+    ];
+    for octets in &odd {
+        deliver(&home, octets);
+    }
+    home.run_ok();
+    let all = ["without", "utf8", "latin1", "long"];
+    assert_arrived(&home, &all);
+    for file in ["sync_state.json", "sync_state.json.journal"] {
+        let _ = std::fs::remove_file(home.path(file));
+    }
+    home.run_ok();
+    assert_arrived(&home, &all);
+    // Another message of the same fields, and of the same octets at another time, is another one.
+    home.source
+        .deliver(&odd[0], ago(TimeDelta::minutes(30)), &[]);
+    deliver(&home, b"Subject: without\r\n\r\nanother body\r\n");
+    std::fs::remove_file(home.path("sync_state.json")).unwrap();
+    home.run_ok();
+    assert_eq!(arrived(&home)["without"], 3);
+}

@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::process::logging::{LogLevel, LogTarget};
-    use crate::run::{RunMode, WatchOptions};
+    use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 
     fn command(words: &[&str]) -> Result<Command, EarlyExit> {
         Command::parse(words.iter().map(OsString::from))
@@ -235,6 +235,7 @@ mod tests {
             mode: RunMode::Once,
             log_level: LogLevel::Normal,
             log: LogTarget::Stdout,
+            one_time: OneTimeOptions::default(),
             ignored_options: Vec::new(),
         }
     }

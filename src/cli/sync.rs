@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
+use chrono::{DateTime, Local, NaiveDate, Utc};
 
 use crate::cli::args::{PROGRAM, not_implemented, path, see_help, usage};
 use crate::cli::print_line;
@@ -12,7 +13,7 @@ use crate::config::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
 use crate::process::logging::{LogLevel, LogTarget};
-use crate::run::{RunMode, WatchOptions};
+use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::DryRunResult;
 
@@ -27,6 +28,7 @@ pub(crate) struct SyncArgs {
     pub mode: RunMode,
     pub log_level: LogLevel,
     pub log: LogTarget,
+    pub one_time: OneTimeOptions,
     /// The given options that have no effect without `--watch`.
     pub ignored_options: Vec<&'static str>,
 }
@@ -125,6 +127,16 @@ pub(crate) struct RawSyncArgs {
     #[argh(switch)]
     dry_run: bool,
 
+    /// also copy what was received since this day (YYYY-MM-DD) and is not
+    /// at Gmail
+    #[argh(option, arg_name = "date")]
+    since: Option<String>,
+
+    /// the configuration has new names for the account of the state:
+    /// verify that, and go on
+    #[argh(switch)]
+    same_account: bool,
+
     /// log every step
     #[argh(switch)]
     debug: bool,
@@ -150,6 +162,10 @@ impl RawSyncArgs {
         if self.watch && self.dry_run {
             return Err(usage("--dry-run and --watch exclude each other"));
         }
+        if self.same_account && self.dry_run {
+            return Err(usage("--dry-run and --same-account exclude each other"));
+        }
+        let since = self.since.as_deref().map(day).transpose()?;
         let log_level = match (self.debug, self.quiet) {
             (true, true) => return Err(usage("--debug and --quiet exclude each other")),
             (true, false) => LogLevel::Debug,
@@ -173,6 +189,10 @@ impl RawSyncArgs {
                 .ok_or_else(|| usage("--config FILE is missing").remedy(see_help(&[PROGRAM])))?,
             state_file: path("--state-file", self.state_file)?,
             log_level,
+            one_time: OneTimeOptions {
+                is_same_account: self.same_account,
+                since,
+            },
             log: log_target(self.log.as_deref().unwrap_or("stdout"))?,
         })
     }
@@ -195,6 +215,22 @@ impl RawSyncArgs {
         .filter(|(_, is_typed)| *is_typed && !self.watch)
         .map(|(option, _)| option)
         .collect()
+    }
+}
+
+/// The beginning of a day, in the time zone of this machine.
+fn day(value: &str) -> Result<DateTime<Utc>> {
+    // Where clocks are put forward at midnight, the day begins at one o'clock.
+    let begin_of = |day: NaiveDate| {
+        let mut hours = (0..2).filter_map(|hour| day.and_hms_opt(hour, 0, 0));
+        hours.find_map(|time| time.and_local_timezone(Local).earliest())
+    };
+    let day = NaiveDate::parse_from_str(value, "%Y-%m-%d").ok();
+    let begin = day.and_then(begin_of).map(|begin| begin.to_utc());
+    match begin {
+        Some(begin) if begin > Utc::now() => Err(usage("--since is in the future")),
+        Some(begin) => Ok(begin),
+        None => Err(usage("--since wants a date such as 2026-01-31")),
     }
 }
 

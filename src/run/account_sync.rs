@@ -13,8 +13,8 @@ use crate::delivery::gmail_imap::GmailTarget;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Listed;
 use crate::oauth::check_token_file;
-use crate::run::RunMode;
 use crate::run::context::RunContext;
+use crate::run::{OneTimeOptions, RunMode};
 use crate::state::State;
 use crate::state::journal::StateStore;
 use crate::state::lock::Lock;
@@ -33,7 +33,7 @@ mod startup;
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::options::pass_options;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
-use crate::run::account_sync::startup::{account_names, acquire_lock, adopt_state};
+use crate::run::account_sync::startup::{RenamedAccount, account_names, acquire_lock, adopt_state};
 
 /// With `--watch` the journal is folded into the snapshot when it is larger…
 const MAX_JOURNAL_OCTETS: u64 = 1024 * 1024;
@@ -46,6 +46,10 @@ pub(crate) struct AccountSync<'a> {
     config: Config,
     lock: Lock,
     store: StateStore,
+    /// Set until it is verified that the mailboxes are those of the state.
+    renamed: Option<RenamedAccount>,
+    /// Set until a pass has gone back to this time.
+    since: Option<DateTime<Utc>>,
     context: &'a RunContext<'a>,
     gmail: Option<GmailTarget>,
     /// When Gmail was last used, if its connections are open.
@@ -67,6 +71,7 @@ impl<'a> AccountSync<'a> {
         config: Config,
         state_file: &Path,
         mode: RunMode,
+        options: OneTimeOptions,
         context: &'a RunContext<'a>,
     ) -> Result<AccountSync<'a>> {
         check_token_file(&config.target.token_file, &config.target.auth_command)?;
@@ -77,11 +82,13 @@ impl<'a> AccountSync<'a> {
             RunMode::Once | RunMode::Watch(_) => StateStore::load(storage, now)?,
             RunMode::DryRun => StateStore::load_read_only(storage, now)?,
         };
-        adopt_state(&mut store, &config, state_file)?;
+        let renamed = adopt_state(&mut store, &config, state_file, options.is_same_account)?;
         Ok(AccountSync {
             config,
             lock,
             store,
+            renamed,
+            since: options.since,
             context,
             gmail: None,
             gmail_last_used: None,
@@ -138,15 +145,28 @@ impl<'a> AccountSync<'a> {
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         gmail.start_pass(0);
         let monitor = PassMonitor::new(context);
-        let done = Pass {
-            source: &mut monitor.monitor(source),
-            target: &mut monitor.monitor(gmail),
-            store: &mut self.store,
-            options: &pass_options(&self.config),
-            progress: (context.new_progress)().as_mut(),
-            now: &|| context.timing.clock.now(),
+        let mut monitored = (monitor.monitor(source), monitor.monitor(gmail));
+        let verified = self.renamed.as_ref().map_or(Ok(()), |renamed| {
+            let (source, gmail) = (&mut monitored.0, &mut monitored.1);
+            let (store, config) = (&mut self.store, &self.config);
+            renamed.verify(store, config, &checked.mailbox, source, gmail)
+        });
+        if verified.is_ok() {
+            self.renamed = None;
         }
-        .run(&checked.mailbox, started);
+        let mut progress = (context.new_progress)();
+        let pass = Pass {
+            source: &mut monitored.0,
+            target: &mut monitored.1,
+            store: &mut self.store,
+            options: &pass_options(&self.config, self.since),
+            progress: progress.as_mut(),
+            now: &|| context.timing.clock.now(),
+        };
+        let done = verified.and_then(|()| pass.run(&checked.mailbox, started));
+        if done.is_ok() {
+            self.since = None;
+        }
         gmail.end_pass();
         let used_gmail = monitor.used_gmail.get();
         if self.store.has_unfolded_events() {
@@ -185,7 +205,7 @@ impl<'a> AccountSync<'a> {
             source: &mut monitor.monitor(source),
             target: &mut monitor.monitor(target),
             store: &mut self.store,
-            options: &pass_options(&self.config),
+            options: &pass_options(&self.config, self.since),
             progress: &mut (),
             now: &|| context.timing.clock.now(),
         }
@@ -253,7 +273,7 @@ impl<'a> AccountSync<'a> {
     /// Uses another configuration of the same account from now on; both sides are connected again. If
     /// it is the configuration of another account, the old one stays in use.
     pub fn reconfigure(&mut self, config: Config, source: &mut SourceConnection) -> Result<()> {
-        if account_names(&config) != account_names(&self.config) {
+        if !account_names(&config).is_same(&account_names(&self.config)) {
             let place = Untrusted::new(&config.source_account()).to_string();
             let what = "this is the configuration of another account";
             return Err(Error::new(Side::Host, ErrorKind::Config, place, what)

@@ -116,13 +116,16 @@ pub enum Event {
     Gmail(GmailState),
     /// Rejected log-ins at the source changed.
     Source(SourceState),
+    /// The source mailbox has this name from now on, `user@host/folder`; it was verified to be the
+    /// same one.
+    SourceRenamed(String),
 }
 
 impl State {
     /// Applies an event.
     pub(crate) fn apply(&mut self, event: Event) {
         match event {
-            Event::Account(account) => self.account = Some(account),
+            Event::Account(account) => self.assign(account),
             Event::DatePass(pass) => self.start_date_pass(pass),
             Event::OrphanFound { uid, orphan } => {
                 if let Some(parked) = self.remove_orphan(orphan) {
@@ -166,6 +169,7 @@ impl State {
                 if let Some(copies) = self.remember(id, digest, at) {
                     copies.add(uid, date, previous);
                 }
+                self.add_sample(uid, digest);
                 self.settle(uid);
             }
             Event::Parked { uid, parked } => {
@@ -191,10 +195,15 @@ impl State {
             Event::Synced { at } => self.last_sync = Some(at),
             Event::Gmail(gmail) => self.gmail = gmail,
             Event::Source(source) => self.source = source,
+            Event::SourceRenamed(source) => self.rename_source(source),
         }
     }
 
     fn start_date_pass(&mut self, pass: DatePass) {
+        let is_other = |(source, validity)| source != pass.source || validity != pass.uid_validity;
+        if self.source_mailbox().is_none_or(is_other) {
+            self.samples.clear();
+        }
         let mut orphans = self
             .date_pass
             .take()

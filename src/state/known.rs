@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Digest, InternalDate, MessageId, Uid};
+use crate::message::{Digest, HeaderDigest, InternalDate, MessageId, Uid};
 use crate::state::State;
 
 /// Ids are remembered this long after delivery, as in the Python original.
@@ -173,6 +173,25 @@ impl State {
         let began = self.date_pass.as_ref().and_then(|pass| pass.began);
         let at = self.known.get(id).map(|known| known.at);
         began.zip(at).is_some_and(|(began, at)| at >= began)
+    }
+
+    /// The messages that were delivered or found last, at most so many: those with a Message-ID and
+    /// a digest.
+    pub(crate) fn latest_known(
+        &self,
+        count: usize,
+    ) -> impl Iterator<Item = (&MessageId, HeaderDigest)> {
+        let mut known: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(id, _)| id.is_from_field())
+            .filter_map(|(id, known)| Some((known.at, id, known.digests.last()?.header)))
+            .collect();
+        known.sort_unstable_by(|one, other| other.cmp(one));
+        known
+            .into_iter()
+            .take(count)
+            .map(|(_, id, header)| (id, header))
     }
 
     /// The number of ids that are remembered.

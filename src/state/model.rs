@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
 use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
+use crate::state::AccountNames;
 use crate::state::known::KnownMessages;
 
 /// Refused messages are reported this long.
@@ -25,6 +26,8 @@ pub struct State {
     pub last_source_uid: u32,
     /// UIDs above the cursor that were settled out of order.
     pub settled: UidSet,
+    /// See [`State::samples`].
+    pub(super) samples: BTreeMap<Uid, Digest>,
     /// The date pass that is not complete yet.
     pub date_pass: Option<DatePass>,
     /// Unfinished messages: not accepted by Gmail, not readable at the source, or uncertain.
@@ -39,15 +42,6 @@ pub struct State {
     pub(super) known: KnownMessages,
     /// Keys of the snapshot that this program does not know; they are written back unchanged.
     pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
-}
-
-/// The account that a state belongs to: `user/folder` on both sides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountNames {
-    /// Source user and folder.
-    pub source: String,
-    /// Gmail address and folder.
-    pub target: String,
 }
 
 /// Up to where a source mailbox is copied: every message up to `uid` is settled or parked.
@@ -271,6 +265,7 @@ impl State {
     pub(super) fn discard_uids(&mut self, since: Option<DateTime<Utc>>) {
         self.cursor = None;
         self.settled = UidSet::default();
+        self.samples.clear();
         self.forget_known_uids(None);
         self.last_sync = self.last_sync.min(since).or(since);
         if let Some(pass) = &mut self.date_pass {

@@ -38,6 +38,8 @@ struct SnapshotOut<'a> {
     last_source_uid: u32,
     cursor: Option<&'a Cursor>,
     settled: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    samples: &'a BTreeMap<Uid, Digest>,
     date_pass: Option<&'a DatePass>,
     synced_message_ids: BTreeMap<&'a MessageId, String>,
     digests: BTreeMap<&'a MessageId, &'a [Digest]>,
@@ -62,6 +64,7 @@ struct SnapshotIn {
     last_source_uid: Option<Value>,
     cursor: Option<Cursor>,
     settled: UidSet,
+    samples: BTreeMap<Uid, Digest>,
     date_pass: Option<DatePass>,
     synced_message_ids: SyncedIds,
     digests: HashMap<String, Vec<Digest>>,
@@ -170,6 +173,7 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
         last_source_uid: state.last_source_uid,
         cursor: state.cursor.as_ref(),
         settled: state.settled.to_string(),
+        samples: &state.samples,
         date_pass: state.date_pass.as_ref(),
         synced_message_ids: ids
             .clone()
@@ -216,6 +220,7 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Sn
             .and_then(|uid| u32::try_from(uid).ok())
             .unwrap_or(0),
         settled: snapshot.settled,
+        samples: snapshot.samples,
         date_pass: snapshot.date_pass,
         parked: snapshot.parked,
         refused: snapshot.refused,

@@ -33,6 +33,8 @@ pub enum DryRunResult {
 pub(super) struct DryRun<'a> {
     can_ask_gmail: bool,
     report: &'a mut dyn FnMut(&Listed, DryRunResult),
+    /// The messages that were reported: a requested date pass finds them again.
+    reported: UidSet,
     /// The identities of the messages reported as to be copied.
     copied: HashSet<Identity>,
     /// Parked messages that were looked up, and may be done since.
@@ -47,6 +49,7 @@ impl<'a> DryRun<'a> {
         DryRun {
             can_ask_gmail,
             report,
+            reported: UidSet::default(),
             copied: HashSet::new(),
             looked_up: UidSet::default(),
         }
@@ -101,11 +104,12 @@ impl Action for DryRun<'_> {
 
     fn handle_page(
         &mut self,
-        page: Vec<Listed>,
+        mut page: Vec<Listed>,
         selected_by: SelectedBy,
         parts: &mut Parts,
     ) -> Result<()> {
         let Parts { target, ledger, .. } = parts;
+        page.retain(|listed| !self.reported.contains(listed.uid));
         let mut results: HashMap<Uid, DryRunResult> = HashMap::new();
         let mut queue: VecDeque<Listed> = page.clone().into();
         while !queue.is_empty() {
@@ -132,6 +136,7 @@ impl Action for DryRun<'_> {
                 None if self.copied.contains(&listed.identity) => DryRunResult::NeedsBody,
                 None => DryRunResult::Known,
             };
+            self.reported.insert(listed.uid);
             (self.report)(&listed, result);
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid, UidSet};
 use crate::state::{DatePass, ParkedMessage, State};
 use crate::sync::group::PlannedMessage;
 use crate::sync::ledger::Ledger;
-use crate::sync::{Fetched, Source, SourceSearch, plan};
+use crate::sync::{Fetched, Source, SourceSearch, is_same_mailbox, plan};
 
 /// Reads the source; records messages that turn out to be gone or unreadable.
 pub(super) struct Fetch<'a> {
@@ -53,6 +53,11 @@ impl<'a> Fetch<'a> {
     /// See [`Source::correct_uid_next`].
     pub fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>> {
         self.source.correct_uid_next(mailbox)
+    }
+
+    /// See [`is_same_mailbox`].
+    pub fn is_mailbox_of(&mut self, state: &State, mailbox: &Mailbox) -> Result<bool> {
+        is_same_mailbox(state, mailbox, self.source)
     }
 
     /// Returns the UIDs of the messages from `first` to `last`; some of them may not exist.

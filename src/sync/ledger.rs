@@ -351,6 +351,11 @@ impl<'a> Ledger<'a> {
         self.store.record(Event::Source(source))
     }
 
+    /// The source mailbox was verified to be the same one under another name.
+    pub fn record_renamed_source(&mut self, source: &str) -> Result<()> {
+        self.store.record(Event::SourceRenamed(source.to_owned()))
+    }
+
     /// Records what later runs must know of the failure that ends the pass, and makes everything
     /// durable.
     pub fn record_failure(&mut self, failure: &Error) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::sync::dry_run::DryRun;
 use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
-use crate::sync::plan::{DatePassStart, Due};
+use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{DryRunResult, PassReport, Progress, Source, Target, plan, retry_parked};
 use crate::untrusted::Untrusted;
 
@@ -44,6 +44,8 @@ pub struct PassOptions {
     pub copy_flags: bool,
     /// The most octets to send in 24 hours, if limited.
     pub daily_upload_limit: Option<u64>,
+    /// Also copy what was received since this time; of a first run, instead of `first_run_days`.
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl<'a> Pass<'a> {
@@ -88,6 +90,7 @@ impl<'a> Pass<'a> {
     fn steps(self, mailbox: Mailbox) -> Steps<'a> {
         Steps {
             mailbox,
+            went_back_to: None,
             options: self.options,
             parts: Parts {
                 fetch: Fetch::new(self.source),
@@ -132,17 +135,54 @@ enum RoundEnd {
 /// The steps of a pass, whatever its action is.
 struct Steps<'a> {
     mailbox: Mailbox,
+    /// The beginning of the last date pass of this pass.
+    went_back_to: Option<DateTime<Utc>>,
     options: &'a PassOptions,
     parts: Parts<'a>,
 }
 
 impl Steps<'_> {
     fn run(&mut self, action: &mut dyn Action) -> Result<()> {
+        self.adopt_renamed_mailbox()?;
         self.correct_uid_next()?;
         if self.run_round(action)? == RoundEnd::DatePassEnded {
             // A resumed date pass considers only what was there when it began; what came later is
             // above the cursor that it leaves.
             self.run_round(action)?;
+        }
+        self.go_back(action)
+    }
+
+    /// Copies what was received since the requested time. What is above the cursor was copied before,
+    /// because a date pass selects by date only, and ends with the cursor above it.
+    fn go_back(&mut self, action: &mut dyn Action) -> Result<()> {
+        let ledger = &self.parts.ledger;
+        let is_reached = |since| self.went_back_to.is_some_and(|reached| reached <= since);
+        let Some(since) = self.options.since.filter(|since| !is_reached(*since)) else {
+            return Ok(());
+        };
+        let (state, now) = (ledger.state(), ledger.now());
+        let pass = plan::date_pass_since(since, state, &self.mailbox, &self.options.source, now);
+        let plan = Plan {
+            due: Due::ByDate(pass, DatePassStart::New),
+            parked: Vec::new(),
+        };
+        self.carry_out(plan, action).map(drop)
+    }
+
+    /// A mailbox with another name, of a server that was renamed for instance, may be the same one:
+    /// then the cursor holds. Otherwise a date pass follows.
+    fn adopt_renamed_mailbox(&mut self) -> Result<()> {
+        let Parts { fetch, ledger, .. } = &mut self.parts;
+        let state = ledger.state();
+        let (name, source) = (&self.options.source, state.source_mailbox());
+        let Some((before, _)) = source.filter(|(before, _)| before != name) else {
+            return Ok(());
+        };
+        let before = Untrusted::new(before).to_string();
+        if fetch.is_mailbox_of(state, &self.mailbox)? {
+            log::info!("{} is the same mailbox as {before}", Untrusted::new(name));
+            ledger.record_renamed_source(name)?;
         }
         Ok(())
     }
@@ -184,8 +224,13 @@ impl Steps<'_> {
             &self.mailbox,
             &self.options.source,
             self.options.first_run_days,
+            self.options.since,
             ledger.now(),
         );
+        self.carry_out(plan, action)
+    }
+
+    fn carry_out(&mut self, plan: Plan, action: &mut dyn Action) -> Result<RoundEnd> {
         action.start_round(&plan, &mut self.parts)?;
         let is_by_date = match plan.due {
             Due::Nothing => false,
@@ -204,6 +249,7 @@ impl Steps<'_> {
                     self.parts.target.status()?;
                 }
                 self.handle_by_date(action, &pass)?;
+                self.went_back_to = Some(pass.since);
                 true
             }
         };

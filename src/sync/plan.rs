@@ -49,6 +49,7 @@ pub(super) fn due(
     mailbox: &Mailbox,
     source: &str,
     first_run_days: u32,
+    requested: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Plan {
     let due = match (&state.date_pass, &state.cursor) {
@@ -57,7 +58,10 @@ pub(super) fn due(
         }
         (None, Some(cursor)) if is_valid(cursor, state, mailbox, source) => above(cursor, mailbox),
         _ => Due::ByDate(
-            new_date_pass(state, mailbox, source, first_run_days, now),
+            {
+                let since = start_of_date_pass(state, first_run_days, requested, now);
+                date_pass_since(since, state, mailbox, source, now)
+            },
             DatePassStart::New,
         ),
     };
@@ -102,19 +106,32 @@ fn above(cursor: &Cursor, mailbox: &Mailbox) -> Due {
     }
 }
 
-fn new_date_pass(
+/// When a date pass begins that is necessary: at the last pass, or at the first day of a first run; no
+/// later than requested.
+fn start_of_date_pass(
+    state: &State,
+    first_run_days: u32,
+    requested: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    if let Some(last) = state.last_sync {
+        let since = last.min(now) - DATE_PASS_MARGIN;
+        return requested.map_or(since, |requested| requested.min(since));
+    }
+    let first_day = TimeDelta::try_days(first_run_days.into())
+        .and_then(|back| now.checked_sub_signed(back))
+        .unwrap_or(EARLIEST_SINCE);
+    requested.unwrap_or(first_day).max(EARLIEST_SINCE)
+}
+
+/// A new date pass of this mailbox.
+pub(super) fn date_pass_since(
+    since: DateTime<Utc>,
     state: &State,
     mailbox: &Mailbox,
     source: &str,
-    first_run_days: u32,
     now: DateTime<Utc>,
 ) -> DatePass {
-    let since = match state.last_sync {
-        Some(last) => last.min(now) - DATE_PASS_MARGIN,
-        None => TimeDelta::try_days(first_run_days.into())
-            .and_then(|back| now.checked_sub_signed(back))
-            .map_or(EARLIEST_SINCE, |since| since.max(EARLIEST_SINCE)),
-    };
     // An interrupted date pass in another mailbox had to reach back further.
     let interrupted = state.date_pass.as_ref().map_or(since, |pass| pass.since);
     DatePass {
@@ -217,7 +234,7 @@ mod tests {
     }
 
     fn due_in(state: &State, mailbox: &Mailbox) -> Due {
-        due(state, mailbox, SOURCE, 7, now()).due
+        due(state, mailbox, SOURCE, 7, None, now()).due
     }
 
     fn since(due: &Due) -> DateTime<Utc> {
@@ -248,7 +265,14 @@ mod tests {
 
     #[test]
     fn more_days_than_there_can_be_reach_back_to_the_first_mail() {
-        let plan = super::due(&State::default(), &mailbox(7, 44), SOURCE, u32::MAX, now());
+        let plan = super::due(
+            &State::default(),
+            &mailbox(7, 44),
+            SOURCE,
+            u32::MAX,
+            None,
+            now(),
+        );
         assert_eq!(since(&plan.due), DateTime::UNIX_EPOCH);
     }
 
@@ -282,7 +306,7 @@ mod tests {
                 "{why}"
             );
         }
-        let elsewhere = super::due(&valid, &mailbox(7, 44), "alice@other/INBOX", 7, now());
+        let elsewhere = super::due(&valid, &mailbox(7, 44), "alice@other/INBOX", 7, None, now());
         assert_eq!(
             since(&elsewhere.due),
             at("2026-11-20T10:00:00Z"),
@@ -308,10 +332,10 @@ mod tests {
         };
         let begun = state([Event::DatePass(pass.clone())]);
         let later = now() + TimeDelta::days(3);
-        let plan = super::due(&begun, &mailbox(7, 60), SOURCE, 7, later);
+        let plan = super::due(&begun, &mailbox(7, 60), SOURCE, 7, None, later);
         assert_eq!(plan.due, Due::ByDate(pass.clone(), DatePassStart::Resumed));
         // In another mailbox it begins anew, and reaches back as far as it was to.
-        let anew = super::due(&begun, &mailbox(8, 60), SOURCE, 7, later);
+        let anew = super::due(&begun, &mailbox(8, 60), SOURCE, 7, None, later);
         assert_eq!(since(&anew.due), pass.since);
     }
 
@@ -324,9 +348,9 @@ mod tests {
                 parked: parked(minutes),
             });
         }
-        let plan = due(&state, &mailbox(7, 41), SOURCE, 7, now());
+        let plan = due(&state, &mailbox(7, 41), SOURCE, 7, None, now());
         assert_eq!(plan.parked, [uid(5), uid(6), uid(9)]);
-        let renewed = due(&state, &mailbox(8, 41), SOURCE, 7, now());
+        let renewed = due(&state, &mailbox(8, 41), SOURCE, 7, None, now());
         assert_eq!(renewed.parked, [], "their UIDs are no longer valid");
     }
 

@@ -23,6 +23,7 @@ pub fn options() -> PassOptions {
         first_run_days: 7,
         copy_flags: true,
         daily_upload_limit: None,
+        since: None,
     }
 }
 

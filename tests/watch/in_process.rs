@@ -121,6 +121,7 @@ impl InProcess<'_> {
             first_run_days: self.config.first_run_days,
             copy_flags: self.config.copy_flags,
             daily_upload_limit: self.config.daily_upload_limit,
+            since: None,
         };
         let pass = Pass {
             source: &mut self.source,

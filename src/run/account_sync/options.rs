@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTargetOptions;
 use crate::oauth::RememberedRejection;
@@ -10,12 +12,13 @@ use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::AccountSync;
 use crate::sync::PassOptions;
 
-pub(super) fn pass_options(config: &Config) -> PassOptions {
+pub(super) fn pass_options(config: &Config, since: Option<DateTime<Utc>>) -> PassOptions {
     PassOptions {
         source: config.source_name(),
         first_run_days: config.first_run_days,
         copy_flags: config.copy_flags,
         daily_upload_limit: config.daily_upload_limit,
+        since,
     }
 }
 

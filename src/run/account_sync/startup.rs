@@ -4,9 +4,11 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::message::Mailbox;
 use crate::state::journal::StateStore;
 use crate::state::lock::{Lock, LockAttempt};
 use crate::state::{AccountNames, Event};
+use crate::sync::{Source, Target, is_same_gmail_account, is_same_mailbox};
 use crate::untrusted::Untrusted;
 
 pub(super) fn acquire_lock(state_file: &Path) -> Result<Lock> {
@@ -24,29 +26,98 @@ pub(super) fn acquire_lock(state_file: &Path) -> Result<Lock> {
     }
 }
 
-/// Assigns a state without an account to this one; fails if the state is another account's.
+/// A state of other names than those of the configuration, which may be new names of the same
+/// account.
+#[derive(Debug)]
+pub(super) struct RenamedAccount {
+    recorded: AccountNames,
+    configured: AccountNames,
+}
+
+/// Assigns a state that is bound to no account to this one. Fails if it is another account's, unless
+/// that may have been renamed; then it must be verified.
 pub(super) fn adopt_state(
     store: &mut StateStore,
     config: &Config,
     state_file: &Path,
-) -> Result<()> {
-    let ours = account_names(config);
-    match &store.state().account {
-        Some(account) if *account == ours => Ok(()),
-        Some(account) => Err(Error::in_file(
-            Side::Host,
-            state_file,
-            format_args!(
-                "this state is of {} to {}, and the configuration says {} to {}",
-                Untrusted::new(&account.source),
-                Untrusted::new(&account.target),
-                Untrusted::new(&ours.source),
-                Untrusted::new(&ours.target),
-            ),
-        )
-        .remedy("give each account its own --state-file")),
-        None => store.record(Event::Account(ours)),
+    may_be_renamed: bool,
+) -> Result<Option<RenamedAccount>> {
+    let configured = account_names(config);
+    let recorded = match &store.state().account {
+        Some(recorded) if recorded.is_same(&configured) => return Ok(None),
+        Some(recorded) if store.state().is_bound_to_account() => recorded.clone(),
+        _ => {
+            store.record(Event::Account(configured))?;
+            return Ok(None);
+        }
+    };
+    if may_be_renamed {
+        return Ok(Some(RenamedAccount {
+            recorded,
+            configured,
+        }));
     }
+    let what = format_args!(
+        "this state is of {}, and the configuration says {}",
+        describe(&recorded),
+        describe(&configured),
+    );
+    Err(Error::in_file(Side::Host, state_file, what).remedy(
+        "give each account its own --state-file; or, if these are new names of the same account, \
+         add --same-account to one run",
+    ))
+}
+
+impl RenamedAccount {
+    /// Verifies that the mailboxes are those of the state, and assigns it to the new names.
+    ///
+    /// # Errors
+    /// One of them is another one ([`ErrorKind::Config`]), or a server is unavailable.
+    pub fn verify(
+        &self,
+        store: &mut StateStore,
+        config: &Config,
+        mailbox: &Mailbox,
+        source: &mut dyn Source,
+        target: &mut dyn Target,
+    ) -> Result<()> {
+        let (recorded, configured) = (&self.recorded, &self.configured);
+        let is_other = |side, place: &str, what: &str| {
+            Error::new(side, ErrorKind::Config, Untrusted::new(place), what)
+                .during("verifying that it is the account of the state")
+                .remedy("use another --state-file")
+        };
+        if recorded.source != configured.source && !is_same_mailbox(store.state(), mailbox, source)?
+        {
+            let what = "none of the messages that were copied last is there under its UID";
+            return Err(is_other(Side::Source, &config.source_name(), what));
+        }
+        let user = |names: &AccountNames| {
+            names
+                .target
+                .split_once('/')
+                .map(|(user, _)| user.to_owned())
+        };
+        if user(recorded) != user(configured) && !is_same_gmail_account(store.state(), target)? {
+            let what = "it does not have the messages that were copied last";
+            return Err(is_other(Side::Gmail, &config.target.user, what));
+        }
+        log::info!(
+            "the state of {} is now of {}",
+            describe(recorded),
+            describe(configured)
+        );
+        store.record_all(vec![
+            Event::SourceRenamed(config.source_name()),
+            Event::Account(configured.clone()),
+        ])?;
+        store.sync()
+    }
+}
+
+fn describe(names: &AccountNames) -> String {
+    let (source, target) = (Untrusted::new(&names.source), Untrusted::new(&names.target));
+    format!("{source} to {target}")
 }
 
 pub(super) fn account_names(config: &Config) -> AccountNames {

@@ -1,0 +1,135 @@
+//! The account that a state belongs to.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Digest, Uid, UidSet, UidValidity};
+use crate::state::{DatePass, GmailState, SourceState, State};
+
+/// This many messages identify a mailbox.
+const MAX_SAMPLES: usize = 16;
+
+/// The account that a state belongs to: `user/folder` on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountNames {
+    /// Source user and folder.
+    pub source: String,
+    /// Gmail address and folder.
+    pub target: String,
+}
+
+impl AccountNames {
+    /// Whether both name the same account. In an address the domain is in any case, and so is a
+    /// whole address of Google; `INBOX` is as well (RFC 3501 5.1).
+    #[must_use]
+    pub fn is_same(&self, other: &AccountNames) -> bool {
+        normalize(&self.source) == normalize(&other.source)
+            && self.target.eq_ignore_ascii_case(&other.target)
+    }
+}
+
+/// A name of the source with its domain and `INBOX` in one form.
+fn normalize(name: &str) -> String {
+    let (user, folder) = name.split_once('/').unwrap_or((name, ""));
+    let user = match user.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        None => user.to_owned(),
+    };
+    let is_inbox = folder.eq_ignore_ascii_case("INBOX");
+    format!("{user}/{}", if is_inbox { "INBOX" } else { folder })
+}
+
+impl State {
+    /// Whether something is remembered of mail of its account, so that it can be no other's.
+    #[must_use]
+    pub fn is_bound_to_account(&self) -> bool {
+        let has_orphans = |pass: &DatePass| !pass.orphans.is_empty();
+        self.known_id_count() > 0
+            || !self.parked.is_empty()
+            || !self.refused.is_empty()
+            || self.date_pass.as_ref().is_some_and(has_orphans)
+            || self.gmail.last_accepted.is_some()
+    }
+
+    /// The source mailbox that its UIDs belong to, `user@host/folder`, and their UIDVALIDITY.
+    pub(crate) fn source_mailbox(&self) -> Option<(&str, UidValidity)> {
+        if let Some(cursor) = &self.cursor {
+            return Some((&cursor.source, cursor.uid_validity));
+        }
+        let pass = self.date_pass.as_ref()?;
+        Some((&pass.source, pass.uid_validity))
+    }
+
+    /// Header digests of messages that were settled lately, by UID. A mailbox that has the same ones
+    /// under the same UIDs is the same mailbox, whatever its name is.
+    pub(crate) fn samples(&self) -> &BTreeMap<Uid, Digest> {
+        &self.samples
+    }
+
+    pub(super) fn add_sample(&mut self, uid: Uid, digest: Digest) {
+        self.samples.insert(uid, Digest::of_header(digest.header));
+        if self.samples.len() > MAX_SAMPLES {
+            self.samples.pop_first();
+        }
+    }
+
+    /// The mailbox of its UIDs has another name.
+    pub(super) fn rename_source(&mut self, source: String) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.source.clone_from(&source);
+        }
+        if let Some(pass) = &mut self.date_pass {
+            pass.source = source;
+        }
+    }
+
+    /// Assigns the state to an account. What it holds of an account that it was not bound to is
+    /// discarded: the first run of this one copies the mail of its first days.
+    pub(super) fn assign(&mut self, account: AccountNames) {
+        let before = self.account.take();
+        let is_unbound = !self.is_bound_to_account();
+        let before = before
+            .filter(|_| is_unbound)
+            .unwrap_or_else(|| account.clone());
+        if normalize(&before.source) != normalize(&account.source) {
+            self.cursor = None;
+            self.date_pass = None;
+            self.last_sync = None;
+            self.last_source_uid = 0;
+            self.settled = UidSet::default();
+            self.samples.clear();
+            self.source = SourceState::default();
+        }
+        if !before.target.eq_ignore_ascii_case(&account.target) {
+            self.gmail = GmailState::default();
+        }
+        self.account = Some(account);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_account_has_one_name_in_several_forms() {
+        let names = |source: &str, target: &str| AccountNames {
+            source: source.to_owned(),
+            target: target.to_owned(),
+        };
+        let account = names("Carol@mail.test/INBOX", "carol@gmail.test/INBOX");
+        for (source, target, is_same) in [
+            ("Carol@MAIL.test/inbox", "Carol@GMAIL.test/Inbox", true),
+            ("carol@mail.test/INBOX", "carol@gmail.test/INBOX", false),
+            ("Carol@mail.test/Archive", "carol@gmail.test/INBOX", false),
+            ("Carol@mail.test/INBOX", "carol@gmail.test/Work", false),
+            ("Carol@mail.test/INBOX", "bob@gmail.test/INBOX", false),
+        ] {
+            let other = names(source, target);
+            assert_eq!(account.is_same(&other), is_same, "{other:?}");
+        }
+        let lists = names("alice/Lists/Rust", "a@x/INBOX");
+        assert!(!lists.is_same(&names("alice/lists/rust", "a@x/INBOX")));
+    }
+}

@@ -1,0 +1,58 @@
+//! Whether mailboxes with new names are those of the state.
+
+use crate::error::Result;
+use crate::message::{Identity, Mailbox, Uid, UidSet};
+use crate::state::State;
+use crate::sync::{LookupQuery, LookupResult, SearchScope, Source, Target};
+
+/// This many delivered messages are looked up.
+const MAX_LOOKUPS: usize = 16;
+
+/// Whether the mailbox is the one that the state's UIDs belong to: under the UIDs of messages that
+/// were settled lately it has the same messages. False also if none of them is left.
+///
+/// # Errors
+/// The source is unavailable.
+pub fn is_same_mailbox(state: &State, mailbox: &Mailbox, source: &mut dyn Source) -> Result<bool> {
+    let is_valid = state
+        .source_mailbox()
+        .is_some_and(|(_, uid_validity)| uid_validity == mailbox.uid_validity)
+        && mailbox.uid_next.get() > state.highest_uid();
+    let samples = state.samples();
+    if !is_valid || samples.is_empty() || mailbox.exists == 0 {
+        return Ok(false);
+    }
+    let uids: UidSet = samples.keys().copied().collect();
+    let listed = source.list(&uids)?;
+    let mut samples = listed
+        .iter()
+        .filter_map(|listed| Some((samples.get(&listed.uid)?.header, listed.identity.header)))
+        .peekable();
+    Ok(samples.peek().is_some() && samples.all(|(known, listed)| known == listed))
+}
+
+/// Whether the Gmail account is the one that the state's messages were delivered to: it has at least
+/// half of the latest. True if nothing was delivered yet.
+///
+/// # Errors
+/// Gmail is unavailable.
+pub fn is_same_gmail_account(state: &State, target: &mut dyn Target) -> Result<bool> {
+    let queries: Vec<LookupQuery> = state
+        .latest_known(MAX_LOOKUPS)
+        .map(|(id, header)| LookupQuery {
+            uid: Uid::MIN,
+            identity: Identity {
+                id: Some(id.clone()),
+                header,
+            },
+            scope: SearchScope::AllMailTrashAndJunk,
+            uncertain: None,
+        })
+        .collect();
+    if queries.is_empty() {
+        return Ok(state.known_id_count() == 0 && state.gmail.last_accepted.is_none());
+    }
+    let results = target.holds(&queries)?;
+    let has_id = |result: &&LookupResult| !matches!(result, LookupResult::NotFound);
+    Ok(2 * results.iter().filter(has_id).count() >= queries.len())
+}
