@@ -12,11 +12,12 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::file_access::{create_new, explain, folder_of, resolve_link};
 use crate::timeouts::FILE_LOCK_TIMEOUT;
 
 /// As large as a token file, so that a full disk is noticed before the user is asked for consent.
@@ -40,11 +41,8 @@ impl WriteGuard {
     /// The folder cannot be opened.
     pub(crate) fn lock(path: &Path) -> io::Result<WriteGuard> {
         let file = resolve_link(path);
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .map_or_else(|| PathBuf::from("."), Path::to_owned);
-        let lock = lock_folder(File::open(&folder)?);
+        let folder = folder_of(&file).to_owned();
+        let lock = lock_folder(File::open(&folder).map_err(|error| explain(&file, error))?);
         if lock.is_some() {
             remove_leftovers(&folder, &file);
         }
@@ -55,8 +53,8 @@ impl WriteGuard {
         })
     }
 
-    /// Writes the file, readable by its owner only. An existing file keeps its owner when root
-    /// replaces it.
+    /// Writes the file, readable by its owner only. When root replaces it, an existing file keeps its
+    /// owner; a new one belongs to the folder's.
     ///
     /// # Errors
     /// The file cannot be written; the old one is unchanged.
@@ -69,7 +67,7 @@ impl WriteGuard {
             // No part of the secret stays; the first error is reported.
             let _ = fs::remove_file(&new);
         }
-        written.map_err(explain)?;
+        written.map_err(explain_busy)?;
         File::open(&self.folder)?.sync_all()
     }
 
@@ -85,12 +83,7 @@ impl WriteGuard {
     }
 
     fn write_new(&self, new: &Path, octets: &[u8]) -> io::Result<()> {
-        // `create_new` neither follows a link nor opens an existing file.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(new)?;
+        let mut file = create_new(new, OpenOptions::new().write(true))?;
         if let Ok(old) = fs::symlink_metadata(&self.file) {
             // Only root can change the owner, and only root has to.
             let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
@@ -120,29 +113,6 @@ fn remove_leftovers(folder: &Path, file: &Path) {
     }
 }
 
-/// The file to replace: the target of a symbolic link, or the link itself if it belongs to neither
-/// root, nor this user, nor the target's owner.
-fn resolve_link(path: &Path) -> PathBuf {
-    let link = match fs::symlink_metadata(path) {
-        Ok(link) if link.is_symlink() => link,
-        _ => return path.to_owned(),
-    };
-    let target = fs::canonicalize(path).or_else(|_| {
-        // The target does not exist yet.
-        let to = fs::read_link(path)?;
-        io::Result::Ok(path.parent().unwrap_or(Path::new("")).join(to))
-    });
-    let is_trusted = |target: &PathBuf| {
-        let owner = fs::metadata(target).map(|file| file.uid()).ok();
-        let ours = fs::metadata("/proc/self").map(|process| process.uid()).ok();
-        link.uid() == 0 || Some(link.uid()) == ours || Some(link.uid()) == owner
-    };
-    target
-        .ok()
-        .filter(is_trusted)
-        .unwrap_or_else(|| path.to_owned())
-}
-
 fn lock_folder(folder: File) -> Option<File> {
     let deadline = Instant::now() + FILE_LOCK_TIMEOUT;
     loop {
@@ -164,7 +134,7 @@ fn is_mounted(file: &Path) -> bool {
     mount_points.any(|point| OsStr::new(point) == file.as_os_str())
 }
 
-fn explain(error: io::Error) -> io::Error {
+fn explain_busy(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::ResourceBusy => mounted_error(),
         _ => error,
@@ -266,7 +236,7 @@ mod tests {
         let link = folder.path().join("token.json");
         symlink(&precious, &link).unwrap();
         if std::os::unix::fs::lchown(&link, Some(12_345), Some(12_345)).is_err() {
-            assert_ne!(fs::metadata("/proc/self").unwrap().uid(), 0);
+            assert_ne!(crate::file_access::our_user(), 0);
             return;
         }
         WriteGuard::lock(&link).unwrap().write(b"{}").unwrap();

@@ -26,6 +26,7 @@ pub mod process;
 
 mod atomic_file;
 pub mod error;
+mod file_access;
 pub mod message;
 mod retry;
 pub mod secret;

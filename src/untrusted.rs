@@ -52,6 +52,16 @@ impl fmt::Debug for Untrusted<'_> {
     }
 }
 
+/// Quotes the path for a shell command.
+pub(crate) fn quote_for_shell(file: &Path) -> String {
+    let shown = Untrusted::path(file).to_string();
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@%,".contains(character);
+    if shown.chars().all(is_plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', r"'\''"))
+}
+
 /// Control characters, line and paragraph separators, invisible characters, and those that change the
 /// reading direction.
 fn is_harmful(character: char) -> bool {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Environment;
 use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::error::{Error, Result, Side};
-use crate::untrusted::Untrusted;
+pub(super) use crate::untrusted::quote_for_shell;
 
 /// Configuration and token files are much smaller; a larger file is a mistake.
 const MAX_FILE_LENGTH: u64 = 1 << 20;
@@ -121,14 +121,4 @@ pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
 fn read_if_regular(file: &Path) -> Option<Vec<u8>> {
     let is_regular = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
     is_regular.then(|| read_file(Side::Config, file).ok())?
-}
-
-/// Quotes the path for a shell command.
-pub(super) fn quote_for_shell(file: &Path) -> String {
-    let shown = Untrusted::path(file).to_string();
-    let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@%,".contains(character);
-    if shown.chars().all(is_plain) {
-        return shown;
-    }
-    format!("'{}'", shown.replace('\'', r"'\''"))
 }

@@ -10,10 +10,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::file_access;
 use crate::state::snapshot::SnapshotError;
 use crate::state::storage::{ReadOnlyStorage, StateFile, Storage};
 use crate::state::{Event, State, snapshot};
 use crate::untrusted::Untrusted;
+
+/// A file system that damages the state again and again must not fill the disk with copies.
+const MAX_UNREADABLE_COPIES: usize = 3;
 
 /// The state in memory and its files.
 pub struct StateStore {
@@ -331,17 +335,32 @@ fn replace_unreadable(
     storage.append(&copy, octets)?;
     storage.sync(&copy)?;
     log::error!(
-        "{}: cannot be read as a state ({}); kept as {}; what arrived in the last days is looked up at Gmail",
+        "{}: cannot be read as a state ({}); kept as {} (the last {MAX_UNREADABLE_COPIES} are \
+         kept); what arrived in the last days is looked up at Gmail",
         Untrusted::path(&storage.path(&StateFile::Snapshot)),
         Untrusted::new(why),
         Untrusted::path(&storage.path(&copy)),
     );
+    remove_old_copies(storage)?;
     // A date pass begins two days before `last_sync`.
     let week_ago = now - TimeDelta::days(5);
     Ok(State {
         last_sync: Some(week_ago.min(written + TimeDelta::days(1))),
         ..State::default()
     })
+}
+
+fn remove_old_copies(storage: &mut dyn Storage) -> io::Result<()> {
+    let copies = storage.unreadable_copies()?;
+    let surplus = copies.len().saturating_sub(MAX_UNREADABLE_COPIES);
+    for copy in copies.iter().take(surplus) {
+        log::warn!(
+            "removing {}, the oldest",
+            Untrusted::path(&storage.path(copy))
+        );
+        storage.remove(copy)?;
+    }
+    Ok(())
 }
 
 /// The serial number in a journal's first line, and its events up to the first incomplete line.
@@ -366,5 +385,8 @@ fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> 
         error,
     )
     .during("reading or writing the state")
-    .remedy("make it readable and writable, with space left on the disk")
+    .remedy(
+        file_access::remedy(error)
+            .unwrap_or("make it readable and writable, with space left on the disk"),
+    )
 }

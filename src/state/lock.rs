@@ -6,13 +6,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs2::FileExt;
 
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::file_access;
 use crate::state::storage::{canonical_path, with_suffix};
 use crate::untrusted::Untrusted;
 
@@ -45,18 +45,12 @@ impl Lock {
     pub fn try_acquire(snapshot: &Path) -> Result<LockAttempt> {
         let path = with_suffix(&canonical_path(snapshot), ".lock");
         let failed = |error: &io::Error| {
+            let remedy = file_access::remedy(error);
             Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), error)
                 .during("taking the lock")
-                .remedy("the folder of the state must be writable")
+                .remedy(remedy.unwrap_or("the folder of the state must be writable"))
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| failed(&error))?;
+        let mut file = open_or_create(&path).map_err(|error| failed(&error))?;
         match file.try_lock_exclusive() {
             Ok(()) => Ok(LockAttempt::Acquired(Lock { file, path })),
             Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
@@ -109,6 +103,18 @@ impl Lock {
             error,
         )
         .during("writing the lock file")
+    }
+}
+
+/// Another run may create the file between the two attempts.
+fn open_or_create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match file_access::create_new(path, &mut options.clone()) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            file_access::open(path, &mut options)
+        }
+        created => created,
     }
 }
 
@@ -206,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_named() {
+    fn a_missing_folder_is_named_with_the_command_that_makes_it() {
         let error = Lock::try_acquire(Path::new("/nonexistent/state")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Disk);
-        assert!(
-            error
-                .to_string()
-                .starts_with("/nonexistent/state.lock: taking the lock: ")
+        assert_eq!(
+            error.to_string(),
+            "/nonexistent/state.lock: taking the lock: the folder /nonexistent does not exist; \
+             type: mkdir -p /nonexistent"
         );
     }
 }

@@ -4,11 +4,16 @@
 //! in its place that loses what was not synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+
+use crate::file_access::{self, folder_of};
+
+/// Between the name of the snapshot and the time in the name of an unreadable copy.
+const UNREADABLE: &str = ".unreadable-";
 
 /// A file of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,7 +53,13 @@ pub trait Storage {
     /// Renames a file, replacing the one that has the name.
     fn rename(&mut self, from: &StateFile, to: &StateFile) -> io::Result<()>;
 
-    /// Makes new names of files durable.
+    /// Removes a file.
+    fn remove(&mut self, name: &StateFile) -> io::Result<()>;
+
+    /// The [`StateFile::Unreadable`] copies, the oldest first.
+    fn unreadable_copies(&mut self) -> io::Result<Vec<StateFile>>;
+
+    /// Makes changed names of files durable.
     fn sync_folder(&mut self) -> io::Result<()>;
 
     /// The path of a file, for messages.
@@ -74,7 +85,21 @@ impl FolderStorage {
     }
 
     fn open(&self, name: &StateFile) -> io::Result<File> {
-        OpenOptions::new().append(true).open(self.path(name))
+        file_access::open(&self.path(name), OpenOptions::new().append(true))
+    }
+
+    /// Empties the file, or creates it. Its name stays in place, because a new one would have to be
+    /// made durable.
+    fn empty_or_create(&self, name: &StateFile) -> io::Result<File> {
+        let path = self.path(name);
+        match file_access::create_new(&path, OpenOptions::new().append(true)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+        let file = self.open(name)?;
+        // Only after its owner was checked.
+        file.set_len(0)?;
+        Ok(file)
     }
 }
 
@@ -86,9 +111,14 @@ pub(crate) fn default_path(state_directory: Option<&Path>) -> PathBuf {
         .join("sync_state.json")
 }
 
-/// Follows symbolic links: all links to one snapshot share its journal and its lock.
+/// Follows symbolic links, except those of other users: all links to one snapshot share its journal
+/// and its lock. The user may have put the link there; the files beside the snapshot are never links.
 pub(super) fn canonical_path(snapshot: &Path) -> PathBuf {
-    fs::canonicalize(snapshot).unwrap_or_else(|_| snapshot.to_owned())
+    let file = file_access::resolve_link(snapshot);
+    match (fs::canonicalize(folder_of(&file)), file.file_name()) {
+        (Ok(folder), Some(name)) if file.exists() => folder.join(name),
+        _ => file,
+    }
 }
 
 /// The path of a file beside the snapshot.
@@ -100,30 +130,26 @@ pub(super) fn with_suffix(snapshot: &Path, suffix: &str) -> PathBuf {
 
 impl Storage for FolderStorage {
     fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.path(name)) {
-            Ok(octets) => Ok(Some(octets)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let opened = file_access::open(&self.path(name), OpenOptions::new().read(true));
+        let mut file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut octets = Vec::new();
+        file.read_to_end(&mut octets)?;
+        Ok(Some(octets))
     }
 
     fn modified(&mut self, name: &StateFile) -> io::Result<DateTime<Utc>> {
-        fs::metadata(self.path(name))?
+        fs::symlink_metadata(self.path(name))?
             .modified()
             .map(DateTime::from)
     }
 
     fn create(&mut self, name: &StateFile) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.path(name))?;
+        let file = self.empty_or_create(name)?;
         if *name == StateFile::Journal {
-            // Opened once more, for appending: another handle could write into the middle.
-            drop(file);
-            self.journal = Some(self.open(name)?);
+            self.journal = Some(file);
         }
         Ok(())
     }
@@ -146,12 +172,25 @@ impl Storage for FolderStorage {
         fs::rename(self.path(from), self.path(to))
     }
 
+    fn remove(&mut self, name: &StateFile) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn unreadable_copies(&mut self) -> io::Result<Vec<StateFile>> {
+        let prefix = with_suffix(&self.snapshot, UNREADABLE);
+        let prefix = prefix.file_name().unwrap_or_default().as_bytes();
+        let mut copies = Vec::new();
+        for entry in fs::read_dir(folder_of(&self.snapshot))? {
+            let name = entry?.file_name();
+            let time = name.as_bytes().strip_prefix(prefix);
+            copies.extend(time.and_then(|time| String::from_utf8(time.to_vec()).ok()));
+        }
+        copies.sort();
+        Ok(copies.into_iter().map(StateFile::Unreadable).collect())
+    }
+
     fn sync_folder(&mut self) -> io::Result<()> {
-        let folder = self
-            .snapshot
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(folder_of(&self.snapshot))?.sync_all()
     }
 
     fn path(&self, name: &StateFile) -> PathBuf {
@@ -160,7 +199,7 @@ impl Storage for FolderStorage {
             StateFile::New => with_suffix(&self.snapshot, ".new"),
             StateFile::Journal => with_suffix(&self.snapshot, ".journal"),
             StateFile::Unreadable(time) => {
-                with_suffix(&self.snapshot, &format!(".unreadable-{time}"))
+                with_suffix(&self.snapshot, &format!("{UNREADABLE}{time}"))
             }
         }
     }
@@ -192,6 +231,14 @@ impl Storage for ReadOnlyStorage<'_> {
 
     fn rename(&mut self, _: &StateFile, _: &StateFile) -> io::Result<()> {
         Ok(())
+    }
+
+    fn remove(&mut self, _: &StateFile) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unreadable_copies(&mut self) -> io::Result<Vec<StateFile>> {
+        Ok(Vec::new())
     }
 
     fn sync_folder(&mut self) -> io::Result<()> {

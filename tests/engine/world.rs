@@ -650,6 +650,22 @@ impl Storage for Disk1 {
         Ok(())
     }
 
+    fn remove(&mut self, name: &StateFile) -> io::Result<()> {
+        self.step()?;
+        self.0.borrow_mut().disk.names.remove(name).unwrap();
+        Ok(())
+    }
+
+    fn unreadable_copies(&mut self) -> io::Result<Vec<StateFile>> {
+        let world = self.0.borrow();
+        let names = world.disk.names.keys();
+        let mut copies: Vec<&StateFile> = names
+            .filter(|name| matches!(name, StateFile::Unreadable(_)))
+            .collect();
+        copies.sort_by_key(|name| format!("{name:?}"));
+        Ok(copies.into_iter().cloned().collect())
+    }
+
     fn sync_folder(&mut self) -> io::Result<()> {
         self.step()?;
         let disk = &mut self.0.borrow_mut().disk;

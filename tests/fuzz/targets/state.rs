@@ -141,6 +141,15 @@ impl Storage for Files {
         Ok(())
     }
 
+    fn remove(&mut self, name: &StateFile) -> io::Result<()> {
+        self.0.lock().unwrap().remove(&self.path(name));
+        Ok(())
+    }
+
+    fn unreadable_copies(&mut self) -> io::Result<Vec<StateFile>> {
+        Ok(Vec::new())
+    }
+
     fn sync_folder(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,0 +1,371 @@
+//! Owners of files: which files of a shared folder may be opened, and to whom new ones belong.
+//!
+//! Other users may write the folder, or it belongs to a service and root works in it. A file is
+//! opened without following a link, and used only if its owner is trusted: this user, root, or the
+//! owner of the folder, who can replace every file in it anyway. A file that root creates belongs to
+//! the folder's owner, so that the service can go on with it.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::untrusted::quote_for_shell;
+
+/// The user id of root.
+const ROOT: u32 = 0;
+
+/// Why a file cannot be used, and what the user can do about it; the content of an [`io::Error`].
+#[derive(Debug)]
+struct AccessProblem {
+    what: String,
+    remedy: String,
+}
+
+impl fmt::Display for AccessProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for AccessProblem {}
+
+/// The user id of this process. (`/proc/self` belongs to root in a process that cannot be dumped.)
+pub(crate) fn our_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether users of this process trust the file's owner: it is this user or root.
+pub(crate) fn is_ours_or_roots(file: &Metadata) -> bool {
+    [our_user(), ROOT].contains(&file.uid())
+}
+
+/// The folder that a file lies in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Whether the group or all users may write the file, or replace the files of a folder. In a folder
+/// with the sticky bit only its owner can remove a file.
+pub(crate) fn others_may_write(file: &Metadata) -> bool {
+    let is_sticky = file.is_dir() && file.mode() & 0o1000 != 0;
+    file.mode() & 0o022 != 0 && !is_sticky
+}
+
+/// The owner and mode of a file, for messages.
+pub(crate) fn owner_and_mode(file: &Metadata) -> String {
+    format!("owner {}, mode {:04o}", file.uid(), file.mode() & 0o7777)
+}
+
+/// The target of a symbolic link, or the path itself if it is no link, or a link that belongs to
+/// neither root, nor this user, nor the target's owner.
+pub(crate) fn resolve_link(path: &Path) -> PathBuf {
+    let link = match fs::symlink_metadata(path) {
+        Ok(link) if link.is_symlink() => link,
+        _ => return path.to_owned(),
+    };
+    let target = fs::canonicalize(path).or_else(|_| {
+        // The target does not exist yet.
+        let to = fs::read_link(path)?;
+        io::Result::Ok(path.parent().unwrap_or(Path::new("")).join(to))
+    });
+    let is_trusted = |target: &PathBuf| {
+        let owner = fs::metadata(target).map(|file| file.uid()).ok();
+        is_ours_or_roots(&link) || Some(link.uid()) == owner
+    };
+    target
+        .ok()
+        .filter(is_trusted)
+        .unwrap_or_else(|| path.to_owned())
+}
+
+/// Opens a regular file of a trusted owner; never follows a link, and never waits for the other end
+/// of a pipe.
+pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+        .map_err(|error| explain(path, error))?;
+    let opened = file.metadata()?;
+    if !opened.is_file() {
+        return Err(no_regular_file(path, &opened));
+    }
+    let folder = fs::metadata(folder_of(path))?;
+    if !is_ours_or_roots(&opened) && opened.uid() != folder.uid() {
+        return Err(of_another_user(path, &opened, &folder));
+    }
+    // Another user may have linked a file of ours to this name. A file of the folder's owner in a
+    // folder that nobody else can write was linked by its owner.
+    let is_folders = opened.uid() == folder.uid() && folder.mode() & 0o022 == 0;
+    if opened.nlink() > 1 && !is_folders {
+        let what = "it is a hard link to a file that has other names";
+        return Err(problem(
+            io::ErrorKind::PermissionDenied,
+            what.to_owned(),
+            format!("remove it: rm {}", quote_for_shell(path)),
+        ));
+    }
+    Ok(file)
+}
+
+/// Creates a file that only its owner can read; fails if the name exists. What root creates belongs
+/// to the folder's owner.
+pub(crate) fn create_new(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // `create_new` neither follows a link nor opens an existing file.
+    let file = options
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| explain(path, error))?;
+    let folder = fs::metadata(folder_of(path))?;
+    if our_user() == ROOT && folder.uid() != ROOT {
+        // Some file systems have no owners; then the service can read the file all the same.
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
+    Ok(file)
+}
+
+/// What the user can do about an error of this module.
+pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
+    let problem = error.get_ref()?.downcast_ref::<AccessProblem>()?;
+    Some(&problem.remedy)
+}
+
+/// Adds the owner, or the missing folder, to the operating system's error; returns any other error
+/// unchanged.
+pub(crate) fn explain(path: &Path, error: io::Error) -> io::Error {
+    let file = fs::symlink_metadata(path);
+    match (error.kind(), file) {
+        (io::ErrorKind::AlreadyExists, _) => error,
+        (_, Ok(link)) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => problem(
+            error.kind(),
+            format!("it is a symbolic link of user {}", link.uid()),
+            format!("remove it: rm {}", quote_for_shell(path)),
+        ),
+        (io::ErrorKind::PermissionDenied, _) => denied(path, error),
+        (_, Ok(file)) if !file.is_file() && !file.is_symlink() => no_regular_file(path, &file),
+        (io::ErrorKind::NotFound, Err(_)) if !folder_of(path).exists() => {
+            let folder = quote_for_shell(folder_of(path));
+            problem(
+                error.kind(),
+                format!("the folder {folder} does not exist"),
+                format!("type: mkdir -p {folder}"),
+            )
+        }
+        _ => error,
+    }
+}
+
+/// Names the file or folder that denies access, and its owner.
+fn denied(path: &Path, error: io::Error) -> io::Error {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // What lies in a folder that cannot be entered cannot be examined.
+    let denying = absolute
+        .ancestors()
+        .find_map(|place| fs::metadata(place).ok().map(|found| (place, found)));
+    let Some((place, found)) = denying else {
+        return error;
+    };
+    let us = our_user();
+    let shown = quote_for_shell(place);
+    let kind = if found.is_dir() {
+        "the folder"
+    } else {
+        "the file"
+    };
+    let what = format!(
+        "{error}: {kind} {shown} belongs to user {} (mode {:04o}), and this is user {us}",
+        found.uid(),
+        found.mode() & 0o7777,
+    );
+    let remedy = match (found.uid() == us, found.is_dir()) {
+        (true, false) => format!("type: chmod u+rw {shown}"),
+        (true, true) => format!("type: chmod u+rwx {shown}"),
+        (false, false) => format!("type: chown {us} {shown}"),
+        (false, true) => {
+            format!(
+                "run as user {}, or give the folder away: chown {us} {shown}",
+                found.uid()
+            )
+        }
+    };
+    problem(error.kind(), what, remedy)
+}
+
+fn no_regular_file(path: &Path, found: &Metadata) -> io::Error {
+    let what = if found.is_dir() {
+        "it is a folder, not a file"
+    } else {
+        "it is a pipe or a device, not a file"
+    };
+    let remedy = format!("move {} away, or name another file", quote_for_shell(path));
+    problem(io::ErrorKind::InvalidInput, what.to_owned(), remedy)
+}
+
+fn of_another_user(path: &Path, file: &Metadata, folder: &Metadata) -> io::Error {
+    let us = our_user();
+    let owner = if us == ROOT { folder.uid() } else { us };
+    problem(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "it belongs to user {}, its folder to user {}, and this is user {us}",
+            file.uid(),
+            folder.uid(),
+        ),
+        format!(
+            "if you trust its content, type: chown {owner} {}",
+            quote_for_shell(path)
+        ),
+    )
+}
+
+fn problem(kind: io::ErrorKind, what: String, remedy: String) -> io::Error {
+    io::Error::new(kind, AccessProblem { what, remedy })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+
+    use super::*;
+
+    const STRANGER: u32 = 12_345;
+
+    /// Whether the test can give a file to another user; only root can.
+    fn is_root() -> bool {
+        our_user() == ROOT
+    }
+
+    fn open_to_write(path: &Path) -> io::Result<File> {
+        open(path, OpenOptions::new().read(true).write(true))
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_nothing_but_a_regular_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("precious"), "kept").unwrap();
+        symlink(path("precious"), path("link")).unwrap();
+        symlink("missing", path("dangling")).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let link = format!("it is a symbolic link of user {}", our_user());
+        let cases = [
+            ("link", link.as_str()),
+            ("dangling", &link),
+            ("folder", "it is a folder, not a file"),
+            ("pipe", "it is a pipe or a device, not a file"),
+        ];
+        for (name, line) in cases {
+            let error = open_to_write(&path(name)).unwrap_err();
+            assert_eq!(error.to_string(), line);
+            assert!(remedy(&error).is_some());
+            let error = open(&path(name), OpenOptions::new().read(true)).unwrap_err();
+            assert_eq!(error.to_string(), line);
+            let error = open(&path(name), OpenOptions::new().append(true)).unwrap_err();
+            assert_eq!(error.to_string(), line);
+        }
+        assert!(open_to_write(&path("precious")).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_opened_only_in_that_users_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        if !is_root() {
+            return;
+        }
+        chown(&file, Some(STRANGER), None).unwrap();
+        let error = open_to_write(&file).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it belongs to user 12345, its folder to user 0, and this is user 0"
+        );
+        assert!(remedy(&error).unwrap().contains("chown 0 "));
+        chown(folder.path(), Some(STRANGER), None).unwrap();
+        assert!(open_to_write(&file).is_ok());
+    }
+
+    #[test]
+    fn a_hard_link_in_a_folder_that_others_can_write_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("precious"), "kept").unwrap();
+        fs::hard_link(path("precious"), path("link")).unwrap();
+        assert!(open_to_write(&path("link")).is_ok());
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        let line = "it is a hard link to a file that has other names";
+        assert_eq!(open_to_write(&path("link")).unwrap_err().to_string(), line);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        if is_root() {
+            chown(folder.path(), Some(STRANGER), None).unwrap();
+            assert_eq!(open_to_write(&path("link")).unwrap_err().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn what_root_creates_belongs_to_the_owner_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        if !is_root() {
+            return;
+        }
+        let owner_of_new = |name: &str| {
+            let file = create_new(&folder.path().join(name), OpenOptions::new().write(true));
+            file.unwrap().metadata().unwrap().uid()
+        };
+        assert_eq!(owner_of_new("ours"), ROOT);
+        chown(folder.path(), Some(STRANGER), Some(STRANGER)).unwrap();
+        assert_eq!(owner_of_new("theirs"), STRANGER);
+    }
+
+    #[test]
+    fn a_link_is_resolved_if_its_owner_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        symlink("file", path("link")).unwrap();
+        let file = fs::canonicalize(path("file")).unwrap();
+        assert_eq!(resolve_link(&path("link")), file);
+        if is_root() {
+            lchown(path("link"), Some(STRANGER), None).unwrap();
+            assert_eq!(resolve_link(&path("link")), path("link"));
+            chown(path("file"), Some(STRANGER), None).unwrap();
+            assert_eq!(resolve_link(&path("link")), file);
+        }
+    }
+
+    #[test]
+    fn a_folder_with_the_sticky_bit_protects_the_files_of_each_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let others_may_write = |mode: u32| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            others_may_write(&fs::metadata(folder.path()).unwrap())
+        };
+        assert!(!others_may_write(0o755));
+        assert!(others_may_write(0o775));
+        assert!(others_may_write(0o757));
+        assert!(!others_may_write(0o1777));
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let error = open_to_write(Path::new("/nonexistent/file")).unwrap_err();
+        assert_eq!(error.to_string(), "the folder /nonexistent does not exist");
+        assert_eq!(remedy(&error), Some("type: mkdir -p /nonexistent"));
+    }
+}
