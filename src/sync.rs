@@ -27,7 +27,7 @@ mod retry_parked;
 mod same_octets;
 mod traits;
 
-pub use dry_run::{DryRunResult, NullTarget};
+pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
 pub use pass::{Pass, PassOptions};
 pub use report::PassReport;
 pub use traits::{
