@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use crate::config::paths::PathResolver;
 use crate::config::raw::RawConfig;
 use crate::error::{Error, Result, Side};
+use crate::secret::Secret;
 
 /// The checked configuration.
 #[derive(Debug, Clone)]
@@ -147,6 +148,14 @@ impl Config {
     /// reveal it.
     pub(crate) fn credentials_stamp(&self) -> String {
         self.credentials_stamp.clone()
+    }
+
+    /// Changes when the output of the password command changes; `None` without a command. It is not
+    /// part of [`credentials_stamp`](Config::credentials_stamp), because the command is run only
+    /// where its output is needed.
+    pub(crate) fn command_stamp(&self, password: &Secret) -> Option<String> {
+        let is_command = matches!(self.source.password, Password::Command(_));
+        is_command.then(|| paths::short_digest(password.expose().as_bytes()))
     }
 
     /// What the user should correct although the run continues, a line each.

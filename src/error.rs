@@ -88,12 +88,18 @@ pub enum Consequence {
     TokenRejected {
         /// A digest of the refresh token; never the token.
         refresh_token: String,
+        /// What the user can do.
+        remedy: String,
     },
     /// Gmail rejected a log-in with a fresh access token of this refresh token; a later log-in may
     /// succeed.
     LoginRejected {
         /// A digest of the refresh token; never the token.
         refresh_token: String,
+        /// The user of the log-in.
+        user: String,
+        /// What the user can do.
+        remedy: String,
     },
     /// The source limits log-ins, and must be left alone for a while (`retry::LIMITED_LOGINS`).
     SourceLoginLimited,
@@ -325,6 +331,7 @@ mod tests {
         }
         let token = Consequence::TokenRejected {
             refresh_token: "digest".to_owned(),
+            remedy: "make a new token".to_owned(),
         };
         let severe = rest(quota).more_severe(login.with_consequence(token.clone()));
         assert_eq!(severe.consequence(), Some(&token));

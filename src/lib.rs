@@ -92,7 +92,11 @@ fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<(
     let account = AccountSync::start(config, &state_file, args.mode, args.one_time, &context)?;
     match args.mode {
         RunMode::Once => run::once::run(account),
-        RunMode::DryRun => run::once::dry_run(account, &mut cli::sync::print_dry_run),
+        RunMode::DryRun => {
+            let total = run::once::dry_run(account, &mut cli::sync::print_dry_run)?;
+            total.iter().for_each(cli::sync::print_dry_run_total);
+            Ok(())
+        }
         RunMode::Watch(options) => {
             let config_reload = run::watch::ConfigReload::new(&args.config, environment);
             run::watch::run(options, config_reload, account)

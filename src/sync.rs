@@ -28,7 +28,7 @@ mod same_account;
 mod same_octets;
 mod traits;
 
-pub use dry_run::{DryRunResult, NullTarget};
+pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
 pub use pass::{Pass, PassOptions};
 pub use report::PassReport;
 pub use same_account::{is_same_gmail_account, is_same_mailbox};

@@ -42,6 +42,10 @@ impl Default for Timeouts {
     }
 }
 
+/// For the greeting in plain text on port 993, where servers wait for a TLS handshake and send nothing;
+/// then the connection is closed.
+pub(crate) const PLAIN_GREETING_ON_IMAPS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// For the server to answer LOGOUT; then the connection is closed without it.
 pub(crate) const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 

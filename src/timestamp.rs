@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, Utc};
 
 /// Parses every format that this program, the Python original and google-auth write: with `Z`, an
 /// offset, or neither (then UTC); with or without a fraction of a second; with `T` or a space between
@@ -20,14 +20,11 @@ pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
     with_zone.ok().or_else(naive)
 }
 
-/// The format of log lines and error messages.
-pub(crate) fn to_seconds(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// A time for the user: `2026-11-23 04:48 UTC`.
-pub(crate) fn format_time(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M UTC").to_string()
+/// A time for the user, in log lines and messages: local, with its offset from UTC:
+/// `2026-11-23 04:48:31 +0100`.
+pub(crate) fn format_time(time: impl Into<DateTime<Utc>>) -> String {
+    let local = time.into().with_timezone(&Local);
+    local.format("%Y-%m-%d %H:%M:%S %z").to_string()
 }
 
 /// A duration for the user: `45 s`, `12 min`, `3 h 5 min`.

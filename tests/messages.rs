@@ -75,9 +75,11 @@ fn without_times(line: &str) -> String {
         word.chars().map(shape).collect()
     };
     let words = line.split(' ').map(|word| match shape(word).as_str() {
-        "9999-99-99T99:99:99Z;" => "DATE;",
         "9999-99-99" => "DATE",
-        "99:99" => "TIME",
+        "99:99:99" => "TIME",
+        "+9999" | "-9999" => "ZONE",
+        "+9999;" | "-9999;" => "ZONE;",
+        "+9999," | "-9999," => "ZONE,",
         _ => word,
     });
     words.collect::<Vec<_>>().join(" ")
@@ -182,8 +184,9 @@ fn the_source_has_a_wrong_certificate() {
         &[
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is not for localhost; give the \
-                name that the certificate has (source_tls_name, target_server)",
+                "localhost:SOURCE: starting TLS: its certificate is not for localhost, but for \
+                mail.example.com; correct source_server, or, only if that is your server, set \
+                source_tls_name to a name that the certificate has",
             ),
             (
                 69,
@@ -230,8 +233,8 @@ fn gmail_has_a_wrong_certificate() {
         &[
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is not for localhost; give the \
-                name that the certificate has (source_tls_name, target_server)",
+                "localhost:GMAIL: starting TLS: its certificate is not for localhost, but for \
+                mail.example.com; correct target_server",
             ),
             (
                 69,
@@ -306,7 +309,7 @@ fn the_source_rejects_the_log_in() {
             (
                 77,
                 "localhost:SOURCE: waiting to log in: the last log-in was rejected; correct \
-                source_user or source_pass; will retry at DATE TIME UTC, or at once when \
+                source_user or source_pass; will retry at DATE TIME ZONE, or at once when \
                 the configuration changes",
             ),
         ],
@@ -391,7 +394,7 @@ fn after_a_limited_log_in_runs_wait_as_for_an_unavailable_server() {
                 69,
                 "localhost:SOURCE: waiting to log in: the server limited the last log-in; the \
                 server limits log-ins or connections: if it stays so, close other mail programs; \
-                will retry at DATE TIME UTC, or at once when the configuration changes",
+                will retry at DATE TIME ZONE, or at once when the configuration changes",
             ),
         ],
     );
@@ -669,7 +672,7 @@ fn gmail_throttles() {
                 Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
                 a while",
             ),
-            (0, "Gmail rests until DATE TIME UTC; this run does nothing"),
+            (0, "Gmail rests until DATE TIME ZONE; this run does nothing"),
         ],
     );
 }
@@ -688,7 +691,7 @@ fn gmail_is_full() {
                   (https://one.google.com/storage); copying then goes on by itself";
     let rest = format!(
         "localhost:GMAIL: waiting to append: the last message did not fit; {remedy}; will retry at \
-         DATE TIME UTC"
+         DATE TIME ZONE"
     );
     let first = format!(
         "localhost:GMAIL: appending a message: the server says NO [OVERQUOTA] Not enough disk space (Failure) (0.00 \
@@ -894,10 +897,64 @@ fn a_rejected_token_is_remembered() {
         &[report(&home)],
         &[(
             77,
-            "token.json: Google rejected this token, and is not asked again before DATE; \
+            "token.json: Google rejected this token, and is not asked again before DATE TIME ZONE; \
             make a new token by AUTH",
         )],
     );
+}
+
+#[test]
+fn a_token_of_another_account_keeps_its_hint() {
+    let home = home();
+    let token = home.endpoint.token_json("another@gmail.com");
+    home.write("token.json", &token);
+    let hint = "check that target_user is the account that the token was made for, or make a new \
+                token by AUTH";
+    let rejected = format!(
+        "localhost:GMAIL: logging in as user@gmail.com: the server says NO \
+         [AUTHENTICATIONFAILED] Invalid credentials (Failure); {hint}"
+    );
+    let remembered = format!(
+        "token.json: Gmail rejected the log-in as user@gmail.com with this token, and is not \
+         asked again before DATE TIME ZONE; {hint}"
+    );
+    compare(
+        &[report(&home), report(&home)],
+        &[(77, rejected.as_str()), (77, remembered.as_str())],
+    );
+    // A dry run neither renews the token nor says that it has expired.
+    home.age_by_minutes(60);
+    let dry_run = home.run_with(&["--dry-run"]);
+    assert_eq!(dry_run.status, Some(77), "{dry_run:?}");
+    let hint = "(Failure); run once without --dry-run, which renews the token, or check that";
+    assert!(dry_run.stderr.contains(hint), "{dry_run:?}");
+    assert!(!dry_run.stdout.contains("renewing"), "{dry_run:?}");
+    // The rejection is that of this user.
+    fs::remove_file(home.path("sync_state.json.journal")).unwrap();
+    let mut state = home.state();
+    state["gmail"]["token_refused"]["retry_after"] =
+        json!(Utc::now() + chrono::TimeDelta::minutes(5));
+    state["gmail"]["token_refused"]["user"] = json!("another@gmail.com");
+    home.write("sync_state.json", &state.to_string());
+    assert_eq!(report(&home), (77, rejected));
+}
+
+#[test]
+fn a_password_command_that_prints_another_password_is_no_longer_delayed() {
+    let home = home();
+    let command = "echo >> runs; cat password";
+    home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
+    home.write("password", "wrong\n");
+    assert_eq!(report(&home).0, 77);
+    let (status, line) = report(&home);
+    assert_eq!(status, 77);
+    assert!(line.contains("waiting to log in"), "{line}");
+    assert_eq!(home.source.connections(), 1);
+    assert_eq!(home.read("runs").lines().count(), 2, "once a run");
+    home.write("password", PASSWORD);
+    home.run_ok();
+    assert_eq!(home.read("runs").lines().count(), 3, "once a run");
+    assert_eq!(home.state()["source"].get("command_output"), None);
 }
 
 #[test]
@@ -1211,8 +1268,8 @@ fn the_source_does_not_respond() {
             ),
             (
                 69,
-                "127.0.0.1:SOURCE: starting TLS (STARTTLS): no answer in time; if it stays so, \
-                check the port",
+                "127.0.0.1:SOURCE: starting TLS (STARTTLS): the server does not greet; if it expects \
+                TLS at once, set \"source_tls\" to \"implicit\"; else check the port",
             ),
         ],
     );

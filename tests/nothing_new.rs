@@ -172,3 +172,48 @@ fn a_first_dry_run_logs_in_to_gmail_too() {
     assert_eq!(home.run_with(&["--dry-run"]).status, Some(0));
     assert_eq!(home.gmail.connections(), connections + 1);
 }
+
+#[test]
+fn a_dry_run_says_how_many_messages_would_be_copied_and_since_when_they_came() {
+    let home = home(SourceOptions::default());
+    let total = || {
+        // A zone that no test machine is in.
+        let mut command = home.command();
+        let run: program::Run = command
+            .env("TZ", "XYZ-5:30")
+            .arg("--dry-run")
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(run.status, Some(0), "{run:?}");
+        run.stdout.lines().last().unwrap().to_owned()
+    };
+    let last_sync = home.state()["last_sync"].as_str().unwrap().to_owned();
+    let last_sync = chrono::DateTime::parse_from_rfc3339(&last_sync).unwrap();
+    let offset = chrono::FixedOffset::east_opt(19_800).unwrap();
+    let since = last_sync.with_timezone(&offset);
+    let since = since.format("%Y-%m-%d %H:%M:%S +0530").to_string();
+    assert_eq!(
+        total(),
+        format!("0 messages would be copied, received since {since}")
+    );
+    let now = chrono::Utc::now().fixed_offset();
+    home.source
+        .deliver(b"Message-ID: <new@x>\r\n\r\n", now, &[]);
+    assert_eq!(
+        total(),
+        format!("1 message would be copied, received since {since}")
+    );
+    fs::remove_file(home.path("sync_state.json")).unwrap();
+    fs::remove_file(home.path("token.json")).unwrap();
+    home.write("token.json", &home.endpoint.token_json(&home.gmail.user()));
+    let week = (chrono::Utc::now() - chrono::TimeDelta::days(7)).with_timezone(&offset);
+    let total = total();
+    let begin = "6 messages would be copied unless Gmail has them already, received since ";
+    let since = total.strip_prefix(begin).unwrap();
+    let since = chrono::DateTime::parse_from_str(since, "%Y-%m-%d %H:%M:%S %z").unwrap();
+    assert!(
+        (since - week).abs() < chrono::TimeDelta::hours(1),
+        "{total}"
+    );
+}

@@ -581,7 +581,7 @@ fn a_request_that_is_cut_short_is_finished_by_the_next_run() {
     home.run_ok();
     home.gmail
         .faults()
-        .once(|event| event.is_command("APPEND"), Fault::Cut);
+        .once(|event| event.is_command("APPEND"), Fault::Eof);
     let run = home.run_with(&[&since(200)]);
     assert_eq!(run.status, Some(69), "{run:?}");
     home.age_by_minutes(2);

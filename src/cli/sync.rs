@@ -1,8 +1,8 @@
 //! The command without a name: copies mail. Its options, and what it prints.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use argh::{ArgsInfo, FromArgs};
 use chrono::{DateTime, Local, NaiveDate, Utc};
@@ -15,7 +15,8 @@ use crate::message::Listed;
 use crate::process::logging::{LogLevel, LogTarget};
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
-use crate::sync::DryRunResult;
+use crate::sync::{DryRunResult, DryRunTotal};
+use crate::timestamp::format_time;
 
 /// Between polls where IDLE is not used.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
@@ -70,7 +71,7 @@ pub(crate) fn report(result: Result<()>, args: &SyncArgs) -> u8 {
 
 pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
     let date = listed.internal_date;
-    let date = date.map(|date| date.format("%Y-%m-%d %H:%M:%S %z").to_string());
+    let date = date.map(format_time);
     let date = date.as_deref().unwrap_or("no date");
     let id = listed.identity.id.as_ref().map(ToString::to_string);
     let id = id.as_deref().unwrap_or("no Message-ID");
@@ -84,6 +85,35 @@ pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
     let (uid, size) = (listed.uid, listed.size);
     let line = format_args!("uid {uid} | {date} | {size} octets | {id} | {result}");
     print_line(io::stdout(), line);
+}
+
+/// Prints how many messages a run would copy, and since when they came.
+pub(crate) fn print_dry_run_total(total: &DryRunTotal) {
+    print_line(io::stdout(), total);
+}
+
+impl fmt::Display for DryRunTotal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages = |count| if count == 1 { "message" } else { "messages" };
+        let new = self.new + self.new_unless_at_gmail;
+        write!(f, "{new} {} would be copied", messages(new))?;
+        if self.new_unless_at_gmail > 0 {
+            f.write_str(" unless Gmail has them already")?;
+        }
+        if let Some(since) = self.since {
+            write!(f, ", received since {}", format_time(since))?;
+        }
+        let body = self.needs_body;
+        if body > 0 {
+            let messages = messages(body);
+            write!(f, "; {body} {messages} more would be compared by body")?;
+        }
+        let parked = self.parked;
+        if parked > 0 {
+            write!(f, "; {parked} parked {} would be retried", messages(parked))?;
+        }
+        Ok(())
+    }
 }
 
 /// The options as argh parses them.

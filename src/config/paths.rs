@@ -106,14 +106,19 @@ pub(super) fn can_be_read_by_others(file: &Path) -> bool {
 /// It does not use a whole digest, from which a password could be guessed: 16 bits show that the
 /// content changed, and nothing more.
 pub(super) fn stamp(config: &[u8], password_file: Option<&Path>) -> String {
-    let of_octets = |octets: &[u8]| match Sha256::digest(octets).as_slice() {
-        [first, second, ..] => format!("{}:{first:02x}{second:02x}", octets.len()),
-        _ => String::new(),
-    };
+    let of_octets = |octets: &[u8]| format!("{}:{}", octets.len(), short_digest(octets));
     match password_file.map(read_if_regular) {
         None => of_octets(config),
         Some(None) => format!("{} -", of_octets(config)),
         Some(Some(password)) => format!("{} {}", of_octets(config), of_octets(&password)),
+    }
+}
+
+/// 16 bits of a digest.
+pub(super) fn short_digest(octets: &[u8]) -> String {
+    match Sha256::digest(octets).as_slice() {
+        [first, second, ..] => format!("{first:02x}{second:02x}"),
+        _ => String::new(),
     }
 }
 

@@ -7,10 +7,14 @@ use rustls_connector::rustls::{CertificateError, Error as TlsError};
 use rustls_connector::{HandshakeError, TlsStream};
 
 use crate::config::Server;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, Side};
 use crate::net::pinned_verifier::is_ca_as_end_entity;
 use crate::net::tcp::{TcpSocket, describe_io_error};
 use crate::net::{ConnectionOptions, Trust};
+use crate::untrusted::Untrusted;
+
+/// An error message shows this many names of a certificate.
+const MAX_NAMES: usize = 5;
 
 /// A stream to a server, plain or encrypted.
 pub(crate) enum Transport {
@@ -40,7 +44,7 @@ impl Transport {
                 HandshakeError::Failure(error) => error,
                 HandshakeError::WouldBlock(_) => io::ErrorKind::TimedOut.into(),
             };
-            let (what, remedy) = explain(&error, name);
+            let (what, remedy) = explain(&error, name, options.side);
             let error = options.error(server, ErrorKind::Unavailable, what);
             let error = error.during("starting TLS");
             match remedy {
@@ -86,9 +90,9 @@ impl Write for Transport {
 }
 
 /// Why a handshake failed, and what the user can do about it.
-fn explain(error: &io::Error, name: &str) -> (String, Option<&'static str>) {
+fn explain(error: &io::Error, name: &str, side: Side) -> (String, Option<&'static str>) {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(TlsError::InvalidCertificate(invalid)) => explain_certificate(invalid, name),
+        Some(TlsError::InvalidCertificate(invalid)) => explain_certificate(invalid, name, side),
         Some(TlsError::InvalidMessage(_)) => (
             "it does not speak TLS on this port".to_owned(),
             Some("check the port, and whether it wants \"starttls\""),
@@ -101,7 +105,11 @@ fn explain(error: &io::Error, name: &str) -> (String, Option<&'static str>) {
     }
 }
 
-fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Option<&'static str>) {
+fn explain_certificate(
+    invalid: &CertificateError,
+    name: &str,
+    side: Side,
+) -> (String, Option<&'static str>) {
     match invalid {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
             "its certificate has expired".to_owned(),
@@ -111,9 +119,13 @@ fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Optio
             "its certificate is not valid yet".to_owned(),
             Some("check this host's clock"),
         ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+        CertificateError::NotValidForName => (
             format!("its certificate is not for {name}"),
-            Some("give the name that the certificate has (source_tls_name, target_server)"),
+            Some(wrong_name_remedy(side)),
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } => (
+            format!("its certificate is not for {name}, {}", names(presented)),
+            Some(wrong_name_remedy(side)),
         ),
         CertificateError::UnknownIssuer => (
             "its certificate is not signed by a trusted authority".to_owned(),
@@ -126,5 +138,52 @@ fn explain_certificate(invalid: &CertificateError, name: &str) -> (String, Optio
             Some("if it is its own, name the file that holds it (source_ca_file, target_ca_file)"),
         ),
         other => (format!("its certificate is not valid: {other}"), None),
+    }
+}
+
+fn wrong_name_remedy(side: Side) -> &'static str {
+    if side == Side::Gmail {
+        "correct target_server"
+    } else {
+        "correct source_server, or, only if that is your server, set source_tls_name to a name that \
+         the certificate has"
+    }
+}
+
+/// The names of a certificate, for an error message. rustls presents them as `DnsName("a.example")` and
+/// `IpAddress(192.0.2.1)`.
+fn names(presented: &[String]) -> String {
+    let name = |name: &String| {
+        let name = name
+            .strip_prefix("DnsName(\"")
+            .and_then(|name| name.strip_suffix("\")"))
+            .or_else(|| name.strip_prefix("IpAddress(")?.strip_suffix(')'))?;
+        Some(Untrusted::new(name).to_string())
+    };
+    let mut names: Vec<String> = presented.iter().filter_map(name).collect();
+    let more = names.len().saturating_sub(MAX_NAMES);
+    names.truncate(MAX_NAMES);
+    match (names.as_slice(), more) {
+        ([], _) => "and has no name".to_owned(),
+        (names, 0) => format!("but for {}", names.join(", ")),
+        (names, more) => format!("but for {} and {more} more", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_shows_a_bounded_number_of_harmless_names() {
+        let dns = |name: &str| format!("DnsName(\"{name}\")");
+        assert_eq!(names(&[]), "and has no name");
+        assert_eq!(
+            names(&[dns("a.example"), "IpAddress(192.0.2.1)".to_owned()]),
+            "but for a.example, 192.0.2.1"
+        );
+        assert_eq!(names(&[dns("a\n\u{1b}[2J")]), "but for a\\n\\u{1b}[2J");
+        let many: Vec<String> = (0..9).map(|number| dns(&format!("h{number}"))).collect();
+        assert_eq!(names(&many), "but for h0, h1, h2, h3, h4 and 4 more");
     }
 }

@@ -19,7 +19,8 @@ use crate::oauth::token_file::TokenFile;
 use crate::oauth::token_health::TokenHealth;
 use crate::process::cancel::Canceller;
 use crate::secret::Secret;
-use crate::timestamp;
+use crate::timestamp::format_time;
+use crate::untrusted::Untrusted;
 
 /// An access token is renewed this long before it expires, so that no log-in is sent with an expired
 /// one.
@@ -31,13 +32,17 @@ const REJECTION_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 /// What is being done, for error messages.
 const RENEWING: &str = "renewing the access token";
 
-/// A rejected refresh token, remembered from an earlier run.
+/// A rejected refresh token, or one with which Gmail rejected a log-in, remembered from an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RememberedRejection {
     /// The digest of the rejected refresh token.
     pub refresh_token: String,
     /// The earliest time of the next renewal.
     pub retry_after: DateTime<Utc>,
+    /// The user whose log-in Gmail rejected; `None` if Google rejected the token.
+    pub user: Option<String>,
+    /// What the user can do; `None`: make a new token.
+    pub remedy: Option<String>,
 }
 
 /// The access token of one Gmail account, renewed when necessary.
@@ -157,16 +162,19 @@ impl Token {
     }
 
     /// What later runs must remember when Gmail rejects even a new access token.
-    pub(crate) fn login_rejection(&self) -> Consequence {
+    pub(crate) fn login_rejection(&self, user: &str, remedy: String) -> Consequence {
         Consequence::LoginRejected {
             refresh_token: self.refresh_token_digest(),
+            user: user.to_owned(),
+            remedy,
         }
     }
 
     /// What later runs must remember when Google rejects the refresh token.
-    fn token_rejection(&self) -> Consequence {
+    fn token_rejection(&self, remedy: String) -> Consequence {
         Consequence::TokenRejected {
             refresh_token: self.refresh_token_digest(),
+            remedy,
         }
     }
 
@@ -198,16 +206,27 @@ impl Token {
         let Some(rejection) = self.remembered_rejection.as_ref().filter(holds) else {
             return Ok(());
         };
-        let until = timestamp::to_seconds(rejection.retry_after);
-        let what = format!("Google rejected this token, and is not asked again before {until}");
-        Err(self.file.unusable(ErrorKind::Rejected, what))
+        let until = format_time(rejection.retry_after);
+        let what = match &rejection.user {
+            None => format!("Google rejected this token, and is not asked again before {until}"),
+            Some(user) => format!(
+                "Gmail rejected the log-in as {} with this token, and is not asked again before \
+                 {until}",
+                Untrusted::new(user)
+            ),
+        };
+        let remedy = rejection.remedy.as_deref();
+        let remedy = remedy.unwrap_or(self.new_token_remedy());
+        let error = self.file.error(ErrorKind::Rejected, what);
+        Err(error.remedy(Untrusted::new(remedy)))
     }
 
     fn request_renewal(&mut self, now: DateTime<Utc>) -> Result<Secret> {
         let Some(refresh) = self.file.refresh() else {
             let what = "Gmail rejected the access token, and there is no refresh_token to renew it";
             let error = self.file.unusable(ErrorKind::Rejected, what);
-            return Err(error.with_consequence(self.token_rejection()));
+            let remedy = self.new_token_remedy().to_owned();
+            return Err(error.with_consequence(self.token_rejection(remedy)));
         };
         if self.is_read_only {
             let what = "the access token has expired, and a dry run does not renew it";
@@ -303,9 +322,10 @@ impl Token {
         let secrets = [&access, &refresh, &client.client_secret];
         let description = rejection.describe(secrets.into_iter().flatten());
         let what = format!("Google rejected the request: {description}");
+        let remedy = self.remedy(rejection, now);
         let error = client
             .endpoint_error(ErrorKind::Rejected, what)
-            .remedy(self.remedy(rejection, now));
+            .remedy(&remedy);
         if rejection.code() != "invalid_grant" {
             // Google rejected the client: with a corrected one the same refresh token works again.
             return error;
@@ -313,8 +333,10 @@ impl Token {
         self.remembered_rejection = Some(RememberedRejection {
             refresh_token: self.refresh_token_digest(),
             retry_after: now + REJECTION_RETRY_DELAY,
+            user: None,
+            remedy: Some(remedy.clone()),
         });
-        error.with_consequence(self.token_rejection())
+        error.with_consequence(self.token_rejection(remedy))
     }
 
     /// The likely causes of a rejection, and what the user can do.
@@ -505,7 +527,8 @@ mod tests {
             .renew(&Secret::new("ONLY".to_owned()), noon())
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
-        assert_eq!(error.consequence(), Some(&token.token_rejection()));
+        let remedy = token.new_token_remedy().to_owned();
+        assert_eq!(error.consequence(), Some(&token.token_rejection(remedy)));
     }
 
     #[test]
@@ -663,7 +686,7 @@ mod tests {
         let error = token.access(noon()).unwrap_err();
         let digest = "1c3108ccf1f5accf";
         let remembered = match error.consequence() {
-            Some(Consequence::TokenRejected { refresh_token }) => refresh_token.clone(),
+            Some(Consequence::TokenRejected { refresh_token, .. }) => refresh_token.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(remembered, digest);
@@ -676,6 +699,8 @@ mod tests {
         let rejection = RememberedRejection {
             refresh_token: remembered,
             retry_after: noon() + TimeDelta::minutes(5),
+            user: None,
+            remedy: None,
         };
         let mut token = Token::load(&files.path(), None, "auth", Some(rejection)).unwrap();
         let error = token.access(noon()).unwrap_err();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::timestamp;
+use crate::timestamp::format_time;
 
 /// A refresh token of an app in "Testing" expires after this long (GMAIL.md 7.4).
 const TESTING_LIFETIME: TimeDelta = TimeDelta::days(7);
@@ -46,7 +46,7 @@ impl TokenHealth {
             .filter(|expires| expires.signed_duration_since(now) <= WARNING_PERIOD)?;
         Some(format!(
             "the app is in \"Testing\", and the token expires at {}",
-            timestamp::to_seconds(expires)
+            format_time(expires)
         ))
     }
 
@@ -87,7 +87,7 @@ impl TokenHealth {
 
 impl fmt::Display for TokenHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = timestamp::to_seconds;
+        let at = |time: DateTime<Utc>| format_time(time);
         match (self.issued, self.first_used) {
             (Some(issued), _) => write!(f, "issued at {}", at(issued))?,
             (None, Some(first)) => write!(f, "in use since {}", at(first))?,
@@ -162,7 +162,10 @@ mod tests {
         assert_eq!(health.warning(day(4)), None);
         assert_eq!(
             health.warning(day(5)).unwrap(),
-            "the app is in \"Testing\", and the token expires at 2026-01-08T00:00:00Z"
+            format!(
+                "the app is in \"Testing\", and the token expires at {}",
+                format_time(day(7))
+            )
         );
         assert_eq!(TokenHealth::default().warning(day(0)), None);
     }
@@ -177,8 +180,12 @@ mod tests {
         };
         assert_eq!(
             health.to_string(),
-            "issued at 2026-01-01T00:00:00Z, expires at 2026-01-08T00:00:00Z, access token expires \
-             at 2026-01-02T00:00:00Z"
+            format!(
+                "issued at {}, expires at {}, access token expires at {}",
+                format_time(day(0)),
+                format_time(day(7)),
+                format_time(day(1))
+            )
         );
         assert_eq!(TokenHealth::default().to_string(), "of unknown age");
     }

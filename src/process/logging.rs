@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use log::{Level, LevelFilter};
 
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::timestamp::format_time;
 
 /// The stream that log lines go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,7 @@ fn format_line(format: LineFormat, level: Level, message: &str) -> String {
     let message = escape_controls(message);
     match format {
         LineFormat::Timed => {
-            let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+            let now = format_time(chrono::Utc::now());
             format!("{now} {:<5} {message}", level.as_str().to_ascii_lowercase())
         }
         LineFormat::Journal => {
@@ -141,6 +142,15 @@ mod tests {
     fn the_journal_gets_a_priority_and_no_time() {
         assert_eq!(format_line(LineFormat::Journal, Level::Error, "x"), "<3>x");
         assert_eq!(format_line(LineFormat::Journal, Level::Info, "x"), "<6>x");
+    }
+
+    #[test]
+    fn a_line_begins_with_the_local_time_and_its_offset() {
+        let line = format_line(LineFormat::Timed, Level::Info, "x");
+        let (time, rest) = line.split_at("2026-11-23 04:48:31 +0100".len());
+        assert_eq!(rest, " info  x");
+        let time = chrono::DateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S %z").unwrap();
+        assert_eq!(time.offset(), chrono::Local::now().offset());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::state::State;
 use crate::state::journal::StateStore;
 use crate::state::lock::Lock;
 use crate::state::storage::FolderStorage;
-use crate::sync::{DryRunResult, NullTarget, Pass, PassReport, Target};
+use crate::sync::{DryRunResult, DryRunTotal, NullTarget, Pass, PassReport, Target};
 use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
 
@@ -50,6 +50,8 @@ pub(crate) struct AccountSync<'a> {
     renamed: Option<RenamedAccount>,
     /// Set until a pass has gone back to this time.
     since: Option<DateTime<Utc>>,
+    /// The fingerprint of what the password command last printed.
+    command_stamp: Option<String>,
     context: &'a RunContext<'a>,
     gmail: Option<GmailTarget>,
     /// When Gmail was last used, if its connections are open.
@@ -89,6 +91,7 @@ impl<'a> AccountSync<'a> {
             store,
             renamed,
             since: options.since,
+            command_stamp: None,
             context,
             gmail: None,
             gmail_last_used: None,
@@ -187,7 +190,7 @@ impl<'a> AccountSync<'a> {
         &mut self,
         checked: CheckedSource<'_>,
         report: &mut dyn FnMut(&Listed, DryRunResult),
-    ) -> Result<()> {
+    ) -> Result<DryRunTotal> {
         let CheckedSource {
             source, mailbox, ..
         } = checked;

@@ -5,7 +5,7 @@ use crate::message::Listed;
 use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::source_steps::SourceConnection;
 use crate::run::and_also;
-use crate::sync::DryRunResult;
+use crate::sync::{DryRunResult, DryRunTotal};
 
 /// Runs one pass, unless Gmail rests.
 ///
@@ -21,20 +21,22 @@ pub(crate) fn run(mut account: AccountSync<'_>) -> Result<()> {
     account.record_success()
 }
 
-/// Reports what a pass would do, unless Gmail rests.
+/// Reports what a pass would do, unless Gmail rests; returns the total.
 pub(crate) fn dry_run(
     mut account: AccountSync<'_>,
     report: &mut dyn FnMut(&Listed, DryRunResult),
-) -> Result<()> {
+) -> Result<Option<DryRunTotal>> {
     if account.rests()? {
-        return Ok(());
+        return Ok(None);
     }
     let mut connection = SourceConnection::default();
     let checked = account.check_source(&mut connection);
     let reported = checked.and_then(|checked| account.dry_run(checked, report));
     account.disconnect_gmail();
     connection.log_out();
-    reported.map_err(|error| account.context().requests.replace_error(error))
+    reported
+        .map(Some)
+        .map_err(|error| account.context().requests.replace_error(error))
 }
 
 fn copy(account: &mut AccountSync<'_>) -> Result<()> {

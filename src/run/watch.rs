@@ -21,7 +21,7 @@ use crate::run::timing::RetryTime;
 use crate::run::{WatchOptions, and_also};
 use crate::source::{WaitOptions, WaitOutcome};
 use crate::timeouts::WAIT_COMMANDS_TIMEOUT;
-use crate::timestamp::format_duration;
+use crate::timestamp::{format_duration, format_time};
 use crate::untrusted::Untrusted;
 
 mod config_reload;
@@ -35,6 +35,7 @@ pub(crate) use config_reload::ConfigReload;
 
 use crate::run::watch::false_notifications::FalseNotifications;
 use crate::run::watch::gmail_health::{GmailHealth, login_retry_delay};
+use crate::run::watch::side_health::REJECTS_LOGIN;
 use crate::run::watch::source_sessions::SourceSessions;
 use crate::run::watch::wait_deadline::WaitDeadline;
 
@@ -176,9 +177,9 @@ impl Watcher<'_> {
     }
 
     fn handle_gmail_failure(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {
-        let state = &self.account.state().gmail;
+        let state = self.account.state();
         let login_delay = login_retry_delay(&error, state, &self.context.timing.clock);
-        let has_accepted_mail = state.last_accepted.is_some_and(|at| at >= started);
+        let has_accepted_mail = state.gmail.last_accepted.is_some_and(|at| at >= started);
         // A full storage is retried after a rest.
         let rests = matches!(error.consequence(), Some(Consequence::Rest(_)));
         let is_rejected = error.kind() == ErrorKind::Rejected && login_delay.is_none() && !rests;
@@ -219,7 +220,7 @@ impl Watcher<'_> {
         else {
             return Err(error);
         };
-        self.source.health.log_failure(&error);
+        self.source.health.log_failure(REJECTS_LOGIN, &error);
         let clock = self.context.timing.clock;
         let requests = &self.context.requests;
         let retry = RetryTime::at(retry_after, &clock);
@@ -233,6 +234,8 @@ impl Watcher<'_> {
             let config = self.account.config();
             if self.config_reload.has_new_credentials(config) {
                 requests.request_reload();
+            } else if self.account.has_corrected_command_output() {
+                break;
             }
         }
         Ok(())
@@ -347,12 +350,15 @@ impl Watcher<'_> {
             } else {
                 "Gmail"
             };
-            let until = until.format("%H:%M UTC");
+            let until = format_time(until);
             format!("{watching}; {why} rests until {until}")
-        } else if self.gmail.health.is_failing() {
-            format!("{watching}; Gmail is not available")
         } else {
-            watching
+            match self.gmail.health.ongoing_failure() {
+                None => watching,
+                // Nobody knows yet whether the token and target_user are right.
+                Some(failure) if self.account.state().is_unsynced() => failure,
+                Some(failure) => format!("{watching}; {failure}"),
+            }
         }
     }
 

@@ -139,6 +139,9 @@ pub struct SourceState {
     /// A fingerprint of the configuration and the password file at the last rejected log-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
+    /// A fingerprint of the output of the password command at the last rejected log-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_output: Option<String>,
     /// Log-ins in a row that the source limited: too many log-ins, or too many connections.
     #[serde(skip_serializing_if = "is_zero")]
     pub limited_logins: u32,
@@ -180,12 +183,12 @@ pub struct GmailState {
     /// Since when Gmail has limited the account, and accepted nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_since: Option<DateTime<Utc>>,
-    /// The refresh token that Google last rejected.
+    /// The refresh token that was last rejected.
     #[serde(rename = "token_refused")]
     pub rejected_token: Option<RejectedToken>,
 }
 
-/// A refresh token that Google rejected.
+/// A refresh token that Google rejected, or with which Gmail rejected a log-in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedToken {
     /// A digest of the token, never the token itself.
@@ -197,6 +200,12 @@ pub struct RejectedToken {
     pub tries: u32,
     /// When the next attempt is due.
     pub retry_after: DateTime<Utc>,
+    /// The user whose log-in Gmail rejected; `None` if Google rejected the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What the user can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl State {

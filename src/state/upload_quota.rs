@@ -97,25 +97,41 @@ impl GmailState {
                 gmail.rest_minutes = schedule.next_minutes(gmail.rest_minutes);
                 gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
             }
-            Consequence::TokenRejected { refresh_token }
-            | Consequence::LoginRejected { refresh_token } => {
-                let before = gmail
-                    .rejected_token
-                    .filter(|before| before.refresh_token == *refresh_token);
-                let tries = before
-                    .as_ref()
-                    .map_or(0, |before| before.tries)
-                    .saturating_add(1);
-                gmail.rejected_token = Some(RejectedToken {
-                    refresh_token: refresh_token.clone(),
-                    since: before.map_or(now, |before| before.since),
-                    tries,
-                    retry_after: now + REJECTED_CREDENTIALS.delay_after(tries),
-                });
-            }
+            Consequence::TokenRejected {
+                refresh_token,
+                remedy,
+            } => gmail.record_rejection(refresh_token, None, remedy, now),
+            Consequence::LoginRejected {
+                refresh_token,
+                user,
+                remedy,
+            } => gmail.record_rejection(refresh_token, Some(user), remedy, now),
             Consequence::SourceLoginLimited => {}
         }
         gmail
+    }
+
+    fn record_rejection(
+        &mut self,
+        refresh_token: &str,
+        user: Option<&String>,
+        remedy: &str,
+        now: DateTime<Utc>,
+    ) {
+        let before = self
+            .rejected_token
+            .take()
+            .filter(|before| before.refresh_token == refresh_token && before.user.as_ref() == user);
+        let tries = before.as_ref().map_or(0, |before| before.tries);
+        let tries = tries.saturating_add(1);
+        self.rejected_token = Some(RejectedToken {
+            refresh_token: refresh_token.to_owned(),
+            since: before.map_or(now, |before| before.since),
+            tries,
+            retry_after: now + REJECTED_CREDENTIALS.delay_after(tries),
+            user: user.cloned(),
+            remedy: Some(remedy.to_owned()),
+        });
     }
 }
 
@@ -190,6 +206,7 @@ mod tests {
         let now = at("2026-11-22T20:40:00Z");
         let rejected = |token: &str| Consequence::TokenRejected {
             refresh_token: token.to_owned(),
+            remedy: "make a new token".to_owned(),
         };
         let mut gmail = GmailState::default();
         let mut minutes = Vec::new();

@@ -5,12 +5,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use chrono::{DateTime, Utc};
+
 use crate::error::Result;
 use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Message, Uid, UidSet};
 use crate::sync::action::{Action, Parts};
 use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, SelectedBy};
-use crate::sync::plan::Plan;
+use crate::sync::plan::{Due, Plan};
 use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus, lookup, retry_parked};
 
 /// What a pass would do with a message.
@@ -29,12 +31,42 @@ pub enum DryRunResult {
     Parked,
 }
 
+/// How many messages got each result, and since when they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DryRunTotal {
+    /// [`DryRunResult::New`].
+    pub new: u64,
+    /// [`DryRunResult::NewUnlessAtGmail`].
+    pub new_unless_at_gmail: u64,
+    /// [`DryRunResult::NeedsBody`].
+    pub needs_body: u64,
+    /// [`DryRunResult::Parked`].
+    pub parked: u64,
+    /// What was received before is not considered: the begin of the date pass, else the last complete
+    /// pass.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl DryRunTotal {
+    fn count(&mut self, result: DryRunResult) {
+        let count = match result {
+            DryRunResult::New => &mut self.new,
+            DryRunResult::NewUnlessAtGmail => &mut self.new_unless_at_gmail,
+            DryRunResult::NeedsBody => &mut self.needs_body,
+            DryRunResult::Parked => &mut self.parked,
+            DryRunResult::Known => return,
+        };
+        *count += 1;
+    }
+}
+
 /// Reports the selected messages.
 pub(super) struct DryRun<'a> {
     can_ask_gmail: bool,
     report: &'a mut dyn FnMut(&Listed, DryRunResult),
     /// The messages that were reported: a requested date pass finds them again.
     reported: UidSet,
+    total: DryRunTotal,
     /// The identities of the messages reported as to be copied.
     copied: HashSet<Identity>,
     /// Parked messages that were looked up, and may be done since.
@@ -50,13 +82,14 @@ impl<'a> DryRun<'a> {
             can_ask_gmail,
             report,
             reported: UidSet::default(),
+            total: DryRunTotal::default(),
             copied: HashSet::new(),
             looked_up: UidSet::default(),
         }
     }
 
-    /// Reports the parked messages, due or not.
-    pub fn report_parked(&mut self, parts: &mut Parts) -> Result<()> {
+    /// Reports the parked messages, due or not; returns the total.
+    pub fn finish(mut self, parts: &mut Parts) -> Result<DryRunTotal> {
         let Parts { fetch, ledger, .. } = parts;
         let mut uids = std::mem::take(&mut self.looked_up);
         let parked = ledger.state().parked.keys();
@@ -70,10 +103,15 @@ impl<'a> DryRun<'a> {
                 } else {
                     DryRunResult::Known
                 };
-                (self.report)(&listed, result);
+                self.report(&listed, result);
             }
         }
-        Ok(())
+        Ok(self.total)
+    }
+
+    fn report(&mut self, listed: &Listed, result: DryRunResult) {
+        self.total.count(result);
+        (self.report)(listed, result);
     }
 
     fn decide(&mut self, planned: &PlannedMessage, lookup: Option<LookupResult>) -> DryRunResult {
@@ -96,6 +134,11 @@ impl<'a> DryRun<'a> {
 
 impl Action for DryRun<'_> {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
+        let since = match &plan.due {
+            Due::ByDate(pass, _) => Some(pass.since),
+            Due::Nothing | Due::Between(..) => parts.ledger.state().last_sync,
+        };
+        self.total.since = self.total.since.or(since);
         plan.parked
             .iter()
             .for_each(|uid| self.looked_up.insert(*uid));
@@ -137,7 +180,7 @@ impl Action for DryRun<'_> {
                 None => DryRunResult::Known,
             };
             self.reported.insert(listed.uid);
-            (self.report)(&listed, result);
+            self.report(&listed, result);
         }
         Ok(())
     }

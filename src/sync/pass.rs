@@ -14,7 +14,9 @@ use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due, Plan};
-use crate::sync::{DryRunResult, PassReport, Progress, Source, Target, plan, retry_parked};
+use crate::sync::{
+    DryRunResult, DryRunTotal, PassReport, Progress, Source, Target, plan, retry_parked,
+};
 use crate::untrusted::Untrusted;
 
 /// One pass: what it works on.
@@ -68,7 +70,7 @@ impl<'a> Pass<'a> {
         finish(done, copy.delivery, steps.parts)
     }
 
-    /// Reports each message that a pass would consider, and copies nothing. The store must have
+    /// Reports each message that a pass would consider, and the total; copies nothing. The store must have
     /// been loaded read-only; without a valid token the target is a [`NullTarget`].
     ///
     /// # Errors
@@ -80,11 +82,11 @@ impl<'a> Pass<'a> {
         mailbox: &Mailbox,
         can_ask_gmail: bool,
         report: &mut dyn FnMut(&Listed, DryRunResult),
-    ) -> Result<()> {
+    ) -> Result<DryRunTotal> {
         let mut dry_run = DryRun::new(can_ask_gmail, report);
         let mut steps = self.steps(*mailbox);
         steps.run(&mut dry_run)?;
-        dry_run.report_parked(&mut steps.parts)
+        dry_run.finish(&mut steps.parts)
     }
 
     fn steps(self, mailbox: Mailbox) -> Steps<'a> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Local, TimeDelta, Utc};
 use double::Consent;
 use serde_json::json;
 
@@ -189,8 +189,8 @@ fn an_app_in_testing_is_warned_when_its_token_expires() {
     let left = expires - Utc::now();
     assert!(left > TimeDelta::days(6) && left < TimeDelta::days(7));
     let warning = format!(
-        "The app is in \"Testing\": the refresh token expires on {}.",
-        expires.format("%Y-%m-%d at %H:%M UTC")
+        "The app is in \"Testing\": the refresh token expires at {}.",
+        expires.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %z")
     );
     assert!(run.stdout.contains(&warning), "{run:?}");
     assert!(run.stdout.contains("publish the app"), "{run:?}");

@@ -188,7 +188,7 @@ impl Run {
     pub fn logged(&self, level: &str) -> Vec<&str> {
         self.stdout
             .lines()
-            .filter_map(|line| line.get("2026-11-22 20:15:00 ".len()..))
+            .filter_map(|line| line.get("2026-11-22 20:15:00 +0000 ".len()..))
             .filter_map(|line| line.split_once(' '))
             .filter(|(of, _)| *of == level)
             .map(|(_, line)| line.trim_start())

@@ -50,13 +50,12 @@ fn a_password_command_that_fails_is_run_again() {
 #[test]
 fn a_log_in_that_gmail_rejects_with_a_fresh_token_is_retried_twice() {
     let home = Home::new();
-    home.gmail.change(|gmail| {
-        let answer = "<T> NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
-        gmail.login_response = Some(vec![answer.to_owned()]);
-    });
+    home.run_ok();
+    reject_log_ins_at_gmail(&home);
     let watching = Watching::start(&home);
     deliver(&home, 0);
-    watching.wait_for("Gmail is not available");
+    watching.wait_for("Gmail rejects the log-in; will retry: localhost");
+    assert_eq!(watching.count("is not available"), 0);
     let connections = home.gmail.connections();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(
@@ -74,14 +73,49 @@ fn a_log_in_that_gmail_rejects_with_a_fresh_token_is_retried_twice() {
     assert_eq!(home.state()["gmail"]["token_refused"]["tries"], 3);
 }
 
+fn reject_log_ins_at_gmail(home: &Home) {
+    home.gmail.change(|gmail| {
+        let answer = "<T> NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)";
+        gmail.login_response = Some(vec![answer.to_owned()]);
+    });
+}
+
+#[test]
+fn a_first_log_in_that_gmail_rejects_ends_the_program() {
+    let home = Home::new();
+    reject_log_ins_at_gmail(&home);
+    let run = Watching::start(&home).wait_for_exit();
+    assert_eq!(run.status, Some(77), "{run:?}");
+    assert!(run.stderr.contains("check that target_user"), "{run:?}");
+    assert!(!run.stdout.contains("watching"), "{run:?}");
+}
+
+#[test]
+fn a_password_command_that_prints_another_password_is_tried_at_once() {
+    let home = Home::new();
+    let command = "cat password";
+    home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
+    home.write("password", "wrong\n");
+    assert_eq!(home.run().status, Some(77));
+    home.age_by_minutes(60);
+    // The second one in a row delays the next for longer than the test waits.
+    assert_eq!(home.run().status, Some(77));
+    let watching = Watching::start(&home);
+    watching.wait_for("the source rejects the log-in");
+    home.write("password", "secret\n");
+    watching.wait_for("watching INBOX");
+    watching.terminate();
+}
+
 #[test]
 fn a_rejected_password_is_retried_only_after_a_reload() {
     let home = Home::new();
     home.source
         .change(|source| source.password = "another".to_owned());
     let watching = Watching::start(&home);
-    watching.wait_for("the source is not available");
+    watching.wait_for("the source rejects the log-in; will retry: localhost");
     std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(watching.count("is not available"), 0);
     assert_eq!(home.source.connections(), 1);
     home.configure(&json!({ "source_pass": "another" }));
     watching.signal(Signal::HUP);

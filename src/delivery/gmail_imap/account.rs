@@ -93,7 +93,7 @@ impl GmailAccount {
         let log_in = |access| login::log_in(self.config(), trust, &self.options.connection, access);
         let access = token.access(self.now())?;
         let result = match log_in(access.clone()) {
-            Err(error) if login::rejects_token(&error) => {
+            Err(error) if login::rejects_token(&error) && !self.options.is_dry_run => {
                 log::info!("Gmail rejected the access token; renewing it once");
                 log_in(token.renew(&access, self.now())?)
             }
@@ -101,13 +101,16 @@ impl GmailAccount {
         };
         let session = result.map_err(|error| {
             let rejects_token = login::rejects_token(&error);
-            let remedy = format!(
+            let mut remedy = format!(
                 "check that target_user is the account that the token was made for, or {}",
                 token.new_token_remedy()
             );
+            if self.options.is_dry_run {
+                remedy = format!("run once without --dry-run, which renews the token, or {remedy}");
+            }
             let error = login::explain(self.config(), error, &remedy);
             if rejects_token {
-                error.with_consequence(token.login_rejection())
+                error.with_consequence(token.login_rejection(&self.config().user, remedy))
             } else {
                 error
             }

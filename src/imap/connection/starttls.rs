@@ -1,12 +1,17 @@
 //! STARTTLS: the commands before the handshake (RFC 3501 6.2.1).
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use crate::config::Server;
 use crate::error::{ErrorKind, Result};
 use crate::imap::Connection;
 use crate::net::{ConnectionOptions, describe_io_error};
+use crate::timeouts::PLAIN_GREETING_ON_IMAPS_TIMEOUT;
 use crate::untrusted::Untrusted;
+
+/// The port of IMAP over TLS (RFC 8314).
+const IMAPS: u16 = 993;
 
 impl Connection {
     /// Asks the server to start TLS. Nothing else that it sends in plain text is used: anybody in
@@ -19,7 +24,16 @@ impl Connection {
         let lost = |error: io::Error| {
             failed(&describe_io_error(&error)).remedy("if it stays so, check the port")
         };
-        self.next_line().map_err(lost)?;
+        let timeout = greeting_timeout(server.port);
+        self.set_response_deadline(timeout.map(|timeout| Instant::now() + timeout));
+        self.next_line().map_err(|error| match error.kind() {
+            // It may wait for the client's handshake.
+            io::ErrorKind::TimedOut => failed("the server does not greet").remedy(
+                "if it expects TLS at once, set \"source_tls\" to \"implicit\"; else check the port",
+            ),
+            _ => lost(error),
+        })?;
+        self.set_response_deadline(None);
         // From the transcript: the sanitizer turns PREAUTH into OK.
         let greeting = self.transcript.last_line();
         if !greeting.to_ascii_uppercase().starts_with(b"* OK") {
@@ -61,5 +75,23 @@ impl Connection {
     fn next_line(&mut self) -> io::Result<Vec<u8>> {
         self.fill_ready()?;
         Ok(std::mem::take(&mut self.ready).into())
+    }
+}
+
+/// How long to wait for a greeting in plain text, where that is shorter than for other responses: a
+/// server on port 993 waits for the handshake of TLS.
+fn greeting_timeout(port: u16) -> Option<Duration> {
+    (port == IMAPS).then_some(PLAIN_GREETING_ON_IMAPS_TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_on_the_port_of_tls_the_wait_for_a_plain_greeting_is_short() {
+        assert_eq!(greeting_timeout(993), Some(Duration::from_secs(5)));
+        assert_eq!(greeting_timeout(143), None);
+        assert_eq!(greeting_timeout(1993), None);
     }
 }

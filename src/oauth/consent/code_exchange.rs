@@ -20,6 +20,7 @@ use crate::oauth::token_file::TokenFile;
 use crate::process::signals;
 use crate::retry::CONSENT_LOGIN_DELAYS;
 use crate::secret::Secret;
+use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
 /// What is being done, for error messages.
@@ -185,10 +186,10 @@ impl<'a> CodeExchange<'a> {
         };
         let expiry = health.expires.map_or_else(String::new, |expires| {
             format!(
-                "\nThe app is in \"Testing\": the refresh token expires on {}. For one that does \
+                "\nThe app is in \"Testing\": the refresh token expires at {}. For one that does \
                  not expire, publish the app (https://console.cloud.google.com/auth/audience, \
                  \"Publish app\"), and then run this command again with --force.",
-                expires.format("%Y-%m-%d at %H:%M UTC")
+                format_time(expires)
             )
         });
         let file = Untrusted::path(file);

@@ -33,6 +33,12 @@ impl AccountSync<'_> {
             .map(|rejected| RememberedRejection {
                 refresh_token: rejected.refresh_token.clone(),
                 retry_after: rejected.retry_after,
+                user: rejected.user.clone(),
+                remedy: rejected.remedy.clone(),
+            })
+            .filter(|rejected| {
+                let user = rejected.user.as_ref();
+                user.is_none_or(|user| *user == self.config.target.user)
             });
         GmailTargetOptions {
             config: self.config.target.clone(),

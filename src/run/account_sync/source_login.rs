@@ -8,6 +8,7 @@ use crate::message::Mailbox;
 use crate::retry::{LIMITED_LOGINS, REJECTED_CREDENTIALS};
 use crate::run::account_sync::AccountSync;
 use crate::run::and_also;
+use crate::secret::Secret;
 use crate::source::ImapSource;
 use crate::state::{Event, SourceState};
 use crate::timestamp::format_time;
@@ -18,13 +19,19 @@ impl AccountSync<'_> {
     /// clients after wrong passwords would lock out the owner.
     pub(super) fn log_in_to_source(&mut self) -> Result<(ImapSource, Mailbox)> {
         let now = self.now();
+        let mut corrected = None;
         if let Some(until) = self.login_delayed_until(now) {
-            return Err(self.login_delayed_error(until));
+            corrected = self.corrected_command_output();
+            if corrected.is_none() {
+                return Err(self.login_delayed_error(until));
+            }
         }
         let options = self.context.connection_options();
+        let history = self.login_history(corrected.is_some());
         let source = &self.config.source;
-        let password = source.password.read();
-        let history = self.login_history();
+        let password = corrected.map_or_else(|| source.password.read(), Ok);
+        let stamp = |password| self.config.command_stamp(password);
+        self.command_stamp = password.as_ref().ok().and_then(stamp);
         let opened = password
             .and_then(|password| ImapSource::open_with_history(source, password, options, history));
         let (source, mailbox) = self.record_failed_login(opened, now)?;
@@ -43,12 +50,14 @@ impl AccountSync<'_> {
     }
 
     /// What the state knows of earlier log-ins.
-    fn login_history(&self) -> LoginHistory {
+    fn login_history(&self, is_corrected: bool) -> LoginHistory {
         let source = &self.state().source;
         let form = source.login_form.as_deref();
         LoginHistory {
             accepted: form.and_then(LoginForm::from_name),
-            is_rejected: source.rejected_logins > 0 && self.credentials_are_unchanged(),
+            is_rejected: source.rejected_logins > 0
+                && !is_corrected
+                && self.credentials_are_unchanged(),
             loses_pipelined_commands: source.loses_pipelined_commands,
         }
     }
@@ -56,6 +65,21 @@ impl AccountSync<'_> {
     /// Whether the credentials are those of the last failed log-in.
     fn credentials_are_unchanged(&self) -> bool {
         self.state().source.credentials == Some(self.config.credentials_stamp())
+    }
+
+    /// Runs the password command if its last output was rejected; returns what it prints if that is
+    /// another password.
+    fn corrected_command_output(&self) -> Option<Secret> {
+        let source = &self.state().source;
+        let rejected = source.command_output.as_ref()?;
+        let password = self.config.source.password.read().ok()?;
+        let stamp = self.config.command_stamp(&password)?;
+        (source.limited_logins == 0 && stamp != *rejected).then_some(password)
+    }
+
+    /// Whether the password command prints another password than the rejected one.
+    pub fn has_corrected_command_output(&self) -> bool {
+        self.corrected_command_output().is_some()
     }
 
     /// Until when the credentials must not be tried, if a log-in failed.
@@ -121,6 +145,7 @@ impl AccountSync<'_> {
             retry_after: Some(now + delay),
             rejected_logins,
             credentials: Some(self.config.credentials_stamp()),
+            command_output: self.command_stamp.clone(),
             limited_logins,
             remedy: error.remedy_text().map(str::to_owned),
             ..source.clone()

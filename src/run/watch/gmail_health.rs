@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Consequence, Error};
 use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::timing::{Clock, Timing};
-use crate::run::watch::side_health::SideHealth;
-use crate::state::GmailState;
+use crate::run::watch::side_health::{NOT_AVAILABLE, REJECTS_LOGIN, SideHealth};
+use crate::state::State;
 
 /// A log-in is retried this much later than allowed, so that it is not too early by a rounding.
 const RETRY_MARGIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
@@ -44,22 +44,28 @@ impl GmailHealth {
 
     /// Records a failure, after which Gmail is not used for at least `min_delay`.
     pub fn record_failure(&mut self, error: &Error, min_delay: Duration) {
-        let delay = self.health.record_failure(error);
+        let failure = match error.consequence() {
+            Some(Consequence::LoginRejected { .. } | Consequence::TokenRejected { .. }) => {
+                REJECTS_LOGIN
+            }
+            _ => NOT_AVAILABLE,
+        };
+        let delay = self.health.record_failure(failure, error);
         self.retry_at = Some(Instant::now() + delay.max(min_delay));
     }
 }
 
 /// How long to wait before the next log-in, after Gmail rejected even a fresh access token: such
-/// rejections may be temporary. `None` if the user must act, or if the error is another one.
-pub(super) fn login_retry_delay(
-    error: &Error,
-    state: &GmailState,
-    clock: &Clock,
-) -> Option<Duration> {
+/// rejections may be temporary. `None` if the user must act, if no log-in of this account has ever
+/// succeeded, or if the error is another one.
+pub(super) fn login_retry_delay(error: &Error, state: &State, clock: &Clock) -> Option<Duration> {
     let Some(Consequence::LoginRejected { .. }) = error.consequence() else {
         return None;
     };
-    let rejected = state.rejected_token.as_ref()?;
+    if state.is_unsynced() {
+        return None;
+    }
+    let rejected = state.gmail.rejected_token.as_ref()?;
     (rejected.tries < MAX_REJECTED_LOGINS)
         .then(|| clock.duration_until(rejected.retry_after + RETRY_MARGIN))
 }

@@ -9,10 +9,16 @@ use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 use crate::timestamp::format_duration;
 
+pub(super) const NOT_AVAILABLE: &str = "is not available";
+
+pub(super) const REJECTS_LOGIN: &str = "rejects the log-in";
+
 pub(super) struct SideHealth {
     name: &'static str,
     pub backoff: Backoff,
     log_throttle: FailureLogThrottle,
+    /// The last failure, as a predicate to `name`.
+    failure: &'static str,
     /// Whether a log-in has succeeded, which alone does not end an outage.
     pub has_worked: bool,
 }
@@ -23,20 +29,22 @@ impl SideHealth {
             name,
             backoff: Backoff::new(timing.first_retry_delay, timing.max_retry_delay),
             log_throttle: FailureLogThrottle::default(),
+            failure: NOT_AVAILABLE,
             has_worked: false,
         }
     }
 
     /// Records and logs a failure; returns the delay before the retry.
-    pub fn record_failure(&mut self, why: impl fmt::Display) -> Duration {
-        self.log_failure(&why);
+    pub fn record_failure(&mut self, failure: &'static str, why: impl fmt::Display) -> Duration {
+        self.log_failure(failure, &why);
         self.backoff.next_delay()
     }
 
     /// Logs a failure: as a warning, unless another one was a moment ago.
-    pub fn log_failure(&mut self, why: impl fmt::Display) {
+    pub fn log_failure(&mut self, failure: &'static str, why: impl fmt::Display) {
+        self.failure = failure;
         if self.log_throttle.record_failure(Instant::now()) {
-            log::warn!("{} is not available; will retry: {why}", self.name);
+            log::warn!("{} {failure}; will retry: {why}", self.name);
         } else {
             log::debug!("{}: {why}", self.name);
         }
@@ -54,6 +62,13 @@ impl SideHealth {
 
     pub fn is_failing(&self) -> bool {
         self.log_throttle.is_failing()
+    }
+
+    /// The failure that lasts, for `systemctl status`: `Gmail is not available`.
+    pub fn ongoing_failure(&self) -> Option<String> {
+        let failure = self.failure;
+        self.is_failing()
+            .then(|| format!("{} {failure}", self.name))
     }
 
     /// Whether a failure ends `--watch`. A configuration that never worked is the user's mistake; if
