@@ -37,7 +37,7 @@ pub(crate) fn listing_command(uids: impl Display) -> String {
 
 /// The FETCH command for what identifies these messages.
 pub(crate) fn identity_command(uids: &UidSet) -> String {
-    format!("UID FETCH {uids} (UID RFC822.SIZE {IDENTITY_HEADER})")
+    format!("UID FETCH {uids} (UID RFC822.SIZE INTERNALDATE {IDENTITY_HEADER})")
 }
 
 /// Reads the attributes that FETCH responses hold, solicited or not.

@@ -148,6 +148,12 @@ impl State {
         date.is_some() && known.is_some_and(|known| known.copies.elsewhere.contains(&date))
     }
 
+    /// Whether a message without Message-ID that has this id and this INTERNALDATE was delivered.
+    pub(crate) fn is_known_with(&self, id: &MessageId, date: InternalDate) -> bool {
+        let mut uids = self.known_uids(id);
+        uids.any(|(_, other)| other == date) || self.is_known_elsewhere_with(id, date)
+    }
+
     /// Whether a message of this INTERNALDATE may be one of those under another date: it is from
     /// before UIDVALIDITY changed.
     pub(crate) fn may_be_known_elsewhere(&self, id: &MessageId, date: InternalDate) -> bool {

@@ -12,7 +12,7 @@ use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
-use crate::sync::{Outcome, PassOptions, Target, TargetStatus, same_octets};
+use crate::sync::{Outcome, PassOptions, Target, TargetStatus, lookup, same_octets};
 
 /// After this many messages parked in a row, with none appended between, the cause is Gmail and not
 /// the messages.
@@ -152,7 +152,19 @@ impl Delivery {
         }
         let is_parked =
             ledger.park_if_twin_is_uncertain(&planned.listed, id.clone(), prepared.digest)?;
-        Ok(!is_parked)
+        if is_parked {
+            return Ok(false);
+        }
+        // After that: the lookup must not find an uncertain twin.
+        if let Some(body) = prepared.digest.body
+            && same_octets::may_be_at_target(planned, id, ledger.state())
+            && lookup::has_octets(&planned.listed, body, *target)?
+        {
+            let date = prepared.message.internal_date;
+            ledger.settle_found(*uid, id.clone(), prepared.digest, date)?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// The intent to append a message. Its parked entry is that of an uncertain append: this is what

@@ -1,7 +1,7 @@
 //! Looking messages up at Gmail.
 
 use crate::error::Result;
-use crate::message::{Identity, MessageId, Uid};
+use crate::message::{BodyDigest, Identity, Listed, MessageId, Uid};
 use crate::state::ParkedMessage;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
@@ -58,9 +58,29 @@ pub(super) fn query_for_parked(uid: Uid, parked: &ParkedMessage) -> Option<Looku
             id: parked.id.clone().filter(MessageId::is_from_field),
             header: digest.header,
         },
+        date: parked.date,
+        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain,
     })
+}
+
+/// Says whether Gmail has a message without Message-ID that a date pass found: one of its body and its
+/// INTERNALDATE.
+pub(super) fn has_octets(
+    listed: &Listed,
+    body: BodyDigest,
+    target: &mut dyn Target,
+) -> Result<bool> {
+    let query = LookupQuery {
+        uid: listed.uid,
+        identity: listed.identity.clone(),
+        date: listed.internal_date,
+        octets: Some(body),
+        scope: SearchScope::AllMailTrashAndJunk,
+        uncertain: None,
+    };
+    Ok(target.holds(&[query])?.first() == Some(&LookupResult::Found))
 }
 
 fn query_for_planned(planned: &PlannedMessage) -> Option<LookupQuery> {
@@ -68,6 +88,8 @@ fn query_for_planned(planned: &PlannedMessage) -> Option<LookupQuery> {
         IdentityDecision::LookUp(scope, _) => Some(LookupQuery {
             uid: planned.listed.uid,
             identity: planned.listed.identity.clone(),
+            date: planned.listed.internal_date,
+            octets: None,
             scope,
             uncertain: None,
         }),

@@ -45,6 +45,8 @@ pub fn is_same_gmail_account(state: &State, target: &mut dyn Target) -> Result<b
                 id: Some(id.clone()),
                 header,
             },
+            date: None,
+            octets: None,
             scope: SearchScope::AllMailTrashAndJunk,
             uncertain: None,
         })

@@ -37,8 +37,7 @@ pub(super) fn settle_if_delivered(
         // When it was sent, it was another message, and Gmail has not stored it.
         return Ok(false);
     }
-    let is_found_by_date =
-        *selected_by == SelectedBy::Date || parked.is_some_and(|parked| parked.by_date);
+    let is_found_by_date = is_found_by_date(*selected_by, parked);
     let SameOctets { uids, is_delivered } =
         decide(ledger.state(), id, listed.internal_date, is_found_by_date);
     let gone = fetch.first_gone(&uids, ledger.state())?;
@@ -56,6 +55,23 @@ pub(super) fn settle_if_delivered(
     };
     ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
     Ok(true)
+}
+
+/// Whether Gmail may have a message that the state does not know: a date pass found it, and it has no
+/// Message-ID that the lookup before could find. Not if one of its octets and INTERNALDATE is known: the
+/// lookup would take that one for it.
+pub(super) fn may_be_at_target(planned: &PlannedMessage, id: &MessageId, state: &State) -> bool {
+    let listed = &planned.listed;
+    let parked = state.parked.get(&listed.uid);
+    !id.is_from_field()
+        && listed.internal_date.is_some()
+        && is_found_by_date(planned.selected_by, parked)
+        && !parked.is_some_and(was_sent)
+        && !state.is_known_with(id, listed.internal_date)
+}
+
+fn is_found_by_date(selected_by: SelectedBy, parked: Option<&ParkedMessage>) -> bool {
+    selected_by == SelectedBy::Date || parked.is_some_and(|parked| parked.by_date)
 }
 
 /// Whether a parked message was sent: it was attempted, and its octets were known. One that only waits

@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
 use crate::error::Result;
 use crate::message::{
-    BodyDigest, Identity, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
+    BodyDigest, Identity, InternalDate, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
 };
 
 /// The mailbox that messages are copied from. Read-only: no method changes it.
@@ -122,9 +122,15 @@ pub struct TargetStatus {
 pub struct LookupQuery {
     /// The UID at the source, for log lines and errors only.
     pub uid: Uid,
-    /// Message-ID and header digest: both must match. Without a Message-ID only `uncertain` can
-    /// find the message.
+    /// Message-ID and header digest: both must match. Without a Message-ID only `octets` and
+    /// `uncertain` can find the message.
     pub identity: Identity,
+    /// Its INTERNALDATE at the source, which a copy has, too: a message that no search by Message-ID
+    /// can find is searched for on this day.
+    pub date: InternalDate,
+    /// Set for a message without Message-ID: one of the same INTERNALDATE and of this body is the
+    /// message.
+    pub octets: Option<BodyDigest>,
     /// Where to search.
     pub scope: SearchScope,
     /// Set if the message is an uncertain append: then the body must match as well, and messages

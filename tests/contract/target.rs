@@ -87,6 +87,8 @@ fn query(octets: &[u8]) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(octets),
+        date: None,
+        octets: None,
         scope: SearchScope::AllMail,
         uncertain: None,
     }
@@ -94,6 +96,8 @@ fn query(octets: &[u8]) -> LookupQuery {
 
 fn everywhere(octets: &[u8]) -> LookupQuery {
     LookupQuery {
+        date: None,
+        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         ..query(octets)
     }

@@ -746,7 +746,7 @@ impl Schedule {
             .gmail
             .late
             .iter()
-            .map(|(_, octets)| octets.clone())
+            .map(|(_, octets, _)| octets.clone())
             .collect();
         for message in messages.iter().filter(|message| message.uid <= cursor.uid) {
             let octets = without_nul(&message.octets);

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use chrono::{DateTime, TimeDelta, Utc};
 use imap_to_gmail_sync::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use imap_to_gmail_sync::message::{
-    BodyDigest, Flags, Identity, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
+    BodyDigest, Flags, Identity, InternalDate, Listed, Mailbox, Mark, Message, Uid, UidSet,
+    UidValidity,
 };
 use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::sync::{
@@ -96,11 +97,15 @@ pub enum Place {
     Gone,
 }
 
+/// An append that is stored at this time, with its INTERNALDATE.
+type LateAppend = (DateTime<Utc>, Octets, InternalDate);
+
 #[derive(Debug, Clone)]
 pub struct GmailMessage {
     pub uid: u32,
     pub place: Place,
     pub octets: Octets,
+    pub date: InternalDate,
     pub stored_at: DateTime<Utc>,
     /// Appended by us; otherwise Gmail received it another way.
     pub ours: bool,
@@ -119,7 +124,7 @@ pub struct GmailModel {
     /// Messages that Gmail never accepts.
     pub refuses: BTreeSet<Octets>,
     /// Appends that are stored at a later time, after their connection broke.
-    pub late: Vec<(DateTime<Utc>, Octets)>,
+    pub late: Vec<LateAppend>,
     /// It is unavailable because it limits the account.
     pub limits: bool,
     /// A lookup finds a candidate for an uncertain append and cannot read it.
@@ -200,11 +205,11 @@ impl World {
         let now = self.now;
         let (due, later) = std::mem::take(&mut self.gmail.late)
             .into_iter()
-            .partition(|(at, _)| *at <= now);
+            .partition(|(at, ..)| *at <= now);
         self.gmail.late = later;
-        let due: Vec<(DateTime<Utc>, Octets)> = due;
-        for (at, octets) in due {
-            self.gmail.store(octets, at);
+        let due: Vec<LateAppend> = due;
+        for (at, octets, date) in due {
+            self.gmail.store(octets, date, at);
         }
     }
 
@@ -219,10 +224,14 @@ impl World {
                 continue;
             }
             match self.dice.below(3) {
-                0 => self.gmail.store(without_nul(&message.octets), self.now),
+                0 => {
+                    let octets = without_nul(&message.octets);
+                    self.gmail.store(octets, message.internal_date, self.now);
+                }
                 1 => self.gmail.late.push((
                     self.now + TimeDelta::seconds(5),
                     without_nul(&message.octets),
+                    message.internal_date,
                 )),
                 _ => {}
             }
@@ -264,7 +273,7 @@ impl SourceModel {
 
 impl GmailModel {
     /// Stores a message as an append does.
-    pub fn store(&mut self, octets: Octets, now: DateTime<Utc>) {
+    pub fn store(&mut self, octets: Octets, date: InternalDate, now: DateTime<Utc>) {
         let identity = Identity::of_header(&octets);
         let twin = self.messages.iter_mut().find(|there| {
             there.place != Place::Gone && identity.id.is_some() && there.octets == octets
@@ -286,6 +295,9 @@ impl GmailModel {
         }
         *self.stored.entry(octets.clone()).or_default() += 1;
         self.put(octets, now, true);
+        if let Some(there) = self.messages.last_mut() {
+            there.date = date;
+        }
     }
 
     /// Adds a message without counting an append.
@@ -296,6 +308,7 @@ impl GmailModel {
             uid,
             place: Place::Inbox,
             octets,
+            date: Some(now.fixed_offset()),
             stored_at: now,
             ours,
         });
@@ -416,7 +429,7 @@ impl Gmail1 {
         let which = world.dice.below(u32::try_from(count).unwrap()) as usize;
         let message = world.gmail.in_flight.remove(which);
         let octets = without_nul(&message.octets);
-        let uid = message.uid;
+        let (uid, date) = (message.uid, message.internal_date);
         let now = world.now;
         let faults = world.faults;
         if world.gmail.gone || world.dice.chance(faults.gmail_gone) {
@@ -426,7 +439,7 @@ impl Gmail1 {
             if world.dice.chance(500) {
                 Outcome::Returned
             } else {
-                world.gmail.store(octets, now);
+                world.gmail.store(octets, date, now);
                 Outcome::Uncertain("the connection broke".to_owned())
             }
         } else if world.dice.chance(faults.cut_before) {
@@ -436,17 +449,17 @@ impl Gmail1 {
             world
                 .gmail
                 .late
-                .push((now + TimeDelta::seconds(delay), octets));
+                .push((now + TimeDelta::seconds(delay), octets, date));
             Outcome::Uncertain("the connection broke".to_owned())
         } else if world.dice.chance(faults.cut_after) {
-            world.gmail.store(octets, now);
+            world.gmail.store(octets, date, now);
             Outcome::Uncertain("the connection broke".to_owned())
         } else if world.gmail.refuses.contains(&octets) {
             Outcome::Refused("BAD Invalid Arguments: Unable to parse message".to_owned())
         } else if world.dice.chance(faults.refusal) {
             Outcome::Parked("NO Unable to append message to folder (Failure)".to_owned())
         } else {
-            world.gmail.store(octets, now);
+            world.gmail.store(octets, date, now);
             let answered = AppendUid {
                 uid_validity: UidValidity::new(1).unwrap(),
                 uid: Uid::new(world.gmail.uid_next).unwrap(),
@@ -487,7 +500,7 @@ impl Target for Gmail1 {
         Self::gone(&world)?;
         let indexed = world.now - TimeDelta::seconds(world.gmail.index_delay);
         let holding = |query: &LookupQuery| {
-            if world.gmail.hides_bodies && query.uncertain.is_some() {
+            if world.gmail.hides_bodies && (query.uncertain.is_some() || query.octets.is_some()) {
                 return LookupResult::Unclear;
             }
             let mut holding = LookupResult::NotFound;
@@ -505,6 +518,16 @@ impl Target for Gmail1 {
                 let is_above = mark.is_some_and(|mark| there.uid >= mark.uid_next.get())
                     && there.place != Place::Trash
                     && identity.id == query.identity.id;
+                if let Some(body) = query.octets {
+                    if is_reached
+                        && there.date == query.date
+                        && identity == query.identity
+                        && BodyDigest::of_message(&there.octets) == body
+                    {
+                        return LookupResult::Found;
+                    }
+                    continue;
+                }
                 if !is_reached || !(is_found || is_above) {
                     continue;
                 }

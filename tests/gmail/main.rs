@@ -29,6 +29,8 @@ fn query(header: impl AsRef<[u8]>) -> LookupQuery {
     LookupQuery {
         uid: Uid::MIN,
         identity: Identity::of_header(header.as_ref()),
+        date: None,
+        octets: None,
         scope: SearchScope::AllMail,
         uncertain: None,
     }

@@ -92,6 +92,8 @@ fn outcome(target: &mut GmailTarget, octets: &[u8]) -> Outcome {
 
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
+        date: None,
+        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain: Some(UncertainAppend {
             at: date("2026-11-22T12:00:00Z").to_utc(),
@@ -182,6 +184,8 @@ fn an_uncertain_append_is_found_in_the_trash() {
     );
     assert_eq!(holding(&mut target, query(&octets)), LookupResult::NotFound);
     let everywhere = LookupQuery {
+        date: None,
+        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         ..query(&octets)
     };

@@ -1,7 +1,7 @@
 //! Messages that a lookup found, and how they are compared with the wanted one. Pure.
 
 use crate::imap::read_attributes;
-use crate::message::{Identity, Uid};
+use crate::message::{Identity, InternalDate, Uid};
 use crate::sync::LookupResult;
 
 /// A message at Gmail that may be the wanted one.
@@ -10,6 +10,7 @@ pub(super) struct FoundMessage {
     pub(super) identity: Identity,
     /// RFC822.SIZE.
     pub(super) size: u64,
+    pub(super) internal_date: InternalDate,
 }
 
 impl FoundMessage {
@@ -21,6 +22,7 @@ impl FoundMessage {
                 uid,
                 identity: attributes.identity?,
                 size: attributes.size.unwrap_or_default(),
+                internal_date: attributes.internal_date,
             })
         })
     }

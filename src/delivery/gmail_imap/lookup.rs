@@ -176,7 +176,9 @@ impl Lookup {
             .filter(|(query, result)| is_in_scope(query) && **result != LookupResult::Found)
             .collect();
         let needs_search = |query: &LookupQuery| {
-            query.identity.id.is_some() || (is_all_mail && query.uncertain.is_some())
+            query.identity.id.is_some()
+                || query.octets.is_some()
+                || (is_all_mail && query.uncertain.is_some())
         };
         if !open.iter().any(|(query, _)| needs_search(query)) {
             return Ok(());
@@ -184,6 +186,7 @@ impl Lookup {
         let queries: Vec<&LookupQuery> = open.iter().map(|(query, _)| *query).collect();
         let mailbox = self.examine_and_search(folder, &queries)?;
         let mut uids = self.search_by_id(&queries)?;
+        uids.extend(self.search_by_day(&queries)?);
         let mut is_complete = true;
         if is_all_mail {
             match self.search_above_marks(&queries, mailbox)? {
@@ -194,9 +197,10 @@ impl Lookup {
         let candidates = self.fetch_identities(uids)?;
         let mut bodies = BodyDigests::default();
         for (query, result) in open {
-            let compared = match &query.uncertain {
-                None => compare(&query.identity, &candidates),
-                Some(sent) => {
+            let compared = match (&query.uncertain, query.octets) {
+                (None, None) => compare(&query.identity, &candidates),
+                (None, Some(body)) => self.compare_octets(query, body, &candidates, &mut bodies)?,
+                (Some(sent), _) => {
                     let found =
                         self.compare_uncertain(&query.identity, sent, &candidates, &mut bodies)?;
                     if found == LookupResult::Found || is_complete {
@@ -225,6 +229,21 @@ impl Lookup {
             for criteria in ids.iter().filter_map(|id| search::by_gmail_raw(id)) {
                 found.extend(self.search(&criteria)?.unwrap_or_default());
             }
+        }
+        Ok(newest(found))
+    }
+
+    /// Messages received on the days of those that no search by id can find.
+    fn search_by_day(&mut self, queries: &[&LookupQuery]) -> Result<Vec<Uid>, LookupError> {
+        let is_unsearchable = |query: &&&LookupQuery| match &query.identity.id {
+            Some(id) => search::by_id(id).is_none(),
+            None => query.octets.is_some(),
+        };
+        let unsearchable = queries.iter().filter(is_unsearchable);
+        let days = unsearchable.filter_map(|query| Some(query.date?.to_utc().date_naive()));
+        let mut found = Vec::new();
+        for criteria in search::by_days(days.collect()) {
+            found.extend(self.search(&criteria)?.unwrap_or_default());
         }
         Ok(newest(found))
     }

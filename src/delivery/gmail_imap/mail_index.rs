@@ -36,7 +36,7 @@ impl MailIndex {
     /// Whether a message is in the index. For an uncertain message it never is, because its body
     /// must be compared, too.
     pub(super) fn contains(&self, query: &LookupQuery) -> bool {
-        query.uncertain.is_none() && self.0.contains(&query.identity)
+        query.uncertain.is_none() && query.octets.is_none() && self.0.contains(&query.identity)
     }
 }
 

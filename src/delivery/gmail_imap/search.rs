@@ -1,6 +1,8 @@
 //! SEARCH criteria for messages by their Message-IDs (RFC 3501 6.4.4). Pure.
 
-use crate::imap::quoted;
+use chrono::{Days, NaiveDate};
+
+use crate::imap::{quoted, search_date};
 use crate::message::MessageId;
 
 /// Lines stay below 8000 octets (GMAIL.md 4); the tag and the command come before.
@@ -43,6 +45,25 @@ pub(super) fn by_ids<'a>(ids: &[&'a MessageId]) -> Vec<IdSearch<'a>> {
 pub(super) fn by_id(id: &MessageId) -> Option<String> {
     let key = format!("HEADER Message-ID {}", quoted(id.as_str())?);
     (key.len() <= MAX_LENGTH).then_some(key)
+}
+
+/// Searches for the messages that a server dates on these days or next to them: it may count days in
+/// another time zone.
+pub(super) fn by_days(mut days: Vec<NaiveDate>) -> Vec<String> {
+    days.sort_unstable();
+    days.dedup();
+    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for day in days {
+        let first = day.checked_sub_days(Days::new(1)).unwrap_or(day);
+        let end = day.checked_add_days(Days::new(2)).unwrap_or(day);
+        match ranges.last_mut() {
+            Some((_, last)) if first <= *last => *last = end,
+            _ => ranges.push((first, end)),
+        }
+    }
+    let criteria =
+        |(first, end)| format!("SINCE {} BEFORE {}", search_date(first), search_date(end));
+    ranges.into_iter().map(criteria).collect()
 }
 
 /// Gmail's own search for an id of a kind that its HEADER search is known to miss (GMAIL.md 4);
