@@ -22,6 +22,6 @@ pub(crate) mod upload_quota;
 pub use event::Event;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
-    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, RejectedToken,
-    SentMark, SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage,
+    RejectedToken, SentMark, SourceState, State,
 };

@@ -28,6 +28,7 @@ mod rest;
 mod source_login;
 pub(crate) mod source_steps;
 mod startup;
+mod warnings;
 
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::options::pass_options;
@@ -76,7 +77,7 @@ impl<'a> AccountSync<'a> {
             RunMode::DryRun => StateStore::load_read_only(storage, now)?,
         };
         adopt_state(&mut store, &config, state_file)?;
-        Ok(AccountSync {
+        let mut account = AccountSync {
             config,
             lock,
             store,
@@ -84,7 +85,9 @@ impl<'a> AccountSync<'a> {
             gmail: None,
             gmail_last_used: None,
             unfolded_since: None,
-        })
+        };
+        account.log_warnings(mode == RunMode::DryRun)?;
+        Ok(account)
     }
 
     pub fn config(&self) -> &Config {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, PreviousUid, RefusedMessage,
-    SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, PreviousUid,
+    RefusedMessage, SourceState, State,
 };
 
 /// A change of the state, and its journal line.
@@ -116,6 +116,8 @@ pub enum Event {
     Gmail(GmailState),
     /// Rejected log-ins at the source changed.
     Source(SourceState),
+    /// Warnings about the files were logged.
+    Warned(LoggedWarnings),
 }
 
 impl State {
@@ -191,6 +193,7 @@ impl State {
             Event::Synced { at } => self.last_sync = Some(at),
             Event::Gmail(gmail) => self.gmail = gmail,
             Event::Source(source) => self.source = source,
+            Event::Warned(warned) => self.warned = Some(warned),
         }
     }
 

@@ -21,6 +21,10 @@ const FOLDED: &str = include_str!("kept_state/folded.json");
 const LATER_JOURNAL: &str = include_str!("kept_state/later.journal");
 const LATER: &str = include_str!("kept_state/later.json");
 
+/// The same again: with the warnings that were logged.
+const WARNED_JOURNAL: &str = include_str!("kept_state/warned.journal");
+const WARNED: &str = include_str!("kept_state/warned.json");
+
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
 }
@@ -31,7 +35,8 @@ fn load(folder: &Path) -> StateStore {
 }
 
 fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
-    let lines = JOURNAL.lines().chain(LATER_JOURNAL.lines());
+    let journals = [JOURNAL, LATER_JOURNAL, WARNED_JOURNAL];
+    let lines = journals.into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
     lines.map(|line| (line, serde_json::from_str(line).unwrap()))
 }
@@ -54,6 +59,7 @@ fn number(event: &Event) -> usize {
         Event::Synced { .. } => 12,
         Event::Gmail(_) => 13,
         Event::Source(_) => 14,
+        Event::Warned(_) => 15,
     }
 }
 
@@ -63,12 +69,12 @@ fn every_line_of_a_kept_journal_is_written_again_octet_for_octet() {
         assert_eq!(serde_json::to_string(&event).unwrap(), line);
     }
     let numbers: BTreeSet<usize> = kept_events().map(|(_, event)| number(&event)).collect();
-    assert_eq!(numbers, (0..15).collect(), "a line of each kind is kept");
+    assert_eq!(numbers, (0..16).collect(), "a line of each kind is kept");
 }
 
 #[test]
 fn a_kept_snapshot_is_written_again_octet_for_octet() {
-    for (kept, before) in [(SNAPSHOT, 93), (FOLDED, 94), (LATER, 95)] {
+    for (kept, before) in [(SNAPSHOT, 93), (FOLDED, 94), (LATER, 95), (WARNED, 96)] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
         fs::write(&file, kept).unwrap();
@@ -87,8 +93,11 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
 
 #[test]
 fn a_kept_journal_is_folded_into_its_kept_snapshot() {
-    for (snapshot, journal, folded) in [(SNAPSHOT, JOURNAL, FOLDED), (FOLDED, LATER_JOURNAL, LATER)]
-    {
+    for (snapshot, journal, folded) in [
+        (SNAPSHOT, JOURNAL, FOLDED),
+        (FOLDED, LATER_JOURNAL, LATER),
+        (LATER, WARNED_JOURNAL, WARNED),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
         fs::write(&file, snapshot).unwrap();
