@@ -7,6 +7,7 @@ mod environment;
 mod password;
 mod password_command;
 mod paths;
+mod protection;
 mod raw;
 mod size;
 mod validate;
@@ -18,7 +19,7 @@ pub(crate) use validate::is_loopback;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::paths::PathResolver;
+use crate::config::paths::{PathResolver, read_with_metadata};
 use crate::config::raw::RawConfig;
 use crate::error::{Error, Result, Side};
 use crate::secret::Secret;
@@ -115,14 +116,19 @@ impl Config {
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), always.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
         let error = |what: String| Error::in_file(Side::Config, path, what);
-        let octets =
-            read_file(Side::Config, path).map_err(|error| error.remedy("correct --config"))?;
+        let (octets, opened) = read_with_metadata(Side::Config, path)
+            .map_err(|error| error.remedy("correct --config"))?;
+        if octets.trim_ascii().is_empty() {
+            return Err(error("is empty".to_owned())
+                .remedy("begin with a copy of config.json.example (README, \"Configuration\")"));
+        }
         let raw = RawConfig::parse(&octets).map_err(error)?;
         let paths = PathResolver::new(path, environment);
         let mut config = validate::config(raw, &paths).map_err(error)?;
         // Computed before the password is read, so that the next run notices a later change.
         config.credentials_stamp = paths::stamp(&octets, config.source.password.file());
         config.warnings = config.readable_by_others(path, environment);
+        config.warnings.extend(config.check_writers(path, &opened)?);
         config.target.auth_command = paths.auth_command(path, &config.target.token_file);
         Ok(config)
     }
@@ -163,32 +169,6 @@ impl Config {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
-
-    pub(crate) fn log_warnings(&self) {
-        for warning in &self.warnings {
-            log::warn!("{warning}");
-        }
-    }
-
-    /// A warning for each file that contains a secret and that other users can read.
-    fn readable_by_others(&self, path: &Path, environment: &Environment) -> Vec<String> {
-        let password_file = self.source.password.file();
-        let credentials = environment.credentials_directory.as_deref();
-        // A configuration that only names the password file contains no secret, and systemd protects
-        // its credentials itself.
-        let config_file = password_file.is_none().then_some(path);
-        let password_file = password_file
-            .filter(|file| !credentials.is_some_and(|folder| file.starts_with(folder)));
-        [config_file, password_file, Some(&self.target.token_file)]
-            .into_iter()
-            .flatten()
-            .filter(|file| paths::can_be_read_by_others(file))
-            .map(|file| {
-                let shown = paths::quote_for_shell(file);
-                format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
-            })
-            .collect()
-    }
 }
 
 #[cfg(test)]
@@ -216,7 +196,7 @@ mod tests {
             let files = Files(tempfile::tempdir().unwrap());
             files.write("config.json", FIELDS);
             files.write("password", "one\n");
-            files.write("token.json", "{}");
+            files.write("token.json", r#"{"token":"t"}"#);
             files
         }
 

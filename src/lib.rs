@@ -50,6 +50,7 @@ use crate::run::timing::Timing;
 
 /// Runs the command line, given without the program's name; returns the exit status.
 pub fn run(words: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    process::forbid_core_dumps();
     ExitCode::from(run_at(words, environment, &Timing::default()))
 }
 
@@ -86,7 +87,6 @@ fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<(
     )?;
     args.log_ignored_options();
     let config = Config::load(&args.config, environment)?;
-    config.log_warnings();
     let context = RunContext::start(args.mode, timing, &new_progress)?;
     let state_file = args.state_file(environment);
     let account = AccountSync::start(config, &state_file, args.mode, args.one_time, &context)?;

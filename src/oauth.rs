@@ -5,6 +5,7 @@
 
 pub mod consent;
 mod endpoint;
+mod google_hosts;
 mod oauth_error;
 mod token;
 mod token_file;

@@ -24,6 +24,6 @@ pub use account::AccountNames;
 pub use event::Event;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
-    Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, RejectedToken, SentMark,
-    SourceState, State,
+    Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage, RejectedToken,
+    SentMark, SourceState, State,
 };

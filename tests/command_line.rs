@@ -271,7 +271,8 @@ fn a_password_that_cannot_be_read_is_a_mistake_in_the_configuration() {
     }));
     run().assert_error(
         78,
-        "source_pass_command: failed (exit status: 2): \"gpg: no secret key\"",
+        "source_pass_command: failed (exit status: 2); its error output begins: \"gpg: no secret \
+         key\"",
     );
 
     folder.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));

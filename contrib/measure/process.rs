@@ -44,7 +44,9 @@ pub fn run(program: &Path, folder: &Path) -> Cost {
 /// The peak memory of a process so far; it only rises, so the last value counts. `None` before the
 /// child has executed the program, because it still has the memory of this process.
 fn peak(pid: u32, program: &Path) -> Option<usize> {
-    let is_program = fs::read_link(format!("/proc/{pid}/exe")).ok()? == program;
+    // Not `exe`, which only root can read of a process that cannot be dumped.
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let is_program = arguments.starts_with(program.as_os_str().as_encoded_bytes());
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
     let kilobytes = line.split_whitespace().nth(1)?.parse().ok()?;

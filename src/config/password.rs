@@ -1,12 +1,12 @@
 //! The password of the source: given in the configuration, read from a file, or printed by a command.
 
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::config::password_command;
+use crate::config::paths::unreadable;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::secret::Secret;
 use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
@@ -73,13 +73,16 @@ fn first_line_of_command(command: &Secret) -> Result<Vec<u8>> {
 }
 
 fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
+    let doing = "reading the password";
     let read = || first_line(BufReader::new(File::open(file)?));
-    let unreadable = |error: &dyn Display| {
-        Error::in_file(Side::Config, file, format_args!("cannot be read: {error}"))
-            .during("reading the password")
-    };
-    let line = read().map_err(|error| unreadable(&error).remedy("correct source_pass_file"))?;
-    check_encoding(line).map_err(|what| unreadable(&what).remedy(SAVE_AS_UTF8))
+    let line = read().map_err(|error| {
+        let error = unreadable(Side::Config, file, error).during(doing);
+        error.remedy("correct source_pass_file")
+    })?;
+    check_encoding(line).map_err(|what| {
+        let error = Error::in_file(Side::Config, file, format_args!("cannot be read: {what}"));
+        error.during(doing).remedy(SAVE_AS_UTF8)
+    })
 }
 
 /// Reads the first line, without its line end. A line longer than any password is an error.

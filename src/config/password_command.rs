@@ -47,11 +47,22 @@ pub(crate) fn first_output_line(command: &str, limit: Duration) -> Result<Vec<u8
     let failure = failure.or_else(|| line.is_empty().then(|| "prints nothing".to_owned()));
     match failure {
         None => first_line(line.as_slice()).map_err(command_error),
-        Some(failure) => Err(match collected(&error_output).trim_ascii() {
+        Some(failure) => Err(match first_error_line(&collected(&error_output)) {
             [] => command_error(failure),
-            text => command_error(format_args!("{failure}: {:?}", Untrusted::new(text))),
+            line => command_error(format_args!(
+                "{failure}; its error output begins: {:?}",
+                Untrusted::new(line)
+            )),
         }),
     }
+}
+
+/// The first line that is not blank.
+fn first_error_line(output: &[u8]) -> &[u8] {
+    let mut lines = output
+        .split(|octet| *octet == b'\n')
+        .map(<[u8]>::trim_ascii);
+    lines.find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 /// Waits for the command in a thread; the receiver gets its exit status.
@@ -145,7 +156,8 @@ mod tests {
                 "echo s3cret; echo 'no key\n\u{1b}[2J' >&2; exit 3",
                 LONG_LIMIT
             ),
-            "source_pass_command: failed (exit status: 3): \"no key\\n\\u{1b}[2J\""
+            "source_pass_command: failed (exit status: 3); its error output begins: \
+             \"no key\""
         );
         assert_eq!(
             error_line("exit 1", LONG_LIMIT),
@@ -179,7 +191,8 @@ mod tests {
         );
         assert_eq!(
             error_line(&command, Duration::from_secs(2)),
-            "source_pass_command: did not end within 2 s: \"waiting\""
+            "source_pass_command: did not end within 2 s; its error output begins: \
+             \"waiting\""
         );
         let deadline = Instant::now() + LONG_LIMIT;
         let pids = fs::read_to_string(pids).unwrap();

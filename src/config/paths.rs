@@ -1,9 +1,7 @@
 //! The files that the configuration names: where they are, who can read them, whether they changed.
 
-use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{self, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -11,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Environment;
 use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::error::{Error, Result, Side};
+use crate::file_access;
 pub(super) use crate::untrusted::quote_for_shell;
 
 /// Configuration and token files are much smaller; a larger file is a mistake.
@@ -79,25 +78,39 @@ fn exists(file: &Path) -> bool {
 /// Reads a whole text file that the user provides, without its byte order mark; a file above the
 /// maximum length or in UTF-16 is an error.
 pub(crate) fn read_file(side: Side, path: &Path) -> Result<Vec<u8>> {
+    read_with_metadata(side, path).map(|(octets, _)| octets)
+}
+
+/// [`read_file`] with the metadata of the file that was read.
+pub(super) fn read_with_metadata(side: Side, path: &Path) -> Result<(Vec<u8>, Metadata)> {
     let read = || {
         let mut octets = Vec::new();
-        File::open(path)?
-            .take(MAX_FILE_LENGTH + 1)
-            .read_to_end(&mut octets)?;
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        file.take(MAX_FILE_LENGTH + 1).read_to_end(&mut octets)?;
         if octets.len() as u64 > MAX_FILE_LENGTH {
             return Err(io::Error::other("it is larger than 1 MiB"));
         }
-        Ok(octets)
+        Ok((octets, metadata))
     };
-    let unreadable =
-        |error: &dyn Display| Error::in_file(side, path, format_args!("cannot be read: {error}"));
-    let octets = read().map_err(|error| unreadable(&error))?;
-    check_encoding(octets).map_err(|what| unreadable(&what).remedy(SAVE_AS_UTF8))
+    let (octets, metadata) = read().map_err(|error| unreadable(side, path, error))?;
+    let octets = check_encoding(octets).map_err(|what| {
+        Error::in_file(side, path, format_args!("cannot be read: {what}")).remedy(SAVE_AS_UTF8)
+    })?;
+    Ok((octets, metadata))
 }
 
-/// Whether other users than the owner can read or write the file.
-pub(super) fn can_be_read_by_others(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+/// The error for a file that cannot be read; names the owner of what denies access.
+pub(super) fn unreadable(side: Side, path: &Path, error: io::Error) -> Error {
+    let error = match error.kind() {
+        io::ErrorKind::PermissionDenied => file_access::explain(path, error),
+        _ => error,
+    };
+    let line = Error::in_file(side, path, format_args!("cannot be read: {error}"));
+    match file_access::remedy(&error) {
+        Some(remedy) => line.remedy(remedy),
+        None => line,
+    }
 }
 
 /// A text that changes when the content of the files changes.
@@ -123,7 +136,7 @@ pub(super) fn short_digest(octets: &[u8]) -> String {
 }
 
 /// Reads regular files only: the content of a pipe could not be read again for the password.
-fn read_if_regular(file: &Path) -> Option<Vec<u8>> {
+pub(super) fn read_if_regular(file: &Path) -> Option<Vec<u8>> {
     let is_regular = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
     is_regular.then(|| read_file(Side::Config, file).ok())?
 }

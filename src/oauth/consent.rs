@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::atomic_file::WriteGuard;
 use crate::config::{Config, Environment, TargetConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::file_access;
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
@@ -88,6 +89,9 @@ pub fn run(
     time_limit: Duration,
 ) -> Result<()> {
     let client_secret_file = ClientSecretFile::read(&options.credentials)?;
+    for warning in client_secret_file.foreign_host_warnings(&options.credentials) {
+        say(format_args!("Warning: {warning}.\n\n"));
+    }
     let config = options
         .config
         .as_deref()
@@ -99,7 +103,7 @@ pub fn run(
     let token_file = token_file.unwrap_or(Path::new(DEFAULT_TOKEN_FILE));
     check_writable(token_file, options.force)?;
     let user_environment = UserEnvironment::detect(environment);
-    let is_published = options.port.is_some() && user_environment.is_in_container;
+    let is_published = options.port.is_some() && user_environment.has_own_network;
     let listener = RedirectListener::bind(options.port, is_published)?;
     let user = account.map(|account| account.user.as_str());
     let request = AuthorizationRequest::new(&client_secret_file, user, listener.port)?;
@@ -140,7 +144,10 @@ fn check_writable(file: &Path, is_forced: bool) -> Result<()> {
     probed.map_err(|failure| {
         error(ErrorKind::Disk, &failure)
             .during("checking whether the token can be saved")
-            .remedy("create the folder and make it writable, or choose another --token")
+            .remedy(
+                file_access::remedy(&failure)
+                    .unwrap_or("make the folder writable, or choose another --token"),
+            )
     })
 }
 

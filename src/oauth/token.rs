@@ -238,8 +238,13 @@ impl Token {
         };
         let endpoint = match self.endpoint.take() {
             Some(endpoint) => endpoint,
-            None => Endpoint::new(&client.token_uri, self.ca_file.as_deref())?
-                .with_canceller(self.canceller.clone()),
+            None => {
+                if let Some(warning) = self.file.foreign_host_warning() {
+                    log::warn!("{warning}");
+                }
+                Endpoint::new(&client.token_uri, self.ca_file.as_deref())?
+                    .with_canceller(self.canceller.clone())
+            }
         };
         let endpoint = self.endpoint.insert(endpoint);
         let result = endpoint.request_token(&client, AuthorizationGrant::RefreshToken(&refresh));

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::endpoint::{
     ClientRegistration, IssuedTokens, MAIL_SCOPE, MUST_BE_PROTECTED, is_protected,
 };
+use crate::oauth::google_hosts::foreign_host_warning;
 use crate::oauth::token_health::TokenHealth;
 use crate::secret::Secret;
 use crate::timestamp;
@@ -58,6 +59,10 @@ impl TokenFile {
     /// Reads the file and checks the fields that are used. `new_token_remedy` tells the user how to
     /// obtain a new token.
     pub(crate) fn read(path: &Path, new_token_remedy: &str) -> Result<TokenFile> {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            let what = "is a folder or a device, not a token file";
+            return Err(Error::in_file(Side::Token, path, what).remedy("correct target_token_file"));
+        }
         let octets = config::read_file(Side::Token, path).map_err(|error| {
             error.remedy(format_args!(
                 "correct target_token_file, or {new_token_remedy}"
@@ -135,6 +140,11 @@ impl TokenFile {
 
     pub(crate) fn refresh(&self) -> Option<Secret> {
         self.secret("refresh_token")
+    }
+
+    /// A warning if a renewal sends secrets to another host than Google's.
+    pub(crate) fn foreign_host_warning(&self) -> Option<String> {
+        foreign_host_warning(&self.path, "token_uri", self.token_uri.url())
     }
 
     /// The client registration, if the file contains one.

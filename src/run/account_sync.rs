@@ -29,6 +29,7 @@ mod rest;
 mod source_login;
 pub(crate) mod source_steps;
 mod startup;
+mod warnings;
 
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::options::pass_options;
@@ -85,7 +86,7 @@ impl<'a> AccountSync<'a> {
             RunMode::DryRun => StateStore::load_read_only(storage, now)?,
         };
         let renamed = adopt_state(&mut store, &config, state_file, options.is_same_account)?;
-        Ok(AccountSync {
+        let mut account = AccountSync {
             config,
             lock,
             store,
@@ -96,7 +97,9 @@ impl<'a> AccountSync<'a> {
             gmail: None,
             gmail_last_used: None,
             unfolded_since: None,
-        })
+        };
+        account.log_warnings(mode == RunMode::DryRun)?;
+        Ok(account)
     }
 
     pub fn config(&self) -> &Config {

@@ -317,7 +317,9 @@ impl Watcher<'_> {
             return;
         }
         log::info!("the configuration was reloaded");
-        self.account.config().log_warnings();
+        if let Err(error) = self.account.log_warnings(true) {
+            log::error!("{error}");
+        }
         self.source.forget_session();
         self.source.health.backoff.reset();
         self.gmail.health.backoff.reset();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, PreviousUid, RefusedMessage,
-    SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, PreviousUid,
+    RefusedMessage, SourceState, State,
 };
 
 /// A change of the state, and its journal line.
@@ -119,6 +119,8 @@ pub enum Event {
     /// The source mailbox has this name from now on, `user@host/folder`; it was verified to be the
     /// same one.
     SourceRenamed(String),
+    /// Warnings about the files were logged.
+    Warned(LoggedWarnings),
 }
 
 impl State {
@@ -196,6 +198,7 @@ impl State {
             Event::Gmail(gmail) => self.gmail = gmail,
             Event::Source(source) => self.source = source,
             Event::SourceRenamed(source) => self.rename_source(source),
+            Event::Warned(warned) => self.warned = Some(warned),
         }
     }
 

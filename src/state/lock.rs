@@ -4,7 +4,7 @@
 //! would lock that. Its modification time says when a pass was last complete; it is the only thing
 //! that a run with nothing new writes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use fs2::FileExt;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::state::storage::{canonical_path, with_suffix};
-use crate::untrusted::Untrusted;
+use crate::untrusted::{Untrusted, quote_for_shell};
 
 /// The acquired lock; dropping it releases it.
 #[derive(Debug)]
@@ -95,6 +95,17 @@ impl Lock {
             .map_err(|error| self.write_error(&error))
     }
 
+    /// A warning if other users can replace the files of the state.
+    pub(crate) fn folder_warning(&self) -> Option<String> {
+        let folder = file_access::folder_of(&self.path);
+        let found = fs::metadata(folder).ok()?;
+        let shown = quote_for_shell(folder);
+        file_access::others_may_write(&found).then(|| {
+            let state = file_access::owner_and_mode(&found);
+            format!("{shown}, the folder of the state, can be written by others ({state}); type: chmod go-w {shown}")
+        })
+    }
+
     fn write_error(&self, error: &io::Error) -> Error {
         Error::new(
             Side::State,
@@ -128,8 +139,6 @@ fn read_pid(file: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn acquired(state: &Path) -> Lock {

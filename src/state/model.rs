@@ -38,10 +38,21 @@ pub struct State {
     pub source: SourceState,
     /// Uploads to Gmail, and rests of the account.
     pub gmail: GmailState,
+    /// The last warnings about the files, which are repeated once a day.
+    pub warned: Option<LoggedWarnings>,
     /// Identities of what was delivered or found at Gmail.
     pub(super) known: KnownMessages,
     /// Keys of the snapshot that this program does not know; they are written back unchanged.
     pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Warnings that were logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedWarnings {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// A digest of their text: other warnings are logged at once.
+    pub digest: String,
 }
 
 /// Up to where a source mailbox is copied: every message up to `uid` is settled or parked.

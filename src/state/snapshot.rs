@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::known::{Copies, KnownMessage, KnownMessages};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, ParkedMessage, RefusedMessage, SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage,
+    SourceState, State,
 };
 use crate::timestamp;
 
@@ -49,6 +50,8 @@ struct SnapshotOut<'a> {
     refused: &'a BTreeMap<String, RefusedMessage>,
     source: &'a SourceState,
     gmail: &'a GmailState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warned: Option<&'a LoggedWarnings>,
     #[serde(flatten)]
     unknown_keys: &'a Map<String, Value>,
 }
@@ -73,6 +76,7 @@ struct SnapshotIn {
     refused: BTreeMap<String, RefusedMessage>,
     source: SourceState,
     gmail: GmailState,
+    warned: Option<LoggedWarnings>,
     #[serde(flatten)]
     unknown_keys: Map<String, Value>,
 }
@@ -192,6 +196,7 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
         refused: &state.refused,
         source: &state.source,
         gmail: &state.gmail,
+        warned: state.warned.as_ref(),
         unknown_keys: &state.unknown_keys,
     };
     let mut octets = serde_json::to_vec_pretty(&snapshot)?;
@@ -226,6 +231,7 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Sn
         refused: snapshot.refused,
         source: snapshot.source,
         gmail: snapshot.gmail,
+        warned: snapshot.warned,
         known: known(
             snapshot.synced_message_ids,
             snapshot.digests,

@@ -26,6 +26,10 @@ const LATER: &str = include_str!("kept_state/later.json");
 const RENAMED_JOURNAL: &str = include_str!("kept_state/renamed.journal");
 const RENAMED: &str = include_str!("kept_state/renamed.json");
 
+/// Of one that also keeps which warnings were logged, after `LATER` as well.
+const WARNED_JOURNAL: &str = include_str!("kept_state/warned.journal");
+const WARNED: &str = include_str!("kept_state/warned.json");
+
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
 }
@@ -36,8 +40,8 @@ fn load(folder: &Path) -> StateStore {
 }
 
 fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
-    let lines = [JOURNAL, LATER_JOURNAL, RENAMED_JOURNAL].into_iter();
-    let lines = lines.flat_map(str::lines);
+    let journals = [JOURNAL, LATER_JOURNAL, RENAMED_JOURNAL, WARNED_JOURNAL];
+    let lines = journals.into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
     lines.map(|line| (line, serde_json::from_str(line).unwrap()))
 }
@@ -61,6 +65,7 @@ fn number(event: &Event) -> usize {
         Event::Gmail(_) => 13,
         Event::Source(_) => 14,
         Event::SourceRenamed(_) => 15,
+        Event::Warned(_) => 16,
     }
 }
 
@@ -70,12 +75,18 @@ fn every_line_of_a_kept_journal_is_written_again_octet_for_octet() {
         assert_eq!(serde_json::to_string(&event).unwrap(), line);
     }
     let numbers: BTreeSet<usize> = kept_events().map(|(_, event)| number(&event)).collect();
-    assert_eq!(numbers, (0..16).collect(), "a line of each kind is kept");
+    assert_eq!(numbers, (0..17).collect(), "a line of each kind is kept");
 }
 
 #[test]
 fn a_kept_snapshot_is_written_again_octet_for_octet() {
-    for (kept, before) in [(SNAPSHOT, 93), (FOLDED, 94), (LATER, 95), (RENAMED, 96)] {
+    for (kept, before) in [
+        (SNAPSHOT, 93),
+        (FOLDED, 94),
+        (LATER, 95),
+        (RENAMED, 96),
+        (WARNED, 96),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
         fs::write(&file, kept).unwrap();
@@ -98,6 +109,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         (SNAPSHOT, JOURNAL, FOLDED),
         (FOLDED, LATER_JOURNAL, LATER),
         (LATER, RENAMED_JOURNAL, RENAMED),
+        (LATER, WARNED_JOURNAL, WARNED),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");

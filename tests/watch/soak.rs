@@ -338,7 +338,8 @@ impl Usage {
             .collect();
         Usage {
             kilobytes: field("VmRSS:"),
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
+            // Only root can count those of a process that cannot be dumped.
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count),
             threads: field("Threads:"),
             cpu: times.iter().sum(),
         }

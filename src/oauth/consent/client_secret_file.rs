@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::error::{Error, Result, Side};
 use crate::oauth::endpoint::{ClientRegistration, MUST_BE_PROTECTED, is_protected};
+use crate::oauth::google_hosts::foreign_host_warning;
 use crate::oauth::token_file::string_field;
 use crate::secret::Secret;
 
@@ -34,6 +35,17 @@ impl ClientSecretFile {
             )
         })?;
         parse(&octets).map_err(|mistake| Error::in_file(Side::Token, path, mistake).remedy(REMEDY))
+    }
+
+    /// A warning for each address that names another host than Google's.
+    pub(super) fn foreign_host_warnings(&self, path: &Path) -> impl Iterator<Item = String> {
+        let addresses = [
+            ("auth_uri", self.auth_uri.url()),
+            ("token_uri", self.client.token_uri.url()),
+        ];
+        addresses
+            .into_iter()
+            .filter_map(|(field, address)| foreign_host_warning(path, field, address))
     }
 }
 

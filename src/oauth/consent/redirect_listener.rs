@@ -46,7 +46,7 @@ impl BrowserRequest {
 
 impl RedirectListener {
     /// Binds the port, or any free one: on 127.0.0.1, or on all addresses if `is_published`, because
-    /// the connections to a published port of a container do not arrive on loopback.
+    /// the connections to a published port do not arrive on a container's loopback.
     pub(super) fn bind(port: Option<u16>, is_published: bool) -> Result<RedirectListener> {
         let ip = if is_published {
             Ipv4Addr::UNSPECIFIED

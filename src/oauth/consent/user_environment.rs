@@ -1,8 +1,10 @@
 //! Where the user's browser runs: on this machine, at the other end of an SSH connection, or outside
 //! this container.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 
@@ -11,8 +13,10 @@ use crate::config::Environment;
 pub(super) struct UserEnvironment {
     has_desktop: bool,
     names_browser: bool,
-    /// Whether the browser's connections arrive on another address than loopback.
-    pub(super) is_in_container: bool,
+    is_in_container: bool,
+    /// Whether this is a container with a network of its own: the browser's connections to a
+    /// published port arrive on another address than loopback, and nobody else reaches that address.
+    pub(super) has_own_network: bool,
     ssh: Option<SshConnection>,
 }
 
@@ -30,10 +34,12 @@ impl UserEnvironment {
         let has_container_mark = ["/.dockerenv", "/run/.containerenv"]
             .iter()
             .any(|mark| Path::new(mark).exists());
+        let is_in_container = environment.is_in_container || has_container_mark;
         UserEnvironment {
             has_desktop: environment.has_desktop || cfg!(target_os = "macos"),
             names_browser: environment.names_browser,
-            is_in_container: environment.is_in_container || has_container_mark,
+            is_in_container,
+            has_own_network: is_in_container && is_virtual_network(Path::new("/sys/class/net")),
             ssh: environment
                 .ssh_connection
                 .as_deref()
@@ -86,9 +92,60 @@ impl SshConnection {
     }
 }
 
+/// Whether all interfaces but loopback are virtual ones whose other end is outside this network
+/// namespace, as in a container. A container that shares the host's network sees the host's
+/// interfaces. If in doubt, it counts as shared.
+fn is_virtual_network(interfaces: &Path) -> bool {
+    let is_loopback = |interface: &Path| interface.file_name() == Some(OsStr::new("lo"));
+    let is_virtual = |interface: &PathBuf| {
+        let read = |name| fs::read_to_string(interface.join(name)).ok();
+        // A veth pair: the other end has another index. Rootless containers have a TAP device.
+        let is_pair = read("iflink").is_some_and(|link| Some(link) != read("ifindex"));
+        is_pair || interface.join("tun_flags").exists()
+    };
+    let interfaces: Vec<PathBuf> = fs::read_dir(interfaces)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        // `bonding_masters` is a file.
+        .filter(|interface| interface.is_dir() && !is_loopback(interface))
+        .collect();
+    !interfaces.is_empty() && interfaces.iter().all(is_virtual)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_is_the_containers_own_if_every_interface_leads_out_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let add = |name: &str, files: &[(&str, &str)]| {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            for (file, text) in files {
+                fs::write(folder.path().join(name).join(file), text).unwrap();
+            }
+        };
+        let is_own = || is_virtual_network(folder.path());
+        assert!(!is_virtual_network(&folder.path().join("missing")));
+        add("lo", &[("ifindex", "1\n"), ("iflink", "1\n")]);
+        fs::write(folder.path().join("bonding_masters"), "").unwrap();
+        assert!(!is_own(), "no way out");
+        add("eth0", &[("ifindex", "2\n"), ("iflink", "17\n")]);
+        assert!(is_own());
+        add(
+            "tap0",
+            &[
+                ("ifindex", "3\n"),
+                ("iflink", "3\n"),
+                ("tun_flags", "0x1002\n"),
+            ],
+        );
+        assert!(is_own());
+        add("docker0", &[("ifindex", "4\n"), ("iflink", "4\n")]);
+        assert!(!is_own(), "as with --network host");
+    }
 
     #[test]
     fn the_tunnel_command_can_be_typed_as_it_is() {
@@ -123,6 +180,7 @@ mod tests {
             has_desktop: false,
             names_browser: false,
             is_in_container: false,
+            has_own_network: false,
             ssh: None,
         };
         assert_eq!(
