@@ -898,7 +898,9 @@ fn a_rejected_token_is_remembered() {
         &[(
             77,
             "token.json: Google rejected this token, and is not asked again before DATE TIME ZONE; \
-            make a new token by AUTH",
+            the app is in \"Testing\", where a token expires after 7 days (publish it), or the \
+            account's password was changed, or access was revoked, or the token was unused for 6 \
+            months: make a new token by AUTH",
         )],
     );
 }
