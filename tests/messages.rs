@@ -196,8 +196,8 @@ fn the_source_has_a_wrong_certificate() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is that of an authority, not of a \
-                server; if it is its own, name the file that holds it (source_ca_file, \
+                "localhost:SOURCE: starting TLS: its certificate is one of a certificate authority, not \
+                of a server; if it belongs to the server itself, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
             (
@@ -244,8 +244,8 @@ fn gmail_has_a_wrong_certificate() {
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is that of an authority, not of a \
-                server; if it is its own, name the file that holds it (source_ca_file, \
+                "localhost:GMAIL: starting TLS: its certificate is one of a certificate authority, not \
+                of a server; if it belongs to the server itself, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
             (
@@ -540,8 +540,8 @@ fn the_source_has_another_tls_mode() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: it does not speak TLS on this port; check the \
-                port, and whether it wants \"starttls\"",
+                "localhost:SOURCE: starting TLS: the server does not speak TLS on this port; \
+                check source_port, or set \"source_tls\" to \"starttls\"",
             ),
             (
                 78,
@@ -550,8 +550,8 @@ fn the_source_has_another_tls_mode() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: it does not speak TLS on this port; check the \
-                port, and whether it wants \"starttls\"",
+                "localhost:SOURCE: starting TLS: the server does not speak TLS on this port; \
+                check source_port, or set \"source_tls\" to \"starttls\"",
             ),
         ],
     );
@@ -898,7 +898,9 @@ fn a_rejected_token_is_remembered() {
         &[(
             77,
             "token.json: Google rejected this token, and is not asked again before DATE TIME ZONE; \
-            make a new token by AUTH",
+            the app is in \"Testing\", where a token expires after 7 days (publish it), or the \
+            account's password was changed, or access was revoked, or the token was unused for 6 \
+            months: make a new token by AUTH",
         )],
     );
 }
@@ -948,7 +950,10 @@ fn a_password_command_that_prints_another_password_is_no_longer_delayed() {
     assert_eq!(report(&home).0, 77);
     let (status, line) = report(&home);
     assert_eq!(status, 77);
-    assert!(line.contains("waiting to log in"), "{line}");
+    assert!(
+        line.ends_with("when the configuration or the output of source_pass_command changes"),
+        "{line}"
+    );
     assert_eq!(home.source.connections(), 1);
     assert_eq!(home.read("runs").lines().count(), 2, "once a run");
     home.write("password", PASSWORD);
@@ -1296,8 +1301,8 @@ fn the_server_is_no_imap_server() {
             ),
             (
                 69,
-                "127.0.0.1:SOURCE: starting TLS: it does not speak TLS on this port; check the \
-                port, and whether it wants \"starttls\"",
+                "127.0.0.1:SOURCE: starting TLS: the server does not speak TLS on this port; \
+                check source_port, or set \"source_tls\" to \"starttls\"",
             ),
             (
                 69,

@@ -94,8 +94,12 @@ fn explain(error: &io::Error, name: &str, side: Side) -> (String, Option<&'stati
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(TlsError::InvalidCertificate(invalid)) => explain_certificate(invalid, name, side),
         Some(TlsError::InvalidMessage(_)) => (
-            "it does not speak TLS on this port".to_owned(),
-            Some("check the port, and whether it wants \"starttls\""),
+            "the server does not speak TLS on this port".to_owned(),
+            Some(if side == Side::Gmail {
+                "check target_port"
+            } else {
+                "check source_port, or set \"source_tls\" to \"starttls\""
+            }),
         ),
         Some(other) => (TlsError::to_string(other), None),
         None => (
@@ -134,8 +138,11 @@ fn explain_certificate(
             ),
         ),
         CertificateError::Other(other) if is_ca_as_end_entity(other) => (
-            "its certificate is that of an authority, not of a server".to_owned(),
-            Some("if it is its own, name the file that holds it (source_ca_file, target_ca_file)"),
+            "its certificate is one of a certificate authority, not of a server".to_owned(),
+            Some(
+                "if it belongs to the server itself, name the file that holds it (source_ca_file, \
+                 target_ca_file)",
+            ),
         ),
         other => (format!("its certificate is not valid: {other}"), None),
     }

@@ -21,7 +21,7 @@ const CHECKPOINT_INTERVAL: usize = 10;
 const LAST_SYNC_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
 /// Why a parked message is refused that is no longer at the source.
-const LEFT_SOURCE: &str = "it left the source before Gmail took it";
+const LEFT_SOURCE: &str = "it was removed from the source before Gmail accepted it";
 
 /// Records events, counts them for the report, and makes checkpoints. The other parts read the
 /// state through it.

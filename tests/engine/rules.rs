@@ -130,7 +130,10 @@ fn a_parked_message_that_left_the_source_is_refused() {
         .values()
         .map(|refused| refused.why.as_str())
         .collect();
-    assert_eq!(why, ["it left the source before Gmail took it"]);
+    assert_eq!(
+        why,
+        ["it was removed from the source before Gmail accepted it"]
+    );
     assert!(state.parked.is_empty());
 }
 

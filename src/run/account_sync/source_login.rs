@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::config::Password;
 use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::imap::{LoginForm, LoginHistory};
 use crate::message::Mailbox;
@@ -111,10 +112,14 @@ impl AccountSync<'_> {
         // An earlier version recorded no remedy, and rejected passwords alone.
         let remedy = source.remedy.as_deref();
         let remedy = remedy.unwrap_or("correct source_user or the password");
+        let or_output = match self.config.source.password {
+            Password::Command(_) => " or the output of source_pass_command",
+            Password::Given(_) | Password::File(_) => "",
+        };
         Error::new(Side::Host, kind, place, what)
             .during("waiting to log in")
             .remedy(format_args!(
-                "{}; will retry at {}, or at once when the configuration changes",
+                "{}; will retry at {}, or at once when the configuration{or_output} changes",
                 Untrusted::new(remedy),
                 format_time(until)
             ))
