@@ -600,6 +600,9 @@ fn a_dry_run_shows_each_requested_message_once() {
     home.source
         .deliver(&mail("old"), ago(TimeDelta::days(30)), &[]);
     let run = home.run_with(&["--dry-run", &since(60)]);
+    let day = (Utc::now() - TimeDelta::days(60)).date_naive();
+    let total = format!("2 messages would be copied, received since {day} 00:00:00");
+    assert!(run.stdout.contains(&total), "{run:?}");
     for (id, result) in [
         ("<first@x>", "already there"),
         ("<new@x>", "new"),

@@ -138,7 +138,10 @@ impl Action for DryRun<'_> {
             Due::ByDate(pass, _) => Some(pass.since),
             Due::Nothing | Due::Between(..) => parts.ledger.state().last_sync,
         };
-        self.total.since = self.total.since.or(since);
+        self.total.since = match (self.total.since, since) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
         plan.parked
             .iter()
             .for_each(|uid| self.looked_up.insert(*uid));
