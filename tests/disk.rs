@@ -14,6 +14,7 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,6 +26,9 @@ use serde_json::json;
 use program::{Home, Run};
 
 const MESSAGES: usize = 15;
+
+/// Another user; only root can give files to it.
+const STRANGER: u32 = 12_345;
 
 /// A home with new mail. Gmail does not deduplicate, and stores appends that were cut.
 fn home() -> Home {
@@ -195,7 +199,11 @@ fn a_folder_that_cannot_be_written_ends_the_run_before_it_connects() {
     for state in ["nowhere/sync_state.json", "file/sync_state.json"] {
         let run = home.run_with(&["--state-file", state]);
         assert_blames_the_disk(&run, state);
-        assert!(run.stderr.contains("must be writable"), "{run:?}");
+        let is_told = ["does not exist; type: mkdir -p nowhere", "must be writable"];
+        assert!(
+            is_told.iter().any(|line| run.stderr.contains(line)),
+            "{run:?}"
+        );
     }
     // A folder is where another file should be.
     fs::create_dir(home.path("sync_state.json")).unwrap();
@@ -203,6 +211,125 @@ fn a_folder_that_cannot_be_written_ends_the_run_before_it_connects() {
     assert_no_connections(&home);
     fs::remove_dir(home.path("sync_state.json")).unwrap();
     recover(&home, "sync_state.json");
+}
+
+// Files and links of other users.
+
+#[test]
+fn no_link_at_a_file_of_the_state_is_followed() {
+    for suffix in [".lock", ".journal", ".new"] {
+        let home = home();
+        let name = format!("sync_state.json{suffix}");
+        home.write("precious", "kept");
+        symlink("precious", home.path(&name)).unwrap();
+        let run = home.run();
+        assert_eq!(run.status, Some(74), "{name}: {run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+        let what = [": it is a symbolic link of user ", "; remove it: rm "];
+        assert!(what.iter().all(|part| run.stderr.contains(part)), "{run:?}");
+        assert_eq!(home.read("precious"), "kept", "{name}");
+        fs::remove_file(home.path(&name)).unwrap();
+        recover(&home, "sync_state.json");
+    }
+}
+
+#[test]
+fn a_link_to_the_state_is_followed_unless_another_user_made_it() {
+    let home = home();
+    fs::create_dir(home.path("real")).unwrap();
+    symlink("real/sync_state.json", home.path("sync_state.json")).unwrap();
+    home.run_ok();
+    for suffix in ["", ".lock", ".journal"] {
+        assert!(home.path(&format!("real/sync_state.json{suffix}")).exists());
+    }
+    assert!(
+        fs::symlink_metadata(home.path("sync_state.json"))
+            .unwrap()
+            .is_symlink()
+    );
+    if lchown(home.path("sync_state.json"), Some(STRANGER), None).is_ok() {
+        let before = home.read("real/sync_state.json");
+        let run = home.run();
+        assert_eq!(run.status, Some(74), "{run:?}");
+        assert!(
+            run.stderr.contains("a symbolic link of user 12345"),
+            "{run:?}"
+        );
+        assert_eq!(home.read("real/sync_state.json"), before);
+    }
+}
+
+#[test]
+fn a_file_of_another_user_is_not_used_as_state() {
+    for suffix in ["", ".lock", ".journal"] {
+        let home = home();
+        home.run_ok();
+        let name = format!("sync_state.json{suffix}");
+        let before = fs::read(home.path(&name)).unwrap();
+        if chown(home.path(&name), Some(STRANGER), None).is_err() {
+            return;
+        }
+        deliver(&home, MESSAGES, TimeDelta::minutes(1));
+        let run = home.run();
+        assert_eq!(run.status, Some(74), "{name}: {run:?}");
+        let what = ["it belongs to user 12345, its folder to user 0", "chown 0 "];
+        assert!(what.iter().all(|part| run.stderr.contains(part)), "{run:?}");
+        assert_eq!(fs::read(home.path(&name)).unwrap(), before);
+        chown(home.path(&name), Some(0), None).unwrap();
+        home.run_ok();
+        assert_arrived(&home, MESSAGES + 1);
+    }
+}
+
+#[test]
+fn what_root_writes_into_the_folder_of_a_service_belongs_to_the_service() {
+    let home = home();
+    fs::create_dir(home.path("service")).unwrap();
+    if chown(home.path("service"), Some(STRANGER), Some(STRANGER)).is_err() {
+        return;
+    }
+    let run = || {
+        let run = home.run_with(&["--state-file", "service/sync_state.json"]);
+        assert_eq!(run.status, Some(0), "{run:?}");
+    };
+    run();
+    deliver(&home, MESSAGES, TimeDelta::minutes(1));
+    run();
+    home.write("service/sync_state.json", "garbage");
+    chown(home.path("service/sync_state.json"), Some(STRANGER), None).unwrap();
+    run();
+    let files: Vec<PathBuf> = fs::read_dir(home.path("service"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(files.len(), 4, "snapshot, journal, lock, copy: {files:?}");
+    for file in files {
+        let found = fs::metadata(&file).unwrap();
+        assert_eq!((found.uid(), found.gid()), (STRANGER, STRANGER), "{file:?}");
+    }
+}
+
+#[test]
+fn at_most_three_unreadable_copies_are_kept() {
+    let home = home();
+    for day in ["20260101T000000Z", "20260102T000000Z", "20260103T000000Z"] {
+        home.write(&format!("sync_state.json.unreadable-{day}"), day);
+    }
+    home.write("sync_state.json", "garbage");
+    let run = home.run_ok();
+    let mut kept = moved_aside(&home);
+    kept.sort();
+    let expected: [&[u8]; 3] = [b"20260102T000000Z", b"20260103T000000Z", b"garbage"];
+    assert_eq!(kept, expected);
+    let warning = run.logged("warn").join("\n");
+    assert!(
+        warning.contains("unreadable-20260101T000000Z, the oldest"),
+        "{run:?}"
+    );
+    assert!(
+        run.logged("error")[0].contains("(the last 3 are kept)"),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -10,7 +10,9 @@ mod program;
 mod scripted_server;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -1206,8 +1208,8 @@ fn the_state_belongs_to_another_account_or_version() {
             ),
             (
                 74,
-                "HOME/sync_state.json: reading or writing the state: Is a directory (os error 21); make it \
-                readable and writable, with space left on the disk",
+                "HOME/sync_state.json: reading or writing the state: it is a folder, not a file; move \
+                HOME/sync_state.json away, or name another file",
             ),
         ],
     );
@@ -1334,8 +1336,8 @@ fn an_unreadable_state_is_moved_aside_and_reported() {
             0,
             "HOME/sync_state.json: cannot be read as a state (invalid type: integer `7`, \
             expected struct Cursor at line 1 column 27); kept as \
-            HOME/sync_state.json.unreadable-TIME; what arrived in the last days is looked up \
-            at Gmail",
+            HOME/sync_state.json.unreadable-TIME (the last 3 are kept); what arrived in the last \
+            days is looked up at Gmail",
         )],
     );
     assert_eq!(home.gmail.messages("INBOX").len(), 1);
@@ -1349,4 +1351,155 @@ fn a_token_file_that_others_can_read_causes_one_warning() {
     let run = home.run_ok();
     let line = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
     assert_eq!(run.logged("warn"), [line]);
+}
+
+#[test]
+fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_root_runs() {
+    let home = home();
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let permit = |name: &str, mode: u32| {
+        fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    permit("config.json", 0o666);
+    let run = home.run();
+    let owner = fs::metadata(home.path("config.json")).unwrap().uid();
+    let what = format!("config.json: it can be written by others (owner {owner}, mode 0666)");
+    let remedy = "type: chmod go-w config.json";
+    if is_root {
+        run.assert_error(78, &format!("{what}, and this is root; {remedy}"));
+    } else {
+        assert_eq!(run.logged("warn"), [format!("{what}; {remedy}")]);
+    }
+
+    home.write("password", PASSWORD);
+    let command = "touch was-run; cat password";
+    home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
+    permit("config.json", 0o620);
+    let what = what.replace("0666", "0620");
+    let why = "and it names a command (source_pass_command)";
+    home.run()
+        .assert_error(78, &format!("{what}, {why}; {remedy}"));
+
+    permit("config.json", 0o600);
+    permit("", 0o777);
+    let run = home.run();
+    assert_eq!(run.status, Some(78), "{run:?}");
+    assert!(
+        run.stderr.starts_with("config.json: its folder "),
+        "{run:?}"
+    );
+    assert!(!home.path("was-run").exists());
+
+    permit("", 0o1777);
+    if is_root {
+        chown(home.path("config.json"), Some(12_345), None).unwrap();
+        home.run().assert_error(
+            78,
+            "config.json: it belongs to another user (owner 12345, mode 0600), and it names a \
+             command (source_pass_command); type: chown 0 config.json",
+        );
+        chown(home.path("config.json"), Some(0), None).unwrap();
+    }
+    home.run_ok();
+    assert!(home.path("was-run").exists());
+}
+
+#[test]
+fn a_file_that_is_no_token_is_named_without_a_recommendation_to_replace_it() {
+    let home = home();
+    deliver_one(&home);
+    for (other, what) in [
+        ("/tmp", "/tmp: is a folder or a device, not a token file"),
+        (
+            "/dev/null",
+            "/dev/null: is a folder or a device, not a token file",
+        ),
+    ] {
+        home.configure(&json!({ "target_token_file": other }));
+        let run = home.run();
+        run.assert_error(78, &format!("{what}; correct target_token_file"));
+        assert!(!run.stdout.contains("chmod"), "{run:?}");
+    }
+    home.write("other.json", "{}");
+    fs::set_permissions(home.path("other.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    home.configure(&json!({ "target_token_file": "other.json" }));
+    assert!(!home.run().stdout.contains("chmod"));
+}
+
+#[test]
+fn an_empty_configuration_is_called_empty() {
+    let home = home();
+    for text in ["", "\n \n"] {
+        home.write("config.json", text);
+        home.run().assert_error(
+            78,
+            "config.json: is empty; begin with a copy of config.json.example (README, \
+             \"Configuration\")",
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_its_owner() {
+    let home = home();
+    // Root can read everything, so another user runs the program.
+    let program = home.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_imap-to-gmail-sync"), &program).unwrap();
+    if chown(home.path(""), Some(12_345), None).is_err() {
+        return;
+    }
+    for name in ["config.json", "source.pem", "gmail.pem"] {
+        chown(home.path(name), Some(12_345), None).unwrap();
+    }
+    let run = |what: &str| -> Run {
+        let output = Command::new(&program)
+            .args(["--config", "config.json"])
+            .current_dir(home.path(""))
+            .uid(12_345)
+            .gid(12_345)
+            .output();
+        let run: Run = output.unwrap().into();
+        assert!(run.stderr.contains("Permission denied"), "{what}: {run:?}");
+        run
+    };
+    deliver_one(&home);
+    let folder = home.path("").display().to_string();
+    let belongs = |name: &str| {
+        format!(
+            "Permission denied (os error 13): the file {folder}{name} belongs to user 0 (mode \
+             0600), and this is user 12345; type: chown 12345 {folder}{name}"
+        )
+    };
+    run("the token").assert_error(
+        78,
+        &format!("token.json: cannot be read: {}", belongs("token.json")),
+    );
+    chown(home.path("token.json"), Some(12_345), None).unwrap();
+    chown(home.path("sync_state.json.lock"), Some(0), None).unwrap();
+    let line = belongs("sync_state.json.lock");
+    let run = run("the lock");
+    assert_eq!(run.status, Some(74), "{run:?}");
+    assert!(run.stderr.contains(&line), "{line} in {run:?}");
+}
+
+#[test]
+fn a_token_endpoint_of_another_host_is_warned_about() {
+    let home = home();
+    deliver_one(&home);
+    expire_token(&home);
+    // This host, by an address that is not loopback.
+    change_token(&home, &json!({ "token_uri": "https://0.0.0.0:1/token" }));
+    let run = home.run();
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert_eq!(
+        run.logged("warn")[0],
+        "token.json: token_uri names 0.0.0.0, which is not Google's and gets the refresh token and \
+         the client secret; unless that host is yours, use the file that Google provides"
+    );
+}
+
+fn deliver_one(home: &Home) {
+    let now = chrono::Utc::now().fixed_offset();
+    home.source
+        .deliver(b"Message-ID: <one@x>\r\n\r\nbody\r\n", now, &[]);
 }

@@ -8,6 +8,7 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::SystemTime;
 
 use double::SourceOptions;
@@ -215,5 +216,53 @@ fn a_dry_run_says_how_many_messages_would_be_copied_and_since_when_they_came() {
     assert!(
         (since - week).abs() < chrono::TimeDelta::hours(1),
         "{total}"
+    );
+}
+
+#[test]
+fn a_warning_is_logged_once_a_day_and_then_it_writes_only_the_lock() {
+    let home = home(SourceOptions::default());
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(home.path("token.json"), open).unwrap();
+    let warning = "token.json holds a secret and can be read by others; type: chmod 600 token.json";
+    assert_eq!(home.run_ok().logged("warn"), [warning]);
+    let mut before = files(&home);
+    assert_eq!(home.run_ok().stdout, "");
+    let mut after = files(&home);
+    for files in [&mut before, &mut after] {
+        files.remove("sync_state.json.lock").unwrap();
+    }
+    assert_eq!(after, before);
+    // A person who tries it is told each time.
+    assert_eq!(home.run_with(&["--dry-run"]).logged("warn"), [warning]);
+    // Another warning is logged at once.
+    fs::set_permissions(home.path("token.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(home.path("config.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    let warning = warning.replace("token.json", "config.json");
+    assert_eq!(home.run_ok().logged("warn"), [&warning]);
+    home.age_by_minutes(24 * 60 - 5);
+    assert_eq!(home.run_ok().stdout, "");
+    home.age_by_minutes(10);
+    assert_eq!(home.run_ok().logged("warn"), [&warning]);
+}
+
+#[test]
+fn a_folder_of_the_state_that_others_can_write_is_warned_about() {
+    let home = home(SourceOptions::default());
+    fs::create_dir(home.path("state")).unwrap();
+    let run = |mode: u32| {
+        fs::set_permissions(home.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+        home.run_with(&["--state-file", "state/sync_state.json"])
+    };
+    assert!(run(0o1777).logged("warn").is_empty());
+    let folder = fs::canonicalize(home.path("state")).unwrap();
+    let folder = folder.display();
+    let owner = fs::metadata(home.path("state")).unwrap().uid();
+    assert_eq!(
+        run(0o775).logged("warn"),
+        [format!(
+            "{folder}, the folder of the state, can be written by others (owner {owner}, mode \
+             0775); type: chmod go-w {folder}"
+        )]
     );
 }

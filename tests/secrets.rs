@@ -10,7 +10,9 @@ mod scripted_server;
 
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
@@ -447,6 +449,36 @@ fn the_process_list_shows_no_secret() {
             }
         }
     }
+    home.gmail.faults().release();
+    assert!(run.wait().unwrap().success());
+}
+
+/// A process that can be dumped belongs to its user in `/proc`.
+#[test]
+fn the_memory_of_the_process_is_closed_to_other_processes_of_the_user() {
+    let home = home();
+    let own = fs::metadata("/proc/self").unwrap().uid();
+    let program = home.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_imap-to-gmail-sync"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["--config", "config.json"]);
+    command.current_dir(home.path("")).stdout(Stdio::null());
+    if own == 0 {
+        // Root's processes look the same either way.
+        command.uid(12_345).gid(12_345);
+        for name in ["", "config.json", "token.json", "source.pem", "gmail.pem"] {
+            chown(home.path(name), Some(12_345), Some(12_345)).unwrap();
+        }
+    }
+    home.gmail.faults().once(Event::is_literal, Fault::Stall);
+    let mut run = command.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !home.gmail.events().iter().any(Event::is_literal) {
+        assert!(Instant::now() < deadline, "the run does not come so far");
+        std::thread::yield_now();
+    }
+    let environment = fs::metadata(format!("/proc/{}/environ", run.id())).unwrap();
+    assert_eq!(environment.uid(), 0);
     home.gmail.faults().release();
     assert!(run.wait().unwrap().success());
 }

@@ -585,9 +585,26 @@ fn a_request_that_is_cut_short_is_finished_by_the_next_run() {
     let run = home.run_with(&[&since(200)]);
     assert_eq!(run.status, Some(69), "{run:?}");
     home.gmail.faults().clear();
-    home.age_by_minutes(2);
+    // The account rests after three failures in a row.
+    home.age_by_minutes(20);
     home.run_ok();
     assert_arrived(&home, &["first", "a", "b", "c"]);
+}
+
+#[test]
+fn a_request_while_gmail_rests_is_not_dropped_in_silence() {
+    let home = home();
+    home.run_ok();
+    let mut state = home.state();
+    state["gmail"]["retry_after"] = json!(Utc::now() + TimeDelta::minutes(10));
+    home.write("sync_state.json", &state.to_string());
+    let run = home.run_with(&["--quiet", &since(9)]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(
+        run.stdout
+            .contains("--since and --same-account had no effect"),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -595,7 +612,9 @@ fn a_dry_run_shows_each_requested_message_once() {
     let home = home();
     deliver(&home, &mail("first"));
     home.run_ok();
-    home.age_by_minutes(2);
+    let mut state = home.state();
+    state["synced_message_ids"]["<first@x>"] = json!(Utc::now() - TimeDelta::hours(1));
+    home.write("sync_state.json", &state.to_string());
     deliver(&home, &mail("new"));
     home.source
         .deliver(&mail("old"), ago(TimeDelta::days(30)), &[]);

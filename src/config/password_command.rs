@@ -165,7 +165,7 @@ mod tests {
         );
         assert_eq!(
             error_line("echo locked >&2", LONG_LIMIT),
-            "source_pass_command: prints nothing: \"locked\""
+            "source_pass_command: prints nothing; its error output begins: \"locked\""
         );
         let long = error_line(
             "head -c 100000 /dev/zero | tr '\\0' x >&2; false",

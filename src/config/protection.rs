@@ -81,7 +81,7 @@ fn other_writer(path: &Path, opened: &Metadata) -> Option<OtherWriter> {
         Some(OtherWriter { what, remedy })
     };
     let target: Option<PathBuf> = fs::canonicalize(path).ok();
-    let folders = [Some(path), target.as_deref()];
+    let folders = [target.as_deref(), Some(path)];
     writer("it ", path, opened).or_else(|| {
         folders.into_iter().flatten().find_map(|file| {
             let folder = folder_of(file);

@@ -178,6 +178,20 @@ fn has_only_virtual_interfaces() -> bool {
     !names.is_empty() && names.iter().all(is_virtual)
 }
 
+#[test]
+fn an_address_of_another_host_than_googles_is_warned_about() {
+    let home = home();
+    let mut command = auth(&home);
+    let file = home.read("client_secret.json");
+    let mut fields: serde_json::Value = serde_json::from_str(&file).unwrap();
+    fields["installed"]["token_uri"] = "https://tokens.example.com/token".into();
+    home.write("client_secret.json", &fields.to_string());
+    let running = RunningAuth::start(&mut command);
+    running.wait_for(
+        "Warning: client_secret.json: token_uri names tokens.example.com, which is not Google's",
+    );
+}
+
 /// A port that no other test gets by chance: ephemeral ports begin at 32768.
 fn free_listener() -> TcpListener {
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();

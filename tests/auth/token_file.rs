@@ -123,8 +123,8 @@ fn a_token_that_cannot_be_saved_is_noticed_before_the_user_is_asked() {
     assert_failed(
         &run,
         74,
-        "none/token.json: checking whether the token can be saved: No such file or directory (os \
-         error 2); create the folder and make it writable, or choose another --token",
+        "none/token.json: checking whether the token can be saved: the folder none does not exist; \
+         type: mkdir -p none",
     );
     let run = RunningAuth::start(auth(&home).args(["--token", "."])).wait_for_exit();
     assert_eq!(run.status, Some(64));

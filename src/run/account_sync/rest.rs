@@ -27,6 +27,9 @@ impl AccountSync<'_> {
             let until = format_time(until);
             log::info!("Gmail rests until {until}; this run does nothing");
         }
+        if self.since.is_some() || self.renamed.is_some() {
+            log::warn!("--since and --same-account had no effect; add them again after that time");
+        }
         Ok(true)
     }
 
