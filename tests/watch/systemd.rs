@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use double::Fault;
 use rustix::process::Signal;
@@ -49,7 +49,10 @@ impl Service {
     /// The notifications up to the one that contains `word`, without those of the watchdog.
     fn receive_up_to(&self, word: &str) -> Vec<String> {
         let mut received = Vec::new();
+        // Those of the watchdog would keep `receive` from timing out.
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
+            assert!(Instant::now() < deadline, "no {word}: {received:?}");
             let text = self.receive();
             if text != "WATCHDOG=1" {
                 received.push(text.clone());
