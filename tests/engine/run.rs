@@ -58,7 +58,10 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     }
     let started = clock();
     let mailbox = world.borrow_mut().source.examine();
-    let options = options();
+    let options = PassOptions {
+        since: world.borrow().since,
+        ..options()
+    };
     let pass = Pass {
         source: &mut Source1(world.clone()),
         target: &mut Gmail1(world.clone()),

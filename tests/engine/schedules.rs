@@ -64,6 +64,8 @@ struct Fate {
 
 #[allow(clippy::struct_excessive_bools)]
 struct Schedule {
+    /// Before the first run.
+    begin: DateTime<Utc>,
     world: Shared,
     dice: Dice,
     fates: BTreeMap<Octets, Fate>,
@@ -93,6 +95,7 @@ impl Schedule {
         }
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
         Schedule {
+            begin: world.now,
             world: Rc::new(RefCell::new(world)),
             dice,
             fates: BTreeMap::new(),
@@ -630,8 +633,12 @@ impl Schedule {
             .source
             .arrivals
             .clone_from(&arrivals);
+        // Not so far back that a first run's old mail is copied.
+        let since = self.begin - TimeDelta::days(7);
+        self.world.borrow_mut().since = self.dice.chance(100).then_some(since);
         let before = state(&self.world);
         let ended = run(&self.world);
+        self.world.borrow_mut().since = None;
         let left = std::mem::take(&mut self.world.borrow_mut().source.arrivals).len();
         for octets in arrivals.into_iter().skip(left) {
             self.note(|| format!("arrived during the run: {}", text(&octets)));

@@ -62,6 +62,8 @@ pub struct World {
     pub crash: Option<(usize, Crash)>,
     pub crashed: bool,
     pub faults: Faults,
+    /// The day that the next run is asked to go back to.
+    pub since: Option<DateTime<Utc>>,
     pub dice: Dice,
     pub source: SourceModel,
     pub gmail: GmailModel,
@@ -166,6 +168,7 @@ impl World {
             crash: None,
             crashed: false,
             faults: Faults::default(),
+            since: None,
             dice: Dice::new(seed),
             source: SourceModel {
                 uid_validity: 1,
