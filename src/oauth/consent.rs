@@ -103,7 +103,7 @@ pub fn run(
     let token_file = token_file.unwrap_or(Path::new(DEFAULT_TOKEN_FILE));
     check_writable(token_file, options.force)?;
     let user_environment = UserEnvironment::detect(environment);
-    let is_published = options.port.is_some() && user_environment.has_own_network;
+    let is_published = options.port.is_some() && user_environment.has_own_network();
     let listener = RedirectListener::bind(options.port, is_published)?;
     let user = account.map(|account| account.user.as_str());
     let request = AuthorizationRequest::new(&client_secret_file, user, listener.port)?;

@@ -236,15 +236,14 @@ impl Token {
             let what = "has no client_id, so that the access token cannot be renewed";
             return Err(self.file.unusable(ErrorKind::Config, what));
         };
-        let endpoint = match self.endpoint.take() {
-            Some(endpoint) => endpoint,
-            None => {
-                if let Some(warning) = self.file.foreign_host_warning() {
-                    log::warn!("{warning}");
-                }
-                Endpoint::new(&client.token_uri, self.ca_file.as_deref())?
-                    .with_canceller(self.canceller.clone())
+        let endpoint = if let Some(endpoint) = self.endpoint.take() {
+            endpoint
+        } else {
+            if let Some(warning) = self.file.foreign_host_warning() {
+                log::warn!("{warning}");
             }
+            Endpoint::new(&client.token_uri, self.ca_file.as_deref())?
+                .with_canceller(self.canceller.clone())
         };
         let endpoint = self.endpoint.insert(endpoint);
         let result = endpoint.request_token(&client, AuthorizationGrant::RefreshToken(&refresh));

@@ -13,11 +13,18 @@ use crate::config::Environment;
 pub(super) struct UserEnvironment {
     has_desktop: bool,
     names_browser: bool,
-    is_in_container: bool,
-    /// Whether this is a container with a network of its own: the browser's connections to a
-    /// published port arrive on another address than loopback, and nobody else reaches that address.
-    pub(super) has_own_network: bool,
+    /// Absent outside a container.
+    container: Option<ContainerNetwork>,
     ssh: Option<SshConnection>,
+}
+
+/// Whose network a container uses.
+#[derive(Debug, PartialEq, Eq)]
+enum ContainerNetwork {
+    /// One of its own: connections to a published port arrive on another address than loopback.
+    Own,
+    /// Perhaps the host's, whose addresses other machines reach.
+    Shared,
 }
 
 /// This host's address in the user's SSH connection.
@@ -38,8 +45,13 @@ impl UserEnvironment {
         UserEnvironment {
             has_desktop: environment.has_desktop || cfg!(target_os = "macos"),
             names_browser: environment.names_browser,
-            is_in_container,
-            has_own_network: is_in_container && is_virtual_network(Path::new("/sys/class/net")),
+            container: is_in_container.then(|| {
+                if is_virtual_network(Path::new("/sys/class/net")) {
+                    ContainerNetwork::Own
+                } else {
+                    ContainerNetwork::Shared
+                }
+            }),
             ssh: environment
                 .ssh_connection
                 .as_deref()
@@ -47,6 +59,11 @@ impl UserEnvironment {
                     SshConnection::parse(connection, environment.user.as_deref())
                 }),
         }
+    }
+
+    /// Whether this is a container that publishes ports from a network of its own.
+    pub(super) fn has_own_network(&self) -> bool {
+        self.container == Some(ContainerNetwork::Own)
     }
 
     /// Whether to open a browser; not on this machine's screen if the user is logged in over SSH.
@@ -59,7 +76,7 @@ impl UserEnvironment {
     pub(super) fn ssh_tunnel_command(&self, port: u16) -> Option<String> {
         let forward = format!("ssh -N -L {port}:127.0.0.1:{port}");
         let Some(ssh) = &self.ssh else {
-            let needs_no_tunnel = self.can_open_browser() || self.is_in_container;
+            let needs_no_tunnel = self.can_open_browser() || self.container.is_some();
             return (!needs_no_tunnel).then(|| format!("{forward} USER@THIS-MACHINE"));
         };
         let user = ssh
@@ -179,8 +196,7 @@ mod tests {
         let unknown = UserEnvironment {
             has_desktop: false,
             names_browser: false,
-            is_in_container: false,
-            has_own_network: false,
+            container: None,
             ssh: None,
         };
         assert_eq!(
@@ -194,7 +210,7 @@ mod tests {
         assert_eq!(with_desktop.ssh_tunnel_command(8080), None);
         let in_container = UserEnvironment {
             has_desktop: false,
-            is_in_container: true,
+            container: Some(ContainerNetwork::Shared),
             ..with_desktop
         };
         assert_eq!(in_container.ssh_tunnel_command(8080), None);
