@@ -176,7 +176,7 @@ fn with_quiet_copying_is_silent_and_a_dry_run_still_prints_its_list() {
     home.source.deliver(octets, Utc::now().fixed_offset(), &[]);
     let listed = home.run_with(&["--dry-run", "--quiet"]);
     assert_eq!((listed.status, listed.stderr.as_str()), (Some(0), ""));
-    assert_eq!(listed.stdout.lines().count(), 1, "{listed:?}");
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
     assert!(listed.stdout.contains("| <a@x> | new"), "{listed:?}");
     let copied = home.run_with(&["--quiet"]);
     assert_eq!(copied.status, Some(0), "{copied:?}");

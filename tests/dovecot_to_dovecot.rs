@@ -274,16 +274,18 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_does_not_contact_the_ta
 }
 
 #[test]
-fn after_the_loss_of_the_state_messages_with_an_id_are_found_at_the_target() {
+fn after_the_loss_of_the_state_messages_with_and_without_an_id_are_found_at_the_target() {
     let pair = Pair::start();
     deliver(&pair, 0..300);
     pair.run_ok();
     fs::remove_file(pair.folder.path().join("sync_state.json")).unwrap();
     let again = pair.run_ok();
-    // A message without an id cannot be searched for; Gmail itself deduplicates those.
-    let without_id = (0..300).filter(|number| number % 9 == 4).count();
-    let report = format!("{without_id} appended, {} already there", 300 - without_id);
-    assert!(again.stdout.contains(&report), "{}", again.stdout);
+    // Every ninth has no id.
+    assert!(
+        again.stdout.contains("0 appended, 300 already there"),
+        "{}",
+        again.stdout
+    );
 }
 
 #[test]
