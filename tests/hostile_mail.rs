@@ -345,6 +345,7 @@ fn check_search(line: &str) {
             "Message-ID",
             "X-GM-RAW",
             "SINCE",
+            "BEFORE",
         ]
         .contains(&word);
         let is_number = word.bytes().all(|octet| b"0123456789:,*-".contains(&octet));
