@@ -96,8 +96,6 @@ fn query(octets: &[u8]) -> LookupQuery {
 
 fn everywhere(octets: &[u8]) -> LookupQuery {
     LookupQuery {
-        date: None,
-        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         ..query(octets)
     }

@@ -92,8 +92,6 @@ fn outcome(target: &mut GmailTarget, octets: &[u8]) -> Outcome {
 
 fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
-        date: None,
-        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain: Some(UncertainAppend {
             at: date("2026-11-22T12:00:00Z").to_utc(),
@@ -184,12 +182,48 @@ fn an_uncertain_append_is_found_in_the_trash() {
     );
     assert_eq!(holding(&mut target, query(&octets)), LookupResult::NotFound);
     let everywhere = LookupQuery {
-        date: None,
-        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         ..query(&octets)
     };
     assert_eq!(holding(&mut target, everywhere), LookupResult::Found);
+}
+
+#[test]
+fn a_message_without_id_is_found_by_its_date_and_octets_and_a_day_is_listed_once() {
+    let account = Account::open(GmailOptions::default());
+    let received = date("2020-02-03T23:50:00-05:00");
+    let (alarm, deleted) = (mail("", "alarm", "water"), mail("", "alarm", "fire"));
+    account.gmail.deliver(&alarm, received, &[]);
+    let uid = account.gmail.deliver(&deleted, received, &[]);
+    account.gmail.trash(uid);
+    let mut target = account.target(1);
+    let by_octets = |octets: &[u8], date| LookupQuery {
+        date: Some(date),
+        octets: Some(BodyDigest::of_message(octets)),
+        scope: SearchScope::AllMailTrashAndJunk,
+        ..query(octets)
+    };
+    let a_minute_later = received + chrono::TimeDelta::minutes(1);
+    for (octets, date, result) in [
+        (&alarm, received, LookupResult::Found),
+        (&deleted, received, LookupResult::Found),
+        (&alarm, a_minute_later, LookupResult::NotFound),
+        (&mail("", "alarm", "gas"), received, LookupResult::NotFound),
+        (
+            &mail("", "other", "water"),
+            received,
+            LookupResult::NotFound,
+        ),
+    ] {
+        assert_eq!(holding(&mut target, by_octets(octets, date)), result);
+    }
+    let commands = account.gmail.commands();
+    let searches = commands.iter().filter(|line| line.contains("SINCE"));
+    assert_eq!(
+        searches.count(),
+        3,
+        "All Mail, Trash and Spam: {commands:#?}"
+    );
 }
 
 #[test]

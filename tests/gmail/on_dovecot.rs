@@ -194,8 +194,6 @@ fn a_message_in_the_trash_is_found_only_by_a_search_everywhere() {
     let mut gmail = account.gmail("[Gmail]/Papierkorb", 1);
     send(&mut gmail, vec![message(1, &mail(1))]);
     let everywhere = LookupQuery {
-        date: None,
-        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         ..query(mail(1))
     };

@@ -635,8 +635,6 @@ fn a_sent_message_is_found_above_the_mark_even_if_the_search_misses_it() {
         _ => None,
     });
     let sent = |body: &[u8], uid_validity: u32| LookupQuery {
-        date: None,
-        octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain: Some(UncertainAppend {
             at: now(),

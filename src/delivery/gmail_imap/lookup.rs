@@ -1,12 +1,14 @@
 //! The lookup connection: which messages Gmail has, and whether an uncertain one was stored.
 
 mod fetch;
+mod octets;
 
 use std::sync::Arc;
 
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::found_message::compare;
 use crate::delivery::gmail_imap::lookup::fetch::BodyDigests;
+use crate::delivery::gmail_imap::lookup::octets::ListedDays;
 use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search::{self, IdSearch};
@@ -37,6 +39,8 @@ pub(super) struct Lookup {
     has_gmail_search: bool,
     /// The criteria of a search that was sent with the EXAMINE, and its response.
     prefetched_search: Option<(String, CommandResult)>,
+    /// What lookups of messages without Message-ID listed in this pass.
+    listed_days: ListedDays,
 }
 
 struct SearchedFolders {
@@ -82,6 +86,7 @@ impl Lookup {
             append_limit: capabilities.append_limit(),
             has_gmail_search: capabilities.has("X-GM-EXT-1"),
             prefetched_search: None,
+            listed_days: ListedDays::default(),
         })
     }
 
@@ -96,6 +101,7 @@ impl Lookup {
     pub(super) fn reuse_for_next_pass(mut self) -> Option<Lookup> {
         self.open_mailbox = None;
         self.prefetched_search = None;
+        self.listed_days = ListedDays::default();
         if self.folders.all_mail.is_some() {
             return Some(self);
         }
@@ -157,6 +163,11 @@ impl Lookup {
         for folder in self.folders.trash_and_junk.clone() {
             self.look_up_in(&folder, false, queries, &mut results)?;
         }
+        for (query, result) in queries.iter().zip(&mut results) {
+            if let Some(body) = query.octets {
+                *result = self.look_up_octets(query, body)?;
+            }
+        }
         Ok(results)
     }
 
@@ -176,9 +187,7 @@ impl Lookup {
             .filter(|(query, result)| is_in_scope(query) && **result != LookupResult::Found)
             .collect();
         let needs_search = |query: &LookupQuery| {
-            query.identity.id.is_some()
-                || query.octets.is_some()
-                || (is_all_mail && query.uncertain.is_some())
+            query.identity.id.is_some() || (is_all_mail && query.uncertain.is_some())
         };
         if !open.iter().any(|(query, _)| needs_search(query)) {
             return Ok(());
@@ -197,10 +206,9 @@ impl Lookup {
         let candidates = self.fetch_identities(uids)?;
         let mut bodies = BodyDigests::default();
         for (query, result) in open {
-            let compared = match (&query.uncertain, query.octets) {
-                (None, None) => compare(&query.identity, &candidates),
-                (None, Some(body)) => self.compare_octets(query, body, &candidates, &mut bodies)?,
-                (Some(sent), _) => {
+            let compared = match &query.uncertain {
+                None => compare(&query.identity, &candidates),
+                Some(sent) => {
                     let found =
                         self.compare_uncertain(&query.identity, sent, &candidates, &mut bodies)?;
                     if found == LookupResult::Found || is_complete {
@@ -235,14 +243,14 @@ impl Lookup {
 
     /// Messages received on the days of those that no search by id can find.
     fn search_by_day(&mut self, queries: &[&LookupQuery]) -> Result<Vec<Uid>, LookupError> {
-        let is_unsearchable = |query: &&&LookupQuery| match &query.identity.id {
-            Some(id) => search::by_id(id).is_none(),
-            None => query.octets.is_some(),
+        let is_unsearchable = |query: &&&LookupQuery| {
+            let id = query.identity.id.as_ref();
+            id.is_some_and(|id| search::by_id(id).is_none())
         };
         let unsearchable = queries.iter().filter(is_unsearchable);
-        let days = unsearchable.filter_map(|query| Some(query.date?.to_utc().date_naive()));
+        let dates = unsearchable.filter_map(|query| query.date);
         let mut found = Vec::new();
-        for criteria in search::by_days(days.collect()) {
+        for criteria in search::by_days(dates) {
             found.extend(self.search(&criteria)?.unwrap_or_default());
         }
         Ok(newest(found))

@@ -1,6 +1,8 @@
 //! SEARCH criteria for messages by their Message-IDs (RFC 3501 6.4.4). Pure.
 
-use chrono::{Days, NaiveDate};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Days, FixedOffset, NaiveDate};
 
 use crate::imap::{quoted, search_date};
 use crate::message::MessageId;
@@ -47,11 +49,10 @@ pub(super) fn by_id(id: &MessageId) -> Option<String> {
     (key.len() <= MAX_LENGTH).then_some(key)
 }
 
-/// Searches for the messages that a server dates on these days or next to them: it may count days in
-/// another time zone.
-pub(super) fn by_days(mut days: Vec<NaiveDate>) -> Vec<String> {
-    days.sort_unstable();
-    days.dedup();
+/// Searches for the messages received on the days of these dates: and on the days next to them, because
+/// a server may count days in another time zone.
+pub(super) fn by_days(dates: impl Iterator<Item = DateTime<FixedOffset>>) -> Vec<String> {
+    let days: BTreeSet<NaiveDate> = dates.map(|date| date.to_utc().date_naive()).collect();
     let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
     for day in days {
         let first = day.checked_sub_days(Days::new(1)).unwrap_or(day);
@@ -140,6 +141,24 @@ mod tests {
             assert_eq!(asked.count(), 1, "{id}");
         }
         assert!(searches.len() < 25, "{}", searches.len());
+    }
+
+    #[test]
+    fn days_that_are_close_together_are_one_search() {
+        let date = |text: &str| DateTime::parse_from_rfc3339(text).unwrap();
+        let dates = [
+            date("2026-11-05T23:30:00-05:00"),
+            date("2026-11-03T12:00:00+00:00"),
+            date("2026-12-31T12:00:00+00:00"),
+        ];
+        assert_eq!(
+            by_days(dates.into_iter()),
+            [
+                "SINCE 2-Nov-2026 BEFORE 8-Nov-2026",
+                "SINCE 30-Dec-2026 BEFORE 2-Jan-2027"
+            ]
+        );
+        assert!(by_days(std::iter::empty()).is_empty());
     }
 
     #[test]

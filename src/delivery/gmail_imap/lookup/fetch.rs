@@ -7,10 +7,10 @@ use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
 use crate::error::Result;
 use crate::imap::{identity_command, read_bodies};
 use crate::message::{BodyDigest, FETCH_PAGE_SIZE, Identity, Uid, UidSet};
-use crate::sync::{LookupQuery, LookupResult, UncertainAppend};
+use crate::sync::{LookupResult, UncertainAppend};
 
 /// A larger message at Gmail was not appended by this program, and its body is not fetched.
-const MAX_MESSAGE_SIZE: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_MESSAGE_SIZE: u64 = 256 * 1024 * 1024;
 
 /// Digests of bodies that were fetched; `None` if the server does not return the body.
 #[derive(Default)]
@@ -77,28 +77,7 @@ impl Lookup {
         Ok(compare_ids(wanted, candidates))
     }
 
-    /// Looks for a message without Message-ID among the candidates: INTERNALDATE, header and body must be
-    /// equal.
-    pub(super) fn compare_octets(
-        &mut self,
-        query: &LookupQuery,
-        body: BodyDigest,
-        candidates: &[FoundMessage],
-        bodies: &mut BodyDigests,
-    ) -> Result<LookupResult, LookupError> {
-        let has_its_date = |candidate: &&FoundMessage| candidate.internal_date == query.date;
-        let may_match = |candidate: &&FoundMessage| {
-            candidate.identity == query.identity && candidate.size <= MAX_MESSAGE_SIZE
-        };
-        for candidate in candidates.iter().filter(has_its_date).filter(may_match) {
-            if self.body_of(candidate, bodies)? == Some(body) {
-                return Ok(LookupResult::Found);
-            }
-        }
-        Ok(LookupResult::NotFound)
-    }
-
-    fn body_of(
+    pub(super) fn body_of(
         &mut self,
         candidate: &FoundMessage,
         bodies: &mut BodyDigests,
