@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::file_access::{create_new, explain, folder_of, resolve_link};
+use crate::file_access::{ROOT, create_new, explain, folder_of, our_user, resolve_link};
 use crate::timeouts::FILE_LOCK_TIMEOUT;
 
 /// As large as a token file, so that a full disk is noticed before the user is asked for consent.
@@ -84,8 +84,11 @@ impl WriteGuard {
 
     fn write_new(&self, new: &Path, octets: &[u8]) -> io::Result<()> {
         let mut file = create_new(new, OpenOptions::new().write(true))?;
-        if let Ok(old) = fs::symlink_metadata(&self.file) {
-            // Only root can change the owner, and only root has to.
+        // Only root can change the owner, and only root has to: a system call filter may end any other
+        // process that asks for it.
+        if our_user() == ROOT
+            && let Ok(old) = fs::symlink_metadata(&self.file)
+        {
             let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
         }
         file.write_all(octets)?;

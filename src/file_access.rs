@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::untrusted::quote_for_shell;
 
 /// The user id of root.
-const ROOT: u32 = 0;
+pub(crate) const ROOT: u32 = 0;
 
 /// Why a file cannot be used, and what the user can do about it; the content of an [`io::Error`].
 #[derive(Debug)]

@@ -125,6 +125,7 @@ fn a_state_of_another_account_is_refused_whatever_it_is_asked() {
     assert_ends(&home, &other, &[], 78, "add --same-account to one run");
     let line = "none of the messages that were copied last is there under its UID";
     assert_ends(&home, &other, &["--same-account"], 78, line);
+    assert_ends(&home, &other, &["--same-account", "--watch"], 78, line);
     assert_ends(&home, &json!({ "source_folder": "INBOX" }), &[], 0, "");
 }
 
@@ -212,4 +213,28 @@ fn a_renamed_server_is_the_same_mailbox_and_another_one_gets_a_date_pass() {
         "source_ca_file": "other.pem",
     });
     assert_ends(&home, &fields, &[], 0, "3 appended");
+}
+
+#[test]
+fn a_new_label_on_request_is_no_proof_that_another_server_has_the_same_mailbox() {
+    let home = home();
+    deliver(&home, "new", 1);
+    home.run_ok();
+    let other = Home::with(SourceOptions::default(), GmailOptions::default());
+    let uid_validity = home.source.mailboxes().uid_validity("INBOX");
+    other
+        .source
+        .mailboxes()
+        .set_uid_validity("INBOX", uid_validity);
+    deliver(&other, "first", 1);
+    deliver(&other, "second", 1);
+    home.write("other.pem", other.source.ca_pem());
+    let fields = json!({
+        "source_server": "127.0.0.1",
+        "source_tls_name": "localhost",
+        "source_port": other.source.port(),
+        "source_ca_file": "other.pem",
+        "target_folder": "Work",
+    });
+    assert_ends(&home, &fields, &["--same-account"], 0, "2 appended");
 }

@@ -196,6 +196,17 @@ fn debug_and_quiet_exclude_each_other() {
 }
 
 #[test]
+fn a_year_of_two_digits_does_not_request_the_whole_mailbox() {
+    let folder = Folder::new();
+    for day in ["26-01-31", "0026-01-31", "2026-31-01", "yesterday"] {
+        let run = folder.run(&["--config", "config.json", "--since", day]);
+        assert_eq!(run.status, Some(64), "{run:?}");
+        let line = "imap-to-gmail-sync: --since wants a date such as 2026-01-31\n";
+        assert_eq!(run.stderr, line);
+    }
+}
+
+#[test]
 fn a_closed_standard_output_is_no_failure() {
     let folder = Folder::new();
     for (word, status) in [("--help", 0), ("--nonsense", 64)] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use argh::{ArgsInfo, FromArgs};
-use chrono::{DateTime, Local, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Local, NaiveDate, Utc};
 
 use crate::cli::args::{PROGRAM, not_implemented, path, see_help, usage};
 use crate::cli::print_line;
@@ -255,7 +255,9 @@ fn day(value: &str) -> Result<DateTime<Utc>> {
         let mut hours = (0..2).filter_map(|hour| day.and_hms_opt(hour, 0, 0));
         hours.find_map(|time| time.and_local_timezone(Local).earliest())
     };
+    // A year of two digits would go back to the oldest message.
     let day = NaiveDate::parse_from_str(value, "%Y-%m-%d").ok();
+    let day = day.filter(|day| day.year() > 1970);
     let begin = day.and_then(begin_of).map(|begin| begin.to_utc());
     match begin {
         Some(begin) if begin > Utc::now() => Err(usage("--since is in the future")),

@@ -188,6 +188,7 @@ fn both_services_of_an_account_are_one_user_with_one_folder_and_its_own_credenti
         ),
         ("SyslogIdentifier", &["imap-to-gmail-sync"]),
         ("LimitCORE", &["0"]),
+        ("SystemCallErrorNumber", &["EPERM"]),
     ] {
         for name in [RUN, WATCHER] {
             assert_eq!(settings(name, setting), value, "{setting} of {name}");

@@ -82,15 +82,16 @@ impl RenamedAccount {
         target: &mut dyn Target,
     ) -> Result<()> {
         let (recorded, configured) = (&self.recorded, &self.configured);
-        let is_other = |side, place: &str, what: &str| {
-            Error::new(side, ErrorKind::Config, Untrusted::new(place), what)
+        // The servers are fine: no retry helps.
+        let is_other = |place: &str, what: &str| {
+            Error::new(Side::Host, ErrorKind::Config, Untrusted::new(place), what)
                 .during("verifying that it is the account of the state")
                 .remedy("use another --state-file")
         };
-        if recorded.source != configured.source && !is_same_mailbox(store.state(), mailbox, source)?
-        {
+        let is_renamed_source = recorded.source != configured.source;
+        if is_renamed_source && !is_same_mailbox(store.state(), mailbox, source)? {
             let what = "none of the messages that were copied last is there under its UID";
-            return Err(is_other(Side::Source, &config.source_name(), what));
+            return Err(is_other(&config.source_name(), what));
         }
         let user = |names: &AccountNames| {
             names
@@ -100,17 +101,17 @@ impl RenamedAccount {
         };
         if user(recorded) != user(configured) && !is_same_gmail_account(store.state(), target)? {
             let what = "it does not have the messages that were copied last";
-            return Err(is_other(Side::Gmail, &config.target.user, what));
+            return Err(is_other(&config.target.user, what));
         }
         log::info!(
             "the state of {} is now of {}",
             describe(recorded),
             describe(configured)
         );
-        store.record_all(vec![
-            Event::SourceRenamed(config.source_name()),
-            Event::Account(configured.clone()),
-        ])?;
+        // The name of a mailbox that was not verified here stays: the pass verifies it.
+        let renamed = is_renamed_source.then(|| Event::SourceRenamed(config.source_name()));
+        let assigned = Event::Account(configured.clone());
+        store.record_all(renamed.into_iter().chain([assigned]).collect())?;
         store.sync()
     }
 }
