@@ -58,7 +58,7 @@ pub(super) fn adopt_state(
         }));
     }
     let what = format_args!(
-        "this state is of {}, and the configuration says {}",
+        "this state is for {}, and the configuration names {}",
         describe(&recorded),
         describe(&configured),
     );
@@ -84,7 +84,7 @@ impl RenamedAccount {
         let (recorded, configured) = (&self.recorded, &self.configured);
         let is_other = |side, place: &str, what: &str| {
             Error::new(side, ErrorKind::Config, Untrusted::new(place), what)
-                .during("verifying that it is the account of the state")
+                .during("verifying that it is the account that the state belongs to")
                 .remedy("use another --state-file")
         };
         if recorded.source != configured.source && !is_same_mailbox(store.state(), mailbox, source)?
@@ -103,7 +103,7 @@ impl RenamedAccount {
             return Err(is_other(Side::Gmail, &config.target.user, what));
         }
         log::info!(
-            "the state of {} is now of {}",
+            "the state for {} is now for {}",
             describe(recorded),
             describe(configured)
         );
