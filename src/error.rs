@@ -175,7 +175,7 @@ impl Error {
         match (self.0.kind, &self.0.consequence) {
             (ErrorKind::Unavailable, _) => self.remedy("later runs try again"),
             (ErrorKind::Resting, Some(Consequence::Rest(_))) => {
-                self.remedy("Gmail is left alone for a while")
+                self.remedy("nothing is sent to Gmail for a while")
             }
             _ => self,
         }

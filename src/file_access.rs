@@ -191,7 +191,7 @@ fn denied(path: &Path, error: io::Error) -> io::Error {
         (false, false) => format!("type: chown {us} {shown}"),
         (false, true) => {
             format!(
-                "run as user {}, or give the folder away: chown {us} {shown}",
+                "run as user {}, or change its owner: chown {us} {shown}",
                 found.uid()
             )
         }

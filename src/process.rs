@@ -18,7 +18,7 @@ pub(crate) fn forbid_core_dumps() {
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-            log::debug!("core dumps cannot be forbidden: {error}");
+            log::debug!("core dumps cannot be disabled: {error}");
         }
     }
 }

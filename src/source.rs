@@ -291,7 +291,7 @@ fn check_fetched(listed: &Listed, fetched: Fetched) -> Fetched {
             Fetched::Unreadable(format!("the server sends nothing for its {size} octets"))
         }
         Fetched::Octets(octets) if is_other_message(listed, &octets) => {
-            warn!("uid {uid}: the server sends another message than the one that it listed");
+            warn!("uid {uid}: the server sends a different message from the one that it listed");
             Fetched::Missing
         }
         other => other,

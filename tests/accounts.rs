@@ -139,7 +139,7 @@ fn a_renamed_source_user_keeps_what_is_remembered() {
     // An old message that is moved in is above the cursor; a date pass would miss it.
     deliver(&home, "old", 100);
     let renamed = json!({ "source_user": "user@mail.test" });
-    assert_ends(&home, &renamed, &[], 78, "this state is of user/INBOX");
+    assert_ends(&home, &renamed, &[], 78, "this state is for user/INBOX");
     assert_ends(&home, &renamed, &["--same-account"], 0, "1 appended");
     home.run_ok();
     assert_eq!(copies(&home), 2);
@@ -178,7 +178,7 @@ fn another_label_needs_no_proof_and_another_gmail_account_the_mail_that_was_copi
             .gmail
             .deliver(&copied.octets, copied.internal_date, &[]);
     }
-    assert_ends(&home, &fields, &["--same-account"], 0, "is now of");
+    assert_ends(&home, &fields, &["--same-account"], 0, "is now for");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
             &[],
             "--config FILE is missing; see imap-to-gmail-sync --help",
         ),
-        (&["--config"], "--config wants a value"),
+        (&["--config"], "--config requires a value"),
         (
             &["--config=config.json", "--dryrun"],
             "unknown option --dryrun (did you mean --dry-run?)",
@@ -83,7 +83,7 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
         (&["--debug=1"], "--debug takes no value"),
         (
             &["--config", "config.json", "--log-format", "json"],
-            "--log-format is not in this version yet",
+            "--log-format is not supported yet",
         ),
         (
             &["auth", "--config", "config.json"],
@@ -91,7 +91,7 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
         ),
         (
             &["--config", "config.json", "--log", "sync.log"],
-            "--log to a file is not in this version yet; use --log stdout or --log stderr",
+            "--log to a file is not supported yet; use --log stdout or --log stderr",
         ),
     ];
     for (words, line) in cases {
@@ -191,7 +191,7 @@ fn debug_and_quiet_exclude_each_other() {
     assert_eq!(run.status, Some(64), "{run:?}");
     assert_eq!(
         run.stderr,
-        "imap-to-gmail-sync: --debug and --quiet exclude each other\n"
+        "imap-to-gmail-sync: --debug and --quiet cannot be used together\n"
     );
 }
 
@@ -243,7 +243,7 @@ fn all_mistakes_in_the_configuration_are_reported_in_one_line() {
     folder.write("config.json", "[\"s3cret\"]");
     run().assert_error(
         78,
-        "config.json: must hold an object, { \"source_server\": … }, not a list",
+        "config.json: must contain an object, { \"source_server\": … }, not a list",
     );
 
     folder.configure(&json!({
@@ -257,7 +257,7 @@ fn all_mistakes_in_the_configuration_are_reported_in_one_line() {
         78,
         "config.json: unknown field \"source_sever\" (did you mean source_server?); \
          source_server is missing; \
-         source_pass and source_pass_file exclude each other, give one; \
+         source_pass and source_pass_file cannot be used together; give one; \
          source_port must be a whole number from 1 to 65535, not a string; \
          target_connections must be a whole number from 1 to 10, not 50",
     );

@@ -198,8 +198,8 @@ fn the_source_has_a_wrong_certificate() {
             ),
             (
                 69,
-                "localhost:SOURCE: starting TLS: its certificate is one of a certificate authority, not \
-                of a server; if it belongs to the server itself, name the file that holds it (source_ca_file, \
+                "localhost:SOURCE: starting TLS: its certificate is that of a certificate authority, \
+                not of a server; if it belongs to the server itself, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
             (
@@ -246,8 +246,8 @@ fn gmail_has_a_wrong_certificate() {
             ),
             (
                 69,
-                "localhost:GMAIL: starting TLS: its certificate is one of a certificate authority, not \
-                of a server; if it belongs to the server itself, name the file that holds it (source_ca_file, \
+                "localhost:GMAIL: starting TLS: its certificate is that of a certificate authority, \
+                not of a server; if it belongs to the server itself, name the file that holds it (source_ca_file, \
                 target_ca_file)",
             ),
             (
@@ -346,7 +346,7 @@ fn the_source_rejects_log_ins_for_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [ALERT] Too many failed \
-                log-ins, wait.; the server limits log-ins or connections: if it stays so, close \
+                log-ins, wait.; the server limits log-ins or connections: if this persists, close \
                 other mail programs",
             ),
             (
@@ -362,8 +362,8 @@ fn the_source_rejects_log_ins_for_now() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server hung up: [UNAVAILABLE] Maximum \
-                number of connections exceeded.; the server limits log-ins or connections: if it \
-                stays so, close other mail programs",
+                number of connections exceeded.; the server limits log-ins or connections: if this \
+                persists, close other mail programs",
             ),
             // The connection is encrypted.
             (
@@ -390,12 +390,12 @@ fn after_a_limited_log_in_runs_wait_as_for_an_unavailable_server() {
             (
                 69,
                 "localhost:SOURCE: logging in as user: the server says NO [LIMIT] Slowly.; the \
-                server limits log-ins or connections: if it stays so, close other mail programs",
+                server limits log-ins or connections: if this persists, close other mail programs",
             ),
             (
                 69,
                 "localhost:SOURCE: waiting to log in: the server limited the last log-in; the \
-                server limits log-ins or connections: if it stays so, close other mail programs; \
+                server limits log-ins or connections: if this persists, close other mail programs; \
                 will retry at DATE TIME ZONE, or at once when the configuration changes",
             ),
         ],
@@ -616,13 +616,13 @@ fn gmail_rejects_the_log_in() {
             (
                 0,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] Too \
-                many simultaneous connections. (Failure); Gmail is left alone for a while",
+                many simultaneous connections. (Failure); nothing is sent to Gmail for a while",
             ),
             (
                 0,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-                Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
-                a while",
+                Account exceeded command or bandwidth limits. (Failure); nothing is sent to Gmail \
+                for a while",
             ),
             (
                 69,
@@ -671,8 +671,8 @@ fn gmail_throttles() {
             (
                 0,
                 "localhost:GMAIL: logging in as user@gmail.com: the server says NO [ALERT] \
-                Account exceeded command or bandwidth limits. (Failure); Gmail is left alone for \
-                a while",
+                Account exceeded command or bandwidth limits. (Failure); nothing is sent to Gmail \
+                for a while",
             ),
             (0, "Gmail rests until DATE TIME ZONE; this run does nothing"),
         ],
@@ -804,14 +804,14 @@ fn a_renewal_is_rejected() {
                 77,
                 "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_client (The OAuth client was not found.); client_id or client_secret in \
-                the token file is not known to Google: download client_secret.json anew and \
+                the token file is not known to Google: download client_secret.json again and \
                 make a new token by AUTH",
             ),
             (
                 77,
                 "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_client (Unauthorized); client_id or client_secret in the token file is \
-                not known to Google: download client_secret.json anew and make a new token by AUTH",
+                not known to Google: download client_secret.json again and make a new token by AUTH",
             ),
             (
                 77,
@@ -830,7 +830,7 @@ fn a_renewal_is_rejected() {
                 77,
                 "127.0.0.1: renewing the access token: Google rejected the request: \
                 invalid_request (client_secret is missing.); the token file needs the \
-                client_secret of the OAuth client: download client_secret.json anew and \
+                client_secret of the OAuth client: download client_secret.json again and \
                 make a new token by AUTH",
             ),
             (
@@ -864,7 +864,7 @@ fn a_rejection_that_repeats_a_secret_is_not_shown() {
         77,
         "127.0.0.1: renewing the access token: Google rejected the request: an error that is \
         not shown, because it repeats a secret; client_id or client_secret in the token file is \
-        not known to Google: download client_secret.json anew and make a new token by AUTH",
+        not known to Google: download client_secret.json again and make a new token by AUTH",
     );
     compare(&report, &[line; 2]);
 }
@@ -879,7 +879,7 @@ fn a_renewal_fails_for_now() {
         .map(|(status, _)| {
             format!(
                 "127.0.0.1: renewing the access token: responds with HTTP status {status}; later \
-                runs try again (if it stays so, check token_uri)"
+                runs try again (if this persists, check token_uri)"
             )
         })
         .collect();
@@ -987,18 +987,18 @@ fn the_token_endpoint_fails() {
             (
                 69,
                 "127.0.0.1: renewing the access token: it closed the connection; later runs try \
-                again (if it stays so, check token_uri)",
+                again (if this persists, check token_uri)",
             ),
             (
                 69,
                 "127.0.0.1: renewing the access token: responds with a redirect (HTTP status \
-                302), which is not followed; later runs try again (if it stays so, check \
+                302), which is not followed; later runs try again (if this persists, check \
                 token_uri)",
             ),
             (
                 69,
-                "127.0.0.1: renewing the access token: it refuses connections; later runs try \
-                again (if it stays so, check token_uri)",
+                "127.0.0.1: renewing the access token: connection refused; later runs try \
+                again (if this persists, check token_uri)",
             ),
         ],
     );
@@ -1127,17 +1127,17 @@ fn a_server_is_unreachable() {
         &[
             (
                 69,
-                "127.0.0.1:1: connecting: 127.0.0.1: it refuses connections; check that the \
+                "127.0.0.1:1: connecting: 127.0.0.1: connection refused; check that the \
                 server runs, and that its name and port are right",
             ),
             (
                 69,
-                "nowhere.invalid:993: looking its address up: failed to lookup address \
+                "nowhere.invalid:993: looking up its address: failed to lookup address \
                 information: WHY; check the name, and this host's network",
             ),
             (
                 69,
-                "127.0.0.1:1: connecting: 127.0.0.1: it refuses connections; check that the \
+                "127.0.0.1:1: connecting: 127.0.0.1: connection refused; check that the \
                 server runs, and that its name and port are right",
             ),
         ],
@@ -1196,14 +1196,14 @@ fn the_state_belongs_to_another_account_or_version() {
         &[
             (
                 78,
-                "sync_state.json: this state is of bob/INBOX to bob@gmail.com/INBOX, and the \
-                configuration says user/INBOX to user@gmail.com/INBOX; give each account its own \
+                "sync_state.json: this state is for bob/INBOX to bob@gmail.com/INBOX, and the \
+                configuration names user/INBOX to user@gmail.com/INBOX; give each account its own \
                 --state-file; or, if these are new names of the same account, add --same-account \
                 to one run",
             ),
             (
                 78,
-                "HOME/sync_state.json: this state is of version 3, written by a later release; \
+                "HOME/sync_state.json: this state has version 3, written by a later release; \
                 use that release, or another --state-file",
             ),
             (
@@ -1265,17 +1265,17 @@ fn the_source_does_not_respond() {
         &[
             (
                 69,
-                "127.0.0.1:SOURCE: reading its greeting: no answer in time; if it stays so, check \
+                "127.0.0.1:SOURCE: reading its greeting: timed out; if this persists, check \
                 the port",
             ),
             (
                 69,
-                "127.0.0.1:SOURCE: starting TLS: no answer in time; if it stays so, check the \
+                "127.0.0.1:SOURCE: starting TLS: timed out; if this persists, check the \
                 port",
             ),
             (
                 69,
-                "127.0.0.1:SOURCE: starting TLS (STARTTLS): the server does not greet; if it expects \
+                "127.0.0.1:SOURCE: starting TLS (STARTTLS): the server sends no greeting; if it expects \
                 TLS at once, set \"source_tls\" to \"implicit\"; else check the port",
             ),
         ],
@@ -1298,8 +1298,8 @@ fn the_server_is_no_imap_server() {
         &[
             (
                 69,
-                "127.0.0.1:SOURCE: reading its greeting: this is no IMAP server: it greets with \
-                \"SSH-2.0-OpenSSH_9.6\"; if it stays so, check the port",
+                "127.0.0.1:SOURCE: reading its greeting: this is not an IMAP server: its greeting is \
+                \"SSH-2.0-OpenSSH_9.6\"; if this persists, check the port",
             ),
             (
                 69,
@@ -1360,13 +1360,16 @@ fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_ro
     let permit = |name: &str, mode: u32| {
         fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    permit("config.json", 0o666);
+    permit("config.json", 0o622);
     let run = home.run();
     let owner = fs::metadata(home.path("config.json")).unwrap().uid();
-    let what = format!("config.json: it can be written by others (owner {owner}, mode 0666)");
+    let what = format!("config.json: it can be written by others (owner {owner}, mode 0622)");
     let remedy = "type: chmod go-w config.json";
     if is_root {
-        run.assert_error(78, &format!("{what}, and this is root; {remedy}"));
+        run.assert_error(
+            78,
+            &format!("{what}, and the program runs as root; {remedy}"),
+        );
     } else {
         assert_eq!(run.logged("warn"), [format!("{what}; {remedy}")]);
     }
@@ -1375,7 +1378,7 @@ fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_ro
     let command = "touch was-run; cat password";
     home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
     permit("config.json", 0o620);
-    let what = what.replace("0666", "0620");
+    let what = what.replace("0622", "0620");
     let why = "and it names a command (source_pass_command)";
     home.run()
         .assert_error(78, &format!("{what}, {why}; {remedy}"));

@@ -108,7 +108,7 @@ fn wrap_usage(help: &str) -> String {
 /// The value of an option that names a file.
 pub(crate) fn path(option: &str, value: Option<String>) -> Result<Option<PathBuf>> {
     if value.as_ref().is_some_and(String::is_empty) {
-        return Err(usage(format_args!("{option} wants a file")));
+        return Err(usage(format_args!("{option} requires a file")));
     }
     Ok(value.map(PathBuf::from))
 }
@@ -147,7 +147,7 @@ fn expand(
             None if takes_value => {
                 // In `--config --debug` the file is missing; `--config=--debug` names such a file.
                 let next = words.next_if(|next| !known.iter().any(|flag| flag.long == *next));
-                Some(next.ok_or_else(|| usage(format_args!("{name} wants a value")))?)
+                Some(next.ok_or_else(|| usage(format_args!("{name} requires a value")))?)
             }
             value => value,
         };
@@ -191,7 +191,7 @@ fn utf8(word: OsString) -> Result<String> {
 }
 
 pub(crate) fn not_implemented(what: &str) -> Error {
-    usage(format_args!("{what} is not in this version yet"))
+    usage(format_args!("{what} is not supported yet"))
 }
 
 pub(crate) fn usage(what: impl fmt::Display) -> Error {
@@ -310,9 +310,9 @@ mod tests {
                 &[],
                 "--config FILE is missing; see imap-to-gmail-sync --help",
             ),
-            (&["--config"], "--config wants a value"),
-            (&["--config", "--debug"], "--config wants a value"),
-            (&["--config="], "--config wants a file"),
+            (&["--config"], "--config requires a value"),
+            (&["--config", "--debug"], "--config requires a value"),
+            (&["--config="], "--config requires a file"),
             (
                 &["--config", "a", "--config", "b"],
                 "--config is given twice",
@@ -330,7 +330,7 @@ mod tests {
             (&["c.json"], "unexpected argument \"c.json\""),
             (
                 &["--config", "a", "--poll-interval", "often"],
-                "--poll-interval wants a number of seconds",
+                "--poll-interval requires a number of seconds",
             ),
             (
                 &["auth"],
@@ -347,39 +347,36 @@ mod tests {
             ),
             (
                 &["auth", "--credentials", "c", "--port", "0"],
-                "--port wants a number from 1 to 65535",
+                "--port requires a number from 1 to 65535",
             ),
             (
                 &["auth", "--credentials=c", "--token="],
-                "--token wants a file",
+                "--token requires a file",
             ),
-            (
-                &["check", "--config", "a"],
-                "check is not in this version yet",
-            ),
+            (&["check", "--config", "a"], "check is not supported yet"),
             (
                 &["--config", "a", "--watch", "--dry-run"],
-                "--dry-run and --watch exclude each other",
+                "--dry-run and --watch cannot be used together",
             ),
             (
                 &["--config", "a", "--debug", "--quiet"],
-                "--debug and --quiet exclude each other",
+                "--debug and --quiet cannot be used together",
             ),
             (
                 &["--log-max-size=10M"],
-                "--log-max-size is not in this version yet",
+                "--log-max-size is not supported yet",
             ),
             (
                 &["--log-format", "json"],
-                "--log-format is not in this version yet",
+                "--log-format is not supported yet",
             ),
             (
                 &["--config", "a", "--log", "syslog"],
-                "--log syslog is not in this version yet",
+                "--log syslog is not supported yet",
             ),
             (
                 &["--config", "a", "--log", "/var/log/x"],
-                "--log to a file is not in this version yet; use --log stdout or --log stderr",
+                "--log to a file is not supported yet; use --log stdout or --log stderr",
             ),
         ];
         for (words, line) in cases {

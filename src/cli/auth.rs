@@ -73,7 +73,7 @@ impl RawAuthArgs {
 
 fn port(text: &str) -> Result<u16> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(usage("--port wants a number from 1 to 65535")),
+        Ok(0) | Err(_) => Err(usage("--port requires a number from 1 to 65535")),
         Ok(port) => Ok(port),
     }
 }

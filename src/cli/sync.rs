@@ -77,9 +77,9 @@ pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
     let id = id.as_deref().unwrap_or("no Message-ID");
     let result = match result {
         DryRunResult::New => "new",
-        DryRunResult::NewUnlessAtGmail => "new, unless gmail has it already",
+        DryRunResult::NewUnlessAtGmail => "new, unless Gmail has it already",
         DryRunResult::Known => "already there",
-        DryRunResult::NeedsBody => "its Message-ID is known: its body decides",
+        DryRunResult::NeedsBody => "known Message-ID, would be compared by body",
         DryRunResult::Parked => "parked, will be retried",
     };
     let (uid, size) = (listed.uid, listed.size);
@@ -190,14 +190,16 @@ impl RawSyncArgs {
     pub fn validate(self) -> Result<SyncArgs> {
         let poll_interval = self.poll_interval()?;
         if self.watch && self.dry_run {
-            return Err(usage("--dry-run and --watch exclude each other"));
+            return Err(usage("--dry-run and --watch cannot be used together"));
         }
         if self.same_account && self.dry_run {
-            return Err(usage("--dry-run and --same-account exclude each other"));
+            return Err(usage(
+                "--dry-run and --same-account cannot be used together",
+            ));
         }
         let since = self.since.as_deref().map(day).transpose()?;
         let log_level = match (self.debug, self.quiet) {
-            (true, true) => return Err(usage("--debug and --quiet exclude each other")),
+            (true, true) => return Err(usage("--debug and --quiet cannot be used together")),
             (true, false) => LogLevel::Debug,
             (false, true) => LogLevel::Quiet,
             (false, false) => LogLevel::Normal,
@@ -230,7 +232,7 @@ impl RawSyncArgs {
     fn poll_interval(&self) -> Result<Option<Duration>> {
         let seconds = self.poll_interval.as_deref().map(str::parse::<u32>);
         match seconds.transpose() {
-            Ok(Some(0)) | Err(_) => Err(usage("--poll-interval wants a number of seconds")),
+            Ok(Some(0)) | Err(_) => Err(usage("--poll-interval requires a number of seconds")),
             Ok(seconds) => Ok(seconds.map(|seconds| Duration::from_secs(seconds.into()))),
         }
     }
@@ -262,7 +264,7 @@ fn day(value: &str) -> Result<DateTime<Utc>> {
     match begin {
         Some(begin) if begin > Utc::now() => Err(usage("--since is in the future")),
         Some(begin) => Ok(begin),
-        None => Err(usage("--since wants a date such as 2026-01-31")),
+        None => Err(usage("--since requires a date such as 2026-01-31")),
     }
 }
 
@@ -270,7 +272,7 @@ fn log_target(value: &str) -> Result<LogTarget> {
     match value {
         "stdout" => Ok(LogTarget::Stdout),
         "stderr" => Ok(LogTarget::Stderr),
-        "" => Err(usage("--log wants stdout or stderr")),
+        "" => Err(usage("--log requires stdout or stderr")),
         "syslog" => Err(not_implemented("--log syslog")),
         _ => Err(not_implemented("--log to a file").remedy("use --log stdout or --log stderr")),
     }

@@ -30,7 +30,10 @@ impl Config {
             return Err(error(format!("{}, {why}", other.what)));
         }
         if our_user() == 0 {
-            return Err(error(format!("{}, and this is root", other.what)));
+            return Err(error(format!(
+                "{}, and the program runs as root",
+                other.what
+            )));
         }
         Ok(Some(error(other.what).to_string()))
     }

@@ -33,7 +33,7 @@ impl RawConfig {
         let value = serde_json::from_slice(octets).map_err(|error| format!("bad JSON: {error}"))?;
         let Value::Object(mut fields) = value else {
             return Err(format!(
-                "must hold an object, {{ \"source_server\": … }}, not {}",
+                "must contain an object, {{ \"source_server\": … }}, not {}",
                 type_name(&value)
             ));
         };
@@ -98,7 +98,7 @@ impl RawConfig {
     pub(super) fn line(&mut self, name: &'static str) -> Validated<Option<String>> {
         match self.string(name)? {
             Some(text) if text.contains(char::is_control) => {
-                Err(self.add_mistake(format_args!("{name} must not hold control characters")))
+                Err(self.add_mistake(format_args!("{name} must not contain control characters")))
             }
             text => Ok(text),
         }
@@ -211,11 +211,11 @@ mod tests {
             ),
             (
                 "\"s3cret\"",
-                "must hold an object, { \"source_server\": … }, not a string",
+                "must contain an object, { \"source_server\": … }, not a string",
             ),
             (
                 "[1]",
-                "must hold an object, { \"source_server\": … }, not a list",
+                "must contain an object, { \"source_server\": … }, not a list",
             ),
         ];
         for (text, line) in cases {

@@ -133,7 +133,7 @@ fn password(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Password
             Ok(Password::File(paths.resolve_credential(&name)))
         }
         several => Err(raw.add_mistake(format_args!(
-            "{} exclude each other, give one",
+            "{} cannot be used together; give one",
             several.join(" and ")
         ))),
     }
@@ -466,7 +466,7 @@ mod tests {
             ),
             (
                 json!({ "source_user": "a\r\nb" }),
-                "source_user must not hold control characters",
+                "source_user must not contain control characters",
             ),
             (
                 json!({ "source_pass": null }),
@@ -487,12 +487,12 @@ mod tests {
             ),
             (
                 json!({ "source_pass_file": "p" }),
-                "source_pass and source_pass_file exclude each other, give one",
+                "source_pass and source_pass_file cannot be used together; give one",
             ),
             (
                 json!({ "source_pass_command": "p", "source_pass_file": "p" }),
-                "source_pass and source_pass_command and source_pass_file exclude each other, \
-                 give one",
+                "source_pass and source_pass_command and source_pass_file cannot be used \
+                 together; give one",
             ),
             (
                 json!({ "source_port": 0 }),
@@ -592,7 +592,7 @@ mod tests {
             "unknown field \"source_sever\" (did you mean source_server?); \
              source_server is missing; \
              source_user must be a string, not a number; \
-             source_pass and source_pass_file exclude each other, give one; \
+             source_pass and source_pass_file cannot be used together; give one; \
              source_tls must be \"implicit\", \"starttls\" or \"none\"; \
              target_token_file is missing; \
              first_run_days must be a whole number from 0 to 36525, not a string"

@@ -129,10 +129,10 @@ impl GmailTarget {
                 }
                 Err(LookupError::ConnectionLost(failure)) if is_second_try => {
                     let error = self.account.error(ErrorKind::Unavailable, failure);
-                    return Err(error.during("looking messages up"));
+                    return Err(error.during("looking up messages"));
                 }
                 Err(LookupError::ConnectionLost(failure)) => {
-                    log::debug!("looking messages up: {failure}; connecting again");
+                    log::debug!("looking up messages: {failure}; connecting again");
                     is_second_try = true;
                 }
             }

@@ -23,7 +23,7 @@ impl Session {
         octets: &[u8],
     ) -> Result<ResponseText, CommandError> {
         let Some(name) = escaped_mailbox(folder) else {
-            let what = "the folder's name holds a line end or a NUL";
+            let what = "the folder's name contains a line break or a NUL";
             return Err(CommandError::lost(what));
         };
         let flags = [

@@ -235,7 +235,7 @@ impl Connection {
             .extend(chunk.get(..length).unwrap_or_default());
         self.response_octets += length as u64;
         if self.response_octets > self.transcript.allowance() {
-            return Err(protocol_error("it sent more than was asked for"));
+            return Err(protocol_error("it sent more than was requested"));
         }
         Ok(())
     }

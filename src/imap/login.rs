@@ -155,12 +155,12 @@ impl Login {
             Credentials::Password(password) => (
                 password,
                 ['\0', '\r', '\n'].as_slice(),
-                "user or password holds a line end or a NUL",
+                "user or password contains a line break or a NUL",
             ),
             Credentials::AccessToken(token) => (
                 token,
                 ['\x01', '\0', '\r', '\n'].as_slice(),
-                "user or token holds a control character",
+                "user or token contains a control character",
             ),
         };
         let is_invalid = self.user.contains(invalid) || secret.expose().contains(invalid);

@@ -11,7 +11,7 @@ pub(crate) const PASSWORD_FIELD: &str = "{password}";
 
 /// The remedy where a server takes tokens alone.
 const OAUTH_REMEDY: &str =
-    "the server takes no password, only OAuth: see \"Sources that want OAuth\" in the README";
+    "the server takes no password, only OAuth: see \"Sources that require OAuth\" in the README";
 
 /// A cause, as what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ const UNAVAILABLE: LoginFailure = LoginFailure {
 const LIMITED: LoginFailure = LoginFailure {
     kind: ErrorKind::Unavailable,
     retry: LoginRetry::Limited,
-    remedy: "the server limits log-ins or connections: if it stays so, close other mail programs",
+    remedy: "the server limits log-ins or connections: if this persists, close other mail programs",
 };
 
 /// The server wants an encrypted connection.
@@ -91,7 +91,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
             Text("authorization code"),
         ],
         LoginFailure::needs_user(
-            "the server wants a password made for programs: make one in the account's settings \
+            "the server requires an app password: create one in the account's settings \
              on the web, and put it into {password}",
         ),
     ),
@@ -106,8 +106,8 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
             Text("multi-factor"),
         ],
         LoginFailure::needs_user(
-            "the account has a second factor, which a program cannot give: make a password for \
-             programs in the account's settings on the web, and put it into {password}",
+            "the account requires a second factor, which a program cannot give: create an app \
+             password in the account's settings on the web, and put it into {password}",
         ),
     ),
     (
@@ -134,7 +134,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
             Text("not have access rights to this service"),
         ],
         LoginFailure::needs_user(
-            "the account may not be used by IMAP: turn that on in its settings on the web",
+            "the account may not use IMAP: turn it on in its settings on the web",
         ),
     ),
     (
@@ -187,7 +187,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
             Text("password expired"),
         ],
         LoginFailure::needs_user(
-            "the password has expired: set another, and put it into {password}",
+            "the password has expired: set a new one, and put it into {password}",
         ),
     ),
     (
@@ -207,7 +207,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
         // The password was right (RFC 5530).
         &[Code("AUTHORIZATIONFAILED")],
         LoginFailure::needs_user(
-            "the user may not do this: see whether the account's settings on the web allow IMAP",
+            "the user may not do this: check whether the account's settings on the web allow IMAP",
         ),
     ),
     (
@@ -215,7 +215,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
         &[Text("authenticate failed."), Text("login failed.")],
         LoginFailure::needs_user(
             "correct source_user or {password}; if they are right and this is a server of \
-             Microsoft's, see \"Sources that want OAuth\" in the README",
+             Microsoft's, see \"Sources that require OAuth\" in the README",
         ),
     ),
     (

@@ -95,7 +95,7 @@ impl Session {
 
     /// Returns the quoted name of the folder that is about to be opened.
     fn start_examine(&self, folder: &str) -> Result<String, ExamineError> {
-        let what = "its name holds a line end or a NUL";
+        let what = "its name contains a line break or a NUL";
         let invalid = || self.unusable(folder, ErrorKind::Config, what);
         let name = quoted_mailbox(folder).ok_or_else(invalid)?;
         self.transcript().clear_mailbox_status();
@@ -130,7 +130,7 @@ impl Session {
     /// Without UIDVALIDITY a message may be lost whenever the server numbers its messages anew, and
     /// no later run would learn of it.
     fn lacks_uid_validity(&self, folder: &str) -> ExamineError {
-        let what = "the server says no UIDVALIDITY for it, or 0, so its UIDs identify no message";
+        let what = "the server gives it no UIDVALIDITY, or 0, so its UIDs identify no message";
         let error = self.error(ErrorKind::Config, what).during(opening(folder));
         ExamineError::Unusable(error.remedy(
             "no later run can change that: ask the administrator of the server for UIDVALIDITY \

@@ -219,7 +219,7 @@ fn set_silence_timeouts(tcp: &TcpStream, timeouts: Timeouts) -> io::Result<()> {
 fn resolve(server: &Server, options: &ConnectionOptions) -> Result<Vec<SocketAddr>> {
     let unavailable = |what: &str| options.error(server, ErrorKind::Unavailable, what);
     let failed =
-        |error: io::Error| unavailable(&describe_io_error(&error)).during("looking its address up");
+        |error: io::Error| unavailable(&describe_io_error(&error)).during("looking up its address");
     let name = (server.host.clone(), server.port);
     let look_up = move || name.to_socket_addrs().map(Iterator::collect);
     let until = Instant::now() + NAME_LOOKUP_TIMEOUT;
@@ -243,9 +243,9 @@ fn resolve(server: &Server, options: &ConnectionOptions) -> Result<Vec<SocketAdd
 #[must_use]
 pub fn describe_io_error(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut => "no answer in time",
-        io::ErrorKind::ConnectionRefused => "it refuses connections",
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "it broke the connection",
+        io::ErrorKind::TimedOut => "timed out",
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset",
         io::ErrorKind::UnexpectedEof => "it closed the connection",
         _ => return error.to_string(),
     }

@@ -104,7 +104,7 @@ fn explain(error: &io::Error, name: &str, side: Side) -> (String, Option<&'stati
         Some(other) => (TlsError::to_string(other), None),
         None => (
             describe_io_error(error),
-            Some("if it stays so, check the port"),
+            Some("if this persists, check the port"),
         ),
     }
 }
@@ -138,7 +138,7 @@ fn explain_certificate(
             ),
         ),
         CertificateError::Other(other) if is_ca_as_end_entity(other) => (
-            "its certificate is one of a certificate authority, not of a server".to_owned(),
+            "its certificate is that of a certificate authority, not of a server".to_owned(),
             Some(
                 "if it belongs to the server itself, name the file that holds it (source_ca_file, \
                  target_ca_file)",

@@ -184,7 +184,7 @@ fn show_instructions(
         ));
     }
     say(format_args!(
-        "Or wait until the browser shows a page that cannot be reached, and paste that page's \
+        "Or wait until the browser says that it cannot reach the page, and paste that page's \
          address (http://127.0.0.1:{port}/...) here.\nThis waits for {}.\n",
         minutes(time_limit)
     ));

@@ -73,7 +73,7 @@ impl OAuthError {
         Some(match self.code() {
             "invalid_client" => format!(
                 "client_id or client_secret in {file} is not known to Google: download \
-                 client_secret.json anew"
+                 client_secret.json again"
             ),
             "deleted_client" => {
                 "Google deletes one that is unused for 6 months: create a new one, download its \
@@ -82,7 +82,7 @@ impl OAuthError {
             }
             "invalid_request" if self.description().contains("client_secret") => format!(
                 "{file} needs the client_secret of the OAuth client: download \
-                 client_secret.json anew"
+                 client_secret.json again"
             ),
             _ => "check that the OAuth client is of type \"Desktop app\", download its \
                   client_secret.json"

@@ -253,7 +253,7 @@ impl Token {
                     self.rejection_error(&client, &rejection, now)
                 }
                 EndpointError::Unavailable(error) => {
-                    error.remedy("later runs try again (if it stays so, check token_uri)")
+                    error.remedy("later runs try again (if this persists, check token_uri)")
                 }
             };
             error.during(RENEWING)

@@ -309,7 +309,7 @@ fn read_snapshot(
             Side::State,
             ErrorKind::Config,
             Untrusted::path(&storage.path(&StateFile::Snapshot)),
-            format!("this state is of version {version}, written by a later release"),
+            format!("this state has version {version}, written by a later release"),
         )
         .remedy("use that release, or another --state-file")),
         Err(SnapshotError::Invalid(why)) => {

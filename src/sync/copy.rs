@@ -82,7 +82,7 @@ impl Copy {
             if missing.exists {
                 ledger.park_unreadable(
                     missing.listed,
-                    "it is listed, and missing from the response",
+                    "it is listed, but missing from the response",
                 )?;
             } else if let Some(parked) = ledger.state().parked.get(&uid).cloned() {
                 retry_parked::give_up(uid, &parked, *target, ledger)?;

@@ -173,7 +173,7 @@ impl Delivery {
         let PreparedMessage { message, digest } = prepared;
         let now = ledger.now();
         let parked = ledger.parked_or_new(message.uid).another_try();
-        let parked = parked.retry_later("it was sent, and the response was lost".to_owned(), now);
+        let parked = parked.retry_later("it was sent, but the response was lost".to_owned(), now);
         InFlightMessage {
             id: message.id.clone(),
             digest: *digest,

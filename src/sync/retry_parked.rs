@@ -80,7 +80,7 @@ fn resolve_uncertain(
         let delay = (now - at).clamp(STORE_TIMEOUT, UNCLEAR_INTERVAL);
         parked.retry_after = now + delay;
         if parked.why != UNCLEAR || delay == UNCLEAR_INTERVAL {
-            log::warn!("{id} (uid {uid}): {UNCLEAR}; it is not sent again before that is clear");
+            log::warn!("{id} (uid {uid}): {UNCLEAR}; it is not sent again until that is clear");
         }
         UNCLEAR.clone_into(&mut parked.why);
     }

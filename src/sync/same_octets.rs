@@ -48,7 +48,9 @@ pub(super) fn settle_if_delivered(
             log::info!("{id} (uid {uid}) was delivered when it was at uid {from}");
         }
         Some(PreviousUid::Renumbered) => log::debug!("uid {uid} was delivered before"),
-        None => log::info!("{id} (uid {uid}) is another message of octets that were delivered"),
+        None => log::info!(
+            "{id} (uid {uid}) is another message with the octets of one that was delivered"
+        ),
     }
     let Some(previous) = previous else {
         return Ok(false);

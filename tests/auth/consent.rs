@@ -93,7 +93,7 @@ fn without_a_configuration_the_token_is_saved_unverified() {
     let run = running.wait_for_exit();
     assert!(
         run.stdout
-            .contains("it was not tried at Gmail, because --config was not given."),
+            .contains("it was not verified at Gmail, because --config was not given."),
         "{run:?}"
     );
 }

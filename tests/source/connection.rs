@@ -474,7 +474,7 @@ fn a_response_that_has_no_end_is_cut_off() {
     let failure = session.search("ALL").unwrap_err();
     assert_eq!(
         failure,
-        CommandError::ConnectionLost("it sent more than was asked for".to_owned())
+        CommandError::ConnectionLost("it sent more than was requested".to_owned())
     );
 }
 

@@ -367,7 +367,7 @@ impl Lookup {
         let error = self.account.command_error(&failure);
         // A response about the whole account would be the same on a new connection.
         if failure.leaves_session_usable() || error.consequence().is_some() {
-            LookupError::Fatal(error.during("looking messages up"))
+            LookupError::Fatal(error.during("looking up messages"))
         } else {
             LookupError::ConnectionLost(failure)
         }

@@ -22,13 +22,13 @@ impl Connection {
             error.during("starting TLS (STARTTLS)")
         };
         let lost = |error: io::Error| {
-            failed(&describe_io_error(&error)).remedy("if it stays so, check the port")
+            failed(&describe_io_error(&error)).remedy("if this persists, check the port")
         };
         let timeout = greeting_timeout(server.port);
         self.set_response_deadline(timeout.map(|timeout| Instant::now() + timeout));
         self.next_line().map_err(|error| match error.kind() {
             // It may wait for the client's handshake.
-            io::ErrorKind::TimedOut => failed("the server does not greet").remedy(
+            io::ErrorKind::TimedOut => failed("the server sends no greeting").remedy(
                 "if it expects TLS at once, set \"source_tls\" to \"implicit\"; else check the port",
             ),
             _ => lost(error),
@@ -37,7 +37,7 @@ impl Connection {
         // From the transcript: the sanitizer turns PREAUTH into OK.
         let greeting = self.transcript.last_line();
         if !greeting.to_ascii_uppercase().starts_with(b"* OK") {
-            let what = format!("it greets with {:?}", Untrusted::new(&greeting));
+            let what = format!("its greeting is {:?}", Untrusted::new(&greeting));
             return Err(failed(&what).remedy("check the port"));
         }
         self.run_in_plain_text(b"s1 CAPABILITY\r\n").map_err(lost)?;

@@ -111,7 +111,7 @@ impl<'a> Unauthenticated<'a> {
             match failure {
                 CommandError::Bye(text) => OpenError::Bye { text, error },
                 CommandError::ConnectionLost(_) => {
-                    OpenError::Unreachable(error.remedy("if it stays so, check the port"))
+                    OpenError::Unreachable(error.remedy("if this persists, check the port"))
                 }
                 _ => OpenError::Unreachable(error),
             }
@@ -199,12 +199,12 @@ fn read_greeting(
         Some((StatusCondition::Ok, _)) => Ok(()),
         Some((StatusCondition::Bye, text)) => Err(CommandError::Bye(text)),
         Some((StatusCondition::PreAuth, _)) => {
-            let what = "the server has logged somebody in already (PREAUTH)";
+            let what = "the server has already logged a user in (PREAUTH)";
             Err(CommandError::lost(what))
         }
         _ => {
             let greeting = Untrusted::new(greeting.trim_ascii_end());
-            let what = format!("this is no IMAP server: it greets with {greeting:?}");
+            let what = format!("this is not an IMAP server: its greeting is {greeting:?}");
             Err(CommandError::ConnectionLost(what))
         }
     }

@@ -182,7 +182,7 @@ impl<'a> CodeExchange<'a> {
         let file = file.as_deref().unwrap_or(self.token_file);
         let account = match self.account.map(|account| Untrusted::new(&account.user)) {
             Some(user) => format!(", and gives access to the mail of {user}."),
-            None => "; it was not tried at Gmail, because --config was not given.".to_owned(),
+            None => "; it was not verified at Gmail, because --config was not given.".to_owned(),
         };
         let expiry = health.expires.map_or_else(String::new, |expires| {
             format!(

@@ -116,7 +116,7 @@ fn receive(
         Ok(Some(target)) => match redirect::parse_request_target(&target, state) {
             RedirectQuery::NotARedirect => ResultPage::NotFound,
             RedirectQuery::WrongState => {
-                say("Ignored a browser that brought the response to another attempt.\n");
+                say("Ignored a response from the browser that belongs to another attempt.\n");
                 ResultPage::WrongState
             }
             // A second tab: the first response counts.

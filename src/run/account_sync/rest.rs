@@ -53,7 +53,7 @@ impl AccountSync<'_> {
             return false;
         };
         log::warn!(
-            "Gmail has limited the account since {}, longer than it does for what is sent in a day: \
+            "Gmail has limited the account since {}, longer than its limit on daily uploads lasts: \
              perhaps its storage is full; will retry at {}",
             format_time(since),
             format_time(until)

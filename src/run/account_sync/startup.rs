@@ -58,7 +58,7 @@ pub(super) fn adopt_state(
         }));
     }
     let what = format_args!(
-        "this state is of {}, and the configuration says {}",
+        "this state is for {}, and the configuration names {}",
         describe(&recorded),
         describe(&configured),
     );
@@ -85,7 +85,7 @@ impl RenamedAccount {
         // The servers are fine: no retry helps.
         let is_other = |place: &str, what: &str| {
             Error::new(Side::Host, ErrorKind::Config, Untrusted::new(place), what)
-                .during("verifying that it is the account of the state")
+                .during("verifying that it is the account that the state belongs to")
                 .remedy("use another --state-file")
         };
         let is_renamed_source = recorded.source != configured.source;
@@ -104,7 +104,7 @@ impl RenamedAccount {
             return Err(is_other(&config.target.user, what));
         }
         log::info!(
-            "the state of {} is now of {}",
+            "the state for {} is now for {}",
             describe(recorded),
             describe(configured)
         );

@@ -54,9 +54,7 @@ impl FalseNotifications {
             return None;
         }
         if self.log_throttle.record_failure(Instant::now()) {
-            log::warn!(
-                "the source reports new mail again and again and has none; checking less often"
-            );
+            log::warn!("the source repeatedly reports new mail and has none; checking less often");
         }
         Some(self.backoff.next_delay())
     }

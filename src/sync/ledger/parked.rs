@@ -37,7 +37,7 @@ impl Ledger<'_> {
 
     /// The source finds this message in a search and does not list it.
     pub fn park_unlisted(&mut self, uid: Uid) -> Result<()> {
-        let why = "the source finds it in a search and does not list it";
+        let why = "the source finds it in a search, but does not list it";
         self.park(uid, self.parked_or_new(uid).another_try(), why.to_owned())
     }
 
