@@ -747,7 +747,11 @@ fn gmail_limits_the_account_for_longer_than_a_day() {
         home.run_ok();
     }
     let run = home.run_ok();
-    assert!(run.stdout.contains("longer than its limit on daily uploads lasts"), "{run:?}");
+    assert!(
+        run.stdout
+            .contains("longer than its limit on daily uploads lasts"),
+        "{run:?}"
+    );
 }
 
 /// The rejections that need the user; the others are temporary.
@@ -1371,7 +1375,8 @@ fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_ro
             &format!("{what}, and the program runs as root; {remedy}"),
         );
     } else {
-        let readable = "config.json holds a secret and can be read by others; type: chmod 600 config.json";
+        let readable =
+            "config.json holds a secret and can be read by others; type: chmod 600 config.json";
         let writable = format!("{what}; {remedy}");
         assert_eq!(run.logged("warn"), [readable, &writable]);
     }
