@@ -747,7 +747,11 @@ fn gmail_limits_the_account_for_longer_than_a_day() {
         home.run_ok();
     }
     let run = home.run_ok();
-    assert!(run.stdout.contains("longer than it does"), "{run:?}");
+    assert!(
+        run.stdout
+            .contains("longer than its limit on daily uploads lasts"),
+        "{run:?}"
+    );
 }
 
 /// The rejections that need the user; the others are temporary.
@@ -1308,7 +1312,7 @@ fn the_server_is_no_imap_server() {
             ),
             (
                 69,
-                "127.0.0.1:SOURCE: starting TLS (STARTTLS): it greets with \
+                "127.0.0.1:SOURCE: starting TLS (STARTTLS): its greeting is \
                 \"SSH-2.0-OpenSSH_9.6\"; check the port",
             ),
         ],
@@ -1360,10 +1364,10 @@ fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_ro
     let permit = |name: &str, mode: u32| {
         fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    permit("config.json", 0o622);
+    permit("config.json", 0o666);
     let run = home.run();
     let owner = fs::metadata(home.path("config.json")).unwrap().uid();
-    let what = format!("config.json: it can be written by others (owner {owner}, mode 0622)");
+    let what = format!("config.json: it can be written by others (owner {owner}, mode 0666)");
     let remedy = "type: chmod go-w config.json";
     if is_root {
         run.assert_error(
@@ -1371,14 +1375,17 @@ fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_ro
             &format!("{what}, and the program runs as root; {remedy}"),
         );
     } else {
-        assert_eq!(run.logged("warn"), [format!("{what}; {remedy}")]);
+        let readable =
+            "config.json holds a secret and can be read by others; type: chmod 600 config.json";
+        let writable = format!("{what}; {remedy}");
+        assert_eq!(run.logged("warn"), [readable, &writable]);
     }
 
     home.write("password", PASSWORD);
     let command = "touch was-run; cat password";
     home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
     permit("config.json", 0o620);
-    let what = what.replace("0622", "0620");
+    let what = what.replace("0666", "0620");
     let why = "and it names a command (source_pass_command)";
     home.run()
         .assert_error(78, &format!("{what}, {why}; {remedy}"));

@@ -322,12 +322,12 @@ mod tests {
         77 | NO Basic authentication is disabled. | only OAuth\n\
         77 | BYE Basic Authentication is disabled. | only OAuth\n\
         77 | BAD LogonDenied-BasicAuthBlocked | only OAuth\n\
-        77 | NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account. | turn that on\n\
-        77 | NO [ALERT] Your account is not enabled for IMAP use. | turn that on\n\
+        77 | NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account. | turn it on\n\
+        77 | NO [ALERT] Your account is not enabled for IMAP use. | turn it on\n\
         77 | NO [AUTHENTICATIONFAILED] LOGIN invalid credentials or IMAP is disabled | turn on IMAP\n\
         77 | NO Login fail. Account is abnormal, service is not open, password is incorrect | turn on IMAP\n\
-        77 | NO [ALERT] Application-specific password required: https://x (Failure) | made for programs\n\
-        77 | NO [AUTHENTICATIONFAILED] Application password is REQUIRED | made for programs\n\
+        77 | NO [ALERT] Application-specific password required: https://x (Failure) | an app password\n\
+        77 | NO [AUTHENTICATIONFAILED] Application password is REQUIRED | an app password\n\
         77 | NO Login failed for account a: authorisation request failed or timed out | at the address that\n\
         77 | NO Invalid user | correct source_user or {\n\
         77 | NO [AUTHENTICATIONFAILED] Second factor needed | second factor\n\

@@ -77,7 +77,7 @@ fn a_response_with_another_state_is_ignored() {
         (page.status, page.title()),
         (400, "This page belongs to another attempt")
     );
-    running.wait_for("response to another attempt");
+    running.wait_for("belongs to another attempt");
     // A forged denial is ignored, too, and no code is exchanged.
     let back = redirect_of(&address);
     let root = back.split_once('?').unwrap().0;

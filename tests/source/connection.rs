@@ -192,7 +192,7 @@ fn a_closed_port_and_an_unknown_name_are_reported() {
         tls_name: String::new(),
         ca_file: None,
     };
-    assert!(open_error(&closed).contains("refuses connections"));
+    assert!(open_error(&closed).contains("connection refused"));
     let unknown = Server {
         host: "no-such-host.invalid".to_owned(),
         ..closed
@@ -375,7 +375,7 @@ fn an_xoauth2_challenge_is_answered_with_an_empty_line() {
 #[test]
 fn a_server_without_imap_and_one_that_disconnects_are_reported() {
     let cases = [
-        ("S: 220 smtp.example.com ESMTP", "no IMAP server"),
+        ("S: 220 smtp.example.com ESMTP", "not an IMAP server"),
         ("S: * BYE too many connections", "too many connections"),
         ("S: * PREAUTH welcome", "PREAUTH"),
         ("R: ", "closed the connection"),

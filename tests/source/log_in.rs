@@ -181,7 +181,7 @@ fn a_cause_that_the_server_names_ends_the_log_in_at_once() {
         (
             "S: $tag NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account",
             ErrorKind::Rejected,
-            "may not be used by IMAP",
+            "may not use IMAP",
         ),
         (
             "S: $tag NO [LIMIT] slowly",

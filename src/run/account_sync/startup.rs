@@ -104,7 +104,7 @@ impl RenamedAccount {
             return Err(is_other(&config.target.user, what));
         }
         log::info!(
-            "the state for {} is now for {}",
+            "the state of {} is now for {}",
             describe(recorded),
             describe(configured)
         );
