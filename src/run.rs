@@ -35,6 +35,13 @@ pub(crate) struct OneTimeOptions {
     pub since: Option<DateTime<Utc>>,
 }
 
+impl OneTimeOptions {
+    /// Whether nothing is asked.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.is_same_account && self.since.is_none()
+    }
+}
+
 /// How `--watch` waits for new mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WatchOptions {

@@ -84,6 +84,24 @@ fn a_corrected_source_folder_gets_a_first_run_though_the_wrong_one_was_synced() 
 }
 
 #[test]
+fn a_corrected_server_gets_the_days_of_a_first_run_though_the_wrong_one_was_synced() {
+    let home = home();
+    let wrong = Home::with(SourceOptions::default(), GmailOptions::default());
+    home.write("wrong.pem", wrong.source.ca_pem());
+    let fields = json!({
+        "source_server": "127.0.0.1",
+        "source_tls_name": "localhost",
+        "source_port": wrong.source.port(),
+        "source_ca_file": "wrong.pem",
+    });
+    let right = home.read("config.json");
+    assert_ends(&home, &fields, &[], 0, "");
+    deliver(&home, "new", 6);
+    home.write("config.json", &right);
+    assert_ends(&home, &json!({}), &[], 0, "1 appended");
+}
+
+#[test]
 fn a_corrected_target_user_is_no_other_account() {
     let home = home();
     deliver(&home, "new", 6);

@@ -608,6 +608,28 @@ fn a_request_while_gmail_rests_is_not_dropped_in_silence() {
 }
 
 #[test]
+fn a_request_that_fails_before_it_begins_is_not_dropped_in_silence() {
+    let home = home();
+    home.run_ok();
+    home.source
+        .faults()
+        .always(|event| event.is_command("EXAMINE"), Fault::Eof);
+    let run = home.run_with(&["--quiet", &since(9)]);
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert!(run.stdout.contains("--since had no effect"), "{run:?}");
+}
+
+#[test]
+fn a_request_while_another_run_holds_the_lock_is_not_dropped_in_silence() {
+    let home = home();
+    home.run_ok();
+    let lock = std::fs::File::open(home.path("sync_state.json.lock")).unwrap();
+    lock.lock().unwrap();
+    let run = run_with(&home, &since(9));
+    assert!(run.stdout.contains("had no effect"), "{run:?}");
+}
+
+#[test]
 fn a_dry_run_shows_each_requested_message_once() {
     let home = home();
     deliver(&home, &mail("first"));

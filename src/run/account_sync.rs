@@ -78,7 +78,11 @@ impl<'a> AccountSync<'a> {
         context: &'a RunContext<'a>,
     ) -> Result<AccountSync<'a>> {
         check_token_file(&config.target.token_file, &config.target.auth_command)?;
-        let lock = acquire_lock(state_file)?;
+        let lock = acquire_lock(state_file).inspect_err(|error| {
+            if error.kind() == ErrorKind::Resting && !options.is_empty() {
+                log::warn!("--since and --same-account had no effect; add them again later");
+            }
+        })?;
         let now = context.timing.clock.now();
         let storage = Box::new(FolderStorage::new(state_file));
         let mut store = match mode {

@@ -16,6 +16,9 @@ pub(crate) fn run(mut account: AccountSync<'_>) -> Result<()> {
         return Ok(());
     }
     let copied = copy(&mut account);
+    if copied.is_err() {
+        account.warn_of_lost_request();
+    }
     let copied = copied.map_err(|error| account.context().requests.replace_error(error));
     and_also(copied, account.fold())?;
     account.record_success()

@@ -166,7 +166,7 @@ impl Steps<'_> {
         let (state, now) = (ledger.state(), ledger.now());
         let pass = plan::date_pass_since(since, state, &self.mailbox, &self.options.source, now);
         let plan = Plan {
-            due: Due::ByDate(pass, DatePassStart::New),
+            due: Due::ByDate(pass, DatePassStart::Requested),
             parked: Vec::new(),
         };
         self.carry_out(plan, action).map(drop)
@@ -242,8 +242,11 @@ impl Steps<'_> {
             }
             Due::ByDate(pass, start) => {
                 let is_first = self.parts.ledger.state().is_unsynced();
-                if start == DatePassStart::New {
-                    self.parts.ledger.start_date_pass(pass.clone())?;
+                let ledger = &mut self.parts.ledger;
+                match start {
+                    DatePassStart::Resumed => {}
+                    DatePassStart::New => ledger.start_date_pass(pass.clone())?,
+                    DatePassStart::Requested => ledger.start_requested_date_pass(pass.clone())?,
                 }
                 if is_first {
                     // A wrong target is noticed now, not when the first mail comes. The date pass is

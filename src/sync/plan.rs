@@ -41,6 +41,8 @@ pub(super) enum DatePassStart {
     Resumed,
     /// It must be recorded before its first message.
     New,
+    /// As well, and the UIDs in the state are valid: the user requested it.
+    Requested,
 }
 
 /// Decides what is due in this mailbox; `source` is its name, `user@host/folder`.
@@ -59,7 +61,7 @@ pub(super) fn due(
         (None, Some(cursor)) if is_valid(cursor, state, mailbox, source) => above(cursor, mailbox),
         _ => Due::ByDate(
             {
-                let since = start_of_date_pass(state, first_run_days, requested, now);
+                let since = start_of_date_pass(state, source, first_run_days, requested, now);
                 date_pass_since(since, state, mailbox, source, now)
             },
             DatePassStart::New,
@@ -107,20 +109,30 @@ fn above(cursor: &Cursor, mailbox: &Mailbox) -> Due {
 }
 
 /// When a date pass begins that is necessary: at the last pass, or at the first day of a first run; no
-/// later than requested.
+/// later than requested. If nothing was copied from a mailbox of another name, its server was a mistake,
+/// perhaps: then at the earlier one.
 fn start_of_date_pass(
     state: &State,
+    source: &str,
     first_run_days: u32,
     requested: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> DateTime<Utc> {
-    if let Some(last) = state.last_sync {
-        let since = last.min(now) - DATE_PASS_MARGIN;
-        return requested.map_or(since, |requested| requested.min(since));
-    }
     let first_day = TimeDelta::try_days(first_run_days.into())
         .and_then(|back| now.checked_sub_signed(back))
         .unwrap_or(EARLIEST_SINCE);
+    if let Some(last) = state.last_sync {
+        let since = last.min(now) - DATE_PASS_MARGIN;
+        let is_other = state
+            .source_mailbox()
+            .is_some_and(|(name, _)| name != source);
+        let since = if is_other && !state.is_bound_to_account() {
+            since.min(first_day.max(EARLIEST_SINCE))
+        } else {
+            since
+        };
+        return requested.map_or(since, |requested| requested.min(since));
+    }
     requested.unwrap_or(first_day).max(EARLIEST_SINCE)
 }
 
@@ -306,11 +318,17 @@ mod tests {
                 "{why}"
             );
         }
-        let elsewhere = super::due(&valid, &mailbox(7, 44), "alice@other/INBOX", 7, None, now());
+        let elsewhere =
+            |state| super::due(state, &mailbox(7, 44), "alice@other/INBOX", 7, None, now()).due;
         assert_eq!(
-            since(&elsewhere.due),
+            since(&elsewhere(&higher)),
             at("2026-11-20T10:00:00Z"),
             "another mailbox"
+        );
+        assert_eq!(
+            since(&elsewhere(&valid)),
+            at("2026-11-15T12:00:00Z"),
+            "nothing was copied from the other one"
         );
     }
 

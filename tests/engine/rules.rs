@@ -402,6 +402,27 @@ fn an_uncertain_append_that_cannot_be_listed_after_uidvalidity_changed_is_not_se
 }
 
 #[test]
+fn a_message_that_cannot_be_listed_stays_parked_when_the_user_requests_later_mail() {
+    let world = world();
+    deliver(&world, 2, 100);
+    run_with(
+        &world,
+        Faults {
+            hole: 1000,
+            ..faults()
+        },
+    );
+    assert_eq!(state(&world).parked.len(), 1);
+    let yesterday = world.borrow().now - TimeDelta::days(1);
+    world.borrow_mut().since = Some(yesterday);
+    run_with(&world, faults());
+    world.borrow_mut().since = None;
+    wait(&world, 5);
+    run(&world);
+    assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
+}
+
+#[test]
 fn a_twin_of_an_uncertain_append_waits_for_it_after_uidvalidity_changed() {
     let world = world();
     deliver(&world, 2, 0);

@@ -33,6 +33,18 @@ impl AccountSync<'_> {
         Ok(true)
     }
 
+    /// Warns if a pass failed before it went back to the requested time: unlike a date pass that is cut
+    /// short, a later run does not know of the request.
+    pub fn warn_of_lost_request(&self) {
+        let Some(since) = self.since else {
+            return;
+        };
+        let pass = self.state().date_pass.as_ref();
+        if pass.is_none_or(|pass| pass.since > since) {
+            log::warn!("--since had no effect; add it to another run");
+        }
+    }
+
     /// Why Gmail rests, if its storage is full.
     pub fn storage_full_error(&self) -> Option<Error> {
         let until = self
