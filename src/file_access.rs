@@ -53,10 +53,16 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
 }
 
 /// Whether the group or all users may write the file, or replace the files of a folder. In a folder
-/// with the sticky bit only its owner can remove a file.
+/// with the sticky bit only its owner can remove a file. A group of the owner's number is the owner's
+/// own, as many distributions make it for each user, with a umask of 002.
 pub(crate) fn others_may_write(file: &Metadata) -> bool {
     let is_sticky = file.is_dir() && file.mode() & 0o1000 != 0;
-    file.mode() & 0o022 != 0 && !is_sticky
+    let bits = if file.gid() == file.uid() {
+        0o002
+    } else {
+        0o022
+    };
+    file.mode() & bits != 0 && !is_sticky
 }
 
 /// The owner and mode of a file, for messages.
@@ -357,9 +363,15 @@ mod tests {
             others_may_write(&fs::metadata(folder.path()).unwrap())
         };
         assert!(!others_may_write(0o755));
-        assert!(others_may_write(0o775));
         assert!(others_may_write(0o757));
         assert!(!others_may_write(0o1777));
+        let found = fs::metadata(folder.path()).unwrap();
+        assert_eq!(others_may_write(0o775), found.gid() != found.uid());
+        if is_root() {
+            chown(folder.path(), Some(ROOT), Some(STRANGER)).unwrap();
+            assert!(others_may_write(0o775));
+            assert!(!others_may_write(0o1775));
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn a_state_of_another_account_is_refused_whatever_it_is_asked() {
     home.source.mailboxes().create("Other");
     let other = json!({ "source_folder": "Other" });
     assert_ends(&home, &other, &[], 78, "add --same-account to one run");
-    let line = "none of the messages that were copied last is there under its UID";
+    let line = "the messages that were copied last are not there under their UIDs";
     assert_ends(&home, &other, &["--same-account"], 78, line);
     assert_ends(&home, &other, &["--same-account", "--watch"], 78, line);
     assert_ends(&home, &json!({ "source_folder": "INBOX" }), &[], 0, "");
@@ -255,4 +255,30 @@ fn a_new_label_on_request_is_no_proof_that_another_server_has_the_same_mailbox()
         "target_folder": "Work",
     });
     assert_ends(&home, &fields, &["--same-account"], 0, "2 appended");
+}
+
+#[test]
+fn one_message_that_two_mailboxes_share_does_not_make_them_the_same() {
+    let home = home();
+    deliver(&home, "welcome", 6);
+    deliver(&home, "second", 1);
+    home.run_ok();
+    let other = Home::with(SourceOptions::default(), GmailOptions::default());
+    let uid_validity = home.source.mailboxes().uid_validity("INBOX");
+    let mailboxes = other.source.mailboxes();
+    mailboxes.set_uid_validity("INBOX", uid_validity);
+    deliver(&other, "welcome", 6);
+    deliver(&other, "deleted", 1);
+    mailboxes.expunge("INBOX", 2);
+    deliver(&other, "third", 1);
+    home.write("other.pem", other.source.ca_pem());
+    let fields = json!({
+        "source_server": "127.0.0.1",
+        "source_tls_name": "localhost",
+        "source_port": other.source.port(),
+        "source_ca_file": "other.pem",
+    });
+    home.configure(&fields);
+    let run = home.run_ok();
+    assert!(!run.stdout.contains("is the same mailbox"), "{run:?}");
 }

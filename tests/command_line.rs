@@ -201,7 +201,7 @@ fn a_year_of_two_digits_does_not_request_the_whole_mailbox() {
     for day in ["26-01-31", "0026-01-31", "2026-31-01", "yesterday"] {
         let run = folder.run(&["--config", "config.json", "--since", day]);
         assert_eq!(run.status, Some(64), "{run:?}");
-        let line = "imap-to-gmail-sync: --since wants a date such as 2026-01-31\n";
+        let line = "imap-to-gmail-sync: --since requires a date such as 2026-01-31\n";
         assert_eq!(run.stderr, line);
     }
 }

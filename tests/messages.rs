@@ -1384,8 +1384,8 @@ fn a_configuration_that_others_can_change_is_refused_if_it_names_a_command_or_ro
     home.write("password", PASSWORD);
     let command = "touch was-run; cat password";
     home.configure(&json!({ "source_pass": null, "source_pass_command": command }));
-    permit("config.json", 0o620);
-    let what = what.replace("0666", "0620");
+    permit("config.json", 0o602);
+    let what = what.replace("0666", "0602");
     let why = "and it names a command (source_pass_command)";
     home.run()
         .assert_error(78, &format!("{what}, {why}; {remedy}"));

@@ -259,10 +259,10 @@ fn a_folder_of_the_state_that_others_can_write_is_warned_about() {
     let folder = folder.display();
     let owner = fs::metadata(home.path("state")).unwrap().uid();
     assert_eq!(
-        run(0o775).logged("warn"),
+        run(0o757).logged("warn"),
         [format!(
             "{folder}, the folder of the state, can be written by others (owner {owner}, mode \
-             0775); type: chmod go-w {folder}"
+             0757); type: chmod go-w {folder}"
         )]
     );
 }

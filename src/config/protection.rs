@@ -44,9 +44,11 @@ impl Config {
         let credentials = environment.credentials_directory.as_deref();
         // A configuration that only names the password file contains no secret, and systemd protects
         // its credentials itself.
-        let config_file = password_file.is_none().then_some(path);
-        let password_file = password_file
-            .filter(|file| !credentials.is_some_and(|folder| file.starts_with(folder)));
+        let is_unprotected =
+            |file: &&Path| !credentials.is_some_and(|folder| file.starts_with(folder));
+        let config_file = Some(path).filter(|_| password_file.is_none());
+        let config_file = config_file.filter(is_unprotected);
+        let password_file = password_file.filter(is_unprotected);
         let token_file = Some(self.target.token_file.as_path()).filter(|file| is_token_file(file));
         [config_file, password_file, token_file]
             .into_iter()

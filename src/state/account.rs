@@ -67,6 +67,10 @@ impl State {
         &self.samples
     }
 
+    pub(crate) fn has_samples(&self) -> bool {
+        !self.samples.is_empty()
+    }
+
     pub(super) fn add_sample(&mut self, uid: Uid, digest: Digest) {
         self.samples.insert(uid, Digest::of_header(digest.header));
         if self.samples.len() > MAX_SAMPLES {

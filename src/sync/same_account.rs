@@ -1,15 +1,18 @@
 //! Whether mailboxes with new names are those of the state.
 
 use crate::error::Result;
-use crate::message::{Identity, Mailbox, Uid, UidSet};
+use crate::message::{Identity, Listed, Mailbox, Uid, UidSet};
 use crate::state::State;
 use crate::sync::{LookupQuery, LookupResult, SearchScope, Source, Target};
+
+/// So many of the samples must be left, if there are as many: one message may be in several mailboxes.
+const MIN_EQUAL_SAMPLES: usize = 2;
 
 /// This many delivered messages are looked up.
 const MAX_LOOKUPS: usize = 16;
 
 /// Whether the mailbox is the one that the state's UIDs belong to: under the UIDs of messages that
-/// were settled lately it has the same messages. False also if none of them is left.
+/// were settled lately it has the same messages. False also if too few of them are left.
 ///
 /// # Errors
 /// The source is unavailable.
@@ -24,11 +27,13 @@ pub fn is_same_mailbox(state: &State, mailbox: &Mailbox, source: &mut dyn Source
     }
     let uids: UidSet = samples.keys().copied().collect();
     let listed = source.list(&uids)?;
-    let mut samples = listed
-        .iter()
-        .filter_map(|listed| Some((samples.get(&listed.uid)?.header, listed.identity.header)))
-        .peekable();
-    Ok(samples.peek().is_some() && samples.all(|(known, listed)| known == listed))
+    let is_same = |listed: &Listed| {
+        let sample = samples.get(&listed.uid)?;
+        Some(sample.header == listed.identity.header)
+    };
+    let compared: Vec<bool> = listed.iter().filter_map(is_same).collect();
+    let enough = samples.len().min(MIN_EQUAL_SAMPLES);
+    Ok(compared.len() >= enough && compared.into_iter().all(|is_same| is_same))
 }
 
 /// Whether the Gmail account is the one that the state's messages were delivered to: it has at least

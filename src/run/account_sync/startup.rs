@@ -90,7 +90,11 @@ impl RenamedAccount {
         };
         let is_renamed_source = recorded.source != configured.source;
         if is_renamed_source && !is_same_mailbox(store.state(), mailbox, source)? {
-            let what = "none of the messages that were copied last is there under its UID";
+            let what = if store.state().has_samples() {
+                "the messages that were copied last are not there under their UIDs"
+            } else {
+                "the state was written by an earlier release, and knows no message to verify it by"
+            };
             return Err(is_other(&config.source_name(), what));
         }
         let user = |names: &AccountNames| {
