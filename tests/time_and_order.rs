@@ -592,6 +592,24 @@ fn a_request_that_is_cut_short_is_finished_by_the_next_run() {
 }
 
 #[test]
+fn after_a_request_equal_mail_without_id_is_still_new_mail() {
+    let home = home();
+    home.run_ok();
+    // Moved in, and older than the request: it keeps its UID and is not listed by the request.
+    let long_ago = ago(TimeDelta::days(100));
+    let alarm = mail_without_id("alarm");
+    home.source.deliver(&alarm, long_ago, &[]);
+    home.run_ok();
+    run_with(&home, &since(20));
+    home.source.deliver(&alarm, long_ago, &[]);
+    home.run_ok();
+    assert_eq!(arrived(&home)["alarm"], 2);
+    // Both are found by this one, under their own UIDs.
+    run_with(&home, &since(200));
+    assert_eq!(arrived(&home)["alarm"], 2);
+}
+
+#[test]
 fn a_request_while_gmail_rests_is_not_dropped_in_silence() {
     let home = home();
     home.run_ok();

@@ -18,7 +18,8 @@ use crate::state::{
 pub enum Event {
     /// The state belongs to this account from now on.
     Account(AccountNames),
-    /// A date pass begins: UIDs from before no longer count, and parked messages are orphaned.
+    /// A date pass begins: unless it keeps them, UIDs from before no longer count, and parked messages
+    /// are orphaned.
     DatePass(DatePass),
     /// An orphaned parked message was found under a new UID.
     #[serde(rename = "found")]
@@ -211,11 +212,13 @@ impl State {
             .date_pass
             .take()
             .map_or_else(Vec::new, |before| before.orphans);
-        orphans.extend(std::mem::take(&mut self.parked).into_values());
+        if !pass.keeps_uids {
+            orphans.extend(std::mem::take(&mut self.parked).into_values());
+            self.forget_known_uids(pass.began);
+        }
         orphans.extend(pass.orphans);
         self.cursor = None;
         self.settled = UidSet::default();
-        self.forget_known_uids(pass.began);
         self.date_pass = Some(DatePass { orphans, ..pass });
     }
 

@@ -148,6 +148,12 @@ impl State {
         date.is_some() && known.is_some_and(|known| known.copies.elsewhere.contains(&date))
     }
 
+    /// Whether a message without Message-ID that has this id was delivered at this UID and INTERNALDATE.
+    pub(crate) fn is_known_at(&self, id: &MessageId, uid: Uid, date: InternalDate) -> bool {
+        let mut uids = self.known_uids(id);
+        uids.any(|known| known == (uid, date))
+    }
+
     /// Whether a message without Message-ID that has this id and this INTERNALDATE was delivered.
     pub(crate) fn is_known_with(&self, id: &MessageId, date: InternalDate) -> bool {
         let mut uids = self.known_uids(id);

@@ -82,6 +82,9 @@ pub struct DatePass {
     pub uid_validity: UidValidity,
     /// Only messages below this UID are considered; later ones are above the new cursor.
     pub uid_next: Uid,
+    /// Whether the UIDs in the state are still valid: the user asked for older mail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_uids: bool,
     /// Orphaned parked messages: parked before UIDVALIDITY changed, so that their UIDs no longer
     /// count. They are found again by id and date.
     #[serde(rename = "strays", default, skip_serializing_if = "Vec::is_empty")]

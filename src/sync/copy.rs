@@ -22,7 +22,7 @@ pub(super) struct Copy {
 impl Action for Copy {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
-        if let Due::ByDate(pass, DatePassStart::New | DatePassStart::Requested) = &plan.due {
+        if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(
                 "{}: copying messages received since {}",
                 Untrusted::new(&pass.source),

@@ -277,24 +277,6 @@ impl<'a> Ledger<'a> {
         self.store.sync()
     }
 
-    /// Starts a date pass in a mailbox whose UIDs are valid: parked messages stay where they are. One that
-    /// could never be listed has no identity to be found again by.
-    pub fn start_requested_date_pass(&mut self, pass: DatePass) -> Result<()> {
-        let first = self.orphans().len();
-        let parked = self.state().parked.keys().copied().enumerate();
-        let mut events: Vec<Event> = parked
-            .map(|(index, uid)| Event::OrphanFound {
-                uid,
-                orphan: first + index,
-            })
-            .collect();
-        events.push(Event::DatePass(pass));
-        // The last orphan first: the others keep their indices.
-        events.reverse();
-        self.store.record_all(events)?;
-        self.store.sync()
-    }
-
     /// Ends a date pass: everything that it considered is settled or parked. Only this may lower
     /// the cursor.
     pub fn end_date_pass(&mut self) -> Result<()> {

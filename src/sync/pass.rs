@@ -165,8 +165,12 @@ impl Steps<'_> {
         };
         let (state, now) = (ledger.state(), ledger.now());
         let pass = plan::date_pass_since(since, state, &self.mailbox, &self.options.source, now);
+        let pass = DatePass {
+            keeps_uids: true,
+            ..pass
+        };
         let plan = Plan {
-            due: Due::ByDate(pass, DatePassStart::Requested),
+            due: Due::ByDate(pass, DatePassStart::New),
             parked: Vec::new(),
         };
         self.carry_out(plan, action).map(drop)
@@ -243,10 +247,8 @@ impl Steps<'_> {
             Due::ByDate(pass, start) => {
                 let is_first = self.parts.ledger.state().is_unsynced();
                 let ledger = &mut self.parts.ledger;
-                match start {
-                    DatePassStart::Resumed => {}
-                    DatePassStart::New => ledger.start_date_pass(pass.clone())?,
-                    DatePassStart::Requested => ledger.start_requested_date_pass(pass.clone())?,
+                if start == DatePassStart::New {
+                    ledger.start_date_pass(pass.clone())?;
                 }
                 if is_first {
                     // A wrong target is noticed now, not when the first mail comes. The date pass is

@@ -41,8 +41,6 @@ pub(super) enum DatePassStart {
     Resumed,
     /// It must be recorded before its first message.
     New,
-    /// As well, and the UIDs in the state are valid: the user requested it.
-    Requested,
 }
 
 /// Decides what is due in this mailbox; `source` is its name, `user@host/folder`.
@@ -152,6 +150,7 @@ pub(super) fn date_pass_since(
         began: Some(now.trunc_subsecs(0)),
         uid_validity: mailbox.uid_validity,
         uid_next: mailbox.uid_next,
+        keeps_uids: false,
         orphans: Vec::new(),
     }
 }

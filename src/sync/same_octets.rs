@@ -2,7 +2,7 @@
 //! UID, or another message, as from a meter that mails "alarm" again and again.
 
 use crate::error::Result;
-use crate::message::{Digest, InternalDate, MessageId, Uid};
+use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{ParkedMessage, PreviousUid, State};
 use crate::sync::fetch::Fetch;
 use crate::sync::group::PlannedMessage;
@@ -36,6 +36,11 @@ pub(super) fn settle_if_delivered(
     if parked.is_some_and(was_sent) {
         // When it was sent, it was another message, and Gmail has not stored it.
         return Ok(false);
+    }
+    if ledger.state().is_known_at(id, uid, listed.internal_date) {
+        // A requested date pass finds delivered messages under their own UIDs.
+        ledger.settle_known(UidSet::from_iter([uid]))?;
+        return Ok(true);
     }
     let is_found_by_date = is_found_by_date(*selected_by, parked);
     let SameOctets { uids, is_delivered } =

@@ -374,6 +374,7 @@ fn ids_are_kept_while_a_date_pass_is_open() {
             began: None,
             uid_validity: imap_to_gmail_sync::message::UidValidity::new(1).unwrap(),
             uid_next: Uid::new(9).unwrap(),
+            keeps_uids: false,
             orphans: Vec::new(),
         }))
         .unwrap();
