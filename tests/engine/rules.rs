@@ -609,6 +609,34 @@ fn a_lost_append_is_not_taken_for_an_earlier_message_of_its_octets() {
 }
 
 #[test]
+fn a_moved_message_that_could_not_be_read_at_first_is_not_taken_for_one_that_was_sent() {
+    let world = world();
+    run(&world);
+    let uid = deliver_alarm(&world);
+    run_with(&world, REFUSES);
+    wait(&world, 2);
+    let cut_after = Faults {
+        cut_after: 1000,
+        ..faults()
+    };
+    run_with(&world, cut_after);
+    assert_eq!(alarms(&world), 1, "stored, and the response was lost");
+    move_out_and_back(&world, uid);
+    let unreadable = Faults {
+        unreadable: 1000,
+        ..faults()
+    };
+    run_with(&world, unreadable);
+    // It is read before the lost one is looked up, and waits for that.
+    for minutes in [2, 10, 30] {
+        wait(&world, minutes);
+        run(&world);
+    }
+    assert_eq!(alarms(&world), 1);
+    assert!(state(&world).parked.is_empty());
+}
+
+#[test]
 fn a_uid_next_that_messages_have_already_hides_none() {
     let world = Rc::new(RefCell::new(World::new(1)));
     world.borrow_mut().source.uid_next_lag = 2;

@@ -75,10 +75,14 @@ impl Ledger<'_> {
         // looked up.
         let before = self.parked_or_new(uid);
         let with_body = before.digest.filter(|digest| digest.body.is_some());
+        // Attempts before its octets were known were at reading it: it was not sent.
+        let is_first_read = with_body.is_none() && digest.body.is_some();
+        let tries = if is_first_read { 0 } else { before.tries };
         let parked = ParkedMessage {
             id: Some(id),
             date: listed.internal_date,
             digest: with_body.or(Some(digest)),
+            tries,
             retry_after: twin.retry_after,
             why: format!("waits for {twin}, which may be the same message and at Gmail already"),
             ..before
