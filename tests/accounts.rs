@@ -37,6 +37,26 @@ fn copies(home: &Home) -> usize {
     home.gmail.all_mail().len()
 }
 
+/// Another server; UIDVALIDITY of its INBOX is the same.
+fn another_server(home: &Home) -> Home {
+    let other = Home::with(SourceOptions::default(), GmailOptions::default());
+    let uid_validity = home.source.mailboxes().uid_validity("INBOX");
+    let mailboxes = other.source.mailboxes();
+    mailboxes.set_uid_validity("INBOX", uid_validity);
+    other
+}
+
+/// The fields of a configuration whose source is that server, under another name.
+fn source_fields(home: &Home, other: &Home) -> Value {
+    home.write("other.pem", other.source.ca_pem());
+    json!({
+        "source_server": "127.0.0.1",
+        "source_tls_name": "localhost",
+        "source_port": other.source.port(),
+        "source_ca_file": "other.pem",
+    })
+}
+
 /// Runs with these fields changed, and asserts how that ends.
 #[track_caller]
 fn assert_ends(home: &Home, fields: &Value, options: &[&str], status: i32, line: &str) {
@@ -87,13 +107,7 @@ fn a_corrected_source_folder_gets_a_first_run_though_the_wrong_one_was_synced() 
 fn a_corrected_server_gets_the_days_of_a_first_run_though_the_wrong_one_was_synced() {
     let home = home();
     let wrong = Home::with(SourceOptions::default(), GmailOptions::default());
-    home.write("wrong.pem", wrong.source.ca_pem());
-    let fields = json!({
-        "source_server": "127.0.0.1",
-        "source_tls_name": "localhost",
-        "source_port": wrong.source.port(),
-        "source_ca_file": "wrong.pem",
-    });
+    let fields = source_fields(&home, &wrong);
     let right = home.read("config.json");
     assert_ends(&home, &fields, &[], 0, "");
     deliver(&home, "new", 6);
@@ -216,20 +230,12 @@ fn a_renamed_server_is_the_same_mailbox_and_another_one_gets_a_date_pass() {
     assert_eq!(copies(&home), 2, "the cursor holds");
 
     // Another server whose UIDVALIDITY and UIDs are the same, with other messages.
-    let other = Home::with(SourceOptions::default(), GmailOptions::default());
-    other
-        .source
-        .mailboxes()
-        .set_uid_validity("INBOX", home.source.mailboxes().uid_validity("INBOX"));
+    let other = another_server(&home);
     deliver(&other, "first", 1);
     deliver(&other, "second", 1);
     deliver(&other, "third", 1);
-    home.write("other.pem", other.source.ca_pem());
-    let fields = json!({
-        "source_server": "localhost",
-        "source_port": other.source.port(),
-        "source_ca_file": "other.pem",
-    });
+    let mut fields = source_fields(&home, &other);
+    fields["source_server"] = json!("localhost");
     assert_ends(&home, &fields, &[], 0, "3 appended");
 }
 
@@ -238,22 +244,11 @@ fn a_new_label_on_request_is_no_proof_that_another_server_has_the_same_mailbox()
     let home = home();
     deliver(&home, "new", 1);
     home.run_ok();
-    let other = Home::with(SourceOptions::default(), GmailOptions::default());
-    let uid_validity = home.source.mailboxes().uid_validity("INBOX");
-    other
-        .source
-        .mailboxes()
-        .set_uid_validity("INBOX", uid_validity);
+    let other = another_server(&home);
     deliver(&other, "first", 1);
     deliver(&other, "second", 1);
-    home.write("other.pem", other.source.ca_pem());
-    let fields = json!({
-        "source_server": "127.0.0.1",
-        "source_tls_name": "localhost",
-        "source_port": other.source.port(),
-        "source_ca_file": "other.pem",
-        "target_folder": "Work",
-    });
+    let mut fields = source_fields(&home, &other);
+    fields["target_folder"] = json!("Work");
     assert_ends(&home, &fields, &["--same-account"], 0, "2 appended");
 }
 
@@ -263,22 +258,12 @@ fn one_message_that_two_mailboxes_share_does_not_make_them_the_same() {
     deliver(&home, "welcome", 6);
     deliver(&home, "second", 1);
     home.run_ok();
-    let other = Home::with(SourceOptions::default(), GmailOptions::default());
-    let uid_validity = home.source.mailboxes().uid_validity("INBOX");
-    let mailboxes = other.source.mailboxes();
-    mailboxes.set_uid_validity("INBOX", uid_validity);
+    let other = another_server(&home);
     deliver(&other, "welcome", 6);
     deliver(&other, "deleted", 1);
-    mailboxes.expunge("INBOX", 2);
+    other.source.mailboxes().expunge("INBOX", 2);
     deliver(&other, "third", 1);
-    home.write("other.pem", other.source.ca_pem());
-    let fields = json!({
-        "source_server": "127.0.0.1",
-        "source_tls_name": "localhost",
-        "source_port": other.source.port(),
-        "source_ca_file": "other.pem",
-    });
-    home.configure(&fields);
+    home.configure(&source_fields(&home, &other));
     let run = home.run_ok();
     assert!(!run.stdout.contains("is the same mailbox"), "{run:?}");
 }
