@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
+use crate::config::encoding::check_encoding;
 use crate::config::password_command;
-use crate::config::paths::unreadable;
+use crate::config::paths::{unreadable, wrong_encoding};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::secret::Secret;
 use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
@@ -79,10 +79,7 @@ fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
         let error = unreadable(Side::Config, file, error).during(doing);
         error.remedy("correct source_pass_file")
     })?;
-    check_encoding(line).map_err(|what| {
-        let error = Error::in_file(Side::Config, file, format_args!("cannot be read: {what}"));
-        error.during(doing).remedy(SAVE_AS_UTF8)
-    })
+    check_encoding(line).map_err(|what| wrong_encoding(Side::Config, file, &what).during(doing))
 }
 
 /// Reads the first line, without its line end. A line longer than any password is an error.

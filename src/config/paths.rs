@@ -1,5 +1,6 @@
 //! The files that the configuration names: where they are, who can read them, whether they changed.
 
+use std::fmt::Display;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{self, Path, PathBuf};
@@ -94,10 +95,13 @@ pub(super) fn read_with_metadata(side: Side, path: &Path) -> Result<(Vec<u8>, Me
         Ok((octets, metadata))
     };
     let (octets, metadata) = read().map_err(|error| unreadable(side, path, error))?;
-    let octets = check_encoding(octets).map_err(|what| {
-        Error::in_file(side, path, format_args!("cannot be read: {what}")).remedy(SAVE_AS_UTF8)
-    })?;
+    let octets = check_encoding(octets).map_err(|what| wrong_encoding(side, path, &what))?;
     Ok((octets, metadata))
+}
+
+/// The error for a file that is not in UTF-8.
+pub(super) fn wrong_encoding(side: Side, path: &Path, what: &dyn Display) -> Error {
+    Error::in_file(side, path, format_args!("cannot be read: {what}")).remedy(SAVE_AS_UTF8)
 }
 
 /// The error for a file that cannot be read; names the owner of what denies access.

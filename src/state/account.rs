@@ -20,6 +20,11 @@ pub struct AccountNames {
 }
 
 impl AccountNames {
+    /// The Gmail address; it has no slash.
+    pub(crate) fn target_user(&self) -> &str {
+        self.target.split('/').next().unwrap_or_default()
+    }
+
     /// Whether both name the same account. In an address the domain is in any case, and so is a
     /// whole address of Google; `INBOX` is as well (RFC 3501 5.1).
     #[must_use]
@@ -65,10 +70,6 @@ impl State {
     /// under the same UIDs is the same mailbox, whatever its name is.
     pub(crate) fn samples(&self) -> &BTreeMap<Uid, Digest> {
         &self.samples
-    }
-
-    pub(crate) fn has_samples(&self) -> bool {
-        !self.samples.is_empty()
     }
 
     pub(super) fn add_sample(&mut self, uid: Uid, digest: Digest) {

@@ -118,20 +118,16 @@ fn start_of_date_pass(
 ) -> DateTime<Utc> {
     let first_day = TimeDelta::try_days(first_run_days.into())
         .and_then(|back| now.checked_sub_signed(back))
-        .unwrap_or(EARLIEST_SINCE);
-    if let Some(last) = state.last_sync {
-        let since = last.min(now) - DATE_PASS_MARGIN;
-        let is_other = state
-            .source_mailbox()
-            .is_some_and(|(name, _)| name != source);
-        let since = if is_other && !state.is_bound_to_account() {
-            since.min(first_day.max(EARLIEST_SINCE))
-        } else {
-            since
-        };
-        return requested.map_or(since, |requested| requested.min(since));
+        .map_or(EARLIEST_SINCE, |day| day.max(EARLIEST_SINCE));
+    let Some(last) = state.last_sync else {
+        return requested.map_or(first_day, |requested| requested.max(EARLIEST_SINCE));
+    };
+    let mut since = last.min(now) - DATE_PASS_MARGIN;
+    let mailbox = state.source_mailbox();
+    if mailbox.is_some_and(|(name, _)| name != source) && !state.is_bound_to_account() {
+        since = since.min(first_day);
     }
-    requested.unwrap_or(first_day).max(EARLIEST_SINCE)
+    requested.map_or(since, |requested| requested.min(since))
 }
 
 /// A new date pass of this mailbox.

@@ -90,20 +90,15 @@ impl RenamedAccount {
         };
         let is_renamed_source = recorded.source != configured.source;
         if is_renamed_source && !is_same_mailbox(store.state(), mailbox, source)? {
-            let what = if store.state().has_samples() {
-                "the messages that were copied last are not there under their UIDs"
-            } else {
+            let what = if store.state().samples().is_empty() {
                 "the state was written by an earlier release, and knows no message to verify it by"
+            } else {
+                "the messages that were copied last are not there under their UIDs"
             };
             return Err(is_other(&config.source_name(), what));
         }
-        let user = |names: &AccountNames| {
-            names
-                .target
-                .split_once('/')
-                .map(|(user, _)| user.to_owned())
-        };
-        if user(recorded) != user(configured) && !is_same_gmail_account(store.state(), target)? {
+        let is_renamed_user = recorded.target_user() != configured.target_user();
+        if is_renamed_user && !is_same_gmail_account(store.state(), target)? {
             let what = "it does not have the messages that were copied last";
             return Err(is_other(&config.target.user, what));
         }
