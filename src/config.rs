@@ -9,7 +9,7 @@ mod password_command;
 mod paths;
 mod protection;
 mod raw;
-mod size;
+pub(crate) mod size;
 mod validate;
 
 pub use environment::Environment;

@@ -40,9 +40,11 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::cli::args::{Command, EarlyExit};
+use crate::cli::progress::Terminal;
 use crate::cli::sync::SyncArgs;
 use crate::config::{Config, Environment};
 use crate::error::Result;
+use crate::process::logging::{self, LogHandle, StreamEnvironment};
 use crate::run::RunMode;
 use crate::run::account_sync::AccountSync;
 use crate::run::context::RunContext;
@@ -61,7 +63,7 @@ pub fn run_at(
     timing: &Timing,
 ) -> u8 {
     match Command::parse(words) {
-        Ok(Command::Sync(args)) => cli::sync::report(sync(&args, environment, timing), &args),
+        Ok(Command::Sync(args)) => run_sync(&args, environment, timing),
         Ok(Command::Auth(options)) => {
             let verify = &delivery::gmail_imap::verify_access_token;
             let timeout = timeouts::CONSENT_TIMEOUT;
@@ -75,19 +77,33 @@ pub fn run_at(
     }
 }
 
-fn sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> Result<()> {
-    let terminal = cli::progress::Terminal::new();
-    let new_progress = || terminal.progress_bar();
-    let journal_stream = environment.journal_stream.as_deref();
-    process::logging::start(
-        args.log,
-        args.log_level,
-        journal_stream,
-        terminal.line_writer(),
-    )?;
+/// Starts the log before anything else; without it there is no work.
+fn run_sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8 {
+    let terminal = Terminal::new();
+    let streams = StreamEnvironment {
+        journal_stream: environment.journal_stream.as_deref(),
+        may_color: environment.may_color,
+    };
+    match logging::start(&args.log, &streams, terminal.line_writer()) {
+        Ok(log) => {
+            let result = sync(args, environment, timing, &terminal, log);
+            cli::sync::report(result, &args.log.target)
+        }
+        Err(error) => cli::report(Err(error)),
+    }
+}
+
+fn sync(
+    args: &SyncArgs,
+    environment: &Environment,
+    timing: &Timing,
+    terminal: &Terminal,
+    log: LogHandle,
+) -> Result<()> {
     args.log_ignored_options();
     let config = Config::load(&args.config, environment)?;
-    let context = RunContext::start(args.mode, timing, &new_progress)?;
+    let new_progress = || terminal.progress_bar();
+    let context = RunContext::start(args.mode, timing, &new_progress, log)?;
     let state_file = args.state_file(environment);
     let account = AccountSync::start(config, &state_file, args.mode, args.one_time, &context)?;
     match args.mode {

@@ -62,6 +62,19 @@ pub(crate) fn quote_for_shell(file: &Path) -> String {
     format!("'{}'", shown.replace('\'', r"'\''"))
 }
 
+/// Escapes what could forge a line, control the terminal or reverse the reading direction.
+pub(crate) fn escape_harmful(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_harmful(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
 /// Control characters, line and paragraph separators, invisible characters, and those that change the
 /// reading direction.
 fn is_harmful(character: char) -> bool {

@@ -20,13 +20,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const MAX_HELP_WIDTH: usize = 80;
 
 /// Options and subcommands that this version does not have yet.
-const PLANNED: [&str; 5] = [
-    "--log-max-size",
-    "--log-max-files",
-    "--log-format",
-    "check",
-    "status",
-];
+const PLANNED: [&str; 2] = ["check", "status"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -204,7 +198,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::process::logging::{LogLevel, LogTarget};
+    use crate::process::logging::{LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits};
     use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 
     fn command(words: &[&str]) -> Result<Command, EarlyExit> {
@@ -228,13 +222,24 @@ mod tests {
         }
     }
 
+    fn default_log() -> LogOptions {
+        LogOptions {
+            target: LogTarget::Stdout,
+            level: LogLevel::Normal,
+            format: LogFormat::Text,
+            rotation: RotationLimits {
+                max_size: 10 * 1024 * 1024,
+                max_files: 5,
+            },
+        }
+    }
+
     fn default_args() -> SyncArgs {
         SyncArgs {
             config: "c.json".into(),
             state_file: None,
             mode: RunMode::Once,
-            log_level: LogLevel::Normal,
-            log: LogTarget::Stdout,
+            log: default_log(),
             one_time: OneTimeOptions::default(),
             ignored_options: Vec::new(),
         }
@@ -245,8 +250,11 @@ mod tests {
         let all = SyncArgs {
             state_file: Some("s=1.json".into()),
             mode: RunMode::DryRun,
-            log_level: LogLevel::Debug,
-            log: LogTarget::Stderr,
+            log: LogOptions {
+                target: LogTarget::Stderr,
+                level: LogLevel::Debug,
+                ..default_log()
+            },
             ..default_args()
         };
         assert_eq!(read(&["--config", "c.json"]), Ok(default_args()));
@@ -304,8 +312,43 @@ mod tests {
     }
 
     #[test]
+    fn a_log_has_a_target_a_format_and_limits_of_rotation() {
+        let log = |typed: &str| {
+            let words = typed.split_whitespace();
+            let words: Vec<&str> = ["--config", "c.json"].into_iter().chain(words).collect();
+            read(&words).unwrap().log
+        };
+        let targets = [
+            ("stdout", LogTarget::Stdout),
+            ("/dev/stdout", LogTarget::Stdout),
+            ("/dev/stderr", LogTarget::Stderr),
+            ("syslog", LogTarget::Syslog),
+            (
+                "/var/log/sync.log",
+                LogTarget::File("/var/log/sync.log".into()),
+            ),
+            ("./syslog", LogTarget::File("./syslog".into())),
+        ];
+        for (word, target) in targets {
+            assert_eq!(log(&format!("--log {word}")).target, target, "{word}");
+        }
+        let all = log("--log-format=json --log-max-size 100K --log-max-files=0 --quiet");
+        let expected = LogOptions {
+            target: LogTarget::Stdout,
+            level: LogLevel::Quiet,
+            format: LogFormat::Json,
+            rotation: RotationLimits {
+                max_size: 102_400,
+                max_files: 0,
+            },
+        };
+        assert_eq!(all, expected);
+        assert_eq!(log("--log-format text"), default_log());
+    }
+
+    #[test]
     fn a_mistake_is_one_line_that_names_it() {
-        let cases: [(&[&str], &str); 24] = [
+        let cases: [(&[&str], &str); 25] = [
             (
                 &[],
                 "--config FILE is missing; see imap-to-gmail-sync --help",
@@ -363,20 +406,24 @@ mod tests {
                 "--debug and --quiet cannot be used together",
             ),
             (
-                &["--log-max-size=10M"],
-                "--log-max-size is not supported yet",
+                &["--config", "a", "--log="],
+                "--log requires stdout, stderr, syslog or a file",
             ),
             (
-                &["--log-format", "json"],
-                "--log-format is not supported yet",
+                &["--config", "a", "--log-format", "xml"],
+                "--log-format requires text or json",
             ),
             (
-                &["--config", "a", "--log", "syslog"],
-                "--log syslog is not supported yet",
+                &["--config", "a", "--log-max-size", "10MB"],
+                "--log-max-size requires a size such as 100K, 10M or 1G",
             ),
             (
-                &["--config", "a", "--log", "/var/log/x"],
-                "--log to a file is not supported yet; use --log stdout or --log stderr",
+                &["--config", "a", "--log-max-size", "0"],
+                "--log-max-size requires a size such as 100K, 10M or 1G",
+            ),
+            (
+                &["--config", "a", "--log-max-files", "-1"],
+                "--log-max-files requires a number such as 5; 0 keeps none",
             ),
         ];
         for (words, line) in cases {
@@ -409,6 +456,9 @@ mod tests {
                 "--debug",
                 "--quiet",
                 "--log",
+                "--log-format",
+                "--log-max-size",
+                "--log-max-files",
                 "--watch",
                 "--no-idle",
                 "--poll-interval",
@@ -418,9 +468,7 @@ mod tests {
             ] {
                 assert!(help.contains(offered), "{offered} in {help}");
             }
-            for hidden in ["--log-", "--port"] {
-                assert!(!help.contains(hidden), "{hidden} in {help}");
-            }
+            assert!(!help.contains("--port"), "{help}");
         }
     }
 

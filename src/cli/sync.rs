@@ -7,12 +7,13 @@ use std::{fmt, io};
 use argh::{ArgsInfo, FromArgs};
 use chrono::{DateTime, Datelike, Local, NaiveDate, Utc};
 
-use crate::cli::args::{PROGRAM, not_implemented, path, see_help, usage};
+use crate::cli::args::{PROGRAM, path, see_help, usage};
 use crate::cli::print_line;
 use crate::config::Environment;
+use crate::config::size::parse_size;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
-use crate::process::logging::{LogLevel, LogTarget};
+use crate::process::logging::{self, LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits};
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::{DryRunResult, DryRunTotal};
@@ -21,14 +22,19 @@ use crate::timestamp::format_time;
 /// Between polls where IDLE is not used.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
 
+/// As the Python original has it.
+const DEFAULT_ROTATION: RotationLimits = RotationLimits {
+    max_size: 10 << 20,
+    max_files: 5,
+};
+
 /// The options of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyncArgs {
     pub config: PathBuf,
     pub state_file: Option<PathBuf>,
     pub mode: RunMode,
-    pub log_level: LogLevel,
-    pub log: LogTarget,
+    pub log: LogOptions,
     pub one_time: OneTimeOptions,
     /// The given options that have no effect without `--watch`.
     pub ignored_options: Vec<&'static str>,
@@ -49,24 +55,25 @@ impl SyncArgs {
 }
 
 /// Reports how a run ended; returns the exit status. An error is logged, and printed on standard
-/// error unless that is where log lines go; with `--quiet` it is not printed twice.
-pub(crate) fn report(result: Result<()>, args: &SyncArgs) -> u8 {
-    let Err(error) = result else {
-        return 0;
+/// error unless the log line is seen there.
+pub(crate) fn report(result: Result<()>, log: &LogTarget) -> u8 {
+    let status = match result {
+        Ok(()) => 0,
+        Err(error) => {
+            let error = error.with_default_remedy();
+            if error.kind() == ErrorKind::Resting {
+                log::info!("{error}");
+            } else {
+                log::error!("{error}");
+                if !logging::is_seen_on_stderr(log) {
+                    print_line(io::stderr(), &error);
+                }
+            }
+            error.kind().exit_status()
+        }
     };
-    let error = error.with_default_remedy();
-    if error.kind() == ErrorKind::Resting {
-        log::info!("{error}");
-    } else {
-        let logs_to_stderr = args.log == LogTarget::Stderr;
-        if logs_to_stderr || args.log_level != LogLevel::Quiet {
-            log::error!("{error}");
-        }
-        if !logs_to_stderr {
-            print_line(io::stderr(), &error);
-        }
-    }
-    error.kind().exit_status()
+    log::logger().flush();
+    status
 }
 
 pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
@@ -175,9 +182,27 @@ pub(crate) struct RawSyncArgs {
     #[argh(switch)]
     quiet: bool,
 
-    /// where log lines go: stdout (the default) or stderr
-    #[argh(option, arg_name = "where")]
+    #[argh(
+        option,
+        arg_name = "target",
+        description = "where log lines go: stdout (the default), stderr, syslog, or a file"
+    )]
     log: Option<String>,
+
+    /// text (the default) or json
+    #[argh(option, arg_name = "format")]
+    log_format: Option<String>,
+
+    #[argh(
+        option,
+        arg_name = "size",
+        description = "the size at which a log file is rotated, such as 100K or 1G; default: 10M"
+    )]
+    log_max_size: Option<String>,
+
+    /// how many old log files are kept; default: 5
+    #[argh(option, arg_name = "number")]
+    log_max_files: Option<String>,
 
     /// print the version
     #[argh(switch)]
@@ -198,11 +223,20 @@ impl RawSyncArgs {
             ));
         }
         let since = self.since.as_deref().map(day).transpose()?;
-        let log_level = match (self.debug, self.quiet) {
+        let level = match (self.debug, self.quiet) {
             (true, true) => return Err(usage("--debug and --quiet cannot be used together")),
             (true, false) => LogLevel::Debug,
             (false, true) => LogLevel::Quiet,
             (false, false) => LogLevel::Normal,
+        };
+        let log = LogOptions {
+            target: log_target(self.log.as_deref())?,
+            level,
+            format: log_format(self.log_format.as_deref())?,
+            rotation: RotationLimits {
+                max_size: max_size(self.log_max_size.as_deref())?,
+                max_files: max_files(self.log_max_files.as_deref())?,
+            },
         };
         let mode = if self.watch {
             RunMode::Watch(WatchOptions {
@@ -220,12 +254,11 @@ impl RawSyncArgs {
             config: path("--config", self.config)?
                 .ok_or_else(|| usage("--config FILE is missing").remedy(see_help(&[PROGRAM])))?,
             state_file: path("--state-file", self.state_file)?,
-            log_level,
+            log,
             one_time: OneTimeOptions {
                 is_same_account: self.same_account,
                 since,
             },
-            log: log_target(self.log.as_deref().unwrap_or("stdout"))?,
         })
     }
 
@@ -268,12 +301,38 @@ fn day(value: &str) -> Result<DateTime<Utc>> {
     }
 }
 
-fn log_target(value: &str) -> Result<LogTarget> {
+fn log_target(value: Option<&str>) -> Result<LogTarget> {
     match value {
-        "stdout" => Ok(LogTarget::Stdout),
-        "stderr" => Ok(LogTarget::Stderr),
-        "" => Err(usage("--log requires stdout or stderr")),
-        "syslog" => Err(not_implemented("--log syslog")),
-        _ => Err(not_implemented("--log to a file").remedy("use --log stdout or --log stderr")),
+        // The files cannot be rotated, and may be opened by their owner only.
+        None | Some("stdout" | "/dev/stdout") => Ok(LogTarget::Stdout),
+        Some("stderr" | "/dev/stderr") => Ok(LogTarget::Stderr),
+        Some("syslog") => Ok(LogTarget::Syslog),
+        Some("") => Err(usage("--log requires stdout, stderr, syslog or a file")),
+        Some(path) => Ok(LogTarget::File(path.into())),
     }
+}
+
+fn log_format(value: Option<&str>) -> Result<LogFormat> {
+    match value {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(_) => Err(usage("--log-format requires text or json")),
+    }
+}
+
+fn max_size(value: Option<&str>) -> Result<u64> {
+    let Some(value) = value else {
+        return Ok(DEFAULT_ROTATION.max_size);
+    };
+    let size = parse_size(value).filter(|size| *size > 0);
+    size.ok_or_else(|| usage("--log-max-size requires a size such as 100K, 10M or 1G"))
+}
+
+fn max_files(value: Option<&str>) -> Result<u32> {
+    let Some(value) = value else {
+        return Ok(DEFAULT_ROTATION.max_files);
+    };
+    let is_number = value.bytes().all(|octet| octet.is_ascii_digit());
+    let number = value.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| usage("--log-max-files requires a number such as 5; 0 keeps none"))
 }

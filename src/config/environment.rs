@@ -11,6 +11,8 @@ pub struct Environment {
     pub state_directory: Option<PathBuf>,
     /// `$JOURNAL_STREAM`: device and inode of the stream that is connected to the journal.
     pub journal_stream: Option<String>,
+    /// Whether a terminal may be sent colours: `$NO_COLOR` is not set, and `$TERM` is not `dumb`.
+    pub may_color: bool,
     /// Whether `$DISPLAY` or `$WAYLAND_DISPLAY` is set: a browser could be shown.
     pub has_desktop: bool,
     /// Whether `$BROWSER` is set.
@@ -34,6 +36,8 @@ impl Environment {
             state_directory: variable("STATE_DIRECTORY")
                 .and_then(|folders| std::env::split_paths(&folders).next()),
             journal_stream: text("JOURNAL_STREAM"),
+            may_color: variable("NO_COLOR").is_none()
+                && variable("TERM").is_none_or(|terminal| terminal != "dumb"),
             has_desktop: variable("DISPLAY")
                 .or(variable("WAYLAND_DISPLAY"))
                 .is_some(),

@@ -1,7 +1,7 @@
-//! Sizes in the configuration: "10M".
+//! Sizes in the configuration and in options: "10M".
 
 /// The number of octets that the text stands for; K, M and G are powers of 1024.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let units = [
         (['K', 'k'], 1 << 10),
         (['M', 'm'], 1 << 20),

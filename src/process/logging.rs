@@ -1,22 +1,47 @@
-//! Log output: the stream that lines go to, and their format.
+//! Log output: where lines go, in which form, and which ones.
 //!
 //! Levels: `error`: the user must act. `warn`: a message is parked, something is odd or retried.
 //! `info`: a line for each copied message, and one for each run that did something. `debug`: each
-//! step.
+//! step, the IMAP dialogue, and whose mail it is.
 
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+mod format;
+pub mod log_file;
+mod output;
+mod stream;
+mod syslog;
 
-use log::{Level, LevelFilter};
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::timestamp::format_time;
+use crate::file_access;
+use crate::process::logging::format::{LineFormat, LogLine};
+use crate::process::logging::log_file::LogFile;
+use crate::process::logging::output::{Output, Target};
+use crate::process::logging::syslog::SyslogWriter;
+use crate::untrusted::Untrusted;
 
-/// The stream that log lines go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) use crate::process::logging::stream::StreamEnvironment;
+
+/// The remedy where a target cannot be opened.
+const OTHER_TARGET: &str = "name another target with --log";
+
+/// The remedy where no syslog daemon answers.
+const NO_SYSLOG: &str = "start a syslog daemon, or use --log stderr or --log FILE";
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogTarget {
     Stdout,
     Stderr,
+    /// The syslog daemon of this host.
+    Syslog,
+    /// A file that is rotated.
+    File(PathBuf),
 }
 
 /// Which lines are logged.
@@ -29,6 +54,33 @@ pub enum LogLevel {
     Debug,
 }
 
+/// The form of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object on each line.
+    Json,
+}
+
+/// When a log file is rotated, and how many old ones are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotationLimits {
+    /// The octets of the file beyond which it is rotated.
+    pub max_size: u64,
+    /// How many old files are kept; 0 keeps none.
+    pub max_files: u32,
+}
+
+/// The log as the command line describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogOptions {
+    pub target: LogTarget,
+    pub level: LogLevel,
+    pub format: LogFormat,
+    pub rotation: RotationLimits,
+}
+
 impl LogLevel {
     fn filter(self) -> LevelFilter {
         match self {
@@ -39,133 +91,105 @@ impl LogLevel {
     }
 }
 
-/// What a line begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LineFormat {
-    /// Date, time and level.
-    Timed,
-    /// The priority that the journal reads (sd-daemon(3)); it adds the time itself.
-    Journal,
+/// The log that was started. Clones share it.
+#[derive(Clone)]
+pub(crate) struct LogHandle(Arc<LogWriter>);
+
+/// Writes each record as one line.
+struct LogWriter {
+    output: Mutex<Output>,
+    without_progress_bar: Box<dyn Fn(&dyn Fn()) + Send + Sync>,
 }
 
-/// `journal_stream` is the value of `$JOURNAL_STREAM`, in which systemd names the stream that is
-/// connected to the journal. `without_progress_bar` calls its argument, which writes a line, while
-/// no progress bar is on the terminal.
+/// Starts to log. `without_progress_bar` calls its argument, which writes a line, while no progress
+/// bar is on the terminal.
+///
+/// # Errors
+/// The log file cannot be opened, or no syslog daemon answers: [`ErrorKind::Disk`].
 pub(crate) fn start(
-    target: LogTarget,
-    level: LogLevel,
-    journal_stream: Option<&str>,
+    options: &LogOptions,
+    environment: &StreamEnvironment<'_>,
     without_progress_bar: impl Fn(&dyn Fn()) + Send + Sync + 'static,
-) -> Result<()> {
-    let format = if is_journal(target, journal_stream) {
-        LineFormat::Journal
-    } else {
-        LineFormat::Timed
-    };
-    let write = move |record: &log::Record<'_>| {
-        without_progress_bar(&|| {
-            // A reader that closed the pipe must not end the run: the line is dropped.
-            let _ = match target {
-                LogTarget::Stdout => writeln!(io::stdout(), "{}", record.args()),
-                LogTarget::Stderr => writeln!(io::stderr(), "{}", record.args()),
-            };
-        });
-    };
+) -> Result<LogHandle> {
+    let format = line_format(options, environment);
+    let handle = LogHandle(Arc::new(LogWriter {
+        output: Mutex::new(Output::new(open(options)?, format)),
+        without_progress_bar: Box::new(without_progress_bar),
+    }));
     fern::Dispatch::new()
         .level(LevelFilter::Off)
-        .level_for(env!("CARGO_CRATE_NAME"), level.filter())
-        .format(move |out, message, record| {
-            let line = format_line(format, record.level(), &message.to_string());
-            out.finish(format_args!("{line}"));
-        })
-        .chain(fern::Output::call(write))
+        .level_for(env!("CARGO_CRATE_NAME"), options.level.filter())
+        .chain(Box::new(handle.clone()) as Box<dyn Log>)
         .apply()
         .map_err(|error| {
             Error::new(Side::Host, ErrorKind::Internal, "log", error).during("starting to log")
-        })
+        })?;
+    Ok(handle)
 }
 
-fn format_line(format: LineFormat, level: Level, message: &str) -> String {
-    let message = escape_controls(message);
-    match format {
-        LineFormat::Timed => {
-            let now = format_time(chrono::Utc::now());
-            format!("{now} {:<5} {message}", level.as_str().to_ascii_lowercase())
-        }
-        LineFormat::Journal => {
-            let priority = match level {
-                Level::Error => 3,
-                Level::Warn => 4,
-                Level::Info => 6,
-                Level::Debug | Level::Trace => 7,
-            };
-            format!("<{priority}>{message}")
-        }
+/// Whether a line that is logged to this target appears where standard error is.
+pub(crate) fn is_seen_on_stderr(target: &LogTarget) -> bool {
+    match target {
+        LogTarget::Stderr => true,
+        LogTarget::Stdout => stream::is_same_file(),
+        LogTarget::Syslog | LogTarget::File(_) => false,
     }
 }
 
-/// Escapes control characters. Text from outside is escaped where it enters a message
-/// ([`Untrusted`](crate::untrusted::Untrusted)); this is the second line of defence.
-fn escape_controls(message: &str) -> String {
-    let mut escaped = String::with_capacity(message.len());
-    for character in message.chars() {
-        if character.is_control() {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
+fn line_format(options: &LogOptions, environment: &StreamEnvironment<'_>) -> LineFormat {
+    match (options.format, &options.target) {
+        (LogFormat::Json, _) => LineFormat::Json,
+        (LogFormat::Text, LogTarget::Syslog) => LineFormat::Plain,
+        (LogFormat::Text, LogTarget::File(_)) => LineFormat::Timed,
+        (LogFormat::Text, LogTarget::Stdout) => environment.text_format(&io::stdout()),
+        (LogFormat::Text, LogTarget::Stderr) => environment.text_format(&io::stderr()),
     }
-    escaped
 }
 
-/// Whether the target is the stream that `$JOURNAL_STREAM` names by device and inode
-/// (systemd.exec(5)).
-fn is_journal(target: LogTarget, journal_stream: Option<&str>) -> bool {
-    let descriptor = match target {
-        LogTarget::Stdout => "/dev/stdout",
-        LogTarget::Stderr => "/dev/stderr",
+fn open(options: &LogOptions) -> Result<Target> {
+    let failed = |place: &dyn Display, error: io::Error, remedy: &str| {
+        let remedy = file_access::remedy(&error).unwrap_or(remedy).to_owned();
+        Error::new(Side::Host, ErrorKind::Disk, place, error)
+            .during("opening the log")
+            .remedy(remedy)
     };
-    let named = journal_stream
-        .and_then(|stream| stream.split_once(':'))
-        .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
-    let actual = std::fs::metadata(descriptor)
-        .ok()
-        .map(|file| (file.dev(), file.ino()));
-    named.is_some() && named == actual
+    match &options.target {
+        LogTarget::Stdout => Target::stream(&io::stdout())
+            .map_err(|error| failed(&"standard output", error, OTHER_TARGET)),
+        LogTarget::Stderr => Target::stream(&io::stderr())
+            .map_err(|error| failed(&"standard error", error, OTHER_TARGET)),
+        LogTarget::Syslog => SyslogWriter::open()
+            .map(Target::Syslog)
+            .map_err(|error| failed(&"syslog", error, NO_SYSLOG)),
+        LogTarget::File(path) => LogFile::open(path, options.rotation)
+            .map(Target::File)
+            .map_err(|error| failed(&Untrusted::path(path), error, OTHER_TARGET)),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl LogHandle {
+    /// Opens a log file anew: logrotate has renamed it.
+    pub fn reopen(&self) {
+        self.0.output().reopen();
+    }
+}
 
-    #[test]
-    fn the_journal_gets_a_priority_and_no_time() {
-        assert_eq!(format_line(LineFormat::Journal, Level::Error, "x"), "<3>x");
-        assert_eq!(format_line(LineFormat::Journal, Level::Info, "x"), "<6>x");
+impl LogWriter {
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log for LogHandle {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
     }
 
-    #[test]
-    fn a_line_begins_with_the_local_time_and_its_offset() {
-        let line = format_line(LineFormat::Timed, Level::Info, "x");
-        let (time, rest) = line.split_at("2026-11-23 04:48:31 +0100".len());
-        assert_eq!(rest, " info  x");
-        let time = chrono::DateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S %z").unwrap();
-        assert_eq!(time.offset(), chrono::Local::now().offset());
+    fn log(&self, record: &Record<'_>) {
+        let line = LogLine::of_record(record);
+        let LogHandle(writer) = self;
+        (writer.without_progress_bar)(&|| writer.output().write(&line));
     }
 
-    #[test]
-    fn a_line_stays_one_line() {
-        assert_eq!(
-            escape_controls("a\nerror b\x1b[1m"),
-            "a\\nerror b\\u{1b}[1m"
-        );
-        assert_eq!(escape_controls("Grüße"), "Grüße");
-    }
-
-    #[test]
-    fn a_stream_that_is_not_named_is_not_the_journal() {
-        assert!(!is_journal(LogTarget::Stderr, None));
-        assert!(!is_journal(LogTarget::Stderr, Some("")));
-        assert!(!is_journal(LogTarget::Stderr, Some("1:1")));
-    }
+    fn flush(&self) {}
 }

@@ -1,4 +1,4 @@
-//! Signals: requests to exit, to reload the configuration, or to check the source.
+//! Signals: requests to exit, to reload the configuration and the log file, or to check the source.
 //!
 //! A thread receives the signals and sets flags, which the main loop reads where it can act on them.
 //! An exit request also ends waits: see [`Canceller`].
@@ -16,6 +16,7 @@ use signal_hook::{flag, low_level};
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::cancel::Canceller;
+use crate::process::logging::LogHandle;
 use crate::timeouts::{EXIT_IO_TIMEOUT, FORCED_EXIT_TIMEOUT};
 
 /// The requests that signals have made.
@@ -67,21 +68,27 @@ impl SignalRequests {
     }
 }
 
-/// The signals that a one-shot run handles.
-pub(crate) const EXIT_SIGNALS: &[i32] = &[SIGTERM, SIGINT];
+/// The signals that a one-shot run handles. It reloads nothing but the log file.
+pub(crate) const RUN_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP];
 
 /// The signals that `--watch` handles.
-pub(crate) const ALL_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+pub(crate) const WATCH_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
 /// Starts the thread that receives these signals.
-pub(crate) fn listen(signals: &[i32], canceller: Canceller) -> Result<Arc<SignalRequests>> {
+pub(crate) fn listen(
+    signals: &[i32],
+    canceller: Canceller,
+    log: LogHandle,
+) -> Result<Arc<SignalRequests>> {
     let reload_on_hangup = hangup_means_reload();
     let signals = Signals::new(signals).map_err(|error| {
         Error::new(Side::Host, ErrorKind::Internal, "signals", error).during("registering them")
     })?;
     let requests = Arc::new(SignalRequests::default());
     let for_thread = Arc::clone(&requests);
-    thread::spawn(move || receive_signals(signals, reload_on_hangup, &for_thread, &canceller));
+    thread::spawn(move || {
+        receive_signals(signals, reload_on_hangup, &for_thread, &canceller, &log);
+    });
     Ok(requests)
 }
 
@@ -107,10 +114,14 @@ fn receive_signals(
     reload_on_hangup: bool,
     requests: &SignalRequests,
     canceller: &Canceller,
+    log: &LogHandle,
 ) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP if reload_on_hangup => requests.request_reload(),
+            SIGHUP if reload_on_hangup => {
+                log.reopen();
+                requests.request_reload();
+            }
             SIGUSR1 => requests.poll.store(true, Ordering::SeqCst),
             _ => request_exit(requests, canceller),
         }

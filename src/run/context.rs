@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::net::ConnectionOptions;
 use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
+use crate::process::logging::LogHandle;
 use crate::process::octet_counter::OctetCounter;
 use crate::process::signals::{self, SignalRequests};
 use crate::process::watchdog::Watchdog;
@@ -34,6 +35,7 @@ impl<'a> RunContext<'a> {
         mode: RunMode,
         timing: &'a Timing,
         new_progress: &'a dyn Fn() -> Box<dyn Progress>,
+        log: LogHandle,
     ) -> Result<RunContext<'a>> {
         let canceller = Canceller::new()
             .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
@@ -41,13 +43,13 @@ impl<'a> RunContext<'a> {
         let (signals, watchdog) = match mode {
             RunMode::Watch(_) => {
                 let watchdog = Watchdog::start(PASS_STEP_TIMEOUT, octets.clone());
-                (signals::ALL_SIGNALS, watchdog)
+                (signals::WATCH_SIGNALS, watchdog)
             }
-            RunMode::Once | RunMode::DryRun => (signals::EXIT_SIGNALS, Watchdog::default()),
+            RunMode::Once | RunMode::DryRun => (signals::RUN_SIGNALS, Watchdog::default()),
         };
         Ok(RunContext {
             timing,
-            requests: signals::listen(signals, canceller.clone())?,
+            requests: signals::listen(signals, canceller.clone(), log)?,
             canceller,
             alert_log: AlertLog::default(),
             watchdog,
