@@ -6,10 +6,10 @@ mod program;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -64,6 +64,19 @@ impl Folder {
     fn run(&self, words: &[&str]) -> Run {
         program(self.0.path()).args(words).output().unwrap().into()
     }
+
+    /// Runs the program with standard output and standard error in one pipe; returns what is in it.
+    fn run_with_one_pipe(&self, words: &[&str]) -> (Option<i32>, String) {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = program(self.0.path());
+        command.args(words).stdout(writer.try_clone().unwrap());
+        let mut run = command.stderr(writer).spawn().unwrap();
+        // It holds the writing ends.
+        drop(command);
+        let mut output = String::new();
+        reader.read_to_string(&mut output).unwrap();
+        (run.wait().unwrap().code(), output)
+    }
 }
 
 #[test]
@@ -82,16 +95,16 @@ fn a_mistake_in_the_command_line_is_one_line_on_standard_error() {
         (&["config.json"], "unexpected argument \"config.json\""),
         (&["--debug=1"], "--debug takes no value"),
         (
-            &["--config", "config.json", "--log-format", "json"],
-            "--log-format is not supported yet",
+            &["--config", "config.json", "--log-format", "yaml"],
+            "--log-format requires text or json",
         ),
         (
             &["auth", "--config", "config.json"],
             "--credentials FILE is missing; see imap-to-gmail-sync auth --help",
         ),
         (
-            &["--config", "config.json", "--log", "sync.log"],
-            "--log to a file is not supported yet; use --log stdout or --log stderr",
+            &["--config", "config.json", "--log-max-size", "10 MB"],
+            "--log-max-size requires a size such as 100K, 10M or 1G",
         ),
     ];
     for (words, line) in cases {
@@ -149,14 +162,13 @@ fn every_help_text_fits_into_80_columns() {
 #[test]
 fn with_quiet_a_run_that_fails_prints_one_line() {
     let folder = Folder::new();
-    for (log, is_logged) in [("stdout", false), ("stderr", true)] {
-        let words = ["--config", "config.json", "--quiet", "--log", log];
-        // That `--no-idle` has no effect here is no warning.
-        let run = folder.run(&[&words[..], &["--no-idle"]].concat());
-        assert_eq!(run.status, Some(69), "{run:?}");
-        assert_eq!((run.stdout.as_str(), run.stderr.lines().count()), ("", 1));
-        assert_eq!(run.stderr.contains(" error "), is_logged, "{run:?}");
-        assert!(run.stderr.contains("127.0.0.1:1: "), "{run:?}");
+    // That `--no-idle` has no effect here is no warning.
+    let words = ["--config", "config.json", "--quiet", "--no-idle"];
+    for log in ["stdout", "stderr"] {
+        let (status, output) = folder.run_with_one_pipe(&[&words[..], &["--log", log]].concat());
+        assert_eq!(status, Some(69), "{output}");
+        assert_eq!(output.lines().count(), 1, "{output}");
+        assert!(output.contains(" error 127.0.0.1:1: "), "{output}");
     }
 }
 
@@ -165,8 +177,9 @@ fn with_quiet_warnings_are_logged() {
     let folder = Folder::new();
     folder.permit("config.json", 0o644);
     let run = folder.run(&["--config", "config.json", "--quiet"]);
-    assert_eq!(run.logged("warn").len(), 1, "{run:?}");
-    assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
+    let logged = ["warn", "error"].map(|level| run.logged(level).len());
+    assert_eq!(logged, [1, 1], "{run:?}");
+    assert_eq!(run.stdout.lines().count(), 2, "{run:?}");
 }
 
 #[test]
@@ -384,17 +397,70 @@ fn polling_options_of_the_original_are_accepted() {
 }
 
 #[test]
-fn an_error_is_printed_on_standard_error_once() {
+fn an_error_that_ends_a_run_is_seen_once_where_standard_error_is() {
     let folder = Folder::new();
-    for (log, on_stdout) in [("stdout", 1), ("stderr", 0)] {
-        let run = folder.run(&["--config", "config.json", "--log", log]);
+    let count = |text: &str| text.matches("127.0.0.1:1: ").count();
+    // On standard output, on standard error, and in the file.
+    let cases: [(&str, [usize; 3]); 3] = [
+        ("stdout", [1, 1, 0]),
+        ("stderr", [0, 1, 0]),
+        ("sync.log", [0, 1, 1]),
+    ];
+    for (log, expected) in cases {
+        let words = ["--config", "config.json", "--log", log];
+        let run = folder.run(&words);
         assert_eq!(run.status, Some(69), "{run:?}");
-        let count = |text: &str| text.matches("127.0.0.1:1: ").count();
-        assert_eq!(
-            (count(&run.stdout), count(&run.stderr)),
-            (on_stdout, 1),
-            "{run:?}"
-        );
+        let file = fs::read_to_string(folder.0.path().join("sync.log")).unwrap_or_default();
+        let found = [&run.stdout, &run.stderr, &file].map(|text| count(text));
+        assert_eq!(found, expected, "{log}: {run:?}");
+        // As under cron, where both are the same pipe.
+        let (_, output) = folder.run_with_one_pipe(&words);
+        assert_eq!(count(&output), 1, "{log}: {output}");
+    }
+}
+
+#[test]
+fn an_error_that_ends_a_run_is_seen_once_on_a_terminal_and_coloured_unless_no_color_is_set() {
+    let folder = Folder::new();
+    let program = env!("CARGO_BIN_EXE_imap-to-gmail-sync");
+    let command = format!("{program} --config config.json");
+    let on_terminal = |variables: &[(&str, &str)]| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]);
+        script.current_dir(folder.0.path()).stdin(Stdio::null());
+        script.env_remove("NO_COLOR").env("TERM", "xterm");
+        script.envs(variables.iter().copied());
+        let run: Run = script.output().unwrap().into();
+        assert_eq!(run.status, Some(69), "{run:?}");
+        assert_eq!(run.stdout.matches("127.0.0.1:1: ").count(), 1, "{run:?}");
+        run.stdout.contains("\x1b[31merror\x1b[0m 127.0.0.1:1: ")
+    };
+    assert!(on_terminal(&[]));
+    assert!(on_terminal(&[("NO_COLOR", "")]));
+    assert!(!on_terminal(&[("NO_COLOR", "1")]));
+    assert!(!on_terminal(&[("TERM", "dumb")]));
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_ends_the_run_before_it_begins() {
+    let folder = Folder::new();
+    fs::create_dir(folder.0.path().join("logs")).unwrap();
+    let cases = [
+        (
+            "logs",
+            "logs: opening the log: it is a folder, not a file; move logs away, or name another file",
+        ),
+        (
+            "missing/sync.log",
+            "missing/sync.log: opening the log: the folder missing does not exist; type: mkdir -p missing",
+        ),
+    ];
+    for (log, line) in cases {
+        let run = folder.run(&["--config", "config.json", "--log", log]);
+        assert_eq!(run.status, Some(74), "{run:?}");
+        assert_eq!(run.stderr, format!("{line}\n"));
+        assert_eq!(run.stdout, "");
+        assert!(!folder.holds("sync_state.json.lock"));
     }
 }
 

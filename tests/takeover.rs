@@ -11,6 +11,8 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/watching.rs"]
+mod watching;
 
 use std::fs;
 use std::process::Command;
@@ -18,9 +20,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use double::GmailOptions;
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
 use program::Home;
+use watching::Watching;
 
 /// The messages that the original had copied, and their present place at Gmail.
 const COPIED: [(&str, AtGmail); 4] = [
@@ -405,4 +409,72 @@ fn a_configuration_of_the_original_with_absolute_and_relative_paths_is_read() {
     ]);
     assert_eq!(run.status, Some(0), "{run:?}");
     assert_eq!(appends(&home), 3);
+}
+
+/// Each command line in the README of the original, without `--config config.json`, with relative
+/// paths, and where its log is. (`tests/logs` has the one with `--log syslog`.)
+const COMMAND_LINES: [(&str, LogPlace); 10] = [
+    ("", LogPlace::Stdout),
+    ("--debug", LogPlace::Stdout),
+    ("--log data/sync.log", LogPlace::File("data/sync.log")),
+    (
+        "--log data/imap_sync.log",
+        LogPlace::File("data/imap_sync.log"),
+    ),
+    (
+        "--log data/imap_sync.log --log-max-size 500M --log-max-files 10",
+        LogPlace::File("data/imap_sync.log"),
+    ),
+    ("--log stderr", LogPlace::Stderr),
+    ("--no-idle --poll-interval 30", LogPlace::Stdout),
+    (
+        "--state-file sync_state.json --log stderr",
+        LogPlace::Stderr,
+    ),
+    (
+        "--state-file data/alice-sync_state.json --log stderr",
+        LogPlace::Stderr,
+    ),
+    (
+        "--state-file data/alice-sync_state.json --log data/alice-sync.log --log-max-size 50M \
+         --log-max-files 10",
+        LogPlace::File("data/alice-sync.log"),
+    ),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum LogPlace {
+    Stdout,
+    Stderr,
+    File(&'static str),
+}
+
+#[test]
+fn the_command_lines_of_the_original_run_with_watch_added() {
+    for (options, place) in COMMAND_LINES {
+        let home = home(&forms()[0].1);
+        fs::create_dir(home.path("data")).unwrap();
+        if options.contains("alice-sync_state.json") {
+            let state = home.path("data/alice-sync_state.json");
+            fs::rename(home.path("sync_state.json"), state).unwrap();
+        }
+        let words: Vec<&str> = options.split_whitespace().collect();
+        let watching = Watching::start_with(&home, &words);
+        watching.wait_until("the new messages are copied", || appends(&home) == 2);
+        watching.signal(Signal::TERM);
+        let run = watching.wait_for_exit();
+        assert_eq!(run.status, Some(0), "{options}: {run:?}");
+        let (log, silent) = match place {
+            LogPlace::Stdout => (run.stdout, [run.stderr, String::new()]),
+            LogPlace::Stderr => (run.stderr, [run.stdout, String::new()]),
+            LogPlace::File(name) => (home.read(name), [run.stdout, run.stderr]),
+        };
+        assert_eq!(
+            log.matches(" info  copied <").count(),
+            2,
+            "{options}: {log}"
+        );
+        assert_eq!(silent.concat(), "", "{options}");
+        assert_eq!(log.contains(" debug "), options == "--debug", "{options}");
+    }
 }

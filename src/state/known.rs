@@ -183,8 +183,12 @@ impl State {
     /// Whether a message of this id was delivered in the current date pass.
     pub(crate) fn was_delivered_in_date_pass(&self, id: &MessageId) -> bool {
         let began = self.date_pass.as_ref().and_then(|pass| pass.began);
-        let at = self.known.get(id).map(|known| known.at);
-        began.zip(at).is_some_and(|(began, at)| at >= began)
+        began.is_some_and(|began| self.was_delivered_after(id, began))
+    }
+
+    /// Whether a message of this id was delivered at this time or later.
+    pub(crate) fn was_delivered_after(&self, id: &MessageId, time: DateTime<Utc>) -> bool {
+        self.known.get(id).is_some_and(|known| known.at >= time)
     }
 
     /// The messages that were delivered or found last, at most so many: those with a Message-ID and

@@ -33,7 +33,11 @@ pub(super) fn settle_if_delivered(
     } = planned;
     let uid = listed.uid;
     let parked = ledger.state().parked.get(&uid);
-    if parked.is_some_and(was_sent) {
+    if let Some(parked) = parked.filter(|parked| was_sent(parked)) {
+        if was_delivered_since(parked, id, ledger.state()) {
+            ledger.settle_known_octets(listed, id.clone(), digest, PreviousUid::Renumbered)?;
+            return Ok(true);
+        }
         // When it was sent, it was another message, and Gmail has not stored it.
         return Ok(false);
     }
@@ -79,6 +83,13 @@ pub(super) fn may_be_at_target(planned: &PlannedMessage, id: &MessageId, state: 
 
 fn is_found_by_date(selected_by: SelectedBy, parked: Option<&ParkedMessage>) -> bool {
     selected_by == SelectedBy::Date || parked.is_some_and(|parked| parked.by_date)
+}
+
+/// Whether a parked message was delivered under another UID after it was parked: it was moved out of
+/// the mailbox and back, and UIDVALIDITY changed before the parked one was tried again. Only a message
+/// of exactly its INTERNALDATE counts.
+fn was_delivered_since(parked: &ParkedMessage, id: &MessageId, state: &State) -> bool {
+    state.is_known_elsewhere_with(id, parked.date) && state.was_delivered_after(id, parked.since)
 }
 
 /// Whether a parked message was sent: it was attempted, and its octets were known. One that only waits

@@ -609,26 +609,53 @@ fn a_lost_append_is_not_taken_for_an_earlier_message_of_its_octets() {
 }
 
 #[test]
-fn a_moved_message_that_could_not_be_read_at_first_is_not_taken_for_one_that_was_sent() {
-    let world = world();
-    run(&world);
-    let uid = deliver_alarm(&world);
-    run_with(&world, REFUSES);
-    wait(&world, 2);
-    let cut_after = Faults {
-        cut_after: 1000,
-        ..faults()
-    };
-    run_with(&world, cut_after);
-    assert_eq!(alarms(&world), 1, "stored, and the response was lost");
-    move_out_and_back(&world, uid);
+fn a_moved_message_that_cannot_be_read_for_a_while_is_not_taken_for_one_that_was_sent() {
     let unreadable = Faults {
         unreadable: 1000,
         ..faults()
     };
-    run_with(&world, unreadable);
-    // It is read before the lost one is looked up, and waits for that.
-    for minutes in [2, 10, 30] {
+    // It cannot be read before it waits for the lost append, or afterwards.
+    for is_read_first in [false, true] {
+        let world = world();
+        run(&world);
+        let uid = deliver_alarm(&world);
+        run_with(&world, REFUSES);
+        wait(&world, 2);
+        let cut_after = Faults {
+            cut_after: 1000,
+            ..faults()
+        };
+        run_with(&world, cut_after);
+        assert_eq!(alarms(&world), 1, "stored, and the response was lost");
+        move_out_and_back(&world, uid);
+        if is_read_first {
+            run(&world);
+            assert_eq!(state(&world).parked.len(), 2, "it waits");
+            wait(&world, 30);
+        }
+        run_with(&world, unreadable.clone());
+        for minutes in [2, 10, 30] {
+            wait(&world, minutes);
+            run(&world);
+        }
+        assert_eq!(alarms(&world), 1, "{is_read_first}");
+        assert!(state(&world).parked.is_empty());
+    }
+}
+
+#[test]
+fn a_refused_message_that_was_moved_and_delivered_is_not_sent_again_when_uids_change() {
+    let world = world();
+    run(&world);
+    let uid = deliver_alarm(&world);
+    run_with(&world, REFUSES);
+    assert_eq!(state(&world).parked.len(), 1);
+    wait(&world, 1);
+    move_out_and_back(&world, uid);
+    run(&world);
+    assert_eq!(alarms(&world), 1);
+    renumber(&world);
+    for minutes in [1, 10, 30] {
         wait(&world, minutes);
         run(&world);
     }

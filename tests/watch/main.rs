@@ -18,11 +18,12 @@ mod http;
 mod program;
 #[path = "../support/scripted_server.rs"]
 mod scripted_server;
+#[path = "../support/watching.rs"]
+mod watching;
 
 mod in_process;
 mod session;
 mod short_delays;
-mod watching;
 
 mod cancel;
 mod credentials;

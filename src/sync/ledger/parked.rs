@@ -38,7 +38,7 @@ impl Ledger<'_> {
     /// The source finds this message in a search and does not list it.
     pub fn park_unlisted(&mut self, uid: Uid) -> Result<()> {
         let why = "the source finds it in a search, but does not list it";
-        self.park(uid, self.parked_or_new(uid).another_try(), why.to_owned())
+        self.park(uid, unread(self.parked_or_new(uid)), why.to_owned())
     }
 
     /// The source lists this message and does not return its octets.
@@ -54,7 +54,7 @@ impl Ledger<'_> {
         };
         self.progress.settled(0);
         let why = format!("the source did not return it: {why}");
-        self.park(listed.uid, parked.another_try(), why)
+        self.park(listed.uid, unread(parked), why)
     }
 
     /// Parks a message until its twin is due, if it has a twin whose append is uncertain: until that
@@ -95,4 +95,15 @@ impl Ledger<'_> {
     pub fn keep_uncertain(&mut self, uid: Uid, parked: ParkedMessage) -> Result<()> {
         self.store.record(Event::Parked { uid, parked })
     }
+}
+
+/// The entry after an attempt at reading its message. One that has only waited for a twin loses the
+/// digest of its body: with that and an attempt it would count as sent.
+fn unread(parked: ParkedMessage) -> ParkedMessage {
+    let was_sent = parked.tries > 0 || parked.sent.is_some();
+    let digest = parked.digest.map(|digest| match was_sent {
+        true => digest,
+        false => Digest::of_header(digest.header),
+    });
+    ParkedMessage { digest, ..parked }.another_try()
 }

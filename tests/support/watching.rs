@@ -1,4 +1,5 @@
 //! The resident program as a child process: its output line by line, and its signals.
+#![allow(dead_code, reason = "each suite uses a part")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
