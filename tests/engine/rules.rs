@@ -649,6 +649,7 @@ fn a_refused_message_that_was_moved_and_delivered_is_not_sent_again_when_uids_ch
     run(&world);
     let uid = deliver_alarm(&world);
     run_with(&world, REFUSES);
+    world.borrow_mut().now += TimeDelta::seconds(10);
     move_out_and_back(&world, uid);
     run(&world);
     assert_eq!((alarms(&world), state(&world).parked.len()), (1, 1));
