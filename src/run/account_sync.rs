@@ -185,10 +185,8 @@ impl<'a> AccountSync<'a> {
         if used_gmail {
             self.gmail_last_used = Some(Instant::now());
         }
-        let summary = self.record_failed_login(done, started).map(|report| {
-            log_report(&report);
-            PassSummary { report, used_gmail }
-        });
+        let passed = self.record_failed_login(done, started);
+        let summary = passed.map(|report| PassSummary { report, used_gmail });
         (WaitableSource(source), summary)
     }
 
@@ -297,13 +295,5 @@ impl<'a> AccountSync<'a> {
 
     fn now(&self) -> DateTime<Utc> {
         self.context.timing.clock.now()
-    }
-}
-
-fn log_report(report: &PassReport) {
-    if report.is_empty() {
-        log::debug!("nothing new");
-    } else {
-        log::info!("{report}");
     }
 }
