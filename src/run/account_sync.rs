@@ -79,8 +79,8 @@ impl<'a> AccountSync<'a> {
     ) -> Result<AccountSync<'a>> {
         check_token_file(&config.target.token_file, &config.target.auth_command)?;
         let lock = acquire_lock(state_file).inspect_err(|error| {
-            if error.kind() == ErrorKind::Resting && !options.is_empty() {
-                log::warn!("--since and --same-account had no effect; add them again later");
+            if error.kind() == ErrorKind::Resting {
+                options.warn_of_no_effect();
             }
         })?;
         let now = context.timing.clock.now();
