@@ -30,6 +30,7 @@ mod file_access;
 pub mod message;
 mod retry;
 pub mod secret;
+mod size;
 mod suggest;
 pub mod timeouts;
 mod timestamp;

@@ -6,15 +6,19 @@ use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
 mod digest;
+mod envelope;
 mod flags;
 mod identity;
+mod logged;
 mod sent_date;
 mod uid;
 mod uid_set;
 
 pub use digest::{BodyDigest, Digest, HeaderDigest};
+pub(crate) use envelope::Envelope;
 pub use flags::Flags;
 pub use identity::{Identity, MessageId};
+pub(crate) use logged::LoggedMessage;
 pub use sent_date::sent_date;
 pub use uid::{Uid, UidValidity};
 pub use uid_set::UidSet;

@@ -36,9 +36,15 @@ pub(crate) struct OneTimeOptions {
 }
 
 impl OneTimeOptions {
-    /// Whether nothing is asked.
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.is_same_account && self.since.is_none()
+    /// Warns that the run ended before it could do what was asked: no later run knows of it.
+    pub(crate) fn warn_of_no_effect(self) {
+        let (options, pronoun) = match (self.since.is_some(), self.is_same_account) {
+            (false, false) => return,
+            (true, false) => ("--since", "it"),
+            (false, true) => ("--same-account", "it"),
+            (true, true) => ("--since and --same-account", "them"),
+        };
+        log::warn!("{options} had no effect; repeat {pronoun} in a later run");
     }
 }
 

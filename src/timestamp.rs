@@ -37,6 +37,20 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     }
 }
 
+/// A duration that was measured: `0.4 s`, `9.9 s`, from there on as [`format_duration`].
+pub(crate) fn format_elapsed(elapsed: Duration) -> String {
+    let tenths = elapsed.as_millis() / 100;
+    if tenths < 100 {
+        return format!("{}.{} s", tenths / 10, tenths % 10);
+    }
+    format_duration(elapsed)
+}
+
+/// A duration that was measured, as the field of a log line: seconds to three digits.
+pub(crate) fn logged_seconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +62,15 @@ mod tests {
         assert_eq!(words(59), "59 s");
         assert_eq!(words(60), "1 min");
         assert_eq!(words(3 * 3600 + 5 * 60 + 59), "3 h 5 min");
+    }
+
+    #[test]
+    fn a_short_time_has_tenths_of_a_second() {
+        let words = |milliseconds| format_elapsed(Duration::from_millis(milliseconds));
+        assert_eq!(words(0), "0.0 s");
+        assert_eq!(words(449), "0.4 s");
+        assert_eq!(words(9_999), "9.9 s");
+        assert_eq!(words(10_000), "10 s");
+        assert_eq!(words(61_000), "1 min");
     }
 }

@@ -78,13 +78,7 @@ fn a_corrected_source_user_is_no_other_account() {
         77,
         "logging in as usre",
     );
-    assert_ends(
-        &home,
-        &json!({ "source_user": "user" }),
-        &[],
-        0,
-        "1 appended",
-    );
+    assert_ends(&home, &json!({ "source_user": "user" }), &[], 0, "1 copied");
 }
 
 #[test]
@@ -99,7 +93,7 @@ fn a_corrected_source_folder_gets_a_first_run_though_the_wrong_one_was_synced() 
         &json!({ "source_folder": "INBOX" }),
         &[],
         0,
-        "1 appended",
+        "1 copied",
     );
 }
 
@@ -112,7 +106,7 @@ fn a_corrected_server_gets_the_days_of_a_first_run_though_the_wrong_one_was_sync
     assert_ends(&home, &fields, &[], 0, "");
     deliver(&home, "new", 6);
     home.write("config.json", &right);
-    assert_ends(&home, &json!({}), &[], 0, "1 appended");
+    assert_ends(&home, &json!({}), &[], 0, "1 copied");
 }
 
 #[test]
@@ -127,7 +121,7 @@ fn a_corrected_target_user_is_no_other_account() {
         77,
         "other@gmail.com",
     );
-    assert_ends(&home, &json!({ "target_user": user }), &[], 0, "1 appended");
+    assert_ends(&home, &json!({ "target_user": user }), &[], 0, "1 copied");
 }
 
 #[test]
@@ -172,7 +166,7 @@ fn a_renamed_source_user_keeps_what_is_remembered() {
     deliver(&home, "old", 100);
     let renamed = json!({ "source_user": "user@mail.test" });
     assert_ends(&home, &renamed, &[], 78, "this state is for user/INBOX");
-    assert_ends(&home, &renamed, &["--same-account"], 0, "1 appended");
+    assert_ends(&home, &renamed, &["--same-account"], 0, "1 copied");
     home.run_ok();
     assert_eq!(copies(&home), 2);
 }
@@ -185,7 +179,7 @@ fn another_label_needs_no_proof_and_another_gmail_account_the_mail_that_was_copi
     let label = json!({ "target_folder": "Work" });
     assert_ends(&home, &label, &[], 78, "add --same-account to one run");
     deliver(&home, "next", 1);
-    assert_ends(&home, &label, &["--same-account"], 0, "1 appended");
+    assert_ends(&home, &label, &["--same-account"], 0, "1 copied");
     assert_eq!(home.gmail.messages("Work").len(), 1);
 
     let other = Home::with(
@@ -236,7 +230,7 @@ fn a_renamed_server_is_the_same_mailbox_and_another_one_gets_a_date_pass() {
     deliver(&other, "third", 1);
     let mut fields = source_fields(&home, &other);
     fields["source_server"] = json!("localhost");
-    assert_ends(&home, &fields, &[], 0, "3 appended");
+    assert_ends(&home, &fields, &[], 0, "3 copied");
 }
 
 #[test]
@@ -249,7 +243,7 @@ fn a_new_label_on_request_is_no_proof_that_another_server_has_the_same_mailbox()
     deliver(&other, "second", 1);
     let mut fields = source_fields(&home, &other);
     fields["target_folder"] = json!("Work");
-    assert_ends(&home, &fields, &["--same-account"], 0, "2 appended");
+    assert_ends(&home, &fields, &["--same-account"], 0, "2 copied");
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_does_not_contact_the_ta
     let pair = Pair::start();
     deliver(&pair, 0..1_000);
     let first = pair.run_ok();
-    assert!(first.stdout.contains("1000 appended"), "{}", first.stderr);
+    assert!(first.stdout.contains("1000 copied"), "{}", first.stderr);
     assert_equal(&pair, 1_000);
 
     let source_port = pair.source.server().port;
@@ -269,7 +269,7 @@ fn a_thousand_messages_arrive_once_each_and_a_second_run_does_not_contact_the_ta
     // Later mail arrives, and nothing else.
     deliver(&pair, 1_000..1_010);
     let third = pair.run_ok();
-    assert!(third.stdout.contains("10 appended"), "{}", third.stdout);
+    assert!(third.stdout.contains("10 copied"), "{}", third.stdout);
     assert_equal(&pair, 1_010);
 }
 
@@ -282,7 +282,7 @@ fn after_the_loss_of_the_state_messages_with_and_without_an_id_are_found_at_the_
     let again = pair.run_ok();
     // Every ninth has no id.
     assert!(
-        again.stdout.contains("0 appended, 300 already there"),
+        again.stdout.contains("0 copied, 300 already there"),
         "{}",
         again.stdout
     );

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use double::{
-    EndpointFault, Event, Fault, GmailOptions, SourceOptions, login_rejections, token_rejections,
+    AppendResponse, EndpointFault, Event, Fault, GmailOptions, Quirk, SourceOptions,
+    login_rejections, token_rejections,
 };
 use serde_json::{Value, json};
 
@@ -173,6 +174,86 @@ fn the_search_finds_a_secret_in_any_form() {
             let is_found = forms(PASSWORD).iter().any(|form| encoded.contains(form));
             assert!(is_found, "{before:?} {after:?}: {encoded}");
         }
+    }
+}
+
+#[test]
+fn what_people_wrote_is_logged_at_debug_only_and_no_body_ever() {
+    let headers = ["FROM", "TO", "CC", "SUBJECT"];
+    let home = Home::with(
+        SourceOptions {
+            quirks: [Quirk::QuotedStrings].into(),
+            ..SourceOptions::default()
+        },
+        GmailOptions::default(),
+    );
+    let deliver = |id: &str| {
+        let message = format!(
+            "Message-ID: <{id}@x>\r\nFrom: FROM-1 <FROM-2@x>\r\nTo: TO-1 <TO-2@x>\r\nCc: CC-1@x\r\n\
+             Subject: =?utf-8?q?SUBJECT=2D1?=\r\n\r\nBODY-1\r\n"
+        );
+        // Short enough to be sent as a quoted string.
+        for octets in [&message, "Subject: SUBJECT-2"] {
+            let now = Utc::now().fixed_offset();
+            home.source.deliver(octets.as_bytes(), now, &[]);
+        }
+    };
+    let refuse = |text: &str| {
+        let response = AppendResponse::Refusal(text.to_owned());
+        home.gmail.change(|gmail| gmail.append_response = response);
+    };
+    let mut ordinary = String::new();
+    // Copied, parked, refused; then there is nothing to do.
+    for (id, response) in [
+        ("copied", None),
+        ("parked", Some("NO not now")),
+        ("refused", Some("NO [TOOBIG] too large")),
+    ] {
+        deliver(id);
+        if let Some(response) = response {
+            refuse(response);
+        }
+        let run = home.run_ok();
+        assert!(
+            run.stdout.contains(&format!("{id} <{id}@x>")) || id == "refused",
+            "{run:?}"
+        );
+        ordinary += &(run.stdout + &run.stderr);
+    }
+    for mark in headers.iter().chain(&["BODY"]) {
+        assert!(
+            !ordinary.contains(&format!("{mark}-")),
+            "{mark}: {ordinary}"
+        );
+    }
+
+    home.gmail
+        .change(|gmail| gmail.append_response = AppendResponse::Normal);
+    deliver("debug");
+    let run = home.run_with(&["--debug"]);
+    let from = "from \"FROM-1 <FROM-2@x>\", subject \"SUBJECT-1\"";
+    let line = format!("fetched <debug@x> (uid 7): {from}");
+    assert!(run.logged("debug").contains(&line.as_str()), "{run:?}");
+    assert_eq!(run.stdout.matches("SUBJECT-2").count(), 1, "{run:?}");
+    for mark in ["TO-", "CC-", "BODY-", "=2D"] {
+        assert!(!run.stdout.contains(mark), "{mark}: {run:?}");
+    }
+    let lines = run.logged("debug");
+    let dialogue = lines
+        .iter()
+        .filter(|line| line.contains(": S: ") || line.contains(": C: "));
+    let dialogue: Vec<&&str> = dialogue.collect();
+    assert!(
+        dialogue.iter().any(|line| line.contains("APPEND")),
+        "{run:?}"
+    );
+    for line in dialogue {
+        assert!(
+            headers
+                .iter()
+                .all(|mark| !line.contains(&format!("{mark}-"))),
+            "{line}"
+        );
     }
 }
 

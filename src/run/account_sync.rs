@@ -79,8 +79,8 @@ impl<'a> AccountSync<'a> {
     ) -> Result<AccountSync<'a>> {
         check_token_file(&config.target.token_file, &config.target.auth_command)?;
         let lock = acquire_lock(state_file).inspect_err(|error| {
-            if error.kind() == ErrorKind::Resting && !options.is_empty() {
-                log::warn!("--since and --same-account had no effect; add them again later");
+            if error.kind() == ErrorKind::Resting {
+                options.warn_of_no_effect();
             }
         })?;
         let now = context.timing.clock.now();
@@ -185,10 +185,8 @@ impl<'a> AccountSync<'a> {
         if used_gmail {
             self.gmail_last_used = Some(Instant::now());
         }
-        let summary = self.record_failed_login(done, started).map(|report| {
-            log_report(&report);
-            PassSummary { report, used_gmail }
-        });
+        let passed = self.record_failed_login(done, started);
+        let summary = passed.map(|report| PassSummary { report, used_gmail });
         (WaitableSource(source), summary)
     }
 
@@ -297,13 +295,5 @@ impl<'a> AccountSync<'a> {
 
     fn now(&self) -> DateTime<Utc> {
         self.context.timing.clock.now()
-    }
-}
-
-fn log_report(report: &PassReport) {
-    if report.is_empty() {
-        log::debug!("nothing new");
-    } else {
-        log::info!("{report}");
     }
 }

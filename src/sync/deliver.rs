@@ -1,9 +1,12 @@
 //! Delivering messages to the target: intents, appends in flight, and what each outcome means.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
+use log::Level;
 
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
-use crate::message::{BodyDigest, Digest, Flags, Message, MessageId, Uid, UidSet};
+use crate::message::{BodyDigest, Digest, Flags, LoggedMessage, Message, MessageId, Uid, UidSet};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
 use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
 use crate::sync::action::Parts;
@@ -131,6 +134,7 @@ impl Delivery {
             ledger,
         } = parts;
         let Message { uid, id, .. } = &prepared.message;
+        let logged = LoggedMessage::from(&prepared.message);
         // The size in the listing may be wrong.
         if self.refuse_if_too_large(*uid, Some(id), prepared.octets(), ledger)? {
             return Ok(false);
@@ -147,7 +151,8 @@ impl Delivery {
                 // A lookup of this message must not find the other one.
                 self.status = target.refresh_status()?;
             } else if planned.decision == IdentityDecision::CompareBody {
-                log::info!("{id} (uid {uid}) is another message with a known Message-ID");
+                let text = format_args!("{logged} is another message with a known Message-ID");
+                logged.log(Level::Info, text);
             }
         }
         let is_parked =
@@ -160,6 +165,7 @@ impl Delivery {
             && same_octets::may_be_at_target(planned, id, ledger.state())
             && lookup::has_octets(&planned.listed, body, *target)?
         {
+            logged.log(Level::Info, format_args!("{logged} is at Gmail already"));
             let date = prepared.message.internal_date;
             ledger.settle_found(*uid, id.clone(), prepared.digest, date)?;
             return Ok(false);
@@ -189,6 +195,7 @@ impl Delivery {
                 ..parked
             },
             before: ledger.state().parked.get(&message.uid).cloned(),
+            intended_at: Instant::now(),
         }
     }
 
@@ -204,7 +211,7 @@ impl Delivery {
         };
         ledger.progress.settled(0);
         let why = format!("it has {octets} octets, and Gmail accepts {limit}");
-        ledger.refuse(uid, id.cloned(), why)?;
+        ledger.refuse(uid, id.cloned(), octets, why)?;
         Ok(true)
     }
 
@@ -307,23 +314,24 @@ impl Delivery {
         outcome: Outcome,
         ledger: &mut Ledger,
     ) -> Result<()> {
+        let octets = message.octets;
         match outcome {
             Outcome::Appended(place) => {
                 self.parked_in_a_row = 0;
                 ledger.settle_appended(uid, message, place)
             }
-            Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), why),
+            Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), octets, why),
             Outcome::Parked(why) => {
                 self.count_parked(&message.intent);
                 if is_hopeless(&message.intent, ledger.state(), ledger.now()) {
-                    return ledger.refuse(uid, Some(message.id), why);
+                    return ledger.refuse(uid, Some(message.id), octets, why);
                 }
                 // Gmail said that it did not store this append: it is not uncertain.
                 let parked = ParkedMessage {
                     sent: None,
                     ..message.intent
                 };
-                ledger.park(uid, parked, why)
+                ledger.park(uid, Some(octets), parked, why)
             }
             Outcome::Unsent(why) => {
                 self.count_parked(&message.intent);
@@ -331,11 +339,11 @@ impl Delivery {
                     sent: message.before.and_then(|before| before.sent),
                     ..message.intent
                 };
-                ledger.park(uid, parked, why)
+                ledger.park(uid, Some(octets), parked, why)
             }
             Outcome::Uncertain(why) => {
                 self.count_parked(&message.intent);
-                ledger.park(uid, message.intent, why)
+                ledger.park(uid, Some(octets), message.intent, why)
             }
             // Part of its octets may have been sent.
             Outcome::Returned => ledger.return_unsent(uid, message.before, 0),

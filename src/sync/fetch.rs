@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use log::Level;
+
 use crate::error::Result;
-use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid, UidSet};
+use crate::message::{Envelope, FETCH_PAGE_SIZE, Listed, LoggedMessage, Mailbox, Uid, UidSet};
 use crate::state::{DatePass, ParkedMessage, State};
 use crate::sync::group::PlannedMessage;
 use crate::sync::ledger::Ledger;
@@ -171,6 +173,7 @@ impl<'a> Fetch<'a> {
             match result {
                 Fetched::Octets(octets) => {
                     self.read.insert(planned.listed.uid);
+                    log_envelope(&planned.listed, &octets);
                     read.push(ReadMessage { planned, octets });
                 }
                 Fetched::Missing => missing.push(planned.listed),
@@ -184,6 +187,14 @@ impl<'a> Fetch<'a> {
             listed,
         });
         Ok((read, missing.collect()))
+    }
+}
+
+/// Sender and subject are in the log at `--debug` only.
+fn log_envelope(listed: &Listed, octets: &[u8]) {
+    if log::log_enabled!(Level::Debug) {
+        let (logged, envelope) = (LoggedMessage::from(listed), Envelope::of_message(octets));
+        logged.log(Level::Debug, format_args!("fetched {logged}: {envelope}"));
     }
 }
 

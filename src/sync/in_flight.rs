@@ -1,9 +1,13 @@
 //! The appends of this pass that have no outcome yet.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
-use crate::message::{Digest, HeaderDigest, MessageId, Uid};
+use crate::message::{Digest, HeaderDigest, LoggedMessage, MessageId, Uid};
+use crate::size::format_size;
 use crate::state::ParkedMessage;
+use crate::sync::AppendUid;
+use crate::timestamp::{format_elapsed, logged_seconds};
 
 /// The appends of this pass that have no outcome yet, and the uncertain ones that it has resolved.
 ///
@@ -24,6 +28,32 @@ pub(super) struct InFlightMessage {
     pub intent: ParkedMessage,
     /// Its parked entry before, if it was parked.
     pub before: Option<ParkedMessage>,
+    /// When it was decided to send it. Only a log line uses it.
+    pub intended_at: Instant,
+}
+
+impl InFlightMessage {
+    /// Logs that Gmail stored this message.
+    pub fn log_copied(&self, uid: Uid, place: AppendUid) {
+        let octets = self.octets;
+        let logged = LoggedMessage {
+            id: Some(&self.id),
+            uid: Some(uid),
+            octets: Some(octets),
+        };
+        let took = self.intended_at.elapsed();
+        log::info!(
+            message_id = logged.id_text().as_deref(),
+            uid = uid.get(),
+            gmail_uid = place.uid.get(),
+            octets,
+            seconds = logged_seconds(took);
+            "copied {logged} to Gmail as uid {}: {}, {}",
+            place.uid,
+            format_size(octets),
+            format_elapsed(took)
+        );
+    }
 }
 
 impl InFlight {

@@ -1,15 +1,19 @@
 //! The only part that records events: each method says what happened to a message.
 
 mod parked;
+mod refused;
+
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use log::Level;
 
 use crate::error::{Error, Result};
-use crate::message::{Digest, Identity, InternalDate, Listed, MessageId, Uid, UidSet};
-use crate::state::journal::StateStore;
-use crate::state::{
-    Cursor, DatePass, Event, ParkedMessage, PreviousUid, RefusedMessage, SourceState, State,
+use crate::message::{
+    Digest, Identity, InternalDate, Listed, LoggedMessage, MessageId, Uid, UidSet,
 };
+use crate::state::journal::StateStore;
+use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, SourceState, State};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
 use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
@@ -19,9 +23,6 @@ const CHECKPOINT_INTERVAL: usize = 10;
 
 /// `last_sync` is written at least this often when nothing is new.
 const LAST_SYNC_INTERVAL: TimeDelta = TimeDelta::hours(1);
-
-/// Why a parked message is refused that is no longer at the source.
-const LEFT_SOURCE: &str = "it was removed from the source before Gmail accepted it";
 
 /// Records events, counts them for the report, and makes checkpoints. The other parts read the
 /// state through it.
@@ -34,6 +35,8 @@ pub(super) struct Ledger<'a> {
     advance: Option<CursorAdvance>,
     outcomes_since_checkpoint: usize,
     report: PassReport,
+    /// When the pass began. Only a log line uses it.
+    began: Instant,
 }
 
 impl<'a> Ledger<'a> {
@@ -50,6 +53,7 @@ impl<'a> Ledger<'a> {
             advance: None,
             outcomes_since_checkpoint: 0,
             report: PassReport::default(),
+            began: Instant::now(),
         }
     }
 
@@ -63,6 +67,11 @@ impl<'a> Ledger<'a> {
 
     pub fn report(&self) -> PassReport {
         self.report
+    }
+
+    /// Logs the report, once the pass has ended.
+    pub fn log_report(&self, is_complete: bool) {
+        self.report.log(self.began.elapsed(), is_complete);
     }
 
     /// The parked messages of before this date pass that it has not found again.
@@ -79,7 +88,7 @@ impl<'a> Ledger<'a> {
             return Ok(());
         }
         for uid in uids.iter() {
-            log::debug!("uid {uid} was delivered before");
+            log::debug!(uid = uid.get(); "uid {uid} was delivered before");
             self.report.known += 1;
             self.progress.settled(0);
         }
@@ -130,9 +139,8 @@ impl<'a> Ledger<'a> {
         };
         *count += 1;
         self.progress.settled(0);
-        if let Some(id) = &listed.identity.id {
-            log::info!("{id} (uid {}) {what}", listed.uid);
-        }
+        let logged = LoggedMessage::from(listed);
+        logged.log(Level::Info, format_args!("{logged} {what}"));
         self.record_identity(listed)
     }
 
@@ -169,11 +177,7 @@ impl<'a> Ledger<'a> {
     ) -> Result<()> {
         self.report.appended += 1;
         self.report.octets += message.octets;
-        log::info!(
-            "copied {} (uid {uid}) to Gmail as uid {}",
-            message.id,
-            place.uid
-        );
+        message.log_copied(uid, place);
         let date = message.intent.date;
         self.record_done(uid, message.id, message.digest, date, true)
     }
@@ -197,24 +201,6 @@ impl<'a> Ledger<'a> {
             date,
             previous: None,
         })
-    }
-
-    /// This message is given up for good, for a reason that a person can read.
-    pub fn refuse(&mut self, uid: Uid, id: Option<MessageId>, why: String) -> Result<()> {
-        let refused = self.refused(&format!(" (uid {uid})"), id, why);
-        self.store.record(Event::Refused { uid, refused })
-    }
-
-    fn refused(&mut self, uid: &str, id: Option<MessageId>, why: String) -> RefusedMessage {
-        log::error!("not copied: {}{uid}: {why}", name(id.as_ref()));
-        self.report.refused += 1;
-        let when = self.now();
-        RefusedMessage { id, when, why }
-    }
-
-    /// This parked message is no longer at the source, and Gmail does not have it.
-    pub fn refuse_gone(&mut self, uid: Uid, id: Option<MessageId>) -> Result<()> {
-        self.refuse(uid, id, LEFT_SOURCE.to_owned())
     }
 
     // Intents, orphans and date passes.
@@ -262,12 +248,6 @@ impl<'a> Ledger<'a> {
         self.report.already_there += 1;
         let at = self.now();
         self.store.record(Event::OrphanDelivered { orphan, at })
-    }
-
-    /// This orphan is no longer at the source, and Gmail does not have it.
-    pub fn refuse_orphan(&mut self, orphan: usize, id: Option<MessageId>) -> Result<()> {
-        let refused = self.refused("", id, LEFT_SOURCE.to_owned());
-        self.store.record(Event::OrphanLost { orphan, refused })
     }
 
     /// Makes a date pass durable before its first message, so that an interrupted one goes on with
@@ -365,10 +345,4 @@ impl<'a> Ledger<'a> {
         }
         self.store.sync()
     }
-}
-
-/// A message's name in log lines.
-fn name(id: Option<&MessageId>) -> String {
-    let no_id = || "a message without Message-ID".to_owned();
-    id.map_or_else(no_id, ToString::to_string)
 }

@@ -114,9 +114,11 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
     {
         // No outcome can be recorded; the intents are already on disk.
         let _ = target.finish();
+        ledger.log_report(false);
         return done.map(|()| ledger.report());
     }
     let finished = delivery.finish(target, &mut ledger);
+    ledger.log_report(done.is_ok() && finished.is_ok());
     let failure = match (done, finished) {
         (Ok(()), Ok(())) => return Ok(ledger.report()),
         (Err(error), Ok(())) | (Ok(()), Err(error)) => error,

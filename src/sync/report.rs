@@ -1,6 +1,10 @@
 //! What a pass did, in numbers.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::size::format_size;
+use crate::timestamp::{format_elapsed, logged_seconds};
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,13 +29,40 @@ impl PassReport {
     pub fn is_empty(&self) -> bool {
         self.appended + self.already_there + self.parked + self.refused == 0
     }
+
+    /// Logs what a pass did that took this long, unless it did nothing.
+    pub(super) fn log(&self, took: Duration, is_complete: bool) {
+        if self.is_empty() {
+            if is_complete {
+                log::debug!("nothing new");
+            }
+            return;
+        }
+        let end = if is_complete {
+            ""
+        } else {
+            "; the pass ended early"
+        };
+        log::info!(
+            copied = self.appended,
+            already_there = self.already_there,
+            known = self.known,
+            parked = self.parked,
+            refused = self.refused,
+            octets = self.octets,
+            seconds = logged_seconds(took);
+            "{self}: {}, {}{end}",
+            format_size(self.octets),
+            format_elapsed(took)
+        );
+    }
 }
 
 impl fmt::Display for PassReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} appended, {} already there",
+            "{} copied, {} already there",
             self.appended, self.already_there
         )?;
         for (count, what) in [

@@ -5,9 +5,10 @@
 //! valid, and a date pass finds it again by Message-ID and date.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use log::Level;
 
 use crate::error::Result;
-use crate::message::{Listed, Uid, UidSet};
+use crate::message::{Listed, LoggedMessage, Uid, UidSet};
 use crate::state::{ParkedMessage, SentMark};
 use crate::sync::ledger::Ledger;
 use crate::sync::{LookupQuery, LookupResult, Target, group, lookup};
@@ -58,8 +59,14 @@ fn resolve_uncertain(
     else {
         return Ok(());
     };
+    let logged = LoggedMessage {
+        id: Some(&id),
+        uid: Some(uid),
+        octets: None,
+    };
     if result == LookupResult::Found {
-        log::info!("{id} (uid {uid}) is at Gmail: only the response to its append was lost");
+        let what = "is at Gmail: only the response to its append was lost";
+        logged.log(Level::Info, format_args!("{logged} {what}"));
         return ledger.settle_found(uid, id, digest, parked.date);
     }
     let now = ledger.now();
@@ -80,7 +87,9 @@ fn resolve_uncertain(
         let delay = (now - at).clamp(STORE_TIMEOUT, UNCLEAR_INTERVAL);
         parked.retry_after = now + delay;
         if parked.why != UNCLEAR || delay == UNCLEAR_INTERVAL {
-            log::warn!("{id} (uid {uid}): {UNCLEAR}; it is not sent again until that is clear");
+            let text =
+                format_args!("{logged}: {UNCLEAR}; it is not sent again until that is clear");
+            logged.log(Level::Warn, text);
         }
         UNCLEAR.clone_into(&mut parked.why);
     }
@@ -126,9 +135,21 @@ pub(super) fn give_up(
 ) -> Result<()> {
     let is_found = lookup::is_at_gmail(uid, parked, target)?;
     match (parked.id.clone(), parked.digest) {
-        (Some(id), Some(digest)) if is_found => ledger.settle_found(uid, id, digest, parked.date),
+        (Some(id), Some(digest)) if is_found => {
+            log_at_gmail(Some(uid), parked);
+            ledger.settle_found(uid, id, digest, parked.date)
+        }
         (id, _) => ledger.refuse_gone(uid, id),
     }
+}
+
+fn log_at_gmail(uid: Option<Uid>, parked: &ParkedMessage) {
+    let logged = LoggedMessage {
+        id: parked.id.as_ref(),
+        uid,
+        octets: None,
+    };
+    logged.log(Level::Info, format_args!("{logged} is at Gmail already"));
 }
 
 /// Finds orphans in a listing: they are parked under their new UIDs and taken out of the listing.
@@ -154,6 +175,7 @@ pub(super) fn give_up_orphans(target: &mut dyn Target, ledger: &mut Ledger) -> R
     while let Some(orphan) = ledger.orphans().get(index).cloned() {
         let is_found = lookup::is_at_gmail(Uid::MIN, &orphan, target)?;
         if is_found {
+            log_at_gmail(None, &orphan);
             ledger.settle_orphan(index)?;
         } else if was_just_sent(&orphan, ledger.now()) {
             index += 1;

@@ -1,8 +1,10 @@
 //! Messages without Message-ID whose octets were delivered before: the same message under another
 //! UID, or another message, as from a meter that mails "alarm" again and again.
 
+use log::Level;
+
 use crate::error::Result;
-use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
+use crate::message::{Digest, InternalDate, LoggedMessage, MessageId, Uid, UidSet};
 use crate::state::{ParkedMessage, PreviousUid, State};
 use crate::sync::fetch::Fetch;
 use crate::sync::group::PlannedMessage;
@@ -32,6 +34,10 @@ pub(super) fn settle_if_delivered(
         ..
     } = planned;
     let uid = listed.uid;
+    let logged = LoggedMessage {
+        id: Some(id),
+        ..LoggedMessage::from(listed)
+    };
     let parked = ledger.state().parked.get(&uid);
     if let Some(parked) = parked.filter(|parked| was_sent(parked)) {
         if was_delivered_since(parked, id, ledger.state()) {
@@ -54,12 +60,16 @@ pub(super) fn settle_if_delivered(
     let previous = gone.map(PreviousUid::Moved).or(renumbered);
     match previous {
         Some(PreviousUid::Moved(from)) => {
-            log::info!("{id} (uid {uid}) was delivered when it was at uid {from}");
+            let text = format_args!("{logged} was delivered when it was at uid {from}");
+            logged.log(Level::Info, text);
         }
-        Some(PreviousUid::Renumbered) => log::debug!("uid {uid} was delivered before"),
-        None => log::info!(
-            "{id} (uid {uid}) is another message with the octets of one that was delivered"
-        ),
+        Some(PreviousUid::Renumbered) => {
+            logged.log(Level::Debug, format_args!("{logged} was delivered before"));
+        }
+        None => {
+            let what = "is another message with the octets of one that was delivered";
+            logged.log(Level::Info, format_args!("{logged} {what}"));
+        }
     }
     let Some(previous) = previous else {
         return Ok(false);

@@ -8,6 +8,7 @@ mod dice;
 mod disk;
 mod dry_run;
 mod kept_state;
+mod log_lines;
 mod rules;
 mod run;
 mod schedules;

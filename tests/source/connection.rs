@@ -460,6 +460,10 @@ fn an_append_is_stored_rejected_or_uncertain() {
             was_sent,
             "{expected}"
         );
+        if expected.starts_with("bye") {
+            let later = session.append("a", flags, None, b"hello").unwrap_err();
+            assert!(later.to_string().contains("enough"), "{later}");
+        }
     }
 }
 

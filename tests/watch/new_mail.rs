@@ -108,7 +108,7 @@ fn a_burst_takes_few_passes_and_all_of_it_arrives() {
     let passes = run
         .logged("info")
         .iter()
-        .filter(|line| line.contains(" appended, "))
+        .filter(|line| line.contains(" copied, "))
         .count();
     assert!((1..=10).contains(&passes), "{passes} passes");
     assert_each_arrived_once(&home, 100);

@@ -202,7 +202,7 @@ fn repeated_short_sessions_are_reported_as_an_outage() {
     assert_eq!(ended, 2, "two short sessions are not reported yet");
     home.source.faults().clear();
     deliver(&home, 0);
-    watching.wait_for("1 appended");
+    watching.wait_for("1 copied");
     watching.wait_for(OUTAGE_ENDS);
     watching.terminate();
 }

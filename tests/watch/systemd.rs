@@ -122,7 +122,7 @@ fn a_configuration_or_state_that_is_wrong_or_locked_is_not_ready() {
     let home = Home::new();
     deliver(&home, 0);
     let holder = Watching::start(&home);
-    holder.wait_for("1 appended");
+    holder.wait_for("1 copied");
     not_ready(&home, 0);
     drop(holder);
     // The state is another account's.

@@ -117,7 +117,8 @@ impl Session {
         if self.is_usable {
             return Ok(());
         }
-        Err(CommandError::lost("the connection is closed"))
+        let closed = || "the connection is closed".to_owned();
+        Err(CommandError::connection_lost(&self.transcript, closed))
     }
 
     pub(super) fn send(&mut self, text: &str) -> io::Result<()> {

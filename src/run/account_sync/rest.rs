@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::delivery::gmail_imap::STORAGE_FULL_REMEDY;
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::run::OneTimeOptions;
 use crate::run::account_sync::AccountSync;
 use crate::timestamp::format_time;
 
@@ -27,9 +28,11 @@ impl AccountSync<'_> {
             let until = format_time(until);
             log::info!("Gmail rests until {until}; this run does nothing");
         }
-        if self.since.is_some() || self.renamed.is_some() {
-            log::warn!("--since and --same-account had no effect; add them again after that time");
-        }
+        let pending = OneTimeOptions {
+            since: self.since,
+            is_same_account: self.renamed.is_some(),
+        };
+        pending.warn_of_no_effect();
         Ok(true)
     }
 
@@ -41,7 +44,11 @@ impl AccountSync<'_> {
         };
         let pass = self.state().date_pass.as_ref();
         if pass.is_none_or(|pass| pass.since > since) {
-            log::warn!("--since had no effect; add it to another run");
+            let pending = OneTimeOptions {
+                since: self.since,
+                is_same_account: false,
+            };
+            pending.warn_of_no_effect();
         }
     }
 

@@ -1,11 +1,13 @@
 //! Records that messages are parked.
 
+use log::Level;
+
 use crate::error::Result;
-use crate::message::{Digest, Listed, MessageId, Uid};
+use crate::message::{Digest, Listed, LoggedMessage, MessageId, Uid};
 use crate::retry::PARKED_MESSAGE;
 use crate::state::{Event, ParkedMessage};
 use crate::sync::identity;
-use crate::sync::ledger::{Ledger, name};
+use crate::sync::ledger::Ledger;
 
 impl Ledger<'_> {
     /// The parked entry of a message before its next attempt.
@@ -22,15 +24,23 @@ impl Ledger<'_> {
     }
 
     /// An attempt at this message failed: it is parked until its next one.
-    pub fn park(&mut self, uid: Uid, parked: ParkedMessage, why: String) -> Result<()> {
+    pub fn park(
+        &mut self,
+        uid: Uid,
+        octets: Option<u64>,
+        parked: ParkedMessage,
+        why: String,
+    ) -> Result<()> {
         let parked = parked.retry_later(why, self.now());
-        let delay = PARKED_MESSAGE.delay_after(parked.tries);
-        log::warn!(
-            "parked {} (uid {uid}), will retry in {} min: {}",
-            name(parked.id.as_ref()),
-            delay.num_minutes(),
-            parked.why
-        );
+        let minutes = PARKED_MESSAGE.delay_after(parked.tries).num_minutes();
+        let why = &parked.why;
+        let logged = LoggedMessage {
+            id: parked.id.as_ref(),
+            uid: Some(uid),
+            octets,
+        };
+        let text = format_args!("parked {logged}, will retry in {minutes} min: {why}");
+        logged.log(Level::Warn, text);
         self.report.parked += 1;
         self.store.record(Event::Parked { uid, parked })
     }
@@ -38,7 +48,8 @@ impl Ledger<'_> {
     /// The source finds this message in a search and does not list it.
     pub fn park_unlisted(&mut self, uid: Uid) -> Result<()> {
         let why = "the source finds it in a search, but does not list it";
-        self.park(uid, unread(self.parked_or_new(uid)), why.to_owned())
+        let parked = unread(self.parked_or_new(uid));
+        self.park(uid, None, parked, why.to_owned())
     }
 
     /// The source lists this message and does not return its octets.
@@ -54,7 +65,7 @@ impl Ledger<'_> {
         };
         self.progress.settled(0);
         let why = format!("the source did not return it: {why}");
-        self.park(listed.uid, unread(parked), why)
+        self.park(listed.uid, Some(listed.size), unread(parked), why)
     }
 
     /// Parks a message until its twin is due, if it has a twin whose append is uncertain: until that
@@ -70,7 +81,7 @@ impl Ledger<'_> {
         let Some(twin) = twin else {
             return Ok(false);
         };
-        log::debug!("uid {uid} waits for {twin}, which may be the same message");
+        log::debug!(uid = uid.get(); "uid {uid} waits for {twin}, which may be the same message");
         // If it was itself sent, it keeps the mark and the digest of its body, with which it is
         // looked up.
         let before = self.parked_or_new(uid);
