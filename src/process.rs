@@ -6,9 +6,6 @@ pub(crate) mod alert_log;
 pub mod cancel;
 pub(crate) mod logging;
 pub mod octet_counter;
-#[cfg(test)]
-#[path = "process/logging/repeats.rs"]
-mod repeats;
 pub(crate) mod signals;
 pub(crate) mod suspend;
 pub(crate) mod systemd;

@@ -7,6 +7,7 @@
 mod format;
 pub mod log_file;
 mod output;
+mod repeats;
 mod stream;
 mod syslog;
 
@@ -191,5 +192,8 @@ impl Log for LogHandle {
         (writer.without_progress_bar)(&|| writer.output().write(&line));
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        let LogHandle(writer) = self;
+        (writer.without_progress_bar)(&|| writer.output().finish());
+    }
 }

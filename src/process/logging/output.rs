@@ -1,20 +1,25 @@
-//! The open target of the log, and the lines that it could not take.
+//! The open target of the log, what it could not take, and what was repeated.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
 use log::Level;
 
 use crate::process::logging::format::{LineFormat, LogLine};
 use crate::process::logging::log_file::LogFile;
+use crate::process::logging::repeats::{RepeatSummary, Repeats};
 use crate::process::logging::syslog::SyslogWriter;
 use crate::timestamp::format_time;
 
 /// An open target.
 pub(super) enum Target {
-    Stream(File),
+    Stream {
+        file: File,
+        /// Whether the last line was cut short.
+        is_torn: bool,
+    },
     Syslog(SyslogWriter),
     File(LogFile),
 }
@@ -24,6 +29,7 @@ pub(super) enum Target {
 pub(super) struct Output {
     target: Target,
     format: LineFormat,
+    repeats: Repeats,
     lost: Option<LostLines>,
 }
 
@@ -38,17 +44,34 @@ impl Target {
     /// do not mix.
     pub fn stream(stream: &impl AsFd) -> io::Result<Target> {
         let stream = stream.as_fd().try_clone_to_owned()?;
-        Ok(Target::Stream(stream.into()))
+        Ok(Target::Stream {
+            file: stream.into(),
+            is_torn: false,
+        })
     }
 
-    fn write(&self, level: Level, line: String) -> io::Result<()> {
+    fn write(&mut self, level: Level, line: &str) -> io::Result<()> {
         match self {
-            Target::Stream(file) => {
-                let mut file: &File = file;
-                file.write_all((line + "\n").as_bytes())
+            Target::Stream { file, is_torn } => {
+                let end_torn = if *is_torn { "\n" } else { "" };
+                let octets = format!("{end_torn}{line}\n");
+                let mut rest = octets.as_bytes();
+                while !rest.is_empty() {
+                    match file.write(rest) {
+                        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                        Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => {
+                            *is_torn |= rest.len() < octets.len();
+                            return Err(error);
+                        }
+                    }
+                }
+                *is_torn = false;
+                Ok(())
             }
-            Target::Syslog(syslog) => syslog.send(level, &line),
-            Target::File(file) => file.write(&line),
+            Target::Syslog(syslog) => syslog.send(level, line),
+            Target::File(file) => file.write(line),
         }
     }
 }
@@ -58,23 +81,51 @@ impl Output {
         Output {
             target,
             format,
+            repeats: Repeats::default(),
             lost: None,
         }
     }
 
-    /// Writes a line.
+    /// Writes a line, unless it is a warning or an error that was written within the last hour.
     pub fn write(&mut self, line: &LogLine) {
-        if let Some(lost) = &self.lost {
-            if self.try_write(&lost.note()).is_err() {
-                self.record_lost(line, None);
-                return;
-            }
-            self.lost = None;
+        let now = line.time.to_utc();
+        let admission = self.repeats.admit(line.level, &line.message, now);
+        self.write_summaries(&admission.summaries);
+        if admission.is_written {
+            self.write_line(line);
         }
-        if let Err(error) = self.try_write(line) {
-            self.record_lost(line, Some(error));
+    }
+
+    /// Writes what is still to be said at the end.
+    pub fn finish(&mut self) {
+        let summaries = self.repeats.finish(Utc::now());
+        self.write_summaries(&summaries);
+        // Perhaps there is room now; if not, there is nobody to tell.
+        let _ = self.tell_lost();
+    }
+
+    fn write_summaries(&mut self, summaries: &[RepeatSummary]) {
+        for summary in summaries {
+            self.write_line(&LogLine::new(summary.level, summary));
+        }
+    }
+
+    fn write_line(&mut self, line: &LogLine) {
+        let written = self.tell_lost().and_then(|()| self.try_write(line));
+        if let Err(error) = written {
+            self.record_lost(line.time, &error);
         }
         self.tell_rotation_error();
+    }
+
+    /// Says how many lines were lost, if any.
+    fn tell_lost(&mut self) -> io::Result<()> {
+        if let Some(lost) = &self.lost {
+            let note = lost.note();
+            self.try_write(&note)?;
+            self.lost = None;
+        }
+        Ok(())
     }
 
     /// Opens the log file anew, as logrotate wants it.
@@ -84,20 +135,21 @@ impl Output {
         }
     }
 
-    fn try_write(&self, line: &LogLine) -> io::Result<()> {
-        self.target.write(line.level, line.format(self.format))
+    fn try_write(&mut self, line: &LogLine) -> io::Result<()> {
+        let text = line.format(self.format);
+        self.target.write(line.level, &text)
     }
 
-    fn record_lost(&mut self, line: &LogLine, error: Option<io::Error>) {
+    fn record_lost(&mut self, time: DateTime<Local>, error: &io::Error) {
         let lost = self.lost.get_or_insert_with(|| LostLines {
             count: 0,
-            since: line.time,
-            why: error.map(|error| error.to_string()).unwrap_or_default(),
+            since: time,
+            why: error.to_string(),
         });
         lost.count += 1;
     }
 
-    fn tell_rotation_error(&self) {
+    fn tell_rotation_error(&mut self) {
         let Target::File(file) = &self.target else {
             return;
         };
@@ -119,5 +171,90 @@ impl LostLines {
             self.why
         );
         LogLine::new(Level::Warn, &what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn warning(text: &str) -> LogLine {
+        LogLine::new(Level::Warn, &text)
+    }
+
+    /// An output into a socket that takes no more than fits, and its other end.
+    fn output() -> (Output, BufReader<UnixStream>) {
+        let (writer, reader) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        reader.set_nonblocking(true).unwrap();
+        let target = Target::stream(&writer).unwrap();
+        (
+            Output::new(target, LineFormat::Plain),
+            BufReader::new(reader),
+        )
+    }
+
+    fn lines(reader: &mut BufReader<UnixStream>) -> Vec<String> {
+        let lines = reader.lines();
+        lines.map_while(Result::ok).collect()
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_told_of_later() {
+        let (mut output, mut reader) = output();
+        output.write(&warning("before"));
+        let mut written = 1;
+        while output.lost.is_none() {
+            output.write(&warning(&written.to_string()));
+            written += 1;
+        }
+        output.write(&warning("lost"));
+        let before = lines(&mut reader);
+        assert!(before.len() >= written - 1, "{}", before.len());
+        output.write(&warning("after"));
+        let after = lines(&mut reader);
+        assert_eq!(after.len(), 2, "{after:?}");
+        assert!(after[0].starts_with("2 log lines since "), "{after:?}");
+        let why = " could not be written: Resource temporarily unavailable (os error 11)";
+        assert!(after[0].ends_with(why), "{after:?}");
+        assert_eq!(after[1], "after");
+        assert!(output.lost.is_none());
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_is_ended_before_the_next_one() {
+        let (mut output, mut reader) = output();
+        let long = "x".repeat(1 << 22);
+        output.write(&warning(&long));
+        assert!(output.lost.is_some());
+        let mut torn = String::new();
+        let _ = reader.read_line(&mut torn);
+        assert!(
+            !torn.is_empty() && torn.len() < long.len(),
+            "{}",
+            torn.len()
+        );
+        output.write(&warning("after"));
+        let after = lines(&mut reader);
+        assert_eq!((after[0].as_str(), after[2].as_str()), ("", "after"));
+    }
+
+    #[test]
+    fn a_repeated_warning_is_summed_up_at_the_end() {
+        let (mut output, mut reader) = output();
+        for text in ["a", "b", "a", "a"] {
+            output.write(&warning(text));
+        }
+        assert_eq!(lines(&mut reader), ["a", "b"]);
+        output.finish();
+        let summary = lines(&mut reader);
+        assert_eq!(summary.len(), 1, "{summary:?}");
+        assert!(
+            summary[0].starts_with("repeated 2 times since "),
+            "{summary:?}"
+        );
     }
 }
