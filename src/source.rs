@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
-use log::{debug, warn};
+use log::{Level, debug};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::imap::{CommandError, LoginHistory, Session, read_bodies, search_date};
-use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Mailbox, Uid, UidSet};
+use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Uid, UidSet};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 use crate::sync::{Fetched, Source, SourceSearch};
@@ -285,13 +285,15 @@ impl fmt::Debug for ImapSource {
 
 /// Checks that what was fetched can be the message that was listed.
 fn check_fetched(listed: &Listed, fetched: Fetched) -> Fetched {
-    let (uid, size) = (listed.uid, listed.size);
+    let size = listed.size;
     match fetched {
         Fetched::Octets(octets) if octets.is_empty() && size > 0 => {
             Fetched::Unreadable(format!("the server sends nothing for its {size} octets"))
         }
         Fetched::Octets(octets) if is_other_message(listed, &octets) => {
-            warn!("uid {uid}: the server sends a different message from the one that it listed");
+            let logged = LoggedMessage::from(listed);
+            let what = "the source sends another message in its place, as if it were removed";
+            logged.log(Level::Warn, format_args!("{logged}: {what}"));
             Fetched::Missing
         }
         other => other,

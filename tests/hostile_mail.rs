@@ -440,7 +440,7 @@ fn a_message_that_can_be_neither_listed_nor_read_causes_one_warning_and_one_repo
     let warnings = run.logged("warn");
     assert!(
         matches!(&warnings[..], [listing, parked]
-            if listing.starts_with("the source cannot list message UID 1: the server says NO")
+            if listing.starts_with("the source cannot list uid 1: the server says NO")
             && parked.starts_with("parked ")),
         "{warnings:?}"
     );

@@ -287,6 +287,12 @@ impl<'a> AccountSync<'a> {
             return Err(Error::new(Side::Host, ErrorKind::Config, place, what)
                 .remedy("start another process for it, with its own --state-file"));
         }
+        if config.first_run_days != self.config.first_run_days && !self.state().is_unsynced() {
+            log::warn!(
+                "first_run_days has no effect after the first run; to copy older mail, run once with \
+                 --since"
+            );
+        }
         source.log_out();
         self.disconnect_gmail();
         self.config = config;

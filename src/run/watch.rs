@@ -35,7 +35,7 @@ pub(crate) use config_reload::ConfigReload;
 
 use crate::run::watch::false_notifications::FalseNotifications;
 use crate::run::watch::gmail_health::{GmailHealth, login_retry_delay};
-use crate::run::watch::side_health::REJECTS_LOGIN;
+use crate::run::watch::side_health::SideFailure;
 use crate::run::watch::source_sessions::SourceSessions;
 use crate::run::watch::wait_deadline::WaitDeadline;
 
@@ -92,7 +92,7 @@ struct Watcher<'a> {
 impl Watcher<'_> {
     fn run(&mut self, connection: &mut SourceConnection) -> Result<()> {
         if let Some(error) = self.account.storage_full_error() {
-            log::warn!("{error}");
+            log::error!("{error}");
         }
         while !self.exit_requested() {
             self.handle_requests(connection);
@@ -220,7 +220,9 @@ impl Watcher<'_> {
         else {
             return Err(error);
         };
-        self.source.health.log_failure(REJECTS_LOGIN, &error);
+        self.source
+            .health
+            .log_failure(SideFailure::RejectsLogin, &error);
         let clock = self.context.timing.clock;
         let requests = &self.context.requests;
         let retry = RetryTime::at(retry_after, &clock);

@@ -161,7 +161,7 @@ impl ImapSource {
         for uid in uids {
             if !self.unlistable.contains(*uid) {
                 self.unlistable.insert(*uid);
-                warn!("the source cannot list message UID {uid}: {error}");
+                warn!(uid = uid.get(); "the source cannot list uid {uid}: {error}");
             }
         }
     }

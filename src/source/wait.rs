@@ -153,12 +153,17 @@ impl ImapSource {
         if may_idle && !session.is_idling() && session.offers_idle()? {
             match session.start_idle()? {
                 IdleStart::Started => self.quirks.idle_timeouts = 0,
-                IdleStart::Unsupported => debug!("the source announces IDLE and rejects it"),
+                IdleStart::Unsupported => {
+                    debug!("the source announces IDLE and rejects it; polling")
+                }
                 IdleStart::NoResponse => {
                     self.quirks.idle_timeouts += 1;
                     // Perhaps it lost the IDLE because that came in the same packet as the NOOP.
                     self.quirks.loses_pipelined_commands = true;
-                    warn!("the source announces IDLE and does not respond to it");
+                    warn!(
+                        "the source announces IDLE and does not respond to it; connecting again \
+                         (if this persists, use --no-idle)"
+                    );
                     return Ok(WaitOutcome::Elapsed);
                 }
             }

@@ -355,7 +355,7 @@ fn remove_old_copies(storage: &mut dyn Storage) -> io::Result<()> {
     let surplus = copies.len().saturating_sub(MAX_UNREADABLE_COPIES);
     for copy in copies.iter().take(surplus) {
         log::warn!(
-            "removing {}, the oldest",
+            "removing {}, the oldest unreadable copy of the state",
             Untrusted::path(&storage.path(copy))
         );
         storage.remove(copy)?;

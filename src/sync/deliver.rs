@@ -151,7 +151,9 @@ impl Delivery {
                 // A lookup of this message must not find the other one.
                 self.status = target.refresh_status()?;
             } else if planned.decision == IdentityDecision::CompareBody {
-                let text = format_args!("{logged} is another message with a known Message-ID");
+                let text = format_args!(
+                    "{logged} has the Message-ID of another message that was delivered"
+                );
                 logged.log(Level::Info, text);
             }
         }

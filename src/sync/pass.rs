@@ -189,7 +189,10 @@ impl Steps<'_> {
         };
         let before = Untrusted::new(before).to_string();
         if fetch.is_mailbox_of(state, &self.mailbox)? {
-            log::info!("{} is the same mailbox as {before}", Untrusted::new(name));
+            log::info!(
+                "{} is the same mailbox as {before}; going on where that one ended",
+                Untrusted::new(name)
+            );
             ledger.record_renamed_source(name)?;
         }
         Ok(())
@@ -214,8 +217,8 @@ impl Steps<'_> {
         };
         if !was_wrong {
             log::warn!(
-                "{}: the server announces {announced} as the next UID, and has messages up to UID \
-                 {}; from now on UIDNEXT is not relied on there",
+                "{}: the server announces uid {announced} for the next message, and has messages up \
+                 to uid {}; from now on each run looks for higher ones",
                 Untrusted::new(&self.options.source),
                 uid_next.get() - 1
             );

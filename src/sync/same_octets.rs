@@ -60,14 +60,14 @@ pub(super) fn settle_if_delivered(
     let previous = gone.map(PreviousUid::Moved).or(renumbered);
     match previous {
         Some(PreviousUid::Moved(from)) => {
-            let text = format_args!("{logged} was delivered when it was at uid {from}");
+            let text = format_args!("{logged} was delivered before, when it was at uid {from}");
             logged.log(Level::Info, text);
         }
         Some(PreviousUid::Renumbered) => {
             logged.log(Level::Debug, format_args!("{logged} was delivered before"));
         }
         None => {
-            let what = "is another message with the octets of one that was delivered";
+            let what = "has the octets of another message that was delivered";
             logged.log(Level::Info, format_args!("{logged} {what}"));
         }
     }

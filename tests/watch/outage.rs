@@ -129,13 +129,18 @@ fn a_full_gmail_pauses_the_delivery_and_does_not_end_the_program() {
     watching.wait_for("its storage is full");
     watching.wait_for("watching INBOX");
     let run = watching.terminate();
-    assert_eq!(run.logged("warn").len(), 1, "{run:?}");
+    let errors = run.logged("error");
+    assert!(
+        errors[0].starts_with("Gmail is full; will retry: "),
+        "{run:?}"
+    );
+    assert_eq!((errors.len(), run.logged("warn").len()), (1, 0), "{run:?}");
     assert_eq!(home.state()["gmail"]["storage_full"], true);
     assert_eq!(home.state()["parked"], json!({}));
     // A process that starts while it rests says so, too.
     let watching = Watching::start(&home);
     watching.wait_for("the last message did not fit; its storage is full");
-    watching.terminate();
+    assert_eq!(watching.terminate().logged("error").len(), 1);
 }
 
 #[test]

@@ -37,6 +37,26 @@ fn sighup_reloads_the_configuration_and_a_wrong_one_changes_nothing() {
 }
 
 #[test]
+fn first_run_days_that_are_changed_after_the_first_run_are_warned_of() {
+    let home = Home::new();
+    let watching = Watching::start(&home);
+    watching.wait_for("watching INBOX");
+    for (reload, days) in [(1, 7), (2, 30), (3, 30)] {
+        home.configure(&json!({ "first_run_days": days }));
+        watching.signal(Signal::HUP);
+        let reloads = || watching.count("the configuration was reloaded");
+        watching.wait_until("the reload", || reloads() == reload);
+    }
+    let run = watching.terminate();
+    let warnings = run.logged("warn");
+    assert_eq!(warnings.len(), 1, "{run:?}");
+    assert!(
+        warnings[0].starts_with("first_run_days has no effect"),
+        "{run:?}"
+    );
+}
+
+#[test]
 fn sighup_reloads_the_token_file() {
     let home = Home::new();
     let watching = Watching::start(&home);

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use log::Level;
 
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
 use crate::delivery::gmail_imap::responses::{AppendResult, append_result, rest_reason};
 use crate::error::{Error, ErrorKind, RestReason, Result};
 use crate::imap::{CommandError, ResponseText, Session, StorageQuota, quoted_mailbox};
-use crate::message::{Message, sent_date};
+use crate::message::{LoggedMessage, Message, sent_date};
 use crate::sync::Outcome;
 use crate::untrusted::Untrusted;
 
@@ -63,10 +64,13 @@ impl AppendConnection {
     pub(super) fn append(&mut self, message: &mut Message) -> AppendAttempt {
         let nuls = normalize::remove_nuls(&mut message.octets);
         if nuls > 0 {
-            log::warn!(
-                "{} (uid {}): removed {nuls} NUL octets, which Gmail does not accept",
-                message.id,
-                message.uid
+            let logged = LoggedMessage::from(&*message);
+            logged.log(
+                Level::Warn,
+                format_args!(
+                    "{logged}: removed {nuls} NUL octets, which Gmail does not accept; the message \
+                     at the source keeps them"
+                ),
             );
         }
         match self.try_append(message) {
@@ -129,11 +133,13 @@ impl AppendConnection {
                     if !is_normalized && normalize::has_bare_line_ends(&message.octets) =>
                 {
                     is_normalized = true;
-                    log::warn!(
-                        "{} (uid {}): Gmail rejected it, perhaps for its line ends; sending it \
-                         again with CRLF",
-                        message.id,
-                        message.uid
+                    let logged = LoggedMessage::from(&*message);
+                    logged.log(
+                        Level::Warn,
+                        format_args!(
+                            "{logged}: Gmail rejected it, perhaps for its line ends; sending it \
+                             again with CRLF"
+                        ),
                     );
                     message.octets = normalize::with_crlf(&message.octets);
                 }
@@ -226,7 +232,8 @@ impl AppendConnection {
             Err(failure) if failure.response_text().and_then(rest_reason).is_some() => Err(failure),
             Err(failure) => {
                 log::warn!(
-                    "creating the folder {:?}: {failure}",
+                    "Gmail did not create the folder {:?}: {failure}; create it there, or correct \
+                     target_folder",
                     Untrusted::new(folder)
                 );
                 Ok(())

@@ -181,7 +181,7 @@ impl AppendPool {
             error.consequence() == Some(&Consequence::Rest(RestReason::Connections));
         let can_go_on = is_one_too_many || !was_logged_in && error.kind() == ErrorKind::Unavailable;
         if others > 0 && can_go_on {
-            log::info!("continuing with fewer connections ({others}): {error}");
+            log::info!("going on with {others} connections to Gmail, because one failed: {error}");
             self.max_workers = others;
             return;
         }

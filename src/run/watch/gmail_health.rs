@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::{Consequence, Error};
+use crate::error::{Consequence, Error, RestReason};
 use crate::retry::MAX_REJECTED_LOGINS;
 use crate::run::timing::{Clock, Timing};
-use crate::run::watch::side_health::{NOT_AVAILABLE, REJECTS_LOGIN, SideHealth};
+use crate::run::watch::side_health::{SideFailure, SideHealth};
 use crate::state::State;
 
 /// A log-in is retried this much later than allowed, so that it is not too early by a rounding.
@@ -46,9 +46,10 @@ impl GmailHealth {
     pub fn record_failure(&mut self, error: &Error, min_delay: Duration) {
         let failure = match error.consequence() {
             Some(Consequence::LoginRejected { .. } | Consequence::TokenRejected { .. }) => {
-                REJECTS_LOGIN
+                SideFailure::RejectsLogin
             }
-            _ => NOT_AVAILABLE,
+            Some(Consequence::Rest(RestReason::StorageFull)) => SideFailure::IsFull,
+            _ => SideFailure::NotAvailable,
         };
         let delay = self.health.record_failure(failure, error);
         self.retry_at = Some(Instant::now() + delay.max(min_delay));

@@ -3,22 +3,39 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::error::{Error, ErrorKind};
 use crate::retry::Backoff;
 use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
 use crate::timestamp::format_duration;
 
-pub(super) const NOT_AVAILABLE: &str = "is not available";
+/// How a side fails; `Display` is a predicate to its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SideFailure {
+    NotAvailable,
+    RejectsLogin,
+    /// Only the user can change that.
+    IsFull,
+}
 
-pub(super) const REJECTS_LOGIN: &str = "rejects the log-in";
+impl fmt::Display for SideFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SideFailure::NotAvailable => "is not available",
+            SideFailure::RejectsLogin => "rejects the log-in",
+            SideFailure::IsFull => "is full",
+        })
+    }
+}
 
 pub(super) struct SideHealth {
     name: &'static str,
     pub backoff: Backoff,
     log_throttle: FailureLogThrottle,
-    /// The last failure, as a predicate to `name`.
-    failure: &'static str,
+    /// The last failure.
+    failure: SideFailure,
     /// Whether a log-in has succeeded, which alone does not end an outage.
     pub has_worked: bool,
 }
@@ -29,22 +46,26 @@ impl SideHealth {
             name,
             backoff: Backoff::new(timing.first_retry_delay, timing.max_retry_delay),
             log_throttle: FailureLogThrottle::default(),
-            failure: NOT_AVAILABLE,
+            failure: SideFailure::NotAvailable,
             has_worked: false,
         }
     }
 
     /// Records and logs a failure; returns the delay before the retry.
-    pub fn record_failure(&mut self, failure: &'static str, why: impl fmt::Display) -> Duration {
+    pub fn record_failure(&mut self, failure: SideFailure, why: impl fmt::Display) -> Duration {
         self.log_failure(failure, &why);
         self.backoff.next_delay()
     }
 
-    /// Logs a failure: as a warning, unless another one was a moment ago.
-    pub fn log_failure(&mut self, failure: &'static str, why: impl fmt::Display) {
+    /// Logs a failure; one that follows another is a step.
+    pub fn log_failure(&mut self, failure: SideFailure, why: impl fmt::Display) {
         self.failure = failure;
         if self.log_throttle.record_failure(Instant::now()) {
-            log::warn!("{} {failure}; will retry: {why}", self.name);
+            let level = match failure {
+                SideFailure::NotAvailable | SideFailure::RejectsLogin => Level::Warn,
+                SideFailure::IsFull => Level::Error,
+            };
+            log::log!(level, "{} {failure}; will retry: {why}", self.name);
         } else {
             log::debug!("{}: {why}", self.name);
         }

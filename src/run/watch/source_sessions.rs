@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::run::timing::Timing;
-use crate::run::watch::side_health::{NOT_AVAILABLE, SideHealth};
+use crate::run::watch::side_health::{SideFailure, SideHealth};
 
 /// How many sessions in a row may break early before that is an outage: servers restart.
 const MAX_SHORT_SESSIONS: u32 = 2;
@@ -60,7 +60,7 @@ impl SourceSessions {
         }
         self.forget_session();
         if self.short_sessions > MAX_SHORT_SESSIONS {
-            self.health.log_failure(NOT_AVAILABLE, why);
+            self.health.log_failure(SideFailure::NotAvailable, why);
         } else {
             log::debug!("{why}; checking again");
         }
@@ -73,7 +73,7 @@ impl SourceSessions {
             self.health.backoff.reset();
         }
         self.forget_session();
-        self.health.record_failure(NOT_AVAILABLE, why)
+        self.health.record_failure(SideFailure::NotAvailable, why)
     }
 
     pub fn forget_session(&mut self) {
