@@ -5,7 +5,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::process::logging::StreamEnvironment;
 
 pub(crate) mod args;
 pub(crate) mod auth;
@@ -13,12 +14,17 @@ pub(crate) mod progress;
 pub(crate) mod sync;
 
 /// Prints the error of a command on standard error; returns the exit status.
-pub(crate) fn report(result: Result<()>) -> u8 {
+pub(crate) fn report(result: Result<()>, streams: StreamEnvironment<'_>) -> u8 {
     let Err(error) = result else {
         return 0;
     };
-    print_line(io::stderr(), &error);
+    print_error(&error, streams);
     error.kind().exit_status()
+}
+
+/// Prints an error on standard error; if that is the journal, with the priority of an error.
+fn print_error(error: &Error, streams: StreamEnvironment<'_>) {
+    print_line(io::stderr(), streams.error_line(error));
 }
 
 /// Prints a line. If the reader has closed the pipe (`--help | head -1`), the line is dropped: the

@@ -63,14 +63,19 @@ pub fn run_at(
     environment: &Environment,
     timing: &Timing,
 ) -> u8 {
+    let streams = StreamEnvironment {
+        journal_stream: environment.journal_stream.as_deref(),
+        may_color: environment.may_color,
+    };
     match Command::parse(words) {
-        Ok(Command::Sync(args)) => run_sync(&args, environment, timing),
+        Ok(Command::Sync(args)) => run_sync(&args, environment, timing, streams),
         Ok(Command::Auth(options)) => {
             let verify = &delivery::gmail_imap::verify_access_token;
             let timeout = timeouts::CONSENT_TIMEOUT;
-            cli::report(oauth::consent::run(&options, environment, verify, timeout))
+            let made = oauth::consent::run(&options, environment, verify, timeout);
+            cli::report(made, streams)
         }
-        Err(EarlyExit::UsageError(error)) => cli::report(Err(error)),
+        Err(EarlyExit::UsageError(error)) => cli::report(Err(error), streams),
         Err(EarlyExit::Print(text)) => {
             cli::print_line(io::stdout(), text.trim_end());
             0
@@ -79,18 +84,19 @@ pub fn run_at(
 }
 
 /// Starts the log before anything else; without it there is no work.
-fn run_sync(args: &SyncArgs, environment: &Environment, timing: &Timing) -> u8 {
+fn run_sync(
+    args: &SyncArgs,
+    environment: &Environment,
+    timing: &Timing,
+    streams: StreamEnvironment<'_>,
+) -> u8 {
     let terminal = Terminal::new();
-    let streams = StreamEnvironment {
-        journal_stream: environment.journal_stream.as_deref(),
-        may_color: environment.may_color,
-    };
-    match logging::start(&args.log, &streams, terminal.line_writer()) {
+    match logging::start(&args.log, streams, terminal.line_writer()) {
         Ok(log) => {
             let result = sync(args, environment, timing, &terminal, log);
-            cli::sync::report(result, &args.log.target)
+            cli::sync::report(result, &args.log.target, streams)
         }
-        Err(error) => cli::report(Err(error)),
+        Err(error) => cli::report(Err(error), streams),
     }
 }
 

@@ -8,7 +8,7 @@ use argh::{ArgsInfo, FromArgs};
 use chrono::{DateTime, Datelike, Local, NaiveDate, Utc};
 
 use crate::cli::args::{PROGRAM, path, see_help, usage};
-use crate::cli::print_line;
+use crate::cli::{print_error, print_line};
 use crate::config::Environment;
 use crate::config::size::parse_size;
 use crate::error::{ErrorKind, Result};
@@ -56,7 +56,7 @@ impl SyncArgs {
 
 /// Reports how a run ended; returns the exit status. An error is logged, and printed on standard
 /// error unless the log line is seen there.
-pub(crate) fn report(result: Result<()>, log: &LogTarget) -> u8 {
+pub(crate) fn report(result: Result<()>, log: &LogTarget, streams: StreamEnvironment<'_>) -> u8 {
     let status = match result {
         Ok(()) => 0,
         Err(error) => {
@@ -66,7 +66,7 @@ pub(crate) fn report(result: Result<()>, log: &LogTarget) -> u8 {
             } else {
                 log::error!("{error}");
                 if !logging::is_seen_on_stderr(log) {
-                    print_line(io::stderr(), &error);
+                    print_error(&error, streams);
                 }
             }
             error.kind().exit_status()

@@ -109,10 +109,10 @@ struct LogWriter {
 /// The log file cannot be opened, or no syslog daemon answers: [`ErrorKind::Disk`].
 pub(crate) fn start(
     options: &LogOptions,
-    environment: &StreamEnvironment<'_>,
+    streams: StreamEnvironment<'_>,
     without_progress_bar: impl Fn(&dyn Fn()) + Send + Sync + 'static,
 ) -> Result<LogHandle> {
-    let format = line_format(options, environment);
+    let format = line_format(options, streams);
     let handle = LogHandle(Arc::new(LogWriter {
         output: Mutex::new(Output::new(open(options)?, format)),
         without_progress_bar: Box::new(without_progress_bar),
@@ -137,13 +137,13 @@ pub(crate) fn is_seen_on_stderr(target: &LogTarget) -> bool {
     }
 }
 
-fn line_format(options: &LogOptions, environment: &StreamEnvironment<'_>) -> LineFormat {
+fn line_format(options: &LogOptions, streams: StreamEnvironment<'_>) -> LineFormat {
     match (options.format, &options.target) {
         (LogFormat::Json, _) => LineFormat::Json,
         (LogFormat::Text, LogTarget::Syslog) => LineFormat::Plain,
         (LogFormat::Text, LogTarget::File(_)) => LineFormat::Timed,
-        (LogFormat::Text, LogTarget::Stdout) => environment.text_format(&io::stdout()),
-        (LogFormat::Text, LogTarget::Stderr) => environment.text_format(&io::stderr()),
+        (LogFormat::Text, LogTarget::Stdout) => streams.text_format(&io::stdout()),
+        (LogFormat::Text, LogTarget::Stderr) => streams.text_format(&io::stderr()),
     }
 }
 

@@ -6,7 +6,10 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
-use crate::process::logging::format::LineFormat;
+use log::Level;
+
+use crate::error::Error;
+use crate::process::logging::format::{LineFormat, LogLine};
 
 /// What the environment says about standard output and standard error.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,8 +22,18 @@ pub(crate) struct StreamEnvironment<'a> {
 }
 
 impl StreamEnvironment<'_> {
+    /// The form of an error on standard error that is no log line.
+    pub(crate) fn error_line(self, error: &Error) -> String {
+        let format = if self.is_journal(&std::io::stderr()) {
+            LineFormat::Journal
+        } else {
+            LineFormat::Plain
+        };
+        LogLine::new(Level::Error, error).format(format)
+    }
+
     /// The form of text lines on this stream.
-    pub(super) fn text_format(&self, stream: &(impl AsFd + IsTerminal)) -> LineFormat {
+    pub(super) fn text_format(self, stream: &(impl AsFd + IsTerminal)) -> LineFormat {
         if self.is_journal(stream) {
             LineFormat::Journal
         } else if self.may_color && stream.is_terminal() {
@@ -30,7 +43,7 @@ impl StreamEnvironment<'_> {
         }
     }
 
-    fn is_journal(&self, stream: &impl AsFd) -> bool {
+    fn is_journal(self, stream: &impl AsFd) -> bool {
         let named = self
             .journal_stream
             .and_then(|stream| stream.split_once(':'))
