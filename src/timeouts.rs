@@ -100,3 +100,6 @@ pub(crate) const BYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the commands before and after a wait, in addition to the wait; then the watchdog no longer
 /// reports to systemd.
 pub(crate) const WAIT_COMMANDS_TIMEOUT: Duration = Duration::from_mins(25);
+
+/// For the syslog daemon to take a log line; then the line is lost.
+pub(crate) const SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
