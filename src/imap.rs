@@ -14,6 +14,7 @@ mod login;
 mod login_failure;
 mod mailbox;
 mod mailbox_status;
+mod message_data;
 mod quota;
 mod quoting;
 mod response;

@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use crate::imap::message_data::without_message_data;
 use crate::untrusted::Untrusted;
 
 mod blanks;
@@ -111,7 +112,8 @@ impl Sanitizer {
             violation,
             received: match self.beginning.as_slice() {
                 b"" => shown(line),
-                beginning => format!("{} … {}", shown(beginning), shown(line)),
+                // What follows a literal of a wrong length is text of the message.
+                beginning => format!("{} … {} octets", shown(beginning), line.len()),
             },
         })
     }
@@ -318,6 +320,7 @@ fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// A line for an error, escaped and shortened.
 fn shown(line: &[u8]) -> String {
+    let line = &*without_message_data(line);
     match line.get(..MAX_SHOWN) {
         Some(begin) if begin.len() < line.len() => format!("\"{}…\"", Untrusted::new(begin)),
         _ => format!("{:?}", Untrusted::new(line)),
@@ -543,7 +546,11 @@ mod tests {
         );
         assert_eq!(
             error(&["* 1 FETCH (UID 1 BODY[] {3}\r\n", "def)\r\n"]),
-            "it sent a response that is not IMAP: \"* 1 FETCH (UID 1 BODY[] {3}\" … \"def)\""
+            "it sent a response that is not IMAP: \"* 1 FETCH (UID 1 BODY[] {3}\" … 4 octets"
+        );
+        assert_eq!(
+            error(&["* 1 FETCH (BODY[] \"text\" x)\r\n"]),
+            "it sent a response that is not IMAP: \"* 1 FETCH (BODY[] \"…\" x)\""
         );
         let long = error(&[&format!("* LIST () \"{}", "x".repeat(10_000))]);
         assert!(long.ends_with("xxx…\"") && long.len() < 250, "{long}");

@@ -154,7 +154,7 @@ impl ImapSource {
             match session.start_idle()? {
                 IdleStart::Started => self.quirks.idle_timeouts = 0,
                 IdleStart::Unsupported => {
-                    debug!("the source announces IDLE and rejects it; polling")
+                    debug!("the source announces IDLE and rejects it");
                 }
                 IdleStart::NoResponse => {
                     self.quirks.idle_timeouts += 1;

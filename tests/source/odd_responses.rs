@@ -169,15 +169,15 @@ fn a_server_whose_listings_all_break_is_read_message_by_message() {
 }
 
 #[test]
-fn a_response_that_cannot_be_read_is_shown_as_received() {
+fn a_response_that_cannot_be_read_is_shown_without_what_may_be_text_of_the_message() {
     for (response, shown) in [
         (
             &["S: * 1 FETCH (UID 1 BODY[] {3}", "S: abcdef)"][..],
-            "\"* 1 FETCH (UID 1 BODY[] {3}\" … \"def)\"",
+            "\"* 1 FETCH (UID 1 BODY[] {3}\" … 4 octets",
         ),
         (
             &["S: * 1 FETCH (UID 1 BODY[] {9}", "S: abc)", "S: )", "S: "],
-            "\"* 1 FETCH (UID 1 BODY[] {9}\" … \"\"",
+            "\"* 1 FETCH (UID 1 BODY[] {9}\" … 0 octets",
         ),
         (
             &["S: * 1 FETCH (UID 1 \u{1b}[2J)"],

@@ -38,6 +38,33 @@ fn without_idle_or_with_no_idle_the_source_is_polled() {
 }
 
 #[test]
+fn a_pass_with_nothing_to_do_logs_nothing() {
+    let home = Home::new();
+    let watching = Watching::start_with(&home, &["--no-idle", "--poll-interval", "1"]);
+    watching.wait_for("watching INBOX by polling");
+    deliver(&home, 0);
+    watching.wait_for("1 copied, 0 already there");
+    let checks = || {
+        let commands = home.source.commands();
+        commands
+            .iter()
+            .filter(|line| line.starts_with("UID SEARCH"))
+            .count()
+    };
+    let before = checks();
+    watching.wait_until("three checks", || checks() >= before + 3);
+    let run = watching.terminate();
+    let lines = run
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_once(" info  "));
+    let words = lines.map(|(_, line)| line.split(' ').next().unwrap_or_default());
+    let expected = ["user@localhost/INBOX:", "watching", "copied", "1", "ended"];
+    assert_eq!(words.collect::<Vec<_>>(), expected, "{run:?}");
+    assert_eq!(run.stdout.lines().count(), expected.len(), "{run:?}");
+}
+
+#[test]
 fn a_server_that_advertises_idle_and_rejects_it_is_polled() {
     for rejection in [
         "<T> NO not now",
