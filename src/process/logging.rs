@@ -4,6 +4,11 @@
 //! `info`: a line for each copied message, and one for each run that did something. `debug`: each
 //! step.
 
+pub mod log_file;
+mod old_files;
+mod packing;
+mod rotation;
+
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
