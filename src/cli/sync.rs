@@ -13,8 +13,9 @@ use crate::config::Environment;
 use crate::config::size::parse_size;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
+use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
-    self, LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits, StreamEnvironment,
+    self, LogFormat, LogLevel, LogOptions, LogTarget, StreamEnvironment,
 };
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;

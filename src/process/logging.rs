@@ -6,8 +6,11 @@
 
 mod format;
 pub mod log_file;
+mod old_files;
 mod output;
+mod packing;
 mod repeats;
+mod rotation;
 mod stream;
 mod syslog;
 
@@ -21,7 +24,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
-use crate::process::logging::log_file::LogFile;
+use crate::process::logging::log_file::{LogFile, RotationLimits};
 use crate::process::logging::output::{Output, Target};
 use crate::process::logging::syslog::SyslogWriter;
 use crate::untrusted::Untrusted;
@@ -62,15 +65,6 @@ pub enum LogFormat {
     Text,
     /// A JSON object on each line.
     Json,
-}
-
-/// When a log file is rotated, and how many old ones are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RotationLimits {
-    /// The octets of the file beyond which it is rotated.
-    pub max_size: u64,
-    /// How many old files are kept; 0 keeps none.
-    pub max_files: u32,
 }
 
 /// The log as the command line describes it.
