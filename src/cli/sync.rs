@@ -13,7 +13,9 @@ use crate::config::Environment;
 use crate::config::size::parse_size;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
-use crate::process::logging::{self, LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits};
+use crate::process::logging::{
+    self, LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits, StreamEnvironment,
+};
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::{DryRunResult, DryRunTotal};
