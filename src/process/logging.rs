@@ -93,8 +93,11 @@ pub(crate) struct LogHandle(Arc<LogWriter>);
 /// Writes each record as one line.
 struct LogWriter {
     output: Mutex<Output>,
-    without_progress_bar: Box<dyn Fn(&dyn Fn()) + Send + Sync>,
+    without_progress_bar: Box<WithoutProgressBar>,
 }
+
+/// Calls its argument, which writes lines, while no progress bar is on the terminal.
+type WithoutProgressBar = dyn Fn(&dyn Fn()) + Send + Sync;
 
 /// Starts to log. `without_progress_bar` calls its argument, which writes a line, while no progress
 /// bar is on the terminal.

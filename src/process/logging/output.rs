@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use chrono::{DateTime, Local, Utc};
 use log::Level;
 
+use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
 use crate::process::logging::log_file::LogFile;
 use crate::process::logging::repeats::{RepeatSummary, Repeats};
@@ -154,7 +155,10 @@ impl Output {
             return;
         };
         if let Some(error) = file.take_rotation_error() {
-            let what = format!("the log file grows on, because it cannot be rotated: {error}");
+            let mut what = format!("the log file grows on, because it cannot be rotated: {error}");
+            if let Some(remedy) = file_access::remedy(&error) {
+                what = format!("{what}; {remedy}");
+            }
             // If this line cannot be written, the next rotation fails, too.
             let _ = self.try_write(&LogLine::new(Level::Warn, &what));
         }
