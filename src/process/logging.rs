@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
 use crate::process::logging::log_file::{LogFile, RotationLimits};
-use crate::process::logging::output::{Output, Target};
+use crate::process::logging::output::{OpenTarget, Output};
 use crate::process::logging::syslog::SyslogWriter;
 use crate::untrusted::Untrusted;
 
@@ -144,7 +144,7 @@ fn line_format(options: &LogOptions, streams: StreamEnvironment<'_>) -> LineForm
     }
 }
 
-fn open(options: &LogOptions) -> Result<Target> {
+fn open(options: &LogOptions) -> Result<OpenTarget> {
     let failed = |place: &dyn Display, error: io::Error, remedy: &str| {
         let remedy = file_access::remedy(&error).unwrap_or(remedy).to_owned();
         Error::new(Side::Host, ErrorKind::Disk, place, error)
@@ -152,15 +152,15 @@ fn open(options: &LogOptions) -> Result<Target> {
             .remedy(remedy)
     };
     match &options.target {
-        LogTarget::Stdout => Target::stream(&io::stdout())
+        LogTarget::Stdout => OpenTarget::stream(&io::stdout())
             .map_err(|error| failed(&"standard output", error, OTHER_TARGET)),
-        LogTarget::Stderr => Target::stream(&io::stderr())
+        LogTarget::Stderr => OpenTarget::stream(&io::stderr())
             .map_err(|error| failed(&"standard error", error, OTHER_TARGET)),
         LogTarget::Syslog => SyslogWriter::open()
-            .map(Target::Syslog)
+            .map(OpenTarget::Syslog)
             .map_err(|error| failed(&"syslog", error, NO_SYSLOG)),
         LogTarget::File(path) => LogFile::open(path, options.rotation)
-            .map(Target::File)
+            .map(OpenTarget::File)
             .map_err(|error| failed(&Untrusted::path(path), error, OTHER_TARGET)),
     }
 }

@@ -197,7 +197,7 @@ fn a_copied_message_is_a_json_line_with_its_fields() {
     let message = with("message_id");
     assert_eq!(message["message_id"], "<0@x>");
     assert_eq!([&message["uid"], &message["gmail_uid"]], [1, 1]);
-    assert_eq!(message["octets"], 44);
+    assert_eq!(message["octets"], 41);
     assert!(message["seconds"].is_f64(), "{message}");
     let shared = ["level", "message", "pid", "time"];
     let own = ["gmail_uid", "message_id", "octets", "seconds", "uid"];
