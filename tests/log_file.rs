@@ -98,7 +98,7 @@ fn assert_whole(path: &Path) {
     };
     match Command::new(tool).args(["-t", "-q"]).arg(path).status() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        status => assert!(status.unwrap().success(), "{path:?}"),
+        status => assert!(status.unwrap().success(), "{}", path.display()),
     }
 }
 
@@ -299,9 +299,10 @@ fn write_under_kills(names: &[&'static str], lines_each: u32, kills: u32, seed: 
     for path in files_of(logs.0.path()) {
         assert_whole(&path);
         let text = contents(&path);
-        assert!(text.ends_with('\n'), "{path:?}");
+        let name = path.display();
+        assert!(text.ends_with('\n'), "{name}");
         if names.len() == 1 {
-            assert!(text.len() <= 64 << 10, "{path:?} has {} octets", text.len());
+            assert!(text.len() <= 64 << 10, "{name} has {} octets", text.len());
         }
         for line in text.lines() {
             if line.len() != length {
@@ -356,12 +357,12 @@ fn the_file_rotates_before_a_line_would_exceed_its_size() {
     for line in ["123456789", "abcdefghi", "next"] {
         log.write(line).unwrap();
     }
-    let long = "longer than the limit of the file";
-    log.write(long).unwrap();
+    let large = "longer than the limit of the file";
+    log.write(large).unwrap();
     log.write("short").unwrap();
     assert_eq!(logs.read(""), "short\n");
     let old = |number| logs.read(&format!(".{number}.{PACKED}"));
-    assert_eq!(old(1), format!("{long}\n"));
+    assert_eq!(old(1), format!("{large}\n"));
     assert_eq!(old(2), "next\n");
     assert_eq!(old(3), "123456789\nabcdefghi\n");
     assert_eq!(logs.names().len(), 4);
@@ -606,6 +607,7 @@ fn a_full_disk_loses_only_the_lines_that_were_refused() {
         let left = fs::metadata(&ballast).unwrap().len() - 4096 * free_pages;
         let file = File::options().write(true).open(&ballast).unwrap();
         file.set_len(left).unwrap();
+        drop(file);
 
         let log = open(&disk.0.join("sync.log"), 10_000, 100);
         let mut written = Vec::new();
