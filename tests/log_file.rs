@@ -449,7 +449,7 @@ fn while_another_process_packs_the_last_file_lines_go_beyond_the_limit() {
     assert_eq!(logs.read(""), "line 0\nline 1\nline 2\n");
     assert_eq!(logs.names(), ["sync.log", "sync.log.1", "sync.log.packing"]);
     // It is killed.
-    drop(packing);
+    packing.unlock().unwrap();
     log.write("line 3").unwrap();
     assert_eq!(logs.read(""), "line 3\n");
     assert_eq!(
@@ -475,7 +475,7 @@ fn a_process_that_keeps_the_lock_delays_one_line_and_stops_none() {
     assert!(start.elapsed() < Duration::from_secs(9), "{start:?}");
     assert_eq!(logs.read("").lines().count(), 20);
     assert_eq!(logs.names(), ["sync.log"]);
-    drop(stopped);
+    stopped.unlock().unwrap();
     log.write("line 20").unwrap();
     assert_eq!(logs.read(""), "line 20\n");
 }
@@ -624,7 +624,7 @@ fn a_full_disk_loses_only_the_lines_that_were_refused() {
             }
             told.extend(log.take_rotation_error());
             if number == 500 {
-                assert!(refused > 0 || free_pages > 9);
+                assert!(refused > 0 || free_pages > 3);
                 fs::remove_file(&ballast).unwrap();
                 refused = 0;
             }

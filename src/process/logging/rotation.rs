@@ -106,18 +106,18 @@ pub(super) fn pack(log: &Path, file: &File, formats: &[PackFormat]) -> io::Resul
         // Another program has moved the log file at the same moment.
         return Ok(());
     }
-    let temporary = old_files.temporary_name();
     let mut failed = None;
     for format in formats {
-        let packed = old_files.name(1, Some(*format));
-        let renamed = write_packed(&old_files, file, *format)
-            .and_then(|()| file_access::rename_to_new(&temporary, &packed));
-        match renamed {
+        match write_packed(&old_files, file, *format) {
             Ok(()) => {
                 kill_point();
                 // Also after a power failure one of both files is there.
                 let _ = File::open(folder_of(log)).and_then(|folder| folder.sync_all());
-                return remove(&unpacked);
+                return if is_named(&unpacked, file) {
+                    remove(&unpacked)
+                } else {
+                    Ok(())
+                };
             }
             Err(error) => {
                 let _ = old_files.remove_temporary();
@@ -128,12 +128,13 @@ pub(super) fn pack(log: &Path, file: &File, formats: &[PackFormat]) -> io::Resul
     failed.map_or(Ok(()), |error| Err(doing("packing", &unpacked, &error)))
 }
 
-/// Writes the packed file under its temporary name, with the owner, the mode and the time of the
-/// unpacked one.
+/// Writes the packed file with the owner, the mode and the time of the unpacked one; it gets its name
+/// when it is whole and on the disk.
 fn write_packed(old_files: &OldFiles<'_>, mut file: &File, format: PackFormat) -> io::Result<()> {
-    old_files.remove_temporary()?;
+    let temporary = old_files.temporary_name();
+    remove(&temporary)?;
     kill_point();
-    let packed = create_new(&old_files.temporary_name(), OpenOptions::new().write(true))?;
+    let packed = create_new(&temporary, OpenOptions::new().write(true))?;
     kill_point();
     file.rewind()?;
     let size = format.pack(file, &packed)?;
@@ -149,7 +150,11 @@ fn write_packed(old_files: &OldFiles<'_>, mut file: &File, format: PackFormat) -
     packed.set_modified(unpacked.modified()?)?;
     packed.sync_all()?;
     kill_point();
-    Ok(())
+    // If logrotate moved `.1` meanwhile, another process may be packing the next one by now.
+    if !is_named(&old_files.name(1, None), file) || !is_named(&temporary, &packed) {
+        return Err(io::Error::other("another program moved the file meanwhile"));
+    }
+    file_access::rename_to_new(&temporary, &old_files.name(1, Some(format)))
 }
 
 /// Here a unit test can end the rotation, as a kill does.
