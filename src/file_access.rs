@@ -350,6 +350,44 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_opened_where_it_is_asked_for() {
+        let open_null =
+            || open_file_or_device(Path::new("/dev/null"), OpenOptions::new().append(true));
+        let flags = rustix::fs::fcntl_getfl(open_null().unwrap()).unwrap();
+        assert!(!flags.contains(OFlags::NONBLOCK));
+        let folder = tempfile::tempdir().unwrap();
+        let error = open_file_or_device(folder.path(), OpenOptions::new().read(true));
+        assert_eq!(error.unwrap_err().to_string(), "it is a folder, not a file");
+    }
+
+    #[test]
+    fn a_rename_to_a_new_name_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("one"), "1").unwrap();
+        fs::write(path("two"), "2").unwrap();
+        let error = rename_to_new(&path("one"), &path("two")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        rename_to_new(&path("one"), &path("three")).unwrap();
+        assert_eq!(fs::read_to_string(path("two")).unwrap(), "2");
+        assert_eq!(fs::read_to_string(path("three")).unwrap(), "1");
+    }
+
+    #[test]
+    fn an_error_says_what_was_being_done_and_keeps_its_remedy() {
+        let missing = open_to_write(Path::new("/nonexistent/file")).unwrap_err();
+        let error = during("opening the log", &missing);
+        let line = "opening the log: the folder /nonexistent does not exist";
+        assert_eq!(error.to_string(), line);
+        assert_eq!(remedy(&error), Some("type: mkdir -p /nonexistent"));
+        let plain = during("writing", &io::ErrorKind::StorageFull.into());
+        assert_eq!(
+            (plain.kind(), remedy(&plain)),
+            (io::ErrorKind::StorageFull, None)
+        );
+    }
+
+    #[test]
     fn a_file_of_another_user_is_opened_only_in_that_users_folder() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");

@@ -20,8 +20,8 @@ use crate::timeouts::LOG_LOCK_TIMEOUT;
 /// The mode of a new log file, before the umask: the group (`adm` in many systems) may read it.
 const MODE: u32 = 0o640;
 
-/// A rotation that failed is tried again after this long.
-const RETRY_INTERVAL: Duration = Duration::from_mins(1);
+/// A rotation that failed is tried again when the file has grown by this part of its limit.
+const RETRY_GROWTH: u64 = 8;
 
 /// The longest pause between two attempts to lock the file.
 const MAX_LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -136,8 +136,9 @@ impl Writer {
             let Some(mut active) = self.active.take() else {
                 continue;
             };
-            allowed.rotation &= is_locked && !self.errors.is_recent();
-            match active.room_for(line, self.limits.max_size) {
+            allowed.rotation &= is_locked;
+            let max_size = self.limits.max_size.max(self.errors.retry_size);
+            match active.has_room_for(line, max_size) {
                 Ok(false) if allowed.rotation => {
                     self.active = self.rotate(active, &mut allowed);
                 }
@@ -196,9 +197,7 @@ impl Writer {
     }
 
     /// Rotates the locked file. Returns it if the line still goes there or is to be tried again.
-    fn rotate(&mut self, mut active: ActiveFile, allowed: &mut Allowed) -> Option<ActiveFile> {
-        // Without its line end, the last line would run into the next file's first.
-        let _ = active.end_last_line();
+    fn rotate(&mut self, active: ActiveFile, allowed: &mut Allowed) -> Option<ActiveFile> {
         let log = active.path.clone();
         let max_files = self.limits.max_files;
         let leftover = allowed.packing_of_leftover;
@@ -229,7 +228,8 @@ impl Writer {
             Err(error) => {
                 allowed.rotation = false;
                 self.errors.record(error);
-                self.errors.retry_at = Some(Instant::now() + RETRY_INTERVAL);
+                let size = active.file.metadata().map_or(0, |found| found.len());
+                self.errors.retry_size = size + self.limits.max_size / RETRY_GROWTH;
             }
         }
         Some(active)
@@ -290,11 +290,16 @@ impl ActiveFile {
 
     /// Whether the line may be appended without exceeding the size. A file that is empty has room for
     /// any line.
-    fn room_for(&self, line: &str, max_size: u64) -> io::Result<bool> {
+    fn has_room_for(&mut self, line: &str, max_size: u64) -> io::Result<bool> {
         if self.is_device {
             return Ok(true);
         }
-        let size = self.file.metadata()?.len();
+        // A last line without end would run into the first one of the next file.
+        let size = match self.end_last_line() {
+            Ok(size) => size,
+            // A rotation may make room on the disk.
+            Err(_) => self.file.metadata()?.len(),
+        };
         Ok(size == 0 || size.saturating_add(line.len() as u64 + 1) <= max_size)
     }
 
@@ -361,7 +366,8 @@ struct RotationErrors {
     pending: Option<io::Error>,
     /// The texts of all of them.
     known: Vec<String>,
-    retry_at: Option<Instant>,
+    /// The size of the file at which the rotation is tried again.
+    retry_size: u64,
 }
 
 impl RotationErrors {
@@ -376,11 +382,6 @@ impl RotationErrors {
     /// A rotation has succeeded. An error that nobody was told of yet stays.
     fn clear(&mut self) {
         self.known.clear();
-        self.retry_at = None;
-    }
-
-    /// Whether the last error is too recent to try again.
-    fn is_recent(&self) -> bool {
-        self.retry_at.is_some_and(|at| Instant::now() < at)
+        self.retry_size = 0;
     }
 }
