@@ -101,9 +101,10 @@ impl LogFile {
         self.writer().errors.pending.take()
     }
 
-    /// Closes the file; the next write opens what the path names then.
+    /// Closes the file, and opens what the path names now. If that fails, the next write opens it.
     pub fn reopen(&self) {
-        self.writer().active = None;
+        let mut writer = self.writer();
+        writer.active = ActiveFile::open(&writer.path).ok();
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
