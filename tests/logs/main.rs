@@ -14,3 +14,4 @@ mod program;
 mod watching;
 
 mod files;
+mod repeats;
