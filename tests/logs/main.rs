@@ -1,4 +1,4 @@
-//! Where log lines go, and in which form: files, streams, syslog and the journal.
+//! The log: where lines arrive, as whom, and that nothing from outside can forge one.
 
 // A test fails by a panic, in its support code as in its body.
 #![allow(
@@ -8,10 +8,18 @@
     clippy::panic
 )]
 
+#[path = "../support/host_sockets.rs"]
+mod host_sockets;
 #[path = "../support/program.rs"]
 mod program;
 #[path = "../support/watching.rs"]
 mod watching;
 
+mod rsyslog;
+
+mod hostile;
+mod journal;
+mod silence;
+mod syslog;
 mod files;
 mod repeats;
