@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -417,6 +417,33 @@ fn the_log_and_its_old_files_have_the_mode_0640() {
     fs::set_permissions(logs.path(""), Permissions::from_mode(0o600)).unwrap();
     log.write("line 3").unwrap();
     assert_eq!(mode(&format!(".1.{PACKED}")), 0o600);
+}
+
+#[test]
+fn what_root_logs_in_a_folder_of_a_service_belongs_to_the_service() {
+    const SERVICE: u32 = 12_345;
+    let logs = Logs::new();
+    if fs::metadata(logs.0.path()).unwrap().uid() != 0 {
+        return;
+    }
+    chown(logs.0.path(), Some(SERVICE), Some(SERVICE)).unwrap();
+    let log = logs.open(10, 5);
+    log.write("line 1").unwrap();
+    log.write("line 2").unwrap();
+    for suffix in ["", &format!(".1.{PACKED}")] {
+        let file = fs::metadata(logs.path(suffix)).unwrap();
+        assert_eq!((file.uid(), file.gid()), (SERVICE, SERVICE), "{suffix}");
+    }
+    // A link of another user is not followed.
+    let link = logs.path("-link");
+    symlink(logs.path(""), &link).unwrap();
+    lchown(&link, Some(SERVICE + 1), None).unwrap();
+    let limits = RotationLimits {
+        max_size: 10,
+        max_files: 5,
+    };
+    let error = LogFile::open(&link, limits).unwrap_err();
+    assert_eq!(error.to_string(), "it is a symbolic link of user 12346");
 }
 
 #[test]
