@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_killed_rotation_keeps_the_newest_files_and_no_more_than_it_should() {
-        for max_files in [0, 1, 2, 4] {
+        for max_files in [0, 1, 3] {
             for layout in 0..LAYOUTS {
                 for steps in 0.. {
                     let mut logs = Logs::new(FORMATS, max_files);
@@ -387,6 +387,78 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn files_that_could_not_be_packed_are_counted_and_move_up_as_they_are() {
+        let mut logs = Logs::new(&[], 3);
+        for _ in 0..6 {
+            logs.write(None);
+        }
+        let names: Vec<String> = logs.names().into_iter().collect();
+        assert_eq!(
+            names,
+            ["sync.log", "sync.log.1", "sync.log.2", "sync.log.3"]
+        );
+        // The newest one is packed once there is room; the older ones go their way.
+        logs.formats = FORMATS;
+        logs.write(None);
+        let suffix = FORMATS[0].suffix();
+        let names: Vec<String> = logs.names().into_iter().collect();
+        assert_eq!(
+            names,
+            [
+                "sync.log",
+                &format!("sync.log.1{suffix}"),
+                &format!("sync.log.2{suffix}"),
+                "sync.log.3"
+            ]
+        );
+        logs.write(None);
+        logs.write(None);
+        let read = logs.read();
+        assert!(read.len() > 15 && logs.lines.ends_with(&read), "{read:?}");
+    }
+
+    #[test]
+    fn a_file_is_packed_by_the_next_format_if_one_fails() {
+        let logs = Logs::new(FORMATS, 3);
+        let unpacked = || {
+            fs::write(logs.path(".1"), "line\n").unwrap();
+            File::open(logs.path(".1")).unwrap()
+        };
+        fs::write(logs.path(".1.zst"), "in the way").unwrap();
+        let formats = [PackFormat::Zstd, PackFormat::Gzip];
+        pack(&logs.path(""), &unpacked(), &formats).unwrap();
+        let names: Vec<String> = logs.names().into_iter().collect();
+        assert_eq!(names, ["sync.log.1.gz", "sync.log.1.zst"]);
+        // If none is left, the file stays as it is.
+        let error = pack(&logs.path(""), &unpacked(), &formats).unwrap_err();
+        assert!(error.to_string().starts_with("packing "), "{error}");
+        let names: Vec<String> = logs.names().into_iter().collect();
+        assert_eq!(names, ["sync.log.1", "sync.log.1.gz", "sync.log.1.zst"]);
+        assert_eq!(fs::read_to_string(logs.path(".1")).unwrap(), "line\n");
+        assert_eq!(
+            fs::read_to_string(logs.path(".1.zst")).unwrap(),
+            "in the way"
+        );
+    }
+
+    #[test]
+    fn a_file_that_another_program_moved_is_not_packed_and_its_successor_not_removed() {
+        let logs = Logs::new(FORMATS, 3);
+        fs::write(logs.path(".1"), "moved\n").unwrap();
+        let file = File::open(logs.path(".1")).unwrap();
+        fs::rename(logs.path(".1"), logs.path(".2")).unwrap();
+        fs::write(logs.path(".1"), "next\n").unwrap();
+        pack(&logs.path(""), &file, FORMATS).unwrap();
+        let names: Vec<String> = logs.names().into_iter().collect();
+        assert_eq!(names, ["sync.log.1", "sync.log.2"]);
+        let old_files = logs.path("");
+        let old_files = OldFiles::of(&old_files);
+        write_packed(&old_files, &file, FORMATS[0]).unwrap_err();
+        assert_eq!(fs::read_to_string(logs.path(".1")).unwrap(), "next\n");
+        assert!(!logs.path(&format!(".1{}", FORMATS[0].suffix())).exists());
     }
 
     #[test]
