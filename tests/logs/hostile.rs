@@ -280,7 +280,9 @@ fn assert_harmless(home: &Home, what: &str, mut prepare: impl FnMut()) -> Vec<u8
             }
             let begin = std::time::Instant::now();
             let output = command.output().unwrap();
-            if begin.elapsed().as_secs() > 4 { println!("XX {:?} {what}", begin.elapsed()); }
+            if begin.elapsed().as_secs() > 4 {
+                println!("XX {:?} {what}", begin.elapsed());
+            }
             assert_ne!(output.status.code(), Some(70), "{what}");
             all.extend_from_slice(&output.stdout);
             output

@@ -17,9 +17,9 @@ mod watching;
 
 mod rsyslog;
 
+mod files;
 mod hostile;
 mod journal;
+mod repeats;
 mod silence;
 mod syslog;
-mod files;
-mod repeats;
