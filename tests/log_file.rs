@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -570,7 +571,10 @@ fn a_device_is_written_and_a_folder_or_pipe_is_refused() {
     assert!(made.success());
     let link = logs.path("-link");
     symlink(&pipe, &link).unwrap();
-    for path in [pipe, link] {
+    // So is /dev/stdout if it is a pipe.
+    let (_reader, stream) = io::pipe().unwrap();
+    let stream_path = PathBuf::from(format!("/proc/self/fd/{}", stream.as_raw_fd()));
+    for path in [pipe, link, stream_path] {
         let error = LogFile::open(&path, limits).unwrap_err();
         assert_eq!(error.to_string(), "it is a pipe or a socket, not a file");
     }
