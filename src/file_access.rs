@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -24,7 +24,7 @@ pub(crate) const ROOT: u32 = 0;
 #[derive(Debug)]
 struct AccessProblem {
     what: String,
-    remedy: String,
+    remedy: Option<String>,
 }
 
 impl fmt::Display for AccessProblem {
@@ -95,17 +95,43 @@ pub(crate) fn resolve_link(path: &Path) -> PathBuf {
 /// Opens a regular file of a trusted owner; never follows a link, and never waits for the other end
 /// of a pipe.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(path)
-        .map_err(|error| explain(path, error))?;
+    let file = open_any(path, options)?;
     let opened = file.metadata()?;
     if !opened.is_file() {
         return Err(no_regular_file(path, &opened));
     }
+    check_owner(path, &opened)?;
+    Ok(file)
+}
+
+/// Opens a file as [`open`] does, or a character device, whoever owns it: only root can make one, and
+/// a terminal belongs to the user who logged in.
+pub(crate) fn open_file_or_device(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = open_any(path, options)?;
+    let opened = file.metadata()?;
+    if opened.file_type().is_char_device() {
+        let flags = rustix::fs::fcntl_getfl(&file)?;
+        rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    } else if opened.is_file() {
+        check_owner(path, &opened)?;
+    } else {
+        return Err(no_regular_file(path, &opened));
+    }
+    Ok(file)
+}
+
+fn open_any(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|error| explain(path, error))
+}
+
+fn check_owner(path: &Path, opened: &Metadata) -> io::Result<()> {
     let folder = fs::metadata(folder_of(path))?;
-    if !is_ours_or_roots(&opened) && opened.uid() != folder.uid() {
-        return Err(of_another_user(path, &opened, &folder));
+    if !is_ours_or_roots(opened) && opened.uid() != folder.uid() {
+        return Err(of_another_user(path, opened, &folder));
     }
     // Another user may have linked a file of ours to this name. A file of the folder's owner in a
     // folder that nobody else can write was linked by its owner.
@@ -118,16 +144,25 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
             format!("remove it: rm {}", quote_for_shell(path)),
         ));
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Creates a file that only its owner can read; fails if the name exists. What root creates belongs
 /// to the folder's owner.
 pub(crate) fn create_new(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    create_with_mode(path, options, 0o600)
+}
+
+/// [`create_new`] with another mode.
+pub(crate) fn create_with_mode(
+    path: &Path,
+    options: &mut OpenOptions,
+    mode: u32,
+) -> io::Result<File> {
     // `create_new` neither follows a link nor opens an existing file.
     let file = options
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(path)
         .map_err(|error| explain(path, error))?;
     let folder = fs::metadata(folder_of(path))?;
@@ -141,7 +176,31 @@ pub(crate) fn create_new(path: &Path, options: &mut OpenOptions) -> io::Result<F
 /// What the user can do about an error of this module.
 pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
     let problem = error.get_ref()?.downcast_ref::<AccessProblem>()?;
-    Some(&problem.remedy)
+    problem.remedy.as_deref()
+}
+
+/// Says in the error what was being done; keeps its kind and its remedy.
+pub(crate) fn during(doing: &str, error: &io::Error) -> io::Error {
+    let remedy = remedy(error).map(str::to_owned);
+    let what = format!("{doing}: {error}");
+    io::Error::new(error.kind(), AccessProblem { what, remedy })
+}
+
+/// Renames a file; fails if the new name exists.
+pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // This file system has no such operation.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            renamed => return renamed.map_err(|error| explain(to, error.into())),
+        }
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to).map_err(|error| explain(to, error)),
+    }
 }
 
 /// Adds the owner, or the missing folder, to the operating system's error; returns any other error
@@ -232,7 +291,9 @@ fn of_another_user(path: &Path, file: &Metadata, folder: &Metadata) -> io::Error
     )
 }
 
-fn problem(kind: io::ErrorKind, what: String, remedy: String) -> io::Error {
+/// An error with a remedy.
+pub(crate) fn problem(kind: io::ErrorKind, what: String, remedy: String) -> io::Error {
+    let remedy = Some(remedy);
     io::Error::new(kind, AccessProblem { what, remedy })
 }
 
@@ -286,6 +347,44 @@ mod tests {
             assert_eq!(error.to_string(), line);
         }
         assert!(open_to_write(&path("precious")).is_ok());
+    }
+
+    #[test]
+    fn a_device_is_opened_where_it_is_asked_for() {
+        let open_null =
+            || open_file_or_device(Path::new("/dev/null"), OpenOptions::new().append(true));
+        let flags = rustix::fs::fcntl_getfl(open_null().unwrap()).unwrap();
+        assert!(!flags.contains(OFlags::NONBLOCK));
+        let folder = tempfile::tempdir().unwrap();
+        let error = open_file_or_device(folder.path(), OpenOptions::new().read(true));
+        assert_eq!(error.unwrap_err().to_string(), "it is a folder, not a file");
+    }
+
+    #[test]
+    fn a_rename_to_a_new_name_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("one"), "1").unwrap();
+        fs::write(path("two"), "2").unwrap();
+        let error = rename_to_new(&path("one"), &path("two")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        rename_to_new(&path("one"), &path("three")).unwrap();
+        assert_eq!(fs::read_to_string(path("two")).unwrap(), "2");
+        assert_eq!(fs::read_to_string(path("three")).unwrap(), "1");
+    }
+
+    #[test]
+    fn an_error_says_what_was_being_done_and_keeps_its_remedy() {
+        let missing = open_to_write(Path::new("/nonexistent/file")).unwrap_err();
+        let error = during("opening the log", &missing);
+        let line = "opening the log: the folder /nonexistent does not exist";
+        assert_eq!(error.to_string(), line);
+        assert_eq!(remedy(&error), Some("type: mkdir -p /nonexistent"));
+        let plain = during("writing", &io::ErrorKind::StorageFull.into());
+        assert_eq!(
+            (plain.kind(), remedy(&plain)),
+            (io::ErrorKind::StorageFull, None)
+        );
     }
 
     #[test]

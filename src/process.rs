@@ -11,6 +11,8 @@ pub(crate) mod suspend;
 pub(crate) mod systemd;
 pub(crate) mod watchdog;
 
+pub use logging::log_file;
+
 /// Keeps passwords and tokens in the memory of this process from core dumps, and from debuggers of
 /// the same user. The commands that it starts are not affected.
 pub(crate) fn forbid_core_dumps() {

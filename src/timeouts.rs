@@ -72,6 +72,9 @@ pub(crate) const BROWSER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// is replaced without the lock.
 pub(crate) const FILE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// For another process to release the lock of the log file; then the line is written without it.
+pub(crate) const LOG_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// For `source_pass_command`, which a key store may slow down; then it is killed.
 pub(crate) const PASSWORD_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -90,7 +90,14 @@ fn without_times(line: &str) -> String {
 /// The last line of the log, which is also on standard error if the run failed.
 fn last_line(run: &Run) -> String {
     let ended_well = run.status == Some(0);
-    let logged = run.logged(if ended_well { "info" } else { "error" });
+    let logged = if ended_well {
+        let levels = ["warn", "info"].into_iter();
+        let lines = levels.flat_map(|level| run.logged(level));
+        let is_last = |line: &&str| run.stdout.trim_end().ends_with(line);
+        lines.filter(is_last).collect()
+    } else {
+        run.logged("error")
+    };
     let line = logged.last().copied().unwrap_or_default().to_owned();
     if ended_well {
         assert_eq!(run.stderr, "", "{run:?}");

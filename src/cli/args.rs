@@ -198,7 +198,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::process::logging::{LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits};
+    use crate::process::logging::log_file::RotationLimits;
+    use crate::process::logging::{LogFormat, LogLevel, LogOptions, LogTarget};
     use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 
     fn command(words: &[&str]) -> Result<Command, EarlyExit> {

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use argh::{ArgsInfo, FromArgs};
 use chrono::{DateTime, Datelike, Local, NaiveDate, Utc};
+use log::Level;
 
 use crate::cli::args::{PROGRAM, path, see_help, usage};
 use crate::cli::{print_error, print_line};
@@ -13,8 +14,9 @@ use crate::config::Environment;
 use crate::config::size::parse_size;
 use crate::error::{ErrorKind, Result};
 use crate::message::Listed;
+use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
-    self, LogFormat, LogLevel, LogOptions, LogTarget, RotationLimits, StreamEnvironment,
+    self, LogFormat, LogLevel, LogOptions, LogTarget, StreamEnvironment,
 };
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
@@ -64,7 +66,12 @@ pub(crate) fn report(result: Result<()>, log: &LogTarget, streams: StreamEnviron
         Err(error) => {
             let error = error.with_default_remedy();
             if error.kind() == ErrorKind::Resting {
-                log::info!("{error}");
+                // Gmail has begun to limit the account; or another run works, or a signal came.
+                let level = match error.consequence() {
+                    Some(_) => Level::Warn,
+                    None => Level::Info,
+                };
+                log::log!(level, "{error}");
             } else {
                 log::error!("{error}");
                 if !logging::is_seen_on_stderr(log) {

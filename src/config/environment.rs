@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 /// The values of the environment variables; an empty variable counts as unset.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a variable of its own"
+)]
 pub struct Environment {
     /// `$CREDENTIALS_DIRECTORY`: where systemd puts the credentials of a service.
     pub credentials_directory: Option<PathBuf>,

@@ -17,6 +17,9 @@ use crate::untrusted::Untrusted;
 /// Folders listed in an error message; more would hide the message.
 const MAX_FOLDERS_SHOWN: usize = 10;
 
+/// How often a UIDVALIDITY may be another one while a folder is opened.
+const MAX_UID_VALIDITIES: usize = 3;
+
 impl Session {
     /// Opens a folder for reading only.
     ///
@@ -116,15 +119,14 @@ impl Session {
         let what = "the server does not say how many messages it holds";
         let lacks_exists = || self.unusable(folder, ErrorKind::Unavailable, what);
         let exists = examined.exists.ok_or_else(lacks_exists)?;
-        let (uid_next, exists) = match examined.uid_next {
-            Some(uid_next) => (uid_next, exists),
-            None => self.ask_uid_next(name, uid_validity, exists)?,
-        };
-        Ok(Mailbox {
-            uid_validity,
-            uid_next,
-            exists,
-        })
+        match examined.uid_next {
+            Some(uid_next) => Ok(Mailbox {
+                uid_validity,
+                uid_next,
+                exists,
+            }),
+            None => Ok(self.ask_uid_next(name, uid_validity, exists)?),
+        }
     }
 
     /// Without UIDVALIDITY a message may be lost whenever the server numbers its messages anew, and
@@ -142,35 +144,56 @@ impl Session {
         ExamineError::Unusable(self.error(kind, what).during(opening(folder)))
     }
 
-    /// Asks for UIDNEXT where EXAMINE did not say it, and returns it with the number of messages.
+    /// Asks for UIDNEXT where EXAMINE did not say it.
     ///
     /// The folder is opened again after STATUS: if the session's view of the folder were older than
-    /// UIDNEXT, a message that came in between would be taken for one that is gone.
+    /// UIDNEXT, a message that came in between would be taken for one that is gone. If its UIDVALIDITY
+    /// has changed by then, both are asked again: Courier gives an empty folder the current time.
     fn ask_uid_next(
         &mut self,
         name: &str,
-        uid_validity: UidValidity,
+        mut uid_validity: UidValidity,
         exists: u32,
-    ) -> Result<(Uid, u32), CommandError> {
-        if let Some(uid_next) = self.ask_status_for_uid_next(name)? {
+    ) -> Result<Mailbox, CommandError> {
+        for _ in 0..MAX_UID_VALIDITIES {
+            let Some(uid_next) = self.ask_status_for_uid_next(name)? else {
+                let uid_next = self.uid_next_by_highest(exists)?;
+                return Ok(Mailbox {
+                    uid_validity,
+                    uid_next,
+                    exists,
+                });
+            };
             let response = self.command(&format!("EXAMINE {name}"))?;
             let examined = ExamineData::parse(&response);
-            if examined.uid_validity != Some(uid_validity) {
-                let what = "the UIDVALIDITY of the folder changed meanwhile";
-                return Err(CommandError::lost(what));
-            }
             let what = "the server does not say how many messages the folder holds";
             let exists = examined.exists.ok_or_else(|| CommandError::lost(what))?;
-            return Ok((uid_next, exists));
+            let what = "the server no longer says the UIDVALIDITY of the folder";
+            let found = examined
+                .uid_validity
+                .ok_or_else(|| CommandError::lost(what))?;
+            if found == uid_validity {
+                return Ok(Mailbox {
+                    uid_validity,
+                    uid_next,
+                    exists,
+                });
+            }
+            uid_validity = found;
         }
+        Err(CommandError::lost(
+            "the UIDVALIDITY of the folder changes again and again",
+        ))
+    }
+
+    fn uid_next_by_highest(&mut self, exists: u32) -> Result<Uid, CommandError> {
         if exists == 0 {
-            return Ok((Uid::MIN, exists));
+            return Ok(Uid::MIN);
         }
         let response = self.command("UID FETCH * (UID)")?;
         let highest = read_attributes(&response).into_keys().max();
         let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
-        let unknown = || CommandError::lost("the server does not say the next UID");
-        Ok((next.ok_or_else(unknown)?, exists))
+        next.ok_or_else(|| CommandError::lost("the server does not say the next UID"))
     }
 
     /// UIDNEXT by STATUS; none if the server rejects that, as some do for the open folder.

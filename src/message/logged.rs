@@ -6,8 +6,8 @@ use log::Level;
 
 use crate::message::{Listed, Message, MessageId, Uid};
 
-/// What a log line says of a message. A line has the fields `message_id`, `uid` and `octets`; the one
-/// of what is not known is null.
+/// What a log line says of a message: its fields are `message_id`, `uid` and `octets`, null where they
+/// are not known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LoggedMessage<'a> {
     pub id: Option<&'a MessageId>,

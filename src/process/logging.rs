@@ -6,8 +6,11 @@
 
 mod format;
 pub mod log_file;
+mod old_files;
 mod output;
+mod packing;
 mod repeats;
+mod rotation;
 mod stream;
 mod syslog;
 
@@ -21,8 +24,8 @@ use log::{LevelFilter, Log, Metadata, Record};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
-use crate::process::logging::log_file::LogFile;
-use crate::process::logging::output::{Output, Target};
+use crate::process::logging::log_file::{LogFile, RotationLimits};
+use crate::process::logging::output::{OpenTarget, Output};
 use crate::process::logging::syslog::SyslogWriter;
 use crate::untrusted::Untrusted;
 
@@ -64,15 +67,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// When a log file is rotated, and how many old ones are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RotationLimits {
-    /// The octets of the file beyond which it is rotated.
-    pub max_size: u64,
-    /// How many old files are kept; 0 keeps none.
-    pub max_files: u32,
-}
-
 /// The log as the command line describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogOptions {
@@ -99,8 +93,11 @@ pub(crate) struct LogHandle(Arc<LogWriter>);
 /// Writes each record as one line.
 struct LogWriter {
     output: Mutex<Output>,
-    without_progress_bar: Box<dyn Fn(&dyn Fn()) + Send + Sync>,
+    without_progress_bar: Box<WithoutProgressBar>,
 }
+
+/// Calls its argument, which writes lines, while no progress bar is on the terminal.
+type WithoutProgressBar = dyn Fn(&dyn Fn()) + Send + Sync;
 
 /// Starts to log. `without_progress_bar` calls its argument, which writes a line, while no progress
 /// bar is on the terminal.
@@ -147,7 +144,7 @@ fn line_format(options: &LogOptions, streams: StreamEnvironment<'_>) -> LineForm
     }
 }
 
-fn open(options: &LogOptions) -> Result<Target> {
+fn open(options: &LogOptions) -> Result<OpenTarget> {
     let failed = |place: &dyn Display, error: io::Error, remedy: &str| {
         let remedy = file_access::remedy(&error).unwrap_or(remedy).to_owned();
         Error::new(Side::Host, ErrorKind::Disk, place, error)
@@ -155,15 +152,15 @@ fn open(options: &LogOptions) -> Result<Target> {
             .remedy(remedy)
     };
     match &options.target {
-        LogTarget::Stdout => Target::stream(&io::stdout())
+        LogTarget::Stdout => OpenTarget::stream(&io::stdout())
             .map_err(|error| failed(&"standard output", error, OTHER_TARGET)),
-        LogTarget::Stderr => Target::stream(&io::stderr())
+        LogTarget::Stderr => OpenTarget::stream(&io::stderr())
             .map_err(|error| failed(&"standard error", error, OTHER_TARGET)),
         LogTarget::Syslog => SyslogWriter::open()
-            .map(Target::Syslog)
+            .map(OpenTarget::Syslog)
             .map_err(|error| failed(&"syslog", error, NO_SYSLOG)),
         LogTarget::File(path) => LogFile::open(path, options.rotation)
-            .map(Target::File)
+            .map(OpenTarget::File)
             .map_err(|error| failed(&Untrusted::path(path), error, OTHER_TARGET)),
     }
 }

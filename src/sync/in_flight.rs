@@ -28,7 +28,7 @@ pub(super) struct InFlightMessage {
     pub intent: ParkedMessage,
     /// Its parked entry before, if it was parked.
     pub before: Option<ParkedMessage>,
-    /// When it was decided to send it. Only a log line uses it.
+    /// When the engine decided to send it; for a log line only.
     pub intended_at: Instant,
 }
 

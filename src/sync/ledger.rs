@@ -35,7 +35,7 @@ pub(super) struct Ledger<'a> {
     advance: Option<CursorAdvance>,
     outcomes_since_checkpoint: usize,
     report: PassReport,
-    /// When the pass began. Only a log line uses it.
+    /// When the pass began; for a log line only.
     began: Instant,
 }
 

@@ -191,3 +191,23 @@ fn a_pass_that_fails_after_it_did_something_says_what_it_did() {
     );
     assert!(pass.ends_with("; the pass ended early"), "{pass}");
 }
+
+#[test]
+fn a_message_whose_response_was_lost_is_logged_when_it_is_found_at_gmail() {
+    let world = world(1);
+    world.borrow_mut().faults = Faults {
+        cut_after: 1000,
+        ..Faults::default()
+    };
+    let (_, lines) = logged(&world);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.text.starts_with("parked <1@x> (uid 1)"))
+    );
+    world.borrow_mut().now += chrono::TimeDelta::minutes(2);
+    let (_, lines) = logged(&world);
+    let text = "<1@x> (uid 1) is at Gmail: only the response to its append was lost";
+    assert_line(&lines[0], Level::Info, text, "message_id=<1@x> uid=1");
+    assert_eq!(without_time(&lines[1]), "0 copied, 1 already there: 0 B");
+}

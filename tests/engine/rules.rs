@@ -633,7 +633,7 @@ fn a_moved_message_that_cannot_be_read_for_a_while_is_not_taken_for_one_that_was
             assert_eq!(state(&world).parked.len(), 2, "it waits");
             wait(&world, 30);
         }
-        run_with(&world, unreadable.clone());
+        run_with(&world, unreadable);
         for minutes in [2, 10, 30] {
             wait(&world, minutes);
             run(&world);

@@ -157,7 +157,13 @@ fn converse(stream: &TcpStream, place: Place, text: &[u8]) -> std::io::Result<()
                 say(&[b"* OK [ALERT] ", text])?;
                 say(&[tag, b" NO [ALERT] ", text])?;
             }
-            (Place::Rejection, "AUTHENTICATE") => say(&[tag, b" NO ", text])?,
+            (Place::Rejection, "AUTHENTICATE") => {
+                say(&[tag, b" NO ", text])?;
+                // The client waits for the rest of what it takes for a cut line.
+                if text.contains(&b'\n') {
+                    return Ok(());
+                }
+            }
             (Place::Bye, "AUTHENTICATE") => say(&[b"* BYE ", text])?,
             (_, "EXAMINE") => say(&[tag, b" NO [NONEXISTENT] ", text])?,
             (Place::Folder, "LIST") => {
@@ -278,9 +284,7 @@ fn assert_harmless(home: &Home, what: &str, mut prepare: impl FnMut()) -> Vec<u8
                     )
                     .stdout(Stdio::from(file.try_clone().unwrap()));
             }
-            let begin = std::time::Instant::now();
             let output = command.output().unwrap();
-            if begin.elapsed().as_secs() > 4 { println!("XX {:?} {what}", begin.elapsed()); }
             assert_ne!(output.status.code(), Some(70), "{what}");
             all.extend_from_slice(&output.stdout);
             output

@@ -1,4 +1,4 @@
-//! The log: where lines arrive, as whom, and that nothing from outside can forge one.
+//! Where log lines go, and in which form: files, streams, syslog and the journal.
 
 // A test fails by a panic, in its support code as in its body.
 #![allow(
@@ -17,7 +17,9 @@ mod watching;
 
 mod rsyslog;
 
+mod files;
 mod hostile;
 mod journal;
+mod repeats;
 mod silence;
 mod syslog;

@@ -436,28 +436,46 @@ fn mail_that_arrives_during_the_request_for_the_next_uid_is_seen() {
             "S: $tag OK done".to_owned(),
         ]
     };
-    let dialogue_with = |uid_validity: u32, end: &[&str]| {
+    let asked = |uid_next: u32| {
         [
-            dialogue(&[&LOG_IN]),
-            examined(0, 5).to_vec(),
-            dialogue(&[&[
-                "C: STATUS \"INBOX\" (UIDNEXT)",
-                "S: * STATUS \"INBOX\" (UIDNEXT 43)",
-                "S: $tag OK done",
-            ]]),
-            examined(1, uid_validity).to_vec(),
-            dialogue(&[end]),
+            "C: STATUS \"INBOX\" (UIDNEXT)".to_owned(),
+            format!("S: * STATUS \"INBOX\" (UIDNEXT {uid_next})"),
+            "S: $tag OK done".to_owned(),
         ]
-        .concat()
     };
-    let server = ScriptedServer::play_all(vec![dialogue_with(5, &["silence"])]);
+    // The count and the UIDVALIDITY of each time that the folder is opened.
+    let dialogue_with = |opened: &[(u32, u32)], end: &[&str]| {
+        let mut lines = dialogue(&[&LOG_IN]);
+        for (number, (count, uid_validity)) in (0u32..).zip(opened) {
+            if number > 0 {
+                lines.extend(asked(42 + number));
+            }
+            lines.extend(examined(*count, *uid_validity));
+        }
+        [lines, dialogue(&[end])].concat()
+    };
+    let whole = dialogue_with(&[(0, 5), (1, 5)], &["silence"]);
+    let server = ScriptedServer::play_all(vec![whole]);
     let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
     assert_eq!((mailbox.uid_next.get(), mailbox.exists), (43, 1));
 
-    // A UID of another UIDVALIDITY says nothing about this one.
-    let server = ScriptedServer::play_all(vec![dialogue_with(6, &["C: LOGOUT", "S: $tag OK"])]);
+    // A UID of another UIDVALIDITY says nothing about this one: it is asked for again.
+    let changed = dialogue_with(&[(0, 5), (1, 6), (2, 6)], &["silence"]);
+    let server = ScriptedServer::play_all(vec![changed]);
+    let (_source, mailbox) = open(server.address(), "INBOX").unwrap();
+    assert_eq!(mailbox.uid_validity.get(), 6);
+    assert_eq!((mailbox.uid_next.get(), mailbox.exists), (44, 2));
+
+    let changing = dialogue_with(
+        &[(0, 5), (1, 6), (1, 7), (1, 8)],
+        &["C: LOGOUT", "S: $tag OK"],
+    );
+    let server = ScriptedServer::play_all(vec![changing]);
     let error = open(server.address(), "INBOX").unwrap_err();
-    assert!(error.to_string().contains("UIDVALIDITY"), "{error}");
+    assert!(
+        error.to_string().contains("changes again and again"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -138,13 +138,6 @@ impl<'kvs> VisitSource<'kvs> for FieldReader<'_> {
 
 struct ValueReader(Option<Field>);
 
-impl ValueReader {
-    fn set(&mut self, field: Field) -> Result<(), kv::Error> {
-        self.0 = Some(field);
-        Ok(())
-    }
-}
-
 impl VisitValue<'_> for ValueReader {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         self.visit_str(&value.to_string())
@@ -155,23 +148,28 @@ impl VisitValue<'_> for ValueReader {
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
-        self.set(Field::Bool(value))
+        self.0 = Some(Field::Bool(value));
+        Ok(())
     }
 
     fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        self.set(Field::Unsigned(value))
+        self.0 = Some(Field::Unsigned(value));
+        Ok(())
     }
 
     fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
-        self.set(Field::Signed(value))
+        self.0 = Some(Field::Signed(value));
+        Ok(())
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        self.set(Field::Float(value))
+        self.0 = Some(Field::Float(value));
+        Ok(())
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.set(Field::Text(escape_harmful(value)))
+        self.0 = Some(Field::Text(escape_harmful(value)));
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use chrono::{DateTime, Local, Utc};
 use log::Level;
 
+use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
 use crate::process::logging::log_file::LogFile;
 use crate::process::logging::repeats::{RepeatSummary, Repeats};
@@ -14,7 +15,7 @@ use crate::process::logging::syslog::SyslogWriter;
 use crate::timestamp::format_time;
 
 /// An open target.
-pub(super) enum Target {
+pub(super) enum OpenTarget {
     Stream {
         file: File,
         /// Whether the last line was cut short.
@@ -27,7 +28,7 @@ pub(super) enum Target {
 /// Writes lines to a target. A line that cannot be written ends nothing: it is counted, and told of
 /// as soon as lines can be written again.
 pub(super) struct Output {
-    target: Target,
+    target: OpenTarget,
     format: LineFormat,
     repeats: Repeats,
     lost: Option<LostLines>,
@@ -39,12 +40,12 @@ struct LostLines {
     why: String,
 }
 
-impl Target {
+impl OpenTarget {
     /// Standard output or standard error. Each line is one write, so that lines of several processes
     /// do not mix.
-    pub fn stream(stream: &impl AsFd) -> io::Result<Target> {
+    pub fn stream(stream: &impl AsFd) -> io::Result<OpenTarget> {
         let stream = stream.as_fd().try_clone_to_owned()?;
-        Ok(Target::Stream {
+        Ok(OpenTarget::Stream {
             file: stream.into(),
             is_torn: false,
         })
@@ -52,7 +53,7 @@ impl Target {
 
     fn write(&mut self, level: Level, line: &str) -> io::Result<()> {
         match self {
-            Target::Stream { file, is_torn } => {
+            OpenTarget::Stream { file, is_torn } => {
                 let end_torn = if *is_torn { "\n" } else { "" };
                 let octets = format!("{end_torn}{line}\n");
                 let mut rest = octets.as_bytes();
@@ -70,14 +71,14 @@ impl Target {
                 *is_torn = false;
                 Ok(())
             }
-            Target::Syslog(syslog) => syslog.send(level, line),
-            Target::File(file) => file.write(line),
+            OpenTarget::Syslog(syslog) => syslog.send(level, line),
+            OpenTarget::File(file) => file.write(line),
         }
     }
 }
 
 impl Output {
-    pub fn new(target: Target, format: LineFormat) -> Output {
+    pub fn new(target: OpenTarget, format: LineFormat) -> Output {
         Output {
             target,
             format,
@@ -130,7 +131,7 @@ impl Output {
 
     /// Opens the log file anew, as logrotate wants it.
     pub fn reopen(&self) {
-        if let Target::File(file) = &self.target {
+        if let OpenTarget::File(file) = &self.target {
             file.reopen();
         }
     }
@@ -150,11 +151,14 @@ impl Output {
     }
 
     fn tell_rotation_error(&mut self) {
-        let Target::File(file) = &self.target else {
+        let OpenTarget::File(file) = &self.target else {
             return;
         };
         if let Some(error) = file.take_rotation_error() {
-            let what = format!("the log file grows on, because it cannot be rotated: {error}");
+            let mut what = format!("the log file grows on, because it cannot be rotated: {error}");
+            if let Some(remedy) = file_access::remedy(&error) {
+                what = format!("{what}; {remedy}");
+            }
             // If this line cannot be written, the next rotation fails, too.
             let _ = self.try_write(&LogLine::new(Level::Warn, &what));
         }
@@ -190,7 +194,7 @@ mod tests {
         let (writer, reader) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
         reader.set_nonblocking(true).unwrap();
-        let target = Target::stream(&writer).unwrap();
+        let target = OpenTarget::stream(&writer).unwrap();
         (
             Output::new(target, LineFormat::Plain),
             BufReader::new(reader),

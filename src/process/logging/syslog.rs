@@ -355,7 +355,7 @@ mod tests {
             writer.send(Level::Error, "two").unwrap();
             let (mut stream, _) = daemon.accept().unwrap();
             let mut octets = Vec::new();
-            while octets.iter().filter(|octet| **octet == 0).count() < 2 {
+            while octets.split(|octet| *octet == 0).count() < 3 {
                 let mut part = [0; 100];
                 let length = stream.read(&mut part).unwrap();
                 octets.extend_from_slice(&part[..length]);

@@ -112,9 +112,9 @@ impl Ledger<'_> {
 /// digest of its body: with that and an attempt it would count as sent.
 fn unread(parked: ParkedMessage) -> ParkedMessage {
     let was_sent = parked.tries > 0 || parked.sent.is_some();
-    let digest = parked.digest.map(|digest| match was_sent {
-        true => digest,
-        false => Digest::of_header(digest.header),
-    });
+    let digest = match parked.digest {
+        Some(digest) if !was_sent => Some(Digest::of_header(digest.header)),
+        digest => digest,
+    };
     ParkedMessage { digest, ..parked }.another_try()
 }
