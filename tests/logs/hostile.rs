@@ -143,7 +143,7 @@ fn converse(stream: &TcpStream, place: Place, text: &[u8]) -> std::io::Result<()
         stream.write_all(&[&parts.concat()[..], b"\r\n"].concat())
     };
     match place {
-        Place::Greeting => say(&[b"* BYE ", text])?,
+        Place::Greeting => return say(&[b"* BYE ", text]),
         _ => say(&[b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready"])?,
     }
     for line in BufReader::new(stream).lines() {
@@ -164,7 +164,7 @@ fn converse(stream: &TcpStream, place: Place, text: &[u8]) -> std::io::Result<()
                     return Ok(());
                 }
             }
-            (Place::Bye, "AUTHENTICATE") => say(&[b"* BYE ", text])?,
+            (Place::Bye, "AUTHENTICATE") => return say(&[b"* BYE ", text]),
             (_, "EXAMINE") => say(&[tag, b" NO [NONEXISTENT] ", text])?,
             (Place::Folder, "LIST") => {
                 let quoted: Vec<u8> = text
