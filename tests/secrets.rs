@@ -331,7 +331,7 @@ fn in_each_situation(mut run: impl FnMut(&Home, &str)) {
     let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
     let alert = format!("S: * NO [ALERT] not understood: {initial}");
     let no = format!("S: $tag NO [AUTHENTICATIONFAILED] no such command: AUTHENTICATE {initial}");
-    let steps = [greeting, "C: AUTHENTICATE *", &alert, &no, "silence"];
+    let steps = [greeting, "C: AUTHENTICATE *", &alert, &no];
     let server = ScriptedServer::play(&[&steps]);
     let repeated = home();
     repeated.configure(&json!({
