@@ -384,7 +384,7 @@ fn no_log_file_and_no_packed_one_shows_a_secret() {
                     continue;
                 }
                 let octets = fs::read(&path).unwrap();
-                let lines = if name.ends_with(".zst") {
+                let lines = if path.extension().is_some_and(|it| it == "zst") {
                     packed += 1;
                     zstd::decode_all(octets.as_slice()).unwrap()
                 } else {
