@@ -3,6 +3,8 @@
 // A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/host_sockets.rs"]
+mod host_sockets;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/scripted_server.rs"]
@@ -11,6 +13,7 @@ mod scripted_server;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ use double::{
 };
 use serde_json::{Value, json};
 
+use host_sockets::HostSockets;
 use program::{Home, Run};
 use scripted_server::{ScriptedServer, dialogue};
 
@@ -305,6 +309,126 @@ fn no_way_to_log_in_shows_the_password() {
             .change(|options| options.without = vec!["SASL-IR".to_owned()]);
         let run = run_and_search(&home, &format!("{without:?}"));
         assert_eq!(run.status, Some(0), "{run:?}");
+    }
+}
+
+/// The forms that a target's lines may have.
+const FORMS: [&[&str]; 4] = [
+    &[],
+    &["--debug"],
+    &["--log-format", "json"],
+    &["--log-format", "json", "--debug"],
+];
+
+/// Runs the program in each of these situations: with a renewed token, with a password that the source
+/// repeats, with a refused token.
+fn in_each_situation(mut run: impl FnMut(&Home, &str)) {
+    let renewed = home();
+    expire(&renewed);
+    run(&renewed, "with a renewed token");
+
+    let initial = base64(format!("\0user\0{PASSWORD}").as_bytes());
+    let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
+    let alert = format!("S: * NO [ALERT] not understood: {initial}");
+    let no = format!("S: $tag NO [AUTHENTICATIONFAILED] no such command: AUTHENTICATE {initial}");
+    let steps = [greeting, "C: AUTHENTICATE *", &alert, &no];
+    let server = ScriptedServer::play(&[&steps]);
+    let repeated = home();
+    repeated.configure(&json!({
+        "source_server": "127.0.0.1", "source_port": server.address().port,
+        "source_tls": "none", "source_ca_file": null,
+    }));
+    run(&repeated, "repeated by the server");
+
+    let refused = home();
+    refused.gmail.tokens().revoke_all(&refused.gmail.user());
+    run(&refused, "with a token that Gmail refuses");
+}
+
+#[test]
+fn no_stream_and_no_format_shows_a_secret() {
+    for target in ["stdout", "stderr"] {
+        for form in FORMS {
+            in_each_situation(|home, what| {
+                let before = token(home);
+                let run = home.run_with(&[&["--log", target], form].concat());
+                search(home, &before, &run, &format!("{target} {form:?} {what}"));
+                let log = if target == "stdout" {
+                    &run.stdout
+                } else {
+                    &run.stderr
+                };
+                assert!(log.contains("info") || log.contains("error"), "{run:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn no_log_file_and_no_packed_one_shows_a_secret() {
+    let mut packed = 0;
+    for form in FORMS {
+        in_each_situation(|home, what| {
+            let before = token(home);
+            let to_file = [
+                "--log",
+                "sync.log",
+                "--log-max-size=1K",
+                "--log-max-files=99",
+            ];
+            let mut run = home.run_with(&[&to_file, form].concat());
+            for entry in fs::read_dir(home.path("")).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if !name.starts_with("sync.log") {
+                    continue;
+                }
+                let octets = fs::read(&path).unwrap();
+                let lines = if path.extension().is_some_and(|it| it == "zst") {
+                    packed += 1;
+                    zstd::decode_all(octets.as_slice()).unwrap()
+                } else {
+                    octets
+                };
+                run.stdout += &String::from_utf8(lines).unwrap();
+            }
+            assert!(!run.stdout.is_empty(), "{what}: {run:?}");
+            search(home, &before, &run, &format!("a file {form:?} {what}"));
+        });
+    }
+    assert!(packed > 10, "{packed}");
+}
+
+#[test]
+#[ignore = "it mounts file systems; contrib/test runs it where that is permitted"]
+fn no_line_to_syslog_shows_a_secret() {
+    for form in FORMS {
+        in_each_situation(|home, what| {
+            let sockets = HostSockets::new();
+            let daemon = UnixDatagram::bind(sockets.syslog()).unwrap();
+            let reader = std::thread::spawn(move || {
+                let mut lines = String::new();
+                let mut octets = [0; 10_000];
+                while let Ok(length @ 1..) = daemon.recv(&mut octets) {
+                    lines += &String::from_utf8_lossy(&octets[..length]);
+                    lines.push('\n');
+                }
+                lines
+            });
+            let before = token(home);
+            let mut command = home.command();
+            command.args(["--log", "syslog"]).args(form);
+            let mut run: Run = sockets.command(&command).output().unwrap().into();
+            // An empty record ends the reader.
+            let end = UnixDatagram::unbound().unwrap();
+            end.send_to(b"", sockets.syslog()).unwrap();
+            run.stdout += &reader.join().unwrap();
+            assert!(
+                run.stdout.contains("imap-to-gmail-sync["),
+                "{what}: {run:?}"
+            );
+            search(home, &before, &run, &format!("syslog {form:?} {what}"));
+        });
     }
 }
 

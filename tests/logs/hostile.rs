@@ -143,7 +143,7 @@ fn converse(stream: &TcpStream, place: Place, text: &[u8]) -> std::io::Result<()
         stream.write_all(&[&parts.concat()[..], b"\r\n"].concat())
     };
     match place {
-        Place::Greeting => say(&[b"* BYE ", text])?,
+        Place::Greeting => return say(&[b"* BYE ", text]),
         _ => say(&[b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready"])?,
     }
     for line in BufReader::new(stream).lines() {
@@ -157,8 +157,14 @@ fn converse(stream: &TcpStream, place: Place, text: &[u8]) -> std::io::Result<()
                 say(&[b"* OK [ALERT] ", text])?;
                 say(&[tag, b" NO [ALERT] ", text])?;
             }
-            (Place::Rejection, "AUTHENTICATE") => say(&[tag, b" NO ", text])?,
-            (Place::Bye, "AUTHENTICATE") => say(&[b"* BYE ", text])?,
+            (Place::Rejection, "AUTHENTICATE") => {
+                say(&[tag, b" NO ", text])?;
+                // The client waits for the rest of what it takes for a cut line.
+                if text.contains(&b'\n') {
+                    return Ok(());
+                }
+            }
+            (Place::Bye, "AUTHENTICATE") => return say(&[b"* BYE ", text]),
             (_, "EXAMINE") => say(&[tag, b" NO [NONEXISTENT] ", text])?,
             (Place::Folder, "LIST") => {
                 let quoted: Vec<u8> = text
@@ -278,11 +284,7 @@ fn assert_harmless(home: &Home, what: &str, mut prepare: impl FnMut()) -> Vec<u8
                     )
                     .stdout(Stdio::from(file.try_clone().unwrap()));
             }
-            let begin = std::time::Instant::now();
             let output = command.output().unwrap();
-            if begin.elapsed().as_secs() > 4 {
-                println!("XX {:?} {what}", begin.elapsed());
-            }
             assert_ne!(output.status.code(), Some(70), "{what}");
             all.extend_from_slice(&output.stdout);
             output

@@ -1,4 +1,9 @@
-//! The log: where lines arrive, as whom, and that nothing from outside can forge one.
+mod files;
+mod hostile;
+mod journal;
+mod repeats;
+mod silence;
+mod syslog;
 
 // A test fails by a panic, in its support code as in its body.
 #![allow(

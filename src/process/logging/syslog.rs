@@ -28,10 +28,10 @@ const MAX_RECORD: usize = 8000;
 /// Sends log lines to the syslog daemon.
 pub(super) struct SyslogWriter {
     sockets: Vec<PathBuf>,
-    connection: Mutex<Connection>,
+    connection: Mutex<SyslogConnection>,
 }
 
-struct Connection {
+struct SyslogConnection {
     /// `None` after an error.
     logger: Option<Logger<LoggerBackend, Rfc3164>>,
     /// The daemon did not take a line in time: until it takes one, no line waits for it.
@@ -48,7 +48,7 @@ impl SyslogWriter {
     }
 
     fn open_first_of(sockets: Vec<PathBuf>) -> io::Result<SyslogWriter> {
-        let connection = Connection {
+        let connection = SyslogConnection {
             logger: Some(open_logger(&sockets, false)?),
             is_stalled: false,
         };
@@ -75,7 +75,7 @@ impl SyslogWriter {
     }
 }
 
-impl Connection {
+impl SyslogConnection {
     /// Sends a line over the open socket, and closes it after an error.
     fn send(&mut self, level: Level, message: &str) -> io::Result<()> {
         let Some(logger) = &mut self.logger else {
@@ -444,7 +444,10 @@ mod tests {
         // Its daemon is gone.
         drop(UnixDatagram::bind(&path).unwrap());
         let error = open(&[&path, &other]).unwrap_err().to_string();
-        assert_eq!(error, format!("{first}: Connection refused (os error 111)"));
+        assert_eq!(
+            error,
+            format!("{first}: SyslogConnection refused (os error 111)")
+        );
         let _daemon = UnixDatagram::bind(&other).unwrap();
         std::fs::remove_file(&path).unwrap();
         open(&[&path, &other]).unwrap();
