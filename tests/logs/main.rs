@@ -1,9 +1,4 @@
-mod files;
-mod hostile;
-mod journal;
-mod repeats;
-mod silence;
-mod syslog;
+//! Where log lines go, and in which form; and that nothing from outside can forge one.
 
 // A test fails by a panic, in its support code as in its body.
 #![allow(
