@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use chrono::Utc;
@@ -439,6 +439,31 @@ fn an_error_that_ends_a_run_is_seen_once_on_a_terminal_and_coloured_unless_no_co
     assert!(on_terminal(&[("NO_COLOR", "")]));
     assert!(!on_terminal(&[("NO_COLOR", "1")]));
     assert!(!on_terminal(&[("TERM", "dumb")]));
+}
+
+#[test]
+fn an_error_on_standard_error_has_its_priority_if_that_is_the_journal() {
+    let folder = Folder::new();
+    let cases: [(&[&str], &str); 2] = [
+        (
+            &["--config", "config.json", "--log", "sync.log"],
+            "127.0.0.1:1: ",
+        ),
+        (&["--dryrun"], "imap-to-gmail-sync: unknown option"),
+    ];
+    for (words, begin) in cases {
+        let path = folder.0.path().join("stderr");
+        let file = fs::File::create(&path).unwrap();
+        let stream = file.metadata().unwrap();
+        let mut command = program(folder.0.path());
+        let named = format!("{}:{}", stream.dev(), stream.ino());
+        command.args(words).env("JOURNAL_STREAM", named);
+        let status = command.stderr(file).status().unwrap();
+        assert!(!status.success());
+        let printed = fs::read_to_string(path).unwrap();
+        assert!(printed.starts_with(&format!("<3>{begin}")), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+    }
 }
 
 #[test]

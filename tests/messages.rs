@@ -687,6 +687,26 @@ fn gmail_throttles() {
 }
 
 #[test]
+fn the_run_that_meets_a_limit_says_so_with_quiet_and_later_ones_do_not() {
+    let answer = login_rejections()
+        .into_iter()
+        .find(|lines| lines[0].contains("bandwidth"));
+    let gmail = GmailOptions {
+        login_response: answer,
+        ..GmailOptions::default()
+    };
+    let home = home_with(SourceOptions::default(), gmail);
+    let lines = [(); 2].map(|()| {
+        let run = home.run_with(&["--quiet"]);
+        assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+        let warned = run.logged("warn").len();
+        assert_eq!(run.stdout.lines().count(), warned, "{run:?}");
+        warned
+    });
+    assert_eq!(lines, [1, 0]);
+}
+
+#[test]
 fn gmail_is_full() {
     let gmail = GmailOptions {
         storage: 2048,
