@@ -183,7 +183,7 @@ pub(crate) struct RawSyncArgs {
     #[argh(switch)]
     same_account: bool,
 
-    /// log every step
+    /// log every step, the IMAP dialogue, and who sent what
     #[argh(switch)]
     debug: bool,
 
