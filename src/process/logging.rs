@@ -32,8 +32,9 @@ use crate::untrusted::Untrusted;
 
 pub(crate) use crate::process::logging::stream::StreamEnvironment;
 
-/// The remedy where a target cannot be opened.
-const OTHER_TARGET: &str = "name another target with --log";
+/// What fails if a target cannot be opened, and the remedy.
+pub(crate) const OPENING: &str = "opening the log";
+pub(crate) const OTHER_TARGET: &str = "name another target with --log";
 
 /// The remedy where no syslog daemon answers.
 const NO_SYSLOG: &str = "start a syslog daemon, or use --log stderr or --log FILE";
@@ -152,7 +153,7 @@ fn open(options: &LogOptions) -> Result<OpenTarget> {
     let failed = |place: &dyn Display, error: io::Error, remedy: &str| {
         let remedy = file_access::remedy(&error).unwrap_or(remedy).to_owned();
         Error::new(Side::Host, ErrorKind::Disk, place, error)
-            .during("opening the log")
+            .during(OPENING)
             .remedy(remedy)
     };
     match &options.target {
