@@ -17,6 +17,7 @@ pub use password::Password;
 pub(crate) use paths::read_file;
 pub(crate) use validate::is_loopback;
 
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use crate::config::paths::{PathResolver, read_with_metadata};
@@ -162,6 +163,14 @@ impl Config {
     pub(crate) fn command_stamp(&self, password: &Secret) -> Option<String> {
         let is_command = matches!(self.source.password, Password::Command(_));
         is_command.then(|| paths::short_digest(password.expose().as_bytes()))
+    }
+
+    /// The files that it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let ca_files = [&self.source.server.ca_file, &self.target.server.ca_file];
+        iter::once(self.target.token_file.as_path())
+            .chain(self.source.password.file())
+            .chain(ca_files.into_iter().flatten().map(PathBuf::as_path))
     }
 
     /// What the user should correct although the run continues, a line each.

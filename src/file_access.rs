@@ -92,6 +92,20 @@ pub(crate) fn resolve_link(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_owned())
 }
 
+/// Whether both paths name the same file, which need not exist yet.
+pub(crate) fn is_same_path(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    match (identity(one), identity(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        (Err(_), Err(_)) => {
+            let [one, other] = [one, other].map(resolve_link);
+            let folder = |path: &Path| fs::canonicalize(folder_of(path)).ok();
+            one.file_name() == other.file_name() && folder(&one) == folder(&other)
+        }
+        _ => false,
+    }
+}
+
 /// Opens a regular file of a trusted owner; never follows a link, and never waits for the other end
 /// of a pipe.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {

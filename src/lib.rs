@@ -83,7 +83,8 @@ pub fn run_at(
     }
 }
 
-/// Starts the log before anything else; without it there is no work.
+/// Starts the log before anything else; without it there is no work. Only the configuration is read
+/// before, because it names files that must not become the log.
 fn run_sync(
     args: &SyncArgs,
     environment: &Environment,
@@ -91,9 +92,15 @@ fn run_sync(
     streams: StreamEnvironment<'_>,
 ) -> u8 {
     let terminal = Terminal::new();
-    match logging::start(&args.log, streams, terminal.line_writer()) {
+    let config = Config::load(&args.config, environment);
+    let started = args
+        .check_log_file(environment, config.as_ref().ok())
+        .and_then(|()| logging::start(&args.log, streams, terminal.line_writer()));
+    match started {
         Ok(log) => {
-            let result = sync(args, environment, timing, &terminal, log);
+            args.log_ignored_options();
+            let result =
+                config.and_then(|config| sync(config, args, environment, timing, &terminal, log));
             cli::sync::report(result, &args.log.target, streams)
         }
         Err(error) => cli::report(Err(error), streams),
@@ -101,14 +108,13 @@ fn run_sync(
 }
 
 fn sync(
+    config: Config,
     args: &SyncArgs,
     environment: &Environment,
     timing: &Timing,
     terminal: &Terminal,
     log: LogHandle,
 ) -> Result<()> {
-    args.log_ignored_options();
-    let config = Config::load(&args.config, environment)?;
     let new_progress = || terminal.progress_bar();
     let context = RunContext::start(args.mode, timing, &new_progress, log)?;
     let state_file = args.state_file(environment);

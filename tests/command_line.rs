@@ -490,6 +490,46 @@ fn a_log_that_cannot_be_opened_ends_the_run_before_it_begins() {
 }
 
 #[test]
+fn a_file_that_the_program_needs_does_not_become_the_log() {
+    let folder = Folder::new();
+    folder.configure(&json!({
+        "source_pass": null, "source_pass_file": "password",
+        "source_ca_file": "ca.pem", "source_tls": "implicit",
+    }));
+    folder.write("password", "secret\n");
+    folder.write("ca.pem", "-----BEGIN");
+    folder.write("sync_state.json", "{}");
+    std::os::unix::fs::symlink("config.json", folder.0.path().join("link")).unwrap();
+    let state = "it belongs to the state";
+    let named = "it is a file that the configuration names";
+    let cases = [
+        ("config.json", "it is the configuration"),
+        ("link", "it is the configuration"),
+        ("sync_state.json", state),
+        ("sync_state.json.journal", state),
+        ("./sync_state.json.lock", state),
+        ("token.json", named),
+        ("password", named),
+        ("ca.pem", named),
+    ];
+    let files = |folder: &Folder| {
+        let entries = fs::read_dir(folder.0.path()).unwrap();
+        let read = |path| (fs::read(&path).unwrap(), path);
+        let mut files: Vec<_> = entries.map(|entry| read(entry.unwrap().path())).collect();
+        files.sort();
+        files
+    };
+    let before = files(&folder);
+    for (log, what) in cases {
+        let run = folder.run(&["--config", "config.json", "--log", log, "--no-idle"]);
+        let line = format!("{log}: opening the log: {what}; name another target with --log\n");
+        assert_eq!((run.status, run.stderr), (Some(64), line));
+        assert_eq!(run.stdout, "");
+        assert_eq!(files(&folder), before, "{log}");
+    }
+}
+
+#[test]
 fn the_state_is_where_the_command_line_or_systemd_says() {
     let folder = Folder::new();
     for name in ["one", "two"] {

@@ -404,6 +404,17 @@ fn only_so_many_old_files_are_kept_and_those_of_the_original_are_counted() {
 }
 
 #[test]
+fn the_highest_number_of_old_files_keeps_all() {
+    let logs = Logs::new();
+    let log = logs.open(10, u32::MAX);
+    for number in 0..4 {
+        log.write(&format!("line {number}")).unwrap();
+    }
+    assert!(log.take_rotation_error().is_none());
+    assert_eq!(logs.names().len(), 4);
+}
+
+#[test]
 fn the_log_and_its_old_files_have_the_mode_0640() {
     let logs = Logs::new();
     let log = logs.open(10, 5);

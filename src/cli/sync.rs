@@ -1,6 +1,6 @@
 //! The command without a name: copies mail. Its options, and what it prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -10,9 +10,10 @@ use log::Level;
 
 use crate::cli::args::{PROGRAM, path, see_help, usage};
 use crate::cli::{print_error, print_line};
-use crate::config::Environment;
 use crate::config::size::parse_size;
-use crate::error::{ErrorKind, Result};
+use crate::config::{Config, Environment};
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::file_access;
 use crate::message::Listed;
 use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
@@ -22,6 +23,7 @@ use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::{DryRunResult, DryRunTotal};
 use crate::timestamp::format_time;
+use crate::untrusted::Untrusted;
 
 /// Between polls where IDLE is not used.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_mins(1);
@@ -49,6 +51,26 @@ impl SyncArgs {
         for option in &self.ignored_options {
             log::info!("{option} has no effect without --watch");
         }
+    }
+
+    /// Rejects a log file that the program needs for something else, before a line harms it.
+    pub fn check_log_file(&self, environment: &Environment, config: Option<&Config>) -> Result<()> {
+        let LogTarget::File(log) = &self.log.target else {
+            return Ok(());
+        };
+        let is_log = |file: &Path| file_access::is_same_path(log, file);
+        let state_files = storage::files(&self.state_file(environment));
+        let what = if is_log(&self.config) {
+            "it is the configuration"
+        } else if state_files.iter().any(|file| is_log(file)) {
+            "it belongs to the state"
+        } else if config.is_some_and(|config| config.files().any(is_log)) {
+            "it is a file that the configuration names"
+        } else {
+            return Ok(());
+        };
+        let error = Error::new(Side::Config, ErrorKind::Usage, Untrusted::path(log), what);
+        Err(error.during(logging::OPENING).remedy(logging::OTHER_TARGET))
     }
 
     /// The path of the state: as given, else the default.

@@ -17,6 +17,7 @@ mod syslog;
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -31,8 +32,9 @@ use crate::untrusted::Untrusted;
 
 pub(crate) use crate::process::logging::stream::StreamEnvironment;
 
-/// The remedy where a target cannot be opened.
-const OTHER_TARGET: &str = "name another target with --log";
+/// What fails if a target cannot be opened, and the remedy.
+pub(crate) const OPENING: &str = "opening the log";
+pub(crate) const OTHER_TARGET: &str = "name another target with --log";
 
 /// The remedy where no syslog daemon answers.
 const NO_SYSLOG: &str = "start a syslog daemon, or use --log stderr or --log FILE";
@@ -93,6 +95,8 @@ pub(crate) struct LogHandle(Arc<LogWriter>);
 /// Writes each record as one line.
 struct LogWriter {
     output: Mutex<Output>,
+    /// Whether the log file must be opened anew.
+    reopen_requested: AtomicBool,
     without_progress_bar: Box<WithoutProgressBar>,
 }
 
@@ -112,6 +116,7 @@ pub(crate) fn start(
     let format = line_format(options, streams);
     let handle = LogHandle(Arc::new(LogWriter {
         output: Mutex::new(Output::new(open(options)?, format)),
+        reopen_requested: AtomicBool::new(false),
         without_progress_bar: Box::new(without_progress_bar),
     }));
     fern::Dispatch::new()
@@ -148,7 +153,7 @@ fn open(options: &LogOptions) -> Result<OpenTarget> {
     let failed = |place: &dyn Display, error: io::Error, remedy: &str| {
         let remedy = file_access::remedy(&error).unwrap_or(remedy).to_owned();
         Error::new(Side::Host, ErrorKind::Disk, place, error)
-            .during("opening the log")
+            .during(OPENING)
             .remedy(remedy)
     };
     match &options.target {
@@ -166,15 +171,28 @@ fn open(options: &LogOptions) -> Result<OpenTarget> {
 }
 
 impl LogHandle {
-    /// Opens a log file anew: logrotate has renamed it.
+    /// Opens a log file anew: logrotate has renamed it. Never waits for a line that is being written:
+    /// the next one is written after the file is opened.
     pub fn reopen(&self) {
-        self.0.output().reopen();
+        let LogHandle(writer) = self;
+        writer.reopen_requested.store(true, Ordering::SeqCst);
+        if let Ok(output) = writer.output.try_lock() {
+            writer.reopen_if_requested(&output);
+        }
     }
 }
 
 impl LogWriter {
     fn output(&self) -> MutexGuard<'_, Output> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reopen_if_requested(&output);
+        output
+    }
+
+    fn reopen_if_requested(&self, output: &Output) {
+        if self.reopen_requested.swap(false, Ordering::SeqCst) {
+            output.reopen();
+        }
     }
 }
 
@@ -192,5 +210,61 @@ impl Log for LogHandle {
     fn flush(&self) {
         let LogHandle(writer) = self;
         (writer.without_progress_bar)(&|| writer.output().finish());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    /// The thread that receives signals must not wait: it also receives SIGTERM.
+    #[test]
+    fn a_line_that_nobody_reads_does_not_delay_the_request_to_reopen() {
+        let (writer, mut reader) = UnixStream::pair().unwrap();
+        let target = OpenTarget::stream(&writer).unwrap();
+        let handle = LogHandle(Arc::new(LogWriter {
+            output: Mutex::new(Output::new(target, LineFormat::Plain)),
+            reopen_requested: AtomicBool::new(false),
+            without_progress_bar: Box::new(|write| write()),
+        }));
+        let logging = thread::spawn({
+            let handle = handle.clone();
+            let line = "x".repeat(1 << 22);
+            move || handle.log(&Record::builder().args(format_args!("{line}")).build())
+        });
+        while handle.0.output.try_lock().is_ok() {
+            thread::yield_now();
+        }
+        let (sender, reopened) = channel();
+        let requesting = thread::spawn({
+            let handle = handle.clone();
+            move || {
+                handle.reopen();
+                sender.send(()).unwrap();
+            }
+        });
+        let returned = reopened.recv_timeout(TIMEOUT);
+        let was_kept = handle.0.reopen_requested.load(Ordering::SeqCst);
+        reader.set_read_timeout(Some(TIMEOUT)).unwrap();
+        drop(writer);
+        let mut length = 0;
+        let mut part = vec![0; 1 << 16];
+        while length < 1 << 22 {
+            length += reader.read(&mut part).unwrap();
+        }
+        logging.join().unwrap();
+        requesting.join().unwrap();
+        returned.unwrap();
+        assert!(was_kept);
+        drop(handle.0.output());
+        assert!(!handle.0.reopen_requested.load(Ordering::SeqCst));
     }
 }

@@ -13,7 +13,7 @@ use fs2::FileExt;
 
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
-use crate::state::storage::{canonical_path, with_suffix};
+use crate::state::storage::{LOCK, canonical_path, with_suffix};
 use crate::untrusted::{Untrusted, quote_for_shell};
 
 /// The acquired lock; dropping it releases it.
@@ -43,7 +43,7 @@ impl Lock {
     /// # Errors
     /// [`ErrorKind::Disk`] if the lock file cannot be opened or locked.
     pub fn try_acquire(snapshot: &Path) -> Result<LockAttempt> {
-        let path = with_suffix(&canonical_path(snapshot), ".lock");
+        let path = with_suffix(&canonical_path(snapshot), LOCK);
         let failed = |error: &io::Error| {
             let remedy = file_access::remedy(error);
             Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), error)

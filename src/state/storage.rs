@@ -12,6 +12,11 @@ use chrono::{DateTime, Utc};
 
 use crate::file_access::{self, folder_of};
 
+/// After the name of the snapshot.
+const NEW: &str = ".new";
+const JOURNAL: &str = ".journal";
+pub(super) const LOCK: &str = ".lock";
+
 /// Between the name of the snapshot and the time in the name of an unreadable copy.
 const UNREADABLE: &str = ".unreadable-";
 
@@ -111,6 +116,13 @@ pub(crate) fn default_path(state_directory: Option<&Path>) -> PathBuf {
         .join("sync_state.json")
 }
 
+/// The files that stand for the state, whether they exist or not.
+pub(crate) fn files(snapshot: &Path) -> Vec<PathBuf> {
+    let snapshot = canonical_path(snapshot);
+    let beside = [NEW, JOURNAL, LOCK].map(|suffix| with_suffix(&snapshot, suffix));
+    [snapshot].into_iter().chain(beside).collect()
+}
+
 /// Follows symbolic links, except those of other users: all links to one snapshot share its journal
 /// and its lock. The user may have put the link there; the files beside the snapshot are never links.
 pub(super) fn canonical_path(snapshot: &Path) -> PathBuf {
@@ -196,8 +208,8 @@ impl Storage for FolderStorage {
     fn path(&self, name: &StateFile) -> PathBuf {
         match name {
             StateFile::Snapshot => self.snapshot.clone(),
-            StateFile::New => with_suffix(&self.snapshot, ".new"),
-            StateFile::Journal => with_suffix(&self.snapshot, ".journal"),
+            StateFile::New => with_suffix(&self.snapshot, NEW),
+            StateFile::Journal => with_suffix(&self.snapshot, JOURNAL),
             StateFile::Unreadable(time) => {
                 with_suffix(&self.snapshot, &format!("{UNREADABLE}{time}"))
             }

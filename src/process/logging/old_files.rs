@@ -71,7 +71,7 @@ impl OldFiles<'_> {
     fn numbers(&self, first: u32) -> io::Result<Vec<u32>> {
         let mut numbers = Vec::new();
         let mut gap = 0;
-        for number in first.. {
+        for number in first..=u32::MAX {
             if self.forms(number)?.is_empty() {
                 gap += 1;
                 if gap == 2 {
@@ -124,7 +124,10 @@ impl OldFiles<'_> {
 
     /// Removes the files above the number, the last first, so that a killed process leaves no gap.
     pub(super) fn remove_above(&self, max_files: u32) -> io::Result<()> {
-        for number in self.numbers(max_files.saturating_add(1))?.into_iter().rev() {
+        let Some(first) = max_files.checked_add(1) else {
+            return Ok(());
+        };
+        for number in self.numbers(first)?.into_iter().rev() {
             for form in self.forms(number)? {
                 remove(&self.name(number, form))?;
                 kill_point();
