@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use log::Level;
+
 use crate::error::{Error, Result};
 use crate::process::logging::StreamEnvironment;
 
@@ -24,7 +26,7 @@ pub(crate) fn report(result: Result<()>, streams: StreamEnvironment<'_>) -> u8 {
 
 /// Prints an error on standard error; if that is the journal, with the priority of an error.
 fn print_error(error: &Error, streams: StreamEnvironment<'_>) {
-    print_line(io::stderr(), streams.error_line(error));
+    print_line(io::stderr(), streams.stderr_line(Level::Error, error));
 }
 
 /// Prints a line. If the reader has closed the pipe (`--help | head -1`), the line is dropped: the

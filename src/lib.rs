@@ -99,9 +99,9 @@ fn run_sync(
     match started {
         Ok(log) => {
             args.log_ignored_options();
-            let result =
-                config.and_then(|config| sync(config, args, environment, timing, &terminal, log));
-            cli::sync::report(result, &args.log.target, streams)
+            let result = config
+                .and_then(|config| sync(config, args, environment, timing, &terminal, log.clone()));
+            cli::sync::report(result, &log, &args.log.target, streams)
         }
         Err(error) => cli::report(Err(error), streams),
     }

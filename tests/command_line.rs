@@ -417,6 +417,14 @@ fn an_error_that_ends_a_run_is_seen_once_where_standard_error_is() {
         let (_, output) = folder.run_with_one_pipe(&words);
         assert_eq!(count(&output), 1, "{log}: {output}");
     }
+    // The log file is that of a redirection, too.
+    let path = folder.0.path().join("cron.log");
+    let stderr = fs::File::options().append(true).create(true).open(&path);
+    let mut command = program(folder.0.path());
+    command.args(["--config", "config.json", "--log", "cron.log"]);
+    command.stderr(stderr.unwrap()).output().unwrap();
+    let output = fs::read_to_string(path).unwrap();
+    assert_eq!(count(&output), 1, "{output}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::file_access;
 use crate::message::Listed;
 use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
-    self, LogFormat, LogLevel, LogOptions, LogTarget, StreamEnvironment,
+    self, LogFormat, LogHandle, LogLevel, LogOptions, LogTarget, StreamEnvironment,
 };
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
@@ -81,8 +81,13 @@ impl SyncArgs {
 }
 
 /// Reports how a run ended; returns the exit status. An error is logged, and printed on standard
-/// error unless the log line is seen there.
-pub(crate) fn report(result: Result<()>, log: &LogTarget, streams: StreamEnvironment<'_>) -> u8 {
+/// error unless the log line is seen there; so is a loss of log lines.
+pub(crate) fn report(
+    result: Result<()>,
+    log: &LogHandle,
+    target: &LogTarget,
+    streams: StreamEnvironment<'_>,
+) -> u8 {
     let status = match result {
         Ok(()) => 0,
         Err(error) => {
@@ -96,14 +101,16 @@ pub(crate) fn report(result: Result<()>, log: &LogTarget, streams: StreamEnviron
                 log::log!(level, "{error}");
             } else {
                 log::error!("{error}");
-                if !logging::is_seen_on_stderr(log) {
+                if !logging::is_seen_on_stderr(target) {
                     print_error(&error, streams);
                 }
             }
             error.kind().exit_status()
         }
     };
-    log::logger().flush();
+    if let Some(lost) = log.finish() {
+        print_line(io::stderr(), streams.stderr_line(Level::Warn, &lost));
+    }
     status
 }
 

@@ -135,7 +135,8 @@ pub(crate) fn is_seen_on_stderr(target: &LogTarget) -> bool {
     match target {
         LogTarget::Stderr => true,
         LogTarget::Stdout => stream::is_same_file(),
-        LogTarget::Syslog | LogTarget::File(_) => false,
+        LogTarget::Syslog => false,
+        LogTarget::File(path) => stream::is_stderr(path),
     }
 }
 
@@ -171,6 +172,13 @@ fn open(options: &LogOptions) -> Result<OpenTarget> {
 }
 
 impl LogHandle {
+    /// Writes what is still to be said at the end of the run. Returns what cannot be written: that lines
+    /// were lost.
+    pub fn finish(&self) -> Option<String> {
+        let LogHandle(writer) = self;
+        writer.output().finish()
+    }
+
     /// Opens a log file anew: logrotate has renamed it. Never waits for a line that is being written:
     /// the next one is written after the file is opened.
     pub fn reopen(&self) {
@@ -207,10 +215,8 @@ impl Log for LogHandle {
         (writer.without_progress_bar)(&|| writer.output().write(&line));
     }
 
-    fn flush(&self) {
-        let LogHandle(writer) = self;
-        (writer.without_progress_bar)(&|| writer.output().finish());
-    }
+    /// Every line is written at once.
+    fn flush(&self) {}
 }
 
 #[cfg(test)]

@@ -68,6 +68,26 @@ fn runs_append_to_a_file_that_only_the_owner_and_the_group_can_read() {
 }
 
 #[test]
+fn lines_that_are_lost_until_the_end_are_told_of_on_standard_error() {
+    let home = Home::new();
+    deliver(&home, 0);
+    let run = home.run_with(&["--log", "/dev/full"]);
+    assert_eq!((run.status, arrived(&home)), (Some(0), 1));
+    assert_eq!(run.stdout, "");
+    let (count, rest) = run.stderr.split_once(" log lines since ").unwrap();
+    assert!(count.parse::<u32>().unwrap() > 1, "{run:?}");
+    let why = " could not be written: No space left on device (os error 28)\n";
+    assert!(rest.ends_with(why), "{run:?}");
+    // A reader that goes away, as `head` does, wants no more lines.
+    deliver(&home, 1);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let run: Run = home.command().stdout(writer).output().unwrap().into();
+    assert_eq!((run.status, arrived(&home)), (Some(0), 2));
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
 fn logrotate_may_rename_or_truncate_the_file_and_the_next_line_goes_to_the_right_one() {
     let home = Home::new();
     let watching = watch(&home, &[]);

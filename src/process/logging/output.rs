@@ -97,12 +97,16 @@ impl Output {
         }
     }
 
-    /// Writes what is still to be said at the end.
-    pub fn finish(&mut self) {
+    /// Writes what is still to be said at the end. Returns what cannot be written either: that lines
+    /// were lost, unless their reader has gone.
+    pub fn finish(&mut self) -> Option<String> {
         let summaries = self.repeats.finish(Utc::now());
         self.write_summaries(&summaries);
-        // Perhaps there is room now; if not, there is nobody to tell.
-        let _ = self.tell_lost();
+        // Perhaps there is room now.
+        let error = self.tell_lost().err()?;
+        let is_reader_gone = error.kind() == io::ErrorKind::BrokenPipe;
+        let lost = self.lost.as_ref().filter(|_| !is_reader_gone)?;
+        Some(lost.note().message)
     }
 
     fn write_summaries(&mut self, summaries: &[RepeatSummary]) {
@@ -253,7 +257,7 @@ mod tests {
             output.write(&warning(text));
         }
         assert_eq!(lines(&mut reader), ["a", "b"]);
-        output.finish();
+        assert_eq!(output.finish(), None);
         let summary = lines(&mut reader);
         assert_eq!(summary.len(), 1, "{summary:?}");
         assert!(

@@ -1,14 +1,15 @@
 //! Standard output and standard error as targets of the log: whether they are the journal, a
 //! terminal, or the same.
 
-use std::fs::File;
+use std::fmt::Display;
+use std::fs::{self, File};
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use log::Level;
 
-use crate::error::Error;
 use crate::process::logging::format::{LineFormat, LogLine};
 
 /// What the environment says about standard output and standard error.
@@ -22,14 +23,14 @@ pub(crate) struct StreamEnvironment<'a> {
 }
 
 impl StreamEnvironment<'_> {
-    /// The form of an error on standard error that is no log line.
-    pub(crate) fn error_line(self, error: &Error) -> String {
+    /// The form of a text on standard error that is no log line.
+    pub(crate) fn stderr_line(self, level: Level, text: &dyn Display) -> String {
         let format = if self.is_journal(&std::io::stderr()) {
             LineFormat::Journal
         } else {
             LineFormat::Plain
         };
-        LogLine::new(Level::Error, error).format(format)
+        LogLine::new(level, text).format(format)
     }
 
     /// The form of text lines on this stream.
@@ -56,6 +57,12 @@ impl StreamEnvironment<'_> {
 pub(super) fn is_same_file() -> bool {
     let output = identity(&std::io::stdout());
     output.is_some() && output == identity(&std::io::stderr())
+}
+
+/// Whether standard error is this file, too.
+pub(super) fn is_stderr(path: &Path) -> bool {
+    let file = fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    file.is_ok_and(|file| identity(&std::io::stderr()) == Some(file))
 }
 
 /// Device and inode.
