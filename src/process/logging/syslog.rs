@@ -446,7 +446,7 @@ mod tests {
         let error = open(&[&path, &other]).unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("{first}: SyslogConnection refused (os error 111)")
+            format!("{first}: Connection refused (os error 111)")
         );
         let _daemon = UnixDatagram::bind(&other).unwrap();
         std::fs::remove_file(&path).unwrap();
