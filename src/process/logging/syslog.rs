@@ -444,10 +444,7 @@ mod tests {
         // Its daemon is gone.
         drop(UnixDatagram::bind(&path).unwrap());
         let error = open(&[&path, &other]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("{first}: Connection refused (os error 111)")
-        );
+        assert_eq!(error, format!("{first}: Connection refused (os error 111)"));
         let _daemon = UnixDatagram::bind(&other).unwrap();
         std::fs::remove_file(&path).unwrap();
         open(&[&path, &other]).unwrap();
