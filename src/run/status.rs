@@ -1,6 +1,7 @@
 //! What `status` knows of an account, from its files alone: it neither connects, nor takes the lock,
 //! nor writes.
 
+mod entries;
 mod report;
 
 use std::fs;
@@ -17,9 +18,8 @@ use crate::state::observation::observe;
 use crate::state::storage::FolderStorage;
 use crate::untrusted::Untrusted;
 
-pub(crate) use report::{
-    LoginDelay, ParkedEntry, RefusedEntry, StatusReport, TokenStatus, describe_age,
-};
+pub(crate) use entries::{LoginDelay, ParkedEntry, RefusedEntry, TokenStatus};
+pub(crate) use report::{StatusReport, describe_age};
 
 /// An account whose status is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
