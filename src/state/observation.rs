@@ -71,3 +71,130 @@ fn damage_error(storage: &dyn Storage, why: &str) -> Error {
     Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), what)
         .remedy("the next run keeps a copy, and looks up at Gmail what arrived in the last days")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::state::journal::StateStore;
+    use crate::state::storage::FolderStorage;
+    use crate::state::{AccountNames, Event};
+
+    /// Files that a run changes just before the journal is read.
+    struct RacingStorage<F> {
+        files: FolderStorage,
+        run: F,
+    }
+
+    impl<F: FnMut()> Storage for RacingStorage<F> {
+        fn read(&mut self, name: &StateFile) -> io::Result<Option<Vec<u8>>> {
+            if *name == StateFile::Journal {
+                (self.run)();
+            }
+            self.files.read(name)
+        }
+
+        fn modified(&mut self, name: &StateFile) -> io::Result<DateTime<Utc>> {
+            self.files.modified(name)
+        }
+
+        fn create(&mut self, _: &StateFile) -> io::Result<()> {
+            panic!("status writes")
+        }
+
+        fn append(&mut self, _: &StateFile, _: &[u8]) -> io::Result<()> {
+            panic!("status writes")
+        }
+
+        fn sync(&mut self, _: &StateFile) -> io::Result<()> {
+            panic!("status writes")
+        }
+
+        fn rename(&mut self, _: &StateFile, _: &StateFile) -> io::Result<()> {
+            panic!("status writes")
+        }
+
+        fn remove(&mut self, _: &StateFile) -> io::Result<()> {
+            panic!("status writes")
+        }
+
+        fn unreadable_copies(&mut self) -> io::Result<Vec<StateFile>> {
+            Ok(Vec::new())
+        }
+
+        fn sync_folder(&mut self) -> io::Result<()> {
+            panic!("status writes")
+        }
+
+        fn path(&self, name: &StateFile) -> PathBuf {
+            self.files.path(name)
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T20:40:00Z".parse().unwrap()
+    }
+
+    fn load(snapshot: &Path) -> StateStore {
+        StateStore::load(Box::new(FolderStorage::new(snapshot)), now()).unwrap()
+    }
+
+    fn event(source: &str) -> Event {
+        Event::Account(AccountNames {
+            source: source.to_owned(),
+            target: String::new(),
+        })
+    }
+
+    fn observed(snapshot: &Path, run: impl FnMut()) -> Option<String> {
+        let files = FolderStorage::new(snapshot);
+        let state = observe(&mut RacingStorage { files, run }, now()).unwrap()?;
+        state.account.map(|account| account.source)
+    }
+
+    #[test]
+    fn a_journal_that_is_folded_meanwhile_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("sync_state.json");
+        assert_eq!(observed(&snapshot, || ()), None);
+        load(&snapshot).record(event("first")).unwrap();
+        assert_eq!(observed(&snapshot, || ()).unwrap(), "first");
+        // The next run folds the journal when it loads the state.
+        assert_eq!(
+            observed(&snapshot, || drop(load(&snapshot))).unwrap(),
+            "first"
+        );
+        load(&snapshot).record(event("second")).unwrap();
+        assert_eq!(
+            observed(&snapshot, || drop(load(&snapshot))).unwrap(),
+            "second"
+        );
+    }
+
+    #[test]
+    fn a_snapshot_that_is_replaced_all_the_time_is_not_read_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("sync_state.json");
+        let mut runs = 0;
+        let seen = observed(&snapshot, || {
+            runs += 1;
+            load(&snapshot).record(event(&runs.to_string())).unwrap();
+            load(&snapshot);
+        });
+        assert!(seen.is_some());
+        assert!(runs <= MAX_READS, "{runs}");
+    }
+
+    #[test]
+    fn a_journal_of_another_snapshot_is_ignored_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("sync_state.json");
+        load(&snapshot).record(event("first")).unwrap();
+        load(&snapshot).record(event("second")).unwrap();
+        fs::remove_file(&snapshot).unwrap();
+        assert_eq!(observed(&snapshot, || ()), None);
+    }
+}

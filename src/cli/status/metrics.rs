@@ -155,3 +155,35 @@ fn count(number: usize) -> f64 {
 fn time(at: Option<DateTime<Utc>>) -> Option<f64> {
     at.map(|at| at.timestamp() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_unknown_values_are_left_out() {
+        let report = StatusReport {
+            account: "a\\b\"c\nd".to_owned(),
+            ..StatusReport::default()
+        };
+        let text = of(&[report]);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let label = r#"{account="a\\b\"c\nd"}"#;
+        assert_eq!(
+            lines,
+            [
+                format!("imap_to_gmail_sync_well{label} 0"),
+                format!("imap_to_gmail_sync_action_required{label} 0"),
+                format!("imap_to_gmail_sync_exit_status{label} 0"),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_metric_is_documented_in_the_manual() {
+        let manual = include_str!("../../../contrib/imap-to-gmail-sync.1").replace("\\-", "-");
+        for (name, _, _) in GAUGES {
+            assert!(manual.contains(&format!(".B {name}\n")), "{name}");
+        }
+    }
+}

@@ -211,3 +211,26 @@ fn messages(count: usize) -> String {
         if count == 1 { "message" } else { "messages" }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_shows_a_few_messages_and_counts_the_rest() {
+        let refused = |uid: u32| RefusedEntry {
+            uid: uid.to_string(),
+            message_id: None,
+            at: DateTime::UNIX_EPOCH,
+            reason: "why".to_owned(),
+        };
+        let report = StatusReport {
+            refused: (1..=1000).map(refused).collect(),
+            ..StatusReport::default()
+        };
+        let text = screen(&report, DateTime::UNIX_EPOCH);
+        assert!(text.lines().count() < 24, "{text}");
+        assert!(text.contains("refused        1000 messages\n"), "{text}");
+        assert!(text.ends_with("and 996 more; --json lists all\n"), "{text}");
+    }
+}

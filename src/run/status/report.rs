@@ -298,3 +298,73 @@ fn rest_reason(gmail: &GmailState) -> String {
     };
     reason.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T20:40:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_last_success_is_well_up_to_the_maximum_age_in_either_direction() {
+        let max_age = TimeDelta::hours(1);
+        let is_well = |age| {
+            let mut report = StatusReport::default();
+            report.describe_last_success(Some(now() - age), max_age, now());
+            report.problems.is_empty()
+        };
+        let second = TimeDelta::seconds(1);
+        assert!(is_well(max_age));
+        assert!(!is_well(max_age + second));
+        assert!(is_well(-second));
+        assert!(!is_well(-max_age - second), "the clock was wrong");
+    }
+
+    #[test]
+    fn only_a_pass_after_the_last_attempt_shows_that_a_log_in_succeeds_again() {
+        let rejected = RejectedToken {
+            refresh_token: String::new(),
+            since: now() - TimeDelta::hours(3),
+            tries: 2,
+            // The second attempt was five minutes before.
+            retry_after: now() + TimeDelta::minutes(5),
+            user: None,
+            remedy: None,
+        };
+        let second = TimeDelta::seconds(1);
+        assert!(has_recovered(&rejected, Some(now() + second)));
+        assert!(!has_recovered(&rejected, Some(now() - second)));
+        assert!(!has_recovered(&rejected, None));
+    }
+
+    #[test]
+    fn a_rest_has_the_reason_that_the_state_holds() {
+        let reason = |gmail: &GmailState| {
+            let mut report = StatusReport::default();
+            report.describe_gmail(gmail, now());
+            report.resting.map(|rest| rest.reason)
+        };
+        let mut gmail = GmailState {
+            retry_after: Some(now() + TimeDelta::minutes(15)),
+            rest_reason: Some(RestReason::Connections),
+            ..GmailState::default()
+        };
+        assert_eq!(
+            reason(&gmail).unwrap(),
+            "Gmail reports too many connections"
+        );
+        gmail.rest_reason = None;
+        assert_eq!(reason(&gmail).unwrap(), "of a limit");
+        gmail.retry_after = Some(now());
+        assert_eq!(reason(&gmail), None);
+    }
+
+    #[test]
+    fn an_age_is_in_words() {
+        assert_eq!(describe_age(TimeDelta::minutes(5)), "5 min ago");
+        assert_eq!(describe_age(TimeDelta::milliseconds(-900)), "0 s ago");
+        assert_eq!(describe_age(TimeDelta::minutes(-5)), "5 min in the future");
+    }
+}
