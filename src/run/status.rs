@@ -85,7 +85,7 @@ impl AccountFiles {
             Err(error) => (None, Some(self.lock_error(&error))),
         };
         report.describe(
-            AccountFacts {
+            &AccountFacts {
                 config: &config,
                 has_corrected_credentials: matches!(&state, Ok(Some(state)) if is_corrected(state)),
                 state: failure.map_or(state, Err),

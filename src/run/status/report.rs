@@ -73,7 +73,7 @@ impl StatusReport {
     /// Fills in what is known, and decides whether that is well.
     pub(super) fn describe(
         &mut self,
-        facts: AccountFacts<'_>,
+        facts: &AccountFacts<'_>,
         max_age: TimeDelta,
         now: DateTime<Utc>,
     ) {
@@ -97,13 +97,13 @@ impl StatusReport {
             }
         }
         if let Some(state) = state {
-            self.describe_account(state, &facts);
+            self.describe_account(state, facts);
             self.describe_messages(state, now);
             self.describe_gmail(&state.gmail, now);
-            self.describe_source_login(state, &facts, now);
+            self.describe_source_login(state, facts, now);
         }
         let rejected = state.and_then(|state| state.gmail.rejected_token.as_ref());
-        self.describe_token(&facts, rejected, last_success, now);
+        self.describe_token(facts, rejected, last_success, now);
         self.is_well = self.problems.is_empty();
     }
 
