@@ -1,4 +1,4 @@
-//! Replaces a file that contains a secret atomically, one process at a time.
+//! Replaces a file, which may contain a secret, atomically, one process at a time.
 //!
 //! Readers see the old file or the new one, also after a power failure. Root may write into a folder
 //! that belongs to a service: a symbolic link of another user is never followed.
@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,9 +59,15 @@ impl WriteGuard {
     /// # Errors
     /// The file cannot be written; the old one is unchanged.
     pub(crate) fn write(&self, octets: &[u8]) -> io::Result<()> {
+        self.write_with_mode(octets, 0o600)
+    }
+
+    /// [`write`](WriteGuard::write) with another mode, whatever the umask is.
+    pub(crate) fn write_with_mode(&self, octets: &[u8], mode: u32) -> io::Result<()> {
         let new = self.temporary_name();
         let written = self
             .write_new(&new, octets)
+            .and_then(|()| fs::set_permissions(&new, fs::Permissions::from_mode(mode)))
             .and_then(|()| fs::rename(&new, &self.file));
         if written.is_err() {
             // No part of the secret stays; the first error is reported.
@@ -150,7 +156,7 @@ fn mounted_error() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

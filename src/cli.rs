@@ -13,6 +13,7 @@ use crate::process::logging::StreamEnvironment;
 pub(crate) mod args;
 pub(crate) mod auth;
 pub(crate) mod progress;
+pub(crate) mod status;
 pub(crate) mod sync;
 
 /// Prints the error of a command on standard error; returns the exit status.

@@ -4,6 +4,7 @@
 
 pub(crate) mod encoding;
 mod environment;
+mod folder;
 mod password;
 mod password_command;
 mod paths;
@@ -13,6 +14,7 @@ pub(crate) mod size;
 mod validate;
 
 pub use environment::Environment;
+pub(crate) use folder::configurations_in;
 pub use password::Password;
 pub(crate) use paths::read_file;
 pub(crate) use validate::is_loopback;

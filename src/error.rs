@@ -7,6 +7,8 @@
 use std::fmt::{self, Display};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::untrusted::Untrusted;
 
 /// The result of every fallible function of this crate.
@@ -105,8 +107,9 @@ pub enum Consequence {
     SourceLoginLimited,
 }
 
-/// Why Gmail must be left alone; decides for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why Gmail must be left alone; decides for how long. The state holds it for `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RestReason {
     /// `[OVERQUOTA]`, or a bandwidth limit (`retry::QUOTA_REST`).
     Quota,

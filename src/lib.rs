@@ -75,6 +75,9 @@ pub fn run_at(
             let made = oauth::consent::run(&options, environment, verify, timeout);
             cli::report(made, streams)
         }
+        Ok(Command::Status(args)) => {
+            cli::status::run(&args, environment, timing.clock.now(), streams)
+        }
         Err(EarlyExit::UsageError(error)) => cli::report(Err(error), streams),
         Err(EarlyExit::Print(text)) => {
             cli::print_line(io::stdout(), text.trim_end());

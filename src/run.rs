@@ -6,6 +6,7 @@ pub(crate) mod account_sync;
 pub(crate) mod context;
 pub(crate) mod failure_log_throttle;
 pub(crate) mod once;
+pub(crate) mod status;
 pub mod timing;
 pub(crate) mod watch;
 

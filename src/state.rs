@@ -14,6 +14,8 @@ mod known;
 /// The lock file: one run per state file.
 pub mod lock;
 mod model;
+/// The state as another process sees it that must not disturb a run.
+pub(crate) mod observation;
 mod snapshot;
 /// The files of the state.
 pub mod storage;

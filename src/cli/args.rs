@@ -5,9 +5,10 @@ use std::fmt;
 use std::iter;
 use std::path::PathBuf;
 
-use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::cli::auth::{self, RawAuthArgs};
+use crate::cli::status::{self, RawStatusArgs, StatusArgs};
 use crate::cli::sync::{RawSyncArgs, SyncArgs};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::consent::ConsentOptions;
@@ -20,7 +21,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const MAX_HELP_WIDTH: usize = 80;
 
 /// Options and subcommands that this version does not have yet.
-const PLANNED: [&str; 2] = ["check", "status"];
+const PLANNED: [&str; 1] = ["check"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Sync(SyncArgs),
     /// Makes the first token.
     Auth(ConsentOptions),
+    /// Reports what the state says.
+    Status(StatusArgs),
 }
 
 /// Why no command runs.
@@ -53,6 +56,11 @@ impl Command {
             words.remove(0);
             let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
             return Ok(Command::Auth(options.validate()?));
+        }
+        if words.first().is_some_and(|word| word == status::NAME) {
+            words.remove(0);
+            let options: RawStatusArgs = parse_options(&[PROGRAM, status::NAME], words)?;
+            return Ok(Command::Status(options.validate()?));
         }
         let options: RawSyncArgs = parse_options(&[PROGRAM], words)?;
         Ok(Command::Sync(options.validate()?))
@@ -145,7 +153,9 @@ fn expand(
             }
             value => value,
         };
-        if takes_value && expanded.iter().any(|(name, _)| *name == flag.long) {
+        let may_repeat = matches!(flag.optionality, Optionality::Repeating);
+        let is_repeated = expanded.iter().any(|(name, _)| *name == flag.long);
+        if takes_value && is_repeated && !may_repeat {
             return Err(usage(format_args!("{name} is given twice")));
         }
         expanded.push((flag.long, value));
@@ -158,8 +168,8 @@ fn unknown_word<'a>(command: &[&str], word: &str, known: impl Iterator<Item = &'
         return not_implemented(word);
     }
     let escaped = Untrusted::new(word);
-    if word == auth::NAME {
-        return usage("auth must be the first word");
+    if [auth::NAME, status::NAME].contains(&word) {
+        return usage(format_args!("{word} must be the first word"));
     }
     if !word.starts_with('-') {
         return usage(format_args!("unexpected argument {escaped:?}"));
@@ -209,7 +219,7 @@ mod tests {
     fn read(words: &[&str]) -> Result<SyncArgs, EarlyExit> {
         command(words).map(|command| match command {
             Command::Sync(args) => args,
-            Command::Auth(args) => panic!("{words:?}: {args:?}"),
+            other => panic!("{words:?}: {other:?}"),
         })
     }
 
@@ -429,6 +439,40 @@ mod tests {
         ];
         for (words, line) in cases {
             assert_eq!(usage_error(words), format!("imap-to-gmail-sync: {line}"));
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_the_options_of_status_is_one_line_that_names_it() {
+        let cases: [(&[&str], &str); 6] = [
+            (&["--debug", "status"], "status must be the first word"),
+            (
+                &["status"],
+                "--config FILE is missing; see imap-to-gmail-sync status --help",
+            ),
+            (
+                &["status", "--config", "a", "--config="],
+                "--config requires a file",
+            ),
+            (
+                &["status", "--config", "a", "--max-age", "1w"],
+                "--max-age requires a duration such as 90s, 10m, 2h or 1d",
+            ),
+            (
+                &["status", "--config", "a", "--config", "b", "--state-file=s"],
+                "--state-file names the state of one configuration; use --state-folder",
+            ),
+            (
+                &["status", "--config=a", "--state-folder=d", "--state-file=s"],
+                "--state-file and --state-folder cannot be used together",
+            ),
+        ];
+        for (words, line) in cases {
+            assert_eq!(
+                usage_error(words),
+                format!("imap-to-gmail-sync: {line}"),
+                "{words:?}"
+            );
         }
     }
 

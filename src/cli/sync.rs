@@ -167,7 +167,8 @@ impl fmt::Display for DryRunTotal {
     help_triggers("--help"),
     description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits;\n\
                    with --watch it keeps running, and copies new mail as soon as it arrives.",
-    note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\n\
+    note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\
+            To see whether it works: imap-to-gmail-sync status (see status --help).\n\n\
             -h is short for --help, -V for --version; --option=VALUE works, too.\n\n\
             Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the\n\
             lock; 64 usage; 69 a server is unavailable; 70 internal error; 74 state, token\n\

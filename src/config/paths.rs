@@ -14,7 +14,7 @@ use crate::file_access;
 pub(super) use crate::untrusted::quote_for_shell;
 
 /// Configuration and token files are much smaller; a larger file is a mistake.
-const MAX_FILE_LENGTH: u64 = 1 << 20;
+pub(super) const MAX_FILE_LENGTH: u64 = 1 << 20;
 
 /// Resolves the relative paths of a configuration.
 pub(super) struct PathResolver<'a> {

@@ -34,7 +34,8 @@ mod warnings;
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::options::pass_options;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
-use crate::run::account_sync::startup::{RenamedAccount, account_names, acquire_lock, adopt_state};
+use crate::run::account_sync::startup::{RenamedAccount, acquire_lock, adopt_state};
+pub(super) use crate::run::account_sync::startup::{account_names, describe};
 
 /// With `--watch` the journal is folded into the snapshot when it is larger…
 const MAX_JOURNAL_OCTETS: u64 = 1024 * 1024;

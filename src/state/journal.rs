@@ -305,19 +305,19 @@ fn read_snapshot(
     };
     match snapshot::read(&octets, now) {
         Ok((state, serial)) => Ok((state, serial, SnapshotStatus::Read)),
-        Err(SnapshotError::Newer(version)) => Err(Error::new(
-            Side::State,
-            ErrorKind::Config,
-            Untrusted::path(&storage.path(&StateFile::Snapshot)),
-            format!("this state has version {version}, written by a later release"),
-        )
-        .remedy("use that release, or another --state-file")),
+        Err(SnapshotError::Newer(version)) => Err(newer_version_error(storage, version)),
         Err(SnapshotError::Invalid(why)) => {
             let state = replace_unreadable(storage, &octets, &why, now)
                 .map_err(|error| failed(storage, error))?;
             Ok((state, 0, SnapshotStatus::Unreadable))
         }
     }
+}
+
+pub(super) fn newer_version_error(storage: &dyn Storage, version: u64) -> Error {
+    let what = format!("this state has version {version}, written by a later release");
+    Error::in_file(Side::State, &storage.path(&StateFile::Snapshot), what)
+        .remedy("use that release, or another --state-file")
 }
 
 /// Copies an unreadable snapshot aside and returns a state in its place. It is not renamed, so that
@@ -364,7 +364,7 @@ fn remove_old_copies(storage: &mut dyn Storage) -> io::Result<()> {
 }
 
 /// The serial number in a journal's first line, and its events up to the first incomplete line.
-fn parse_journal(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
+pub(super) fn parse_journal(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + '_) {
     let mut lines = journal
         .split_inclusive(|octet| *octet == b'\n')
         .map_while(|line| line.strip_suffix(b"\n"));
@@ -377,7 +377,7 @@ fn parse_journal(journal: &[u8]) -> (Option<u64>, impl Iterator<Item = Event> + 
     (header.map(|header| header.serial), events)
 }
 
-fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
+pub(super) fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
     Error::new(
         Side::State,
         ErrorKind::Disk,

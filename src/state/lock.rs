@@ -117,6 +117,23 @@ impl Lock {
     }
 }
 
+/// When a pass was last complete, by the lock file's modification time; `None` if none was. Takes no
+/// lock.
+///
+/// # Errors
+/// The lock file cannot be examined.
+pub(crate) fn last_complete_pass(snapshot: &Path) -> io::Result<Option<SystemTime>> {
+    let path = with_suffix(&canonical_path(snapshot), ".lock");
+    match fs::symlink_metadata(path) {
+        Ok(found) => {
+            let modified = found.modified()?;
+            Ok((modified > SystemTime::UNIX_EPOCH).then_some(modified))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Another run may create the file between the two attempts.
 fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

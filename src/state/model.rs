@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::error::RestReason;
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
 use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
 use crate::state::AccountNames;
@@ -186,6 +187,9 @@ pub struct GmailState {
     pub retry_after: Option<DateTime<Utc>>,
     /// The length of the last rest, from which the next one is computed.
     pub rest_minutes: u32,
+    /// Why the account last rested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest_reason: Option<RestReason>,
     /// Octets uploaded, by the hour (`2026-11-22T20`).
     pub uploaded: BTreeMap<String, u64>,
     /// When Gmail last accepted a message.

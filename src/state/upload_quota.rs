@@ -39,6 +39,7 @@ impl GmailState {
     pub(super) fn record_accepted(&mut self, at: DateTime<Utc>) {
         self.last_accepted = Some(at);
         self.rest_minutes = 0;
+        self.rest_reason = None;
         self.rejected_token = None;
         self.is_storage_full = false;
         self.limited_since = None;
@@ -94,6 +95,7 @@ impl GmailState {
                     }
                     RestReason::DailyLimit | RestReason::Refusals | RestReason::Connections => {}
                 }
+                gmail.rest_reason = Some(*reason);
                 gmail.rest_minutes = schedule.next_minutes(gmail.rest_minutes);
                 gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
             }

@@ -115,12 +115,12 @@ impl RenamedAccount {
     }
 }
 
-fn describe(names: &AccountNames) -> String {
+pub(in crate::run) fn describe(names: &AccountNames) -> String {
     let (source, target) = (Untrusted::new(&names.source), Untrusted::new(&names.target));
     format!("{source} to {target}")
 }
 
-pub(super) fn account_names(config: &Config) -> AccountNames {
+pub(in crate::run) fn account_names(config: &Config) -> AccountNames {
     AccountNames {
         source: config.source_account(),
         target: config.target_account(),

@@ -1,0 +1,131 @@
+//! What `status` knows of an account, from its files alone: it neither connects, nor takes the lock,
+//! nor writes.
+
+mod entries;
+mod report;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::{Config, Environment};
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::oauth::{Token, TokenHealth};
+use crate::state::State;
+use crate::state::lock::last_complete_pass;
+use crate::state::observation::observe;
+use crate::state::storage::FolderStorage;
+use crate::untrusted::Untrusted;
+
+pub(crate) use entries::{LoginDelay, ParkedEntry, RefusedEntry, TokenStatus};
+pub(crate) use report::{StatusReport, describe_age};
+
+/// An account whose status is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccountFiles {
+    /// Its name: that of the configuration file.
+    pub name: String,
+    pub config: PathBuf,
+    pub state: PathBuf,
+}
+
+/// What the files say of an account whose configuration is valid.
+struct AccountFacts<'a> {
+    config: &'a Config,
+    /// `None` if there is none.
+    state: Result<Option<State>>,
+    last_pass: Option<DateTime<Utc>>,
+    /// Whether password or configuration changed since the source rejected a log-in.
+    has_corrected_credentials: bool,
+    token_file: &'a Path,
+    token: Result<TokenFacts>,
+}
+
+struct TokenFacts {
+    health: TokenHealth,
+    /// Identifies it in the state.
+    digest: String,
+}
+
+impl AccountFiles {
+    /// Reads the files.
+    pub fn status(
+        &self,
+        environment: &Environment,
+        max_age: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> StatusReport {
+        let mut report = StatusReport {
+            account: self.name.clone(),
+            config: Untrusted::path(&self.config).to_string(),
+            state_file: Untrusted::path(&self.state).to_string(),
+            ..StatusReport::default()
+        };
+        let config = match Config::load(&self.config, environment) {
+            Ok(config) => config,
+            Err(error) => {
+                report.add_failure(&error);
+                return report;
+            }
+        };
+        let token_file = self.token_file(&config);
+        let state = observe(&mut FolderStorage::new(&self.state), now);
+        let is_corrected = |state: &State| {
+            let rejected = state.source.credentials.as_ref();
+            rejected.is_some_and(|stamp| *stamp != config.credentials_stamp())
+                && config
+                    .source
+                    .password
+                    .file()
+                    .is_none_or(|file| fs::File::open(file).is_ok())
+        };
+        let (last_pass, failure) = match last_complete_pass(&self.state) {
+            Ok(time) => (time.map(DateTime::from), None),
+            Err(error) => (None, Some(self.lock_error(&error))),
+        };
+        report.describe(
+            &AccountFacts {
+                config: &config,
+                has_corrected_credentials: matches!(&state, Ok(Some(state)) if is_corrected(state)),
+                state: failure.map_or(state, Err),
+                last_pass,
+                token_file: &token_file,
+                token: TokenFacts::read(&token_file, &config),
+            },
+            max_age,
+            now,
+        );
+        report
+    }
+
+    /// The token file as a service finds it, which runs in the folder of its state.
+    fn token_file(&self, config: &Config) -> PathBuf {
+        let configured = &config.target.token_file;
+        let beside_config = self.config.parent().unwrap_or(Path::new(""));
+        if configured.starts_with(beside_config) && configured.exists() {
+            return configured.clone();
+        }
+        let name = configured.strip_prefix(beside_config).unwrap_or(configured);
+        let beside_state = self.state.parent().unwrap_or(Path::new("")).join(name);
+        if beside_state.exists() {
+            return beside_state;
+        }
+        configured.clone()
+    }
+
+    fn lock_error(&self, error: &std::io::Error) -> Error {
+        let place = Untrusted::path(&self.state);
+        Error::new(Side::State, ErrorKind::Disk, place, error).during("examining the lock file")
+    }
+}
+
+impl TokenFacts {
+    fn read(file: &Path, config: &Config) -> Result<TokenFacts> {
+        let token = Token::load(file, None, &config.target.auth_command, None)?;
+        Ok(TokenFacts {
+            health: token.health(),
+            digest: token.refresh_token_digest(),
+        })
+    }
+}
