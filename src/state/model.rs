@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::RestReason;
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
@@ -179,6 +179,12 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// A reason that this release knows: a state must not become unreadable by a word in it.
+fn known_reason<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<RestReason>, D::Error> {
+    let value = serde_json::Value::deserialize(reader)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
 /// Uploads to Gmail, rests of the account, and a rejected token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -187,8 +193,11 @@ pub struct GmailState {
     pub retry_after: Option<DateTime<Utc>>,
     /// The length of the last rest, from which the next one is computed.
     pub rest_minutes: u32,
-    /// Why the account last rested.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why the account last rested; `None` also for a reason that a later release has.
+    #[serde(
+        deserialize_with = "known_reason",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub rest_reason: Option<RestReason>,
     /// Octets uploaded, by the hour (`2026-11-22T20`).
     pub uploaded: BTreeMap<String, u64>,

@@ -30,6 +30,10 @@ const RENAMED: &str = include_str!("kept_state/renamed.json");
 const WARNED_JOURNAL: &str = include_str!("kept_state/warned.journal");
 const WARNED: &str = include_str!("kept_state/warned.json");
 
+/// Of one that also keeps why Gmail rests, after `WARNED`.
+const RESTED_JOURNAL: &str = include_str!("kept_state/rested.journal");
+const RESTED: &str = include_str!("kept_state/rested.json");
+
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
 }
@@ -40,7 +44,13 @@ fn load(folder: &Path) -> StateStore {
 }
 
 fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
-    let journals = [JOURNAL, LATER_JOURNAL, RENAMED_JOURNAL, WARNED_JOURNAL];
+    let journals = [
+        JOURNAL,
+        LATER_JOURNAL,
+        RENAMED_JOURNAL,
+        WARNED_JOURNAL,
+        RESTED_JOURNAL,
+    ];
     let lines = journals.into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
     lines.map(|line| (line, serde_json::from_str(line).unwrap()))
@@ -86,6 +96,7 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
         (LATER, 95),
         (RENAMED, 96),
         (WARNED, 96),
+        (RESTED, 97),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -110,6 +121,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         (FOLDED, LATER_JOURNAL, LATER),
         (LATER, RENAMED_JOURNAL, RENAMED),
         (LATER, WARNED_JOURNAL, WARNED),
+        (WARNED, RESTED_JOURNAL, RESTED),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -123,6 +135,16 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
             assert_eq!(without_samples(&written), folded);
         }
     }
+}
+
+#[test]
+fn a_word_that_only_a_later_build_knows_does_not_make_the_state_unreadable() {
+    let folder = tempfile::tempdir().unwrap();
+    let later = RESTED.replace("\"connections\"", "\"phase of the moon\"");
+    fs::write(folder.path().join("sync_state.json"), later).unwrap();
+    let store = load(folder.path());
+    assert_eq!(store.state().gmail.rest_reason, None);
+    assert!(store.state().cursor.is_some());
 }
 
 /// The snapshot as builds before samples wrote it.
