@@ -144,7 +144,7 @@ fn a_word_that_only_a_later_build_knows_does_not_make_the_state_unreadable() {
     fs::write(folder.path().join("sync_state.json"), later).unwrap();
     let store = load(folder.path());
     assert_eq!(store.state().gmail.rest_reason, None);
-    assert!(store.state().cursor.is_some());
+    assert!(store.state().known_id_count() > 0);
 }
 
 /// The snapshot as builds before samples wrote it.
