@@ -514,6 +514,9 @@ fn a_process_that_keeps_the_lock_delays_one_line_and_stops_none() {
     assert!(start.elapsed() < Duration::from_mins(1), "each one waited");
     assert_eq!(logs.read("").lines().count(), 20);
     assert_eq!(logs.names(), ["sync.log"]);
+    let error = log.take_rotation_error().unwrap().to_string();
+    assert!(error.contains("keeps its lock"), "{error}");
+    assert!(log.take_rotation_error().is_none(), "it is told of once");
     stopped.unlock().unwrap();
     log.write("line 20").unwrap();
     assert_eq!(logs.read(""), "line 20\n");

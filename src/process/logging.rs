@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::Utc;
 use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::error::{Error, ErrorKind, Result, Side};
@@ -215,8 +216,11 @@ impl Log for LogHandle {
         (writer.without_progress_bar)(&|| writer.output().write(&line));
     }
 
-    /// Every line is written at once.
-    fn flush(&self) {}
+    /// Every line is written at once; this writes the sums of repetitions that are due.
+    fn flush(&self) {
+        let LogHandle(writer) = self;
+        (writer.without_progress_bar)(&|| writer.output().write_due(Utc::now()));
+    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,8 @@ impl Watcher<'_> {
             log::error!("{error}");
         }
         while !self.exit_requested() {
+            // Also in a time without lines.
+            log::logger().flush();
             self.handle_requests(connection);
             if let Err(error) = self.check_copy_and_wait(connection) {
                 return self.unless_exit_requested(error);

@@ -181,7 +181,11 @@ impl Writer {
                     return Ok(true);
                 }
                 Err(TryLockError::WouldBlock) => {
-                    self.is_lock_stuck |= start.elapsed() >= LOG_LOCK_TIMEOUT;
+                    if !self.is_lock_stuck && start.elapsed() >= LOG_LOCK_TIMEOUT {
+                        self.is_lock_stuck = true;
+                        let what = "another process keeps its lock; perhaps that one is stopped";
+                        self.errors.record(io::Error::other(what));
+                    }
                     if self.is_lock_stuck {
                         return Ok(false);
                     }

@@ -97,6 +97,12 @@ impl Output {
         }
     }
 
+    /// Writes what is to be said at this time though no line is logged.
+    pub fn write_due(&mut self, now: DateTime<Utc>) {
+        let summaries = self.repeats.due(now);
+        self.write_summaries(&summaries);
+    }
+
     /// Writes what is still to be said at the end. Returns what cannot be written either: that lines
     /// were lost, unless their reader has gone.
     pub fn finish(&mut self) -> Option<String> {
@@ -251,17 +257,33 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_warning_is_summed_up_at_the_end() {
+    fn a_repeated_warning_is_summed_up_after_an_hour_and_at_the_end() {
         let (mut output, mut reader) = output();
         for text in ["a", "b", "a", "a"] {
             output.write(&warning(text));
         }
         assert_eq!(lines(&mut reader), ["a", "b"]);
-        assert_eq!(output.finish(), None);
+        let in_minutes = |minutes| Utc::now() + chrono::TimeDelta::minutes(minutes);
+        output.write_due(in_minutes(59));
+        assert!(lines(&mut reader).is_empty());
+        output.write_due(in_minutes(61));
         let summary = lines(&mut reader);
         assert_eq!(summary.len(), 1, "{summary:?}");
         assert!(
             summary[0].starts_with("repeated 2 times since "),
+            "{summary:?}"
+        );
+        output.write_due(in_minutes(125));
+        assert!(lines(&mut reader).is_empty(), "it did not occur again");
+        for text in ["b", "b"] {
+            output.write(&warning(text));
+        }
+        assert_eq!(lines(&mut reader), ["b"]);
+        assert_eq!(output.finish(), None);
+        let summary = lines(&mut reader);
+        assert_eq!(summary.len(), 1, "{summary:?}");
+        assert!(
+            summary[0].starts_with("repeated 1 time since "),
             "{summary:?}"
         );
     }

@@ -61,7 +61,7 @@ impl Repeats {
         if let Some(written) = known {
             written.repeated += 1;
         }
-        let summaries = self.sum_up(now, |written| written.has_expired(now));
+        let summaries = self.due(now);
         if is_counted && !is_repeated && self.texts.len() < MAX_TEXTS {
             self.texts.push(WrittenText {
                 level,
@@ -74,6 +74,11 @@ impl Repeats {
             summaries,
             is_written: !is_repeated,
         }
+    }
+
+    /// Sums up what was not written in an hour that is over.
+    pub fn due(&mut self, now: DateTime<Utc>) -> Vec<RepeatSummary> {
+        self.sum_up(now, |written| written.has_expired(now))
     }
 
     /// Sums up what was not written, at the end of the process.
