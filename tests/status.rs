@@ -532,7 +532,7 @@ fn a_state_that_cannot_be_read_is_reported_and_kept() {
         ("null", 74),
         ("\u{1b}[2J", 74),
         (r#"{"version": 2, "parked": {"0": {}}}"#, 74),
-        (r#"{"version": 2, "gmail": {"rest_reason": "boredom"}}"#, 74),
+        (r#"{"version": 2, "gmail": {"retry_after": "boredom"}}"#, 74),
         (&good[..good.len() / 2], 74),
         (r#"{"version": 99}"#, 78),
         (r#"{"version": 99, "parked": 1}"#, 78),
