@@ -662,8 +662,8 @@ fn gmail_rejects_the_log_in() {
     );
 }
 
-#[test]
-fn gmail_throttles() {
+/// A home whose Gmail limits the account at each log-in.
+fn home_of_a_limited_account() -> Home {
     let answer = login_rejections()
         .into_iter()
         .find(|lines| lines[0].contains("bandwidth"));
@@ -671,7 +671,12 @@ fn gmail_throttles() {
         login_response: answer,
         ..GmailOptions::default()
     };
-    let home = home_with(SourceOptions::default(), gmail);
+    home_with(SourceOptions::default(), gmail)
+}
+
+#[test]
+fn gmail_throttles() {
+    let home = home_of_a_limited_account();
     compare(
         &[report(&home), report(&home)],
         &[
@@ -688,14 +693,7 @@ fn gmail_throttles() {
 
 #[test]
 fn the_run_that_meets_a_limit_says_so_with_quiet_and_later_ones_do_not() {
-    let answer = login_rejections()
-        .into_iter()
-        .find(|lines| lines[0].contains("bandwidth"));
-    let gmail = GmailOptions {
-        login_response: answer,
-        ..GmailOptions::default()
-    };
-    let home = home_with(SourceOptions::default(), gmail);
+    let home = home_of_a_limited_account();
     let lines = [(); 2].map(|()| {
         let run = home.run_with(&["--quiet"]);
         assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");

@@ -349,7 +349,7 @@ impl ActiveFile {
 }
 
 /// Counts the written octets also if it fails.
-fn write_all(mut file: &File, text: &[u8], written: &mut usize) -> io::Result<()> {
+pub(super) fn write_all(mut file: &File, text: &[u8], written: &mut usize) -> io::Result<()> {
     while let Some(rest) = text.get(*written..).filter(|rest| !rest.is_empty()) {
         match file.write(rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -384,7 +384,7 @@ impl RotationErrors {
         }
     }
 
-    /// A rotation has succeeded. An error that nobody was told of yet stays.
+    /// A rotation has succeeded. An error that was not reported yet stays.
     fn clear(&mut self) {
         self.known.clear();
         self.retry_size = 0;

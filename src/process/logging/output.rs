@@ -1,7 +1,7 @@
 //! The open target of the log, what it could not take, and what was repeated.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 
 use chrono::{DateTime, Local, Utc};
@@ -9,7 +9,7 @@ use log::Level;
 
 use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
-use crate::process::logging::log_file::LogFile;
+use crate::process::logging::log_file::{LogFile, write_all};
 use crate::process::logging::repeats::{RepeatSummary, Repeats};
 use crate::process::logging::syslog::SyslogWriter;
 use crate::timestamp::format_time;
@@ -25,8 +25,8 @@ pub(super) enum OpenTarget {
     File(LogFile),
 }
 
-/// Writes lines to a target. A line that cannot be written ends nothing: it is counted, and told of
-/// as soon as lines can be written again.
+/// Writes lines to a target. A line that cannot be written does not end the run: it is counted, and
+/// reported as soon as lines can be written again.
 pub(super) struct Output {
     target: OpenTarget,
     format: LineFormat,
@@ -56,20 +56,11 @@ impl OpenTarget {
             OpenTarget::Stream { file, is_torn } => {
                 let end_torn = if *is_torn { "\n" } else { "" };
                 let octets = format!("{end_torn}{line}\n");
-                let mut rest = octets.as_bytes();
-                while !rest.is_empty() {
-                    match file.write(rest) {
-                        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                        Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => {
-                            *is_torn |= rest.len() < octets.len();
-                            return Err(error);
-                        }
-                    }
-                }
-                *is_torn = false;
-                Ok(())
+                let mut written = 0;
+                let result = write_all(file, octets.as_bytes(), &mut written);
+                // If nothing was written, the line before is as it was.
+                *is_torn = result.is_err() && (*is_torn || written > 0);
+                result
             }
             OpenTarget::Syslog(syslog) => syslog.send(level, line),
             OpenTarget::File(file) => file.write(line),
