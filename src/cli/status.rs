@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::atomic_file::WriteGuard;
 use crate::cli::args::{PROGRAM, path, see_help, usage};
 use crate::cli::{print_error, print_line};
+use crate::config::size::parse_number;
 use crate::config::{Environment, configurations_in};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
@@ -237,8 +238,7 @@ fn max_age(text: &str) -> Result<TimeDelta> {
     let unit = units.into_iter();
     let mut seconds = unit.filter_map(|(letter, seconds)| {
         let digits = text.strip_suffix(letter)?;
-        let is_number = digits.bytes().all(|octet| octet.is_ascii_digit());
-        let number: i64 = digits.parse().ok().filter(|_| is_number)?;
+        let number: i64 = parse_number(digits)?;
         number.checked_mul(seconds).filter(|seconds| *seconds > 0)
     });
     let age = seconds.next().and_then(TimeDelta::try_seconds);

@@ -10,7 +10,7 @@ use log::Level;
 
 use crate::cli::args::{PROGRAM, path, see_help, usage};
 use crate::cli::{print_error, print_line};
-use crate::config::size::parse_size;
+use crate::config::size::{parse_number, parse_size};
 use crate::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
@@ -371,7 +371,6 @@ fn max_files(value: Option<&str>) -> Result<u32> {
     let Some(value) = value else {
         return Ok(DEFAULT_ROTATION.max_files);
     };
-    let is_number = value.bytes().all(|octet| octet.is_ascii_digit());
-    let number = value.parse().ok().filter(|_| is_number);
-    number.ok_or_else(|| usage("--log-max-files requires a number such as 5; 0 keeps none"))
+    parse_number(value)
+        .ok_or_else(|| usage("--log-max-files requires a number such as 5; 0 keeps none"))
 }

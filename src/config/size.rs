@@ -1,4 +1,6 @@
-//! Sizes in the configuration and in options: "10M".
+//! Numbers and sizes in the configuration and in options: "10", "10M".
+
+use std::str::FromStr;
 
 /// The number of octets that the text stands for; K, M and G are powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
@@ -9,10 +11,13 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     ];
     let with_unit = |(letters, unit)| Some((text.strip_suffix(letters)?, unit));
     let (digits, unit) = units.into_iter().find_map(with_unit).unwrap_or((text, 1));
-    // `u64::from_str` accepts a plus sign.
+    parse_number::<u64>(digits)?.checked_mul(unit)
+}
+
+/// The number that ASCII digits stand for; `from_str` of the integers also accepts a sign.
+pub(crate) fn parse_number<T: FromStr>(digits: &str) -> Option<T> {
     let is_number = digits.bytes().all(|octet| octet.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
-    number.checked_mul(unit)
+    digits.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]
