@@ -123,7 +123,7 @@ impl Config {
             .map_err(|error| error.remedy("correct --config"))?;
         if octets.trim_ascii().is_empty() {
             return Err(error("is empty".to_owned())
-                .remedy("begin with a copy of config.json.example (README, \"Configuration\")"));
+                .remedy("begin with a copy of config.json.example (docs/configuration.md)"));
         }
         let raw = RawConfig::parse(&octets).map_err(error)?;
         let paths = PathResolver::new(path, environment);

@@ -1,6 +1,6 @@
 //! Every retry schedule: how long to wait before the next attempt, and when to give up. Pure.
 //!
-//! The README and the manual page state these schedules, too; a test compares them.
+//! docs/ and the manual page state these schedules, too; a test compares them.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
@@ -278,7 +278,13 @@ mod tests {
             ),
         ];
         for (document, text) in [
-            ("README.md", include_str!("../README.md")),
+            (
+                "docs",
+                concat!(
+                    include_str!("../docs/running.md"),
+                    include_str!("../docs/troubleshooting.md")
+                ),
+            ),
             (
                 "the manual page",
                 include_str!("../contrib/imap-to-gmail-sync.1"),

@@ -1468,8 +1468,8 @@ fn an_empty_configuration_is_called_empty() {
         home.write("config.json", text);
         home.run().assert_error(
             78,
-            "config.json: is empty; begin with a copy of config.json.example (README, \
-             \"Configuration\")",
+            "config.json: is empty; begin with a copy of config.json.example \
+             (docs/configuration.md)",
         );
     }
 }

@@ -10,8 +10,7 @@ use crate::imap::{Capabilities, CommandError, find_meaning};
 pub(crate) const PASSWORD_FIELD: &str = "{password}";
 
 /// The remedy where a server takes tokens alone.
-const OAUTH_REMEDY: &str =
-    "the server takes no password, only OAuth: see \"Sources that require OAuth\" in the README";
+const OAUTH_REMEDY: &str = "the server takes no password, only OAuth: see docs/oauth-sources.md";
 
 /// A cause, as what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +73,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
         LoginFailure::needs_user(OAUTH_REMEDY),
     ),
     (
-        // The proxy of the README: nobody has signed in.
+        // The proxy of docs/oauth-sources.md: nobody has signed in.
         &[Text("authorisation request")],
         LoginFailure::needs_user(
             "sign in at the address that the OAuth proxy prints, while this program logs in",
@@ -215,7 +214,7 @@ const LOGIN_FAILURES: [(&[Sign], LoginFailure); 18] = [
         &[Text("authenticate failed."), Text("login failed.")],
         LoginFailure::needs_user(
             "correct source_user or {password}; if they are right and this is a server of \
-             Microsoft's, see \"Sources that require OAuth\" in the README",
+             Microsoft's, see docs/oauth-sources.md",
         ),
     ),
     (

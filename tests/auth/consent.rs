@@ -259,7 +259,7 @@ fn the_error_says_what_a_wrong_credentials_file_is() {
         let before = files(&home);
         let line = format!(
             "client_secret.json: {what}; in the Google Cloud console create an OAuth client of type \
-             \"Desktop app\" and download its client_secret.json (README, \"The token\")"
+             \"Desktop app\" and download its client_secret.json (docs/token.md)"
         );
         assert_failed(&RunningAuth::start(&mut command).wait_for_exit(), 78, &line);
         assert_eq!(files(&home), before);

@@ -223,7 +223,7 @@ impl GmailAccount {
         log::debug!("the refresh token: {health}");
         if let Some(warning) = health.warning(self.now()) {
             log::warn!(
-                "{warning}; publish the app (README, \"The token\"), then {}",
+                "{warning}; publish the app (docs/token.md), then {}",
                 token.new_token_remedy()
             );
         }

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 
 /// The remedy for a file that is something else.
 const REMEDY: &str = "in the Google Cloud console create an OAuth client of type \"Desktop app\" and \
-                      download its client_secret.json (README, \"The token\")";
+                      download its client_secret.json (docs/token.md)";
 
 /// `client_secret.json` of a "Desktop app" client.
 #[derive(Debug)]
