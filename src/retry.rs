@@ -287,7 +287,7 @@ mod tests {
             ),
             (
                 "the manual page",
-                include_str!("../contrib/imap-to-gmail-sync.1"),
+                include_str!("../contrib/man/imap-to-gmail-sync.1"),
             ),
         ] {
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -66,6 +66,11 @@ impl RawConfig {
         (!mistakes.is_empty()).then(|| mistakes.join("; "))
     }
 
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &BTreeSet<&'static str> {
+        &self.known
+    }
+
     fn unknown_field(&self, name: &str) -> String {
         let shown = Untrusted::new(name);
         match suggest(name, self.known.iter().copied()) {

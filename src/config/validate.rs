@@ -242,6 +242,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
@@ -644,5 +645,50 @@ mod tests {
         let example = RawConfig::parse(include_bytes!("../../config.json.example")).unwrap();
         let config = config(example, &paths).unwrap();
         assert_eq!(config.target.token_file, Path::new("token.json"));
+    }
+
+    /// The names of all fields: a field is known once it was read.
+    fn known_fields() -> BTreeSet<&'static str> {
+        let environment = Environment::default();
+        let paths = PathResolver::new(Path::new("/nowhere/config.json"), &environment);
+        let mut raw = RawConfig::parse(b"{}").unwrap();
+        fields(&mut raw, &paths).map(drop).unwrap_err();
+        raw.known().clone()
+    }
+
+    /// The manual page imap-to-gmail-sync.json(5).
+    fn manual() -> String {
+        include_str!("../../contrib/man/imap-to-gmail-sync.json.5").replace("\\-", "-")
+    }
+
+    #[test]
+    fn the_manual_describes_every_field_and_no_other() {
+        let manual = manual();
+        let described: BTreeSet<&str> = manual
+            .split(".TP\n.B ")
+            .skip(1)
+            .filter_map(|entry| entry.lines().next())
+            .collect();
+        assert_eq!(known_fields(), described);
+    }
+
+    #[test]
+    fn the_examples_in_the_manual_are_valid_and_name_every_field_but_those_of_other_targets() {
+        let manual = manual();
+        let mut shown = BTreeSet::new();
+        for example in manual.split(".EX\n").skip(1) {
+            let example = example.split(".EE\n").next().unwrap();
+            let value: Value = serde_json::from_str(example).unwrap();
+            shown.extend(value.as_object().unwrap().keys().cloned());
+            assert_eq!(read(&value).map(drop), Ok(()), "{example}");
+        }
+        let not_shown: Vec<&str> = known_fields()
+            .into_iter()
+            .filter(|name| !shown.contains(*name))
+            .collect();
+        assert_eq!(
+            not_shown,
+            ["target_ca_file", "target_port", "target_server"]
+        );
     }
 }

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_documented_in_the_manual() {
-        let manual = include_str!("../../../contrib/imap-to-gmail-sync.1").replace("\\-", "-");
+        let manual = include_str!("../../../contrib/man/imap-to-gmail-sync.1").replace("\\-", "-");
         for (name, _, _) in GAUGES {
             assert!(manual.contains(&format!(".B {name}\n")), "{name}");
         }
