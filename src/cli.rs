@@ -12,6 +12,7 @@ use crate::process::logging::StreamEnvironment;
 
 pub(crate) mod args;
 pub(crate) mod auth;
+pub(crate) mod completions;
 pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod sync;

@@ -78,6 +78,10 @@ pub fn run_at(
         Ok(Command::Status(args)) => {
             cli::status::run(&args, environment, timing.clock.now(), streams)
         }
+        Ok(Command::Completions(shell)) => {
+            cli::print_line(io::stdout(), cli::completions::script(shell).trim_end());
+            0
+        }
         Err(EarlyExit::UsageError(error)) => cli::report(Err(error), streams),
         Err(EarlyExit::Print(text)) => {
             cli::print_line(io::stdout(), text.trim_end());

@@ -147,15 +147,17 @@ fn help_and_version_are_printed_on_standard_output() {
 }
 
 #[test]
-fn every_help_text_fits_into_80_columns() {
+fn every_help_text_fits_a_screen_and_shows_examples() {
     let folder = Folder::new();
-    for words in [&["--help"][..], &["auth", "--help"], &["status", "--help"]] {
-        let run = folder.run(words);
+    for command in ["auth", "status", "completions", ""] {
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let run = folder.run(&words);
         assert_eq!(run.status, Some(0), "{words:?}");
         let too_long = |line: &&str| line.chars().count() > 80;
         let lines: Vec<&str> = run.stdout.lines().filter(too_long).collect();
         assert!(lines.is_empty(), "{words:?}: {lines:#?}");
-        assert!(run.stdout.lines().count() > 20, "{words:?}");
+        assert!((20..=40).contains(&run.stdout.lines().count()), "{run:?}");
+        assert!(run.stdout.contains("Examples:\n"), "{run:?}");
     }
 }
 

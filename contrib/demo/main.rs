@@ -1,7 +1,8 @@
 //! A demonstration that needs only Rust and a C compiler.
 //!
 //! Starts doubles of a mail server and of Gmail on loopback, runs the program twice, and prints what
-//! arrived: each message once. With `--keep` the servers stay, to be tried by hand.
+//! arrived: each message once. With `--keep` the servers stay, to be tried by hand; with `--servers` there is
+//! nothing else than the servers.
 
 // A demonstration fails by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -25,17 +26,22 @@ fn main() -> ExitCode {
     if arguments.next_if(|word| word == AS_PROGRAM).is_some() {
         return imap_to_gmail_sync::run(arguments, &Environment::default());
     }
-    let keep = arguments.any(|word| word == "--keep");
-    demonstrate(keep)
+    let words: Vec<_> = arguments.collect();
+    let has = |option: &str| words.iter().any(|word| word == option);
+    demonstrate(has("--servers"), has("--keep"))
 }
 
-fn demonstrate(keep: bool) -> ExitCode {
+fn demonstrate(servers_only: bool, keep: bool) -> ExitCode {
     let source = Source::start(SourceOptions::default());
     let gmail = Gmail::start(GmailOptions::default());
     let endpoint = TokenEndpoint::start(&gmail);
     mail::deliver(&source);
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_files(folder.path(), &source, &gmail, &endpoint);
+    if servers_only {
+        keep_running(folder.path());
+        return ExitCode::SUCCESS;
+    }
 
     let in_mailbox = source.messages("INBOX").len();
     println!(

@@ -5,9 +5,10 @@ use std::fmt;
 use std::iter;
 use std::path::PathBuf;
 
-use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
+use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::cli::auth::{self, RawAuthArgs};
+use crate::cli::completions::{self, RawCompletionsArgs, Shell};
 use crate::cli::status::{self, RawStatusArgs, StatusArgs};
 use crate::cli::sync::{RawSyncArgs, SyncArgs};
 use crate::error::{Error, ErrorKind, Result, Side};
@@ -31,7 +32,48 @@ pub(crate) enum Command {
     Auth(ConsentOptions),
     /// Reports what the state says.
     Status(StatusArgs),
+    /// Prints the completions for a shell.
+    Completions(Shell),
 }
+
+/// A command that is selected by the first word.
+pub(crate) struct NamedCommand {
+    pub name: &'static str,
+    /// Its description and its options.
+    pub info: fn() -> CommandInfoWithArgs,
+    parse: fn(Vec<String>) -> Result<Command, EarlyExit>,
+}
+
+/// All commands but the one without a name, in the order of their use.
+pub(crate) const NAMED_COMMANDS: [NamedCommand; 3] = [
+    NamedCommand {
+        name: auth::NAME,
+        info: RawAuthArgs::get_args_info,
+        parse: |words| {
+            let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
+            Ok(Command::Auth(options.validate()?))
+        },
+    },
+    NamedCommand {
+        name: status::NAME,
+        info: RawStatusArgs::get_args_info,
+        parse: |words| {
+            let options: RawStatusArgs = parse_options(&[PROGRAM, status::NAME], words)?;
+            Ok(Command::Status(options.validate()?))
+        },
+    },
+    NamedCommand {
+        name: completions::NAME,
+        info: RawCompletionsArgs::get_args_info,
+        parse: |words| {
+            let options: RawCompletionsArgs = parse_options(&[PROGRAM, completions::NAME], words)?;
+            Ok(Command::Completions(options.validate()?))
+        },
+    },
+];
+
+/// Options that are also written with one letter.
+pub(crate) const SHORT_NAMES: [(&str, &str); 2] = [("-h", "--help"), ("-V", "--version")];
 
 /// Why no command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,19 +94,20 @@ impl Command {
     /// Parses the command line, without the program's name.
     pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, EarlyExit> {
         let mut words = words.map(utf8).collect::<Result<Vec<_>>>()?;
-        if words.first().is_some_and(|word| word == auth::NAME) {
+        let first = words.first().and_then(|word| named_command(word));
+        if let Some(command) = first {
             words.remove(0);
-            let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
-            return Ok(Command::Auth(options.validate()?));
-        }
-        if words.first().is_some_and(|word| word == status::NAME) {
-            words.remove(0);
-            let options: RawStatusArgs = parse_options(&[PROGRAM, status::NAME], words)?;
-            return Ok(Command::Status(options.validate()?));
+            return (command.parse)(words);
         }
         let options: RawSyncArgs = parse_options(&[PROGRAM], words)?;
         Ok(Command::Sync(options.validate()?))
     }
+}
+
+fn named_command(word: &str) -> Option<NamedCommand> {
+    NAMED_COMMANDS
+        .into_iter()
+        .find(|command| command.name == word)
 }
 
 fn parse_options<T: FromArgs + ArgsInfo>(
@@ -104,7 +147,9 @@ fn wrap_usage(help: &str) -> String {
         wrapped.push_str(option);
         width += option.len();
     }
-    format!("{wrapped}\n{rest}")
+    // argh also indents empty lines.
+    let rest: Vec<&str> = rest.lines().map(str::trim_end).collect();
+    format!("{wrapped}\n{}\n", rest.join("\n"))
 }
 
 /// The value of an option that names a file.
@@ -132,11 +177,8 @@ fn expand(
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (word.as_str(), None),
         };
-        let name = match name {
-            "-h" => "--help",
-            "-V" => "--version",
-            name => name,
-        };
+        let long_name = SHORT_NAMES.iter().find(|(short, _)| *short == name);
+        let name = long_name.map_or(name, |(_, long)| *long);
         let Some(flag) = known.iter().find(|flag| flag.long == name) else {
             let known = known.iter().map(|flag| flag.long);
             return Err(unknown_word(command, name, known));
@@ -168,7 +210,7 @@ fn unknown_word<'a>(command: &[&str], word: &str, known: impl Iterator<Item = &'
         return not_implemented(word);
     }
     let escaped = Untrusted::new(word);
-    if [auth::NAME, status::NAME].contains(&word) {
+    if named_command(word).is_some() {
         return usage(format_args!("{word} must be the first word"));
     }
     if !word.starts_with('-') {
@@ -204,6 +246,7 @@ pub(crate) fn usage(what: impl fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::os::unix::ffi::OsStringExt;
     use std::time::Duration;
 
@@ -509,12 +552,98 @@ mod tests {
                 "--poll-interval",
                 "--version",
                 "--help",
-                "auth --help",
+                "status",
+                "completions",
             ] {
                 assert!(help.contains(offered), "{offered} in {help}");
             }
             assert!(!help.contains("--port"), "{help}");
         }
+    }
+
+    /// Parses a command line as a shell splits it, up to a redirection.
+    fn command_line(line: &str) -> Result<Command, EarlyExit> {
+        let words = line.split_whitespace().skip(1);
+        Command::parse(words.take_while(|word| *word != "\\").map(OsString::from))
+    }
+
+    #[test]
+    fn the_help_of_each_command_fits_a_screen_and_has_examples_that_work() {
+        let names = NAMED_COMMANDS.iter().map(|command| Some(command.name));
+        for name in names.chain([None]) {
+            let words: Vec<&str> = name.into_iter().chain(["--help"]).collect();
+            let Err(EarlyExit::Print(help)) = command(&words) else {
+                panic!("{name:?}");
+            };
+            assert!(help.lines().count() <= 40, "{help}");
+            let widest = help.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(MAX_HELP_WIDTH), "{help}");
+            let examples = help.split("Examples:\n").nth(1).unwrap();
+            let examples = examples.split("\n\n").next().unwrap();
+            let is_ours = |line: &&str| line.trim_start().starts_with(PROGRAM);
+            let examples: Vec<&str> = examples.lines().filter(is_ours).collect();
+            assert!(!examples.is_empty(), "{help}");
+            for example in examples {
+                assert!(command_line(example).is_ok(), "{example}");
+            }
+        }
+    }
+
+    /// The text below each heading of the manual.
+    fn manual() -> Vec<(String, String)> {
+        let manual = include_str!("../../contrib/man/imap-to-gmail-sync.1").replace("\\-", "-");
+        let sections = manual.split("\n.SH ").skip(1);
+        sections
+            .filter_map(|section| section.split_once('\n'))
+            .map(|(heading, text)| (heading.to_owned(), text.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_manual_describes_the_options_of_each_command_and_no_others() {
+        let sections = manual();
+        let section = |wanted: &str| {
+            let found = sections.iter().find(|(heading, _)| heading == wanted);
+            found.map(|(_, text)| text.as_str()).expect(wanted)
+        };
+        let synopsis: Vec<&str> = section("SYNOPSIS").split(".br\n").collect();
+        let named = NAMED_COMMANDS
+            .iter()
+            .map(|command| (command.name, (command.info)()));
+        let sync = ("", RawSyncArgs::get_args_info());
+        for (name, info) in [sync].into_iter().chain(named) {
+            let title = format!(".B {PROGRAM} {name}");
+            let title = title.trim_end();
+            let begins = |text: &str| text.lines().any(|line| line == title);
+            let (_, text) = match name {
+                "" => sections.iter().find(|(heading, _)| heading == "OPTIONS"),
+                _ => sections
+                    .iter()
+                    .find(|(heading, text)| heading != "SYNOPSIS" && begins(text)),
+            }
+            .expect(title);
+            let usage = synopsis.iter().find(|usage| begins(usage)).expect(title);
+            let described = tags(text);
+            let known: BTreeSet<&str> = info.flags.iter().map(|flag| flag.long).collect();
+            for option in &known {
+                let is_shared = *option == "--help" && !name.is_empty();
+                assert!(is_shared || described.contains(option), "{title}: {option}");
+                let is_short_use = SHORT_NAMES.iter().any(|(_, long)| long == option);
+                assert!(is_short_use || usage.contains(option), "{usage}: {option}");
+            }
+            let others: Vec<_> = described.difference(&known).collect();
+            assert!(others.is_empty(), "{title}: {others:?}");
+        }
+    }
+
+    /// The options in the tags of paragraphs, which begin with a macro for bold text.
+    fn tags(section: &str) -> BTreeSet<&str> {
+        let tags = section.split(".TP\n").skip(1);
+        let tags = tags.filter_map(|entry| entry.lines().next());
+        tags.filter(|tag| tag.starts_with(".B"))
+            .flat_map(|tag| tag.split([' ', '~', '\\', '=', ',']))
+            .filter(|word| word.starts_with("--"))
+            .collect()
     }
 
     #[test]

@@ -15,10 +15,11 @@ pub(crate) const NAME: &str = "auth";
     help_triggers("--help"),
     description = "Makes the token file, with your consent in a browser: once, or again with\n\
                    --force.",
+    example = "imap-to-gmail-sync auth --credentials client_secret.json --config config.json\n\
+               docker run -it -p 127.0.0.1:8080:8080 ... auth --port 8080 ...",
     note = "With --config the token is verified at Gmail before it is saved.\n\n\
             Over SSH it shows a command for your own computer; or paste the address that\n\
-            the browser ends on. In a container publish a port and name it:\n\
-            docker run -it -p 127.0.0.1:8080:8080 ... auth --port 8080 ...\n\n\
+            the browser ends on. In a container publish a port and name it, as above.\n\n\
             Exit status: 0 the token is saved; 64 usage, or the token file exists;\n\
             69 the port, Google or Gmail is unavailable; 74 the token cannot be written;\n\
             77 you or Google denied the consent, or five minutes have passed;\n\

@@ -48,10 +48,11 @@ pub(crate) struct StatusArgs {
     help_triggers("--help"),
     description = "Tells from the state whether mail is still being copied, without connecting to\n\
                    a server and without disturbing a run.",
+    example = "imap-to-gmail-sync status --config config.json\n\
+               imap-to-gmail-sync status --config /etc/imap-to-gmail-sync --max-age 10m",
     note = "Of several configurations, or a folder of them, it prints a line each; the\n\
             state of NAME.json is NAME/sync_state.json in the folder of --state-folder,\n\
-            by default $STATE_DIRECTORY, else /var/lib/imap-to-gmail-sync:\n\
-            imap-to-gmail-sync status --config /etc/imap-to-gmail-sync\n\n\
+            by default $STATE_DIRECTORY, else /var/lib/imap-to-gmail-sync.\n\n\
             Exit status, the highest of all accounts: 0 well; 1 no run yet, the last\n\
             success is too old, mail is refused, or a person must act; 64 usage; 74 the\n\
             state cannot be read, or the metrics cannot be written; 78 configuration."

@@ -167,9 +167,13 @@ impl fmt::Display for DryRunTotal {
     help_triggers("--help"),
     description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits;\n\
                    with --watch it keeps running, and copies new mail as soon as it arrives.",
-    note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\
-            To see whether it works: imap-to-gmail-sync status (see status --help).\n\n\
-            -h is short for --help, -V for --version; --option=VALUE works, too.\n\n\
+    example = "imap-to-gmail-sync auth --credentials client_secret.json --config config.json\n\
+               imap-to-gmail-sync --config config.json --dry-run\n\
+               imap-to-gmail-sync --config config.json --watch\n\
+               imap-to-gmail-sync status --config config.json",
+    note = "Other commands, each with its own --help: auth makes the token file, status\n\
+            tells whether it works, completions prints those for a shell.\n\
+            -h is short for --help, -V for --version; --option=VALUE works, too.\n\
             Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the\n\
             lock; 64 usage; 69 a server is unavailable; 70 internal error; 74 state, token\n\
             or log cannot be written; 77 credentials rejected; 78 configuration."
@@ -180,18 +184,15 @@ pub(crate) struct RawSyncArgs {
     #[argh(option, arg_name = "file")]
     config: Option<String>,
 
-    #[argh(
-        option,
-        arg_name = "file",
-        description = "the state file; default: sync_state.json in $STATE_DIRECTORY, else in the current folder"
-    )]
+    /// the state; default: sync_state.json in $STATE_DIRECTORY or .
+    #[argh(option, arg_name = "file")]
     state_file: Option<String>,
 
     /// keep running, and copy new mail as soon as it arrives
     #[argh(switch)]
     watch: bool,
 
-    /// with --watch: seconds between polls where IDLE is not used; default: 60
+    /// with --watch: seconds between polls; default: 60
     #[argh(option, arg_name = "seconds")]
     poll_interval: Option<String>,
 
@@ -199,17 +200,15 @@ pub(crate) struct RawSyncArgs {
     #[argh(switch)]
     no_idle: bool,
 
-    /// print what would be copied, a line a message, and copy nothing
+    /// print what would be copied, a line a message; copy nothing
     #[argh(switch)]
     dry_run: bool,
 
-    /// also copy what was received since this day (YYYY-MM-DD) and is not
-    /// at Gmail
+    /// also copy what was received since this day (YYYY-MM-DD)
     #[argh(option, arg_name = "date")]
     since: Option<String>,
 
-    /// the configuration has new names for the account of the state:
-    /// verify that, and go on
+    /// the account of the state has new names: verify that, go on
     #[argh(switch)]
     same_account: bool,
 
@@ -221,22 +220,16 @@ pub(crate) struct RawSyncArgs {
     #[argh(switch)]
     quiet: bool,
 
-    #[argh(
-        option,
-        arg_name = "target",
-        description = "where log lines go: stdout (the default), stderr, syslog, or a file"
-    )]
+    /// log to stdout (the default), stderr, syslog, or a file
+    #[argh(option, arg_name = "target")]
     log: Option<String>,
 
     /// text (the default) or json
     #[argh(option, arg_name = "format")]
     log_format: Option<String>,
 
-    #[argh(
-        option,
-        arg_name = "size",
-        description = "the size at which a log file is rotated, such as 100K or 1G; default: 10M"
-    )]
+    /// rotate the log file at this size, such as 100K; default: 10M
+    #[argh(option, arg_name = "size")]
     log_max_size: Option<String>,
 
     /// how many old log files are kept; default: 5
