@@ -102,7 +102,15 @@ fn run_sync(
     let config = Config::load(&args.config, environment);
     let started = args
         .check_log_file(environment, config.as_ref().ok())
-        .and_then(|()| logging::start(&args.log, streams, terminal.line_writer()));
+        .and_then(|()| {
+            let runtime_directory = environment.runtime_directory.as_deref();
+            logging::start(
+                &args.log,
+                streams,
+                runtime_directory,
+                terminal.line_writer(),
+            )
+        });
     match started {
         Ok(log) => {
             args.log_ignored_options();

@@ -13,6 +13,9 @@ pub struct Environment {
     pub credentials_directory: Option<PathBuf>,
     /// The first folder of `$STATE_DIRECTORY`, in which a service of systemd keeps its state.
     pub state_directory: Option<PathBuf>,
+    /// The first folder of `$RUNTIME_DIRECTORY`, whose files a service of systemd keeps until the machine
+    /// restarts.
+    pub runtime_directory: Option<PathBuf>,
     /// `$JOURNAL_STREAM`: device and inode of the stream that is connected to the journal.
     pub journal_stream: Option<String>,
     /// Whether a terminal may be sent colours: `$NO_COLOR` is not set, and `$TERM` is not `dumb`.
@@ -34,11 +37,13 @@ impl Environment {
     #[must_use]
     pub fn of_this_process() -> Environment {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let first_folder =
+            |name| variable(name).and_then(|folders| std::env::split_paths(&folders).next());
         let text = |name| variable(name).and_then(|value| value.into_string().ok());
         Environment {
             credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            state_directory: variable("STATE_DIRECTORY")
-                .and_then(|folders| std::env::split_paths(&folders).next()),
+            state_directory: first_folder("STATE_DIRECTORY"),
+            runtime_directory: first_folder("RUNTIME_DIRECTORY"),
             journal_stream: text("JOURNAL_STREAM"),
             may_color: variable("NO_COLOR").is_none()
                 && variable("TERM").is_none_or(|terminal| terminal != "dumb"),

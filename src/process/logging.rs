@@ -10,13 +10,14 @@ mod old_files;
 mod output;
 mod packing;
 mod repeats;
+mod repeats_file;
 mod rotation;
 mod stream;
 mod syslog;
 
 use std::fmt::Display;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +29,7 @@ use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
 use crate::process::logging::log_file::{LogFile, RotationLimits};
 use crate::process::logging::output::{OpenTarget, Output};
+use crate::process::logging::repeats_file::RepeatsFile;
 use crate::process::logging::syslog::SyslogWriter;
 use crate::untrusted::Untrusted;
 
@@ -105,18 +107,21 @@ struct LogWriter {
 type WithoutProgressBar = dyn Fn(&dyn Fn()) + Send + Sync;
 
 /// Starts to log. `without_progress_bar` calls its argument, which writes a line, while no progress
-/// bar is on the terminal.
+/// bar is on the terminal. In `runtime_directory`, the repeated lines are kept for the next process.
 ///
 /// # Errors
 /// The log file cannot be opened, or no syslog daemon answers: [`ErrorKind::Disk`].
 pub(crate) fn start(
     options: &LogOptions,
     streams: StreamEnvironment<'_>,
+    runtime_directory: Option<&Path>,
     without_progress_bar: impl Fn(&dyn Fn()) + Send + Sync + 'static,
 ) -> Result<LogHandle> {
     let format = line_format(options, streams);
+    let repeats_file = runtime_directory.map(RepeatsFile::load);
+    let output = Output::new(open(options)?, format, repeats_file);
     let handle = LogHandle(Arc::new(LogWriter {
-        output: Mutex::new(Output::new(open(options)?, format)),
+        output: Mutex::new(output),
         reopen_requested: AtomicBool::new(false),
         without_progress_bar: Box::new(without_progress_bar),
     }));
@@ -241,7 +246,7 @@ mod tests {
         let (writer, mut reader) = UnixStream::pair().unwrap();
         let target = OpenTarget::stream(&writer).unwrap();
         let handle = LogHandle(Arc::new(LogWriter {
-            output: Mutex::new(Output::new(target, LineFormat::Plain)),
+            output: Mutex::new(Output::new(target, LineFormat::Plain, None)),
             reopen_requested: AtomicBool::new(false),
             without_progress_bar: Box::new(|write| write()),
         }));

@@ -259,7 +259,7 @@ fn assert_json(log: &[u8], what: &str) {
 /// Under the journal each line begins with the program's own priority; the journal reads one only.
 fn assert_journal(log: &[u8], what: &str) {
     for line in lines(log, what) {
-        let rest = ["<3>", "<4>", "<6>", "<7>"]
+        let rest = ["<3>", "<4>", "<5>", "<7>"]
             .iter()
             .find_map(|priority| line.strip_prefix(priority));
         let rest = rest.unwrap_or_else(|| panic!("{what}: {line}"));

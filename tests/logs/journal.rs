@@ -58,8 +58,8 @@ fn each_line_has_its_priority_and_no_time() {
         let found = lines.iter().find(|(_, message)| message.starts_with(begin));
         found.unwrap_or_else(|| panic!("{begin}: {lines:#?}")).0
     };
-    assert_eq!(priority("copied <0@x> "), '6');
-    assert_eq!(priority("1 copied, "), '6');
+    assert_eq!(priority("copied <0@x> "), '5');
+    assert_eq!(priority("1 copied, "), '5');
     assert!(lines.iter().any(|(priority, _)| *priority == '7'));
     let year = chrono::Local::now().format("%Y-").to_string();
     for (_, message) in &lines {

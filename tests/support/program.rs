@@ -226,6 +226,7 @@ pub fn program(folder: &Path) -> Command {
     command.current_dir(folder).stdin(Stdio::null());
     for name in [
         "STATE_DIRECTORY",
+        "RUNTIME_DIRECTORY",
         "CREDENTIALS_DIRECTORY",
         "JOURNAL_STREAM",
         "BROWSER",

@@ -80,7 +80,7 @@ impl LogLine {
                 let color = color(self.level).to_fg_str();
                 format!("{} \x1b[{color}m{level:<5}\x1b[0m {message}", time())
             }
-            LineFormat::Journal => format!("<{}>{message}", priority(self.level)),
+            LineFormat::Journal => format!("<{}>{message}", journal_priority(self.level)),
             LineFormat::Plain => message.clone(),
             // Numbers and texts can always be serialized.
             LineFormat::Json => serde_json::to_string(self).unwrap_or_default(),
@@ -103,12 +103,13 @@ impl Serialize for LogLine {
     }
 }
 
-/// The severity of syslog (RFC 5424 6.2.1).
-fn priority(level: Level) -> u8 {
+/// The severity of syslog (RFC 5424 6.2.1). Info is one higher, `notice`: systemd's own lines about each
+/// start of a unit are `info`, and `LogLevelMax=notice` in the units drops those alone.
+fn journal_priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
         Level::Warn => 4,
-        Level::Info => 6,
+        Level::Info => 5,
         Level::Debug | Level::Trace => 7,
     }
 }
@@ -190,7 +191,7 @@ mod tests {
     fn the_journal_gets_a_priority_and_no_time() {
         let journal = |level| line(level, "x").format(LineFormat::Journal);
         let lines = Level::iter().map(journal).collect::<Vec<_>>();
-        assert_eq!(lines, ["<3>x", "<4>x", "<6>x", "<7>x", "<7>x"]);
+        assert_eq!(lines, ["<3>x", "<4>x", "<5>x", "<7>x", "<7>x"]);
     }
 
     #[test]

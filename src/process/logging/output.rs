@@ -11,6 +11,7 @@ use crate::file_access;
 use crate::process::logging::format::{LineFormat, LogLine};
 use crate::process::logging::log_file::{LogFile, write_all};
 use crate::process::logging::repeats::{RepeatSummary, Repeats};
+use crate::process::logging::repeats_file::RepeatsFile;
 use crate::process::logging::syslog::SyslogWriter;
 use crate::timestamp::format_time;
 
@@ -31,6 +32,8 @@ pub(super) struct Output {
     target: OpenTarget,
     format: LineFormat,
     repeats: Repeats,
+    /// What the next process of the account continues, if there is a place for it.
+    repeats_file: Option<RepeatsFile>,
     lost: Option<LostLines>,
 }
 
@@ -69,11 +72,17 @@ impl OpenTarget {
 }
 
 impl Output {
-    pub fn new(target: OpenTarget, format: LineFormat) -> Output {
+    pub fn new(
+        target: OpenTarget,
+        format: LineFormat,
+        repeats_file: Option<RepeatsFile>,
+    ) -> Output {
+        let saved = repeats_file.as_ref().map(RepeatsFile::saved);
         Output {
             target,
             format,
-            repeats: Repeats::default(),
+            repeats: saved.unwrap_or_default(),
+            repeats_file,
             lost: None,
         }
     }
@@ -97,13 +106,30 @@ impl Output {
     /// Writes what is still to be said at the end. Returns what cannot be written either: that lines
     /// were lost, unless their reader has gone.
     pub fn finish(&mut self) -> Option<String> {
-        let summaries = self.repeats.finish(Utc::now());
+        let now = Utc::now();
+        let summaries = match &self.repeats_file {
+            Some(_) => self.repeats.due(now),
+            None => self.repeats.finish(now),
+        };
         self.write_summaries(&summaries);
+        self.save_repeats();
         // Perhaps there is room now.
         let error = self.tell_lost().err()?;
         let is_reader_gone = error.kind() == io::ErrorKind::BrokenPipe;
         let lost = self.lost.as_ref().filter(|_| !is_reader_gone)?;
         Some(lost.note().message)
+    }
+
+    /// If they cannot be saved, the next process logs again what this one has logged.
+    fn save_repeats(&mut self) {
+        let saved = self
+            .repeats_file
+            .as_ref()
+            .map(|file| file.save(&self.repeats));
+        if let Some(Err(error)) = saved {
+            let what = format!("the repeated lines cannot be saved: {error}");
+            self.write_line(&LogLine::new(Level::Warn, &what));
+        }
     }
 
     fn write_summaries(&mut self, summaries: &[RepeatSummary]) {
@@ -197,7 +223,7 @@ mod tests {
         reader.set_nonblocking(true).unwrap();
         let target = OpenTarget::stream(&writer).unwrap();
         (
-            Output::new(target, LineFormat::Plain),
+            Output::new(target, LineFormat::Plain, None),
             BufReader::new(reader),
         )
     }

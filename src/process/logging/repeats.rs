@@ -5,6 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, Local, TimeDelta, Utc};
 use log::Level;
+use serde::{Deserialize, Serialize};
 
 /// A text that was written is not written again within this time.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
@@ -13,14 +14,15 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 const MAX_TEXTS: usize = 100;
 
 /// The warnings and errors that were written in the last hour.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Repeats {
     /// By the time at which they were written.
     texts: Vec<WrittenText>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct WrittenText {
+    #[serde(with = "level_name")]
     level: Level,
     text: String,
     written_at: DateTime<Utc>,
@@ -105,6 +107,21 @@ impl Repeats {
         let summaries = summaries.collect();
         self.texts.sort_by_key(|written| written.written_at);
         summaries
+    }
+}
+
+/// A level as its name.
+mod level_name {
+    use log::Level;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(level.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
     }
 }
 
