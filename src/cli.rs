@@ -10,6 +10,7 @@ use log::Level;
 use crate::error::{Error, Result};
 use crate::process::logging::StreamEnvironment;
 
+pub(crate) mod account_selection;
 pub(crate) mod args;
 pub(crate) mod auth;
 pub(crate) mod progress;
