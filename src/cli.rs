@@ -13,6 +13,7 @@ use crate::process::logging::StreamEnvironment;
 pub(crate) mod account_selection;
 pub(crate) mod args;
 pub(crate) mod auth;
+pub(crate) mod check;
 pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod sync;

@@ -4,6 +4,7 @@
 
 pub(crate) mod account_files;
 pub(crate) mod account_sync;
+pub(crate) mod check;
 pub(crate) mod context;
 pub(crate) mod failure_log_throttle;
 pub(crate) mod once;

@@ -149,7 +149,12 @@ fn help_and_version_are_printed_on_standard_output() {
 #[test]
 fn every_help_text_fits_into_80_columns() {
     let folder = Folder::new();
-    for words in [&["--help"][..], &["auth", "--help"], &["status", "--help"]] {
+    for words in [
+        &["--help"][..],
+        &["auth", "--help"],
+        &["check", "--help"],
+        &["status", "--help"],
+    ] {
         let run = folder.run(words);
         assert_eq!(run.status, Some(0), "{words:?}");
         let too_long = |line: &&str| line.chars().count() > 80;

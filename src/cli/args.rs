@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::cli::auth::{self, RawAuthArgs};
+use crate::cli::check::{self, CheckArgs, RawCheckArgs};
 use crate::cli::status::{self, RawStatusArgs, StatusArgs};
 use crate::cli::sync::{RawSyncArgs, SyncArgs};
 use crate::error::{Error, ErrorKind, Result, Side};
@@ -20,15 +21,14 @@ pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// The columns of a terminal; argh wraps the descriptions of options there, and nothing else.
 const MAX_HELP_WIDTH: usize = 80;
 
-/// Options and subcommands that this version does not have yet.
-const PLANNED: [&str; 1] = ["check"];
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Copies mail; the command without a name.
     Sync(SyncArgs),
     /// Makes the first token.
     Auth(ConsentOptions),
+    /// Says what works.
+    Check(CheckArgs),
     /// Reports what the state says.
     Status(StatusArgs),
 }
@@ -56,6 +56,11 @@ impl Command {
             words.remove(0);
             let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
             return Ok(Command::Auth(options.validate()?));
+        }
+        if words.first().is_some_and(|word| word == check::NAME) {
+            words.remove(0);
+            let options: RawCheckArgs = parse_options(&[PROGRAM, check::NAME], words)?;
+            return Ok(Command::Check(options.validate()?));
         }
         if words.first().is_some_and(|word| word == status::NAME) {
             words.remove(0);
@@ -164,11 +169,8 @@ fn expand(
 }
 
 fn unknown_word<'a>(command: &[&str], word: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    if PLANNED.contains(&word) {
-        return not_implemented(word);
-    }
     let escaped = Untrusted::new(word);
-    if [auth::NAME, status::NAME].contains(&word) {
+    if [auth::NAME, check::NAME, status::NAME].contains(&word) {
         return usage(format_args!("{word} must be the first word"));
     }
     if !word.starts_with('-') {
@@ -192,10 +194,6 @@ fn utf8(word: OsString) -> Result<String> {
         let word = Untrusted::new(word.as_encoded_bytes());
         usage(format_args!("argument {word:?} is not UTF-8"))
     })
-}
-
-pub(crate) fn not_implemented(what: &str) -> Error {
-    usage(format_args!("{what} is not supported yet"))
 }
 
 pub(crate) fn usage(what: impl fmt::Display) -> Error {
@@ -407,7 +405,14 @@ mod tests {
                 &["auth", "--credentials=c", "--token="],
                 "--token requires a file",
             ),
-            (&["check", "--config", "a"], "check is not supported yet"),
+            (
+                &["check", "--config", "a", "--max-age", "1h"],
+                "unknown option --max-age; see imap-to-gmail-sync check --help",
+            ),
+            (
+                &["--json", "check"],
+                "unknown option --json; see imap-to-gmail-sync --help",
+            ),
             (
                 &["--config", "a", "--watch", "--dry-run"],
                 "--dry-run and --watch cannot be used together",

@@ -168,7 +168,9 @@ impl fmt::Display for DryRunTotal {
     description = "Copies every new message of an IMAP mailbox into Gmail, exactly once, and exits;\n\
                    with --watch it keeps running, and copies new mail as soon as it arrives.",
     note = "To make the token file: imap-to-gmail-sync auth (see auth --help).\n\
-            To see whether it works: imap-to-gmail-sync status (see status --help).\n\n\
+            To see whether it works: imap-to-gmail-sync check, which asks both servers,\n\
+            and imap-to-gmail-sync status, which reads the state (see check --help and\n\
+            status --help).\n\n\
             -h is short for --help, -V for --version; --option=VALUE works, too.\n\n\
             Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the\n\
             lock; 64 usage; 69 a server is unavailable; 70 internal error; 74 state, token\n\

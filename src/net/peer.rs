@@ -26,7 +26,7 @@ pub(crate) struct PeerRecord {
     /// The certificate that it presented, in DER, whether it is trusted or not.
     pub certificate: Option<Vec<u8>>,
     /// Set if the handshake is complete: the server has proved its identity.
-    pub tls_version: Option<ProtocolVersion>,
+    pub tls_version: Option<&'static str>,
 }
 
 impl PeerRecorder {
@@ -48,7 +48,11 @@ impl PeerRecorder {
     }
 
     pub(super) fn encrypted(&self, version: Option<ProtocolVersion>) {
-        self.lock().tls_version = version;
+        self.lock().tls_version = Some(match version {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        });
     }
 
     fn presented(&self, certificate: &CertificateDer<'_>) {
