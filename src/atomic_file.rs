@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::file_access::{ROOT, create_new, explain, folder_of, our_user, resolve_link};
+use crate::file_access::{
+    ROOT, check_folder, create_new, explain, folder_of, our_user, resolve_link,
+};
 use crate::timeouts::FILE_LOCK_TIMEOUT;
 
 /// As large as a token file, so that a full disk is noticed before the user is asked for consent.
@@ -133,6 +135,15 @@ fn lock_folder(folder: File) -> Option<File> {
             Err(_) => return None,
         }
     }
+}
+
+/// Checks, without writing anything, that the file can be replaced.
+pub(crate) fn check_replaceable(file: &Path) -> io::Result<()> {
+    let file = resolve_link(file);
+    if is_mounted(&file) {
+        return Err(mounted_error());
+    }
+    check_folder(&file)
 }
 
 /// Whether the file itself is a mount point, as in containers: then it cannot be replaced.

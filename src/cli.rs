@@ -10,8 +10,10 @@ use log::Level;
 use crate::error::{Error, Result};
 use crate::process::logging::StreamEnvironment;
 
+pub(crate) mod account_selection;
 pub(crate) mod args;
 pub(crate) mod auth;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod progress;
 pub(crate) mod status;

@@ -228,6 +228,13 @@ impl Error {
         self.0.remedy.as_deref()
     }
 
+    /// The error without what the user can do about it.
+    pub(crate) fn without_remedy(&self) -> Error {
+        let mut error = self.clone();
+        error.0.remedy = None;
+        error
+    }
+
     /// Whether `--watch` tries again, whatever the kind.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 use rustix::io::Errno;
 
 use crate::untrusted::quote_for_shell;
@@ -200,11 +200,33 @@ pub(crate) fn during(doing: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), AccessProblem { what, remedy })
 }
 
+/// Checks, by the permissions alone, that this process can create and replace files beside this one.
+pub(crate) fn check_folder(file: &Path) -> io::Result<()> {
+    let folder = folder_of(file);
+    check_access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        explain(if is_missing { file } else { folder }, error)
+    })
+}
+
+/// Checks, by owner and permissions alone, that this process can write the file, if there is one.
+pub(crate) fn check_writable(file: &Path) -> io::Result<()> {
+    match open(file, OpenOptions::new().read(true)) {
+        Ok(_) => check_access(file, Access::WRITE_OK).map_err(|error| explain(file, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_access(path: &Path, access: Access) -> io::Result<()> {
+    Ok(accessat(CWD, path, access, AtFlags::EACCESS)?)
+}
+
 /// Renames a file; fails if the new name exists.
 pub(crate) fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::fs::{RenameFlags, renameat_with};
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // This file system has no such operation.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}

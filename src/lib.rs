@@ -75,6 +75,7 @@ pub fn run_at(
             let made = oauth::consent::run(&options, environment, verify, timeout);
             cli::report(made, streams)
         }
+        Ok(Command::Check(args)) => cli::check::run(&args, environment, timing, streams),
         Ok(Command::Status(args)) => {
             cli::status::run(&args, environment, timing.clock.now(), streams)
         }

@@ -3,6 +3,8 @@
 //! Knows no IMAP: the token endpoint's HTTPS uses the same certificates. Uses `config` for the
 //! server's address, `error`, `process` (cancellation, alert log), `timeouts` and `untrusted`.
 
+mod certificate;
+mod peer;
 mod pinned_verifier;
 mod silence;
 mod tcp;
@@ -18,10 +20,13 @@ use crate::process::cancel::Canceller;
 use crate::process::octet_counter::OctetCounter;
 use crate::timeouts::Timeouts;
 
+pub use peer::PeerRecorder;
 pub use silence::SharedSilence;
 pub use tcp::describe_io_error;
 pub use trust::{Trust, crypto_provider};
 
+pub(crate) use certificate::{CertificateDetails, fingerprint};
+pub(crate) use peer::PeerRecord;
 pub(crate) use tcp::TcpSocket;
 pub(crate) use tls::Transport;
 
@@ -40,6 +45,8 @@ pub struct ConnectionOptions {
     pub octets: OctetCounter,
     /// Limits the waits for a silent server, of all connections that share it.
     pub silence: Option<SharedSilence>,
+    /// Records what is seen of the server.
+    pub recorder: Option<PeerRecorder>,
 }
 
 impl ConnectionOptions {

@@ -11,6 +11,7 @@ mod token;
 mod token_file;
 mod token_health;
 
+pub(crate) use token::Renewal;
 pub(crate) use token::check_token_file;
-pub use token::{RememberedRejection, Token};
+pub use token::{RememberedRejection, RenewalPolicy, Token};
 pub(crate) use token_health::TokenHealth;

@@ -2,7 +2,9 @@
 //!
 //! May use the engine (`sync`), both servers (`source`, `delivery`), and every layer below.
 
+pub(crate) mod account_files;
 pub(crate) mod account_sync;
+pub(crate) mod check;
 pub(crate) mod context;
 pub(crate) mod failure_log_throttle;
 pub(crate) mod once;

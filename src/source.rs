@@ -18,10 +18,12 @@ use crate::secret::Secret;
 use crate::sync::{Fetched, Source, SourceSearch};
 
 mod connector;
+mod inspection;
 mod listing;
 mod wait;
 
 pub use crate::imap::WaitOutcome;
+pub(crate) use inspection::SourceInspection;
 pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;

@@ -149,7 +149,7 @@ fn help_and_version_are_printed_on_standard_output() {
 #[test]
 fn every_help_text_fits_a_screen_and_shows_examples() {
     let folder = Folder::new();
-    for command in ["auth", "status", "completions", ""] {
+    for command in ["auth", "check", "status", "completions", ""] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let run = folder.run(&words);
         assert_eq!(run.status, Some(0), "{words:?}");

@@ -21,6 +21,7 @@ use double::{Event, EventKind, Fault, GmailOptions, Server, SourceOptions, Unfin
 use imap_to_gmail_sync::config::{Config, Environment};
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::storage::FolderStorage;
@@ -372,7 +373,7 @@ fn run_with_short_timeouts(home: &Home) {
         now: Arc::new(Utc::now),
         connection: timeouts.into(),
         rejected_token: None,
-        is_dry_run: false,
+        renewal: RenewalPolicy::Save,
     });
     let settings = sync::PassOptions {
         source: config.source_name(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::cli::auth::{self, RawAuthArgs};
+use crate::cli::check::{self, CheckArgs, RawCheckArgs};
 use crate::cli::completions::{self, RawCompletionsArgs, Shell};
 use crate::cli::status::{self, RawStatusArgs, StatusArgs};
 use crate::cli::sync::{RawSyncArgs, SyncArgs};
@@ -21,15 +22,14 @@ pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// The columns of a terminal; argh wraps the descriptions of options there, and nothing else.
 const MAX_HELP_WIDTH: usize = 80;
 
-/// Options and subcommands that this version does not have yet.
-const PLANNED: [&str; 1] = ["check"];
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Copies mail; the command without a name.
     Sync(SyncArgs),
     /// Makes the first token.
     Auth(ConsentOptions),
+    /// Says what works.
+    Check(CheckArgs),
     /// Reports what the state says.
     Status(StatusArgs),
     /// Prints the completions for a shell.
@@ -45,13 +45,21 @@ pub(crate) struct NamedCommand {
 }
 
 /// All commands but the one without a name, in the order of their use.
-pub(crate) const NAMED_COMMANDS: [NamedCommand; 3] = [
+pub(crate) const NAMED_COMMANDS: [NamedCommand; 4] = [
     NamedCommand {
         name: auth::NAME,
         info: RawAuthArgs::get_args_info,
         parse: |words| {
             let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
             Ok(Command::Auth(options.validate()?))
+        },
+    },
+    NamedCommand {
+        name: check::NAME,
+        info: RawCheckArgs::get_args_info,
+        parse: |words| {
+            let options: RawCheckArgs = parse_options(&[PROGRAM, check::NAME], words)?;
+            Ok(Command::Check(options.validate()?))
         },
     },
     NamedCommand {
@@ -206,9 +214,6 @@ fn expand(
 }
 
 fn unknown_word<'a>(command: &[&str], word: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    if PLANNED.contains(&word) {
-        return not_implemented(word);
-    }
     let escaped = Untrusted::new(word);
     if named_command(word).is_some() {
         return usage(format_args!("{word} must be the first word"));
@@ -234,10 +239,6 @@ fn utf8(word: OsString) -> Result<String> {
         let word = Untrusted::new(word.as_encoded_bytes());
         usage(format_args!("argument {word:?} is not UTF-8"))
     })
-}
-
-pub(crate) fn not_implemented(what: &str) -> Error {
-    usage(format_args!("{what} is not supported yet"))
 }
 
 pub(crate) fn usage(what: impl fmt::Display) -> Error {
@@ -402,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_line_that_names_it() {
-        let cases: [(&[&str], &str); 25] = [
+        let cases: [(&[&str], &str); 26] = [
             (
                 &[],
                 "--config FILE is missing; see imap-to-gmail-sync --help",
@@ -450,7 +451,14 @@ mod tests {
                 &["auth", "--credentials=c", "--token="],
                 "--token requires a file",
             ),
-            (&["check", "--config", "a"], "check is not supported yet"),
+            (
+                &["check", "--config", "a", "--max-age", "1h"],
+                "unknown option --max-age; see imap-to-gmail-sync check --help",
+            ),
+            (
+                &["--json", "check"],
+                "unknown option --json; see imap-to-gmail-sync --help",
+            ),
             (
                 &["--config", "a", "--watch", "--dry-run"],
                 "--dry-run and --watch cannot be used together",

@@ -1,22 +1,22 @@
 //! `status`: reports what the state of each account says. Its options, and what it prints.
 
-use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::atomic_file::WriteGuard;
-use crate::cli::args::{PROGRAM, path, see_help, usage};
+use crate::cli::account_selection::AccountSelection;
+use crate::cli::args::{path, usage};
 use crate::cli::{print_error, print_line};
+use crate::config::Environment;
 use crate::config::size::parse_number;
-use crate::config::{Environment, configurations_in};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::StreamEnvironment;
-use crate::run::status::{AccountFiles, StatusReport};
-use crate::state::storage;
+use crate::run::account_files::AccountFiles;
+use crate::run::status::StatusReport;
 use crate::untrusted::Untrusted;
 
 mod metrics;
@@ -28,15 +28,9 @@ pub(crate) const NAME: &str = "status";
 /// A last success that is older is not well.
 const DEFAULT_MAX_AGE: TimeDelta = TimeDelta::hours(1);
 
-/// Where the units in `systemd/` have the states.
-const DEFAULT_STATE_FOLDER: &str = "/var/lib/imap-to-gmail-sync";
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatusArgs {
-    /// Configurations, and folders of configurations.
-    pub configs: Vec<PathBuf>,
-    pub state_file: Option<PathBuf>,
-    pub state_folder: Option<PathBuf>,
+    pub selection: AccountSelection,
     pub max_age: TimeDelta,
     pub is_json: bool,
     pub metrics: Option<PathBuf>,
@@ -85,95 +79,24 @@ pub(crate) struct RawStatusArgs {
 
 impl RawStatusArgs {
     pub(crate) fn validate(self) -> Result<StatusArgs> {
-        let configs = self
-            .config
-            .into_iter()
-            .map(|config| path("--config", Some(config)));
-        let args = StatusArgs {
-            configs: configs
-                .filter_map(Result::transpose)
-                .collect::<Result<_>>()?,
-            state_file: path("--state-file", self.state_file)?,
-            state_folder: path("--state-folder", self.state_folder)?,
+        Ok(StatusArgs {
+            selection: AccountSelection::validate(
+                NAME,
+                self.config,
+                self.state_file,
+                self.state_folder,
+            )?,
             max_age: self
                 .max_age
                 .as_deref()
                 .map_or(Ok(DEFAULT_MAX_AGE), max_age)?,
             is_json: self.json,
             metrics: path("--metrics", self.metrics)?,
-        };
-        if args.configs.is_empty() {
-            return Err(usage("--config FILE is missing").remedy(see_help(&[PROGRAM, NAME])));
-        }
-        if args.state_file.is_some() && args.state_folder.is_some() {
-            return Err(usage(
-                "--state-file and --state-folder cannot be used together",
-            ));
-        }
-        args.check_state_file(args.configs.len() > 1)?;
-        Ok(args)
+        })
     }
 }
 
 impl StatusArgs {
-    fn check_state_file(&self, has_several: bool) -> Result<()> {
-        if self.state_file.is_some() && has_several {
-            return Err(usage(
-                "--state-file names the state of one configuration; use --state-folder",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether several accounts are asked for, or a folder that may have several.
-    fn has_several(&self) -> bool {
-        self.configs.len() > 1 || self.configs.iter().any(|config| config.is_dir())
-    }
-
-    fn accounts(&self, environment: &Environment) -> Result<Vec<AccountFiles>> {
-        self.check_state_file(self.has_several())?;
-        let mut accounts: Vec<AccountFiles> = Vec::new();
-        for config in &self.configs {
-            let configs = if config.is_dir() {
-                configurations_in(config)?
-            } else {
-                vec![config.clone()]
-            };
-            for config in configs {
-                let account = self.account(config, environment);
-                match accounts.iter().find(|other| other.name == account.name) {
-                    None => accounts.push(account),
-                    Some(other) if other.config == account.config => {}
-                    Some(other) => return Err(same_name_error(other, &account)),
-                }
-            }
-        }
-        Ok(accounts)
-    }
-
-    fn account(&self, config: PathBuf, environment: &Environment) -> AccountFiles {
-        let name = config.file_stem().unwrap_or(OsStr::new(""));
-        AccountFiles {
-            name: Untrusted::new(name.as_encoded_bytes()).to_string(),
-            state: self.state_path(name, environment),
-            config,
-        }
-    }
-
-    /// The state of an account, by the name of its configuration.
-    fn state_path(&self, name: &OsStr, environment: &Environment) -> PathBuf {
-        let in_folder = |folder: &Path| storage::default_path(Some(&folder.join(name)));
-        let state_directory = environment.state_directory.as_deref();
-        match (&self.state_file, &self.state_folder) {
-            (Some(file), _) => file.clone(),
-            (None, Some(folder)) => in_folder(folder),
-            (None, None) if self.has_several() => {
-                in_folder(state_directory.unwrap_or(Path::new(DEFAULT_STATE_FOLDER)))
-            }
-            (None, None) => storage::default_path(state_directory),
-        }
-    }
-
     fn write_metrics(&self, reports: &[StatusReport]) -> Result<()> {
         let Some(file) = &self.metrics else {
             return Ok(());
@@ -202,7 +125,7 @@ pub(crate) fn run(
         print_error(&error, streams);
         error.kind().exit_status()
     };
-    let accounts = match args.accounts(environment) {
+    let accounts = match args.selection.accounts(environment) {
         Ok(accounts) => accounts,
         Err(error) => return fail(error),
     };
@@ -220,18 +143,10 @@ impl StatusArgs {
             return serde_json::to_string_pretty(reports).unwrap_or_default();
         }
         match reports {
-            [report] if !self.has_several() => text::screen(report, now),
+            [report] if !self.selection.has_several() => text::screen(report, now),
             reports => text::lines(reports),
         }
     }
-}
-
-fn same_name_error(one: &AccountFiles, other: &AccountFiles) -> Error {
-    let (one, other) = (Untrusted::path(&one.config), Untrusted::path(&other.config));
-    usage(format_args!(
-        "{one} and {other} have the same name, by which their states are told apart"
-    ))
-    .remedy("rename one, or ask for each alone with --state-file")
 }
 
 fn max_age(text: &str) -> Result<TimeDelta> {
@@ -273,52 +188,5 @@ mod tests {
         ] {
             assert!(max_age(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn each_of_several_states_is_in_a_folder_of_its_own() {
-        let parse = |words: &[&str]| {
-            let args = RawStatusArgs::from_args(&["status"], words).unwrap();
-            args.validate().unwrap()
-        };
-        let service = Environment {
-            state_directory: Some("/s".into()),
-            ..Environment::default()
-        };
-        let states = |words: &[&str], environment: &Environment| {
-            let accounts = parse(words).accounts(environment).unwrap();
-            accounts
-                .iter()
-                .map(|account| account.state.display().to_string())
-                .collect::<Vec<_>>()
-        };
-        let (one, two) = (
-            ["--config", "a.json"],
-            ["--config", "a.json", "--config", "b.json"],
-        );
-        let plain = Environment::default();
-        assert_eq!(states(&one, &plain), ["sync_state.json"]);
-        assert_eq!(states(&one, &service), ["/s/sync_state.json"]);
-        let default = DEFAULT_STATE_FOLDER;
-        assert_eq!(
-            states(&two, &plain),
-            ["a", "b"].map(|name| format!("{default}/{name}/sync_state.json"))
-        );
-        assert_eq!(
-            states(&two, &service),
-            ["/s/a/sync_state.json", "/s/b/sync_state.json"]
-        );
-        let folder = [&one[..], &["--state-folder", "d"]].concat();
-        assert_eq!(states(&folder, &service), ["d/a/sync_state.json"]);
-        let file = [&one[..], &["--state-file", "f"]].concat();
-        assert_eq!(states(&file, &service), ["f"]);
-        // The same file twice is one account; another of the same name has no state of its own.
-        let twice = ["--config", "a.json", "--config", "a.json"];
-        assert_eq!(states(&twice, &service).len(), 1);
-        let ambiguous = parse(&["--config", "a.json", "--config", "x/a.json"]);
-        assert_eq!(
-            ambiguous.accounts(&plain).unwrap_err().kind(),
-            ErrorKind::Usage
-        );
     }
 }

@@ -20,6 +20,7 @@ mod account;
 mod append;
 mod append_pool;
 mod found_message;
+mod inspection;
 mod login;
 mod lookup;
 mod mail_index;
@@ -28,6 +29,7 @@ mod responses;
 mod search;
 
 pub use account::{GmailTargetOptions, NowFn};
+pub(crate) use inspection::{GmailInspection, GmailInspector, InspectedToken};
 pub(crate) use login::verify_access_token;
 
 /// What the user can do when the storage of the account is full.

@@ -39,7 +39,12 @@ impl TcpSocket {
         let mut failures = Vec::new();
         for address in resolve(server, options)? {
             match connect(&address, options) {
-                Ok(tcp) => return Ok(TcpSocket::new(tcp, options)),
+                Ok(tcp) => {
+                    if let Some(recorder) = &options.recorder {
+                        recorder.connected(address);
+                    }
+                    return Ok(TcpSocket::new(tcp, options));
+                }
                 Err(error) => {
                     failures.push(format!("{}: {}", address.ip(), describe_io_error(&error)));
                 }
@@ -229,6 +234,9 @@ fn resolve(server: &Server, options: &ConnectionOptions) -> Result<Vec<SocketAdd
         .map_err(|error| failed(error).remedy("check the name, and this host's network"))?;
     if addresses.is_empty() {
         return Err(unavailable("the name has no address"));
+    }
+    if let Some(recorder) = &options.recorder {
+        recorder.resolved(&addresses);
     }
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
     if server.tls == TlsMode::None && !is_local {

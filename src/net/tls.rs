@@ -34,7 +34,7 @@ impl Transport {
         let Transport::Plain(mut socket) = self else {
             return internal("TLS within TLS");
         };
-        let Some(connector) = trust.connector() else {
+        let Some(connector) = trust.connector(options.recorder.as_ref()) else {
             return internal("TLS without roots");
         };
         socket.set_deadline(Instant::now() + options.timeouts.response);
@@ -52,6 +52,9 @@ impl Transport {
                 None => error,
             }
         })?;
+        if let Some(recorder) = &options.recorder {
+            recorder.encrypted(stream.conn.protocol_version());
+        }
         Ok(Transport::Tls(Box::new(stream)))
     }
 

@@ -15,6 +15,7 @@ use rustls_connector::{RustlsConnector, rustls_native_certs};
 use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::net::peer::{PeerRecorder, RecordingVerifier};
 use crate::net::pinned_verifier::PinnedVerifier;
 use crate::untrusted::Untrusted;
 
@@ -25,6 +26,7 @@ const SYSTEM_ROOTS: &str = "the system's root certificates";
 #[derive(Clone, Default)]
 pub struct Trust {
     certificates: Arc<Vec<CertificateDer<'static>>>,
+    verifier: Option<Arc<dyn ServerCertVerifier>>,
     connector: Option<Arc<ClientConfig>>,
 }
 
@@ -59,11 +61,12 @@ impl Trust {
                 (Untrusted::path(file).to_string(), pinned, verifier)
             }
         };
-        let config = verifier
-            .and_then(client_config)
-            .map_err(|error| Error::new(Side::Config, ErrorKind::Config, place, error))?;
+        let wrong = |error| Error::new(Side::Config, ErrorKind::Config, &place, error);
+        let verifier = verifier.map_err(wrong)?;
+        let config = client_config(Arc::clone(&verifier)).map_err(wrong)?;
         Ok(Trust {
             certificates: Arc::new(certificates),
+            verifier: Some(verifier),
             connector: Some(Arc::new(config)),
         })
     }
@@ -73,8 +76,18 @@ impl Trust {
         self.certificates.iter().map(AsRef::as_ref)
     }
 
-    pub(super) fn connector(&self) -> Option<RustlsConnector> {
-        self.connector.clone().map(RustlsConnector::from)
+    /// `None` where plain text is configured. With a recorder no earlier session is resumed, in which
+    /// the server would present no certificate.
+    pub(super) fn connector(&self, recorder: Option<&PeerRecorder>) -> Option<RustlsConnector> {
+        let Some(recorder) = recorder else {
+            return self.connector.clone().map(RustlsConnector::from);
+        };
+        let recording = RecordingVerifier {
+            recorder: recorder.clone(),
+            verifier: self.verifier.clone()?,
+        };
+        let config = client_config(Arc::new(recording)).ok()?;
+        Some(RustlsConnector::from(Arc::new(config)))
     }
 }
 

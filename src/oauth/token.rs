@@ -45,6 +45,28 @@ pub struct RememberedRejection {
     pub remedy: Option<String>,
 }
 
+/// Whether an access token that has expired is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RenewalPolicy {
+    /// It is renewed, and saved.
+    #[default]
+    Save,
+    /// For `check`: it is renewed at Google or on this host, and not saved. Google keeps the refresh
+    /// token valid; another endpoint may replace it at every renewal, and the new one would be lost.
+    KeepInMemory,
+    /// For a dry run: it is not renewed.
+    Never,
+}
+
+/// What a renewal showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Renewal {
+    /// Whether the new access token gives access to mail.
+    pub has_mail_scope: bool,
+    /// Whether the refresh token in the file was replaced, and so may no longer be valid.
+    pub is_rotation_unsaved: bool,
+}
+
 /// The access token of one Gmail account, renewed when necessary.
 pub struct Token {
     file: TokenFile,
@@ -52,7 +74,8 @@ pub struct Token {
     endpoint: Option<Endpoint>,
     canceller: Canceller,
     remembered_rejection: Option<RememberedRejection>,
-    is_read_only: bool,
+    policy: RenewalPolicy,
+    last_renewal: Option<Renewal>,
     has_warned_unsaved: bool,
     /// Whether Google replaced the refresh token and the new one could not be saved yet: the one in
     /// the file is no longer valid.
@@ -77,7 +100,8 @@ impl Token {
             endpoint: None,
             canceller: Canceller::default(),
             remembered_rejection,
-            is_read_only: false,
+            policy: RenewalPolicy::Save,
+            last_renewal: None,
             has_warned_unsaved: false,
             is_rotation_unsaved: false,
         })
@@ -89,11 +113,30 @@ impl Token {
         Token { canceller, ..self }
     }
 
-    /// For a dry run: the token is neither renewed nor saved.
+    /// It is renewed by this policy.
     #[must_use]
-    pub fn read_only(mut self) -> Token {
-        self.is_read_only = true;
-        self
+    pub fn with_policy(self, policy: RenewalPolicy) -> Token {
+        Token { policy, ..self }
+    }
+
+    /// Whether it has a refresh token: without one it can be used for about an hour.
+    pub(crate) fn is_renewable(&self) -> bool {
+        self.file.refresh().is_some()
+    }
+
+    /// A warning if a renewal sends secrets to another host than Google's.
+    pub(crate) fn foreign_host_warning(&self) -> Option<String> {
+        self.file.foreign_host_warning()
+    }
+
+    /// What the last renewal showed, if there was one.
+    pub(crate) fn last_renewal(&self) -> Option<Renewal> {
+        self.last_renewal
+    }
+
+    /// Whether the file says that the token is for mail; `None` if it does not say.
+    pub(crate) fn names_mail_scope(&self) -> Option<bool> {
+        self.file.names_mail_scope()
     }
 
     /// Whether the access token can be used without a renewal.
@@ -228,9 +271,16 @@ impl Token {
             let remedy = self.new_token_remedy().to_owned();
             return Err(error.with_consequence(self.token_rejection(remedy)));
         };
-        if self.is_read_only {
+        if self.policy == RenewalPolicy::Never {
             let what = "the access token has expired, and a dry run does not renew it";
             return Err(self.file.error(ErrorKind::Unavailable, what));
+        }
+        if self.policy == RenewalPolicy::KeepInMemory && self.file.foreign_host_warning().is_some()
+        {
+            let what = "the access token has expired, and a check does not renew it: token_uri is not \
+                        Google's, and may replace the refresh token, which a check does not save";
+            let error = self.file.error(ErrorKind::Resting, what);
+            return Err(error.remedy("run once, which renews it, and check again"));
         }
         let Some(client) = self.file.client() else {
             let what = "has no client_id, so that the access token cannot be renewed";
@@ -274,6 +324,15 @@ impl Token {
         refresh: &Secret,
         now: DateTime<Utc>,
     ) -> Result<()> {
+        let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
+        self.last_renewal = Some(Renewal {
+            has_mail_scope: tokens.has_mail_scope,
+            is_rotation_unsaved: is_rotated && self.policy == RenewalPolicy::KeepInMemory,
+        });
+        if self.policy == RenewalPolicy::KeepInMemory {
+            self.file.store_tokens(tokens, now);
+            return Ok(());
+        }
         let guard = self.file.lock();
         // The user may have obtained a new token during the request; it must not be overwritten.
         if let Some(changed) = self.file.changed()
@@ -283,7 +342,6 @@ impl Token {
             self.file = changed;
             return Ok(());
         }
-        let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
         self.file.store_tokens(tokens, now);
         log::debug!(
             "renewed the access token, which expires in {} minutes",
@@ -770,7 +828,7 @@ mod tests {
     fn a_dry_run_uses_a_valid_token_and_does_not_renew_it() {
         let google = Google::with_responses(&[]);
         let files = Files::with(&google.uri, "2026-11-22T13:00:00Z");
-        let mut token = files.load().read_only();
+        let mut token = files.load().with_policy(RenewalPolicy::Never);
         let old = token.access(noon()).unwrap();
         assert_eq!(
             token.renew(&old, noon()).unwrap_err().kind(),

@@ -156,6 +156,12 @@ impl TokenFile {
         })
     }
 
+    /// Whether it says that the token is for mail; `None` if it does not say.
+    pub(crate) fn names_mail_scope(&self) -> Option<bool> {
+        let scopes = self.fields.get("scopes")?.as_array()?;
+        Some(scopes.iter().any(|scope| scope == MAIL_SCOPE))
+    }
+
     /// When the access token expires; `None` if the field is missing or cannot be parsed.
     pub(crate) fn expiry(&self) -> Option<DateTime<Utc>> {
         self.time("expiry")

@@ -56,6 +56,8 @@ pub enum LogTarget {
 /// Which lines are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
+    /// Nothing: the command itself prints what it finds.
+    Off,
     /// Warnings and errors.
     Quiet,
     Normal,
@@ -81,9 +83,25 @@ pub(crate) struct LogOptions {
     pub rotation: RotationLimits,
 }
 
+impl LogOptions {
+    /// Text on standard error.
+    pub fn to_stderr(level: LogLevel) -> LogOptions {
+        LogOptions {
+            target: LogTarget::Stderr,
+            level,
+            format: LogFormat::Text,
+            rotation: RotationLimits {
+                max_size: 0,
+                max_files: 0,
+            },
+        }
+    }
+}
+
 impl LogLevel {
     fn filter(self) -> LevelFilter {
         match self {
+            LogLevel::Off => LevelFilter::Off,
             LogLevel::Quiet => LevelFilter::Warn,
             LogLevel::Normal => LevelFilter::Info,
             LogLevel::Debug => LevelFilter::Debug,

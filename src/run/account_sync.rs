@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTarget;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Listed;
-use crate::oauth::check_token_file;
+use crate::oauth::{RenewalPolicy, check_token_file};
 use crate::run::context::RunContext;
 use crate::run::{OneTimeOptions, RunMode};
 use crate::state::State;
@@ -152,7 +152,7 @@ impl<'a> AccountSync<'a> {
             source, started, ..
         } = checked;
         let context = self.context;
-        let options = self.gmail_options(false);
+        let options = self.gmail_options(RenewalPolicy::Save);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         gmail.start_pass(0);
         let monitor = PassMonitor::new(context);
@@ -201,7 +201,7 @@ impl<'a> AccountSync<'a> {
             source, mailbox, ..
         } = checked;
         let context = self.context;
-        let options = self.gmail_options(true);
+        let options = self.gmail_options(RenewalPolicy::Never);
         let gmail = self.gmail.insert(GmailTarget::new(options));
         let can_ask_gmail = gmail.has_valid_token()?;
         let target: &mut dyn Target = if can_ask_gmail {

@@ -66,6 +66,7 @@ impl<'a> RunContext<'a> {
             alert_log: self.alert_log.clone(),
             octets: self.octets.clone(),
             silence: None,
+            recorder: None,
         }
     }
 }

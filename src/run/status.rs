@@ -5,13 +5,14 @@ mod entries;
 mod report;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::{Token, TokenHealth};
+use crate::run::account_files::AccountFiles;
 use crate::state::State;
 use crate::state::lock::last_complete_pass;
 use crate::state::observation::observe;
@@ -20,15 +21,6 @@ use crate::untrusted::Untrusted;
 
 pub(crate) use entries::{LoginDelay, ParkedEntry, RefusedEntry, TokenStatus};
 pub(crate) use report::{StatusReport, describe_age};
-
-/// An account whose status is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AccountFiles {
-    /// Its name: that of the configuration file.
-    pub name: String,
-    pub config: PathBuf,
-    pub state: PathBuf,
-}
 
 /// What the files say of an account whose configuration is valid.
 struct AccountFacts<'a> {
@@ -97,21 +89,6 @@ impl AccountFiles {
             now,
         );
         report
-    }
-
-    /// The token file as a service finds it, which runs in the folder of its state.
-    fn token_file(&self, config: &Config) -> PathBuf {
-        let configured = &config.target.token_file;
-        let beside_config = self.config.parent().unwrap_or(Path::new(""));
-        if configured.starts_with(beside_config) && configured.exists() {
-            return configured.clone();
-        }
-        let name = configured.strip_prefix(beside_config).unwrap_or(configured);
-        let beside_state = self.state.parent().unwrap_or(Path::new("")).join(name);
-        if beside_state.exists() {
-            return beside_state;
-        }
-        configured.clone()
     }
 
     fn lock_error(&self, error: &std::io::Error) -> Error {

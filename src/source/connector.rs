@@ -60,16 +60,8 @@ impl SourceConnector {
     }
 
     fn try_open(&self, login: &Login) -> Result<(Session, Mailbox)> {
-        let (config, history) = (&self.config, self.login_history.get());
-        let opened =
-            Session::open_with_history(&config.server, &self.trust, &self.options, login, history);
-        let mut session = opened.map_err(|error| self.explain(error))?;
-        self.login_history
-            .set(history.after_login(session.login_form()));
-        if history.loses_pipelined_commands {
-            session.disable_pipelining();
-        }
-        match session.identify_and_examine(&config.folder) {
+        let mut session = self.log_in(login)?;
+        match session.identify_and_examine(&self.config.folder) {
             Ok(mailbox) => Ok((session, mailbox)),
             Err(error) => {
                 self.login_history.set(LoginHistory {
@@ -80,6 +72,18 @@ impl SourceConnector {
                 Err(error)
             }
         }
+    }
+
+    pub(super) fn log_in(&self, login: &Login) -> Result<Session> {
+        let (server, history) = (&self.config.server, self.login_history.get());
+        let opened = Session::open_with_history(server, &self.trust, &self.options, login, history);
+        let mut session = opened.map_err(|error| self.explain(error))?;
+        self.login_history
+            .set(history.after_login(session.login_form()));
+        if history.loses_pipelined_commands {
+            session.disable_pipelining();
+        }
+        Ok(session)
     }
 
     /// Adds the remedy to a failed log-in, and what the state must remember.

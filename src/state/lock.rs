@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -132,6 +133,61 @@ pub(crate) fn last_complete_pass(snapshot: &Path) -> io::Result<Option<SystemTim
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Who holds the lock of a state, as far as another process sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LockHolder {
+    Nobody,
+    /// This process.
+    Process(u32),
+    /// The system does not say.
+    Unknown,
+}
+
+/// Reads from `/proc/locks` who holds the lock. To try to take it would turn away a run that starts
+/// in the same moment. A holder in another container is not seen.
+pub(crate) fn lock_holder(snapshot: &Path) -> LockHolder {
+    let path = with_suffix(&canonical_path(snapshot), LOCK);
+    let Ok(found) = fs::symlink_metadata(&path) else {
+        return LockHolder::Nobody;
+    };
+    let Ok(locks) = fs::read_to_string("/proc/locks") else {
+        return LockHolder::Unknown;
+    };
+    let written = file_access::open(&path, OpenOptions::new().read(true));
+    let written = written.ok().and_then(|mut file| read_pid(&mut file));
+    let (device, inode) = (found.dev(), found.ino());
+    let device = (rustix::fs::major(device), rustix::fs::minor(device));
+    let mut holders = locks.lines().filter_map(flock);
+    // Some file systems (btrfs, overlayfs) show another device than the lock's.
+    let holder = holders
+        .find(|lock| lock.inode == inode && (lock.device == device || Some(lock.pid) == written));
+    holder.map_or(LockHolder::Nobody, |lock| LockHolder::Process(lock.pid))
+}
+
+/// A line of `/proc/locks`, such as `1: FLOCK  ADVISORY  WRITE 708 08:01:1311 0 EOF`.
+#[derive(Debug, PartialEq, Eq)]
+struct LockLine {
+    pid: u32,
+    device: (u32, u32),
+    inode: u64,
+}
+
+/// A lock that is held by flock(2); a waiting process has `->` in its line.
+fn flock(line: &str) -> Option<LockLine> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    if words.next() != Some("FLOCK") {
+        return None;
+    }
+    let pid = words.nth(2)?.parse().ok()?;
+    let mut place = words.next()?.split(':');
+    let mut number = || u32::from_str_radix(place.next()?, 16).ok();
+    Some(LockLine {
+        pid,
+        device: (number()?, number()?),
+        inode: place.next()?.parse().ok()?,
+    })
 }
 
 /// Another run may create the file between the two attempts.

@@ -9,6 +9,7 @@ use double::GmailOptions;
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
 use tempfile::TempDir;
 
 use crate::dovecot::{self, Introspection};
@@ -51,7 +52,7 @@ pub trait Account {
             now: Arc::new(Utc::now),
             connection: ConnectionOptions::default(),
             rejected_token: None,
-            is_dry_run: false,
+            renewal: RenewalPolicy::Save,
         })
     }
 }

@@ -9,6 +9,7 @@ use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason};
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Mark, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
@@ -58,7 +59,7 @@ impl Account {
             now: Arc::new(move || clock.now()),
             connection: ConnectionOptions::default(),
             rejected_token: None,
-            is_dry_run: false,
+            renewal: RenewalPolicy::Save,
         })
     }
 }

@@ -11,6 +11,7 @@ use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind};
 use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::sync::{
     LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
 };
@@ -62,7 +63,7 @@ impl Account {
             now: Arc::new(Utc::now),
             connection: ConnectionOptions::default(),
             rejected_token: None,
-            is_dry_run: false,
+            renewal: RenewalPolicy::Save,
         })
     }
 }

@@ -18,6 +18,7 @@ use imap_to_gmail_sync::config::{Server, TargetConfig};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::message::{Flags, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::timeouts::Timeouts;
 use tempfile::TempDir;
 
@@ -128,7 +129,7 @@ impl ScriptedGmail {
             now: Arc::new(now),
             connection: ConnectionOptions::from(timeouts),
             rejected_token: None,
-            is_dry_run: false,
+            renewal: RenewalPolicy::Save,
         })
     }
 

@@ -8,6 +8,7 @@ use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::message::Mailbox;
 use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::process::cancel::Canceller;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
 use imap_to_gmail_sync::state::journal::StateStore;
@@ -64,7 +65,7 @@ impl InProcess<'_> {
                 now: Arc::new(Utc::now),
                 connection: options,
                 rejected_token: None,
-                is_dry_run: false,
+                renewal: RenewalPolicy::Save,
             }),
             config,
             canceller,

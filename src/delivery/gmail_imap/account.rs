@@ -13,7 +13,7 @@ use crate::delivery::gmail_imap::responses::rest_reason;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::imap::{CommandError, Session, StorageQuota};
 use crate::net::{ConnectionOptions, SharedSilence, Trust};
-use crate::oauth::{RememberedRejection, Token};
+use crate::oauth::{RememberedRejection, RenewalPolicy, Token};
 
 /// A session is replaced this long before its token expires: long enough to send most messages.
 const MIN_SESSION_TIME: TimeDelta = TimeDelta::minutes(1);
@@ -31,8 +31,8 @@ pub struct GmailTargetOptions {
     pub connection: ConnectionOptions,
     /// The rejected token that an earlier run recorded.
     pub rejected_token: Option<RememberedRejection>,
-    /// Whether the token is neither renewed nor saved.
-    pub is_dry_run: bool,
+    /// Whether the token is renewed.
+    pub renewal: RenewalPolicy,
 }
 
 /// The account; opens sessions.
@@ -84,6 +84,18 @@ impl GmailAccount {
             .is_some_and(|credentials| credentials.token.is_valid(self.now())))
     }
 
+    pub(super) fn connection_options(&self) -> &ConnectionOptions {
+        &self.options.connection
+    }
+
+    /// Reads something from the token.
+    pub(super) fn with_token<T>(&self, read: impl FnOnce(&Token) -> T) -> Result<T> {
+        match self.credentials()?.as_ref() {
+            Some(credentials) => Ok(read(&credentials.token)),
+            None => Err(self.error(ErrorKind::Internal, "the token was not loaded")),
+        }
+    }
+
     /// Opens a session. If Gmail rejects the access token, it is renewed once.
     pub(super) fn log_in(&self) -> Result<GmailSession> {
         let mut credentials = self.credentials()?;
@@ -93,7 +105,9 @@ impl GmailAccount {
         let log_in = |access| login::log_in(self.config(), trust, &self.options.connection, access);
         let access = token.access(self.now())?;
         let result = match log_in(access.clone()) {
-            Err(error) if login::rejects_token(&error) && !self.options.is_dry_run => {
+            Err(error)
+                if login::rejects_token(&error) && self.options.renewal != RenewalPolicy::Never =>
+            {
                 log::info!("Gmail rejected the access token; renewing it once");
                 log_in(token.renew(&access, self.now())?)
             }
@@ -105,7 +119,7 @@ impl GmailAccount {
                 "check that target_user is the account that the token was made for, or {}",
                 token.new_token_remedy()
             );
-            if self.options.is_dry_run {
+            if self.options.renewal == RenewalPolicy::Never {
                 remedy = format!("run once without --dry-run, which renews the token, or {remedy}");
             }
             let error = login::explain(self.config(), error, &remedy);
@@ -209,11 +223,7 @@ impl GmailAccount {
         self.log_token_health(&token);
         Ok(GmailCredentials {
             trust: Trust::for_server(server).map_err(|error| error.on(Side::Gmail))?,
-            token: if self.options.is_dry_run {
-                token.read_only()
-            } else {
-                token
-            },
+            token: token.with_policy(self.options.renewal),
         })
     }
 
@@ -270,7 +280,7 @@ mod tests {
             now: Arc::new(Utc::now),
             connection: ConnectionOptions::default(),
             rejected_token: None,
-            is_dry_run: false,
+            renewal: RenewalPolicy::Save,
         });
         let silence = account.options.connection.silence.clone().unwrap();
         let (now, minute) = (Instant::now(), Duration::from_mins(1));

@@ -31,6 +31,16 @@ impl Session {
         Session::open_with_history(server, trust, options, login, LoginHistory::default())
     }
 
+    /// Connects and reads the greeting, and hangs up without a log-in.
+    pub(crate) fn probe(
+        server: &Server,
+        trust: &Trust,
+        options: &ConnectionOptions,
+    ) -> Result<(), Error> {
+        Unauthenticated::connect(server, trust, options)?;
+        Ok(())
+    }
+
     /// As [`open`](Session::open), with what is known from earlier log-ins.
     pub(crate) fn open_with_history(
         server: &Server,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTargetOptions;
-use crate::oauth::RememberedRejection;
+use crate::oauth::{RememberedRejection, RenewalPolicy};
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::AccountSync;
 use crate::sync::PassOptions;
@@ -23,7 +23,7 @@ pub(super) fn pass_options(config: &Config, since: Option<DateTime<Utc>>) -> Pas
 }
 
 impl AccountSync<'_> {
-    pub(super) fn gmail_options(&self, is_dry_run: bool) -> GmailTargetOptions {
+    pub(super) fn gmail_options(&self, renewal: RenewalPolicy) -> GmailTargetOptions {
         let clock = self.context.timing.clock;
         // A time further in the future than the longest delay was written while the clock was wrong.
         let max_retry_after = clock.now() + REJECTED_CREDENTIALS.max_delay();
@@ -45,7 +45,7 @@ impl AccountSync<'_> {
             now: Arc::new(move || clock.now()),
             connection: self.context.connection_options(),
             rejected_token,
-            is_dry_run,
+            renewal,
         }
     }
 }

@@ -1,0 +1,108 @@
+//! What `check` finds out about an account: its files, and both servers by one log-in each.
+//!
+//! It moves no message and writes nothing: no lock, no state, no token. An access token that has
+//! expired is renewed and kept in memory, because without it nothing could be said about Gmail: its
+//! lifetime is an hour, and runs with nothing new do not renew it. Google leaves the refresh token
+//! valid then; an endpoint that may replace it is not asked ([`RenewalPolicy::KeepInMemory`]).
+//!
+//! [`RenewalPolicy::KeepInMemory`]: crate::oauth::RenewalPolicy::KeepInMemory
+
+mod connection;
+mod files;
+mod finding;
+mod gmail;
+mod source;
+
+use crate::config::{Config, Environment};
+use crate::net::{ConnectionOptions, PeerRecorder};
+use crate::run::account_files::AccountFiles;
+use crate::run::context::RunContext;
+use crate::state::State;
+use crate::untrusted::Untrusted;
+
+pub(crate) use finding::{CheckReport, Finding, Verdict};
+use finding::{Findings, Group};
+
+/// What the checks of an account share.
+struct CheckedAccount<'a> {
+    config: &'a Config,
+    /// `None` if there is none, or it cannot be read.
+    state: Option<&'a State>,
+    context: &'a RunContext<'a>,
+}
+
+impl AccountFiles {
+    /// Checks the account, and reports each finding at once. An exit request ends the check early.
+    pub fn check(
+        &self,
+        environment: &Environment,
+        context: &RunContext<'_>,
+        report: &mut dyn FnMut(&Finding),
+    ) -> CheckReport {
+        let mut findings = Findings::new(report);
+        let names = self.check_account(environment, context, &mut findings);
+        let (source, target) = names.unzip();
+        CheckReport {
+            account: self.name.clone(),
+            config: Untrusted::path(&self.config).to_string(),
+            state_file: Untrusted::path(&self.state).to_string(),
+            source,
+            target,
+            ..findings.into_report()
+        }
+    }
+
+    /// Returns the names of both sides, if they are known.
+    fn check_account(
+        &self,
+        environment: &Environment,
+        context: &RunContext<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Option<(String, String)> {
+        let mut config = match Config::load(&self.config, environment) {
+            Ok(config) => config,
+            Err(error) => {
+                findings.fail(Group::Configuration, "content", &error);
+                return None;
+            }
+        };
+        config.target.token_file = self.token_file(&config);
+        let names = (
+            Untrusted::new(&config.source_name()).to_string(),
+            Untrusted::new(&config.target_account()).to_string(),
+        );
+        let (source, target) = &names;
+        findings.ok(
+            Group::Configuration,
+            "content",
+            format_args!("valid: copies {source} to {target}"),
+        );
+        files::check_protection(&config, findings);
+        files::check_token_file(&config, findings);
+        let state = files::check_state(&self.state, &config, context.timing.clock.now(), findings);
+        let account = CheckedAccount {
+            config: &config,
+            state: state.as_ref(),
+            context,
+        };
+        account.check_source(findings);
+        account.check_gmail(findings);
+        Some(names)
+    }
+}
+
+impl CheckedAccount<'_> {
+    /// The options of a connection that is recorded.
+    fn connection_options(&self) -> (ConnectionOptions, PeerRecorder) {
+        let recorder = PeerRecorder::default();
+        let options = ConnectionOptions {
+            recorder: Some(recorder.clone()),
+            ..self.context.connection_options()
+        };
+        (options, recorder)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.context.requests.exit_requested()
+    }
+}

@@ -1,0 +1,179 @@
+//! The files of an account: who can read and replace them, the token, the state and its lock.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::atomic_file;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Side};
+use crate::file_access;
+use crate::oauth;
+use crate::run::account_sync::{account_names, describe};
+use crate::run::check::finding::{Findings, Group};
+use crate::run::status::describe_age;
+use crate::state::State;
+use crate::state::lock::{self, LockHolder};
+use crate::state::observation::observe;
+use crate::state::storage::{self, FolderStorage};
+use crate::untrusted::Untrusted;
+
+/// Whether other users can read the secrets, or change the configuration.
+pub(super) fn check_protection(config: &Config, findings: &mut Findings<'_>) {
+    for warning in config.warnings() {
+        // The remedy is the last part of each.
+        let (found, remedy) = match warning.rsplit_once("; type: ") {
+            Some((found, command)) => (found, format!("type: {command}")),
+            None => (warning.as_str(), "correct it".to_owned()),
+        };
+        findings.warn(Group::Files, "protection", found, remedy);
+    }
+    if config.warnings().is_empty() {
+        let found = "others can neither read the secrets nor write the configuration";
+        findings.ok(Group::Files, "protection", found);
+    }
+}
+
+/// Whether the token file can be read, and replaced when the token is renewed.
+pub(super) fn check_token_file(config: &Config, findings: &mut Findings<'_>) {
+    let file = &config.target.token_file;
+    let shown = Untrusted::path(file);
+    if let Err(error) = oauth::check_token_file(file, &config.target.auth_command) {
+        findings.fail(Group::Files, "token file", &error);
+        return;
+    }
+    match atomic_file::check_replaceable(file) {
+        Ok(()) => findings.ok(
+            Group::Files,
+            "token file",
+            format_args!("{shown} can be replaced"),
+        ),
+        Err(error) => {
+            let remedy = file_access::remedy(&error);
+            findings.warn(
+                Group::Files,
+                "token file",
+                format_args!(
+                    "{shown} cannot be replaced, so each run renews the token anew: {error}"
+                ),
+                remedy.unwrap_or("make its folder writable"),
+            );
+        }
+    }
+}
+
+/// Whether the state can be read and written, is this account's, and is in use. Returns the state.
+pub(super) fn check_state(
+    file: &Path,
+    config: &Config,
+    now: DateTime<Utc>,
+    findings: &mut Findings<'_>,
+) -> Option<State> {
+    check_access(file, findings);
+    check_lock(file, findings);
+    let state = match observe(&mut FolderStorage::new(file), now) {
+        Ok(Some(state)) => state,
+        Ok(None) => {
+            let days = config.first_run_days;
+            let shown = Untrusted::path(file);
+            let found = format!(
+                "there is none at {shown}: the next run is the first, and copies the mail of the last \
+                 {days} days"
+            );
+            findings.ok(Group::State, "content", found);
+            return None;
+        }
+        Err(error) => {
+            findings.fail(Group::State, "content", &error);
+            return None;
+        }
+    };
+    check_owner(&state, file, config, now, findings);
+    Some(state)
+}
+
+fn check_access(file: &Path, findings: &mut Findings<'_>) {
+    let files = storage::files(file);
+    let checked = files.iter().try_for_each(|path| {
+        file_access::check_writable(path).map_err(|error| (path, error))?;
+        file_access::check_folder(path).map_err(|error| (path, error))
+    });
+    match checked {
+        Ok(()) => {
+            let shown = Untrusted::path(file_access::folder_of(file)).to_string();
+            findings.ok(
+                Group::State,
+                "access",
+                format_args!("the folder {shown} is writable"),
+            );
+        }
+        Err((path, error)) => {
+            let remedy = file_access::remedy(&error);
+            let place = Untrusted::path(path);
+            let error = Error::new(Side::State, ErrorKind::Disk, place, &error)
+                .during("examining the state")
+                .remedy(remedy.unwrap_or("the folder of the state must be writable"));
+            findings.fail(Group::State, "access", &error);
+        }
+    }
+}
+
+fn check_lock(file: &Path, findings: &mut Findings<'_>) {
+    match lock::lock_holder(file) {
+        LockHolder::Nobody => findings.ok(Group::State, "lock", "no run is active"),
+        LockHolder::Process(pid) => findings.ok(
+            Group::State,
+            "lock",
+            format_args!(
+                "process {pid} is running this account; this check uses one more connection at each \
+                 server"
+            ),
+        ),
+        LockHolder::Unknown => {}
+    }
+}
+
+fn check_owner(
+    state: &State,
+    file: &Path,
+    config: &Config,
+    now: DateTime<Utc>,
+    findings: &mut Findings<'_>,
+) {
+    let configured = account_names(config);
+    let other = state.account.as_ref();
+    let other = other.filter(|names| !names.is_same(&configured) && state.is_bound_to_account());
+    if let Some(other) = other {
+        let what = format_args!(
+            "this state is for {}, and the configuration names {}",
+            describe(other),
+            describe(&configured)
+        );
+        let error = Error::in_file(Side::State, file, what).remedy(
+            "give each account its own --state-file; or, if these are new names of the same account, \
+             add --same-account to one run",
+        );
+        findings.fail(Group::State, "content", &error);
+        return;
+    }
+    let last = lock::last_complete_pass(file).ok().flatten();
+    let last = last.map(DateTime::from).or(state.last_sync);
+    let last = last.map_or("no pass has been complete yet".to_owned(), |last| {
+        format!("the last complete pass was {}", describe_age(now - last))
+    });
+    let found = format!("of this account; {last}");
+    findings.ok(Group::State, "content", found);
+    check_messages(state, findings);
+}
+
+fn check_messages(state: &State, findings: &mut Findings<'_>) {
+    let (parked, refused) = (state.parked.len(), state.refused.len());
+    if parked + refused > 0 {
+        findings.warn(
+            Group::State,
+            "messages",
+            format_args!("{parked} parked, {refused} refused"),
+            "see status, which says which and why",
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! The source: one log-in, and the folder.
+
+use crate::error::Error;
+use crate::imap::{LoginForm, LoginHistory};
+use crate::message::Mailbox;
+use crate::net::Trust;
+use crate::run::check::CheckedAccount;
+use crate::run::check::connection::check_connection;
+use crate::run::check::finding::{Findings, Group};
+use crate::source::SourceInspection;
+use crate::timestamp::format_time;
+use crate::untrusted::Untrusted;
+
+const GROUP: Group = Group::Source;
+
+impl CheckedAccount<'_> {
+    pub(super) fn check_source(&self, findings: &mut Findings<'_>) {
+        let source = &self.config.source;
+        if let Err(error) = Trust::for_server(&source.server) {
+            findings.fail(GROUP, "certificates", &error);
+            return;
+        }
+        let (options, recorder) = self.connection_options();
+        let (password, no_password) = match source.password.read() {
+            Ok(password) => (Some(password), None),
+            Err(error) => (None, Some(error)),
+        };
+        let inspected = SourceInspection::run(source, password, options, self.login_history());
+        if self.is_interrupted() {
+            return;
+        }
+        let now = self.context.timing.clock.now();
+        let (record, failure) = (recorder.record(), inspected.as_ref().err());
+        let is_reached = check_connection(GROUP, &source.server, &record, failure, now, findings);
+        if let Some(error) = &no_password {
+            findings.fail(GROUP, "password", error);
+        }
+        match inspected {
+            Ok(Some(inspection)) => self.check_mailbox(&inspection, findings),
+            Err(error) if is_reached => self.report_rejected_login(&error, findings),
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    /// What the state knows of earlier log-ins.
+    fn login_history(&self) -> LoginHistory {
+        let Some(state) = self.state else {
+            return LoginHistory::default();
+        };
+        let form = state.source.login_form.as_deref();
+        LoginHistory {
+            accepted: form.and_then(LoginForm::from_name),
+            ..LoginHistory::default()
+        }
+    }
+
+    fn report_rejected_login(&self, error: &Error, findings: &mut Findings<'_>) {
+        let what = error.without_remedy();
+        match self.next_attempt() {
+            Some(next) => {
+                let found = format!("{what} (tried once; runs try again at {next})");
+                findings.fail_with(GROUP, "log-in", error, &found);
+            }
+            None => findings.fail(GROUP, "log-in", error),
+        }
+    }
+
+    /// When runs try to log in again, if they wait for that.
+    fn next_attempt(&self) -> Option<String> {
+        let now = self.context.timing.clock.now();
+        let retry_after = self.state?.source.retry_after?;
+        (retry_after > now).then(|| format_time(retry_after))
+    }
+
+    fn check_mailbox(&self, inspection: &SourceInspection, findings: &mut Findings<'_>) {
+        let user = Untrusted::new(&self.config.source.user);
+        match self.next_attempt() {
+            None => findings.ok(GROUP, "log-in", format_args!("logged in as {user}")),
+            Some(next) => findings.warn(
+                GROUP,
+                "log-in",
+                format_args!(
+                    "logged in as {user}; an earlier log-in failed, and runs wait until {next}"
+                ),
+                "runs then go on by themselves, or at once when the configuration changes",
+            ),
+        }
+        match &inspection.capabilities {
+            Ok(capabilities) if capabilities.has("IDLE") => {
+                findings.ok(GROUP, "IDLE", "offered: --watch learns of new mail at once");
+            }
+            Ok(_) => findings.warn(
+                GROUP,
+                "IDLE",
+                "not offered: --watch polls",
+                "none is needed; --poll-interval says how often",
+            ),
+            Err(_) => {}
+        }
+        match &inspection.folder {
+            Ok(mailbox) => self.check_folder(mailbox, findings),
+            Err(error) => findings.fail(GROUP, "folder", error),
+        }
+    }
+
+    fn check_folder(&self, mailbox: &Mailbox, findings: &mut Findings<'_>) {
+        let folder = Untrusted::new(&self.config.source.folder);
+        let (exists, validity) = (mailbox.exists, mailbox.uid_validity);
+        let found = format!("{folder:?} holds {exists} messages, UIDVALIDITY {validity}");
+        let name = self.config.source_name();
+        let known = self.state.and_then(|state| state.source_mailbox());
+        match known.filter(|(known, before)| *known == name && *before != validity) {
+            None => findings.ok(GROUP, "folder", found),
+            Some((_, before)) => findings.warn(
+                GROUP,
+                "folder",
+                format_args!(
+                    "{found}; the state knows UIDVALIDITY {before}: the folder was replaced"
+                ),
+                "none is needed: the next run finds new mail by date",
+            ),
+        }
+    }
+}
