@@ -48,11 +48,11 @@ impl Image {
     fn follow(&mut self, instruction: &str, rest: &str) {
         match instruction {
             "COPY" => self.copied.push(Copied::parse(rest)),
-            "USER" => self.user = rest.to_owned(),
-            "WORKDIR" => self.folder = rest.to_owned(),
-            "VOLUME" => self.volume = rest.to_owned(),
+            "USER" => rest.clone_into(&mut self.user),
+            "WORKDIR" => rest.clone_into(&mut self.folder),
+            "VOLUME" => rest.clone_into(&mut self.volume),
             "ENV" => self.environment.push(rest.to_owned()),
-            "STOPSIGNAL" => self.stop_signal = rest.to_owned(),
+            "STOPSIGNAL" => rest.clone_into(&mut self.stop_signal),
             "HEALTHCHECK" => {
                 let (_, command) = rest.split_once("CMD ").unwrap();
                 self.health_check = words(command);
