@@ -40,6 +40,11 @@ pub(crate) fn our_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The group id of this process.
+pub(crate) fn our_group() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
 /// Whether users of this process trust the file's owner: it is this user or root.
 pub(crate) fn is_ours_or_roots(file: &Metadata) -> bool {
     [our_user(), ROOT].contains(&file.uid())

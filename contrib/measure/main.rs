@@ -4,11 +4,15 @@
 //! ```text
 //! cargo build --release --locked && cargo run --locked --example measure
 //! ```
+//!
+//! With `PROGRAM ACCOUNTS SECONDS` it measures that many processes with `--watch` at once, which are idle
+//! for that time and then copy a burst of mail.
 
 // A measurement fails by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod process;
+mod watchers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,6 +56,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("{}\n", program.display());
+    let mut numbers = std::env::args().skip(2).map(|word| word.parse::<usize>());
+    if let (Some(Ok(accounts)), Some(Ok(seconds))) = (numbers.next(), numbers.next()) {
+        watchers::measure(&program, accounts, Duration::from_secs(seconds as u64));
+        return ExitCode::SUCCESS;
+    }
     let mut figures = Figures {
         all_within_limits: true,
     };

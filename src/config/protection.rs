@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::config::{Config, Environment, Password, paths};
 use crate::error::{Error, Result, Side};
-use crate::file_access::{folder_of, is_ours_or_roots, others_may_write, our_user, owner_and_mode};
+use crate::file_access::{
+    ROOT, folder_of, is_ours_or_roots, others_may_write, our_group, our_user, owner_and_mode,
+};
 use crate::untrusted::quote_for_shell;
 
 /// Someone else can change the configuration.
@@ -109,8 +111,13 @@ fn is_token_file(file: &Path) -> bool {
         .is_some_and(|fields| fields.contains_key("token") || fields.contains_key("refresh_token"))
 }
 
-/// Whether other users than the owner can read or write the file, and this user can change that.
+/// Whether other users than the owner can read or write the file, and this user can change that. Root
+/// may show a file to the group of this process: Kubernetes does so with a secret.
 fn is_readable_by_others(file: &Path) -> bool {
-    fs::metadata(file)
-        .is_ok_and(|found| found.is_file() && is_ours_or_roots(&found) && found.mode() & 0o077 != 0)
+    fs::metadata(file).is_ok_and(|found| {
+        let is_shown_to_us =
+            found.uid() == ROOT && our_user() != ROOT && found.gid() == our_group();
+        let bits = if is_shown_to_us { 0o037 } else { 0o077 };
+        found.is_file() && is_ours_or_roots(&found) && found.mode() & bits != 0
+    })
 }

@@ -15,6 +15,7 @@ use crate::atomic_file::WriteGuard;
 use crate::config::{Config, Environment, TargetConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
+use crate::process::signals;
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
 
@@ -88,6 +89,7 @@ pub fn run(
     verify: &VerifyAccessToken,
     time_limit: Duration,
 ) -> Result<()> {
+    signals::let_signals_end_process_1();
     let client_secret_file = ClientSecretFile::read(&options.credentials)?;
     for warning in client_secret_file.foreign_host_warnings(&options.credentials) {
         say(format_args!("Warning: {warning}.\n\n"));

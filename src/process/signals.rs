@@ -5,8 +5,8 @@
 
 use std::fs;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Instant;
 
@@ -92,10 +92,33 @@ pub(crate) fn listen(
     Ok(requests)
 }
 
+/// Whether a signal ends process 1 at once: see [`let_signals_end_process_1`].
+static ENDS_PROCESS_1: LazyLock<Arc<AtomicBool>> =
+    LazyLock::new(|| Arc::new(AtomicBool::new(true)));
+
+/// Exits on SIGINT and SIGTERM if this is process 1, as it is in a container: the kernel ignores them
+/// for process 1 as long as it has no handler. For a command that otherwise does not handle signals.
+pub(crate) fn let_signals_end_process_1() {
+    if process::id() != 1 {
+        return;
+    }
+    for signal in [SIGINT, SIGTERM] {
+        let ends = Arc::clone(&ENDS_PROCESS_1);
+        // Without the handler the signal is ignored, as before.
+        let _ = flag::register_conditional_shutdown(signal, exit_status_of(signal), ends);
+    }
+}
+
+/// The exit status of a process that a signal ended, as shells have it.
+fn exit_status_of(signal: i32) -> i32 {
+    128 + signal
+}
+
 /// Runs `work` with SIGINT and SIGTERM held back: one that arrives meanwhile ends the process
 /// afterwards. For the end of a command that otherwise does not handle signals.
 pub(crate) fn after<T>(work: impl FnOnce() -> T) -> T {
     let received = Arc::new(AtomicUsize::new(0));
+    ENDS_PROCESS_1.store(false, Ordering::SeqCst);
     for signal in [SIGINT, SIGTERM] {
         // A signal that cannot be held back ends the process at once, as before.
         if let Ok(number) = usize::try_from(signal) {
@@ -104,6 +127,9 @@ pub(crate) fn after<T>(work: impl FnOnce() -> T) -> T {
     }
     let done = work();
     if let Ok(signal @ 1..) = i32::try_from(received.load(Ordering::SeqCst)) {
+        if process::id() == 1 {
+            process::exit(exit_status_of(signal));
+        }
         let _ = low_level::emulate_default_handler(signal);
     }
     done
