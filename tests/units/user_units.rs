@@ -50,8 +50,9 @@ fn a_user_runs_timer_and_watcher_for_one_account_and_for_several() {
     let home = Home::new();
     let image = image(&home, &["alice", "config"]);
     for instance in ["", "@"] {
-        let unit = format!("user/imap-to-gmail-sync{instance}.timer");
-        image.edit(&unit, "OnActiveSec=10s", "OnActiveSec=0");
+        let path = format!("etc/systemd/user/imap-to-gmail-sync{instance}.timer.d/test.conf");
+        let at_once = "[Timer]\nOnActiveSec=0\nAccuracySec=1ms\nRandomizedDelaySec=0\n";
+        image.write(&path, at_once, 0o644);
     }
     let machine = boot(image);
     let mut count = 0;
