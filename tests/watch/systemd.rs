@@ -1,8 +1,7 @@
-//! systemd: notifications of readiness, status and watchdog; and the units.
+//! systemd: notifications of readiness, status and watchdog.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use double::Fault;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::program::{Home, Run, program};
+use crate::program::Home;
 use crate::watching::{Watching, deliver};
 
 /// The program under a service manager; the test reads its notifications.
@@ -149,125 +148,4 @@ fn the_watchdog_is_fed_while_a_server_hangs() {
         .filter(|_| service.receive() == "WATCHDOG=1")
         .count();
     assert!(notifications > 20, "{notifications}");
-}
-
-const TIMER: &str = "imap-to-gmail-sync@.timer";
-const RUN: &str = "imap-to-gmail-sync@.service";
-const WATCHER: &str = "imap-to-gmail-sync-watch@.service";
-
-fn unit(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
-    fs::read_to_string(folder.join(name)).unwrap()
-}
-
-/// The values of a setting, in order; a value that is a list is split.
-fn settings(unit_name: &str, setting: &str) -> Vec<String> {
-    let unit = unit(unit_name);
-    let lines = unit.lines().filter_map(|line| line.split_once('='));
-    lines
-        .filter(|(name, _)| *name == setting)
-        .flat_map(|(_, value)| value.split_whitespace())
-        .map(str::to_owned)
-        .collect()
-}
-
-#[test]
-fn both_services_of_an_account_are_one_user_with_one_folder_and_its_own_credentials() {
-    for (setting, value) in [
-        ("DynamicUser", &["yes"][..]),
-        ("User", &["gmail-%i"]),
-        ("StateDirectory", &["imap-to-gmail-sync/%i"]),
-        ("StateDirectoryMode", &["0700"]),
-        ("WorkingDirectory", &["%S/imap-to-gmail-sync/%i"]),
-        (
-            "LoadCredential",
-            &[
-                "config.json:/etc/imap-to-gmail-sync/%i.json",
-                "%i.password:/etc/imap-to-gmail-sync/%i.password",
-            ],
-        ),
-        ("SyslogIdentifier", &["imap-to-gmail-sync"]),
-        ("LimitCORE", &["0"]),
-        ("SystemCallErrorNumber", &["EPERM"]),
-    ] {
-        for name in [RUN, WATCHER] {
-            assert_eq!(settings(name, setting), value, "{setting} of {name}");
-        }
-    }
-}
-
-/// systemd stops one side before it starts the other only if there is an order between them.
-#[test]
-fn the_watcher_and_the_timer_with_its_runs_stop_each_other_in_order() {
-    let instance = |name: &str| name.replace('@', "@%i");
-    for name in [TIMER, RUN] {
-        assert_eq!(settings(name, "Conflicts"), [instance(WATCHER)], "{name}");
-        for setting in ["Conflicts", "After"] {
-            let units = settings(WATCHER, setting);
-            assert!(
-                units.contains(&instance(name)),
-                "{setting} {name}: {units:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn the_start_of_no_unit_waits_without_end() {
-    for name in [RUN, WATCHER] {
-        let limit = settings(name, "TimeoutStartSec");
-        assert_eq!(limit.len(), 1, "{name}");
-        assert_ne!(limit[0], "infinity", "{name}");
-    }
-}
-
-#[test]
-fn systemd_finds_no_mistake_in_the_units() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in [TIMER, RUN, WATCHER] {
-        // It requires that the program exists.
-        let unit = unit(name).replace("/usr/local/bin/imap-to-gmail-sync", "/bin/true");
-        fs::write(folder.path().join(name), unit).unwrap();
-    }
-    let mut verify = Command::new("systemd-analyze");
-    verify.args(["verify", "--man=no"]).current_dir(&folder);
-    for name in [TIMER, RUN, WATCHER] {
-        verify.arg(Path::new(".").join(name));
-    }
-    let Ok(output) = verify.output() else {
-        return; // `contrib/test` reports that there is no systemd.
-    };
-    // It also prints warnings about other units of the machine.
-    let warnings = String::from_utf8_lossy(&output.stderr);
-    let ours = |line: &&str| line.contains("imap-to-gmail-sync");
-    assert_eq!(warnings.lines().find(ours), None);
-}
-
-#[test]
-fn a_configuration_for_the_units_also_finds_its_password_by_hand() {
-    let home = Home::new();
-    fs::create_dir(home.path("etc")).unwrap();
-    home.configure(&json!({ "source_pass": null, "source_pass_file": "alice.password" }));
-    for (from, to) in [
-        ("config.json", "etc/alice.json"),
-        ("config.json", "etc/config.json"),
-    ] {
-        fs::copy(home.path(from), home.path(to)).unwrap();
-    }
-    home.write("etc/alice.password", "secret");
-    let run = |config: &str, credentials: Option<&str>| -> Run {
-        let mut command = program(&home.path("."));
-        command.args(["--config", config]);
-        if let Some(folder) = credentials {
-            command.env("CREDENTIALS_DIRECTORY", home.path(folder));
-        }
-        command.output().unwrap().into()
-    };
-    for run in [
-        run("etc/alice.json", None),
-        // As the units do: under a fixed name, among the credentials.
-        run("etc/config.json", Some("etc")),
-    ] {
-        assert_eq!(run.status, Some(0), "{run:?}");
-    }
 }
