@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_line_that_names_it() {
-        let cases: [(&[&str], &str); 25] = [
+        let cases: [(&[&str], &str); 26] = [
             (
                 &[],
                 "--config FILE is missing; see imap-to-gmail-sync --help",

@@ -63,6 +63,8 @@ pub enum RenewalPolicy {
 pub(crate) struct Renewal {
     /// Whether the new access token gives access to mail.
     pub has_mail_scope: bool,
+    /// The clock of the token endpoint.
+    pub server_time: Option<DateTime<Utc>>,
     /// Whether the refresh token in the file was replaced, and so may no longer be valid.
     pub is_rotation_unsaved: bool,
 }
@@ -327,6 +329,7 @@ impl Token {
         let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
         self.last_renewal = Some(Renewal {
             has_mail_scope: tokens.has_mail_scope,
+            server_time: tokens.server_time,
             is_rotation_unsaved: is_rotated && self.policy == RenewalPolicy::KeepInMemory,
         });
         if self.policy == RenewalPolicy::KeepInMemory {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::RestReason;
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
-use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
+use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE, REJECTED_CREDENTIALS};
 use crate::state::AccountNames;
 use crate::state::known::KnownMessages;
 
@@ -169,6 +169,21 @@ pub struct SourceState {
     /// The server was seen to lose commands that arrive in one packet with others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub loses_pipelined_commands: bool,
+}
+
+impl SourceState {
+    /// Until when these credentials must not be tried, if a log-in failed.
+    pub(crate) fn login_delayed_until(
+        &self,
+        credentials_stamp: &str,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let is_unchanged = self.credentials.as_deref() == Some(credentials_stamp);
+        let retry_after = self.retry_after.filter(|_| is_unchanged);
+        // A time further away than the longest delay was written while the clock was wrong.
+        let max = now + REJECTED_CREDENTIALS.max_delay();
+        retry_after.filter(|until| *until > now && *until <= max)
+    }
 }
 
 #[expect(

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::delivery::gmail_imap::{
     GmailInspection, GmailInspector, GmailTargetOptions, InspectedToken, STORAGE_FULL_REMEDY,
 };
 use crate::error::{Error, ErrorKind, Side};
 use crate::imap::{ListedFolder, NameAttribute};
 use crate::net::Trust;
-use crate::oauth::RenewalPolicy;
+use crate::oauth::{RenewalPolicy, TokenHealth};
 use crate::run::check::CheckedAccount;
 use crate::run::check::connection::check_connection;
 use crate::run::check::finding::{Findings, Group};
@@ -19,6 +21,9 @@ use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
 const GROUP: Group = Group::Gmail;
+
+/// A token is renewed four minutes before it expires.
+const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::minutes(2);
 
 /// Storage that is fuller than this is warned of.
 const MAX_STORAGE_PERCENT: u64 = 95;
@@ -43,6 +48,8 @@ impl CheckedAccount<'_> {
             rejected_token: None,
             renewal: RenewalPolicy::KeepInMemory,
         });
+        // A renewal changes it: the age that the file does not know begins then.
+        let before = inspector.token().map(|token| token.health);
         let inspected = inspector.log_in();
         let (token_failure, inspected) = match inspected {
             Err(error) if error.side() == Side::Token => {
@@ -62,8 +69,15 @@ impl CheckedAccount<'_> {
             clock.now(),
             findings,
         );
-        if let Ok(token) = inspector.token() {
-            self.check_token(&token, token_failure.as_ref(), findings);
+        if let (Ok(token), Ok(before)) = (inspector.token(), before) {
+            let health = TokenHealth {
+                expires: token.health.expires,
+                access_token_expires: None,
+                ..before
+            };
+            let token = InspectedToken { health, ..token };
+            let is_accepted = matches!(inspected, Ok(Some(_)));
+            self.check_token(&token, token_failure.as_ref(), is_accepted, findings);
         }
         match inspected {
             Ok(Some(inspection)) => self.check_account_at_gmail(&inspection, findings),
@@ -79,6 +93,7 @@ impl CheckedAccount<'_> {
         &self,
         token: &InspectedToken,
         failure: Option<&Error>,
+        is_accepted: bool,
         findings: &mut Findings<'_>,
     ) {
         let remedy = &token.new_token_remedy;
@@ -99,20 +114,38 @@ impl CheckedAccount<'_> {
                         new one: runs may be rejected";
             findings.fail(GROUP, "token", &rejected(what));
         }
-        let scope = renewal.map(|renewal| renewal.has_mail_scope);
-        if scope.or(token.names_mail_scope) == Some(false) {
+        let is_for_mail = match renewal {
+            Some(renewal) => renewal.has_mail_scope,
+            None => is_accepted || token.names_mail_scope != Some(false),
+        };
+        if !is_for_mail {
             let what = "the token gives no access to mail: the box for it was not ticked";
             findings.fail(GROUP, "token", &rejected(what));
+        }
+        let now = self.context.timing.clock.now();
+        let clock_error = renewal.and_then(|renewal| renewal.server_time);
+        let clock_error = clock_error.map(|time| now.signed_duration_since(time));
+        if let Some(error) = clock_error.filter(|error| error.abs() > MAX_CLOCK_ERROR) {
+            findings.warn(
+                Group::Configuration,
+                "clock",
+                format_args!(
+                    "the clock of this host differs from the token endpoint's by {} s",
+                    error.num_seconds()
+                ),
+                "set the clock, and keep it right by NTP: retries, limits and tokens depend on it",
+            );
         }
         let health = &token.health;
         if !token.is_renewable {
             findings.warn(
                 GROUP,
                 "token",
-                "there is no refresh_token: the access token is used until Gmail rejects it, after about an hour",
+                "there is no refresh_token: the access token is used until Gmail rejects it, after about \
+                 an hour",
                 remedy,
             );
-        } else if let Some(warning) = health.warning(self.context.timing.clock.now()) {
+        } else if let Some(warning) = health.warning(now) {
             findings.warn(
                 GROUP,
                 "token",
