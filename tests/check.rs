@@ -25,8 +25,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use chrono::Utc;
 use double::{
-    Certificate, Event, EventKind, Fault, GmailOptions, SourceOptions, login_rejections,
-    token_rejections,
+    Certificate, Event, Fault, GmailOptions, SourceOptions, login_rejections, token_rejections,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -242,7 +241,7 @@ fn after_a_run_the_state_says_when_a_pass_was_complete_and_what_was_uploaded() {
     report.assert_found("state", "lock", "ok", "no run is active");
     report.assert_found("gmail", "uploads", "ok", " of 400.0 MiB in 24 hours");
     report.assert_found("source", "folder", "ok", "\"INBOX\" holds 1 messages, ");
-    home.configure(&json!({ "daily_upload_limit": 10 }));
+    home.configure(&json!({ "daily_upload_limit": "10" }));
     let report = report_with(&home, 0);
     report.assert_found("gmail", "uploads", "warn", "is used up");
     let mut state = home.state();
@@ -332,7 +331,7 @@ fn a_certificate_that_expires_soon_is_warned_of() {
 #[test]
 fn a_real_dovecot_is_checked_by_implicit_tls_and_by_starttls() {
     let dovecot = Dovecot::start();
-    dovecot.client("alice").create("Ärger");
+    dovecot.client("alice").create("&AMQ-rger");
     let home = Home::new();
     for (server, tls, shown) in [
         (dovecot.server(), "implicit", "TLS 1."),
@@ -442,6 +441,8 @@ fn a_server_that_speaks_no_tls_is_told_from_one_with_a_wrong_certificate() {
     let report = report_with(&home, 69);
     report.assert_found("source", "TLS", "fail", "does not speak TLS");
     report.assert_missing("source", &["certificate", "log-in"]);
+    // A handshake is no IMAP.
+    home.source.take_violations();
     home.configure(&json!({ "source_tls": "starttls" }));
     report_with(&home, 0).assert_found("source", "TLS", "ok", ", by STARTTLS");
 }
@@ -585,7 +586,7 @@ fn a_clock_that_differs_from_googles_is_warned_of() {
 fn the_target_folder_may_be_missing_similar_or_no_mailbox() {
     let home = Home::new();
     for (folder, exit, result, part) in [
-        ("inbox", 0, "ok", "\"inbox\" exists"),
+        ("inbox", 0, "ok", "\"INBOX\" exists"),
         ("[Gmail]/Starred", 0, "ok", "exists"),
         ("Work", 0, "ok", "the first message creates it"),
         ("[Gmail]/Stared", 0, "warn", "does not exist"),
@@ -908,41 +909,37 @@ fn a_check_may_be_cut_off_at_any_event_of_either_server() {
     }
 }
 
+/// Whatever a server says first, or instead of the response to one command.
 #[test]
 fn hostile_lines_of_a_server_do_no_harm() {
     let home = synced_home();
-    let lines = [
+    let responses = [
         "* BYE \u{1b}[2J\u{202e}evil",
         "<T> NO [ALERT] \u{1b}]0;x\u{7} \"secret\"",
         "<T> BAD \u{0}\u{9b}2J",
-        "* LIST (\\All) \"/\" {9999999999}",
-        "* OK [UIDVALIDITY 0] x",
         "<T> OK [CAPABILITY \u{1b}[2J APPENDLIMIT=99999999999999999999] done",
+    ];
+    let lines = [
+        "* LIST (\\All \\Noselect) \"/\" \"\u{1b}[2J\"",
+        "* LIST () \"/\" \"INBOX\"",
+        "* OK [UIDVALIDITY 0] \u{9b}",
+        "* OK [ALERT] \u{1b}[2J",
         "* QUOTA \"\" (STORAGE 18446744073709551615 0)",
+        "* 4294967295 EXISTS",
         "nonsense",
     ];
-    for line in lines {
-        for server in 0..2 {
-            for word in [
-                "AUTHENTICATE",
-                "ID",
-                "EXAMINE",
-                "LIST",
-                "GETQUOTAROOT",
-                "CAPABILITY",
-            ] {
-                let faults = [home.source.faults(), home.gmail.faults()][server];
-                let is_hit = move |event: &Event| event.is_command(word);
-                faults.once(is_hit, Fault::Instead(line.to_owned()));
+    let words = ["AUTHENTICATE", "ID", "EXAMINE", "LIST", "GETQUOTAROOT"];
+    let responses = responses.map(|line| Fault::Instead(line.to_owned()));
+    let lines = lines.map(|line| Fault::Before(line.to_owned()));
+    for fault in responses.into_iter().chain(lines) {
+        for word in words {
+            for faults in [home.source.faults(), home.gmail.faults()] {
+                faults.once(move |event| event.is_command(word), fault.clone());
             }
-            let is_greeting = |event: &Event| event.kind == EventKind::Connected;
-            let faults = [home.source.faults(), home.gmail.faults()][server];
-            faults.once(is_greeting, Fault::Before(line.to_owned()));
             // Output and files are checked within.
-            for _ in 0..3 {
-                report_of(&home);
-            }
-            faults.clear();
+            report_of(&home);
+            home.source.faults().clear();
+            home.gmail.faults().clear();
         }
     }
 }

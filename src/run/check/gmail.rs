@@ -100,10 +100,6 @@ impl CheckedAccount<'_> {
         if let Some(warning) = &token.foreign_host_warning {
             findings.warn(GROUP, "token", warning, "use the file that Google provides");
         }
-        if let Some(error) = failure {
-            findings.fail(GROUP, "token", error);
-            return;
-        }
         let rejected = |what: &str| {
             let place = Untrusted::path(&self.config.target.token_file);
             Error::new(Side::Token, ErrorKind::Rejected, place, what).remedy(remedy)
@@ -121,6 +117,10 @@ impl CheckedAccount<'_> {
         if !is_for_mail {
             let what = "the token gives no access to mail: the box for it was not ticked";
             findings.fail(GROUP, "token", &rejected(what));
+        }
+        if let Some(error) = failure {
+            findings.fail(GROUP, "token", error);
+            return;
         }
         let now = self.context.timing.clock.now();
         let clock_error = renewal.and_then(|renewal| renewal.server_time);
@@ -203,12 +203,7 @@ impl CheckedAccount<'_> {
     fn check_target_folder(&self, folders: &[ListedFolder], findings: &mut Findings<'_>) {
         let wanted = self.config.target.folder.as_str();
         let shown = Untrusted::new(wanted);
-        let is_wanted = |folder: &&ListedFolder| {
-            folder.name == wanted
-                || (wanted.eq_ignore_ascii_case("INBOX")
-                    && folder.name.eq_ignore_ascii_case(wanted))
-        };
-        let found = folders.iter().find(is_wanted);
+        let found = folders.iter().find(|folder| folder.name == wanted);
         let is_inbox = wanted.eq_ignore_ascii_case("INBOX");
         if found.is_some_and(|folder| folder.attributes.contains(&NameAttribute::NoSelect)) {
             let what = format_args!("{shown:?} holds folders only, and no messages");
