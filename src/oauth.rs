@@ -7,11 +7,13 @@ pub mod consent;
 mod endpoint;
 mod google_hosts;
 mod oauth_error;
+mod renewal;
 mod token;
 mod token_file;
 mod token_health;
 
-pub(crate) use token::Renewal;
+pub(crate) use renewal::Renewal;
+pub use renewal::{RememberedRejection, RenewalPolicy};
+pub use token::Token;
 pub(crate) use token::check_token_file;
-pub use token::{RememberedRejection, RenewalPolicy, Token};
 pub(crate) use token_health::TokenHealth;

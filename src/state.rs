@@ -17,6 +17,7 @@ mod model;
 /// The state as another process sees it that must not disturb a run.
 pub(crate) mod observation;
 mod snapshot;
+mod source_logins;
 /// The files of the state.
 pub mod storage;
 /// Octets uploaded to Gmail, and rests of the account.
@@ -27,5 +28,6 @@ pub use event::Event;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
     Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage, RejectedToken,
-    SentMark, SourceState, State,
+    SentMark, State,
 };
+pub use source_logins::SourceState;

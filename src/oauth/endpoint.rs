@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use oauth2::basic::{
     BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
@@ -86,6 +87,8 @@ pub(crate) struct IssuedTokens {
     pub(crate) refresh_token_expires_in: Option<Duration>,
     /// Whether the scope covers mail; a user may consent to less than was requested.
     pub(crate) has_mail_scope: bool,
+    /// The Date of the response.
+    pub(crate) server_time: Option<DateTime<Utc>>,
 }
 
 /// Why no token was issued.
@@ -215,10 +218,11 @@ impl Endpoint {
             oauth_client =
                 oauth_client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
         }
-        let status = Cell::new(None);
+        let (status, server_time) = (Cell::new(None), Cell::new(None));
         let post = |request: HttpRequest| {
             let response = self.post(request, deadline)?;
             status.set(Some(response.status().as_u16()));
+            server_time.set(date_of(&response));
             Ok::<HttpResponse, ureq::Error>(response)
         };
         let result = match grant {
@@ -240,7 +244,10 @@ impl Endpoint {
             _ => AttemptError::ResponseLost(why),
         };
         match result {
-            Ok(response) => Ok(issued_tokens(&response)),
+            Ok(response) => Ok(IssuedTokens {
+                server_time: server_time.get(),
+                ..issued_tokens(&response)
+            }),
             Err(RequestTokenError::ServerResponse(rejection))
                 if !rejection.is_transient() && !status.get().is_some_and(is_transient) =>
             {
@@ -298,6 +305,13 @@ fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
         .build())
 }
 
+/// The server's clock (RFC 9110 6.6.1).
+fn date_of(response: &HttpResponse) -> Option<DateTime<Utc>> {
+    let date = response.headers().get("Date")?.to_str().ok()?;
+    let date = DateTime::parse_from_rfc2822(date).ok()?;
+    Some(date.to_utc())
+}
+
 fn issued_tokens(response: &GoogleTokenResponse) -> IssuedTokens {
     // No scope in the response: all that was requested (RFC 6749 5.1).
     let scopes = response.scopes().filter(|scopes| !scopes.is_empty());
@@ -312,6 +326,7 @@ fn issued_tokens(response: &GoogleTokenResponse) -> IssuedTokens {
         refresh_token_expires_in: refresh_token_expires_in.as_u64().map(Duration::from_secs),
         has_mail_scope: scopes
             .is_none_or(|scopes| scopes.iter().any(|scope| scope.as_str() == MAIL_SCOPE)),
+        server_time: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::oauth::endpoint::{
     AuthorizationGrant, ClientRegistration, Endpoint, EndpointError, IssuedTokens,
 };
 use crate::oauth::oauth_error::OAuthError;
+use crate::oauth::renewal::{RememberedRejection, Renewal, RenewalPolicy};
 use crate::oauth::token_file::TokenFile;
 use crate::oauth::token_health::TokenHealth;
 use crate::process::cancel::Canceller;
@@ -31,41 +32,6 @@ const REJECTION_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 
 /// What is being done, for error messages.
 const RENEWING: &str = "renewing the access token";
-
-/// A rejected refresh token, or one with which Gmail rejected a log-in, remembered from an earlier run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RememberedRejection {
-    /// The digest of the rejected refresh token.
-    pub refresh_token: String,
-    /// The earliest time of the next renewal.
-    pub retry_after: DateTime<Utc>,
-    /// The user whose log-in Gmail rejected; `None` if Google rejected the token.
-    pub user: Option<String>,
-    /// What the user can do; `None`: make a new token.
-    pub remedy: Option<String>,
-}
-
-/// Whether an access token that has expired is renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RenewalPolicy {
-    /// It is renewed, and saved.
-    #[default]
-    Save,
-    /// For `check`: it is renewed at Google or on this host, and not saved. Google keeps the refresh
-    /// token valid; another endpoint may replace it at every renewal, and the new one would be lost.
-    KeepInMemory,
-    /// For a dry run: it is not renewed.
-    Never,
-}
-
-/// What a renewal showed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Renewal {
-    /// Whether the new access token gives access to mail.
-    pub has_mail_scope: bool,
-    /// Whether the refresh token in the file was replaced, and so may no longer be valid.
-    pub is_rotation_unsaved: bool,
-}
 
 /// The access token of one Gmail account, renewed when necessary.
 pub struct Token {
@@ -327,6 +293,7 @@ impl Token {
         let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
         self.last_renewal = Some(Renewal {
             has_mail_scope: tokens.has_mail_scope,
+            server_time: tokens.server_time,
             is_rotation_unsaved: is_rotated && self.policy == RenewalPolicy::KeepInMemory,
         });
         if self.policy == RenewalPolicy::KeepInMemory {

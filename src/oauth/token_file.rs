@@ -290,6 +290,7 @@ mod tests {
             expires_in: Duration::from_hours(1),
             refresh_token_expires_in: None,
             has_mail_scope: true,
+            server_time: None,
         }
     }
 

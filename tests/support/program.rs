@@ -11,6 +11,9 @@ use double::{Gmail, GmailOptions, Source, SourceOptions, StoredMessage, TokenEnd
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "untouched.rs"]
+pub mod untouched;
+
 /// A temporary folder with a configuration and a token, and the two doubles that they name.
 pub struct Home {
     pub source: Source,
@@ -173,6 +176,16 @@ impl Home {
                 .push(stored);
         }
         delivered
+    }
+}
+
+/// With `CHECK` set, `check` and `status` look at what each test leaves.
+impl Drop for Home {
+    fn drop(&mut self) {
+        let is_whole = self.path("config.json").exists() && !std::thread::panicking();
+        if is_whole && std::env::var_os("CHECK").is_some() {
+            untouched::check_harmlessly(self, &["--config", "config.json"]);
+        }
     }
 }
 

@@ -85,11 +85,8 @@ impl AccountSync<'_> {
 
     /// Until when the credentials must not be tried, if a log-in failed.
     fn login_delayed_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let source = &self.state().source;
-        let is_unchanged = self.credentials_are_unchanged();
-        let max = now + REJECTED_CREDENTIALS.max_delay();
-        let retry_after = source.retry_after.filter(|_| is_unchanged);
-        retry_after.filter(|until| *until > now && *until <= max)
+        let stamp = self.config.credentials_stamp();
+        self.state().source.login_delayed_until(&stamp, now)
     }
 
     fn login_delayed_error(&self, until: DateTime<Utc>) -> Error {

@@ -56,11 +56,16 @@ pub(super) fn check_connection(
         (None, Some(der)) => {
             if let Some(error) = failure {
                 let (what, shown) = (error.without_remedy(), describe_certificate(der));
-                let found = format!("{what}; it presents {shown}; nothing more was sent");
-                let remedy = error.remedy_text().unwrap_or("ask who runs the server");
-                let error = error.without_remedy().remedy(format_args!(
-                    "{remedy}; first compare the fingerprint with that of the server's own certificate"
-                ));
+                let found = format!("{what}; it presents {shown}; no log-in was sent");
+                let remedy = error.remedy_text().unwrap_or("ask whoever runs the server");
+                let hint = if is_expired(der, now) {
+                    ""
+                } else {
+                    "; first compare the fingerprint with that of the server's own certificate"
+                };
+                let error = error
+                    .without_remedy()
+                    .remedy(format_args!("{remedy}{hint}"));
                 findings.fail_with(group, "certificate", &error, &found);
             }
             false
@@ -77,6 +82,10 @@ pub(super) fn check_connection(
             true
         }
     }
+}
+
+fn is_expired(der: &[u8], now: DateTime<Utc>) -> bool {
+    CertificateDetails::of(der).is_some_and(|read| read.not_after <= now)
 }
 
 /// A certificate that is trusted.
@@ -115,7 +124,7 @@ fn describe_certificate(der: &[u8]) -> String {
     };
     let until = format_time(read.not_after);
     format!(
-        "{subject} for {names}, issued by {issuer}, valid until {until}, SHA-256 fingerprint \
+        "{subject}, for {names}, issued by {issuer}, valid until {until}, SHA-256 fingerprint \
          {fingerprint}"
     )
 }

@@ -46,7 +46,7 @@ pub(super) fn check_token_file(config: &Config, findings: &mut Findings<'_>) {
         Ok(()) => findings.ok(
             Group::Files,
             "token file",
-            format_args!("{shown} can be replaced"),
+            format_args!("{shown} can be read, and replaced when it is renewed"),
         ),
         Err(error) => {
             let remedy = file_access::remedy(&error);
@@ -75,10 +75,9 @@ pub(super) fn check_state(
         Ok(Some(state)) => state,
         Ok(None) => {
             let days = config.first_run_days;
-            let shown = Untrusted::path(file);
             let found = format!(
-                "there is none at {shown}: the next run is the first, and copies the mail of the last \
-                 {days} days"
+                "there is none yet: the next run is the first, and copies the mail of the last {days} \
+                 days"
             );
             findings.ok(Group::State, "content", found);
             return None;
@@ -100,12 +99,9 @@ fn check_access(file: &Path, findings: &mut Findings<'_>) {
     });
     match checked {
         Ok(()) => {
-            let shown = Untrusted::path(file_access::folder_of(file)).to_string();
-            findings.ok(
-                Group::State,
-                "access",
-                format_args!("the folder {shown} is writable"),
-            );
+            let shown = Untrusted::path(file);
+            let found = format_args!("{shown} and its folder can be written");
+            findings.ok(Group::State, "access", found);
         }
         Err((path, error)) => {
             let remedy = file_access::remedy(&error);

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::delivery::gmail_imap::{
     GmailInspection, GmailInspector, GmailTargetOptions, InspectedToken, STORAGE_FULL_REMEDY,
 };
 use crate::error::{Error, ErrorKind, Side};
 use crate::imap::{ListedFolder, NameAttribute};
 use crate::net::Trust;
-use crate::oauth::RenewalPolicy;
+use crate::oauth::{RenewalPolicy, TokenHealth};
 use crate::run::check::CheckedAccount;
 use crate::run::check::connection::check_connection;
 use crate::run::check::finding::{Findings, Group};
@@ -19,6 +21,9 @@ use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
 const GROUP: Group = Group::Gmail;
+
+/// A token is renewed four minutes before it expires.
+const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::minutes(2);
 
 /// Storage that is fuller than this is warned of.
 const MAX_STORAGE_PERCENT: u64 = 95;
@@ -43,6 +48,8 @@ impl CheckedAccount<'_> {
             rejected_token: None,
             renewal: RenewalPolicy::KeepInMemory,
         });
+        // A renewal changes it: the age that the file does not know begins then.
+        let before = inspector.token().map(|token| token.health);
         let inspected = inspector.log_in();
         let (token_failure, inspected) = match inspected {
             Err(error) if error.side() == Side::Token => {
@@ -62,8 +69,15 @@ impl CheckedAccount<'_> {
             clock.now(),
             findings,
         );
-        if let Ok(token) = inspector.token() {
-            self.check_token(&token, token_failure.as_ref(), findings);
+        if let (Ok(token), Ok(before)) = (inspector.token(), before) {
+            let health = TokenHealth {
+                expires: token.health.expires,
+                access_token_expires: None,
+                ..before
+            };
+            let token = InspectedToken { health, ..token };
+            let is_accepted = matches!(inspected, Ok(Some(_)));
+            self.check_token(&token, token_failure.as_ref(), is_accepted, findings);
         }
         match inspected {
             Ok(Some(inspection)) => self.check_account_at_gmail(&inspection, findings),
@@ -79,15 +93,12 @@ impl CheckedAccount<'_> {
         &self,
         token: &InspectedToken,
         failure: Option<&Error>,
+        is_accepted: bool,
         findings: &mut Findings<'_>,
     ) {
         let remedy = &token.new_token_remedy;
         if let Some(warning) = &token.foreign_host_warning {
             findings.warn(GROUP, "token", warning, "use the file that Google provides");
-        }
-        if let Some(error) = failure {
-            findings.fail(GROUP, "token", error);
-            return;
         }
         let rejected = |what: &str| {
             let place = Untrusted::path(&self.config.target.token_file);
@@ -99,20 +110,42 @@ impl CheckedAccount<'_> {
                         new one: runs may be rejected";
             findings.fail(GROUP, "token", &rejected(what));
         }
-        let scope = renewal.map(|renewal| renewal.has_mail_scope);
-        if scope.or(token.names_mail_scope) == Some(false) {
+        let is_for_mail = match renewal {
+            Some(renewal) => renewal.has_mail_scope,
+            None => is_accepted || token.names_mail_scope != Some(false),
+        };
+        if !is_for_mail {
             let what = "the token gives no access to mail: the box for it was not ticked";
             findings.fail(GROUP, "token", &rejected(what));
+        }
+        if let Some(error) = failure {
+            findings.fail(GROUP, "token", error);
+            return;
+        }
+        let now = self.context.timing.clock.now();
+        let clock_error = renewal.and_then(|renewal| renewal.server_time);
+        let clock_error = clock_error.map(|time| now.signed_duration_since(time));
+        if let Some(error) = clock_error.filter(|error| error.abs() > MAX_CLOCK_ERROR) {
+            findings.warn(
+                Group::Configuration,
+                "clock",
+                format_args!(
+                    "the clock of this host differs from the token endpoint's by {} s",
+                    error.num_seconds()
+                ),
+                "set the clock, and keep it right by NTP: retries, limits and tokens depend on it",
+            );
         }
         let health = &token.health;
         if !token.is_renewable {
             findings.warn(
                 GROUP,
                 "token",
-                "there is no refresh_token: the access token is used until Gmail rejects it, after about an hour",
+                "there is no refresh_token: the access token is used until Gmail rejects it, after about \
+                 an hour",
                 remedy,
             );
-        } else if let Some(warning) = health.warning(self.context.timing.clock.now()) {
+        } else if let Some(warning) = health.warning(now) {
             findings.warn(
                 GROUP,
                 "token",
@@ -170,12 +203,7 @@ impl CheckedAccount<'_> {
     fn check_target_folder(&self, folders: &[ListedFolder], findings: &mut Findings<'_>) {
         let wanted = self.config.target.folder.as_str();
         let shown = Untrusted::new(wanted);
-        let is_wanted = |folder: &&ListedFolder| {
-            folder.name == wanted
-                || (wanted.eq_ignore_ascii_case("INBOX")
-                    && folder.name.eq_ignore_ascii_case(wanted))
-        };
-        let found = folders.iter().find(is_wanted);
+        let found = folders.iter().find(|folder| folder.name == wanted);
         let is_inbox = wanted.eq_ignore_ascii_case("INBOX");
         if found.is_some_and(|folder| folder.attributes.contains(&NameAttribute::NoSelect)) {
             let what = format_args!("{shown:?} holds folders only, and no messages");

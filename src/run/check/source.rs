@@ -68,8 +68,9 @@ impl CheckedAccount<'_> {
     /// When runs try to log in again, if they wait for that.
     fn next_attempt(&self) -> Option<String> {
         let now = self.context.timing.clock.now();
-        let retry_after = self.state?.source.retry_after?;
-        (retry_after > now).then(|| format_time(retry_after))
+        let stamp = self.config.credentials_stamp();
+        let until = self.state?.source.login_delayed_until(&stamp, now)?;
+        Some(format_time(until))
     }
 
     fn check_mailbox(&self, inspection: &SourceInspection, findings: &mut Findings<'_>) {

@@ -468,7 +468,8 @@ fn receive(
         EndpointFault::ContentType(kind) => Response { kind, ..respond() },
         EndpointFault::None => respond(),
     };
-    http::write(&mut stream, &response, delivery, || {
+    let date = state.lock().unwrap().clock.now();
+    http::write(&mut stream, &response, date, delivery, || {
         !stopping.load(Ordering::SeqCst)
     })
 }

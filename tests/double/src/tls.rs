@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{Datelike, TimeDelta, Utc};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -17,6 +18,8 @@ pub enum Certificate {
     For(Vec<String>),
     /// Expired in 2021.
     Expired,
+    /// Expires after this many days.
+    ExpiringIn(u32),
     /// Valid from 2090.
     NotYetValid,
     /// Self-signed with CA:TRUE, as openssl makes it; `ca_pem` is this certificate.
@@ -71,6 +74,12 @@ fn params_of(certificate: &Certificate) -> CertificateParams {
     params.not_after = date_time_ymd(2099, 1, 1);
     match certificate {
         Certificate::Expired => params.not_after = date_time_ymd(2021, 1, 1),
+        Certificate::ExpiringIn(days) => {
+            let day = Utc::now() + TimeDelta::days((*days).into());
+            let month = u8::try_from(day.month()).unwrap();
+            let day_of_month = u8::try_from(day.day()).unwrap();
+            params.not_after = date_time_ymd(day.year(), month, day_of_month);
+        }
         Certificate::NotYetValid => params.not_before = date_time_ymd(2090, 1, 1),
         Certificate::SelfSigned => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
         _ => {}

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// The time-out of a request.
@@ -125,6 +127,7 @@ pub(crate) enum Delivery {
 pub(crate) fn write(
     stream: &mut Box<dyn Stream>,
     response: &Response,
+    date: DateTime<Utc>,
     delivery: Delivery,
     goes_on: impl Fn() -> bool,
 ) -> Result<()> {
@@ -133,11 +136,12 @@ pub(crate) fn write(
         .as_ref()
         .map(|to| format!("Location: {to}\r\n"));
     let head = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n{}Connection: close\r\n\r\n",
         response.status,
         reason(response.status),
         response.kind,
         response.body.len(),
+        date.format("%a, %d %b %Y %H:%M:%S GMT"),
         location.unwrap_or_default(),
     );
     let body = response.body.as_bytes();
