@@ -287,6 +287,21 @@ fn refused_mail_is_not_well() {
 }
 
 #[test]
+fn mail_that_was_refused_long_ago_is_listed_and_no_longer_a_problem() {
+    let home = synced_home();
+    let mut state = home.state();
+    let long_ago = Utc::now() - TimeDelta::days(8);
+    state["refused"] = json!({ "2": { "id": "<large@x>", "when": long_ago, "why": "too large" } });
+    home.write("sync_state.json", &state.to_string());
+    status(&home).assert_text(0, "refused        1 message\n");
+    for (within, exit_status) in [("7d", 0), ("9d", 1)] {
+        let words = ["--config", "config.json", "--refused-within", within];
+        let status = status_of(&home, &words);
+        assert_eq!(status.exit, exit_status, "{within}");
+    }
+}
+
+#[test]
 fn an_account_that_rests_says_until_when_and_why() {
     let home = home_after_response("NO [OVERQUOTA] no");
     let over_quota = status(&home);

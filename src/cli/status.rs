@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::StreamEnvironment;
 use crate::run::account_files::AccountFiles;
-use crate::run::status::StatusReport;
+use crate::run::status::{StatusLimits, StatusReport};
 use crate::untrusted::Untrusted;
 
 mod metrics;
@@ -25,13 +25,15 @@ mod text;
 /// The word that selects the command.
 pub(crate) const NAME: &str = "status";
 
-/// A last success that is older is not well.
-const DEFAULT_MAX_AGE: TimeDelta = TimeDelta::hours(1);
+const DEFAULT_LIMITS: StatusLimits = StatusLimits {
+    max_age: TimeDelta::hours(1),
+    refused_within: TimeDelta::days(7),
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatusArgs {
     pub selection: AccountSelection,
-    pub max_age: TimeDelta,
+    pub limits: StatusLimits,
     pub is_json: bool,
     pub metrics: Option<PathBuf>,
 }
@@ -48,7 +50,7 @@ pub(crate) struct StatusArgs {
             state of NAME.json is NAME/sync_state.json in the folder of --state-folder,\n\
             by default $STATE_DIRECTORY, else /var/lib/imap-to-gmail-sync.\n\n\
             Exit status, the highest of all accounts: 0 well; 1 no run yet, the last\n\
-            success is too old, mail is refused, or a person must act; 64 usage; 74 the\n\
+            success is too old, mail was refused, or a person must act; 64 usage; 74 the\n\
             state cannot be read, or the metrics cannot be written; 78 configuration."
 )]
 pub(crate) struct RawStatusArgs {
@@ -68,6 +70,10 @@ pub(crate) struct RawStatusArgs {
     #[argh(option, arg_name = "duration")]
     max_age: Option<String>,
 
+    /// how long refused mail counts; older is only listed; default: 7d
+    #[argh(option, arg_name = "duration")]
+    refused_within: Option<String>,
+
     /// print JSON: an array with an object for each account
     #[argh(switch)]
     json: bool,
@@ -86,10 +92,12 @@ impl RawStatusArgs {
                 self.state_file,
                 self.state_folder,
             )?,
-            max_age: self
-                .max_age
-                .as_deref()
-                .map_or(Ok(DEFAULT_MAX_AGE), max_age)?,
+            limits: StatusLimits {
+                max_age: duration("--max-age", self.max_age.as_deref())?
+                    .unwrap_or(DEFAULT_LIMITS.max_age),
+                refused_within: duration("--refused-within", self.refused_within.as_deref())?
+                    .unwrap_or(DEFAULT_LIMITS.refused_within),
+            },
             is_json: self.json,
             metrics: path("--metrics", self.metrics)?,
         })
@@ -129,7 +137,7 @@ pub(crate) fn run(
         Ok(accounts) => accounts,
         Err(error) => return fail(error),
     };
-    let status = |account: &AccountFiles| account.status(environment, args.max_age, now);
+    let status = |account: &AccountFiles| account.status(environment, args.limits, now);
     let reports: Vec<StatusReport> = accounts.iter().map(status).collect();
     print_line(io::stdout(), args.printed(&reports, now).trim_end());
     let written = args.write_metrics(&reports).map_err(fail).err();
@@ -149,7 +157,11 @@ impl StatusArgs {
     }
 }
 
-fn max_age(text: &str) -> Result<TimeDelta> {
+/// The value of an option that is a duration.
+fn duration(option: &str, text: Option<&str>) -> Result<Option<TimeDelta>> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
     let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
     let unit = units.into_iter();
     let mut seconds = unit.filter_map(|(letter, seconds)| {
@@ -157,8 +169,12 @@ fn max_age(text: &str) -> Result<TimeDelta> {
         let number: i64 = parse_number(digits)?;
         number.checked_mul(seconds).filter(|seconds| *seconds > 0)
     });
-    let age = seconds.next().and_then(TimeDelta::try_seconds);
-    age.ok_or_else(|| usage("--max-age requires a duration such as 90s, 10m, 2h or 1d"))
+    match seconds.next().and_then(TimeDelta::try_seconds) {
+        Some(duration) => Ok(Some(duration)),
+        None => Err(usage(format_args!(
+            "{option} requires a duration such as 90s, 10m, 2h or 1d"
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -166,10 +182,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_a_number_with_a_unit_of_time() {
+    fn a_duration_is_a_number_with_a_unit_of_time() {
+        let read = |text| duration("--max-age", Some(text));
         let cases = [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400)];
         for (text, seconds) in cases {
-            assert_eq!(max_age(text), Ok(TimeDelta::seconds(seconds)), "{text}");
+            assert_eq!(read(text), Ok(Some(TimeDelta::seconds(seconds))), "{text}");
         }
         for text in [
             "",
@@ -186,7 +203,7 @@ mod tests {
             "9223372036854775807s",
             "106751991167301d",
         ] {
-            assert!(max_age(text).is_err(), "{text}");
+            assert!(read(text).is_err(), "{text}");
         }
     }
 }

@@ -40,12 +40,21 @@ struct TokenFacts {
     digest: String,
 }
 
+/// What is still well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StatusLimits {
+    /// How old the last success may be.
+    pub max_age: TimeDelta,
+    /// How long a message that was refused is a problem; later it is only listed.
+    pub refused_within: TimeDelta,
+}
+
 impl AccountFiles {
     /// Reads the files.
     pub fn status(
         &self,
         environment: &Environment,
-        max_age: TimeDelta,
+        limits: StatusLimits,
         now: DateTime<Utc>,
     ) -> StatusReport {
         let mut report = StatusReport {
@@ -85,7 +94,7 @@ impl AccountFiles {
                 token_file: &token_file,
                 token: TokenFacts::read(&token_file, &config),
             },
-            max_age,
+            limits,
             now,
         );
         report

@@ -13,7 +13,7 @@ use crate::run::status::entries::{
     CursorStatus, DatePassStatus, LoginDelay, ParkedEntry, RefusedEntry, RestStatus, TokenStatus,
     reason,
 };
-use crate::run::status::{AccountFacts, TokenFacts};
+use crate::run::status::{AccountFacts, StatusLimits, TokenFacts};
 use crate::state::{GmailState, RejectedToken, State};
 use crate::timestamp::{format_duration, format_time};
 use crate::untrusted::Untrusted;
@@ -74,7 +74,7 @@ impl StatusReport {
     pub(super) fn describe(
         &mut self,
         facts: &AccountFacts<'_>,
-        max_age: TimeDelta,
+        limits: StatusLimits,
         now: DateTime<Utc>,
     ) {
         self.source = Some(Untrusted::new(&facts.config.source_name()).to_string());
@@ -93,12 +93,12 @@ impl StatusReport {
             if state.is_none() && last_success.is_none() {
                 self.add_problem("no run was made yet".to_owned());
             } else {
-                self.describe_last_success(last_success, max_age, now);
+                self.describe_last_success(last_success, limits.max_age, now);
             }
         }
         if let Some(state) = state {
             self.describe_account(state, facts);
-            self.describe_messages(state, now);
+            self.describe_messages(state, limits.refused_within, now);
             self.describe_gmail(&state.gmail, now);
             self.describe_source_login(state, facts, now);
         }
@@ -142,7 +142,7 @@ impl StatusReport {
         }
     }
 
-    fn describe_messages(&mut self, state: &State, now: DateTime<Utc>) {
+    fn describe_messages(&mut self, state: &State, refused_within: TimeDelta, now: DateTime<Utc>) {
         self.cursor = state.cursor.as_ref().map(|cursor| CursorStatus {
             uid_validity: cursor.uid_validity.get(),
             uid: cursor.uid,
@@ -163,7 +163,9 @@ impl StatusReport {
             .collect();
         self.refused
             .sort_by_key(|refused| std::cmp::Reverse(refused.at));
-        match self.refused.len() {
+        let is_recent =
+            |refused: &&RefusedEntry| now.signed_duration_since(refused.at).abs() <= refused_within;
+        match self.refused.iter().filter(is_recent).count() {
             0 => {}
             1 => self.add_problem("1 message is refused".to_owned()),
             count => self.add_problem(format!("{count} messages are refused")),
