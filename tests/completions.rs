@@ -1,5 +1,5 @@
 //! What bash, zsh and fish offer after `completions`, in the shells themselves.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/program.rs"]
 mod program;

@@ -157,7 +157,7 @@ impl ValueKind {
 /// The beginning of a command's description.
 fn summary(description: &str) -> String {
     let text = one_line(description);
-    let end = text.find(&[',', ':', '.']).unwrap_or(text.len());
+    let end = text.find([',', ':', '.']).unwrap_or(text.len());
     text.get(..end).unwrap_or_default().to_owned()
 }
 

@@ -185,8 +185,11 @@ pub(crate) struct RawSyncArgs {
     #[argh(option, arg_name = "file")]
     config: Option<String>,
 
-    /// the state; default: sync_state.json in $STATE_DIRECTORY or .
-    #[argh(option, arg_name = "file")]
+    #[argh(
+        option,
+        arg_name = "file",
+        description = "the state; default: sync_state.json in $STATE_DIRECTORY or ."
+    )]
     state_file: Option<String>,
 
     /// keep running, and copy new mail as soon as it arrives

@@ -31,7 +31,7 @@ pub(super) fn script(commands: &[CompletedCommand]) -> String {
     // The command without a name is the last case, because it is the default.
     let cases: String = commands.iter().rev().map(case).collect();
     format!(
-        r#"# Completions of {PROGRAM} for bash.
+        r"# Completions of {PROGRAM} for bash.
 {HELPERS}
 _imap_to_gmail_sync() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} equals='' command=''
@@ -52,7 +52,7 @@ _imap_to_gmail_sync() {{
 }}
 
 complete -F _imap_to_gmail_sync {PROGRAM}
-"#
+"
     )
 }
 
@@ -62,12 +62,12 @@ fn case(command: &CompletedCommand) -> String {
     let names: Vec<&str> = command.option_names().collect();
     let names = names.join(" ");
     format!(
-        r#"        {pattern})
+        r"        {pattern})
             case $prev in
 {values}            esac
             [[ $equals ]] || _imap_to_gmail_sync_words '{names}'
             ;;
-"#
+"
     )
 }
 
