@@ -109,6 +109,8 @@ fn the_image_watches_as_process_1_is_healthy_and_stops_at_once() {
     let healthy = finish(container.check_health());
     assert_eq!(healthy.status, Some(0), "{healthy:?}");
 
+    signal(program, Signal::HUP);
+    watching.wait_for("the configuration was reloaded");
     assert_eq!(root.image().stop_signal, "SIGTERM");
     let asked = Instant::now();
     signal(program, Signal::TERM);
