@@ -7,7 +7,6 @@ use std::path::Path;
 pub struct Copied {
     pub from: String,
     pub to: String,
-    pub mode: Option<u32>,
     pub owner: Option<(u32, u32)>,
 }
 
@@ -78,7 +77,6 @@ impl Copied {
         Copied {
             from: from.to_owned(),
             to: to.to_owned(),
-            mode: option("--chmod=").map(|mode| u32::from_str_radix(mode, 8).unwrap()),
             owner: option("--chown=").map(ids),
         }
     }

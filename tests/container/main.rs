@@ -109,6 +109,8 @@ fn the_image_watches_as_process_1_is_healthy_and_stops_at_once() {
     let healthy = finish(container.check_health());
     assert_eq!(healthy.status, Some(0), "{healthy:?}");
 
+    signal(program, Signal::HUP);
+    watching.wait_for("the configuration was reloaded");
     assert_eq!(root.image().stop_signal, "SIGTERM");
     let asked = Instant::now();
     signal(program, Signal::TERM);
@@ -126,7 +128,11 @@ fn the_image_runs_as_any_user_with_a_read_only_root() {
     home.configure(&json!({
         "source_pass": null,
         "source_pass_command": "cat /data/password",
+        "source_ca_file": null,
+        "target_ca_file": null,
     }));
+    root.trust(home.source.ca_pem());
+    root.trust(home.gmail.ca_pem());
     home.write("password", "secret\n");
     let container = root
         .container()
@@ -218,6 +224,8 @@ fn a_signal_ends_auth_as_process_1() {
         auth.wait_for("This waits for 5 minutes");
         signal(process_1(&auth), number);
         let ended = auth.wait_for_exit();
+        // It knows that it runs in a container, whose port nobody reaches by SSH.
+        assert!(!ended.stdout.contains("ssh -N"), "{ended:?}");
         assert_eq!(ended.status, Some(status), "{ended:?}");
     }
 }

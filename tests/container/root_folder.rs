@@ -1,7 +1,8 @@
 //! The root folder of the image, and the program in it as an engine starts it: process 1 of its own
 //! process and mount namespaces, without capabilities. The network is the host's.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -94,9 +95,6 @@ impl RootFolder {
                 }
                 other => panic!("this test does not know what {other} of the builder is"),
             }
-            if let Some(mode) = copied.mode {
-                fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
-            }
             if let Some((user, group)) = copied.owner {
                 chown(&to, Some(user), Some(group)).unwrap();
             }
@@ -118,6 +116,13 @@ impl RootFolder {
             is_read_only: false,
             mounts: Vec::new(),
         }
+    }
+
+    /// Adds an authority to those that the image trusts.
+    pub fn trust(&self, authority: &str) {
+        let file = self.inside("/etc/ssl/certs/ca-certificates.crt");
+        let mut authorities = OpenOptions::new().append(true).open(file).unwrap();
+        authorities.write_all(authority.as_bytes()).unwrap();
     }
 
     fn path(&self) -> &Path {
