@@ -78,6 +78,15 @@ fn the_timer_copies_mail_and_its_starts_leave_no_line_in_the_journal() {
         .filter(|line| line.message.contains("alice.service"));
     assert_eq!(about_runs.count(), 0, "{journal:#?}");
 
+    // By hand, as root.
+    let configs = "/etc/imap-to-gmail-sync";
+    let status = machine.run_ok(&[PACKAGED, "status", "--config", configs]);
+    assert!(status.starts_with("alice"), "{status}");
+    let dry_run = format!(
+        "cd /var/lib/imap-to-gmail-sync/alice && {PACKAGED} --config {configs}/alice.json --dry-run"
+    );
+    machine.run_ok(&["sh", "-c", &dry_run]);
+
     // Each account is a user of its own.
     let state = "/var/lib/private/imap-to-gmail-sync/alice";
     let listed = machine.run_ok(&[
@@ -218,14 +227,24 @@ fn the_watcher_is_ready_and_replaces_the_timer_and_is_restarted_when_it_hangs() 
 
 #[test]
 #[ignore = "it boots a systemd; contrib/test runs it where that is permitted"]
-fn the_drop_in_for_a_log_file_makes_the_file() {
+fn the_drop_ins_of_the_documentation_make_a_log_file_and_change_the_interval() {
     let home = home();
     let image = image(&home);
     let log = "/etc/systemd/system/imap-to-gmail-sync@.service.d/log.conf";
     image.write(log, &documented_drop_in(log), 0o644);
+    let interval = "/etc/systemd/system/imap-to-gmail-sync@.timer.d/interval.conf";
+    image.write(interval, &documented_drop_in(interval), 0o644);
     let machine = image.boot(BY_HAND);
     deliver(&home, 0);
     machine.run_ok(&["systemctl", "start", RUN]);
+    let timers = machine.property(TIMER, "TimersMonotonic");
+    for (timer, count) in [
+        ("OnUnitInactiveUSec=", 1),
+        ("OnUnitInactiveUSec=5min ", 1),
+        ("OnBootUSec=1min ", 1),
+    ] {
+        assert_eq!(timers.matches(timer).count(), count, "{timers}");
+    }
     let lines = machine.run_ok(&["cat", "/var/log/imap-to-gmail-sync/alice/sync.log"]);
     assert!(lines.contains("copied <0@x> "), "{lines}");
     assert_eq!(arrived(&home), 1);
