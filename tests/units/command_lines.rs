@@ -186,7 +186,7 @@ fn the_status_is_0_when_mail_is_copied_and_1_when_the_last_success_is_old() {
         let well = service.run(status);
         assert_eq!(well.status, Some(0), "{well:?}");
         let lock = service.folder.join(state).join("sync_state.json.lock");
-        let old = SystemTime::now() - Duration::from_secs(7200);
+        let old = SystemTime::now() - Duration::from_hours(2);
         let lock = fs::File::options().write(true).open(lock).unwrap();
         lock.set_modified(old).unwrap();
         let stale = service.run(status);

@@ -14,6 +14,7 @@ const RUN: &str = "imap-to-gmail-sync@.service";
 const WATCHER: &str = "imap-to-gmail-sync-watch@.service";
 const STATUS: &str = "imap-to-gmail-sync-status@.service";
 const ALERT: &str = "imap-to-gmail-sync-alert@.service";
+const WELL: &str = "imap-to-gmail-sync-well@.service";
 
 #[test]
 fn all_services_of_an_account_are_one_user_with_one_folder_and_its_own_credentials() {
@@ -34,7 +35,10 @@ fn all_services_of_an_account_are_one_user_with_one_folder_and_its_own_credentia
         ("UMask", &["0077"]),
         ("SystemCallErrorNumber", &["EPERM"]),
     ] {
-        for name in [RUN, WATCHER, STATUS, ALERT] {
+        for name in [RUN, WATCHER, STATUS, ALERT, WELL] {
+            if (name, setting) == (WELL, "LoadCredential") {
+                continue;
+            }
             let unit = UnitFile::read(name);
             assert_eq!(unit.words(setting), value, "{setting} of {name}");
         }
@@ -42,8 +46,8 @@ fn all_services_of_an_account_are_one_user_with_one_folder_and_its_own_credentia
 }
 
 #[test]
-fn status_and_alert_reach_no_network() {
-    for name in [STATUS, ALERT] {
+fn status_and_notices_reach_no_network() {
+    for name in [STATUS, ALERT, WELL] {
         assert_eq!(UnitFile::read(name).value("PrivateNetwork"), "yes");
     }
 }
@@ -92,6 +96,7 @@ fn no_unit_says_where_the_program_is() {
             assert!(
                 line.starts_with("imap-to-gmail-sync ")
                     || line.starts_with("-imap-to-gmail-sync ")
+                    || line.starts_with("echo ")
                     || line.starts_with("sh -c 'imap-to-gmail-sync status "),
                 "{}: {line}",
                 unit.path
@@ -108,15 +113,15 @@ fn the_units_of_users_have_only_settings_that_a_user_may_apply() {
     let allowed: BTreeSet<&str> = [
         "After",
         "AccuracySec",
+        "ConditionPathExists",
         "Conflicts",
-        "DefaultDependencies",
         "Description",
         "Documentation",
         "ExecReload",
         "ExecSearchPath",
         "ExecStart",
+        "ExecStartPost",
         "ExecStartPre",
-        "ExecStop",
         "LimitCORE",
         "LockPersonality",
         "LogLevelMax",
@@ -126,10 +131,8 @@ fn the_units_of_users_have_only_settings_that_a_user_may_apply() {
         "OnSuccess",
         "OnUnitInactiveSec",
         "RandomizedDelaySec",
-        "RemainAfterExit",
         "Restart",
         "RestartPreventExitStatus",
-        "RestartRealtime",
         "RestartSec",
         "RestrictRealtime",
         "RestrictSUIDSGID",
@@ -164,12 +167,10 @@ fn the_units_of_users_have_only_settings_that_a_user_may_apply() {
 fn the_mail_in_the_documentation_is_the_one_in_the_unit() {
     let drop_in = "imap-to-gmail-sync-alert@.service.d/mail.conf";
     let documented = documented_drop_in(&format!("/etc/systemd/system/{drop_in}"));
-    let comment: String = UnitFile::read(ALERT)
-        .text
-        .lines()
-        .filter_map(|line| line.strip_prefix("#   "))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let alert = UnitFile::read(ALERT);
+    let lines = alert.text.lines();
+    let comment: Vec<&str> = lines.filter_map(|line| line.strip_prefix("#   ")).collect();
+    let documented: Vec<&str> = documented.lines().collect();
     assert_eq!(comment, documented);
 }
 
@@ -253,7 +254,7 @@ fn the_system_units_are_exposed_by_1_5_at_most() {
         let number = words.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
         number.unwrap_or_else(|| panic!("no number: {text} {output:?}"))
     };
-    for name in [RUN, WATCHER, STATUS, ALERT] {
+    for name in [RUN, WATCHER, STATUS, ALERT, WELL] {
         let exposure = exposure(&UnitFile::read(name));
         assert!(exposure <= 1.5, "{name}: {exposure}");
     }
