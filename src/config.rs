@@ -17,6 +17,7 @@ pub use environment::Environment;
 pub(crate) use folder::configurations_in;
 pub use password::Password;
 pub(crate) use paths::read_file;
+pub(crate) use protection::secret_warning;
 pub(crate) use validate::is_loopback;
 
 use std::iter;

@@ -650,6 +650,43 @@ fn files_that_others_can_read_or_that_cannot_be_used_are_findings() {
     );
 }
 
+/// As the units in `systemd/` have it: the token is beside the state.
+#[test]
+fn a_token_beside_the_state_and_the_folder_of_the_state_are_checked_too() {
+    let home = Home::new();
+    fs::create_dir(home.path("lib")).unwrap();
+    home.write("lib/token.json", &home.read("token.json"));
+    fs::remove_file(home.path("token.json")).unwrap();
+    let words = [
+        "--config",
+        "config.json",
+        "--state-file",
+        "lib/sync_state.json",
+    ];
+    let run = check_harmlessly(&home, &words);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(run.stdout.ends_with("everything works\n"), "{run:?}");
+    for (name, mode, warning) in [
+        (
+            "lib/token.json",
+            0o640,
+            "lib/token.json holds a secret and can be read by others\n",
+        ),
+        (
+            "lib",
+            0o777,
+            "lib, the folder of the state, can be written by others (owner ",
+        ),
+    ] {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(home.path(name), permissions).unwrap();
+        let run = check_harmlessly(&home, &words);
+        assert_eq!(run.status, Some(0), "{run:?}");
+        let line = format!("  warn  protection    {warning}");
+        assert!(run.stdout.contains(&line), "{line:?} in {}", run.stdout);
+    }
+}
+
 /// As a service user, to whom root's files are closed.
 #[test]
 fn a_folder_that_this_user_cannot_write_is_a_failure_for_the_state_and_a_warning_for_the_token() {

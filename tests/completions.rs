@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use program::program;
 
-const COMMANDS: [&str; 3] = ["auth", "status", "completions"];
+const COMMANDS: [&str; 4] = ["auth", "check", "status", "completions"];
 
 /// Prints `COMPREPLY` after the registered function ran. `$1` is the script, the others are the words
 /// of the command line; bash makes words of their own of `=`.

@@ -40,7 +40,7 @@ pub(crate) struct CheckArgs {
     note = "Of one configuration it prints a screen; of several, or of a folder of them, a\n\
             line each. The states are found as status finds them:\n\
             imap-to-gmail-sync check --config /etc/imap-to-gmail-sync\n\n\
-            Run it as the user who runs the program: sudo -u USER imap-to-gmail-sync ...\n\n\
+            Run it as the user who runs the program; for the units of systemd, as root.\n\n\
             Exit status, the highest of all accounts: 0 it works; else that of the first\n\
             failure: 64 usage; 69 a server is unavailable; 74 the state cannot be read or\n\
             written; 77 credentials are rejected; 78 configuration."

@@ -55,13 +55,17 @@ impl Config {
         [config_file, password_file, token_file]
             .into_iter()
             .flatten()
-            .filter(|file| is_readable_by_others(file))
-            .map(|file| {
-                let shown = quote_for_shell(file);
-                format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
-            })
+            .filter_map(secret_warning)
             .collect()
     }
+}
+
+/// A warning if other users can read a file that holds a secret.
+pub(crate) fn secret_warning(file: &Path) -> Option<String> {
+    is_readable_by_others(file).then(|| {
+        let shown = quote_for_shell(file);
+        format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")
+    })
 }
 
 /// Who can change the configuration besides root and this user: in the file as it was opened, or by

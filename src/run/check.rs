@@ -77,7 +77,7 @@ impl AccountFiles {
             "content",
             format_args!("valid: copies {source} to {target}"),
         );
-        files::check_protection(&config, findings);
+        files::check_protection(&config, &self.state, findings);
         files::check_token_file(&config, findings);
         let state = files::check_state(&self.state, &config, context.timing.clock.now(), findings);
         let account = CheckedAccount {

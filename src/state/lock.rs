@@ -96,15 +96,9 @@ impl Lock {
             .map_err(|error| self.write_error(&error))
     }
 
-    /// A warning if other users can replace the files of the state.
+    /// See [`folder_warning`].
     pub(crate) fn folder_warning(&self) -> Option<String> {
-        let folder = file_access::folder_of(&self.path);
-        let found = fs::metadata(folder).ok()?;
-        let shown = quote_for_shell(folder);
-        file_access::others_may_write(&found).then(|| {
-            let state = file_access::owner_and_mode(&found);
-            format!("{shown}, the folder of the state, can be written by others ({state}); type: chmod go-w {shown}")
-        })
+        folder_warning(&self.path)
     }
 
     fn write_error(&self, error: &io::Error) -> Error {
@@ -116,6 +110,17 @@ impl Lock {
         )
         .during("writing the lock file")
     }
+}
+
+/// A warning if other users can replace the files of the state.
+pub(crate) fn folder_warning(snapshot: &Path) -> Option<String> {
+    let folder = file_access::folder_of(snapshot);
+    let found = fs::metadata(folder).ok()?;
+    let shown = quote_for_shell(folder);
+    file_access::others_may_write(&found).then(|| {
+        let state = file_access::owner_and_mode(&found);
+        format!("{shown}, the folder of the state, can be written by others ({state}); type: chmod go-w {shown}")
+    })
 }
 
 /// When a pass was last complete, by the lock file's modification time; `None` if none was. Takes no

@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use crate::atomic_file;
-use crate::config::Config;
+use crate::config::{Config, secret_warning};
 use crate::error::{Error, ErrorKind, Side};
 use crate::file_access;
 use crate::oauth;
@@ -18,9 +18,15 @@ use crate::state::observation::observe;
 use crate::state::storage::{self, FolderStorage};
 use crate::untrusted::Untrusted;
 
-/// Whether other users can read the secrets, or change the configuration.
-pub(super) fn check_protection(config: &Config, findings: &mut Findings<'_>) {
-    for warning in config.warnings() {
+/// Whether other users can read the secrets, or change the configuration or the state.
+pub(super) fn check_protection(config: &Config, state: &Path, findings: &mut Findings<'_>) {
+    let mut warnings = config.warnings().to_vec();
+    // A service has it beside its state, where the configuration does not look.
+    let token = secret_warning(&config.target.token_file);
+    let new = token.filter(|warning| !warnings.contains(warning));
+    warnings.extend(new);
+    warnings.extend(lock::folder_warning(state));
+    for warning in &warnings {
         // The remedy is the last part of each.
         let (found, remedy) = match warning.rsplit_once("; type: ") {
             Some((found, command)) => (found, format!("type: {command}")),
@@ -28,8 +34,8 @@ pub(super) fn check_protection(config: &Config, findings: &mut Findings<'_>) {
         };
         findings.warn(Group::Files, "protection", found, remedy);
     }
-    if config.warnings().is_empty() {
-        let found = "others can neither read the secrets nor write the configuration";
+    if warnings.is_empty() {
+        let found = "others can neither read the secrets nor write configuration or state";
         findings.ok(Group::Files, "protection", found);
     }
 }

@@ -8,7 +8,7 @@ use crate::delivery::gmail_imap::{
     GmailInspection, GmailInspector, GmailTargetOptions, InspectedToken, STORAGE_FULL_REMEDY,
 };
 use crate::error::{Error, ErrorKind, Side};
-use crate::imap::{ListedFolder, NameAttribute};
+use crate::imap::{ListedFolder, NameAttribute, StorageQuota};
 use crate::net::Trust;
 use crate::oauth::{RenewalPolicy, TokenHealth};
 use crate::run::check::CheckedAccount;
@@ -189,14 +189,7 @@ impl CheckedAccount<'_> {
         });
         findings.ok(GROUP, "message size", limit);
         if let Some(storage) = inspection.storage {
-            let percent = storage.used.saturating_mul(100) / storage.limit.max(1);
-            let (used, limit) = (format_size(storage.used), format_size(storage.limit));
-            let found = format!("{used} of {limit} are used ({percent} %)");
-            if percent >= MAX_STORAGE_PERCENT {
-                findings.warn(GROUP, "storage", found, STORAGE_FULL_REMEDY);
-            } else {
-                findings.ok(GROUP, "storage", found);
-            }
+            check_storage(storage, findings);
         }
     }
 
@@ -269,5 +262,17 @@ impl CheckedAccount<'_> {
                 },
             );
         }
+    }
+}
+
+fn check_storage(storage: StorageQuota, findings: &mut Findings<'_>) {
+    let percent = storage.used.saturating_mul(100) / storage.limit.max(1);
+    let [used, limit] = [storage.used, storage.limit].map(format_size);
+    let found = format!("{used} of {limit} are used ({percent} %)");
+    if percent >= MAX_STORAGE_PERCENT {
+        let remedy = "delete something large, or buy more (https://one.google.com/storage)";
+        findings.warn(GROUP, "storage", found, remedy);
+    } else {
+        findings.ok(GROUP, "storage", found);
     }
 }
