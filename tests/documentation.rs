@@ -210,6 +210,7 @@ fn each_option_is_in_the_pages_of_its_command() {
     for (command, pages) in [
         (&[][..], &["docs/running.md"][..]),
         (&["auth"], &["docs/token.md"]),
+        (&["check"], &["docs/troubleshooting.md"]),
         (&["status"], &["docs/troubleshooting.md"]),
     ] {
         let text: String = pages.iter().map(read).collect();

@@ -575,9 +575,9 @@ fn absurd_values_in_state_and_token_do_no_harm() {
         }
         home.write("token.json", &absurd.to_string());
         set_last_success(&home, Duration::from_mins(1));
-        status(&home).assert_text(1, "1 message is refused");
+        status(&home).assert_text(1, "refused        1 message\n");
         fs::remove_file(home.path("sync_state.json.lock")).unwrap();
-        status(&home).assert_text(1, "1 message is refused");
+        status(&home).assert_text(1, "refused        1 message\n");
         home.write("sync_state.json.lock", "1\n");
         home.write("token.json", &token.to_string());
     }

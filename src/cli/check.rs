@@ -37,9 +37,10 @@ pub(crate) struct CheckArgs {
     description = "Logs in to the source and to Gmail, and says what works and how to correct what\n\
                    does not. It moves no mail and writes nothing, and may run at any time, also\n\
                    beside a run.",
+    example = "imap-to-gmail-sync check --config config.json\n\
+               imap-to-gmail-sync check --config /etc/imap-to-gmail-sync",
     note = "Of one configuration it prints a screen; of several, or of a folder of them, a\n\
-            line each. The states are found as status finds them:\n\
-            imap-to-gmail-sync check --config /etc/imap-to-gmail-sync\n\n\
+            line each. The states are found as status finds them.\n\n\
             Run it as the user who runs the program; for the units of systemd, as root.\n\n\
             Exit status, the highest of all accounts: 0 it works; else that of the first\n\
             failure: 64 usage; 69 a server is unavailable; 74 the state cannot be read or\n\

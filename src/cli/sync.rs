@@ -172,8 +172,7 @@ impl fmt::Display for DryRunTotal {
                imap-to-gmail-sync --config config.json --watch\n\
                imap-to-gmail-sync status --config config.json",
     note = "Other commands, each with its own --help: auth makes the token file, check\n\
-            logs in to both servers, status reads the state, completions prints those\n\
-            for a shell.\n\
+            logs in to both servers, status reads the state, completions for a shell.\n\
             -h is short for --help, -V for --version; --option=VALUE works, too.\n\
             Exit status: 0 done, nothing new, ended by SIGTERM, or another run holds the\n\
             lock; 64 usage; 69 a server is unavailable; 70 internal error; 74 state, token\n\
