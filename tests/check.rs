@@ -417,6 +417,11 @@ fn a_server_that_cannot_be_reached_hides_nothing_of_the_other_one() {
     report.assert_found("source", "connection", "fail", "connection refused");
     report.assert_missing("source", &["TLS", "certificate", "log-in"]);
     report.assert_all_ok("gmail");
+    home.configure(&json!({ "source_server": "nowhere.invalid" }));
+    let report = report_with(&home, 69);
+    report.assert_found("source", "address", "fail", "looking up its address");
+    report.assert_missing("source", &["connection", "TLS", "log-in"]);
+    home.configure(&json!({ "source_server": "localhost" }));
     home.configure(&json!({ "source_port": home.source.port(), "target_port": port }));
     let report = report_with(&home, 69);
     report.assert_all_ok("source");
@@ -585,10 +590,10 @@ fn a_token_that_a_check_cannot_keep_or_renew_is_told() {
 #[test]
 fn a_clock_that_differs_from_googles_is_warned_of() {
     let home = Home::new();
-    report_with(&home, 0).assert_missing("configuration", &["clock"]);
+    report_with(&home, 0).assert_missing("gmail", &["clock"]);
     home.gmail.clock().advance(Duration::from_mins(10));
     let report = report_with(&home, 0);
-    report.assert_found("configuration", "clock", "warn", "by -");
+    report.assert_found("gmail", "clock", "warn", "by -");
 }
 
 #[test]
