@@ -85,6 +85,12 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(CertificateDetails::of(&whole[..length]), None, "{length}");
         }
+        for (number, octet) in (0..whole.len()).flat_map(|at| [(at, 0), (at, 0xff)]) {
+            let mut wrong = whole.clone();
+            wrong[number] = octet;
+            // It may still be one; reading it must not panic.
+            let _ = CertificateDetails::of(&wrong);
+        }
         assert_eq!(
             fingerprint(b"abc"),
             "BA:78:16:BF:8F:01:CF:EA:41:41:40:DE:5D:AE:22:23:B0:03:61:A3:96:17:7A:9C:B4:10:FF:61:\

@@ -308,4 +308,38 @@ mod tests {
              type: mkdir -p /nonexistent"
         );
     }
+
+    #[test]
+    fn only_a_held_flock_is_read_from_the_systems_list() {
+        let lock = |pid, device, inode| Some(LockLine { pid, device, inode });
+        for (line, expected) in [
+            (
+                "1: FLOCK  ADVISORY  WRITE 708 fe:0a:5432947 0 EOF",
+                lock(708, (0xfe, 0x0a), 5_432_947),
+            ),
+            ("2: -> FLOCK  ADVISORY  WRITE 709 fe:0a:5432947 0 EOF", None),
+            ("3: POSIX  ADVISORY  WRITE 708 fe:0a:5432947 0 EOF", None),
+            ("4: FLOCK  ADVISORY  WRITE", None),
+            ("5: FLOCK  ADVISORY  WRITE x fe:0a:5432947", None),
+            ("6: FLOCK  ADVISORY  WRITE 1 fe:0a", None),
+            ("", None),
+        ] {
+            assert_eq!(flock(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_holder_is_seen_without_touching_the_lock_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("sync_state.json");
+        assert_eq!(lock_holder(&snapshot), LockHolder::Nobody);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let LockAttempt::Acquired(lock) = Lock::try_acquire(&snapshot).unwrap() else {
+            panic!("it is locked");
+        };
+        let this = std::process::id();
+        assert_eq!(lock_holder(&snapshot), LockHolder::Process(this));
+        drop(lock);
+        assert_eq!(lock_holder(&snapshot), LockHolder::Nobody);
+    }
 }

@@ -127,7 +127,7 @@ impl CheckedAccount<'_> {
         let clock_error = clock_error.map(|time| now.signed_duration_since(time));
         if let Some(error) = clock_error.filter(|error| error.abs() > MAX_CLOCK_ERROR) {
             findings.warn(
-                Group::Configuration,
+                GROUP,
                 "clock",
                 format_args!(
                     "the clock of this host differs from the token endpoint's by {} s",
