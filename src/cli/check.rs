@@ -96,7 +96,7 @@ pub(crate) fn run(
         LogLevel::Off
     };
     let started = logging::start(&LogOptions::to_stderr(level), streams, None, |write| {
-        write()
+        write();
     });
     let checked = args.selection.accounts(environment).and_then(|accounts| {
         let new_progress = || Box::new(()) as Box<_>;
