@@ -176,7 +176,7 @@ fn a_cause_that_the_server_names_ends_the_log_in_at_once() {
         (
             "S: $tag NO Basic authentication is disabled.\r\n* BYE bye",
             ErrorKind::Rejected,
-            "Sources that require OAuth",
+            "docs/oauth-sources.md",
         ),
         (
             "S: $tag NO [AUTHORIZATIONFAILED] IMAP access is disabled for this account",
@@ -196,7 +196,7 @@ fn a_cause_that_the_server_names_ends_the_log_in_at_once() {
         (
             "S: $tag BAD LogonDenied-BasicAuthBlocked",
             ErrorKind::Rejected,
-            "Sources that require OAuth",
+            "docs/oauth-sources.md",
         ),
         (
             "S: $tag BAD Too many log-ins",
