@@ -329,7 +329,8 @@ fn in_each_situation(mut run: impl FnMut(&Home, &str)) {
 
     let initial = base64(format!("\0user\0{PASSWORD}").as_bytes());
     let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
-    let alert = format!("S: * NO [ALERT] not understood: {initial}");
+    let password = base64(PASSWORD.as_bytes());
+    let alert = format!("S: * NO [ALERT] not understood: {initial}, {PASSWORD}, {password}");
     let no = format!("S: $tag NO [AUTHENTICATIONFAILED] no such command: AUTHENTICATE {initial}");
     let steps = [greeting, "C: AUTHENTICATE *", &alert, &no];
     let server = ScriptedServer::play(&[&steps]);
@@ -461,7 +462,7 @@ fn a_server_that_repeats_the_log_in_causes_no_secret_to_be_shown() {
     let bad = format!("S: $tag BAD no such command: AUTHENTICATE PLAIN {initial}");
     let alert = format!("S: * NO [ALERT] not understood: {initial}");
     let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *"].map(str::to_owned);
-    let no_line = format!("S: l2 BAD no such command: {initial}");
+    let no_line = format!("S: l2 BAD no such command: {initial}, {PASSWORD}");
     let no = format!("S: $tag NO [CANNOT] LOGIN \"user\" \"{escaped}\"?");
     let bye = format!("S: * BYE LOGIN \"user\" \"{escaped}\"?");
     for end in [no, bye] {

@@ -242,6 +242,8 @@ impl Login {
         transcript: &Transcript,
     ) -> Result<(), CommandError> {
         transcript.start_command();
+        let (Credentials::Password(secret) | Credentials::AccessToken(secret)) = &self.credentials;
+        transcript.start_log_in(secret);
         let mut lines = self.lines(form, capabilities);
         let command = lines.pop_front().unwrap_or_default();
         let response = exchange(connection, tag, &command, lines);

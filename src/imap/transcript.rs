@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use log::{debug, log_enabled, warn};
 
 use crate::imap::message_data::without_message_data;
@@ -61,6 +63,8 @@ struct SentCommands {
     is_authenticating: bool,
     /// What was sent to log in, until the next command.
     secrets: Vec<Secret>,
+    /// The credentials as a server may know them after it has decoded what was sent; as long.
+    decoded_secrets: Vec<Secret>,
     /// The server must send a `+`, or a tagged response that rejects the literal, before the client
     /// may continue.
     awaits_continuation: bool,
@@ -187,6 +191,18 @@ impl Transcript {
         state.lines.push_back(line);
     }
 
+    /// Hides the credentials of the log-in that begins in the texts that follow.
+    pub(super) fn start_log_in(&self, credentials: &Secret) {
+        let value = credentials.expose();
+        let mut state = self.state();
+        for form in [value, &STANDARD_NO_PAD.encode(value)] {
+            if form.len() >= MIN_SECRET_OCTETS {
+                let secret = Secret::new(form.to_owned());
+                state.sent.decoded_secrets.push(secret);
+            }
+        }
+    }
+
     /// The received line, without what the client has sent to log in: some servers repeat a command
     /// that they reject.
     pub(super) fn hide_secrets<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
@@ -288,6 +304,7 @@ impl SentCommands {
             b"AUTHENTICATE" => 3,
             _ => {
                 self.secrets.clear();
+                self.decoded_secrets.clear();
                 return;
             }
         };
@@ -307,24 +324,17 @@ impl SentCommands {
         }
     }
 
+    /// What was sent is hidden anywhere, what it means only in texts: a password may be a word of the
+    /// protocol.
     fn hide_secrets<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
-        self.secrets
-            .iter()
-            .fold(Cow::Borrowed(line), |line, secret| {
-                let secret = secret.expose().as_bytes();
-                let mut hidden = Vec::new();
-                let mut rest = &*line;
-                while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
-                    hidden.extend_from_slice(rest.get(..at).unwrap_or_default());
-                    hidden.extend_from_slice("…".as_bytes());
-                    rest = rest.get(at + secret.len()..).unwrap_or_default();
-                }
-                if hidden.is_empty() {
-                    return line;
-                }
-                hidden.extend_from_slice(rest);
-                Cow::Owned(hidden)
-            })
+        let line = hide(&self.secrets, line);
+        let begin = text_begin(&line).unwrap_or(line.len());
+        let (protocol, text) = line.split_at_checked(begin).unwrap_or((&line, &[]));
+        let hidden = match hide(&self.decoded_secrets, text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some([protocol, &text].concat()),
+        };
+        hidden.map_or(line, Cow::Owned)
     }
 
     /// Records a `+` or a tagged response.
@@ -336,6 +346,46 @@ impl SentCommands {
             self.literal_left = 0;
         }
     }
+}
+
+/// The octets without these secrets.
+fn hide<'a>(secrets: &[Secret], octets: &'a [u8]) -> Cow<'a, [u8]> {
+    secrets
+        .iter()
+        .fold(Cow::Borrowed(octets), |octets, secret| {
+            let secret = secret.expose().as_bytes();
+            let mut hidden = Vec::new();
+            let mut rest = &*octets;
+            while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                hidden.extend_from_slice(rest.get(..at).unwrap_or_default());
+                hidden.extend_from_slice("…".as_bytes());
+                rest = rest.get(at + secret.len()..).unwrap_or_default();
+            }
+            if hidden.is_empty() {
+                return octets;
+            }
+            hidden.extend_from_slice(rest);
+            Cow::Owned(hidden)
+        })
+}
+
+/// Where the text for people begins in a status response or a `+`.
+fn text_begin(line: &[u8]) -> Option<usize> {
+    if line.starts_with(b"+") {
+        return Some(1);
+    }
+    status_response(line)?;
+    let find = |from: usize, wanted| {
+        let rest = line.get(from..)?;
+        Some(from + rest.iter().position(|octet| *octet == wanted)? + 1)
+    };
+    let text = find(find(0, b' ')?, b' ')?;
+    let has_code = line.get(text) == Some(&b'[');
+    Some(if has_code {
+        find(text, b']').unwrap_or(text)
+    } else {
+        text
+    })
 }
 
 fn is_login(command: &[u8]) -> bool {
@@ -423,6 +473,35 @@ mod tests {
         assert!(!commands.secrets.is_empty(), "a BYE may follow");
         commands.record(b"a2 NOOP\r\n", "here");
         assert!(commands.secrets.is_empty());
+    }
+
+    #[test]
+    fn credentials_are_hidden_in_texts_and_words_of_the_protocol_stay() {
+        let transcript = Transcript::new("here", AlertLog::default());
+        transcript.start_log_in(&Secret::new("capability".to_owned()));
+        transcript.record_sent(b"a1 AUTHENTICATE PLAIN AGEAY2FwYWJpbGl0eQ==\r\n");
+        let base64 = STANDARD_NO_PAD.encode("capability");
+        let cases = [
+            ("a1 NO capability? capability!", "a1 NO …? …!"),
+            ("* BYE [ALERT] it is capability", "* BYE [ALERT] it is …"),
+            ("a1 OK [capability x] in", "a1 OK [capability x] in"),
+            ("* capability IMAP4rev1", "* capability IMAP4rev1"),
+            ("a1 NO [x", "a1 NO [x"),
+        ];
+        for (line, expected) in cases {
+            let hidden = transcript.hide_secrets(line.as_bytes()).into_owned();
+            assert_eq!(String::from_utf8(hidden).unwrap(), expected);
+        }
+        for line in [format!("+ {base64}="), format!("a1 BAD {base64}")] {
+            let hidden = transcript.hide_secrets(line.as_bytes()).into_owned();
+            assert!(!String::from_utf8(hidden).unwrap().contains(&base64));
+        }
+        transcript.record_received(b"a1 NO no");
+        transcript.record_sent(b"a2 NOOP\r\n");
+        assert_eq!(
+            *transcript.hide_secrets(b"* NO capability"),
+            *b"* NO capability"
+        );
     }
 
     #[test]
