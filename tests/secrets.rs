@@ -84,6 +84,8 @@ fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![
         secret.to_owned(),
         secret.escape_debug().to_string(),
+        // As the log shows it.
+        secret.replace('\\', r"\\"),
         secret.escape_default().to_string(),
         json!(secret).to_string().trim_matches('"').to_owned(),
         percent_encoded(secret),
@@ -460,7 +462,8 @@ fn a_server_that_repeats_the_log_in_causes_no_secret_to_be_shown() {
     let escaped = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
     let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
     let bad = format!("S: $tag BAD no such command: AUTHENTICATE PLAIN {initial}");
-    let alert = format!("S: * NO [ALERT] not understood: {initial}");
+    let password = base64(PASSWORD.as_bytes());
+    let alert = format!("S: * NO [ALERT] not understood: {initial}, {PASSWORD}, {password}");
     let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *"].map(str::to_owned);
     let no_line = format!("S: l2 BAD no such command: {initial}, {PASSWORD}");
     let no = format!("S: $tag NO [CANNOT] LOGIN \"user\" \"{escaped}\"?");

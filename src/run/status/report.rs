@@ -163,9 +163,8 @@ impl StatusReport {
             .collect();
         self.refused
             .sort_by_key(|refused| std::cmp::Reverse(refused.at));
-        // A time in the future was written while the clock was wrong.
         let is_recent =
-            |refused: &&RefusedEntry| now.signed_duration_since(refused.at) <= refused_within;
+            |refused: &&RefusedEntry| now.signed_duration_since(refused.at).abs() <= refused_within;
         match self.refused.iter().filter(is_recent).count() {
             0 => {}
             1 => self.add_problem("1 message is refused".to_owned()),
