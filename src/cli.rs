@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use log::Level;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::process::logging::StreamEnvironment;
 
 pub(crate) mod account_selection;
@@ -31,6 +31,23 @@ pub(crate) fn report(result: Result<()>, streams: StreamEnvironment<'_>) -> u8 {
 /// Prints an error on standard error; if that is the journal, with the priority of an error.
 fn print_error(error: &Error, streams: StreamEnvironment<'_>) {
     print_line(io::stderr(), streams.stderr_line(Level::Error, error));
+}
+
+/// Prints what a command is for on standard output; returns the exit status. A reader that closes the
+/// pipe has seen enough.
+pub(crate) fn print_output(text: &str, streams: StreamEnvironment<'_>) -> u8 {
+    let mut output = io::stdout();
+    let written = writeln!(output, "{text}").and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = Error::new(Side::Host, ErrorKind::Disk, "standard output", error);
+            report(
+                Err(error.during("printing").remedy("free space there")),
+                streams,
+            )
+        }
+        _ => 0,
+    }
 }
 
 /// Prints a line. If the reader has closed the pipe (`--help | head -1`), the line is dropped: the

@@ -80,8 +80,7 @@ pub fn run_at(
             cli::status::run(&args, environment, timing.clock.now(), streams)
         }
         Ok(Command::Completions(shell)) => {
-            cli::print_line(io::stdout(), cli::completions::script(shell).trim_end());
-            0
+            cli::print_output(cli::completions::script(shell).trim_end(), streams)
         }
         Err(EarlyExit::UsageError(error)) => cli::report(Err(error), streams),
         Err(EarlyExit::Print(text)) => {

@@ -147,6 +147,26 @@ fn help_and_version_are_printed_on_standard_output() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    for words in [
+        &["completions", "--shell", "bash"][..],
+        &["status", "--config", "config.json"],
+    ] {
+        let folder = Folder::new();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let run = program(folder.0.path())
+            .args(words)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(run.status.code(), Some(74), "{run:?}");
+        let line = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.starts_with("standard output: printing: "), "{line}");
+    }
+}
+
+#[test]
 fn every_help_text_fits_a_screen_and_shows_examples() {
     let folder = Folder::new();
     for command in ["auth", "check", "status", "completions", ""] {

@@ -1,6 +1,5 @@
 //! `status`: reports what the state of each account says. Its options, and what it prints.
 
-use std::io;
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
@@ -9,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::atomic_file::WriteGuard;
 use crate::cli::account_selection::AccountSelection;
 use crate::cli::args::{path, usage};
-use crate::cli::{print_error, print_line};
+use crate::cli::{print_error, print_output};
 use crate::config::Environment;
 use crate::config::size::parse_number;
 use crate::error::{Error, ErrorKind, Result, Side};
@@ -139,10 +138,14 @@ pub(crate) fn run(
     };
     let status = |account: &AccountFiles| account.status(environment, args.limits, now);
     let reports: Vec<StatusReport> = accounts.iter().map(status).collect();
-    print_line(io::stdout(), args.printed(&reports, now).trim_end());
+    let printed = print_output(args.printed(&reports, now).trim_end(), streams);
     let written = args.write_metrics(&reports).map_err(fail).err();
     let statuses = reports.iter().map(|report| report.exit_status);
-    statuses.chain(written).max().unwrap_or_default()
+    statuses
+        .chain(written)
+        .chain([printed])
+        .max()
+        .unwrap_or_default()
 }
 
 impl StatusArgs {
