@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// A text that was written is not written again within this time.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// An earlier time in a saved file is a mistake, or of no interest any more.
+const MAX_SAVED_AGE: TimeDelta = TimeDelta::days(1);
+
 /// Different texts that are remembered; others are always written.
 const MAX_TEXTS: usize = 100;
 
@@ -51,6 +54,16 @@ pub(crate) struct RepeatSummary {
 }
 
 impl Repeats {
+    /// Without what a damaged file may say: texts of the future or long ago, and too many of them.
+    pub fn plausible(mut self, now: DateTime<Utc>) -> Repeats {
+        self.texts.retain(|written| {
+            let age = now - written.written_at;
+            (TimeDelta::zero()..=MAX_SAVED_AGE).contains(&age)
+        });
+        self.texts.truncate(MAX_TEXTS);
+        self
+    }
+
     /// Decides about a line that is logged now. A summary counts as written: of an error that lasts,
     /// it is the only line each hour.
     pub fn admit(&mut self, level: Level, text: &str, now: DateTime<Utc>) -> Admission {
@@ -61,7 +74,7 @@ impl Repeats {
         });
         let is_repeated = known.is_some();
         if let Some(written) = known {
-            written.repeated += 1;
+            written.repeated = written.repeated.saturating_add(1);
         }
         let summaries = self.due(now);
         if is_counted && !is_repeated && self.texts.len() < MAX_TEXTS {
@@ -157,6 +170,8 @@ impl fmt::Display for RepeatSummary {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn at(minutes: i64) -> DateTime<Utc> {
@@ -268,6 +283,33 @@ mod tests {
         let expected = ["WARN a", "WARN repeated 2 times since 12:00: a", "WARN b"];
         assert_eq!(written(&lines), expected);
         assert_eq!(written(&[(0, Warn, "a"), (-1, Warn, "a")]), ["WARN a"; 2]);
+    }
+
+    #[test]
+    fn texts_with_implausible_times_are_not_taken_over() {
+        let text = |time: &str, repeated: u64| json!({ "level": "ERROR", "text": time, "written_at": time, "repeated": repeated });
+        let times = [
+            "+262142-12-31T23:59:59Z",
+            "-262143-01-01T00:00:00Z",
+            "2026-11-20T12:00:00Z",
+            "2026-11-22T12:00:01Z",
+            "2026-11-22T11:59:00Z",
+        ];
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let texts: Vec<_> = times.iter().map(|time| text(time, u64::MAX)).collect();
+        let saved: Repeats = serde_json::from_value(json!({ "texts": texts })).unwrap();
+        let mut repeats = saved.plausible(now);
+        assert_eq!(repeats.texts.len(), 1);
+        assert!(!repeats.admit(Error, times[4], now).is_written);
+        let summary = repeats.finish(now)[0].to_string();
+        assert!(
+            summary.starts_with("repeated 18446744073709551615 times"),
+            "{summary}"
+        );
+
+        let texts = vec![text(times[4], 0); MAX_TEXTS + 1];
+        let saved: Repeats = serde_json::from_value(json!({ "texts": texts })).unwrap();
+        assert_eq!(saved.plausible(now).texts.len(), MAX_TEXTS);
     }
 
     #[test]
