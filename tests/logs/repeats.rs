@@ -79,6 +79,25 @@ fn an_error_of_each_run_of_a_timer_is_logged_once_an_hour() {
     assert!(logged[0].starts_with("repeated 3 times since "), "{run:?}");
     assert!(logged[0].ends_with(&error), "{run:?}");
 
+    // It is over when the next run with something to say comes.
+    run_of_timer(&home);
+    let mut remembered: Value = serde_json::from_str(&home.read(file)).unwrap();
+    for text in remembered["texts"].as_array_mut().unwrap() {
+        text["written_at"] = json!(Utc::now() - TimeDelta::minutes(61));
+        text["logged_at"] = json!(Utc::now() - TimeDelta::minutes(50));
+    }
+    home.write(file, &remembered.to_string());
+    home.configure(&json!({ "source_port": 1 }));
+    let run = run_of_timer(&home);
+    let logged = run.logged("warn");
+    assert_eq!(logged.len(), 1, "{run:?}");
+    assert!(logged[0].starts_with("repeated 1 time since "), "{run:?}");
+    assert!(
+        logged[0].contains(", last at ") && logged[0].ends_with(&error),
+        "{run:?}"
+    );
+    home.configure(&json!({ "source_port": port }));
+
     // A damaged file costs a line.
     home.write(file, "{");
     assert_eq!(run_of_timer(&home).logged("error"), [&*error]);
@@ -128,7 +147,7 @@ fn remembered_lines_of_impossible_times_or_numbers_end_no_run() {
         ("+262142-12-31T23:59:59Z", "Asia/Tokyo"),
         ("-262143-01-01T00:00:00Z", "America/New_York"),
     ] {
-        let text = json!({ "level": "ERROR", "text": "x", "written_at": time, "repeated": 5 });
+        let text = json!({ "level": "ERROR", "text": "x", "written_at": time, "logged_at": time, "repeated": 5 });
         home.write(FILE, &json!({ "texts": [text] }).to_string());
         let mut command = home.command();
         command.env("RUNTIME_DIRECTORY", home.path("runtime"));
