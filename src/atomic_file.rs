@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::file_access::{
-    ROOT, check_folder, create_new, explain, folder_of, our_user, resolve_link,
+    self, ROOT, check_folder, create_new, explain, folder_of, our_user, resolve_link,
 };
 use crate::timeouts::FILE_LOCK_TIMEOUT;
 
@@ -42,7 +42,21 @@ impl WriteGuard {
     /// # Errors
     /// The folder cannot be opened.
     pub(crate) fn lock(path: &Path) -> io::Result<WriteGuard> {
-        let file = resolve_link(path);
+        WriteGuard::lock_resolved(resolve_link(path))
+    }
+
+    /// Locks as [`lock`](WriteGuard::lock) does, but follows no link.
+    ///
+    /// # Errors
+    /// There is something else than a regular file of a trusted owner.
+    pub(crate) fn lock_regular(path: &Path) -> io::Result<WriteGuard> {
+        match file_access::open(path, OpenOptions::new().read(true)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(_) | Err(_) => WriteGuard::lock_resolved(path.to_owned()),
+        }
+    }
+
+    fn lock_resolved(file: PathBuf) -> io::Result<WriteGuard> {
         let folder = folder_of(&file).to_owned();
         let lock = lock_folder(File::open(&folder).map_err(|error| explain(&file, error))?);
         if lock.is_some() {

@@ -12,9 +12,11 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
+use crate::timeouts::PIPE_TIMEOUT;
 use crate::untrusted::quote_for_shell;
 
 /// The user id of root.
@@ -136,6 +138,28 @@ pub(crate) fn open_file_or_device(path: &Path, options: &mut OpenOptions) -> io:
     } else {
         return Err(no_regular_file(path, &opened));
     }
+    Ok(file)
+}
+
+/// Opens a file that the user names, to read it, whatever it is. A named pipe must contain something
+/// within [`PIPE_TIMEOUT`]; a pipe without a name, as a shell makes for `<(command)`, has a writer.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    if is_pipe && fs::canonicalize(path).is_ok() {
+        let timeout = Timespec::try_from(PIPE_TIMEOUT).map_err(io::Error::other)?;
+        let mut pipe = [PollFd::new(&file, PollFlags::IN)];
+        if retry_on_intr(|| poll(&mut pipe, Some(&timeout)))? == 0 {
+            let what = "it is a pipe, and nothing was written into it";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+    }
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
     Ok(file)
 }
 

@@ -68,6 +68,10 @@ pub(crate) const BROWSER_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the browser to read the result page; then the connection is closed.
 pub(crate) const BROWSER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For a named pipe that the user gives as a file to contain something; then it is an error. Programs
+/// such as `sops exec-file` hand over a secret by one.
+pub(crate) const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// For another process to release the lock on a folder in which it replaces a file; then the file
 /// is replaced without the lock.
 pub(crate) const FILE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);

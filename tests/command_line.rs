@@ -560,6 +560,73 @@ fn a_file_that_the_program_needs_does_not_become_the_log() {
 }
 
 #[test]
+fn a_pipe_into_which_nobody_writes_is_an_error_and_one_with_a_writer_is_read() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.0.path().join(name);
+    let made = Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    let with_pipe = |name: &str, fields: &Value| {
+        folder.configure(fields);
+        fs::rename(path("config.json"), path(name)).unwrap();
+    };
+    with_pipe(
+        "password.json",
+        &json!({ "source_pass": null, "source_pass_file": "pipe" }),
+    );
+    with_pipe(
+        "ca.json",
+        &json!({ "source_tls": "implicit", "source_ca_file": "pipe" }),
+    );
+    folder.configure(&json!({}));
+    let what = "it is a pipe, and nothing was written into it";
+    let cases = [
+        ("pipe", "pipe: cannot be read: ", "correct --config"),
+        (
+            "password.json",
+            "/pipe: reading the password: cannot be read: ",
+            "correct source_pass_file",
+        ),
+        (
+            "ca.json",
+            "/pipe: reading certificates: ",
+            "name a PEM file that holds the certificates to trust",
+        ),
+    ];
+    let starts = cases.map(|(config, ..)| {
+        let mut command = program(folder.0.path());
+        command.args(["--config", path(config).to_str().unwrap()]);
+        command.args([
+            "--state-file",
+            &format!("{config}.state"),
+            "--log",
+            "stderr",
+        ]);
+        command.stderr(Stdio::piped()).stdout(Stdio::null());
+        command.spawn().unwrap()
+    });
+    for (start, (config, begin, remedy)) in starts.into_iter().zip(cases) {
+        let run: Run = start.wait_with_output().unwrap().into();
+        assert_eq!(run.status, Some(78), "{config}: {run:?}");
+        let line = format!("{begin}{what}; {remedy}\n");
+        assert!(run.stderr.ends_with(&line), "{config}: {run:?}");
+    }
+    // Both configurations are complete: no server answers.
+    for words in [
+        "cat config.json > pipe & \"$0\" --config pipe",
+        "\"$0\" --config <(cat config.json)",
+    ] {
+        let mut command = Command::new("bash");
+        command.args(["-c", words, env!("CARGO_BIN_EXE_imap-to-gmail-sync")]);
+        let run: Run = command
+            .current_dir(folder.0.path())
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(run.status, Some(69), "{words}: {run:?}");
+    }
+}
+
+#[test]
 fn the_state_is_where_the_command_line_or_systemd_says() {
     let folder = Folder::new();
     for name in ["one", "two"] {

@@ -12,9 +12,9 @@
 mod program;
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -705,6 +705,67 @@ fn metrics_can_be_read_by_all_and_are_replaced_whole() {
     );
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o644);
     assert_eq!(files(&folder.path().join("m")).len(), 1);
+}
+
+#[test]
+fn the_metrics_replace_regular_files_only_and_none_that_an_account_needs() {
+    let (_home, folder) = accounts(&["alice"]);
+    let path = |name: &str| folder.path().join(name);
+    let run = |metrics: &str| {
+        let words = ["--config=etc", "--state-folder=lib", "--metrics", metrics];
+        status_run(folder.path(), &words)
+    };
+    fs::write(path("precious"), "kept").unwrap();
+    symlink("precious", path("link")).unwrap();
+    symlink("missing", path("dangling")).unwrap();
+    let made = Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    fs::create_dir(path("folder")).unwrap();
+    let kind = |name: &str| fs::symlink_metadata(path(name)).unwrap().file_type();
+    let cases = [
+        ("link", "it is a symbolic link of user "),
+        ("dangling", "it is a symbolic link of user "),
+        ("pipe", "it is a pipe or a device, not a file"),
+        ("folder", "it is a folder, not a file"),
+    ];
+    for (name, what) in cases {
+        let before = kind(name);
+        let refused = run(name);
+        assert_eq!(refused.status, Some(74), "{refused:?}");
+        let begin = format!("{name}: writing the metrics: {what}");
+        assert!(refused.stderr.starts_with(&begin), "{refused:?}");
+        assert!(
+            refused
+                .stderr
+                .ends_with("; name another file by --metrics\n"),
+            "{refused:?}"
+        );
+        assert_eq!(kind(name), before);
+    }
+    assert_eq!(fs::read_to_string(path("precious")).unwrap(), "kept");
+    assert!(!path("missing").exists());
+
+    symlink("etc/alice.json", path("config")).unwrap();
+    let cases = [
+        ("etc/alice.json", "it is the configuration"),
+        ("config", "it is the configuration"),
+        ("lib/alice/sync_state.json", "it belongs to the state"),
+        (
+            "lib/alice/sync_state.json.journal",
+            "it belongs to the state",
+        ),
+        (
+            "lib/alice/token.json",
+            "it is a file that the configuration names",
+        ),
+    ];
+    for (name, what) in cases {
+        let before = fs::read(path(name)).ok();
+        let refused = run(name);
+        let line = format!("{name}: writing the metrics: {what}; name another file by --metrics\n");
+        assert_eq!((refused.status, refused.stderr), (Some(64), line));
+        assert_eq!(fs::read(path(name)).ok(), before, "{name}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `status`: reports what the state of each account says. Its options, and what it prints.
 
+use std::fs;
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
@@ -9,8 +10,8 @@ use crate::atomic_file::WriteGuard;
 use crate::cli::account_selection::AccountSelection;
 use crate::cli::args::{path, usage};
 use crate::cli::{print_error, print_output};
-use crate::config::Environment;
 use crate::config::size::parse_number;
+use crate::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::StreamEnvironment;
@@ -23,6 +24,10 @@ mod text;
 
 /// The word that selects the command.
 pub(crate) const NAME: &str = "status";
+
+const WRITING_METRICS: &str = "writing the metrics";
+
+const OTHER_METRICS: &str = "name another file by --metrics";
 
 const DEFAULT_LIMITS: StatusLimits = StatusLimits {
     max_age: TimeDelta::hours(1),
@@ -104,6 +109,26 @@ impl RawStatusArgs {
 }
 
 impl StatusArgs {
+    /// Rejects as the metrics a file that an account needs for something else.
+    fn check_metrics_file(
+        &self,
+        accounts: &[AccountFiles],
+        environment: &Environment,
+    ) -> Result<()> {
+        let Some(file) = &self.metrics else {
+            return Ok(());
+        };
+        let role = |account: &AccountFiles| {
+            let config = Config::load(&account.config, environment).ok();
+            account.role_of(file, config.as_ref())
+        };
+        let Some(what) = accounts.iter().find_map(role) else {
+            return Ok(());
+        };
+        let error = Error::new(Side::Config, ErrorKind::Usage, Untrusted::path(file), what);
+        Err(error.during(WRITING_METRICS).remedy(OTHER_METRICS))
+    }
+
     fn write_metrics(&self, reports: &[StatusReport]) -> Result<()> {
         let Some(file) = &self.metrics else {
             return Ok(());
@@ -111,11 +136,14 @@ impl StatusArgs {
         let octets = metrics::of(reports).into_bytes();
         // The node exporter is another user.
         let written =
-            WriteGuard::lock(file).and_then(|guard| guard.write_with_mode(&octets, 0o644));
+            WriteGuard::lock_regular(file).and_then(|guard| guard.write_with_mode(&octets, 0o644));
         written.map_err(|error| {
-            let remedy = file_access::remedy(&error).unwrap_or("correct --metrics");
+            // A device or a link of the system is not to be removed.
+            let is_other = fs::symlink_metadata(file).is_ok_and(|found| !found.is_file());
+            let remedy = file_access::remedy(&error).filter(|_| !is_other);
+            let remedy = remedy.unwrap_or(OTHER_METRICS);
             Error::new(Side::Host, ErrorKind::Disk, Untrusted::path(file), &error)
-                .during("writing the metrics")
+                .during(WRITING_METRICS)
                 .remedy(remedy)
         })
     }
@@ -138,6 +166,10 @@ pub(crate) fn run(
     };
     let status = |account: &AccountFiles| account.status(environment, args.limits, now);
     let reports: Vec<StatusReport> = accounts.iter().map(status).collect();
+    // After the reports: a configuration from a pipe can be read only once.
+    if let Err(error) = args.check_metrics_file(&accounts, environment) {
+        return fail(error);
+    }
     let printed = print_output(args.printed(&reports, now).trim_end(), streams);
     let written = args.write_metrics(&reports).map_err(fail).err();
     let statuses = reports.iter().map(|report| report.exit_status);

@@ -1,6 +1,6 @@
 //! The command without a name: copies mail. Its options, and what it prints.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -13,12 +13,12 @@ use crate::cli::{print_error, print_line};
 use crate::config::size::{parse_number, parse_size};
 use crate::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::file_access;
 use crate::message::Listed;
 use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
     self, LogFormat, LogHandle, LogLevel, LogOptions, LogTarget, StreamEnvironment,
 };
+use crate::run::account_files::AccountFiles;
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::{DryRunResult, DryRunTotal};
@@ -58,15 +58,12 @@ impl SyncArgs {
         let LogTarget::File(log) = &self.log.target else {
             return Ok(());
         };
-        let is_log = |file: &Path| file_access::is_same_path(log, file);
-        let state_files = storage::files(&self.state_file(environment));
-        let what = if is_log(&self.config) {
-            "it is the configuration"
-        } else if state_files.iter().any(|file| is_log(file)) {
-            "it belongs to the state"
-        } else if config.is_some_and(|config| config.files().any(is_log)) {
-            "it is a file that the configuration names"
-        } else {
+        let account = AccountFiles {
+            name: String::new(),
+            config: self.config.clone(),
+            state: self.state_file(environment),
+        };
+        let Some(what) = account.role_of(log, config) else {
             return Ok(());
         };
         let error = Error::new(Side::Config, ErrorKind::Usage, Untrusted::path(log), what);

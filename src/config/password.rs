@@ -1,6 +1,5 @@
 //! The password of the source: given in the configuration, read from a file, or printed by a command.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use crate::config::encoding::check_encoding;
 use crate::config::password_command;
 use crate::config::paths::{unreadable, wrong_encoding};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::file_access;
 use crate::secret::Secret;
 use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
 
@@ -74,7 +74,7 @@ fn first_line_of_command(command: &Secret) -> Result<Vec<u8>> {
 
 fn first_line_of_file(file: &Path) -> Result<Vec<u8>> {
     let doing = "reading the password";
-    let read = || first_line(BufReader::new(File::open(file)?));
+    let read = || first_line(BufReader::new(file_access::open_to_read(file)?));
     let line = read().map_err(|error| {
         let error = unreadable(Side::Config, file, error).during(doing);
         error.remedy("correct source_pass_file")

@@ -1,7 +1,7 @@
 //! The files that the configuration names: where they are, who can read them, whether they changed.
 
 use std::fmt::Display;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::{self, Path, PathBuf};
 
@@ -86,7 +86,7 @@ pub(crate) fn read_file(side: Side, path: &Path) -> Result<Vec<u8>> {
 pub(super) fn read_with_metadata(side: Side, path: &Path) -> Result<(Vec<u8>, Metadata)> {
     let read = || {
         let mut octets = Vec::new();
-        let file = File::open(path)?;
+        let file = file_access::open_to_read(path)?;
         let metadata = file.metadata()?;
         file.take(MAX_FILE_LENGTH + 1).read_to_end(&mut octets)?;
         if octets.len() as u64 > MAX_FILE_LENGTH {

@@ -1,6 +1,6 @@
 //! Loads the certificates that are trusted, and makes the TLS configuration from them.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use rustls_connector::{RustlsConnector, rustls_native_certs};
 use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::file_access;
 use crate::net::peer::{PeerRecorder, RecordingVerifier};
 use crate::net::pinned_verifier::PinnedVerifier;
 use crate::untrusted::Untrusted;
@@ -136,7 +137,12 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
             .during("reading certificates")
             .remedy("name a PEM file that holds the certificates to trust")
     };
-    let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let read = || {
+        let mut octets = Vec::new();
+        file_access::open_to_read(file)?.read_to_end(&mut octets)?;
+        io::Result::Ok(octets)
+    };
+    let text = read().map_err(|error| wrong(error.to_string()))?;
     let text = check_encoding(text).map_err(|what| {
         Error::in_file(Side::Config, file, what)
             .during("reading certificates")

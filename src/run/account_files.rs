@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::file_access;
+use crate::state::storage;
 
 /// An account that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,22 @@ pub(crate) struct AccountFiles {
 }
 
 impl AccountFiles {
+    /// What this file is to the account, which would be harmed if something else were written there.
+    pub fn role_of(&self, file: &Path, config: Option<&Config>) -> Option<&'static str> {
+        let is_it = |other: &Path| file_access::is_same_path(file, other);
+        let is_named =
+            |config: &Config| config.files().any(is_it) || is_it(&self.token_file(config));
+        if is_it(&self.config) {
+            Some("it is the configuration")
+        } else if storage::files(&self.state).iter().any(|file| is_it(file)) {
+            Some("it belongs to the state")
+        } else if config.is_some_and(is_named) {
+            Some("it is a file that the configuration names")
+        } else {
+            None
+        }
+    }
+
     /// The token file as a service finds it, which runs in the folder of its state.
     pub(super) fn token_file(&self, config: &Config) -> PathBuf {
         let configured = &config.target.token_file;

@@ -14,6 +14,7 @@ use crate::process::logging::repeats::{RepeatSummary, Repeats};
 use crate::process::logging::repeats_file::RepeatsFile;
 use crate::process::logging::syslog::SyslogWriter;
 use crate::timestamp::format_time;
+use crate::untrusted::Untrusted;
 
 /// An open target.
 pub(super) enum OpenTarget {
@@ -122,12 +123,15 @@ impl Output {
 
     /// If they cannot be saved, the next process logs again what this one has logged.
     fn save_repeats(&mut self) {
-        let saved = self
-            .repeats_file
-            .as_ref()
-            .map(|file| file.save(&self.repeats));
-        if let Some(Err(error)) = saved {
-            let what = format!("the repeated lines cannot be saved: {error}");
+        let Some(file) = &self.repeats_file else {
+            return;
+        };
+        if let Err(error) = file.save(&self.repeats) {
+            let path = Untrusted::path(file.path());
+            let mut what = format!("{path}: saving the repeated lines: {error}");
+            if let Some(remedy) = file_access::remedy(&error) {
+                what = format!("{what}; {remedy}");
+            }
             self.write_line(&LogLine::new(Level::Warn, &what));
         }
     }

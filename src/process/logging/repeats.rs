@@ -10,6 +10,16 @@ use serde::{Deserialize, Serialize};
 /// A text that was written is not written again within this time.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// A text that has not been repeated for longer is over. A failure that lasts is logged every quarter of
+/// an hour at least (`FailureLogThrottle`), plus the delay until the next attempt.
+const OVER_AFTER: TimeDelta = TimeDelta::minutes(30);
+
+/// A summary that comes later than this after the last repetition says when that was.
+const SUMMARY_DELAY: TimeDelta = TimeDelta::minutes(1);
+
+/// An earlier time in a saved file is a mistake, or of no interest any more.
+const MAX_SAVED_AGE: TimeDelta = TimeDelta::days(1);
+
 /// Different texts that are remembered; others are always written.
 const MAX_TEXTS: usize = 100;
 
@@ -26,6 +36,8 @@ struct WrittenText {
     level: Level,
     text: String,
     written_at: DateTime<Utc>,
+    /// When it was last logged, written or not.
+    logged_at: DateTime<Utc>,
     /// How often it was not written since.
     repeated: u64,
 }
@@ -42,15 +54,28 @@ pub(crate) struct Admission {
 /// How often a line was repeated and not written. `Display` is the text of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RepeatSummary {
+    /// At most a warning, if it is over.
     pub level: Level,
     pub text: String,
     pub repeated: u64,
     /// When the text was last written.
     pub since: DateTime<Utc>,
+    /// When it was last repeated.
+    last: DateTime<Utc>,
     now: DateTime<Utc>,
 }
 
 impl Repeats {
+    /// Without what a damaged file may say: texts of the future or long ago, and too many of them.
+    pub fn plausible(mut self, now: DateTime<Utc>) -> Repeats {
+        self.texts.retain(|written| {
+            let is_recent = |time| (TimeDelta::zero()..=MAX_SAVED_AGE).contains(&(now - time));
+            is_recent(written.written_at) && is_recent(written.logged_at)
+        });
+        self.texts.truncate(MAX_TEXTS);
+        self
+    }
+
     /// Decides about a line that is logged now. A summary counts as written: of an error that lasts,
     /// it is the only line each hour.
     pub fn admit(&mut self, level: Level, text: &str, now: DateTime<Utc>) -> Admission {
@@ -61,7 +86,8 @@ impl Repeats {
         });
         let is_repeated = known.is_some();
         if let Some(written) = known {
-            written.repeated += 1;
+            written.repeated = written.repeated.saturating_add(1);
+            written.logged_at = now;
         }
         let summaries = self.due(now);
         if is_counted && !is_repeated && self.texts.len() < MAX_TEXTS {
@@ -69,6 +95,7 @@ impl Repeats {
                 level,
                 text: text.to_owned(),
                 written_at: now,
+                logged_at: now,
                 repeated: 0,
             });
         }
@@ -88,23 +115,32 @@ impl Repeats {
         self.sum_up(now, |_| true)
     }
 
-    /// Sums up these texts, which are written with that; those that were not repeated are forgotten.
+    /// Sums up these texts, which are written with that; those that were not repeated, or are over, are
+    /// forgotten: when one comes again, it is news.
     fn sum_up(
         &mut self,
         now: DateTime<Utc>,
         is_due: impl Fn(&WrittenText) -> bool,
     ) -> Vec<RepeatSummary> {
-        self.texts
-            .retain(|written| written.repeated > 0 || !is_due(written));
-        let due = self.texts.iter_mut().filter(|written| is_due(written));
-        let summaries = due.map(|written| RepeatSummary {
-            level: written.level,
-            text: written.text.clone(),
-            repeated: std::mem::take(&mut written.repeated),
-            since: std::mem::replace(&mut written.written_at, now),
-            now,
+        let mut summaries = Vec::new();
+        self.texts.retain_mut(|written| {
+            if !is_due(written) {
+                return true;
+            }
+            if written.repeated == 0 {
+                return false;
+            }
+            let is_over = now - written.logged_at > OVER_AFTER;
+            summaries.push(RepeatSummary {
+                level: if is_over { Level::Warn } else { written.level },
+                text: written.text.clone(),
+                repeated: std::mem::take(&mut written.repeated),
+                since: std::mem::replace(&mut written.written_at, now),
+                last: written.logged_at,
+                now,
+            });
+            !is_over
         });
-        let summaries = summaries.collect();
         self.texts.sort_by_key(|written| written.written_at);
         summaries
     }
@@ -140,23 +176,25 @@ impl WrittenText {
 impl fmt::Display for RepeatSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let times = if self.repeated == 1 { "time" } else { "times" };
-        let [since, now] = [self.since, self.now].map(|time| time.with_timezone(&Local));
-        let format = if since.date_naive() == now.date_naive() {
+        let local = |time: DateTime<Utc>| time.with_timezone(&Local);
+        let format = if local(self.since).date_naive() == local(self.now).date_naive() {
             "%H:%M"
         } else {
             "%Y-%m-%d %H:%M"
         };
-        let since = since.format(format);
-        write!(
-            f,
-            "repeated {} {times} since {since}: {}",
-            self.repeated, self.text
-        )
+        let since = local(self.since).format(format);
+        write!(f, "repeated {} {times} since {since}", self.repeated)?;
+        if self.now - self.last > SUMMARY_DELAY {
+            write!(f, ", last at {}", local(self.last).format(format))?;
+        }
+        write!(f, ": {}", self.text)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn at(minutes: i64) -> DateTime<Utc> {
@@ -214,7 +252,7 @@ mod tests {
         ];
         let expected = [
             "ERROR a",
-            "ERROR repeated 1 time since 12:00: a",
+            "WARN repeated 1 time since 12:00, last at 12:10: a",
             "DEBUG x",
             "INFO y",
         ];
@@ -234,13 +272,40 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_is_over_is_summed_up_as_a_warning_and_is_news_when_it_comes_again() {
+        let lines = [
+            (0, Error, "a"),
+            (5, Error, "a"),
+            (60, Info, "x"),
+            (61, Error, "a"),
+            (62, Error, "a"),
+        ];
+        let expected = [
+            "ERROR a",
+            "WARN repeated 1 time since 12:00, last at 12:05: a",
+            "INFO x",
+            "ERROR a",
+            "end: repeated 1 time since 13:01: a",
+        ];
+        assert_eq!(written(&lines), expected);
+        // It lasts, and a line comes between two attempts.
+        let lasts = [(0, Error, "a"), (45, Error, "a"), (60, Info, "x")];
+        let expected = [
+            "ERROR a",
+            "ERROR repeated 1 time since 12:00, last at 12:45: a",
+            "INFO x",
+        ];
+        assert_eq!(written(&lasts), expected);
+    }
+
+    #[test]
     fn what_is_not_repeated_within_the_hour_is_written_again() {
         let lines = [(0, Warn, "a"), (60, Warn, "a"), (24 * 60, Warn, "a")];
         assert_eq!(written(&lines), ["WARN a"; 3]);
         let after_a_day = [(0, Warn, "a"), (1, Warn, "a"), (24 * 60, Info, "x")];
         assert_eq!(
             written(&after_a_day)[1],
-            "WARN repeated 1 time since 2026-11-22 12:00: a"
+            "WARN repeated 1 time since 2026-11-22 12:00, last at 2026-11-22 12:01: a"
         );
     }
 
@@ -268,6 +333,33 @@ mod tests {
         let expected = ["WARN a", "WARN repeated 2 times since 12:00: a", "WARN b"];
         assert_eq!(written(&lines), expected);
         assert_eq!(written(&[(0, Warn, "a"), (-1, Warn, "a")]), ["WARN a"; 2]);
+    }
+
+    #[test]
+    fn texts_with_implausible_times_are_not_taken_over() {
+        let text = |time: &str, repeated: u64| json!({ "level": "ERROR", "text": time, "written_at": time, "logged_at": time, "repeated": repeated });
+        let times = [
+            "+262142-12-31T23:59:59Z",
+            "-262143-01-01T00:00:00Z",
+            "2026-11-20T12:00:00Z",
+            "2026-11-22T12:00:01Z",
+            "2026-11-22T11:59:00Z",
+        ];
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let texts: Vec<_> = times.iter().map(|time| text(time, u64::MAX)).collect();
+        let saved: Repeats = serde_json::from_value(json!({ "texts": texts })).unwrap();
+        let mut repeats = saved.plausible(now);
+        assert_eq!(repeats.texts.len(), 1);
+        assert!(!repeats.admit(Error, times[4], now).is_written);
+        let summary = repeats.finish(now)[0].to_string();
+        assert!(
+            summary.starts_with("repeated 18446744073709551615 times"),
+            "{summary}"
+        );
+
+        let texts = vec![text(times[4], 0); MAX_TEXTS + 1];
+        let saved: Repeats = serde_json::from_value(json!({ "texts": texts })).unwrap();
+        assert_eq!(saved.plausible(now).texts.len(), MAX_TEXTS);
     }
 
     #[test]
