@@ -25,11 +25,6 @@ mod text;
 /// The word that selects the command.
 pub(crate) const NAME: &str = "status";
 
-const DEFAULT_LIMITS: StatusLimits = StatusLimits {
-    max_age: TimeDelta::hours(1),
-    refused_within: TimeDelta::days(7),
-};
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatusArgs {
     pub selection: AccountSelection,
@@ -94,9 +89,9 @@ impl RawStatusArgs {
             )?,
             limits: StatusLimits {
                 max_age: duration("--max-age", self.max_age.as_deref())?
-                    .unwrap_or(DEFAULT_LIMITS.max_age),
+                    .unwrap_or(StatusLimits::DEFAULT.max_age),
                 refused_within: duration("--refused-within", self.refused_within.as_deref())?
-                    .unwrap_or(DEFAULT_LIMITS.refused_within),
+                    .unwrap_or(StatusLimits::DEFAULT.refused_within),
             },
             is_json: self.json,
             metrics: path("--metrics", self.metrics)?,

@@ -147,6 +147,12 @@ impl TokenFile {
         foreign_host_warning(&self.path, "token_uri", self.token_uri.url())
     }
 
+    /// The host that renews the token.
+    pub(crate) fn token_host(&self) -> String {
+        let host = self.token_uri.url().host_str().unwrap_or_default();
+        Untrusted::new(host).to_string()
+    }
+
     /// The client registration, if the file contains one.
     pub(crate) fn client(&self) -> Option<ClientRegistration> {
         Some(ClientRegistration {

@@ -1,8 +1,9 @@
 //! The files of an account that `status` and `check` look at without running it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Environment};
+use crate::error::Result;
 
 /// An account that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,21 +12,13 @@ pub(crate) struct AccountFiles {
     pub name: String,
     pub config: PathBuf,
     pub state: PathBuf,
+    /// Where its runs may work, which find there what is not beside the configuration.
+    pub working_folders: Vec<PathBuf>,
 }
 
 impl AccountFiles {
-    /// The token file as a service finds it, which runs in the folder of its state.
-    pub(super) fn token_file(&self, config: &Config) -> PathBuf {
-        let configured = &config.target.token_file;
-        let beside_config = self.config.parent().unwrap_or(Path::new(""));
-        if configured.starts_with(beside_config) && configured.exists() {
-            return configured.clone();
-        }
-        let name = configured.strip_prefix(beside_config).unwrap_or(configured);
-        let beside_state = self.state.parent().unwrap_or(Path::new("")).join(name);
-        if beside_state.exists() {
-            return beside_state;
-        }
-        configured.clone()
+    /// The configuration as a run reads it.
+    pub(super) fn load_config(&self, environment: &Environment) -> Result<Config> {
+        Config::load_in(&self.config, environment, &self.working_folders)
     }
 }
