@@ -243,17 +243,7 @@ impl Token {
         }
         if self.policy == RenewalPolicy::KeepInMemory && self.file.foreign_host_warning().is_some()
         {
-            let host = self.file.token_host();
-            let what = format!(
-                "Gmail was not logged in to: the access token has expired or is rejected, and a check \
-                 does not request one from {host} (token_uri), which is not Google's and would get the \
-                 client secret and the refresh token"
-            );
-            let error = self.file.error(ErrorKind::Rejected, what);
-            let remedy = self.new_token_remedy();
-            return Err(error.remedy(format_args!(
-                "with the client_secret.json that Google provides, {remedy}"
-            )));
+            return Err(self.file.unasked_host_error());
         }
         let Some(client) = self.file.client() else {
             let what = "has no client_id, so that the access token cannot be renewed";
