@@ -17,7 +17,6 @@ pub use environment::Environment;
 pub(crate) use folder::configurations_in;
 pub use password::Password;
 pub(crate) use paths::read_file;
-pub(crate) use protection::secret_warning;
 pub(crate) use validate::is_loopback;
 
 use std::iter;
@@ -119,6 +118,16 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), always.
     pub fn load(path: &Path, environment: &Environment) -> Result<Config> {
+        Config::load_in(path, environment, &[PathBuf::new()])
+    }
+
+    /// [`load`](Config::load) as a process reads it that works in one of these folders, instead of the
+    /// current one: the first that holds a file counts.
+    pub(crate) fn load_in(
+        path: &Path,
+        environment: &Environment,
+        working_folders: &[PathBuf],
+    ) -> Result<Config> {
         let error = |what: String| Error::in_file(Side::Config, path, what);
         let (octets, opened) = read_with_metadata(Side::Config, path)
             .map_err(|error| error.remedy("correct --config"))?;
@@ -127,7 +136,7 @@ impl Config {
                 .remedy("begin with a copy of config.json.example (docs/configuration.md)"));
         }
         let raw = RawConfig::parse(&octets).map_err(error)?;
-        let paths = PathResolver::new(path, environment);
+        let paths = PathResolver::new(path, environment, working_folders);
         let mut config = validate::config(raw, &paths).map_err(error)?;
         // Computed before the password is read, so that the next run notices a later change.
         config.credentials_stamp = paths::stamp(&octets, config.source.password.file());
@@ -344,7 +353,8 @@ mod tests {
             ..Environment::default()
         };
         let command = |config: &str, token: &str| {
-            let paths = PathResolver::new(Path::new(config), &environment);
+            let working_folders = ["".into(), "/var/lib/a".into()];
+            let paths = PathResolver::new(Path::new(config), &environment, &working_folders);
             paths.auth_command(Path::new(config), Path::new(token))
         };
         let begin = "imap-to-gmail-sync auth --credentials client_secret.json --config";
@@ -362,6 +372,11 @@ mod tests {
         assert_eq!(
             command("/etc/mail/a.json", "token.json"),
             format!("{begin} /etc/mail/a.json --token {here}/token.json --force")
+        );
+        // It is where the units have it.
+        assert_eq!(
+            command("/etc/mail/a.json", "/var/lib/a/token.json"),
+            format!("{begin} /etc/mail/a.json --token /var/lib/a/token.json --force")
         );
         // systemd's copy of the configuration exists only while the service runs.
         assert_eq!(

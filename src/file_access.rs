@@ -72,6 +72,15 @@ pub(crate) fn others_may_write(file: &Metadata) -> bool {
     file.mode() & bits != 0 && !is_sticky
 }
 
+/// A warning if others may write the file or folder; `what` says what it is.
+pub(crate) fn write_warning(path: &Path, what: &str) -> Option<String> {
+    let found = fs::metadata(path).ok()?;
+    others_may_write(&found).then(|| {
+        let (shown, state) = (quote_for_shell(path), owner_and_mode(&found));
+        format!("{shown}, {what}, can be written by others ({state}); type: chmod go-w {shown}")
+    })
+}
+
 /// The owner and mode of a file, for messages.
 pub(crate) fn owner_and_mode(file: &Metadata) -> String {
     format!("owner {}, mode {:04o}", file.uid(), file.mode() & 0o7777)

@@ -46,6 +46,7 @@ use crate::cli::sync::SyncArgs;
 use crate::config::{Config, Environment};
 use crate::error::Result;
 use crate::process::logging::{self, LogHandle, StreamEnvironment};
+use crate::process::signals::exit_of_a_run;
 use crate::run::RunMode;
 use crate::run::account_sync::AccountSync;
 use crate::run::context::RunContext;
@@ -131,7 +132,7 @@ fn sync(
     log: LogHandle,
 ) -> Result<()> {
     let new_progress = || terminal.progress_bar();
-    let context = RunContext::start(args.mode, timing, &new_progress, log)?;
+    let context = RunContext::start(args.mode, timing, &new_progress, log, exit_of_a_run())?;
     let state_file = args.state_file(environment);
     let account = AccountSync::start(config, &state_file, args.mode, args.one_time, &context)?;
     match args.mode {

@@ -75,6 +75,11 @@ pub(crate) fn escape_harmful(text: &str) -> String {
     escaped
 }
 
+/// The text of an error that quotes what it read and escapes that itself, as those of `serde_json` do.
+pub(crate) fn escape_error(text: &str) -> String {
+    Untrusted::new(text).to_string().replace("\\\\", "\\")
+}
+
 /// Control characters, line and paragraph separators, invisible characters, and those that change the
 /// reading direction.
 fn is_harmful(character: char) -> bool {
@@ -100,6 +105,20 @@ mod tests {
             Untrusted::new(nasty).to_string(),
             "a\\r\\nerror forged\\u{1b}[2J\\u{202e}b\\\\c\\u{2028}"
         );
+    }
+
+    #[test]
+    fn what_an_error_escapes_is_not_escaped_again() {
+        let error = serde_json::from_str::<String>("\"a\nb\"").unwrap_err();
+        let shown = escape_error(&error.to_string());
+        assert!(
+            shown.starts_with("control character (\\u0000-\\u001F)"),
+            "{shown}"
+        );
+        let error = serde_json::from_str::<u8>("\"\\u001b[2J\"").unwrap_err();
+        let shown = escape_error(&error.to_string());
+        assert!(shown.contains("string \"\\u{1b}[2J\""), "{shown}");
+        assert_eq!(escape_error("\u{1b}\\n"), "\\u{1b}\\n");
     }
 
     #[test]

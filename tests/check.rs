@@ -94,6 +94,7 @@ fn report_of(home: &Home) -> Report {
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 1);
     assert_eq!(json[0]["exit_status"], run.status.unwrap());
+    assert_eq!(json[0]["is_complete"], true);
     Report {
         exit: run.status.unwrap(),
         json: json[0].clone(),
@@ -281,10 +282,13 @@ fn a_certificate_that_is_not_trusted_is_shown_and_no_log_in_follows() {
         let report = report_with(&home, 69);
         let finding = report.assert_found("source", "certificate", "fail", what);
         let found = finding["found"].as_str().unwrap();
-        assert!(
-            found.contains(", issued by CN=the double, valid until "),
-            "{found}"
-        );
+        let from = match remedy {
+            "clock" => "from 2090-01-01",
+            _ => "until ",
+        };
+        let shown = format!(", issued by CN=the double, valid {from}");
+        assert!(found.contains(&shown), "{found}");
+        assert!(found.contains(" until 20"), "{found}");
         assert!(found.contains(", SHA-256 fingerprint "), "{found}");
         report.assert_remedy("source", "certificate", remedy);
         report.assert_missing("source", &["TLS", "log-in", "IDLE", "folder"]);
@@ -390,7 +394,13 @@ fn a_password_that_cannot_be_read_is_no_reason_not_to_connect() {
     report.assert_missing("source", &["log-in", "folder"]);
     assert_eq!(attempts(&home), 0);
     home.configure(&json!({ "source_pass_file": null, "source_pass_command": "exit 1" }));
-    report_with(&home, 78).assert_found("source", "password", "fail", "source_pass_command");
+    let report = report_with(&home, 78);
+    report.assert_found("source", "password", "fail", "source_pass_command");
+    report.assert_remedy(
+        "source",
+        "password",
+        "run it by hand, and correct source_pass_command",
+    );
 }
 
 #[test]
@@ -543,24 +553,35 @@ fn a_token_that_a_check_cannot_keep_or_renew_is_told() {
     let url = token["token_uri"].clone();
     token["token_uri"] = json!("https://oauth.invalid/token");
     home.write("token.json", &token.to_string());
-    let report = report_with(&home, 0);
+    let report = report_with(&home, 77);
     let tokens: Vec<&Value> = report
         .findings()
         .iter()
         .filter(|it| it["check"] == "token")
         .collect();
-    assert_eq!(tokens.len(), 2, "{tokens:#?}");
-    assert!(
-        tokens[0]["found"]
-            .as_str()
-            .unwrap()
-            .contains("oauth.invalid")
+    assert_eq!(tokens.len(), 1, "{tokens:#?}");
+    let what = "a check does not request one from oauth.invalid";
+    report.assert_found("gmail", "token", "fail", what);
+    report.assert_remedy(
+        "gmail",
+        "token",
+        "with the client_secret.json that Google provides",
     );
-    assert!(
-        tokens[1]["found"]
-            .as_str()
-            .unwrap()
-            .contains("a check does not renew it")
+    // One that has not expired needs no renewal.
+    let valid = home
+        .gmail
+        .tokens()
+        .issue(&home.gmail.user(), Duration::from_hours(1));
+    let mut current = token.clone();
+    current["token"] = json!(valid);
+    current["expiry"] = json!(Utc::now() + chrono::TimeDelta::hours(1));
+    home.write("token.json", &current.to_string());
+    let current = report_with(&home, 0);
+    current.assert_found(
+        "gmail",
+        "token",
+        "warn",
+        "names oauth.invalid, which is not Google's",
     );
     report.assert_missing("gmail", &["log-in"]);
     // An expiry that Google announces.
@@ -701,6 +722,52 @@ fn a_token_beside_the_state_and_the_folder_of_the_state_are_checked_too() {
     }
 }
 
+/// As the units in `systemd/` have it: a service works in the folder of its state.
+#[test]
+fn of_a_service_every_file_is_looked_for_beside_the_configuration_and_then_beside_the_state() {
+    let home = Home::new();
+    fs::create_dir(home.path("etc")).unwrap();
+    fs::create_dir_all(home.path("lib/alice")).unwrap();
+    home.write("lib/alice/password", "secret\n");
+    home.configure(&json!({ "source_pass": null, "source_pass_file": "password" }));
+    for name in ["token.json", "source.pem", "gmail.pem"] {
+        fs::rename(home.path(name), home.path(&format!("lib/alice/{name}"))).unwrap();
+    }
+    fs::rename(home.path("config.json"), home.path("etc/alice.json")).unwrap();
+    let words = ["--config", "etc", "--state-folder", "lib"];
+    let run = check_harmlessly(&home, &words);
+    assert_eq!(run.stdout, "alice  ok    everything works\n");
+    let state = home.path("lib/alice/sync_state.json");
+    let words_of_one = [
+        "--config",
+        "etc/alice.json",
+        "--state-file",
+        state.to_str().unwrap(),
+    ];
+    let run = check_harmlessly(&home, &words_of_one);
+    assert!(run.stdout.ends_with("\neverything works\n"), "{run:?}");
+    for (field, name) in [
+        ("password", "password"),
+        ("certificates", "source.pem"),
+        ("certificates", "gmail.pem"),
+        ("token file", "token.json"),
+    ] {
+        // The service does not work in the folder in which the check is typed.
+        let beside_state = home.path(&format!("lib/alice/{name}"));
+        fs::rename(&beside_state, home.path(name)).unwrap();
+        let run = check_harmlessly(&home, &words);
+        assert_eq!(run.status, Some(78), "{name}: {run:?}");
+        assert!(run.stdout.contains(field), "{name}: {run:?}");
+        // A run by hand does.
+        assert_eq!(
+            check_harmlessly(&home, &words_of_one).status,
+            Some(0),
+            "{name}"
+        );
+        fs::rename(home.path(name), &beside_state).unwrap();
+    }
+}
+
 /// As a service user, to whom root's files are closed.
 #[test]
 fn a_folder_that_this_user_cannot_write_is_a_failure_for_the_state_and_a_warning_for_the_token() {
@@ -748,13 +815,25 @@ fn a_folder_that_this_user_cannot_write_is_a_failure_for_the_state_and_a_warning
 }
 
 #[test]
-fn a_state_that_is_damaged_newer_or_of_another_account_is_a_failure() {
+fn a_state_that_the_next_run_replaces_is_a_warning_and_one_that_ends_it_is_a_failure() {
     let home = synced_home();
     let good = home.read("sync_state.json");
-    for (state, exit) in [("{", 74), ("[]", 74), ("{\"version\": 99}", 78)] {
+    for (state, exit, result) in [
+        ("{", 0, "warn"),
+        ("[]", 0, "warn"),
+        ("\"\n", 0, "warn"),
+        ("{\"version\": 99}", 78, "fail"),
+    ] {
         home.write("sync_state.json", state);
         let report = report_with(&home, exit);
-        report.assert_found("state", "content", "fail", "/sync_state.json: ");
+        let finding = report.assert_found("state", "content", result, "/sync_state.json: ");
+        if result == "warn" {
+            report.assert_remedy("state", "content", "the next run keeps a copy");
+        }
+        assert!(
+            !finding["found"].as_str().unwrap().contains(r"\\u"),
+            "{finding}"
+        );
         report.assert_all_ok("source");
         report.assert_all_ok("gmail");
     }
@@ -770,6 +849,83 @@ fn a_state_that_is_damaged_newer_or_of_another_account_is_a_failure() {
         "this state is for user/INBOX to ",
     );
     report.assert_remedy("state", "content", "--same-account");
+}
+
+#[test]
+fn mail_that_was_refused_is_warned_of_for_as_long_as_status_does() {
+    let home = synced_home();
+    for (days, result, part) in [
+        (6, "warn", "0 parked, 1 refused within 7 days"),
+        (8, "ok", "1 refused, more than 7 days ago"),
+    ] {
+        let mut state = home.state();
+        let when = Utc::now() - chrono::TimeDelta::days(days);
+        state["refused"] = json!({ "2": { "id": "<x@x>", "when": when, "why": "too large" } });
+        home.write("sync_state.json", &state.to_string());
+        report_with(&home, 0).assert_found("state", "messages", result, part);
+    }
+}
+
+#[test]
+fn what_others_can_write_and_runs_trust_is_warned_of() {
+    let home = Home::new();
+    for folder in ["state", "token"] {
+        fs::create_dir(home.path(folder)).unwrap();
+    }
+    fs::rename(home.path("token.json"), home.path("token/token.json")).unwrap();
+    home.configure(&json!({ "target_token_file": "token/token.json" }));
+    let run = home
+        .command()
+        .args(["--state-file", "state/sync_state.json"])
+        .output();
+    assert!(run.unwrap().status.success());
+    deliver(&home, "first");
+    let run = home
+        .command()
+        .args(["--state-file", "state/sync_state.json"])
+        .output();
+    assert!(run.unwrap().status.success());
+    let words = [
+        "--config",
+        "config.json",
+        "--state-file",
+        "state/sync_state.json",
+        "--json",
+    ];
+    for name in [
+        "state/sync_state.json",
+        "state/sync_state.json.journal",
+        "source.pem",
+        "gmail.pem",
+        "token",
+    ] {
+        let path = home.path(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        for mode in [0o666, 0o602] {
+            let mode = if path.is_dir() { mode | 0o111 } else { mode };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let run = check_harmlessly(&home, &words);
+            let json: Value = serde_json::from_str(&run.stdout).unwrap();
+            let report = Report {
+                exit: run.status.unwrap(),
+                json: json[0].clone(),
+            };
+            report.assert_found(
+                "files",
+                "protection",
+                "warn",
+                "can be written by others (owner ",
+            );
+            report.assert_remedy("files", "protection", "type: chmod go-w ");
+            report.assert_remedy("files", "protection", name);
+        }
+        fs::set_permissions(&path, before).unwrap();
+        let run = check_harmlessly(&home, &words[..4]);
+        assert!(
+            run.stdout.ends_with("everything works\n"),
+            "{name}: {run:?}"
+        );
+    }
 }
 
 #[test]
@@ -794,6 +950,13 @@ fn all_mistakes_of_the_configuration_are_told_and_nobody_is_asked() {
     }
     let run = check_harmlessly(&home, &["--config", "none"]);
     assert_eq!(run.status, Some(78), "{run:?}");
+    fs::create_dir(home.path("empty")).unwrap();
+    let run = check_harmlessly(&home, &["--config", "empty", "--json"]);
+    assert_eq!((run.status, run.stdout.as_str()), (Some(78), "[]\n"));
+    assert!(
+        run.stderr.contains("this folder holds no configuration"),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -916,12 +1079,55 @@ fn an_account_that_hangs_does_not_hide_the_others_and_a_signal_ends_the_check() 
     );
     let run: Run = check.wait_with_output().unwrap().into();
     assert!(began.elapsed() < Duration::from_secs(20), "{run:?}");
-    assert_eq!(run.status, Some(0), "{run:?}");
-    let line = "imap-to-gmail-sync: ended by a signal before everything was checked\n";
-    assert_eq!(run.stderr, line);
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert_eq!(run.stderr, INTERRUPTED);
     fs::remove_file(out).unwrap();
     home.source.faults().clear();
     home.source.faults().release();
+}
+
+const INTERRUPTED: &str = "imap-to-gmail-sync: ended by a signal before everything was checked\n";
+
+/// Also while the password command runs, and by a second signal.
+#[test]
+fn a_check_that_a_signal_ends_says_so_and_is_not_complete() {
+    for is_repeated in [false, true] {
+        let home = Home::new();
+        let password =
+            json!({ "source_pass": null, "source_pass_command": "touch asked; sleep 20" });
+        home.configure(&password);
+        home.write("b.json", &home.read("config.json"));
+        fs::create_dir(home.path("config")).unwrap();
+        let mut command = program(&home.path(""));
+        command.args(["check", "--json", "--config", "config.json"]);
+        command.args(["--config", "b.json", "--state-folder", "."]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut check = command.spawn().unwrap();
+        wait_for(|| home.path("asked").exists());
+        let pid = check.id().to_string();
+        let kill = || Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(kill().success());
+        while is_repeated && check.try_wait().unwrap().is_none() {
+            assert!(kill().success());
+        }
+        let run: Run = check.wait_with_output().unwrap().into();
+        assert_eq!(run.status, Some(69), "{run:?}");
+        assert_eq!(run.stderr, INTERRUPTED);
+        if is_repeated {
+            continue;
+        }
+        let json: Value = serde_json::from_str(&run.stdout).unwrap();
+        let accounts = json.as_array().unwrap().iter();
+        let shown: Vec<String> = accounts
+            .map(|it| {
+                format!(
+                    "{} {} {}",
+                    it["account"], it["is_complete"], it["exit_status"]
+                )
+            })
+            .collect();
+        assert_eq!(shown, ["\"config\" false 69", "\"b\" false 69"]);
+    }
 }
 
 /// Each finding depends on a server's response, which may not come.

@@ -90,11 +90,22 @@ impl AccountSelection {
 
     fn account(&self, config: PathBuf, environment: &Environment) -> AccountFiles {
         let name = config.file_stem().unwrap_or(OsStr::new(""));
+        let state = self.state_path(name, environment);
         AccountFiles {
             name: Untrusted::new(name.as_encoded_bytes()).to_string(),
-            state: self.state_path(name, environment),
+            working_folders: self.working_folders(&state),
+            state,
             config,
         }
+    }
+
+    /// A service works in the folder of its state; a run by hand, there or in the current folder.
+    fn working_folders(&self, state: &Path) -> Vec<PathBuf> {
+        let beside_state = state.parent().unwrap_or(Path::new("")).to_owned();
+        if self.state_folder.is_some() || self.has_several() {
+            return vec![beside_state];
+        }
+        vec![beside_state, PathBuf::new()]
     }
 
     /// The state of an account, by the name of its configuration.

@@ -2,6 +2,8 @@
 //! prints.
 
 use std::io;
+use std::process;
+use std::sync::Arc;
 
 use argh::{ArgsInfo, FromArgs};
 use log::Level;
@@ -12,9 +14,10 @@ use crate::cli::{print_line, report};
 use crate::config::Environment;
 use crate::error::Result;
 use crate::process::logging::{self, LogLevel, LogOptions, StreamEnvironment};
+use crate::process::signals::ForcedExit;
 use crate::run::RunMode;
 use crate::run::account_files::AccountFiles;
-use crate::run::check::{CheckReport, Finding};
+use crate::run::check::{CheckReport, Finding, INTERRUPTED};
 use crate::run::context::RunContext;
 use crate::run::timing::Timing;
 
@@ -43,7 +46,8 @@ pub(crate) struct CheckArgs {
             line each. The states are found as status finds them.\n\n\
             Run it as the user who runs the program; for the units of systemd, as root.\n\n\
             Exit status, the highest of all accounts: 0 it works; else that of the first\n\
-            failure: 64 usage; 69 a server is unavailable; 74 the state cannot be read or\n\
+            failure: 64 usage; 69 a server is unavailable, or a\n\
+            signal ended the check; 74 the state cannot be read or\n\
             written; 77 credentials are rejected; 78 configuration."
 )]
 pub(crate) struct RawCheckArgs {
@@ -100,16 +104,40 @@ pub(crate) fn run(
     });
     let checked = args.selection.accounts(environment).and_then(|accounts| {
         let new_progress = || Box::new(()) as Box<_>;
-        let context = RunContext::start(RunMode::Once, timing, &new_progress, started?)?;
-        Ok(args.check_all(&accounts, environment, &context, streams))
+        let exit = exit_of_a_check(streams);
+        let context = RunContext::start(RunMode::Once, timing, &new_progress, started?, exit)?;
+        let reports = args.check_all(&accounts, environment, &context);
+        if reports.iter().any(|report| !report.is_complete) {
+            print_line(io::stderr(), interruption_line(streams));
+        }
+        Ok(reports)
     });
     match checked {
         Ok(reports) => {
             let statuses = reports.iter().map(|report| report.exit_status);
             statuses.max().unwrap_or_default()
         }
-        Err(error) => report(Err(error), streams),
+        Err(error) => {
+            if args.is_json {
+                print_line(io::stdout(), "[]");
+            }
+            report(Err(error), streams)
+        }
     }
+}
+
+fn interruption_line(streams: StreamEnvironment<'_>) -> String {
+    let line = format!("{PROGRAM}: ended by a signal before everything was checked");
+    streams.stderr_line(Level::Warn, &line)
+}
+
+/// Whatever was found is less than was asked for.
+fn exit_of_a_check(streams: StreamEnvironment<'_>) -> ForcedExit {
+    let line = interruption_line(streams);
+    Arc::new(move || {
+        print_line(io::stderr(), &line);
+        process::exit(INTERRUPTED.exit_status().into());
+    })
 }
 
 impl CheckArgs {
@@ -120,7 +148,6 @@ impl CheckArgs {
         accounts: &[AccountFiles],
         environment: &Environment,
         context: &RunContext<'_>,
-        streams: StreamEnvironment<'_>,
     ) -> Vec<CheckReport> {
         let is_screen = !self.is_json && !self.selection.has_several();
         let lengths = accounts.iter().map(|account| account.name.chars().count());
@@ -135,15 +162,9 @@ impl CheckArgs {
                 }
             };
             let report = account.check(environment, context, &mut print);
-            if context.requests.exit_requested() {
-                let line = format!("{PROGRAM}: ended by a signal before everything was checked");
-                print_line(io::stderr(), streams.stderr_line(Level::Warn, &line));
-                reports.push(report);
-                break;
-            }
-            if is_screen {
+            if is_screen && report.is_complete {
                 print_line(io::stdout(), text::summary(&report));
-            } else if !self.is_json {
+            } else if !self.is_json && report.is_complete {
                 print_line(io::stdout(), text::line(&report, width));
             }
             reports.push(report);

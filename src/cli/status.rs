@@ -10,12 +10,12 @@ use crate::atomic_file::WriteGuard;
 use crate::cli::account_selection::AccountSelection;
 use crate::cli::args::{path, usage};
 use crate::cli::{print_error, print_output};
+use crate::config::Environment;
 use crate::config::size::parse_number;
-use crate::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::StreamEnvironment;
-use crate::run::account_files::AccountFiles;
+use crate::run::account_files::{AccountFiles, role_of};
 use crate::run::status::{StatusLimits, StatusReport};
 use crate::untrusted::Untrusted;
 
@@ -28,11 +28,6 @@ pub(crate) const NAME: &str = "status";
 const WRITING_METRICS: &str = "writing the metrics";
 
 const OTHER_METRICS: &str = "name another file by --metrics";
-
-const DEFAULT_LIMITS: StatusLimits = StatusLimits {
-    max_age: TimeDelta::hours(1),
-    refused_within: TimeDelta::days(7),
-};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatusArgs {
@@ -98,9 +93,9 @@ impl RawStatusArgs {
             )?,
             limits: StatusLimits {
                 max_age: duration("--max-age", self.max_age.as_deref())?
-                    .unwrap_or(DEFAULT_LIMITS.max_age),
+                    .unwrap_or(StatusLimits::DEFAULT.max_age),
                 refused_within: duration("--refused-within", self.refused_within.as_deref())?
-                    .unwrap_or(DEFAULT_LIMITS.refused_within),
+                    .unwrap_or(StatusLimits::DEFAULT.refused_within),
             },
             is_json: self.json,
             metrics: path("--metrics", self.metrics)?,
@@ -119,8 +114,8 @@ impl StatusArgs {
             return Ok(());
         };
         let role = |account: &AccountFiles| {
-            let config = Config::load(&account.config, environment).ok();
-            account.role_of(file, config.as_ref())
+            let config = account.load_config(environment).ok();
+            role_of(file, &account.config, &account.state, config.as_ref())
         };
         let Some(what) = accounts.iter().find_map(role) else {
             return Ok(());

@@ -18,7 +18,7 @@ use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
     self, LogFormat, LogHandle, LogLevel, LogOptions, LogTarget, StreamEnvironment,
 };
-use crate::run::account_files::AccountFiles;
+use crate::run::account_files::role_of;
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::{DryRunResult, DryRunTotal};
@@ -58,12 +58,8 @@ impl SyncArgs {
         let LogTarget::File(log) = &self.log.target else {
             return Ok(());
         };
-        let account = AccountFiles {
-            name: String::new(),
-            config: self.config.clone(),
-            state: self.state_file(environment),
-        };
-        let Some(what) = account.role_of(log, config) else {
+        let state = self.state_file(environment);
+        let Some(what) = role_of(log, &self.config, &state, config) else {
             return Ok(());
         };
         let error = Error::new(Side::Config, ErrorKind::Usage, Untrusted::path(log), what);

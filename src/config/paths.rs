@@ -20,25 +20,33 @@ pub(super) const MAX_FILE_LENGTH: u64 = 1 << 20;
 pub(super) struct PathResolver<'a> {
     beside_config: &'a Path,
     credentials: Option<&'a Path>,
+    working_folders: &'a [PathBuf],
 }
 
 impl<'a> PathResolver<'a> {
-    /// For the paths in this configuration file.
-    pub(super) fn new(config: &'a Path, environment: &'a Environment) -> PathResolver<'a> {
+    /// For the paths in this configuration file. A run has one working folder, the current one: "".
+    pub(super) fn new(
+        config: &'a Path,
+        environment: &'a Environment,
+        working_folders: &'a [PathBuf],
+    ) -> PathResolver<'a> {
         PathResolver {
             beside_config: config.parent().unwrap_or(Path::new("")),
             credentials: environment.credentials_directory.as_deref(),
+            working_folders,
         }
     }
 
-    /// Looks beside `config.json`, then in the current folder. A file that does not exist yet belongs
+    /// Looks beside `config.json`, then in the working folders. A file that does not exist yet belongs
     /// beside `config.json`.
     pub(super) fn resolve(&self, name: &str) -> PathBuf {
         let beside = self.beside_config.join(name);
-        if !exists(&beside) && exists(Path::new(name)) {
-            return PathBuf::from(name);
+        if exists(&beside) {
+            return beside;
         }
-        beside
+        let in_working_folders = self.working_folders.iter().map(|folder| folder.join(name));
+        let mut existing = in_working_folders.filter(|file| exists(file));
+        existing.next().unwrap_or(beside)
     }
 
     /// Looks in systemd's credentials, then as [`resolve`](PathResolver::resolve).
@@ -61,8 +69,12 @@ impl<'a> PathResolver<'a> {
             Some(folder) if config.starts_with(folder) => "CONFIG.json".to_owned(),
             _ => quoted(config),
         };
-        // A file in the current folder would not be found from another folder.
-        let is_elsewhere = token_file.is_relative() && !token_file.starts_with(self.beside_config);
+        // A file in a working folder would not be found from another folder.
+        let is_in = |folder: &PathBuf| {
+            token_file.is_absolute() == folder.is_absolute() && token_file.starts_with(folder)
+        };
+        let is_elsewhere =
+            !token_file.starts_with(self.beside_config) && self.working_folders.iter().any(is_in);
         let token = is_elsewhere.then(|| format!(" --token {}", quoted(token_file)));
         let token = token.unwrap_or_default();
         format!(

@@ -61,7 +61,7 @@ impl Config {
 }
 
 /// A warning if other users can read a file that holds a secret.
-pub(crate) fn secret_warning(file: &Path) -> Option<String> {
+fn secret_warning(file: &Path) -> Option<String> {
     is_readable_by_others(file).then(|| {
         let shown = quote_for_shell(file);
         format!("{shown} holds a secret and can be read by others; type: chmod 600 {shown}")

@@ -254,7 +254,8 @@ mod tests {
     /// Resolves paths in folders that do not exist.
     fn read(fields: &Value) -> Result<Config, String> {
         let environment = Environment::default();
-        let paths = PathResolver::new(Path::new("/nowhere/config.json"), &environment);
+        let here = [PathBuf::new()];
+        let paths = PathResolver::new(Path::new("/nowhere/config.json"), &environment, &here);
         config(RawConfig::parse(fields.to_string().as_bytes())?, &paths)
     }
 
@@ -617,7 +618,8 @@ mod tests {
             ..Environment::default()
         };
         let config = folder.path().join("config.json");
-        let paths = PathResolver::new(&config, &environment);
+        let here = [PathBuf::new()];
+        let paths = PathResolver::new(&config, &environment, &here);
         assert_eq!(paths.resolve("here.pem"), folder.path().join("here.pem"));
         assert_eq!(paths.resolve("new.json"), folder.path().join("new.json"));
         assert_eq!(paths.resolve("/a/b"), Path::new("/a/b"));
@@ -641,7 +643,8 @@ mod tests {
     #[test]
     fn the_example_is_valid() {
         let environment = Environment::default();
-        let paths = PathResolver::new(Path::new("config.json"), &environment);
+        let here = [PathBuf::new()];
+        let paths = PathResolver::new(Path::new("config.json"), &environment, &here);
         let example = RawConfig::parse(include_bytes!("../../config.json.example")).unwrap();
         let config = config(example, &paths).unwrap();
         assert_eq!(config.target.token_file, Path::new("token.json"));
@@ -650,7 +653,8 @@ mod tests {
     /// The names of all fields: a field is known once it was read.
     fn known_fields() -> BTreeSet<&'static str> {
         let environment = Environment::default();
-        let paths = PathResolver::new(Path::new("/nowhere/config.json"), &environment);
+        let here = [PathBuf::new()];
+        let paths = PathResolver::new(Path::new("/nowhere/config.json"), &environment, &here);
         let mut raw = RawConfig::parse(b"{}").unwrap();
         fields(&mut raw, &paths).map(drop).unwrap_err();
         raw.known().clone()

@@ -15,6 +15,7 @@ pub(crate) struct CertificateDetails {
     pub issuer: String,
     /// The host names and addresses that it is for.
     pub names: Vec<String>,
+    pub not_before: DateTime<Utc>,
     pub not_after: DateTime<Utc>,
 }
 
@@ -29,6 +30,7 @@ impl CertificateDetails {
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
             names: names.into_iter().flatten().filter_map(host_name).collect(),
+            not_before: DateTime::from_timestamp(validity.not_before.timestamp(), 0)?,
             not_after: DateTime::from_timestamp(validity.not_after.timestamp(), 0)?,
         })
     }

@@ -22,7 +22,7 @@ pub enum RenewalPolicy {
     #[default]
     Save,
     /// For `check`: it is renewed at Google or on this host, and not saved. Google keeps the refresh
-    /// token valid; another endpoint may replace it at every renewal, and the new one would be lost.
+    /// token valid; another endpoint is not asked: it may replace it, and would get secrets for a mere check.
     KeepInMemory,
     /// For a dry run: it is not renewed.
     Never,

@@ -243,10 +243,7 @@ impl Token {
         }
         if self.policy == RenewalPolicy::KeepInMemory && self.file.foreign_host_warning().is_some()
         {
-            let what = "the access token has expired, and a check does not renew it: token_uri is not \
-                        Google's, and may replace the refresh token, which a check does not save";
-            let error = self.file.error(ErrorKind::Resting, what);
-            return Err(error.remedy("run once, which renews it, and check again"));
+            return Err(self.file.unasked_host_error());
         }
         let Some(client) = self.file.client() else {
             let what = "has no client_id, so that the access token cannot be renewed";
@@ -291,10 +288,15 @@ impl Token {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let is_rotated = tokens.refresh.as_ref().is_some_and(|new| new != refresh);
+        let was_rotated = self
+            .last_renewal
+            .is_some_and(|renewal| renewal.is_rotation_unsaved);
         self.last_renewal = Some(Renewal {
             has_mail_scope: tokens.has_mail_scope,
             server_time: tokens.server_time,
-            is_rotation_unsaved: is_rotated && self.policy == RenewalPolicy::KeepInMemory,
+            // A second renewal sends the new refresh token, which need not be replaced again.
+            is_rotation_unsaved: was_rotated
+                || is_rotated && self.policy == RenewalPolicy::KeepInMemory,
         });
         if self.policy == RenewalPolicy::KeepInMemory {
             self.file.store_tokens(tokens, now);
@@ -579,6 +581,19 @@ mod tests {
         let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
         access(&mut files.load());
         assert_eq!(files.read()["refresh_token"], "ROTATED");
+    }
+
+    #[test]
+    fn a_rotation_that_is_not_saved_is_known_after_another_renewal() {
+        let rotated = issued(r#","refresh_token":"ROTATED""#);
+        let google = Google::with_responses(&[&rotated, &issued("")]);
+        let files = Files::with(&google.uri, "2001-01-01T00:00:00Z");
+        let mut token = files.load().with_policy(RenewalPolicy::KeepInMemory);
+        let rejected = token.access(noon()).unwrap();
+        token.renew(&rejected, noon()).unwrap();
+        assert_eq!(google.request_count(), 2);
+        assert!(token.last_renewal().unwrap().is_rotation_unsaved);
+        assert_eq!(files.read()["refresh_token"], "REFRESH");
     }
 
     #[test]

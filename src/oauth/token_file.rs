@@ -147,6 +147,21 @@ impl TokenFile {
         foreign_host_warning(&self.path, "token_uri", self.token_uri.url())
     }
 
+    /// The error of a check that needs a renewal by another host than Google's.
+    pub(crate) fn unasked_host_error(&self) -> Error {
+        let host = self.token_uri.url().host_str().unwrap_or_default();
+        let what = format!(
+            "Gmail was not logged in to: the access token has expired or is rejected, and a check does \
+             not request one from {} (token_uri), which is not Google's and would get the client \
+             secret and the refresh token",
+            Untrusted::new(host)
+        );
+        let new_token = &self.new_token_remedy;
+        self.error(ErrorKind::Rejected, what).remedy(format_args!(
+            "with the client_secret.json that Google provides, {new_token}"
+        ))
+    }
+
     /// The client registration, if the file contains one.
     pub(crate) fn client(&self) -> Option<ClientRegistration> {
         Some(ClientRegistration {

@@ -74,11 +74,20 @@ pub(crate) const RUN_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP];
 /// The signals that `--watch` handles.
 pub(crate) const WATCH_SIGNALS: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
+/// Exits the process, because it did not end in time after an exit request, or got a second one.
+pub(crate) type ForcedExit = Arc<dyn Fn() + Send + Sync>;
+
+/// A run may end at any moment, as is in order: the next one continues from there.
+pub(crate) fn exit_of_a_run() -> ForcedExit {
+    Arc::new(|| process::exit(0))
+}
+
 /// Starts the thread that receives these signals.
 pub(crate) fn listen(
     signals: &[i32],
     canceller: Canceller,
     log: LogHandle,
+    forced_exit: ForcedExit,
 ) -> Result<Arc<SignalRequests>> {
     let reload_on_hangup = hangup_means_reload();
     let signals = Signals::new(signals).map_err(|error| {
@@ -87,7 +96,14 @@ pub(crate) fn listen(
     let requests = Arc::new(SignalRequests::default());
     let for_thread = Arc::clone(&requests);
     thread::spawn(move || {
-        receive_signals(signals, reload_on_hangup, &for_thread, &canceller, &log);
+        receive_signals(
+            signals,
+            reload_on_hangup,
+            &for_thread,
+            &canceller,
+            &log,
+            &forced_exit,
+        );
     });
     Ok(requests)
 }
@@ -141,6 +157,7 @@ fn receive_signals(
     requests: &SignalRequests,
     canceller: &Canceller,
     log: &LogHandle,
+    forced_exit: &ForcedExit,
 ) {
     for signal in signals.forever() {
         match signal {
@@ -149,7 +166,7 @@ fn receive_signals(
                 requests.request_reload();
             }
             SIGUSR1 => requests.poll.store(true, Ordering::SeqCst),
-            _ => request_exit(requests, canceller),
+            _ => request_exit(requests, canceller, forced_exit),
         }
         canceller.wake();
     }
@@ -157,14 +174,15 @@ fn receive_signals(
 
 /// Requests an exit, and enforces it after a time-out. A second request exits at once: appends in
 /// flight are in the journal, and the next run looks them up.
-fn request_exit(requests: &SignalRequests, canceller: &Canceller) {
+fn request_exit(requests: &SignalRequests, canceller: &Canceller, forced_exit: &ForcedExit) {
     if requests.exit.swap(true, Ordering::SeqCst) {
-        process::exit(0);
+        forced_exit();
     }
     canceller.cancel_at(Instant::now() + EXIT_IO_TIMEOUT);
-    thread::spawn(|| {
+    let forced_exit = Arc::clone(forced_exit);
+    thread::spawn(move || {
         thread::sleep(FORCED_EXIT_TIMEOUT);
-        process::exit(0);
+        forced_exit();
     });
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Environment};
+use crate::error::Result;
 use crate::file_access;
 use crate::state::storage;
 
@@ -13,37 +14,33 @@ pub(crate) struct AccountFiles {
     pub name: String,
     pub config: PathBuf,
     pub state: PathBuf,
+    /// Where its runs may work, which find there what is not beside the configuration.
+    pub working_folders: Vec<PathBuf>,
 }
 
 impl AccountFiles {
-    /// What this file is to the account, which would be harmed if something else were written there.
-    pub fn role_of(&self, file: &Path, config: Option<&Config>) -> Option<&'static str> {
-        let is_it = |other: &Path| file_access::is_same_path(file, other);
-        let is_named =
-            |config: &Config| config.files().any(is_it) || is_it(&self.token_file(config));
-        if is_it(&self.config) {
-            Some("it is the configuration")
-        } else if storage::files(&self.state).iter().any(|file| is_it(file)) {
-            Some("it belongs to the state")
-        } else if config.is_some_and(is_named) {
-            Some("it is a file that the configuration names")
-        } else {
-            None
-        }
+    /// The configuration as a run reads it.
+    pub fn load_config(&self, environment: &Environment) -> Result<Config> {
+        Config::load_in(&self.config, environment, &self.working_folders)
     }
+}
 
-    /// The token file as a service finds it, which runs in the folder of its state.
-    pub(super) fn token_file(&self, config: &Config) -> PathBuf {
-        let configured = &config.target.token_file;
-        let beside_config = self.config.parent().unwrap_or(Path::new(""));
-        if configured.starts_with(beside_config) && configured.exists() {
-            return configured.clone();
-        }
-        let name = configured.strip_prefix(beside_config).unwrap_or(configured);
-        let beside_state = self.state.parent().unwrap_or(Path::new("")).join(name);
-        if beside_state.exists() {
-            return beside_state;
-        }
-        configured.clone()
+/// What a file is to the account of this configuration and this state, which would be harmed if something
+/// else were written there.
+pub(crate) fn role_of(
+    file: &Path,
+    config_file: &Path,
+    state_file: &Path,
+    config: Option<&Config>,
+) -> Option<&'static str> {
+    let is_it = |other: &Path| file_access::is_same_path(file, other);
+    if is_it(config_file) {
+        Some("it is the configuration")
+    } else if storage::files(state_file).iter().any(|file| is_it(file)) {
+        Some("it belongs to the state")
+    } else if config.is_some_and(|config| config.files().any(is_it)) {
+        Some("it is a file that the configuration names")
+    } else {
+        None
     }
 }

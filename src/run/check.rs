@@ -14,6 +14,7 @@ mod gmail;
 mod source;
 
 use crate::config::{Config, Environment};
+use crate::error::ErrorKind;
 use crate::net::{ConnectionOptions, PeerRecorder};
 use crate::run::account_files::AccountFiles;
 use crate::run::context::RunContext;
@@ -22,6 +23,9 @@ use crate::untrusted::Untrusted;
 
 pub(crate) use finding::{CheckReport, Finding, Verdict};
 use finding::{Findings, Group};
+
+/// A check that a signal ended is no proof that everything works.
+pub(crate) const INTERRUPTED: ErrorKind = ErrorKind::Unavailable;
 
 /// What the checks of an account share.
 struct CheckedAccount<'a> {
@@ -32,7 +36,8 @@ struct CheckedAccount<'a> {
 }
 
 impl AccountFiles {
-    /// Checks the account, and reports each finding at once. An exit request ends the check early.
+    /// Checks the account, and reports each finding at once. An exit request ends the check early, or
+    /// keeps it from beginning.
     pub fn check(
         &self,
         environment: &Environment,
@@ -40,15 +45,28 @@ impl AccountFiles {
         report: &mut dyn FnMut(&Finding),
     ) -> CheckReport {
         let mut findings = Findings::new(report);
-        let names = self.check_account(environment, context, &mut findings);
+        let is_interrupted = || context.requests.exit_requested();
+        let names = if is_interrupted() {
+            None
+        } else {
+            self.check_account(environment, context, &mut findings)
+        };
         let (source, target) = names.unzip();
+        let is_complete = !is_interrupted();
+        let found = findings.into_report();
+        let exit_status = match found.exit_status {
+            0 if !is_complete => INTERRUPTED.exit_status(),
+            status => status,
+        };
         CheckReport {
             account: self.name.clone(),
             config: Untrusted::path(&self.config).to_string(),
             state_file: Untrusted::path(&self.state).to_string(),
             source,
             target,
-            ..findings.into_report()
+            is_complete,
+            exit_status,
+            ..found
         }
     }
 
@@ -59,14 +77,13 @@ impl AccountFiles {
         context: &RunContext<'_>,
         findings: &mut Findings<'_>,
     ) -> Option<(String, String)> {
-        let mut config = match Config::load(&self.config, environment) {
+        let config = match self.load_config(environment) {
             Ok(config) => config,
             Err(error) => {
                 findings.fail(Group::Configuration, "content", &error);
                 return None;
             }
         };
-        config.target.token_file = self.token_file(&config);
         let names = (
             Untrusted::new(&config.source_name()).to_string(),
             Untrusted::new(&config.target_account()).to_string(),

@@ -8,7 +8,7 @@ use crate::process::alert_log::AlertLog;
 use crate::process::cancel::Canceller;
 use crate::process::logging::LogHandle;
 use crate::process::octet_counter::OctetCounter;
-use crate::process::signals::{self, SignalRequests};
+use crate::process::signals::{self, ForcedExit, SignalRequests};
 use crate::process::watchdog::Watchdog;
 use crate::run::RunMode;
 use crate::run::timing::Timing;
@@ -36,6 +36,7 @@ impl<'a> RunContext<'a> {
         timing: &'a Timing,
         new_progress: &'a dyn Fn() -> Box<dyn Progress>,
         log: LogHandle,
+        forced_exit: ForcedExit,
     ) -> Result<RunContext<'a>> {
         let canceller = Canceller::new()
             .map_err(|error| Error::new(Side::Host, ErrorKind::Internal, "pipe", error))?;
@@ -49,7 +50,7 @@ impl<'a> RunContext<'a> {
         };
         Ok(RunContext {
             timing,
-            requests: signals::listen(signals, canceller.clone(), log)?,
+            requests: signals::listen(signals, canceller.clone(), log, forced_exit)?,
             canceller,
             alert_log: AlertLog::default(),
             watchdog,

@@ -49,6 +49,13 @@ pub(crate) struct StatusLimits {
     pub refused_within: TimeDelta,
 }
 
+impl StatusLimits {
+    pub const DEFAULT: StatusLimits = StatusLimits {
+        max_age: TimeDelta::hours(1),
+        refused_within: TimeDelta::days(7),
+    };
+}
+
 impl AccountFiles {
     /// Reads the files.
     pub fn status(
@@ -63,14 +70,13 @@ impl AccountFiles {
             state_file: Untrusted::path(&self.state).to_string(),
             ..StatusReport::default()
         };
-        let config = match Config::load(&self.config, environment) {
+        let config = match self.load_config(environment) {
             Ok(config) => config,
             Err(error) => {
                 report.add_failure(&error);
                 return report;
             }
         };
-        let token_file = self.token_file(&config);
         let state = observe(&mut FolderStorage::new(&self.state), now);
         let is_corrected = |state: &State| {
             let rejected = state.source.credentials.as_ref();
@@ -91,8 +97,8 @@ impl AccountFiles {
                 has_corrected_credentials: matches!(&state, Ok(Some(state)) if is_corrected(state)),
                 state: failure.map_or(state, Err),
                 last_pass,
-                token_file: &token_file,
-                token: TokenFacts::read(&token_file, &config),
+                token_file: &config.target.token_file,
+                token: TokenFacts::read(&config),
             },
             limits,
             now,
@@ -107,8 +113,9 @@ impl AccountFiles {
 }
 
 impl TokenFacts {
-    fn read(file: &Path, config: &Config) -> Result<TokenFacts> {
-        let token = Token::load(file, None, &config.target.auth_command, None)?;
+    fn read(config: &Config) -> Result<TokenFacts> {
+        let target = &config.target;
+        let token = Token::load(&target.token_file, None, &target.auth_command, None)?;
         Ok(TokenFacts {
             health: token.health(),
             digest: token.refresh_token_digest(),

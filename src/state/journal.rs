@@ -14,7 +14,7 @@ use crate::file_access;
 use crate::state::snapshot::SnapshotError;
 use crate::state::storage::{ReadOnlyStorage, StateFile, Storage};
 use crate::state::{Event, State, snapshot};
-use crate::untrusted::Untrusted;
+use crate::untrusted::{Untrusted, escape_error};
 
 /// A file system that damages the state again and again must not fill the disk with copies.
 const MAX_UNREADABLE_COPIES: usize = 3;
@@ -338,7 +338,7 @@ fn replace_unreadable(
         "{}: cannot be read as a state ({}); kept as {} (the last {MAX_UNREADABLE_COPIES} are \
          kept); what arrived in the last days is looked up at Gmail",
         Untrusted::path(&storage.path(&StateFile::Snapshot)),
-        Untrusted::new(why),
+        escape_error(why),
         Untrusted::path(&storage.path(&copy)),
     );
     remove_old_copies(storage)?;

@@ -15,7 +15,7 @@ use fs2::FileExt;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::state::storage::{LOCK, canonical_path, with_suffix};
-use crate::untrusted::{Untrusted, quote_for_shell};
+use crate::untrusted::Untrusted;
 
 /// The acquired lock; dropping it releases it.
 #[derive(Debug)]
@@ -115,12 +115,7 @@ impl Lock {
 /// A warning if other users can replace the files of the state.
 pub(crate) fn folder_warning(snapshot: &Path) -> Option<String> {
     let folder = file_access::folder_of(snapshot);
-    let found = fs::metadata(folder).ok()?;
-    let shown = quote_for_shell(folder);
-    file_access::others_may_write(&found).then(|| {
-        let state = file_access::owner_and_mode(&found);
-        format!("{shown}, the folder of the state, can be written by others ({state}); type: chmod go-w {shown}")
-    })
+    file_access::write_warning(folder, "the folder of the state")
 }
 
 /// When a pass was last complete, by the lock file's modification time; `None` if none was. Takes no

@@ -7,7 +7,7 @@ use crate::state::journal::{newer_version_error, parse_journal, storage_error};
 use crate::state::snapshot::SnapshotError;
 use crate::state::storage::{StateFile, Storage};
 use crate::state::{State, snapshot};
-use crate::untrusted::Untrusted;
+use crate::untrusted::{Untrusted, escape_error};
 
 /// A run replaces the snapshot at most every few minutes, or once in a run.
 const MAX_READS: usize = 10;
@@ -67,8 +67,9 @@ fn read(storage: &mut dyn Storage, name: &StateFile) -> Result<Option<Vec<u8>>> 
 
 fn damage_error(storage: &dyn Storage, why: &str) -> Error {
     let path = storage.path(&StateFile::Snapshot);
-    let what = format!("cannot be read as a state ({})", Untrusted::new(why));
+    let what = format!("cannot be read as a state ({})", escape_error(why));
     Error::new(Side::State, ErrorKind::Disk, Untrusted::path(&path), what)
+        .retryable()
         .remedy("the next run keeps a copy, and looks up at Gmail what arrived in the last days")
 }
 

@@ -55,7 +55,7 @@ pub(super) fn check_connection(
         (None, None) => failed("TLS", findings),
         (None, Some(der)) => {
             if let Some(error) = failure {
-                let (what, shown) = (error.without_remedy(), describe_certificate(der));
+                let (what, shown) = (error.without_remedy(), describe_certificate(der, now));
                 let found = format!("{what}; it presents {shown}; no log-in was sent");
                 let remedy = error.remedy_text().unwrap_or("ask whoever runs the server");
                 let hint = if is_expired(der, now) {
@@ -90,7 +90,7 @@ fn is_expired(der: &[u8], now: DateTime<Utc>) -> bool {
 
 /// A certificate that is trusted.
 fn check_certificate(group: Group, der: &[u8], now: DateTime<Utc>, findings: &mut Findings<'_>) {
-    let shown = describe_certificate(der);
+    let shown = describe_certificate(der, now);
     let left = CertificateDetails::of(der).map(|read| read.not_after.signed_duration_since(now));
     match left.filter(|left| *left < EXPIRES_SOON) {
         Some(left) => findings.warn(
@@ -103,7 +103,7 @@ fn check_certificate(group: Group, der: &[u8], now: DateTime<Utc>, findings: &mu
     }
 }
 
-fn describe_certificate(der: &[u8]) -> String {
+fn describe_certificate(der: &[u8], now: DateTime<Utc>) -> String {
     let fingerprint = fingerprint(der);
     let Some(read) = CertificateDetails::of(der) else {
         return format!("a certificate that cannot be read, SHA-256 fingerprint {fingerprint}");
@@ -123,8 +123,13 @@ fn describe_certificate(der: &[u8]) -> String {
         format!("{issuer}")
     };
     let until = format_time(read.not_after);
+    let from = if read.not_before > now {
+        format!("from {} ", format_time(read.not_before))
+    } else {
+        String::new()
+    };
     format!(
-        "{subject}, for {names}, issued by {issuer}, valid until {until}, SHA-256 fingerprint \
+        "{subject}, for {names}, issued by {issuer}, valid {from}until {until}, SHA-256 fingerprint \
          {fingerprint}"
     )
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use crate::atomic_file;
-use crate::config::{Config, secret_warning};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Side};
 use crate::file_access;
 use crate::oauth;
 use crate::run::account_sync::{account_names, describe};
 use crate::run::check::finding::{Findings, Group};
-use crate::run::status::describe_age;
+use crate::run::status::{StatusLimits, describe_age};
 use crate::state::State;
 use crate::state::lock::{self, LockHolder};
 use crate::state::observation::observe;
@@ -21,11 +21,8 @@ use crate::untrusted::Untrusted;
 /// Whether other users can read the secrets, or change the configuration or the state.
 pub(super) fn check_protection(config: &Config, state: &Path, findings: &mut Findings<'_>) {
     let mut warnings = config.warnings().to_vec();
-    // A service has it beside its state, where the configuration does not look.
-    let token = secret_warning(&config.target.token_file);
-    let new = token.filter(|warning| !warnings.contains(warning));
-    warnings.extend(new);
     warnings.extend(lock::folder_warning(state));
+    warnings.extend(write_warnings(config, state));
     for warning in &warnings {
         // The remedy is the last part of each.
         let (found, remedy) = match warning.rsplit_once("; type: ") {
@@ -38,6 +35,28 @@ pub(super) fn check_protection(config: &Config, state: &Path, findings: &mut Fin
         let found = "others can neither read the secrets nor write configuration or state";
         findings.ok(Group::Files, "protection", found);
     }
+}
+
+/// A warning for each file, and for the token's folder, that others can write.
+fn write_warnings(config: &Config, state: &Path) -> Vec<String> {
+    let servers = [&config.source.server, &config.target.server];
+    let ca_files = servers.into_iter().filter_map(|it| it.ca_file.as_deref());
+    let token_folder = file_access::folder_of(&config.target.token_file);
+    // That of the state has a warning of its own.
+    let is_of_state = file_access::is_same_path(token_folder, file_access::folder_of(state));
+    let token_folder = Some(token_folder).filter(|_| !is_of_state);
+    let state_files = storage::files(state);
+    let places = (state_files
+        .iter()
+        .map(|file| (file.as_path(), "a file of the state")))
+    .chain(ca_files.map(|file| (file, "whose certificates are trusted")))
+    .chain(token_folder.map(|folder| (folder, "the folder of the token")));
+    let mut warnings: Vec<String> = places
+        .filter_map(|(place, what)| file_access::write_warning(place, what))
+        .collect();
+    // Both servers may have one file.
+    warnings.dedup();
+    warnings
 }
 
 /// Whether the token file can be read, and replaced when the token is renewed.
@@ -86,6 +105,12 @@ pub(super) fn check_state(
                  days"
             );
             findings.ok(Group::State, "content", found);
+            return None;
+        }
+        // The next run goes on without it.
+        Err(error) if error.is_retryable() => {
+            let remedy = error.remedy_text().unwrap_or("none is needed");
+            findings.warn(Group::State, "content", error.without_remedy(), remedy);
             return None;
         }
         Err(error) => {
@@ -165,17 +190,28 @@ fn check_owner(
     });
     let found = format!("of this account; {last}");
     findings.ok(Group::State, "content", found);
-    check_messages(state, findings);
+    check_messages(state, now, findings);
 }
 
-fn check_messages(state: &State, findings: &mut Findings<'_>) {
-    let (parked, refused) = (state.parked.len(), state.refused.len());
-    if parked + refused > 0 {
+fn check_messages(state: &State, now: DateTime<Utc>, findings: &mut Findings<'_>) {
+    let window = StatusLimits::DEFAULT.refused_within;
+    let refused = state.refused.values();
+    let is_recent = |when: DateTime<Utc>| now.signed_duration_since(when) <= window;
+    let recent = refused.filter(|refused| is_recent(refused.when)).count();
+    let (parked, older, days) = (
+        state.parked.len(),
+        state.refused.len() - recent,
+        window.num_days(),
+    );
+    if parked + recent > 0 {
         findings.warn(
             Group::State,
             "messages",
-            format_args!("{parked} parked, {refused} refused"),
+            format_args!("{parked} parked, {recent} refused within {days} days"),
             "see status, which says which and why",
         );
+    } else if older > 0 {
+        let found = format_args!("{older} refused, more than {days} days ago");
+        findings.ok(Group::State, "messages", found);
     }
 }

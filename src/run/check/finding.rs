@@ -47,7 +47,9 @@ pub(crate) struct CheckReport {
     pub state_file: String,
     pub source: Option<String>,
     pub target: Option<String>,
-    /// The exit status of the first failure, or 0.
+    /// Whether everything was looked at: no signal ended the check before.
+    pub is_complete: bool,
+    /// The exit status of the first failure, or 0 if the check is complete.
     pub exit_status: u8,
     pub findings: Vec<Finding>,
 }

@@ -97,7 +97,9 @@ impl CheckedAccount<'_> {
         findings: &mut Findings<'_>,
     ) {
         let remedy = &token.new_token_remedy;
-        if let Some(warning) = &token.foreign_host_warning {
+        // The failure names the host itself.
+        let foreign_host_warning = token.foreign_host_warning.as_ref();
+        if let Some(warning) = foreign_host_warning.filter(|_| failure.is_none()) {
             findings.warn(GROUP, "token", warning, "use the file that Google provides");
         }
         let rejected = |what: &str| {

@@ -1,13 +1,18 @@
 //! The source: one log-in, and the folder.
 
-use crate::error::Error;
+use std::time::Instant;
+
+use crate::config::Password;
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::imap::{LoginForm, LoginHistory};
 use crate::message::Mailbox;
 use crate::net::Trust;
 use crate::run::check::CheckedAccount;
 use crate::run::check::connection::check_connection;
 use crate::run::check::finding::{Findings, Group};
+use crate::secret::Secret;
 use crate::source::SourceInspection;
+use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
 use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
@@ -21,7 +26,11 @@ impl CheckedAccount<'_> {
             return;
         }
         let (options, recorder) = self.connection_options();
-        let (password, no_password) = match source.password.read() {
+        let read = self.read_password();
+        if self.is_interrupted() {
+            return;
+        }
+        let (password, no_password) = match read {
             Ok(password) => (Some(password), None),
             Err(error) => (None, Some(error)),
         };
@@ -33,13 +42,33 @@ impl CheckedAccount<'_> {
         let (record, failure) = (recorder.record(), inspected.as_ref().err());
         let is_reached = check_connection(GROUP, &source.server, &record, failure, now, findings);
         if let Some(error) = &no_password {
-            findings.fail(GROUP, "password", error);
+            let error = match source.password {
+                Password::Command(_) => {
+                    let remedy = "run it by hand, and correct source_pass_command";
+                    error.clone().remedy(remedy)
+                }
+                Password::Given(_) | Password::File(_) => error.clone(),
+            };
+            findings.fail(GROUP, "password", &error);
         }
         match inspected {
             Ok(Some(inspection)) => self.check_mailbox(&inspection, findings),
             Err(error) if is_reached => self.report_rejected_login(&error, findings),
             Ok(None) | Err(_) => {}
         }
+    }
+
+    /// Reads the password; an exit request ends the wait for a command.
+    fn read_password(&self) -> Result<Secret> {
+        let password = self.config.source.password.clone();
+        let until = Instant::now() + 2 * PASSWORD_COMMAND_TIMEOUT;
+        let canceller = &self.context.canceller;
+        canceller
+            .run_blocking(until, move || password.read())
+            .unwrap_or_else(|error| {
+                let place = "the password of the source";
+                Err(Error::new(Side::Config, ErrorKind::Config, place, error))
+            })
     }
 
     /// What the state knows of earlier log-ins.
