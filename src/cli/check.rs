@@ -46,9 +46,9 @@ pub(crate) struct CheckArgs {
             line each. The states are found as status finds them.\n\n\
             Run it as the user who runs the program; for the units of systemd, as root.\n\n\
             Exit status, the highest of all accounts: 0 it works; else that of the first\n\
-            failure: 64 usage; 69 a server is unavailable, or a\n\
-            signal ended the check; 74 the state cannot be read or\n\
-            written; 77 credentials are rejected; 78 configuration."
+            failure: 64 usage; 69 a server is unavailable, or a signal ended the check; 74\n\
+            the state cannot be read or written; 77 credentials are rejected; 78\n\
+            configuration."
 )]
 pub(crate) struct RawCheckArgs {
     /// the configuration, or a folder with configurations (*.json); may be repeated; required
