@@ -42,6 +42,9 @@ impl Default for Timeouts {
     }
 }
 
+/// As [`Timeouts::command`], while a person waits for the result of a check.
+pub(crate) const CHECK_COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// For the greeting in plain text on port 993, where servers wait for a TLS handshake and send nothing;
 /// then the connection is closed.
 pub(crate) const PLAIN_GREETING_ON_IMAPS_TIMEOUT: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ use crate::net::{ConnectionOptions, PeerRecorder};
 use crate::run::account_files::AccountFiles;
 use crate::run::context::RunContext;
 use crate::state::State;
+use crate::timeouts::CHECK_COMMAND_TIMEOUT;
 use crate::untrusted::Untrusted;
 
 pub(crate) use finding::{CheckReport, Finding, Verdict};
@@ -112,10 +113,12 @@ impl CheckedAccount<'_> {
     /// The options of a connection that is recorded.
     fn connection_options(&self) -> (ConnectionOptions, PeerRecorder) {
         let recorder = PeerRecorder::default();
-        let options = ConnectionOptions {
+        let mut options = ConnectionOptions {
             recorder: Some(recorder.clone()),
             ..self.context.connection_options()
         };
+        let command = &mut options.timeouts.command;
+        *command = CHECK_COMMAND_TIMEOUT.min(*command);
         (options, recorder)
     }
 
