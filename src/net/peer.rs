@@ -64,7 +64,8 @@ impl PeerRecorder {
     }
 }
 
-/// Records the certificate before another verifier decides about it.
+/// Records the certificate before another verifier decides about it. rustls has no default for the
+/// methods that only pass on.
 #[derive(Debug)]
 pub(super) struct RecordingVerifier {
     pub recorder: PeerRecorder,
