@@ -11,7 +11,7 @@ use log::{Level, debug};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{CommandError, LoginHistory, Session, read_bodies, search_date};
+use crate::imap::{CommandError, LoginHistory, Session, search_date, take_bodies};
 use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Uid, UidSet};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
@@ -254,19 +254,19 @@ impl Source for ImapSource {
             return Ok(Vec::new());
         }
         let allowance = self.allowance(uids);
-        let response = match self.session()?.fetch_bodies(&set, allowance) {
-            Ok(response) => response,
+        let responses = match self.session()?.fetch_bodies(set, allowance) {
+            Ok(responses) => responses,
             Err(error) => {
                 let unreadable = Fetched::Unreadable(error.to_string());
                 return Ok(vec![unreadable; uids.len()]);
             }
         };
-        let mut bodies = read_bodies(&response);
+        let mut bodies = take_bodies(responses);
         Ok(uids
             .iter()
             .map(|uid| {
                 let fetched = match bodies.remove(uid) {
-                    Some(Some(octets)) => Fetched::Octets(octets.into_owned()),
+                    Some(Some(body)) => Fetched::Octets(body.octets),
                     Some(None) => Fetched::Unreadable("the server sends NIL for it".to_owned()),
                     None => Fetched::Missing,
                 };

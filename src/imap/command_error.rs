@@ -5,7 +5,6 @@ use std::fmt;
 use crate::error::Error;
 use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::{ResponseText, Transcript};
-use crate::net::describe_io_error;
 use crate::untrusted::Untrusted;
 
 /// How a command failed.
@@ -40,28 +39,6 @@ impl CommandError {
 
     pub(crate) fn leaves_session_usable(&self) -> bool {
         matches!(self, CommandError::No(_) | CommandError::Bad(_))
-    }
-
-    /// The error, unless the session stays usable: for a command that the server may reject.
-    pub(super) fn if_session_is_lost(self) -> Result<(), CommandError> {
-        if self.leaves_session_usable() {
-            return Ok(());
-        }
-        Err(self)
-    }
-
-    /// Reads the library's error together with the last line received: the library loses reasons
-    /// and response codes.
-    pub(super) fn from_imap(error: &imap::Error, transcript: &Transcript) -> CommandError {
-        match (error, status_response(&transcript.last_line())) {
-            (imap::Error::No(_) | imap::Error::Append, Some((StatusCondition::No, text))) => {
-                CommandError::No(text)
-            }
-            (imap::Error::Bad(_) | imap::Error::Append, Some((StatusCondition::Bad, text))) => {
-                CommandError::Bad(text)
-            }
-            _ => CommandError::connection_lost(transcript, || describe(error, transcript)),
-        }
     }
 
     /// The error of a broken connection: BYE if the server sent that, else what `describe` returns.
@@ -147,13 +124,4 @@ pub(super) fn tagged_result(response: &[u8]) -> Option<Result<(), CommandError>>
 pub(super) fn describe_invalid_line(line: &[u8]) -> String {
     let line = Untrusted::new(line.trim_ascii_end());
     format!("it sent a line that is not IMAP: {line:?}")
-}
-
-fn describe(error: &imap::Error, transcript: &Transcript) -> String {
-    match error {
-        imap::Error::Io(error) => describe_io_error(error),
-        imap::Error::ConnectionLost => "it closed the connection".to_owned(),
-        imap::Error::Validate(error) => error.to_string(),
-        _ => describe_invalid_line(&transcript.last_line()),
-    }
 }

@@ -1,19 +1,13 @@
-//! FETCH: the commands, and readers of their responses (RFC 3501 6.4.5, 7.4.2).
+//! FETCH: readers of its responses (RFC 3501 6.4.5, 7.4.2).
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Datelike};
 use imap_proto::{AttributeValue, MessageSection, Response, SectionPath};
 
-use crate::imap::response::responses;
-use crate::imap::{CommandError, Session};
-use crate::message::{Flags, Identity, InternalDate, Uid, UidSet};
-
-/// The header fields that identify a message.
-const IDENTITY_HEADER: &str = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)]";
+use crate::imap::{Command, CommandError, FetchItems, Responses, Session};
+use crate::message::{Flags, HashedOctets, Identity, InternalDate, Uid, UidSet};
 
 /// Years that an INTERNALDATE may be of: arithmetic with dates at the limits of time overflows.
 const VALID_YEARS: RangeInclusive<i32> = 1900..=9999;
@@ -30,21 +24,14 @@ pub struct MessageAttributes {
     pub(crate) identity: Option<Identity>,
 }
 
-/// The FETCH command for everything that a listing of these messages needs.
-pub(crate) fn listing_command(uids: impl Display) -> String {
-    format!("UID FETCH {uids} (UID RFC822.SIZE INTERNALDATE FLAGS {IDENTITY_HEADER})")
-}
-
-/// The FETCH command for what identifies these messages.
-pub(crate) fn identity_command(uids: &UidSet) -> String {
-    format!("UID FETCH {uids} (UID RFC822.SIZE INTERNALDATE {IDENTITY_HEADER})")
-}
-
 /// Reads the attributes that FETCH responses hold, solicited or not.
 #[must_use]
-pub fn read_attributes(response: &[u8]) -> BTreeMap<Uid, MessageAttributes> {
+pub fn read_attributes(responses: &Responses) -> BTreeMap<Uid, MessageAttributes> {
     let mut messages: BTreeMap<Uid, MessageAttributes> = BTreeMap::new();
-    for (uid, attributes) in fetch_responses(response) {
+    for attributes in fetch_responses(responses) {
+        let Some(uid) = uid_of(&attributes) else {
+            continue;
+        };
         let message = messages.entry(uid).or_default();
         for attribute in &attributes {
             message.add(attribute);
@@ -53,52 +40,59 @@ pub fn read_attributes(response: &[u8]) -> BTreeMap<Uid, MessageAttributes> {
     messages
 }
 
-/// Reads the bodies that FETCH responses hold; none for NIL.
+/// Takes the bodies out of FETCH responses; none for NIL.
 #[must_use]
-pub fn read_bodies(response: &[u8]) -> BTreeMap<Uid, Option<Cow<'_, [u8]>>> {
-    let mut bodies: BTreeMap<Uid, Option<Cow<'_, [u8]>>> = BTreeMap::new();
-    for (uid, attributes) in fetch_responses(response) {
+pub fn take_bodies(mut responses: Responses) -> BTreeMap<Uid, Option<HashedOctets>> {
+    let mut received = std::mem::take(&mut responses.bodies).into_iter();
+    let mut bodies: BTreeMap<Uid, Option<HashedOctets>> = BTreeMap::new();
+    for attributes in fetch_responses(&responses) {
+        let uid = uid_of(&attributes);
         for attribute in attributes {
-            if let AttributeValue::BodySection {
+            let AttributeValue::BodySection {
                 section: None,
                 data,
                 ..
             } = attribute
-            {
+            else {
+                continue;
+            };
+            let received = data.and_then(|_| received.next());
+            if let Some(uid) = uid {
                 let body = bodies.entry(uid).or_default();
-                *body = data.or(body.take());
+                *body = received.or(body.take());
             }
         }
     }
     bodies
 }
 
-/// The FETCH responses with their UIDs; those without are about changes of flags.
-fn fetch_responses(response: &[u8]) -> impl Iterator<Item = (Uid, Vec<AttributeValue<'_>>)> {
-    responses(response).filter_map(|response| {
-        let Response::Fetch(_, attributes) = response else {
-            return None;
-        };
-        let uid = attributes.iter().find_map(|attribute| match attribute {
-            AttributeValue::Uid(uid) => Uid::new(*uid),
-            _ => None,
-        })?;
-        Some((uid, attributes))
+fn fetch_responses(responses: &Responses) -> impl Iterator<Item = Vec<AttributeValue<'_>>> {
+    responses.iter().filter_map(|response| match response {
+        Response::Fetch(_, attributes) => Some(attributes),
+        _ => None,
+    })
+}
+
+/// The UID of a FETCH response; those without one are about changes of flags.
+fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::Uid(uid) => Uid::new(*uid),
+        _ => None,
     })
 }
 
 impl Session {
-    /// Fetches whole messages, to be read by [`read_bodies`]. The connection breaks if the response
+    /// Fetches whole messages, to be read by [`take_bodies`]. The connection breaks if the response
     /// is larger than the allowance, or 32 MiB if that is more.
     pub(crate) fn fetch_bodies(
         &mut self,
-        uids: impl Display,
+        uids: UidSet,
         allowance: u64,
-    ) -> Result<Vec<u8>, CommandError> {
-        self.transcript().set_allowance(allowance);
-        let response = self.command(&format!("UID FETCH {uids} (UID BODY.PEEK[])"));
-        self.transcript().set_allowance(0);
-        response
+    ) -> Result<Responses, CommandError> {
+        self.set_allowance(allowance);
+        let responses = self.command(Command::UidFetch(uids.into(), FetchItems::Body));
+        self.set_allowance(0);
+        responses
     }
 }
 
@@ -169,11 +163,24 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_sent_outlasts_a_nil_for_it() {
-        let response = b"* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 7 BODY[] NIL)\r\n\
-                         * 2 FETCH (UID 8 BODY[] NIL)\r\n";
-        let bodies = read_bodies(response);
-        let body = |uid| bodies.get(&Uid::new(uid).unwrap()).unwrap().as_deref();
-        assert_eq!((body(7), body(8)), (Some(b"a".as_slice()), None));
+    fn a_body_that_was_sent_outlasts_a_nil_for_it_and_belongs_to_its_own_message() {
+        let responses = Responses {
+            octets: b"* 1 FETCH (BODY[] {0}\r\n)\r\n* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n\
+                * 1 FETCH (UID 7 BODY[] NIL)\r\n* 2 FETCH (UID 8 BODY[] NIL)\r\n\
+                * 3 FETCH (BODY[] {0}\r\n UID 9)\r\n"
+                .to_vec(),
+            bodies: [b"nobody's".as_slice(), b"a", b"b"]
+                .map(|octets| HashedOctets::new(octets.to_vec()))
+                .to_vec(),
+        };
+        let bodies = take_bodies(responses);
+        let body = |uid| {
+            let body = bodies.get(&Uid::new(uid).unwrap()).unwrap().as_ref();
+            body.map(|body| body.octets.as_slice())
+        };
+        assert_eq!(
+            (body(7), body(8), body(9)),
+            (Some(b"a".as_slice()), None, Some(b"b".as_slice()))
+        );
     }
 }

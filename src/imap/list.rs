@@ -2,9 +2,8 @@
 
 use imap_proto::{MailboxDatum, NameAttribute, Response};
 
-use crate::imap::response::responses;
 use crate::imap::utf7::decode_utf7;
-use crate::imap::{CommandError, Session};
+use crate::imap::{Command, CommandError, Session};
 
 /// A folder as LIST returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +20,9 @@ impl Session {
     /// # Errors
     /// As for `Session::command`.
     pub fn list(&mut self) -> Result<Vec<ListedFolder>, CommandError> {
-        let response = self.command("LIST \"\" \"*\"")?;
+        let responses = self.command(Command::List)?;
         let mut folders = Vec::new();
-        for response in responses(&response) {
+        for response in responses.iter() {
             if let Response::MailboxData(MailboxDatum::List {
                 name_attributes,
                 name,

@@ -1,20 +1,14 @@
 //! The log-in: AUTHENTICATE PLAIN, LOGIN or AUTHENTICATE XOAUTH2.
-//!
-//! The library's own log-in is not used: it writes LOGIN without literals, and answers challenges
-//! without end.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::imap::Sign::{self, Text};
-use crate::imap::command_error::{describe_invalid_line, tagged_result};
-use crate::imap::session::response_tag;
-use crate::imap::{Capabilities, CommandError, SharedConnection, Transcript, has_sign, quoted};
-use crate::net::describe_io_error;
+use crate::imap::client::{Client, Received};
+use crate::imap::{Capabilities, CommandError, Responses, has_sign, quoted};
 use crate::secret::Secret;
 
 /// More challenges than any log-in here has.
@@ -233,28 +227,42 @@ impl Login {
     }
 
     /// Logs in in this form.
+    ///
+    /// When the lines are used up, an empty one follows each `+`: XOAUTH2 describes an error in a
+    /// challenge, and sends the NO after an empty response to that.
     pub(super) fn run(
         &self,
         form: LoginForm,
-        tag: &str,
         capabilities: &Capabilities,
-        connection: &SharedConnection,
-        transcript: &Transcript,
+        client: &mut Client,
     ) -> Result<(), CommandError> {
-        transcript.start_command();
+        client.start()?;
         let (Credentials::Password(secret) | Credentials::AccessToken(secret)) = &self.credentials;
-        transcript.start_log_in(secret);
+        client.transcript().start_log_in(secret);
         let mut lines = self.lines(form, capabilities);
-        let command = lines.pop_front().unwrap_or_default();
-        let response = exchange(connection, tag, &command, lines);
-        let response = response.map_err(|error| {
-            CommandError::connection_lost(transcript, || describe_io_error(&error))
-        })?;
-        let said = tagged_result(&response).filter(|_| response_tag(&response) == Some(tag));
-        said.unwrap_or_else(|| {
-            let describe = || describe_invalid_line(&response);
-            Err(CommandError::connection_lost(transcript, describe))
-        })
+        let mut command = String::new();
+        let first = lines.pop_front().unwrap_or_default();
+        let tag = client.write_command(first, &mut command);
+        client.send_lines(&command)?;
+        let mut challenges = 0;
+        loop {
+            let received = client.receive();
+            match received.map_err(|error| client.connection_lost(&error))? {
+                Received::Tagged(answered) if answered == tag => {
+                    let result = client
+                        .take_result(tag)
+                        .unwrap_or_else(|| Ok(Responses::default()));
+                    return result.map(drop);
+                }
+                Received::Continuation if challenges < MAX_CHALLENGES => {
+                    challenges += 1;
+                    let line = lines.pop_front().unwrap_or_default();
+                    client.send_lines(&format!("{line}\r\n"))?;
+                }
+                Received::Continuation => return Err(client.protocol_violated()),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -279,34 +287,6 @@ fn login_command(user: &str, password: &str, capabilities: &Capabilities) -> Vec
     }
     lines.push_back(line);
     lines
-}
-
-/// Sends a command, and a line after each `+`; returns the tagged response.
-///
-/// When the lines are used up, an empty one follows: XOAUTH2 describes an error in a challenge, and
-/// sends the NO after an empty response to that.
-fn exchange(
-    connection: &SharedConnection,
-    tag: &str,
-    command: &str,
-    mut lines: VecDeque<String>,
-) -> io::Result<Vec<u8>> {
-    let send = |line: &str| {
-        let mut connection = connection.lock();
-        connection.write_all(format!("{line}\r\n").as_bytes())?;
-        connection.flush()
-    };
-    send(&format!("{tag} {command}"))?;
-    let mut challenges = 0;
-    loop {
-        let response = connection.lock().next_response()?;
-        if response.starts_with(b"+") && challenges < MAX_CHALLENGES {
-            challenges += 1;
-            send(&lines.pop_front().unwrap_or_default())?;
-        } else if !response.starts_with(b"*") && !response.is_empty() {
-            return Ok(response);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! EXAMINE: opening a folder for reading only (RFC 3501 6.3.2).
-//!
-//! The library's own reader of the response is not used: it panics at lines that servers may send.
 
 use imap_proto::{MailboxDatum, Response, StatusAttribute};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::imap::fetch::read_attributes;
-use crate::imap::quoting::quoted_mailbox;
-use crate::imap::response::{StatusCondition, responses, status_response};
-use crate::imap::session::ID_COMMAND;
-use crate::imap::{CommandError, CommandResult, ExamineError, Session};
+use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::{
+    Command, CommandError, CommandResult, ExamineError, FetchItems, FetchedUids, MailboxName,
+    Responses, Session,
+};
 use crate::message::{Mailbox, Uid, UidValidity};
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
@@ -57,24 +56,18 @@ impl Session {
             {
                 return result;
             }
-            self.send_id().or_else(CommandError::if_session_is_lost)?;
+            self.identify_with_next_command();
             return self.try_examine(folder);
         }
-        let name = self.start_examine(folder)?;
-        let examine = format!("EXAMINE {name}");
-        let mut results = self.pipeline(&[ID_COMMAND, &examine])?.into_iter();
-        let identified = results.next();
-        let mut response = results.next().unwrap_or(Ok(Vec::new()))?;
-        // A server may delay a tagged response. The parser stops at an ID that is none, so that goes last.
-        response.extend(identified.and_then(Result::ok).unwrap_or_default());
-        self.complete_examine(folder, &name, &response)
+        self.identify_with_next_command();
+        self.try_examine(folder)
     }
 
     /// As [`examine`](Session::examine), with the server's response as the error.
     pub(crate) fn try_examine(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
         let name = self.start_examine(folder)?;
-        let response = self.command(&format!("EXAMINE {name}"))?;
-        self.complete_examine(folder, &name, &response)
+        let responses = self.command(Command::Examine(name.clone()))?;
+        self.complete_examine(folder, &name, &responses)
     }
 
     /// As [`try_examine`](Session::try_examine), with a command for the open folder in the same
@@ -83,24 +76,27 @@ impl Session {
     pub(crate) fn examine_and(
         &mut self,
         folder: &str,
-        command: &str,
+        command: Command,
     ) -> Result<(Mailbox, Option<CommandResult>), ExamineError> {
         let name = self.start_examine(folder)?;
-        let mut results = self
-            .pipeline(&[&format!("EXAMINE {name}"), command])?
-            .into_iter();
-        let response = results.next().unwrap_or(Ok(Vec::new()))?;
-        let is_complete = ExamineData::parse(&response).uid_next.is_some();
-        let mailbox = self.complete_examine(folder, &name, &response)?;
+        let commands = vec![Command::Examine(name.clone()), command];
+        let mut results = self.pipeline(commands)?.into_iter();
+        let mut responses = results.next().unwrap_or_else(|| Ok(Responses::default()))?;
+        let is_complete = ExamineData::parse(&responses).uid_next.is_some();
+        let mailbox = self.complete_examine(folder, &name, &responses)?;
         let other = results.next().filter(|_| is_complete);
-        Ok((mailbox, other.map(|other| Ok([response, other?].concat()))))
+        let with_examined = |other: CommandResult| {
+            responses.append(other?);
+            Ok(responses)
+        };
+        Ok((mailbox, other.map(with_examined)))
     }
 
     /// Returns the quoted name of the folder that is about to be opened.
-    fn start_examine(&self, folder: &str) -> Result<String, ExamineError> {
+    fn start_examine(&self, folder: &str) -> Result<MailboxName, ExamineError> {
         let what = "its name contains a line break or a NUL";
         let invalid = || self.unusable(folder, ErrorKind::Config, what);
-        let name = quoted_mailbox(folder).ok_or_else(invalid)?;
+        let name = MailboxName::new(folder).ok_or_else(invalid)?;
         self.transcript().clear_mailbox_status();
         Ok(name)
     }
@@ -109,10 +105,10 @@ impl Session {
     fn complete_examine(
         &mut self,
         folder: &str,
-        name: &str,
-        response: &[u8],
+        name: &MailboxName,
+        responses: &Responses,
     ) -> Result<Mailbox, ExamineError> {
-        let examined = ExamineData::parse(response);
+        let examined = ExamineData::parse(responses);
         let uid_validity = examined
             .uid_validity
             .ok_or_else(|| self.lacks_uid_validity(folder))?;
@@ -151,7 +147,7 @@ impl Session {
     /// has changed by then, both are asked again: Courier gives an empty folder the current time.
     fn ask_uid_next(
         &mut self,
-        name: &str,
+        name: &MailboxName,
         mut uid_validity: UidValidity,
         exists: u32,
     ) -> Result<Mailbox, CommandError> {
@@ -164,8 +160,8 @@ impl Session {
                     exists,
                 });
             };
-            let response = self.command(&format!("EXAMINE {name}"))?;
-            let examined = ExamineData::parse(&response);
+            let responses = self.command(Command::Examine(name.clone()))?;
+            let examined = ExamineData::parse(&responses);
             let what = "the server does not say how many messages the folder holds";
             let exists = examined.exists.ok_or_else(|| CommandError::lost(what))?;
             let what = "the server no longer says the UIDVALIDITY of the folder";
@@ -190,19 +186,19 @@ impl Session {
         if exists == 0 {
             return Ok(Uid::MIN);
         }
-        let response = self.command("UID FETCH * (UID)")?;
-        let highest = read_attributes(&response).into_keys().max();
+        let responses = self.command(Command::UidFetch(FetchedUids::Last, FetchItems::Uid))?;
+        let highest = read_attributes(&responses).into_keys().max();
         let next = highest.and_then(|uid| Uid::new(uid.get().saturating_add(1)));
         next.ok_or_else(|| CommandError::lost("the server does not say the next UID"))
     }
 
     /// UIDNEXT by STATUS; none if the server rejects that, as some do for the open folder.
-    fn ask_status_for_uid_next(&mut self, name: &str) -> Result<Option<Uid>, CommandError> {
-        let response = match self.command(&format!("STATUS {name} (UIDNEXT)")) {
+    fn ask_status_for_uid_next(&mut self, name: &MailboxName) -> Result<Option<Uid>, CommandError> {
+        let responses = match self.command(Command::StatusUidNext(name.clone())) {
             Err(error) if error.leaves_session_usable() => return Ok(None),
             result => result?,
         };
-        let mut attributes = responses(&response).flat_map(|response| match response {
+        let mut attributes = responses.iter().flat_map(|response| match response {
             Response::MailboxData(MailboxDatum::Status { status, .. }) => status,
             _ => Vec::new(),
         });
@@ -253,15 +249,15 @@ struct ExamineData {
 }
 
 impl ExamineData {
-    fn parse(response: &[u8]) -> ExamineData {
+    fn parse(responses: &Responses) -> ExamineData {
         let mut examined = ExamineData::default();
-        for response in responses(response) {
+        for response in responses.iter() {
             if let Response::MailboxData(MailboxDatum::Exists(count)) = response {
                 examined.exists = Some(count);
             }
         }
         // The codes may stand in the tagged OK, and their numbers may be too large for the parser.
-        for line in response.split(|octet| *octet == b'\n') {
+        for line in responses.octets.split(|octet| *octet == b'\n') {
             if let Some((StatusCondition::Ok, text)) = status_response(line) {
                 let uid_validity = text.code_number("UIDVALIDITY").and_then(uid_validity);
                 examined.uid_validity = uid_validity.or(examined.uid_validity);
@@ -289,7 +285,7 @@ mod tests {
     use super::*;
 
     fn examined(lines: &[&str]) -> (Option<u32>, Option<u32>, Option<u32>) {
-        let examined = ExamineData::parse((lines.join("\r\n") + "\r\n").as_bytes());
+        let examined = ExamineData::parse(&(lines.join("\r\n") + "\r\n").as_bytes().into());
         (
             examined.uid_validity.map(UidValidity::get),
             examined.uid_next.map(Uid::get),

@@ -1,7 +1,6 @@
 //! GETQUOTAROOT (RFC 9208 4.1.3).
 
-use crate::imap::Session;
-use crate::imap::quoting::quoted_mailbox;
+use crate::imap::{Command, MailboxName, Session};
 
 /// The storage of an account, in octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +15,8 @@ impl Session {
         if !self.capabilities().ok()?.has("QUOTA") {
             return None;
         }
-        let name = quoted_mailbox(folder)?;
-        self.command(&format!("GETQUOTAROOT {name}")).ok()?;
+        let name = MailboxName::new(folder)?;
+        self.command(Command::GetQuotaRoot(name)).ok()?;
         // The responses that reach the parser hold no QUOTA.
         let lines = self.transcript().last_lines();
         lines.iter().find_map(|line| StorageQuota::in_line(line))

@@ -1,29 +1,36 @@
 //! Quoted strings in commands (RFC 3501 4.3). Pure.
 
+use std::fmt;
+
 use crate::imap::utf7::encode_utf7;
 
 /// Quotes a text; none if it is not printable ASCII. The text may come from a stranger's message,
 /// and a line end in it would start a command of his.
 pub(crate) fn quoted(text: &str) -> Option<String> {
-    Some(format!("\"{}\"", escaped(text)?))
-}
-
-/// Encodes and quotes a mailbox name; none if it holds CR, LF or NUL.
-#[must_use]
-pub fn quoted_mailbox(name: &str) -> Option<String> {
-    Some(format!("\"{}\"", escaped_mailbox(name)?))
-}
-
-/// As [`quoted_mailbox`] without the quotes, for the IMAP library's APPEND, which adds them.
-#[must_use]
-pub fn escaped_mailbox(name: &str) -> Option<String> {
-    let is_valid = !name.contains(['\r', '\n', '\0']);
-    escaped(&encode_utf7(name)).filter(|_| is_valid)
-}
-
-fn escaped(text: &str) -> Option<String> {
     let is_printable = text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
-    is_printable.then(|| text.replace('\\', "\\\\").replace('"', "\\\""))
+    let escaped = || text.replace('\\', "\\\\").replace('"', "\\\"");
+    is_printable.then(|| format!("\"{}\"", escaped()))
+}
+
+/// The name of a mailbox as commands hold it: encoded (RFC 3501 5.1.3) and quoted. It is the `Display`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxName(String);
+
+impl MailboxName {
+    /// Encodes and quotes a name; none if it holds CR, LF or NUL.
+    #[must_use]
+    pub fn new(name: &str) -> Option<MailboxName> {
+        let is_valid = !name.contains(['\r', '\n', '\0']);
+        quoted(&encode_utf7(name))
+            .filter(|_| is_valid)
+            .map(MailboxName)
+    }
+}
+
+impl fmt::Display for MailboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +48,8 @@ mod tests {
             ("a\0b", None),
         ];
         for (name, expected) in cases {
-            assert_eq!(quoted_mailbox(name).as_deref(), expected, "{name:?}");
+            let quoted = MailboxName::new(name).map(|name| name.to_string());
+            assert_eq!(quoted.as_deref(), expected, "{name:?}");
         }
     }
 

@@ -1,20 +1,73 @@
-//! Parsing responses (RFC 3501 7). Pure.
+//! Responses (RFC 3501 7). Pure.
 
 use std::fmt;
 
 use imap_proto::Response;
 pub use imap_proto::Status as StatusCondition;
 
+use crate::message::HashedOctets;
 use crate::untrusted::Untrusted;
 
-/// Parses what a command returned into responses, up to the first one that the parser rejects.
-pub fn responses(octets: &[u8]) -> impl Iterator<Item = Response<'_>> {
-    let mut rest = octets;
-    std::iter::from_fn(move || {
-        let (after, response) = imap_proto::parser::parse_response(rest).ok()?;
-        rest = after;
-        Some(response)
-    })
+/// Responses as the parser gets them: sanitized, with the bodies of messages apart.
+#[derive(Debug, Default)]
+pub struct Responses {
+    /// What the parser reads; empty literals stand for the bodies.
+    pub(super) octets: Vec<u8>,
+    /// The bodies, in the order of these literals.
+    pub(super) bodies: Vec<HashedOctets>,
+}
+
+impl Responses {
+    /// Parses the responses, up to the first one that the parser rejects.
+    pub fn iter(&self) -> impl Iterator<Item = Response<'_>> {
+        let mut rest = self.octets.as_slice();
+        std::iter::from_fn(move || {
+            let (after, response) = imap_proto::parser::parse_response(rest).ok()?;
+            rest = after;
+            Some(response)
+        })
+    }
+
+    /// Adds the responses that came later.
+    pub(crate) fn append(&mut self, mut later: Responses) {
+        self.octets.append(&mut later.octets);
+        self.bodies.append(&mut later.bodies);
+    }
+
+    /// Says whether this is the server's request to continue a command (RFC 3501 7.5).
+    pub(super) fn is_continuation(&self) -> bool {
+        self.octets.starts_with(b"+")
+    }
+
+    pub(super) fn is_untagged(&self) -> bool {
+        self.octets.starts_with(b"*")
+    }
+
+    /// The text of the status response that is the last one.
+    pub(super) fn status_text(&self) -> ResponseText {
+        let mut lines = self.octets.trim_ascii_end().rsplit(|octet| *octet == b'\n');
+        let last = lines.next().and_then(status_response);
+        last.map(|(_, text)| text).unwrap_or_default()
+    }
+
+    /// The tag of a tagged response.
+    pub(super) fn tag(&self) -> Option<&str> {
+        if self.is_untagged() || self.is_continuation() {
+            return None;
+        }
+        let end = self.octets.iter().position(|octet| *octet == b' ')?;
+        std::str::from_utf8(self.octets.get(..end)?).ok()
+    }
+}
+
+#[cfg(test)]
+impl From<&[u8]> for Responses {
+    fn from(octets: &[u8]) -> Responses {
+        Responses {
+            octets: octets.to_vec(),
+            bodies: Vec::new(),
+        }
+    }
 }
 
 /// The text of a status response: a response code in brackets, and a text for the user.

@@ -6,8 +6,7 @@ use std::fmt::Display;
 use chrono::NaiveDate;
 use imap_proto::{MailboxDatum, Response};
 
-use crate::imap::response::responses;
-use crate::imap::{CommandError, Session};
+use crate::imap::{Command, CommandError, Responses, Session};
 use crate::message::Uid;
 
 impl Session {
@@ -16,14 +15,14 @@ impl Session {
     /// # Errors
     /// As for `Session::command`.
     pub fn search(&mut self, criteria: &str) -> Result<Vec<Uid>, CommandError> {
-        let response = self.command(&format!("UID SEARCH {criteria}"))?;
-        Ok(search_results(&response))
+        let responses = self.command(Command::UidSearch(criteria.to_owned()))?;
+        Ok(search_results(&responses))
     }
 }
 
 /// Reads the UIDs that a UID SEARCH returned, ascending and unique.
-pub(crate) fn search_results(response: &[u8]) -> Vec<Uid> {
-    let numbers = responses(response).flat_map(|response| match response {
+pub(crate) fn search_results(responses: &Responses) -> Vec<Uid> {
+    let numbers = responses.iter().flat_map(|response| match response {
         Response::MailboxData(MailboxDatum::Search(numbers)) => numbers,
         _ => Vec::new(),
     });

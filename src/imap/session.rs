@@ -1,8 +1,7 @@
 //! A session with an IMAP server: opening it, running commands, logging out.
 //!
-//! Every command goes through [`Session::command`], [`Session::run`] or [`Session::pipeline`], and
-//! every error becomes a [`CommandError`]. The modules below manage the connection itself; the
-//! other modules of `imap` only run commands.
+//! Every command goes through the `client`, and every error becomes a [`CommandError`]. The modules
+//! below manage the connection itself; the other modules of `imap` only run commands.
 
 use std::fmt;
 
@@ -10,44 +9,30 @@ use log::debug;
 
 use crate::config::Server;
 use crate::error::{Error, ErrorKind};
-use crate::imap::{Capabilities, CommandError, LoginForm, SharedConnection, Transcript};
+use crate::imap::client::Client;
+use crate::imap::{Capabilities, Command, CommandError, CommandResult, LoginForm, Tag, Transcript};
 use crate::net::ConnectionOptions;
 use crate::timeouts::LOGOUT_TIMEOUT;
 
 mod idle;
 mod open;
-mod pipeline;
 
 use crate::imap::session::idle::IdleState;
-use crate::imap::session::pipeline::PipelineState;
 
 pub(crate) use idle::IdleStart;
 pub use idle::WaitOutcome;
-pub(crate) use pipeline::CommandResult;
-pub(super) use pipeline::response_tag;
-
-/// Identifies this client (RFC 2971). The URL is that of the program that this one succeeds.
-pub(super) const ID_COMMAND: &str = concat!(
-    "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
-    env!("CARGO_PKG_VERSION"),
-    "\" \"vendor\" \"the imap-to-gmail-sync authors\" \
-     \"support-url\" \"https://github.com/jsquyres/imap-to-gmail-sync\")"
-);
 
 /// An IMAP session that is logged in.
 pub struct Session {
     server: Server,
     options: ConnectionOptions,
-    imap: imap::Session<SharedConnection>,
-    /// The library's connection, for what the library cannot do.
-    connection: SharedConnection,
-    transcript: Transcript,
+    pub(super) client: Client,
     capabilities: Option<Capabilities>,
     capabilities_before_login: Capabilities,
     login_form: LoginForm,
-    is_usable: bool,
-    pipeline: PipelineState,
     idle: IdleState,
+    /// The APPEND whose message the server may ask for.
+    pub(super) announced: Option<Tag>,
 }
 
 impl Session {
@@ -57,44 +42,45 @@ impl Session {
     /// As for `Session::command`.
     pub fn capabilities(&mut self) -> Result<Capabilities, CommandError> {
         if self.capabilities.is_none() {
-            self.command("CAPABILITY")?;
-            self.capabilities = self.transcript.capabilities();
+            self.command(Command::Capability)?;
+            self.capabilities = self.transcript().capabilities();
         }
         Ok(self.capabilities.get_or_insert_default().clone())
     }
 
-    /// Runs a command and returns its untagged responses and its tagged one, to be parsed by
-    /// [`responses`](crate::imap::responses). The caller has quoted what goes into the command.
+    /// Runs a command, after ending an IDLE; returns its untagged responses and its tagged one.
     ///
     /// # Errors
     /// After any error but NO and BAD the session is not usable any more.
-    pub(crate) fn command(&mut self, command: &str) -> Result<Vec<u8>, CommandError> {
-        let untagged = self.run(|imap| imap.run_command_and_read_response(command))?;
-        Ok([untagged, self.transcript.last_line()].concat())
+    pub(crate) fn command(&mut self, command: Command) -> CommandResult {
+        self.end_idle_with_next();
+        self.client.run(command)
     }
 
-    /// Runs an action on the library's session.
-    pub(super) fn run<T>(
+    /// Runs commands in one write, after ending an IDLE, and returns the result of each. A server
+    /// may delay its tagged responses, so untagged ones may be in the result of another command than
+    /// theirs.
+    ///
+    /// # Errors
+    /// The connection broke or the server does not respond; the session is not usable any more.
+    pub(crate) fn pipeline(
         &mut self,
-        action: impl FnOnce(&mut imap::Session<SharedConnection>) -> imap::Result<T>,
-    ) -> Result<T, CommandError> {
-        if self.is_usable {
-            self.end_idle()?;
-        }
-        self.start_command()?;
-        let result = action(&mut self.imap)
-            .map_err(|error| CommandError::from_imap(&error, &self.transcript));
-        // The library collects unsolicited responses without limit; the transcript has read them.
-        drop(self.imap.take_all_unsolicited());
-        if let Err(error) = &result {
-            self.is_usable = error.leaves_session_usable();
-        }
-        result
+        commands: Vec<Command>,
+    ) -> Result<Vec<CommandResult>, CommandError> {
+        self.end_idle_with_next();
+        self.client.run_all(commands)
     }
 
-    /// Identifies this client to the server (RFC 2971), as Google asks for.
-    pub(crate) fn send_id(&mut self) -> Result<(), CommandError> {
-        self.command(ID_COMMAND).map(drop)
+    /// Limits the responses to the next commands to this many octets, or 32 MiB if that is more; a
+    /// larger one breaks the connection.
+    pub(crate) fn set_allowance(&mut self, octets: u64) {
+        self.client.connection().set_allowance(octets);
+    }
+
+    /// Identifies this client to the server (RFC 2971), as Google asks for, together with the next
+    /// command. Whatever it responds to that is no failure.
+    pub(crate) fn identify_with_next_command(&mut self) {
+        self.client.send_with_next(Command::Id);
     }
 
     /// The form of the log-in that the server accepted.
@@ -111,18 +97,11 @@ impl Session {
 
     /// Logs out. Waits only shortly for the response, since nothing depends on it.
     pub fn logout(mut self) {
-        self.connection.lock().shorten_timeouts(LOGOUT_TIMEOUT);
-        let idle_start = &mut self.options.timeouts.idle_start;
-        *idle_start = LOGOUT_TIMEOUT.min(*idle_start);
-        let result = if self.is_idling() {
-            self.pipeline(&["LOGOUT"]).map(drop)
-        } else if self.is_usable {
-            let result = self.imap.logout();
-            result.map_err(|error| CommandError::from_imap(&error, &self.transcript))
-        } else {
-            Ok(())
-        };
-        if let Err(error) = result {
+        if !self.is_usable() {
+            return;
+        }
+        self.client.shorten_timeouts(LOGOUT_TIMEOUT);
+        if let Err(error) = self.command(Command::Logout) {
             debug!("{}: logging out: {error}", self.server.address());
         }
     }
@@ -130,13 +109,23 @@ impl Session {
     /// Says whether commands can still be run.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.is_usable
+        self.client.is_usable()
+    }
+
+    /// Says whether the server was seen to lose commands that arrive in one packet with others.
+    pub(crate) fn loses_pipelined_commands(&self) -> bool {
+        self.client.loses_pipelined_commands()
+    }
+
+    /// Sends each command in a packet of its own from now on.
+    pub(crate) fn disable_pipelining(&mut self) {
+        self.client.disable_pipelining();
     }
 
     /// What was received last.
     #[must_use]
     pub fn transcript(&self) -> &Transcript {
-        &self.transcript
+        self.client.transcript()
     }
 
     /// An error at this server.

@@ -1,8 +1,8 @@
 //! The transcript of a connection: the last lines received, and the state that lines reported.
 //!
-//! The IMAP library owns the stream and loses what it does not understand: why an APPEND was
-//! rejected, the text of a BYE, unsolicited capabilities. The transcript keeps them, and logs the
-//! dialogue without passwords and tokens.
+//! A server may send at any moment what belongs to no command: a BYE and its reason, an alert,
+//! capabilities, the number of messages. The transcript keeps it, and logs the dialogue without
+//! passwords and tokens.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -27,10 +27,6 @@ const MAX_LINES: usize = 8;
 /// Octets kept of a line; capabilities and response codes are shorter.
 const MAX_LINE_OCTETS: usize = 2_000;
 
-/// The default limit for the octets of a response: enough for a listing of 500 messages with their
-/// header fields, or a search that finds two million.
-const DEFAULT_ALLOWANCE: u64 = 32 * 1024 * 1024;
-
 /// What is shorter may be a part of any text, like a blank and two quotes.
 const MIN_SECRET_OCTETS: usize = 4;
 
@@ -45,29 +41,23 @@ struct TranscriptState {
     lines: VecDeque<Vec<u8>>,
     bye: Option<ResponseText>,
     capabilities: Option<Capabilities>,
-    allowance: u64,
     sent: SentCommands,
     mailbox_status: MailboxStatus,
 }
 
-/// How far the current command was sent.
+/// What was sent, as far as it is secret.
 #[derive(Debug, Default)]
 struct SentCommands {
-    line: Vec<u8>,
-    /// The tag of the last command that was started.
-    tag: Option<Vec<u8>>,
-    /// How many octets of a literal are still to be sent.
-    literal_left: u64,
-    literal_was_sent: bool,
-    /// The lines that follow AUTHENTICATE or LOGIN are secret until the server's tagged response.
+    /// The tag of the log-in, until the server has answered it.
+    login_tag: Option<Vec<u8>>,
+    /// The lines that follow belong to the log-in, and are secret.
     is_authenticating: bool,
-    /// What was sent to log in, until the next command.
+    /// How many octets of a literal of the log-in are still to be sent.
+    literal_left: usize,
+    /// What was sent to log in, until the next command after the server's answer.
     secrets: Vec<Secret>,
     /// The credentials as a server may know them after it has decoded what was sent; as long.
     decoded_secrets: Vec<Secret>,
-    /// The server must send a `+`, or a tagged response that rejects the literal, before the client
-    /// may continue.
-    awaits_continuation: bool,
 }
 
 impl Transcript {
@@ -93,19 +83,7 @@ impl Transcript {
 
     /// Clears the lines: those that follow belong to another command.
     pub(super) fn start_command(&self) {
-        let mut state = self.state();
-        state.lines.clear();
-        state.sent.tag = None;
-        state.sent.literal_was_sent = false;
-    }
-
-    /// The last line received, if it has the tag of the [current](Transcript::start_command)
-    /// command.
-    pub(super) fn tagged_response(&self) -> Option<Vec<u8>> {
-        let state = self.state();
-        let last = state.lines.back()?;
-        let after = last.strip_prefix(state.sent.tag.as_deref()?)?;
-        after.starts_with(b" ").then(|| last.clone())
+        self.state().lines.clear();
     }
 
     /// The text of the server's `* BYE …`.
@@ -144,28 +122,12 @@ impl Transcript {
         self.state().capabilities = None;
     }
 
-    /// Says whether the last octet of the current command's literal was written to the socket; if
-    /// not, the server cannot have all of it.
-    #[must_use]
-    pub fn literal_was_sent(&self) -> bool {
-        self.state().sent.literal_was_sent
-    }
-
-    /// Limits the responses to the next commands to this many octets, or 32 MiB if that is more; a
-    /// larger one breaks the connection.
-    pub(super) fn set_allowance(&self, octets: u64) {
-        self.state().allowance = octets;
-    }
-
-    pub(super) fn allowance(&self) -> u64 {
-        self.state().allowance.max(DEFAULT_ALLOWANCE)
-    }
-
-    /// Records octets that were written to the socket.
-    pub(super) fn record_sent(&self, octets: &[u8]) {
+    /// Records lines that are sent: commands, or the continuation of one. The messages that are
+    /// appended are not recorded.
+    pub(super) fn record_sent(&self, lines: &str) {
         let mut guard = self.state();
         let state = &mut *guard;
-        state.sent.record(octets, &state.place);
+        state.sent.record(lines, &state.place);
     }
 
     /// Records a received line; literals are not recorded.
@@ -209,10 +171,6 @@ impl Transcript {
         self.state().sent.hide_secrets(line)
     }
 
-    pub(super) fn awaits_continuation(&self) -> bool {
-        self.state().sent.awaits_continuation
-    }
-
     fn state(&self) -> MutexGuard<'_, TranscriptState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,27 +194,19 @@ impl TranscriptState {
 }
 
 impl SentCommands {
-    fn record(&mut self, mut octets: &[u8], place: &str) {
-        while !octets.is_empty() {
-            if self.literal_left > 0 {
-                let left = usize::try_from(self.literal_left).unwrap_or(usize::MAX);
-                let length = left.min(octets.len());
-                self.literal_left -= length as u64;
-                self.literal_was_sent = self.literal_left == 0;
-                if self.is_authenticating {
-                    self.add_secret(octets.get(..length).unwrap_or_default());
-                }
-                octets = octets.get(length..).unwrap_or_default();
+    fn record(&mut self, mut lines: &str, place: &str) {
+        while !lines.is_empty() {
+            let literal = lines.get(..self.literal_left.min(lines.len()));
+            if let Some(literal) = literal.filter(|literal| !literal.is_empty()) {
+                self.literal_left -= literal.len();
+                self.add_secret(literal.as_bytes());
+                lines = lines.get(literal.len()..).unwrap_or_default();
                 continue;
             }
-            let mut lines = octets.split_inclusive(|octet| *octet == b'\n');
-            let part = lines.next().unwrap_or_default();
-            self.line.extend_from_slice(part);
-            octets = octets.get(part.len()..).unwrap_or_default();
-            if part.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                self.record_line(line.trim_ascii_end(), place);
-            }
+            self.literal_left = 0;
+            let (line, rest) = lines.split_once('\n').unwrap_or((lines, ""));
+            self.record_line(line.trim_ascii_end().as_bytes(), place);
+            lines = rest;
         }
     }
 
@@ -266,19 +216,22 @@ impl SentCommands {
         }
         let mut words = line.split(|octet| *octet == b' ');
         let tag = words.next().unwrap_or_default();
-        // A command with literals has more lines; the tag is in the first.
-        self.tag.get_or_insert_with(|| tag.to_vec());
         let command = words.next().unwrap_or_default();
         let literal = announced_literal(line);
         // A line that ends in a literal holds no password, and `{10}` must stay readable.
         if literal.is_none() {
             self.record_secret(line, command);
         }
-        self.is_authenticating |= is_login(command);
-        self.literal_left = literal.unwrap_or(0);
-        self.literal_was_sent |= literal == Some(0);
-        // A literal {n+} needs no continuation (RFC 7888).
-        self.awaits_continuation = literal.is_some() && !line.ends_with(b"+}");
+        if !self.is_authenticating && is_login(command) {
+            self.login_tag = Some(tag.to_vec());
+            // AUTHENTICATE with its response in the same line is complete.
+            let is_complete = literal.is_none()
+                && (words.nth(1).is_some() || !command.eq_ignore_ascii_case(b"AUTHENTICATE"));
+            self.is_authenticating = !is_complete;
+        }
+        if self.is_authenticating {
+            self.literal_left = literal.map_or(0, |size| usize::try_from(size).unwrap_or(0));
+        }
     }
 
     /// The line without passwords and tokens.
@@ -302,6 +255,8 @@ impl SentCommands {
             _ if self.is_authenticating => 0,
             b"LOGIN" => 2,
             b"AUTHENTICATE" => 3,
+            // A pipelined command says nothing about the log-in before it.
+            _ if self.login_tag.is_some() => return,
             _ => {
                 self.secrets.clear();
                 self.decoded_secrets.clear();
@@ -337,10 +292,14 @@ impl SentCommands {
         hidden.map_or(line, Cow::Owned)
     }
 
-    /// Records a `+` or a tagged response.
+    /// Records a tagged response.
     fn record_response(&mut self, line: &[u8]) {
-        self.awaits_continuation = false;
-        if !line.starts_with(b"+") {
+        let after_tag = self
+            .login_tag
+            .as_ref()
+            .and_then(|tag| line.strip_prefix(tag.as_slice()));
+        if after_tag.is_some_and(|rest| rest.starts_with(b" ")) {
+            self.login_tag = None;
             self.is_authenticating = false;
             // The literal was rejected.
             self.literal_left = 0;
@@ -400,7 +359,7 @@ mod tests {
     fn sent(lines: &[&str]) -> SentCommands {
         let mut commands = SentCommands::default();
         for line in lines {
-            commands.record(line.as_bytes(), "here");
+            commands.record(line, "here");
         }
         commands
     }
@@ -456,9 +415,9 @@ mod tests {
                 "a1 BAD …",
             ),
             (
-                &["a1 LOGIN \"alice\" \"secret\"\r\n", "a2 NOOP\r\n"],
-                "* 1 EXISTS",
-                "* 1 EXISTS",
+                &["a1 LOGIN {6}\r\n\u{e4}lice \"secret\"\r\n", "a2 NOOP\r\n"],
+                "a1 NO \u{e4}lice \"secret\"",
+                "a1 NO ……",
             ),
         ];
         for (lines, line, expected) in cases {
@@ -471,7 +430,7 @@ mod tests {
         let mut commands = sent(&["a1 LOGIN \"alice\" \"secret\"\r\n"]);
         commands.record_response(b"a1 OK in");
         assert!(!commands.secrets.is_empty(), "a BYE may follow");
-        commands.record(b"a2 NOOP\r\n", "here");
+        commands.record("a2 NOOP\r\n", "here");
         assert!(commands.secrets.is_empty());
     }
 
@@ -479,7 +438,7 @@ mod tests {
     fn credentials_are_hidden_in_texts_and_words_of_the_protocol_stay() {
         let transcript = Transcript::new("here", AlertLog::default());
         transcript.start_log_in(&Secret::new("capability".to_owned()));
-        transcript.record_sent(b"a1 AUTHENTICATE PLAIN AGEAY2FwYWJpbGl0eQ==\r\n");
+        transcript.record_sent("a1 AUTHENTICATE PLAIN AGEAY2FwYWJpbGl0eQ==\r\n");
         let base64 = STANDARD_NO_PAD.encode("capability");
         let cases = [
             ("a1 NO capability? capability!", "a1 NO …? …!"),
@@ -497,7 +456,7 @@ mod tests {
             assert!(!String::from_utf8(hidden).unwrap().contains(&base64));
         }
         transcript.record_received(b"a1 NO no");
-        transcript.record_sent(b"a2 NOOP\r\n");
+        transcript.record_sent("a2 NOOP\r\n");
         assert_eq!(
             *transcript.hide_secrets(b"* NO capability"),
             *b"* NO capability"
@@ -505,40 +464,20 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_was_sent_once_its_last_octet_was_written() {
-        let cases: [(&[&str], bool); 6] = [
-            (&["a1 APPEND x {5}\r\n"], false),
-            (&["a1 APPEND x {5}\r\n", "hell"], false),
-            (&["a1 APPEND x {5}\r\n", "he", "llo"], true),
-            (&["a1 APPEND x {5}\r\n", "hello\r\n"], true),
-            (&["a1 APPEND x {0}\r\n"], true),
-            (&["a1 NOOP\r\n"], false),
-        ];
-        for (pieces, expected) in cases {
-            assert_eq!(sent(pieces).literal_was_sent, expected, "{pieces:?}");
-        }
-    }
-
-    #[test]
-    fn a_rejected_literal_does_not_swallow_the_next_command() {
-        let mut commands = sent(&["a1 APPEND x {5}\r\n"]);
-        commands.record_response(b"a1 NO no");
-        commands.record(b"a2 APPEND x {3}\r\n", "here");
-        commands.record(b"abc", "here");
-        assert!(commands.literal_was_sent);
-    }
-
-    #[test]
-    fn only_a_synchronizing_literal_awaits_a_continuation() {
-        let cases = [
-            ("a1 NOOP\r\n", false),
-            ("a1 idle\r\n", false),
-            ("DONE\r\n", false),
-            ("a1 APPEND x {5}\r\n", true),
-            ("a1 SEARCH {5+}\r\n", false),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(sent(&[line]).awaits_continuation, expected, "{line}");
+    fn what_is_pipelined_behind_a_log_in_is_shown_and_keeps_its_secrets_hidden() {
+        for log_in in [
+            "a1 LOGIN \"alice\" \"secret\"",
+            "a1 AUTHENTICATE PLAIN \"secret\"",
+        ] {
+            let mut commands = sent(&[&format!("{log_in}\r\na2 NOOP\r\n")]);
+            assert_eq!(commands.redact(b"a3 EXAMINE INBOX"), "a3 EXAMINE INBOX");
+            let hidden = commands.hide_secrets(b"a1 NO \"secret\"?").into_owned();
+            assert!(!hidden.windows(6).any(|word| word == b"secret"), "{log_in}");
+            commands.record_response(b"a2 BAD no");
+            assert!(!commands.secrets.is_empty());
+            commands.record_response(b"a1 NO no");
+            commands.record("a3 NOOP\r\n", "here");
+            assert!(commands.secrets.is_empty());
         }
     }
 

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::message::hasher::CanonicalHasher;
+
 /// A digest of the Date, From and Subject fields, unfolded and trimmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderDigest(u64);
@@ -37,6 +39,10 @@ impl BodyDigest {
     #[must_use]
     pub fn of_message(octets: &[u8]) -> BodyDigest {
         BodyDigest(hash_canonical(body(octets)))
+    }
+
+    pub(super) fn of_hash(hash: u64) -> BodyDigest {
+        BodyDigest(hash)
     }
 }
 
@@ -142,29 +148,12 @@ fn head_length(octets: &[u8]) -> usize {
 
 /// 64 bits of SHA-256 over the canonical form of octets: without NUL, CRLF as LF.
 pub(super) fn hash_canonical(octets: &[u8]) -> u64 {
-    let mut hash = Sha256::new();
-    let mut pending_cr = false;
-    // In runs rather than octet by octet, for speed: a message may have 35 MB.
-    for run in octets.split_inclusive(|octet| matches!(octet, b'\r' | b'\0')) {
-        if run != b"\0" && std::mem::take(&mut pending_cr) && !run.starts_with(b"\n") {
-            hash.update(b"\r");
-        }
-        match run.split_last() {
-            Some((b'\0', text)) => hash.update(text),
-            Some((b'\r', text)) => {
-                hash.update(text);
-                pending_cr = true;
-            }
-            _ => hash.update(run),
-        }
-    }
-    if pending_cr {
-        hash.update(b"\r");
-    }
-    first_64_bits(hash)
+    let mut hasher = CanonicalHasher::default();
+    hasher.update(octets);
+    hasher.finish()
 }
 
-fn first_64_bits(hash: Sha256) -> u64 {
+pub(super) fn first_64_bits(hash: Sha256) -> u64 {
     let octets: [u8; 32] = hash.finalize().into();
     octets
         .iter()

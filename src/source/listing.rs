@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use log::warn;
 
 use crate::error::Result;
-use crate::imap::{CommandError, MessageAttributes, listing_command, read_attributes, read_bodies};
-use crate::message::{Identity, Listed, Uid, UidSet};
+use crate::imap::{
+    Command, CommandError, FetchItems, MessageAttributes, read_attributes, take_bodies,
+};
+use crate::message::{HashedOctets, Identity, Listed, Uid, UidSet};
 use crate::source::{ImapSource, MIN_ALLOWANCE};
 
 /// Messages of one listing that may each break the connection. Finding each takes some ten log-ins.
@@ -116,9 +118,10 @@ impl ImapSource {
         uids: &[Uid],
     ) -> Result<Result<BTreeMap<Uid, MessageAttributes>, CommandError>> {
         let uids: UidSet = uids.iter().copied().collect();
-        let result = self.session()?.command(&listing_command(&uids));
-        Ok(result.map(|response| {
-            let mut messages = read_attributes(&response);
+        let listing = Command::UidFetch(uids.clone().into(), FetchItems::Listing);
+        let result = self.session()?.command(listing);
+        Ok(result.map(|responses| {
+            let mut messages = read_attributes(&responses);
             // Servers report changes of other messages, too.
             messages.retain(|uid, _| uids.contains(*uid));
             messages
@@ -133,8 +136,9 @@ impl ImapSource {
         attributes: MessageAttributes,
         breakers: &mut Breakers,
     ) -> Result<Option<Listed>> {
-        let response = match self.session()?.fetch_bodies(uid, MIN_ALLOWANCE) {
-            Ok(response) => response,
+        let only = UidSet::from_iter([uid]);
+        let responses = match self.session()?.fetch_bodies(only, MIN_ALLOWANCE) {
+            Ok(responses) => responses,
             Err(error) => {
                 breakers.unreadable += u32::from(is_connection_lost(&error));
                 if breakers.unreadable > MAX_BREAKERS {
@@ -144,8 +148,8 @@ impl ImapSource {
                 return Ok(None);
             }
         };
-        let body = read_bodies(&response).remove(&uid).flatten();
-        Ok(body.map(|octets| Listed {
+        let body = take_bodies(responses).remove(&uid).flatten();
+        Ok(body.map(|HashedOctets { octets, .. }| Listed {
             uid,
             size: attributes.size.unwrap_or(octets.len() as u64),
             internal_date: attributes.internal_date,

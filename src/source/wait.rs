@@ -6,7 +6,8 @@ use log::{debug, info, warn};
 
 use crate::error::{Error, Result};
 use crate::imap::{
-    CommandError, IdleStart, Session, WaitOutcome, listing_command, read_attributes, search_results,
+    Command, CommandError, FetchItems, FetchedUids, IdleStart, Responses, Session, WaitOutcome,
+    read_attributes, search_results,
 };
 use crate::message::{Mailbox, Uid};
 use crate::source::ImapSource;
@@ -203,15 +204,16 @@ impl ImapSource {
     fn check_on_session(&mut self, session: &mut Session) -> Result<Option<Mailbox>, CommandError> {
         let from = self.mailbox.uid_next;
         let reported = session.transcript().mailbox_status().new_messages;
-        let response = if (1..=MAX_PREFETCHED).contains(&reported) {
-            let list = listing_command(format_args!("{from}:*"));
-            run_check(session, &[&list])?.map(|response| self.prefetch_listing(from, &response))
+        let found = if (1..=MAX_PREFETCHED).contains(&reported) {
+            let list = Command::UidFetch(FetchedUids::From(from), FetchItems::Listing);
+            run_check(session, vec![list])?.map(|responses| self.prefetch_listing(from, &responses))
         } else {
             // A session sees what was reported to it, and the NOOP makes the server report.
-            let search = format!("UID SEARCH UID {from}:*");
-            run_check(session, &["NOOP", &search])?.map(|response| search_results(&response))
+            let search = Command::UidSearch(format!("UID {from}:*"));
+            run_check(session, vec![Command::Noop, search])?
+                .map(|responses| search_results(&responses))
         };
-        let Some(found) = response else {
+        let Some(found) = found else {
             return Ok(None);
         };
         // A server returns 41 for `42:*` if 41 is the last (RFC 3501 6.4.8).
@@ -233,8 +235,8 @@ impl ImapSource {
     }
 
     /// Keeps the listing of new messages for the pass that follows, and returns their UIDs.
-    fn prefetch_listing(&mut self, from: Uid, response: &[u8]) -> Vec<Uid> {
-        let mut messages = read_attributes(response);
+    fn prefetch_listing(&mut self, from: Uid, responses: &Responses) -> Vec<Uid> {
+        let mut messages = read_attributes(responses);
         messages.retain(|uid, _| *uid >= from);
         let uids: Vec<Uid> = messages.keys().copied().collect();
         if let Some(last) = uids.last() {
@@ -245,13 +247,19 @@ impl ImapSource {
 }
 
 /// Runs commands in one write and returns all their responses; none if the last is rejected.
-fn run_check(session: &mut Session, commands: &[&str]) -> Result<Option<Vec<u8>>, CommandError> {
+fn run_check(
+    session: &mut Session,
+    commands: Vec<Command>,
+) -> Result<Option<Responses>, CommandError> {
     let results = session.pipeline(commands)?;
     if let Some(Err(error)) = results.last() {
         debug!("the source rejects the check for new mail: {error}");
         return Ok(None);
     }
     // Dovecot may respond to the NOOP after the search that came with it, and report mail then.
-    let responses: Vec<Vec<u8>> = results.into_iter().filter_map(Result::ok).collect();
-    Ok(Some(responses.concat()))
+    let mut responses = Responses::default();
+    for result in results {
+        responses.append(result.unwrap_or_default());
+    }
+    Ok(Some(responses))
 }

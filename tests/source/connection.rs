@@ -3,7 +3,7 @@
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
 use imap_to_gmail_sync::imap::{
-    CommandError, Credentials, Login, NameAttribute, OpenError, Session,
+    CommandError, Credentials, Login, MailboxName, NameAttribute, OpenError, Session,
 };
 use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
 use imap_to_gmail_sync::secret::Secret;
@@ -446,7 +446,9 @@ fn an_append_is_stored_rejected_or_uncertain() {
             seen: true,
             ..Flags::default()
         };
-        let outcome = match session.append("a \"b", flags, None, b"hello") {
+        let folder = MailboxName::new("a \"b").unwrap();
+        let response = session.append(&folder, flags, None, b"hello");
+        let outcome = match response.result {
             Ok(reply) => format!("ok {}", reply.code.unwrap_or_default()),
             Err(CommandError::No(reply)) => format!("no {}", reply.code.unwrap_or_default()),
             Err(CommandError::Bad(reply)) => format!("bad {}", reply.code.unwrap_or_default()),
@@ -455,13 +457,10 @@ fn an_append_is_stored_rejected_or_uncertain() {
         };
         assert_eq!(outcome, expected);
         assert_eq!(session.is_usable(), stays_usable, "{expected}");
-        assert_eq!(
-            session.transcript().literal_was_sent(),
-            was_sent,
-            "{expected}"
-        );
+        assert_eq!(response.message_was_sent, was_sent, "{expected}");
         if expected.starts_with("bye") {
-            let later = session.append("a", flags, None, b"hello").unwrap_err();
+            let later = session.append(&folder, flags, None, b"hello");
+            let later = later.result.unwrap_err();
             assert!(later.to_string().contains("enough"), "{later}");
         }
     }

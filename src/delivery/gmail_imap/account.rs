@@ -113,7 +113,7 @@ impl GmailAccount {
             }
             result => result,
         };
-        let session = result.map_err(|error| {
+        let mut session = result.map_err(|error| {
             let rejects_token = login::rejects_token(&error);
             let mut remedy = format!(
                 "check that target_user is the account that the token was made for, or {}",
@@ -129,11 +129,14 @@ impl GmailAccount {
                 error
             }
         })?;
-        let token_expires = token.expires();
-        drop(credentials);
+        if self.loses_pipelined_commands.load(Ordering::Relaxed) {
+            session.disable_pipelining();
+        }
+        // Google asks clients to identify themselves (GMAIL.md 1.7).
+        session.identify_with_next_command();
         Ok(GmailSession {
-            session: self.send_id(session)?,
-            token_expires,
+            session,
+            token_expires: token.expires(),
         })
     }
 
@@ -236,18 +239,6 @@ impl GmailAccount {
                 "{warning}; publish the app (docs/token.md), then {}",
                 token.new_token_remedy()
             );
-        }
-    }
-
-    /// Google asks clients to identify themselves (GMAIL.md 1.7). A server that does not support it
-    /// is no failure.
-    fn send_id(&self, mut session: Session) -> Result<Session> {
-        if self.loses_pipelined_commands.load(Ordering::Relaxed) {
-            session.disable_pipelining();
-        }
-        match session.send_id() {
-            Err(failure) if !failure.leaves_session_usable() => Err(self.command_error(&failure)),
-            _ => Ok(session),
         }
     }
 }

@@ -11,13 +11,10 @@ use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
 use crate::delivery::gmail_imap::responses::{AppendResult, append_result, rest_reason};
 use crate::error::{Error, ErrorKind, RestReason, Result};
-use crate::imap::{CommandError, ResponseText, Session, StorageQuota, quoted_mailbox};
+use crate::imap::{AppendResponse, Command, CommandError, MailboxName, Session, StorageQuota};
 use crate::message::{LoggedMessage, Message, sent_date};
 use crate::sync::Outcome;
 use crate::untrusted::Untrusted;
-
-/// The response to an APPEND.
-type AppendResponse = Result<ResponseText, CommandError>;
 
 /// A connection that is opened, and opened again, when a message needs it.
 pub(super) struct AppendConnection {
@@ -109,17 +106,16 @@ impl AppendConnection {
         // Without a date, Gmail would show the message as of today.
         let sent_date = || sent_date(&message.octets, Utc::now());
         let date = message.internal_date.or_else(sent_date);
+        let Some(folder) = MailboxName::new(&self.account.config().folder) else {
+            let what = "the name of the target folder contains a line break or a NUL";
+            return AppendAttempt::Unsent(self.account.error(ErrorKind::Config, what));
+        };
         loop {
-            let response = session.append(
-                &self.account.config().folder,
-                message.flags,
-                date,
-                &message.octets,
-            );
-            match append_result(&response) {
+            let response = session.append(&folder, message.flags, date, &message.octets);
+            match append_result(&response.result) {
                 AppendResult::MailboxMissing if !is_folder_created => {
                     is_folder_created = true;
-                    match self.create_folder(session) {
+                    match self.create_folder(session, &folder) {
                         Err(failure) if failure.leaves_session_usable() => {
                             return AppendAttempt::Unsent(self.account.command_error(&failure));
                         }
@@ -160,8 +156,8 @@ impl AppendConnection {
     ) -> AppendAttempt {
         let why = text_of(response);
         // A tagged NO or BAD says that nothing was stored; a BYE does not.
-        let is_tagged = matches!(response, Err(failure) if failure.leaves_session_usable());
-        let is_uncertain = !is_tagged && may_be_stored(session, message);
+        let is_tagged = matches!(&response.result, Err(failure) if failure.leaves_session_usable());
+        let is_uncertain = !is_tagged && response.message_was_sent;
         let rest = |error: Error| {
             if is_uncertain {
                 AppendAttempt::SettledAndFailed(Outcome::Uncertain(why.clone()), error)
@@ -178,10 +174,10 @@ impl AppendConnection {
             AppendResult::MailboxMissing | AppendResult::No | AppendResult::Bad => {
                 Outcome::Parked(why)
             }
-            AppendResult::ConnectionLost if may_be_stored(session, message) => {
+            AppendResult::ConnectionLost if response.message_was_sent => {
                 Outcome::Uncertain(format!("{why} after the message was sent"))
             }
-            AppendResult::ConnectionLost if continuation_was_received(session) => not_stored(&why),
+            AppendResult::ConnectionLost if response.was_asked_for => not_stored(&why),
             AppendResult::ConnectionLost => {
                 return AppendAttempt::StaleConnection(not_stored(&why));
             }
@@ -220,13 +216,10 @@ impl AppendConnection {
     }
 
     /// Creates the target folder. If the server rejects that, the next APPEND returns the reason.
-    fn create_folder(&self, session: &mut Session) -> Result<(), CommandError> {
+    fn create_folder(&self, session: &mut Session, name: &MailboxName) -> Result<(), CommandError> {
         let folder = &self.account.config().folder;
-        let Some(name) = quoted_mailbox(folder) else {
-            return Ok(());
-        };
         log::info!("creating the folder {:?} at Gmail", Untrusted::new(folder));
-        match session.command(&format!("CREATE {name}")) {
+        match session.command(Command::Create(name.clone())) {
             Err(failure) if !failure.leaves_session_usable() => Err(failure),
             // It concerns the whole account.
             Err(failure) if failure.response_text().and_then(rest_reason).is_some() => Err(failure),
@@ -243,19 +236,8 @@ impl AppendConnection {
     }
 }
 
-/// A message that was not sent to its last octet is not stored.
-fn may_be_stored(session: &Session, message: &Message) -> bool {
-    message.octets.is_empty() || session.transcript().literal_was_sent()
-}
-
-/// Whether the server sent its `+` for the message.
-fn continuation_was_received(session: &Session) -> bool {
-    let lines = session.transcript().last_lines();
-    lines.iter().any(|line| line.starts_with(b"+"))
-}
-
 fn text_of(response: &AppendResponse) -> String {
-    match response {
+    match &response.result {
         Ok(text) => text.to_string(),
         Err(failure) => failure.to_string(),
     }

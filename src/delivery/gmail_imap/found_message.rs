@@ -1,6 +1,6 @@
 //! Messages that a lookup found, and how they are compared with the wanted one. Pure.
 
-use crate::imap::read_attributes;
+use crate::imap::{Responses, read_attributes};
 use crate::message::{Identity, InternalDate, Uid};
 use crate::sync::LookupResult;
 
@@ -15,8 +15,8 @@ pub(super) struct FoundMessage {
 
 impl FoundMessage {
     /// The messages in a response to FETCH that have a header.
-    pub(super) fn read(response: &[u8]) -> impl Iterator<Item = FoundMessage> {
-        let messages = read_attributes(response).into_iter();
+    pub(super) fn read(responses: &Responses) -> impl Iterator<Item = FoundMessage> + use<> {
+        let messages = read_attributes(responses).into_iter();
         messages.filter_map(|(uid, attributes)| {
             Some(FoundMessage {
                 uid,

@@ -13,7 +13,9 @@ use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search::{self, IdSearch};
 use crate::error::{Error, Result};
-use crate::imap::{CommandError, CommandResult, ExamineError, NameAttribute, search_results};
+use crate::imap::{
+    Command, CommandError, CommandResult, ExamineError, NameAttribute, search_results,
+};
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
 
@@ -37,7 +39,7 @@ pub(super) struct Lookup {
     append_limit: Option<u64>,
     /// Whether the server has Gmail's own search keys (X-GM-EXT-1).
     has_gmail_search: bool,
-    /// The criteria of a search that was sent with the EXAMINE, and its response.
+    /// The criteria of a search that was sent with the EXAMINE, and its result.
     prefetched_search: Option<(String, CommandResult)>,
     /// What lookups of messages without Message-ID listed in this pass.
     listed_days: ListedDays,
@@ -299,7 +301,7 @@ impl Lookup {
             .take()
             .filter(|(prefetched, _)| prefetched == criteria);
         let result = match prefetched {
-            Some((_, response)) => response.map(|response| search_results(&response)),
+            Some((_, result)) => result.map(|responses| search_results(&responses)),
             None => self.gmail.session.search(criteria),
         };
         self.unless_rejected(result)
@@ -347,11 +349,11 @@ impl Lookup {
             return self.examine_if_needed(folder);
         };
         self.open_mailbox = None;
-        let command = format!("UID SEARCH {}", first.criteria);
-        let result = self.gmail.session.examine_and(folder, &command);
+        let command = Command::UidSearch(first.criteria.clone());
+        let result = self.gmail.session.examine_and(folder, command);
         self.account.note_lost_pipelined(&self.gmail.session);
-        let (mailbox, response) = result.map_err(|error| self.examine_failed(error))?;
-        self.prefetched_search = response.map(|response| (first.criteria, response));
+        let (mailbox, searched) = result.map_err(|error| self.examine_failed(error))?;
+        self.prefetched_search = searched.map(|result| (first.criteria, result));
         self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }

@@ -1,6 +1,6 @@
 //! STARTTLS: the commands before the handshake (RFC 3501 6.2.1).
 
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::config::Server;
@@ -26,7 +26,7 @@ impl Connection {
         };
         let timeout = greeting_timeout(server.port);
         self.set_response_deadline(timeout.map(|timeout| Instant::now() + timeout));
-        self.next_line().map_err(|error| match error.kind() {
+        self.next_response().map_err(|error| match error.kind() {
             // It may wait for the client's handshake.
             io::ErrorKind::TimedOut => failed("the server sends no greeting").remedy(
                 "if it expects TLS at once, set \"source_tls\" to \"implicit\"; else check the port",
@@ -40,19 +40,19 @@ impl Connection {
             let what = format!("its greeting is {:?}", Untrusted::new(&greeting));
             return Err(failed(&what).remedy("check the port"));
         }
-        self.run_in_plain_text(b"s1 CAPABILITY\r\n").map_err(lost)?;
+        self.run_in_plain_text("s1 CAPABILITY\r\n").map_err(lost)?;
         let offered = self.transcript.capabilities().unwrap_or_default();
         if !offered.has("STARTTLS") {
             return Err(failed("the server does not offer it")
                 .remedy("use \"implicit\" TLS, or another server: nothing is sent unencrypted"));
         }
-        let response = self.run_in_plain_text(b"s2 STARTTLS\r\n").map_err(lost)?;
+        let response = self.run_in_plain_text("s2 STARTTLS\r\n").map_err(lost)?;
         if !response.to_ascii_uppercase().starts_with(b"S2 OK") {
             let response = Untrusted::new(response.trim_ascii_end());
             return Err(failed(&format!("the server says {response:?}")));
         }
         // They would be read as the server's first encrypted response, whoever sent them.
-        if !self.incoming.is_empty() {
+        if !self.incoming.as_slice().is_empty() {
             let what = "the server sends octets between its OK and the handshake";
             return Err(failed(what));
         }
@@ -62,19 +62,14 @@ impl Connection {
     }
 
     /// Sends a command and returns its tagged response.
-    fn run_in_plain_text(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
-        self.write_all(command)?;
+    fn run_in_plain_text(&mut self, command: &str) -> io::Result<Vec<u8>> {
+        self.send_lines(command)?;
         loop {
-            let line = self.next_line()?;
-            if !line.starts_with(b"*") && !line.is_empty() {
-                return Ok(line);
+            let response = self.next_response()?;
+            if !response.is_untagged() && !response.octets.is_empty() {
+                return Ok(response.octets);
             }
         }
-    }
-
-    fn next_line(&mut self) -> io::Result<Vec<u8>> {
-        self.fill_ready()?;
-        Ok(std::mem::take(&mut self.ready).into())
     }
 }
 

@@ -6,7 +6,8 @@
 //! the octets announced for its body is not.
 
 use crate::imap::sanitize::{
-    EMPTY_RESPONSE, MAX_STRUCTURE, STRING_COST, SanitizedLine, Violation, literal_size, unquote,
+    EMPTY_RESPONSE, LiteralUse, MAX_STRUCTURE, STRING_COST, SanitizedLine, Violation, literal_size,
+    unquote,
 };
 
 /// The beginning of every FETCH response that the parser gets: nobody reads sequence numbers.
@@ -22,6 +23,8 @@ pub(super) struct FetchRewriter {
     flags: Vec<u8>,
     /// Octets written outside of strings; none if no attribute was written.
     written: usize,
+    /// The bodies of the current part that are quoted strings.
+    bodies: Vec<Vec<u8>>,
 }
 
 /// What the response goes on with.
@@ -66,9 +69,10 @@ impl FetchRewriter {
         while let Some((token, is_after_blank)) = next_token(&mut rest)? {
             if let FetchToken::Literal(size) = token {
                 return Ok(SanitizedLine {
-                    skip_literal: !self.begin_literal(size, &mut line)?,
+                    literal_use: self.begin_literal(size, &mut line)?,
                     line,
                     literal: Some(size),
+                    bodies: std::mem::take(&mut self.bodies),
                 });
             }
             self.rewrite_token(token, is_after_blank, &mut line)?;
@@ -81,24 +85,36 @@ impl FetchRewriter {
         } else {
             b")\r\n"
         });
-        Ok(SanitizedLine::complete(line))
+        Ok(SanitizedLine {
+            line,
+            bodies: std::mem::take(&mut self.bodies),
+            ..SanitizedLine::default()
+        })
     }
 
-    /// Announces a literal to the parser; says whether the parser gets it.
-    fn begin_literal(&mut self, size: u64, line: &mut Vec<u8>) -> Result<bool, Violation> {
-        match self.expected {
-            Expected::Value(attribute) => {
-                self.expected = Expected::NextName;
-                let Some(name) = attribute.name_of_string() else {
-                    return Ok(false);
-                };
-                self.write(&format!("{name} {{{size}}}\r\n"), STRING_COST, line)?;
-                self.is_after_literal = true;
-                Ok(true)
-            }
-            Expected::Section(_) | Expected::List(..) => Ok(false),
-            _ => Err(Violation::Malformed),
+    /// Announces a literal to the parser; says what becomes of it.
+    fn begin_literal(&mut self, size: u64, line: &mut Vec<u8>) -> Result<LiteralUse, Violation> {
+        let attribute = match self.expected {
+            Expected::Value(attribute) => attribute,
+            Expected::Section(_) | Expected::List(..) => return Ok(LiteralUse::Dropped),
+            _ => return Err(Violation::Malformed),
+        };
+        self.expected = Expected::NextName;
+        let Some(name) = attribute.name_of_string() else {
+            return Ok(LiteralUse::Dropped);
+        };
+        self.is_after_literal = true;
+        if attribute == Attribute::Body {
+            self.write_body(line)?;
+            return Ok(LiteralUse::Body);
         }
+        self.write(&format!("{name} {{{size}}}\r\n"), STRING_COST, line)?;
+        Ok(LiteralUse::Parsed)
+    }
+
+    /// An empty literal in place of a body, which is kept apart.
+    fn write_body(&mut self, line: &mut Vec<u8>) -> Result<(), Violation> {
+        self.write("BODY[] {0}\r\n", STRING_COST, line)
     }
 
     fn rewrite_token(
@@ -173,6 +189,10 @@ impl FetchRewriter {
         line: &mut Vec<u8>,
     ) -> Result<(), Violation> {
         let (name, text) = match (attribute, attribute.name_of_string()) {
+            (Attribute::Body, _) => {
+                self.bodies.push(text);
+                return self.write_body(line);
+            }
             (Attribute::InternalDate, _) => {
                 let text = String::from_utf8_lossy(&text).into_owned();
                 ("INTERNALDATE", text.into_bytes())
@@ -320,7 +340,7 @@ mod tests {
             let sanitized = rewriter.rewrite(part.as_bytes())?;
             seen += &String::from_utf8(sanitized.line).unwrap();
             assert!(matches!(sanitized.literal, None | Some(5)), "{part}");
-            if sanitized.literal.is_some() && !sanitized.skip_literal {
+            if sanitized.literal.is_some() && sanitized.literal_use == LiteralUse::Parsed {
                 seen += "abcde";
             }
         }
@@ -386,7 +406,7 @@ mod tests {
         ];
         assert_eq!(
             rewrite(&parts).unwrap(),
-            "* 1 FETCH (BODY[HEADER] {5}\r\nabcde UID 7 BODY[] {5}\r\nabcde)\r\n"
+            "* 1 FETCH (BODY[HEADER] {5}\r\nabcde UID 7 BODY[] {0}\r\n)\r\n"
         );
     }
 
@@ -408,11 +428,11 @@ mod tests {
     #[test]
     fn strings_and_numbers_are_written_in_the_form_that_the_parser_knows() {
         for (part, expected) in [
-            ("rfc822 {5}", "BODY[] {5}\r\nabcde"),
-            ("BODY.PEEK[]<0> {5}", "BODY[] {5}\r\nabcde"),
+            ("rfc822 {5}", "BODY[] {0}\r\n"),
+            ("BODY.PEEK[]<0> {5}", "BODY[] {0}\r\n"),
             ("RFC822.HEADER {5}", "BODY[HEADER] {5}\r\nabcde"),
             ("body[] nil", "BODY[] NIL"),
-            ("BODY[] \"a\\\"  b\"", "BODY[] {5}\r\na\"  b"),
+            ("BODY[] \"a\\\"  b\"", "BODY[] {0}\r\n"),
             (
                 "BODY[HEADER.FIELDS (\"DATE\" X)] \"\"",
                 "BODY[HEADER] {0}\r\n",
@@ -428,6 +448,22 @@ mod tests {
             };
             assert_eq!(rewritten.unwrap(), format!("* 1 FETCH ({expected})\r\n"));
         }
+    }
+
+    #[test]
+    fn bodies_are_kept_apart_in_their_order() {
+        let mut rewriter = FetchRewriter::default();
+        let first = rewriter
+            .rewrite(b" (BODY[] \"a\\\" b\" RFC822 \"\" BODY[] {5}")
+            .unwrap();
+        assert_eq!(first.bodies, [b"a\" b".to_vec(), Vec::new()]);
+        assert_eq!(first.literal_use, LiteralUse::Body);
+        let last = rewriter.rewrite(b" BODY[] NIL BODY[] \"c\")").unwrap();
+        assert_eq!(last.bodies, [b"c".to_vec()]);
+        assert_eq!(
+            [first.line, last.line].concat(),
+            b"* 1 FETCH (BODY[] {0}\r\n BODY[] {0}\r\n BODY[] {0}\r\n BODY[] NIL BODY[] {0}\r\n)\r\n"
+        );
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! IDLE (RFC 2177), and waiting for unsolicited responses without it.
-//!
-//! The library's own IDLE is not used: it waits for ever or panics at responses that servers send
-//! before or instead of the `+`, and no other thread can end it.
 
 use std::io;
 use std::time::Instant;
 
-use crate::imap::connection::receive::ReceiveResult;
+use crate::imap::client::{Received, Tag};
+use crate::imap::connection::ReceiveResult;
 use crate::imap::response::{StatusCondition, status_response};
-use crate::imap::session::pipeline::response_tag;
-use crate::imap::{CommandError, Session};
+use crate::imap::{Command, CommandError, Responses, Session};
 
 /// Responses that are read in a row before a wait ends for a check.
 const MAX_BURST: u32 = 1_000;
@@ -23,15 +20,8 @@ pub(super) struct IdleState {
 }
 
 struct ActiveIdle {
-    tag: String,
+    tag: Tag,
     started: Instant,
-}
-
-impl IdleState {
-    /// Forgets the active IDLE and returns its tag.
-    pub(super) fn end(&mut self) -> Option<String> {
-        self.active.take().map(|idle| idle.tag)
-    }
 }
 
 /// The result of starting an IDLE.
@@ -71,7 +61,7 @@ impl Session {
 
     /// Says whether the server reported new messages since the last check.
     pub(crate) fn has_new_mail(&self) -> bool {
-        self.transcript.mailbox_status().new_messages > 0
+        self.transcript().mailbox_status().new_messages > 0
     }
 
     /// Starts an IDLE. The NOOP before it makes the server report what came since the last command:
@@ -80,24 +70,23 @@ impl Session {
     /// # Errors
     /// The connection broke.
     pub(crate) fn start_idle(&mut self) -> Result<IdleStart, CommandError> {
-        let noop = if self.loses_pipelined_commands() {
-            self.command("NOOP")?;
-            String::new()
+        let client = &mut self.client;
+        if client.loses_pipelined_commands() {
+            client.run(Command::Noop)?;
         } else {
-            format!("{} NOOP\r\n", self.next_tag())
-        };
-        self.start_command()?;
-        let tag = self.next_tag();
-        let lines = format!("{noop}{tag} IDLE\r\n");
-        let deadline = Instant::now() + self.options.timeouts.idle_start;
-        let result = self.send(&lines).and_then(|()| {
-            self.connection.lock().set_response_deadline(Some(deadline));
-            self.receive_idle_start(&tag)
-        });
-        self.connection.lock().set_response_deadline(None);
-        match result {
+            client.send_with_next(Command::Noop);
+        }
+        client.start()?;
+        let mut lines = client.take_queued();
+        let tag = client.write_command("IDLE", &mut lines);
+        client.send_lines(&lines)?;
+        let deadline = Instant::now() + client.timeouts().idle_start;
+        client.connection().set_response_deadline(Some(deadline));
+        let started = self.receive_idle_start(tag);
+        self.client.connection().set_response_deadline(None);
+        match started {
             Ok(IdleStart::Started) => {
-                self.transcript.clear_exists_reported();
+                self.transcript().clear_exists_reported();
                 let started = Instant::now();
                 self.idle.active = Some(ActiveIdle { tag, started });
                 Ok(IdleStart::Started)
@@ -106,26 +95,35 @@ impl Session {
                 self.idle.is_unsupported = true;
                 Ok(rejected)
             }
-            Err(error)
-                if error.kind() == io::ErrorKind::TimedOut && self.transcript.bye().is_none() =>
-            {
-                self.is_usable = false;
-                Ok(IdleStart::NoResponse)
+            Err(error) => {
+                let has_hung_up = self.transcript().bye().is_some();
+                let lost = self.client.connection_lost(&error);
+                if error.kind() == io::ErrorKind::TimedOut && !has_hung_up {
+                    return Ok(IdleStart::NoResponse);
+                }
+                Err(lost)
             }
-            Err(error) => Err(self.connection_lost(&error)),
         }
     }
 
     /// Reads up to the `+`. The transcript records what comes before it.
-    fn receive_idle_start(&mut self, tag: &str) -> io::Result<IdleStart> {
+    fn receive_idle_start(&mut self, tag: Tag) -> io::Result<IdleStart> {
         loop {
-            let response = self.connection.lock().next_response()?;
-            if response.starts_with(b"+") {
-                return Ok(IdleStart::Started);
+            match self.client.receive()? {
+                Received::Continuation => return Ok(IdleStart::Started),
+                Received::Tagged(answered) if answered == tag => {
+                    self.client.take_result(tag);
+                    return Ok(IdleStart::Unsupported);
+                }
+                _ => {}
             }
-            if response_tag(&response) == Some(tag) {
-                return Ok(IdleStart::Unsupported);
-            }
+        }
+    }
+
+    /// Has the next command end the IDLE, if there is one.
+    pub(super) fn end_idle_with_next(&mut self) {
+        if let Some(idle) = self.idle.active.take() {
+            self.client.end_idle_with_next(idle.tag);
         }
     }
 
@@ -139,21 +137,22 @@ impl Session {
         &mut self,
         until: Instant,
     ) -> Result<Option<WaitOutcome>, CommandError> {
-        self.start_command()?;
+        self.client.start()?;
         for _ in 0..MAX_BURST {
             let limit = if self.has_new_mail() {
                 Instant::now()
             } else {
                 until.min(self.idle_deadline().unwrap_or(until))
             };
-            let received = self.connection.lock().receive_unsolicited(limit);
-            match received.map_err(|error| self.connection_lost(&error))? {
+            let received = self.client.receive_until(limit);
+            match received.map_err(|error| self.client.connection_lost(&error))? {
                 ReceiveResult::Elapsed => break,
                 ReceiveResult::Woken => return Ok(Some(WaitOutcome::Woken)),
-                ReceiveResult::Response(response) if self.ends_idle(&response)? => {
-                    return Ok(self.has_new_mail().then_some(WaitOutcome::NewMail));
+                ReceiveResult::Response(response) => {
+                    if self.ends_idle(response)? {
+                        return Ok(self.has_new_mail().then_some(WaitOutcome::NewMail));
+                    }
                 }
-                ReceiveResult::Response(_) => {}
             }
         }
         Ok(Some(if self.has_new_mail() {
@@ -168,25 +167,29 @@ impl Session {
     /// report the count with every IDLE.
     fn idle_deadline(&self) -> Option<Instant> {
         let idle = self.idle.active.as_ref()?;
-        let timeouts = self.options.timeouts;
+        let timeouts = self.client.timeouts();
         let mut limit = timeouts.idle_max;
-        if self.transcript.mailbox_status().exists_reported {
+        if self.transcript().mailbox_status().exists_reported {
             limit = limit.min(timeouts.idle_start);
         }
         Some(idle.started + limit)
     }
 
     /// Whether this is the tagged response to IDLE; the IDLE has ended then. BYE is an error.
-    fn ends_idle(&mut self, response: &[u8]) -> Result<bool, CommandError> {
-        let is_untagged = response.starts_with(b"*");
-        let status = status_response(response).filter(|_| is_untagged);
-        if let Some((StatusCondition::Bye, text)) = status {
-            self.is_usable = false;
-            self.idle.end();
-            return Err(CommandError::Bye(text));
+    fn ends_idle(&mut self, response: Responses) -> Result<bool, CommandError> {
+        if response.is_untagged() {
+            if let Some((StatusCondition::Bye, text)) = status_response(&response.octets) {
+                self.client.close();
+                return Err(CommandError::Bye(text));
+            }
+            return Ok(false);
         }
-        let tag = response_tag(response);
-        let is_own = |idle: &mut ActiveIdle| tag == Some(idle.tag.as_str());
-        Ok(self.idle.active.take_if(is_own).is_some())
+        let paired = self.client.pair(response);
+        let received = paired.map_err(|error| self.client.connection_lost(&error))?;
+        let Received::Tagged(tag) = received else {
+            return Ok(false);
+        };
+        self.client.take_result(tag);
+        Ok(self.idle.active.take_if(|idle| idle.tag == tag).is_some())
     }
 }

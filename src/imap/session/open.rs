@@ -6,13 +6,13 @@ use log::debug;
 
 use crate::config::{Server, TlsMode};
 use crate::error::{Error, ErrorKind};
+use crate::imap::client::Client;
 use crate::imap::login_failure::no_password_offered;
 use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::session::idle::IdleState;
-use crate::imap::session::pipeline::PipelineState;
 use crate::imap::{
-    Capabilities, CommandError, Connection, Login, LoginForm, LoginHistory, OpenError, Session,
-    SharedConnection, Transcript,
+    Capabilities, Command, CommandError, Connection, Login, LoginForm, LoginHistory, OpenError,
+    Session,
 };
 use crate::net::{ConnectionOptions, Trust};
 use crate::untrusted::Untrusted;
@@ -55,12 +55,8 @@ impl Session {
         let mut failures: Vec<CommandError> = Vec::new();
         let mut has_reconnected = false;
         while let Some(form) = forms.front().copied() {
-            let failure = match connection.log_in(login, form, failures.len()) {
-                Ok(()) => {
-                    return connection
-                        .into_session(form)
-                        .map_err(OpenError::Unreachable);
-                }
+            let failure = match connection.log_in(login, form) {
+                Ok(()) => return Ok(connection.into_session(form)),
                 Err(failure) => failure,
             };
             if failure.leaves_session_usable() {
@@ -97,9 +93,7 @@ impl Session {
 struct Unauthenticated<'a> {
     server: &'a Server,
     options: &'a ConnectionOptions,
-    client: imap::Client<SharedConnection>,
-    connection: SharedConnection,
-    transcript: Transcript,
+    client: Client,
     capabilities: Capabilities,
 }
 
@@ -111,10 +105,8 @@ impl<'a> Unauthenticated<'a> {
     ) -> Result<Unauthenticated<'a>, OpenError> {
         let connection =
             Connection::open(server, trust, options).map_err(OpenError::Unreachable)?;
-        let transcript = connection.transcript();
         let greeting_is_read = connection.greeting_is_read();
-        let connection = SharedConnection::new(connection);
-        let mut client = imap::Client::new(connection.clone());
+        let mut client = Client::new(connection, options.timeouts);
         let unreachable = |doing: &str, failure: CommandError| {
             let error = options.error(server, ErrorKind::Unavailable, &failure);
             let error = error.during(doing);
@@ -127,17 +119,15 @@ impl<'a> Unauthenticated<'a> {
             }
         };
         if !greeting_is_read {
-            read_greeting(&mut client, &transcript)
+            read_greeting(&mut client)
                 .map_err(|failure| unreachable("reading its greeting", failure))?;
         }
-        let capabilities = capabilities_before_login(&mut client, &transcript)
+        let capabilities = capabilities_before_login(&mut client)
             .map_err(|failure| unreachable("asking for its capabilities", failure))?;
         Ok(Unauthenticated {
             server,
             options,
             client,
-            connection,
-            transcript,
             capabilities,
         })
     }
@@ -169,43 +159,32 @@ impl<'a> Unauthenticated<'a> {
             .during("logging in")
     }
 
-    fn log_in(&self, login: &Login, form: LoginForm, attempt: usize) -> Result<(), CommandError> {
-        let (connection, transcript) = (&self.connection, &self.transcript);
-        transcript.clear_capabilities();
-        let tag = format!("l{}", attempt + 1);
-        login.run(form, &tag, &self.capabilities, connection, transcript)
+    fn log_in(&mut self, login: &Login, form: LoginForm) -> Result<(), CommandError> {
+        self.client.transcript().clear_capabilities();
+        login.run(form, &self.capabilities, &mut self.client)
     }
 
-    fn into_session(self, login_form: LoginForm) -> Result<Session, Error> {
-        self.connection.lock().answer_next_command();
-        let imap = self.client.login("", "").map_err(|(error, _)| {
-            let error = CommandError::from_imap(&error, &self.transcript);
-            self.options.error(self.server, ErrorKind::Internal, error)
-        })?;
-        Ok(Session {
+    fn into_session(self, login_form: LoginForm) -> Session {
+        Session {
             server: self.server.clone(),
             options: self.options.clone(),
-            imap,
-            connection: self.connection,
-            capabilities: self.transcript.capabilities(),
+            capabilities: self.client.transcript().capabilities(),
+            client: self.client,
             capabilities_before_login: self.capabilities,
             login_form,
-            transcript: self.transcript,
-            is_usable: true,
-            pipeline: PipelineState::default(),
             idle: IdleState::default(),
-        })
+            announced: None,
+        }
     }
 }
 
-fn read_greeting(
-    client: &mut imap::Client<SharedConnection>,
-    transcript: &Transcript,
-) -> Result<(), CommandError> {
-    let greeting = client
-        .read_greeting()
-        .map_err(|error| CommandError::from_imap(&error, transcript))?;
-    match status_response(&transcript.last_line()) {
+fn read_greeting(client: &mut Client) -> Result<(), CommandError> {
+    client.start()?;
+    let greeting = client.connection().next_response();
+    greeting.map_err(|error| client.connection_lost(&error))?;
+    // From the transcript: the sanitizer turns PREAUTH into OK.
+    let greeting = client.transcript().last_line();
+    match status_response(&greeting).filter(|_| greeting.starts_with(b"*")) {
         Some((StatusCondition::Ok, _)) => Ok(()),
         Some((StatusCondition::Bye, text)) => Err(CommandError::Bye(text)),
         Some((StatusCondition::PreAuth, _)) => {
@@ -213,7 +192,7 @@ fn read_greeting(
             Err(CommandError::lost(what))
         }
         _ => {
-            let greeting = Untrusted::new(greeting.trim_ascii_end());
+            let greeting = Untrusted::new(&greeting);
             let what = format!("this is not an IMAP server: its greeting is {greeting:?}");
             Err(CommandError::ConnectionLost(what))
         }
@@ -221,14 +200,9 @@ fn read_greeting(
 }
 
 /// The capabilities in the greeting, or else by command.
-fn capabilities_before_login(
-    client: &mut imap::Client<SharedConnection>,
-    transcript: &Transcript,
-) -> Result<Capabilities, CommandError> {
-    if transcript.capabilities().is_none() {
-        client
-            .capabilities()
-            .map_err(|error| CommandError::from_imap(&error, transcript))?;
+fn capabilities_before_login(client: &mut Client) -> Result<Capabilities, CommandError> {
+    if client.transcript().capabilities().is_none() {
+        client.run(Command::Capability)?;
     }
-    Ok(transcript.capabilities().unwrap_or_default())
+    Ok(client.transcript().capabilities().unwrap_or_default())
 }

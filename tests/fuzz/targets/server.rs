@@ -11,7 +11,7 @@ use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::imap::{
-    Connection, Credentials, Login, Session, read_attributes, read_bodies, responses,
+    Connection, Credentials, Login, MailboxName, Session, read_attributes, take_bodies,
 };
 use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
 use imap_to_gmail_sync::net::Trust;
@@ -39,16 +39,22 @@ pub fn lines(octets: &[u8]) {
             let trust = Trust::for_server(server).unwrap();
             let mut connection =
                 Connection::open(server, &trust, &short_timeouts().into()).unwrap();
-            let mut sanitized = Vec::new();
-            if let Err(error) = connection.read_to_end(&mut sanitized) {
-                let _ = imap_to_gmail_sync::net::describe_io_error(&error);
+            loop {
+                match connection.next_response() {
+                    Ok(responses) => {
+                        responses.iter().for_each(drop);
+                        drop(read_attributes(&responses));
+                        drop(take_bodies(responses));
+                    }
+                    Err(error) => {
+                        let _ = imap_to_gmail_sync::net::describe_io_error(&error);
+                        break;
+                    }
+                }
             }
             let transcript = connection.transcript();
             assert!(transcript.last_lines().len() <= 8);
             assert!(transcript.last_line().len() <= 2_000);
-            responses(&sanitized).for_each(drop);
-            drop(read_attributes(&sanitized));
-            drop(read_bodies(&sanitized));
         },
     );
 }
@@ -71,12 +77,12 @@ pub fn session(octets: &[u8]) {
         if let Ok(found) = session.search("ALL") {
             assert!(found.is_sorted());
         }
+        let inbox = MailboxName::new("INBOX").unwrap();
+        let appended = session.append(&inbox, Flags::default(), None, b"a\r\n");
         let failures = [
             session.list().map(drop),
             session.capabilities().map(drop),
-            session
-                .append("INBOX", Flags::default(), None, b"a\r\n")
-                .map(drop),
+            appended.result.map(drop),
         ];
         for failure in failures.into_iter().filter_map(Result::err) {
             assert_harmless(&failure.to_string());

@@ -1,9 +1,7 @@
 //! Texts from outside, in lines for people, on the wire and as identities.
 
 use chrono::{DateTime, Datelike, TimeDelta};
-use imap_to_gmail_sync::imap::{
-    decode_utf7, encode_utf7, escaped_mailbox, quoted_mailbox, status_response,
-};
+use imap_to_gmail_sync::imap::{MailboxName, decode_utf7, encode_utf7, status_response};
 use imap_to_gmail_sync::message::{BodyDigest, Digest, Identity, MessageId, UidSet, sent_date};
 use imap_to_gmail_sync::untrusted::Untrusted;
 
@@ -20,11 +18,8 @@ pub fn foreign(octets: &[u8]) {
 /// What is quoted stays within its quotes, and names survive modified UTF-7.
 pub fn wire(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
-    if let Some(word) = quoted_mailbox(&text) {
-        must_stay_quoted(&word);
-    }
-    if let Some(word) = escaped_mailbox(&text) {
-        must_stay_quoted(&format!("\"{word}\""));
+    if let Some(name) = MailboxName::new(&text) {
+        must_stay_quoted(&name.to_string());
     }
     let encoded = encode_utf7(&text);
     assert!(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::delivery::gmail_imap::found_message::{FoundMessage, compare_ids};
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
 use crate::error::Result;
-use crate::imap::{identity_command, read_bodies};
+use crate::imap::{Command, FetchItems, take_bodies};
 use crate::message::{BodyDigest, FETCH_PAGE_SIZE, Identity, Uid, UidSet};
 use crate::sync::{LookupResult, UncertainAppend};
 
@@ -45,9 +45,10 @@ impl Lookup {
 
     fn fetch_page(&mut self, page: &[Uid]) -> Result<Option<Vec<FoundMessage>>, LookupError> {
         let set: UidSet = page.iter().copied().collect();
-        let result = self.gmail.session.command(&identity_command(&set));
-        let response = self.unless_rejected(result)?;
-        Ok(response.map(|response| FoundMessage::read(&response).collect()))
+        let identities = Command::UidFetch(set.into(), FetchItems::Identity);
+        let result = self.gmail.session.command(identities);
+        let responses = self.unless_rejected(result)?;
+        Ok(responses.map(|responses| FoundMessage::read(&responses).collect()))
     }
 
     /// Looks for an uncertain message among the candidates: its body must be equal, too. A
@@ -93,9 +94,10 @@ impl Lookup {
     /// The digest of a message's body; none if the server does not return the body.
     fn fetch_body(&mut self, candidate: &FoundMessage) -> Result<Option<BodyDigest>, LookupError> {
         let allowance = candidate.size.saturating_mul(2);
-        let result = self.gmail.session.fetch_bodies(candidate.uid, allowance);
-        let response = self.unless_rejected(result)?.unwrap_or_default();
-        let body = read_bodies(&response).remove(&candidate.uid).flatten();
-        Ok(body.map(|octets| BodyDigest::of_message(&octets)))
+        let only = UidSet::from_iter([candidate.uid]);
+        let result = self.gmail.session.fetch_bodies(only, allowance);
+        let responses = self.unless_rejected(result)?.unwrap_or_default();
+        let body = take_bodies(responses).remove(&candidate.uid).flatten();
+        Ok(body.map(|hashed| hashed.body))
     }
 }

@@ -1,20 +1,20 @@
-//! Receiving whole responses, and waiting for unsolicited ones.
+//! Waiting for unsolicited responses.
 
-use std::io::{self, Read};
+use std::io;
 use std::time::Instant;
 
-use crate::imap::Connection;
 use crate::imap::connection::{ENDLESS_LINE, protocol_error};
+use crate::imap::{Connection, Responses};
 use crate::process::cancel::WaitResult;
 
 /// No unsolicited response is longer.
 const MAX_UNSOLICITED_LENGTH: usize = 1024 * 1024;
 
 /// How a wait for an unsolicited response ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum ReceiveResult {
     /// A sanitized response with its literals; empty if it says nothing.
-    Response(Vec<u8>),
+    Response(Responses),
     /// The time is up, or the host was suspended meanwhile.
     Elapsed,
     /// Another thread woke the wait, or cancelled it.
@@ -22,29 +22,17 @@ pub(crate) enum ReceiveResult {
 }
 
 impl Connection {
-    /// Returns the next sanitized response with its literals, within the time-outs of a command.
-    pub(crate) fn next_response(&mut self) -> io::Result<Vec<u8>> {
-        let mut response = Vec::new();
-        loop {
-            self.receive()?;
-            self.ready.read_to_end(&mut response)?;
-            if self.literal_left == 0 && !self.sanitizer.is_within_response() {
-                return Ok(response);
-            }
-        }
-    }
-
     /// Returns the next response if it begins to arrive before this moment. A wake-up ends the wait.
     pub(crate) fn receive_unsolicited(&mut self, until: Instant) -> io::Result<ReceiveResult> {
         loop {
-            if self.incoming.contains(&b'\n') {
+            if self.incoming.as_slice().contains(&b'\n') {
                 self.command_started = Instant::now();
                 return self.next_response().map(ReceiveResult::Response);
             }
-            if self.incoming.len() > MAX_UNSOLICITED_LENGTH {
+            if self.incoming.as_slice().len() > MAX_UNSOLICITED_LENGTH {
                 return Err(protocol_error(ENDLESS_LINE));
             }
-            if self.read_available()? {
+            if self.receive_available()? {
                 continue;
             }
             match self.transport.socket().wait_readable(until)? {
@@ -55,10 +43,10 @@ impl Connection {
         }
     }
 
-    /// Reads what the socket or TLS has already; says whether there was anything.
-    fn read_available(&mut self) -> io::Result<bool> {
+    /// Receives what the socket or TLS has already; says whether there was anything.
+    fn receive_available(&mut self) -> io::Result<bool> {
         self.transport.socket().set_nonblocking();
-        match self.read_from_transport() {
+        match self.receive_into_buffer() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
