@@ -43,7 +43,7 @@ pub use session::{Session, WaitOutcome};
 pub use transcript::Transcript;
 pub use utf7::{decode_utf7, encode_utf7};
 
-pub(crate) use append::{AppendArguments, AppendEvent};
+pub(crate) use append::{AppendEvent, AppendRequest, LiteralForm, SentPart};
 pub(crate) use client::{CommandResult, Tag};
 pub(crate) use command::{Command, FetchItems, FetchedUids};
 pub(crate) use command_error::ExamineError;

@@ -1,20 +1,23 @@
 //! APPEND (RFC 3501 6.3.11), also of several messages at a time.
 
 use std::fmt;
+use std::time::Instant;
 
 use chrono::Timelike;
 
-use crate::imap::client::{Received, Tag};
+use crate::imap::client::{CommandResult, Received, Tag};
 use crate::imap::{CommandError, MailboxName, ResponseText, Session};
 use crate::message::{Flags, InternalDate};
+use crate::timeouts::BYE_TIMEOUT;
 
-/// The arguments of an APPEND before the message.
-#[derive(Debug, Clone)]
-pub(crate) struct AppendArguments<'a> {
+/// A message to store, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendRequest<'a> {
     pub folder: &'a MailboxName,
     pub flags: Flags,
     pub date: InternalDate,
-    pub size: usize,
+    pub octets: &'a [u8],
+    pub form: LiteralForm,
 }
 
 /// How the message of an APPEND is sent.
@@ -26,10 +29,28 @@ pub(crate) enum LiteralForm {
     NonSynchronizing,
 }
 
+/// An APPEND that has no answer yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenAppend {
+    pub tag: Tag,
+    pub sent: SentPart,
+}
+
+/// How much of a message was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SentPart {
+    /// Nothing; perhaps its APPEND.
+    Nothing,
+    /// Not its last octet: the server cannot have all of it.
+    Part,
+    /// Its last octet, too: if the connection breaks, the server may have stored it.
+    All,
+}
+
 /// What the server sent about open APPENDs.
 #[derive(Debug)]
 pub(crate) enum AppendEvent {
-    /// It waits for the message of the [announced](Session::announce_append) APPEND.
+    /// It waits for the message of the last APPEND.
     Continue,
     /// The answer to this APPEND: the text of the OK, or NO or BAD.
     Answered(Tag, Result<ResponseText, CommandError>),
@@ -40,10 +61,16 @@ pub(crate) enum AppendEvent {
 pub struct AppendResponse {
     /// The text of the OK; or the failure.
     pub result: Result<ResponseText, CommandError>,
+    /// How much of the message was sent.
+    pub(crate) sent: SentPart,
+}
+
+impl AppendResponse {
     /// Whether the last octet of the message was sent; if not, the server cannot have all of it.
-    pub message_was_sent: bool,
-    /// Whether the server asked for the message.
-    pub was_asked_for: bool,
+    #[must_use]
+    pub fn message_was_sent(&self) -> bool {
+        self.sent == SentPart::All
+    }
 }
 
 impl Session {
@@ -56,55 +83,88 @@ impl Session {
         date: InternalDate,
         octets: &[u8],
     ) -> AppendResponse {
-        let mut response = AppendResponse {
-            result: Ok(ResponseText::default()),
-            message_was_sent: false,
-            was_asked_for: false,
-        };
-        let arguments = AppendArguments {
+        let (open, sent) = self.send_appends(&[AppendRequest {
             folder,
             flags,
             date,
-            size: octets.len(),
+            octets,
+            form: LiteralForm::Synchronizing,
+        }]);
+        let mut response = AppendResponse {
+            result: sent.map(|()| ResponseText::default()),
+            sent: SentPart::Nothing,
         };
-        response.result = self.announce_append(&arguments).and_then(|tag| {
-            loop {
-                match self.receive_append_event()? {
-                    AppendEvent::Continue => {
-                        response.was_asked_for = true;
-                        let (sent, result) = self.send_message(octets);
-                        response.message_was_sent = sent;
-                        result?;
-                    }
-                    AppendEvent::Answered(answered, result) if answered == tag => return result,
-                    AppendEvent::Answered(..) => {}
+        let tag = open.first().map(|open| open.tag);
+        while response.result.is_ok() {
+            response.result = match self.receive_append_event() {
+                Ok(AppendEvent::Answered(answered, result)) if tag == Some(answered) => {
+                    response.result = result;
+                    break;
                 }
-            }
-        });
+                Ok(AppendEvent::Continue) => {
+                    let (sent, result) = self.send_message(octets);
+                    response.sent = sent;
+                    result.map(|()| ResponseText::default())
+                }
+                Ok(AppendEvent::Answered(..)) => Ok(ResponseText::default()),
+                Err(failure) => Err(failure),
+            };
+        }
         response
     }
 
-    /// Sends an APPEND up to its message, which [`send_message`](Session::send_message) sends when the
-    /// server asks for it. No other command may be sent before.
+    /// Sends APPENDs in one write, without waiting for answers. A message in a synchronizing literal
+    /// must be the last: only [`send_message`](Session::send_message) sends it, when the server asks for
+    /// it, and no other command may be sent before.
     ///
-    /// # Errors
-    /// The connection broke.
-    pub(crate) fn announce_append(
+    /// The APPENDs are open also if the connection breaks.
+    pub(crate) fn send_appends(
         &mut self,
-        arguments: &AppendArguments<'_>,
-    ) -> Result<Tag, CommandError> {
-        self.client.start()?;
-        let mut lines = self.client.take_queued();
-        let command = arguments.with_literal(LiteralForm::Synchronizing);
-        let tag = self.client.write_command(command, &mut lines);
-        self.announced = Some(tag);
-        self.client.send_lines(&lines)?;
-        Ok(tag)
+        requests: &[AppendRequest<'_>],
+    ) -> (Vec<OpenAppend>, Result<(), CommandError>) {
+        if let Err(closed) = self.client.start() {
+            return (Vec::new(), Err(closed));
+        }
+        let mut octets = self.client.take_queued().into_bytes();
+        let mut ends = Vec::new();
+        let mut open = Vec::new();
+        for request in requests {
+            let mut line = String::new();
+            let tag = self.client.write_command(request, &mut line);
+            self.transcript().record_sent(&line);
+            octets.extend_from_slice(line.as_bytes());
+            let begin = octets.len();
+            if request.form == LiteralForm::NonSynchronizing {
+                octets.extend_from_slice(request.octets);
+                ends.push((begin, octets.len()));
+                octets.extend_from_slice(b"\r\n");
+            } else {
+                self.announced = Some(tag);
+                ends.push((usize::MAX, usize::MAX));
+            }
+            open.push(OpenAppend {
+                tag,
+                sent: SentPart::Nothing,
+            });
+        }
+        let result = self.client.connection().send(&octets);
+        let sent = result
+            .as_ref()
+            .err()
+            .map_or(octets.len(), |(sent, _)| *sent);
+        for (open, (begin, end)) in open.iter_mut().zip(ends) {
+            open.sent = match sent {
+                _ if sent >= end => SentPart::All,
+                _ if sent > begin => SentPart::Part,
+                _ => SentPart::Nothing,
+            };
+        }
+        let result = result.map_err(|(_, error)| self.client.connection_lost(&error));
+        (open, result)
     }
 
-    /// Sends the message of the announced APPEND. Says whether its last octet was sent; then the
-    /// server may have stored it, also if the connection is broken.
-    pub(crate) fn send_message(&mut self, octets: &[u8]) -> (bool, Result<(), CommandError>) {
+    /// Sends the message of the last APPEND, which the server asked for.
+    pub(crate) fn send_message(&mut self, octets: &[u8]) -> (SentPart, Result<(), CommandError>) {
         self.announced = None;
         let connection = self.client.connection();
         let sent = connection.send(octets).and_then(|()| {
@@ -112,12 +172,38 @@ impl Session {
             end.map_err(|(_, error)| (octets.len(), error))
         });
         match sent {
-            Ok(()) => (true, Ok(())),
+            Ok(()) => (SentPart::All, Ok(())),
             Err((sent, error)) => {
                 let lost = self.client.connection_lost(&error);
-                (sent == octets.len(), Err(lost))
+                let is_all = sent == octets.len();
+                (
+                    if is_all {
+                        SentPart::All
+                    } else {
+                        SentPart::Part
+                    },
+                    Err(lost),
+                )
             }
         }
+    }
+
+    /// Collects the answers that arrived before the connection broke in sending, and says why it did,
+    /// if the server has told by a BYE.
+    pub(crate) fn receive_last_append_events(
+        &mut self,
+        failure: CommandError,
+    ) -> (Vec<AppendEvent>, CommandError) {
+        let mut events = Vec::new();
+        let deadline = Some(Instant::now() + BYE_TIMEOUT);
+        self.client.connection().set_response_deadline(deadline);
+        while let Ok(event) = self.receive_append_event() {
+            events.push(event);
+        }
+        (
+            events,
+            CommandError::connection_lost(self.transcript(), || failure.to_string()),
+        )
     }
 
     /// Waits for what the server sends next about an open APPEND.
@@ -126,51 +212,43 @@ impl Session {
     /// The connection broke, or the server answered OK before it could have the message.
     pub(crate) fn receive_append_event(&mut self) -> Result<AppendEvent, CommandError> {
         loop {
+            if let Some((tag, result)) = self.client.take_next_result() {
+                return self.append_answered(tag, result);
+            }
             let received = self.client.receive();
             match received.map_err(|error| self.client.connection_lost(&error))? {
                 // Another one is none that the server may send here.
                 Received::Continuation if self.announced.is_some() => {
                     return Ok(AppendEvent::Continue);
                 }
-                Received::Tagged(tag) => {
-                    let Some(result) = self.client.take_result(tag) else {
-                        continue;
-                    };
-                    let was_announced = self.announced.take_if(|announced| *announced == tag);
-                    if was_announced.is_some() && result.is_ok() {
-                        return Err(self.client.protocol_violated());
-                    }
-                    let text = result.map(|responses| responses.status_text());
-                    return Ok(AppendEvent::Answered(tag, text));
-                }
                 _ => {}
             }
         }
     }
-}
 
-impl<'a> AppendArguments<'a> {
-    fn with_literal(&'a self, form: LiteralForm) -> impl fmt::Display + 'a {
-        AppendCommand {
-            arguments: self,
-            form,
+    fn append_answered(
+        &mut self,
+        tag: Tag,
+        result: CommandResult,
+    ) -> Result<AppendEvent, CommandError> {
+        let was_announced = self.announced.take_if(|announced| *announced == tag);
+        if was_announced.is_some() && result.is_ok() {
+            return Err(self.client.protocol_violated());
         }
+        let text = result.map(|responses| responses.status_text());
+        Ok(AppendEvent::Answered(tag, text))
     }
 }
 
-struct AppendCommand<'a> {
-    arguments: &'a AppendArguments<'a>,
-    form: LiteralForm,
-}
-
-impl fmt::Display for AppendCommand<'_> {
+impl fmt::Display for AppendRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AppendArguments {
+        let AppendRequest {
             folder,
             flags,
             date,
-            size,
-        } = self.arguments;
+            octets,
+            form,
+        } = self;
         write!(f, "APPEND {folder}")?;
         let flags = [
             (flags.seen, "\\Seen"),
@@ -186,11 +264,11 @@ impl fmt::Display for AppendCommand<'_> {
         if let Some(date) = date.and_then(|date| date.with_nanosecond(0)) {
             write!(f, " \"{}\"", date.format("%d-%b-%Y %H:%M:%S %z"))?;
         }
-        let plus = match self.form {
+        let plus = match form {
             LiteralForm::Synchronizing => "",
             LiteralForm::NonSynchronizing => "+",
         };
-        write!(f, " {{{size}{plus}}}")
+        write!(f, " {{{}{plus}}}", octets.len())
     }
 }
 
@@ -203,28 +281,26 @@ mod tests {
     #[test]
     fn the_arguments_of_an_append_have_the_form_of_the_standard() {
         let folder = MailboxName::new("a \"b").unwrap();
-        let arguments = AppendArguments {
+        let request = AppendRequest {
             folder: &folder,
             flags: Flags::default(),
             date: None,
-            size: 5,
+            octets: b"hello",
+            form: LiteralForm::Synchronizing,
         };
-        let line = |arguments: &AppendArguments, form| arguments.with_literal(form).to_string();
-        assert_eq!(
-            line(&arguments, LiteralForm::Synchronizing),
-            r#"APPEND "a \"b" {5}"#
-        );
-        let arguments = AppendArguments {
+        assert_eq!(request.to_string(), r#"APPEND "a \"b" {5}"#);
+        let request = AppendRequest {
             flags: Flags {
                 seen: true,
                 flagged: false,
                 answered: true,
             },
             date: DateTime::parse_from_rfc3339("2016-12-31T23:59:60+05:30").ok(),
-            ..arguments
+            form: LiteralForm::NonSynchronizing,
+            ..request
         };
         assert_eq!(
-            line(&arguments, LiteralForm::NonSynchronizing),
+            request.to_string(),
             r#"APPEND "a \"b" (\Seen \Answered) "31-Dec-2016 23:59:59 +0530" {5+}"#
         );
     }

@@ -48,6 +48,7 @@ pub(super) struct Client {
     /// The server loses commands that arrive in one packet with others.
     loses_pipelined_commands: bool,
     is_usable: bool,
+    has_timed_out: bool,
 }
 
 struct SentCommand {
@@ -70,6 +71,7 @@ impl Client {
             idle: None,
             loses_pipelined_commands: false,
             is_usable: true,
+            has_timed_out: false,
         }
     }
 
@@ -81,6 +83,11 @@ impl Client {
         &mut self.connection
     }
 
+    /// When something was received last.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.connection.heard_at()
+    }
+
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -88,6 +95,11 @@ impl Client {
     /// Says whether commands can still be run.
     pub(super) fn is_usable(&self) -> bool {
         self.is_usable
+    }
+
+    /// Whether the connection broke because the server did not respond in time.
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.has_timed_out
     }
 
     pub(super) fn loses_pipelined_commands(&self) -> bool {
@@ -258,6 +270,13 @@ impl Client {
         self.sent.remove(at).result
     }
 
+    /// Takes the first result that is known, whatever command it is of.
+    pub(super) fn take_next_result(&mut self) -> Option<(Tag, CommandResult)> {
+        let mut sent = self.sent.iter();
+        let tag = sent.find(|command| command.result.is_some())?.tag;
+        Some((tag, self.take_result(tag)?))
+    }
+
     /// Receives a response, and pairs it with its command.
     pub(super) fn receive(&mut self) -> io::Result<Received> {
         let response = self.connection.next_response()?;
@@ -316,6 +335,7 @@ impl Client {
     /// As [`close`](Client::close), and returns why.
     pub(super) fn connection_lost(&mut self, error: &io::Error) -> CommandError {
         self.is_usable = false;
+        self.has_timed_out |= error.kind() == io::ErrorKind::TimedOut;
         CommandError::connection_lost(&self.transcript, || describe_io_error(error))
     }
 

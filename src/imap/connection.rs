@@ -50,6 +50,8 @@ pub struct Connection {
     /// Octets received since the last command was sent, and when that was.
     response_octets: u64,
     command_started: Instant,
+    /// When something was received last.
+    heard_at: Instant,
     /// The limit for these octets, if it is more than the default.
     allowance: u64,
     /// Overrides the ordinary deadline if it is earlier.
@@ -74,6 +76,7 @@ impl Connection {
             incoming: ReceiveBuffer::default(),
             response_octets: 0,
             command_started: Instant::now(),
+            heard_at: Instant::now(),
             allowance: DEFAULT_ALLOWANCE,
             response_deadline: None,
             bye_deadline: None,
@@ -92,6 +95,11 @@ impl Connection {
     #[must_use]
     pub fn transcript(&self) -> Transcript {
         self.transcript.clone()
+    }
+
+    /// When something was received last.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
     }
 
     /// Says whether the greeting was read already, in plain text before STARTTLS.
@@ -270,6 +278,7 @@ impl Connection {
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.heard_at = Instant::now();
         self.response_octets += length as u64;
         if self.response_octets > self.allowance {
             return Err(protocol_error("it sent more than was requested"));

@@ -4,6 +4,7 @@
 //! below manage the connection itself; the other modules of `imap` only run commands.
 
 use std::fmt;
+use std::time::Instant;
 
 use log::debug;
 
@@ -110,6 +111,22 @@ impl Session {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.client.is_usable()
+    }
+
+    /// Whether the connection broke because the server did not respond in time.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        self.client.has_timed_out()
+    }
+
+    /// Whether the server is known to have this capability now; asks it nothing.
+    pub(crate) fn announces(&self, capability: &str) -> bool {
+        let known = self.capabilities.as_ref();
+        known.is_some_and(|known| known.has(capability))
+    }
+
+    /// When the server sent something last.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.client.heard_at()
     }
 
     /// Says whether the server was seen to lose commands that arrive in one packet with others.

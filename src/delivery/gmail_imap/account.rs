@@ -42,6 +42,8 @@ pub(super) struct GmailAccount {
     credentials: Mutex<Option<GmailCredentials>>,
     /// Whether the server loses commands that arrive in one packet with others.
     loses_pipelined_commands: AtomicBool,
+    /// The same of APPENDs, or of messages that it did not ask for.
+    loses_pipelined_appends: AtomicBool,
 }
 
 struct GmailCredentials {
@@ -62,6 +64,7 @@ impl GmailAccount {
             options,
             credentials: Mutex::new(None),
             loses_pipelined_commands: AtomicBool::new(false),
+            loses_pipelined_appends: AtomicBool::new(false),
         }
     }
 
@@ -145,6 +148,15 @@ impl GmailAccount {
         let was_seen = session.loses_pipelined_commands();
         self.loses_pipelined_commands
             .fetch_or(was_seen, Ordering::Relaxed);
+    }
+
+    pub(super) fn loses_pipelined_appends(&self) -> bool {
+        self.loses_pipelined_appends.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the server did not answer an APPEND that was sent before it had answered another.
+    pub(super) fn note_lost_pipelined_append(&self) {
+        self.loses_pipelined_appends.store(true, Ordering::Relaxed);
     }
 
     /// Whether the session's token expires soon.

@@ -1,34 +1,81 @@
-//! One append connection: appends messages and interprets the responses.
+//! One append connection: sends messages, several before the first is answered, and interprets the
+//! answers.
 //!
 //! It never selects a mailbox, so that no server announces new mail in the middle of an APPEND.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use log::Level;
 
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
-use crate::delivery::gmail_imap::responses::{AppendResult, append_result, rest_reason};
-use crate::error::{Error, ErrorKind, RestReason, Result};
-use crate::imap::{AppendResponse, Command, CommandError, MailboxName, Session, StorageQuota};
-use crate::message::{LoggedMessage, Message, sent_date};
+use crate::error::{Error, ErrorKind, Result};
+use crate::imap::{
+    AppendEvent, AppendRequest, AppendResponse, CommandError, LiteralForm, MailboxName,
+    ResponseText, SentPart, Tag,
+};
+use crate::message::{LoggedMessage, Message, Uid, sent_date};
 use crate::sync::Outcome;
-use crate::untrusted::Untrusted;
+
+mod interpret;
+
+/// Whether an APPEND is sent before the one before it is answered.
+const PIPELINES_APPENDS: bool = true;
+
+/// The most messages that are sent and not answered.
+const MAX_OPEN: usize = 16;
+
+/// The most octets of them in non-synchronizing literals: the server has to take them all before it
+/// answers the first.
+const MAX_OPEN_OCTETS: usize = 256 * 1024;
+
+/// The longest non-synchronizing literal that LITERAL- permits (RFC 7888 5)…
+const MAX_LITERAL_MINUS: usize = 4096;
+
+/// …and the longest that is sent where LITERAL+ permits any: the server can reject it only after it
+/// has taken it.
+const MAX_LITERAL_PLUS: usize = 100_000;
+
+/// A server that was silent for longer than this may have dropped the connection. The `+` for a
+/// synchronizing literal shows that it has not, before a message is sent whose fate would be uncertain.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
 
 /// A connection that is opened, and opened again, when a message needs it.
 pub(super) struct AppendConnection {
     account: Arc<GmailAccount>,
     session: Option<GmailSession>,
+    /// Messages that are sent and not answered, oldest first.
+    open: VecDeque<OpenMessage>,
+    /// Messages to send before others: the connection was lost before the server had anything of them.
+    again: VecDeque<Message>,
+    /// Those that were sent again already.
+    second_tries: Vec<Uid>,
+    /// Messages whose answer says what to change, when no other is open.
+    changed: VecDeque<(Message, AppendResponse)>,
 }
 
-/// The result of one attempt to append a message.
+struct OpenMessage {
+    message: Message,
+    tag: Tag,
+    sent: SentPart,
+    form: LiteralForm,
+    /// Another one was open when it was sent.
+    is_pipelined: bool,
+}
+
+/// A message that is no longer with the connection.
+pub(super) struct Finished {
+    pub(super) message: Message,
+    pub(super) attempt: AppendAttempt,
+}
+
+/// The result of the attempts to append a message.
 pub(super) enum AppendAttempt {
     /// The message has its outcome.
     Settled(Outcome),
-    /// The message has its outcome, but the connection was lost before the server asked for the
-    /// message, which need not be the reason.
-    StaleConnection(Outcome),
     /// The message has its outcome, and the next one would fail with this error.
     SettledAndFailed(Outcome, Error),
     /// The message was not stored and is not the reason.
@@ -40,6 +87,10 @@ impl AppendConnection {
         AppendConnection {
             account,
             session: None,
+            open: VecDeque::new(),
+            again: VecDeque::new(),
+            second_tries: Vec::new(),
+            changed: VecDeque::new(),
         }
     }
 
@@ -52,197 +103,303 @@ impl AppendConnection {
         Ok(())
     }
 
+    /// Logs out.
     pub(super) fn close(&mut self) {
         if let Some(GmailSession { session, .. }) = self.session.take() {
             session.logout();
         }
     }
 
-    pub(super) fn append(&mut self, message: &mut Message) -> AppendAttempt {
-        let nuls = normalize::remove_nuls(&mut message.octets);
-        if nuls > 0 {
-            let logged = LoggedMessage::from(&*message);
-            logged.log(
-                Level::Warn,
-                format_args!(
-                    "{logged}: removed {nuls} NUL octets, which Gmail does not accept; the message \
-                     at the source keeps them"
-                ),
-            );
-        }
-        match self.try_append(message) {
-            // Servers close idle connections: the message is not the reason.
-            AppendAttempt::StaleConnection(_) => self.try_append(message),
-            attempt => attempt,
-        }
+    /// Whether no message waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty()
     }
 
-    fn try_append(&mut self, message: &mut Message) -> AppendAttempt {
-        let mut gmail = match self.take_session() {
-            Ok(gmail) => gmail,
-            Err(error) => return AppendAttempt::Unsent(error),
+    /// A message that must be sent before others.
+    pub(super) fn take_again(&mut self) -> Option<Message> {
+        self.again.pop_front()
+    }
+
+    /// Whether this message can be sent now, behind `batch` and before others are answered.
+    pub(super) fn has_room_for(&self, message: &Message, batch: &[Message]) -> bool {
+        let Some(last) = batch.last() else {
+            return self.open.is_empty()
+                || self.can_pipeline() && self.has_octets_for(message, &[]);
         };
-        let attempt = self.append_in(&mut gmail.session, message);
-        self.session = Some(gmail);
-        attempt
+        // The server asks for a message in a synchronizing literal before it reads on.
+        let may_follow = self.form_for(last) == LiteralForm::NonSynchronizing;
+        may_follow && self.can_pipeline() && self.has_octets_for(message, batch)
     }
 
-    /// The session; a new one if it is broken, or about to end with its token.
-    fn take_session(&mut self) -> Result<GmailSession> {
+    fn can_pipeline(&self) -> bool {
+        PIPELINES_APPENDS
+            && self.changed.is_empty()
+            && self.announced().is_none()
+            && !self.account.loses_pipelined_appends()
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|gmail| gmail.session.is_usable() && !self.account.expires_soon(gmail))
+    }
+
+    fn has_octets_for(&self, message: &Message, batch: &[Message]) -> bool {
+        let open = self.open.iter().map(|open| &open.message);
+        let messages = open.chain(batch).chain([message]);
+        // What the server asks for is limited by the pool.
+        let sizes = messages.map(|message| message.octets.len());
+        let at_once = sizes.filter(|size| *size <= MAX_LITERAL_PLUS);
+        self.open.len() + batch.len() < MAX_OPEN && at_once.sum::<usize>() <= MAX_OPEN_OCTETS
+    }
+
+    /// The message whose APPEND was sent up to its synchronizing literal: the last one, if any.
+    fn announced(&self) -> Option<&OpenMessage> {
+        self.open.back().filter(|open| {
+            open.form == LiteralForm::Synchronizing && open.sent == SentPart::Nothing
+        })
+    }
+
+    fn form_for(&self, message: &Message) -> LiteralForm {
+        let Some(GmailSession { session, .. }) = &self.session else {
+            return LiteralForm::Synchronizing;
+        };
+        let was_heard = session.heard_at().elapsed() <= MAX_SILENCE;
+        let size = message.octets.len();
+        let is_short = size <= MAX_LITERAL_MINUS && session.announces("LITERAL-")
+            || size <= MAX_LITERAL_PLUS && session.announces("LITERAL+");
+        if PIPELINES_APPENDS && was_heard && is_short && !self.account.loses_pipelined_appends() {
+            LiteralForm::NonSynchronizing
+        } else {
+            LiteralForm::Synchronizing
+        }
+    }
+
+    /// Sends messages in one write; there [is room](AppendConnection::has_room_for) for all of them.
+    /// Returns those that could not be sent.
+    pub(super) fn send(&mut self, mut batch: Vec<Message>) -> Vec<Finished> {
+        batch.iter_mut().for_each(remove_nuls);
+        let unsent = |batch: Vec<Message>, error: &Error| {
+            let messages = batch.into_iter();
+            let attempt = || AppendAttempt::Unsent(error.clone());
+            let finished = messages.map(|message| Finished {
+                message,
+                attempt: attempt(),
+            });
+            finished.collect()
+        };
+        let folder = match self.folder() {
+            Ok(folder) => folder,
+            Err(error) => return unsent(batch, &error),
+        };
+        let opened = if self.open.is_empty() {
+            self.open_if_needed()
+        } else {
+            Ok(())
+        };
+        if let Err(error) = opened {
+            return unsent(batch, &error);
+        }
+        let forms: Vec<LiteralForm> = batch.iter().map(|message| self.form_for(message)).collect();
+        let Some(GmailSession { session, .. }) = &mut self.session else {
+            return Vec::new();
+        };
+        let requests: Vec<AppendRequest> = batch
+            .iter()
+            .zip(&forms)
+            .map(|(message, form)| request(message, *form, &folder))
+            .collect();
+        let (sent, result) = session.send_appends(&requests);
+        for ((message, form), sent) in batch.into_iter().zip(forms).zip(sent) {
+            self.open.push_back(OpenMessage {
+                message,
+                tag: sent.tag,
+                sent: sent.sent,
+                form,
+                is_pipelined: !self.open.is_empty(),
+            });
+        }
+        match result {
+            Ok(()) => Vec::new(),
+            Err(failure) => self.lost_in_sending(failure),
+        }
+    }
+
+    /// Waits for the server, and returns the messages that are no longer open.
+    pub(super) fn receive(&mut self) -> Vec<Finished> {
+        let Some(GmailSession { session, .. }) = &mut self.session else {
+            return Vec::new();
+        };
+        match session.receive_append_event() {
+            Ok(AppendEvent::Continue) => {
+                let Some(open) = self.open.back_mut() else {
+                    return Vec::new();
+                };
+                let (sent, result) = session.send_message(&open.message.octets);
+                open.sent = sent;
+                match result {
+                    Ok(()) => Vec::new(),
+                    Err(failure) => self.lost_in_sending(failure),
+                }
+            }
+            Ok(AppendEvent::Answered(tag, result)) => {
+                let mut finished = Vec::new();
+                self.answered(tag, result, &mut finished);
+                if self.open.is_empty() {
+                    self.send_changed(&mut finished);
+                }
+                finished
+            }
+            Err(failure) => self.lost(&failure),
+        }
+    }
+
+    /// Waits for the answers to what was sent, and sends nothing more. What the server has not got
+    /// stays to be [taken](AppendConnection::take_again).
+    pub(super) fn drain(&mut self) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        let is_announced = self.announced().is_some();
+        if is_announced && let Some(announced) = self.open.pop_back() {
+            self.again.push_back(announced.message);
+        }
+        while !self.open.is_empty() {
+            let Some(GmailSession { session, .. }) = &mut self.session else {
+                break;
+            };
+            match session.receive_append_event() {
+                Ok(AppendEvent::Continue) => {}
+                Ok(AppendEvent::Answered(tag, result)) => {
+                    self.answered(tag, result, &mut finished);
+                }
+                Err(failure) => finished.extend(self.lost(&failure)),
+            }
+        }
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        self.again.extend(changed.map(|(message, _)| message));
+        if is_announced {
+            // The server waits for a message: it would take a LOGOUT for its beginning.
+            self.session = None;
+        }
+        finished
+    }
+
+    fn answered(
+        &mut self,
+        tag: Tag,
+        result: Result<ResponseText, CommandError>,
+        finished: &mut Vec<Finished>,
+    ) {
+        let Some(at) = self.open.iter().position(|open| open.tag == tag) else {
+            return;
+        };
+        let Some(OpenMessage { message, sent, .. }) = self.open.remove(at) else {
+            return;
+        };
+        let response = AppendResponse { result, sent };
+        if interpret::calls_for_change(&response, &message) {
+            self.changed.push_back((message, response));
+            return;
+        }
+        let attempt = self.interpret(&response, &message);
+        finished.push(Finished { message, attempt });
+    }
+
+    /// Sends messages again, changed as the server wants; no other is open.
+    fn send_changed(&mut self, finished: &mut Vec<Finished>) {
+        while let Some((mut message, response)) = self.changed.pop_front() {
+            let attempt = self.append_changed(&mut message, response);
+            finished.push(Finished { message, attempt });
+        }
+    }
+
+    /// As [`lost`](AppendConnection::lost); the server may have answered before.
+    fn lost_in_sending(&mut self, failure: CommandError) -> Vec<Finished> {
+        let Some(GmailSession { session, .. }) = &mut self.session else {
+            return self.lost(&failure);
+        };
+        let mut finished = Vec::new();
+        let (events, failure) = session.receive_last_append_events(failure);
+        for event in events {
+            if let AppendEvent::Answered(tag, result) = event {
+                self.answered(tag, result, &mut finished);
+            }
+        }
+        finished.extend(self.lost(&failure));
+        finished
+    }
+
+    /// The connection is lost with all that was open on it. Each message that the server may have is
+    /// uncertain; one of which it has nothing is sent again, once: servers close idle connections.
+    fn lost(&mut self, failure: &CommandError) -> Vec<Finished> {
+        let has_timed_out = self
+            .session
+            .as_ref()
+            .is_some_and(|gmail| gmail.session.has_timed_out());
+        let mut finished = Vec::new();
+        for open in std::mem::take(&mut self.open) {
+            let OpenMessage { message, sent, .. } = open;
+            if has_timed_out && (open.is_pipelined || open.form == LiteralForm::NonSynchronizing) {
+                self.account.note_lost_pipelined_append();
+            }
+            if sent == SentPart::Nothing && !self.second_tries.contains(&message.uid) {
+                self.second_tries.push(message.uid);
+                self.again.push_back(message);
+                continue;
+            }
+            let result = Err(failure.clone());
+            let attempt = self.interpret(&AppendResponse { result, sent }, &message);
+            finished.push(Finished { message, attempt });
+        }
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        self.again.extend(changed.map(|(message, _)| message));
+        self.session = None;
+        finished
+    }
+
+    /// Opens another session if this one is broken, or about to end with its token.
+    fn open_if_needed(&mut self) -> Result<()> {
         match self.session.take() {
             Some(gmail) if gmail.session.is_usable() && !self.account.expires_soon(&gmail) => {
-                return Ok(gmail);
+                self.session = Some(gmail);
+                return Ok(());
             }
             Some(gmail) => gmail.session.logout(),
             None => {}
         }
-        self.account.log_in()
+        self.open()
     }
 
-    /// Sends the message, and sends it again if the response says what to change.
-    fn append_in(&self, session: &mut Session, message: &mut Message) -> AppendAttempt {
-        let mut is_folder_created = false;
-        let mut is_normalized = false;
-        // Without a date, Gmail would show the message as of today.
-        let sent_date = || sent_date(&message.octets, Utc::now());
-        let date = message.internal_date.or_else(sent_date);
-        let Some(folder) = MailboxName::new(&self.account.config().folder) else {
-            let what = "the name of the target folder contains a line break or a NUL";
-            return AppendAttempt::Unsent(self.account.error(ErrorKind::Config, what));
-        };
-        loop {
-            let response = session.append(&folder, message.flags, date, &message.octets);
-            match append_result(&response.result) {
-                AppendResult::MailboxMissing if !is_folder_created => {
-                    is_folder_created = true;
-                    match self.create_folder(session, &folder) {
-                        Err(failure) if failure.leaves_session_usable() => {
-                            return AppendAttempt::Unsent(self.account.command_error(&failure));
-                        }
-                        Err(failure) => {
-                            return AppendAttempt::Settled(not_stored(&failure.to_string()));
-                        }
-                        Ok(()) => {}
-                    }
-                }
-                AppendResult::Bad
-                    if !is_normalized && normalize::has_bare_line_ends(&message.octets) =>
-                {
-                    is_normalized = true;
-                    let logged = LoggedMessage::from(&*message);
-                    logged.log(
-                        Level::Warn,
-                        format_args!(
-                            "{logged}: Gmail rejected it, perhaps for its line ends; sending it \
-                             again with CRLF"
-                        ),
-                    );
-                    message.octets = normalize::with_crlf(&message.octets);
-                }
-                result => return self.attempt_for(result, &response, session, message),
-            }
-            if !session.is_usable() {
-                return AppendAttempt::Settled(not_stored(&text_of(&response)));
-            }
-        }
-    }
-
-    fn attempt_for(
-        &self,
-        result: AppendResult,
-        response: &AppendResponse,
-        session: &mut Session,
-        message: &Message,
-    ) -> AppendAttempt {
-        let why = text_of(response);
-        // A tagged NO or BAD says that nothing was stored; a BYE does not.
-        let is_tagged = matches!(&response.result, Err(failure) if failure.leaves_session_usable());
-        let is_uncertain = !is_tagged && response.message_was_sent;
-        let rest = |error: Error| {
-            if is_uncertain {
-                AppendAttempt::SettledAndFailed(Outcome::Uncertain(why.clone()), error)
-            } else {
-                AppendAttempt::Unsent(error)
-            }
-        };
-        AppendAttempt::Settled(match result {
-            AppendResult::Stored(uid) => Outcome::Appended(uid),
-            AppendResult::WithoutAppendUid => {
-                Outcome::Uncertain("Gmail sent OK, but no APPENDUID".to_owned())
-            }
-            AppendResult::TooLarge => Outcome::Refused(why),
-            AppendResult::MailboxMissing | AppendResult::No | AppendResult::Bad => {
-                Outcome::Parked(why)
-            }
-            AppendResult::ConnectionLost if response.message_was_sent => {
-                Outcome::Uncertain(format!("{why} after the message was sent"))
-            }
-            AppendResult::ConnectionLost if response.was_asked_for => not_stored(&why),
-            AppendResult::ConnectionLost => {
-                return AppendAttempt::StaleConnection(not_stored(&why));
-            }
-            AppendResult::StorageFull | AppendResult::OverQuota => {
-                let quota = self.storage_quota(session);
-                let octets = u64::try_from(message.octets.len()).unwrap_or(u64::MAX);
-                let is_full = result == AppendResult::StorageFull
-                    || quota.is_some_and(|quota| quota.is_full_for(octets));
-                let reason = if is_full {
-                    RestReason::StorageFull
-                } else {
-                    RestReason::Quota
-                };
-                return rest(self.account.quota_error(reason, &why, quota));
-            }
-            AppendResult::BandwidthExceeded => {
-                return rest(self.account.rest_error(RestReason::Quota, &why));
-            }
-            AppendResult::TooManyConnections => {
-                return rest(self.account.rest_error(RestReason::Connections, &why));
-            }
-            AppendResult::ServerTrouble => {
-                let error = self.account.error(ErrorKind::Unavailable, &why);
-                return AppendAttempt::Unsent(error.during("appending a message"));
-            }
-        })
-    }
-
-    /// The storage of the account, if the connection still works and Gmail tells.
-    fn storage_quota(&self, session: &mut Session) -> Option<StorageQuota> {
-        let folder = &self.account.config().folder;
-        session
-            .is_usable()
-            .then(|| session.storage_quota(folder))
-            .flatten()
-    }
-
-    /// Creates the target folder. If the server rejects that, the next APPEND returns the reason.
-    fn create_folder(&self, session: &mut Session, name: &MailboxName) -> Result<(), CommandError> {
-        let folder = &self.account.config().folder;
-        log::info!("creating the folder {:?} at Gmail", Untrusted::new(folder));
-        match session.command(Command::Create(name.clone())) {
-            Err(failure) if !failure.leaves_session_usable() => Err(failure),
-            // It concerns the whole account.
-            Err(failure) if failure.response_text().and_then(rest_reason).is_some() => Err(failure),
-            Err(failure) => {
-                log::warn!(
-                    "Gmail did not create the folder {:?}: {failure}; create it there, or correct \
-                     target_folder",
-                    Untrusted::new(folder)
-                );
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-        }
+    fn folder(&self) -> Result<MailboxName> {
+        let what = "the name of the target folder contains a line break or a NUL";
+        MailboxName::new(&self.account.config().folder)
+            .ok_or_else(|| self.account.error(ErrorKind::Config, what))
     }
 }
 
-fn text_of(response: &AppendResponse) -> String {
-    match &response.result {
-        Ok(text) => text.to_string(),
-        Err(failure) => failure.to_string(),
+fn request<'a>(
+    message: &'a Message,
+    form: LiteralForm,
+    folder: &'a MailboxName,
+) -> AppendRequest<'a> {
+    // Without a date, Gmail would show the message as of today.
+    let sent_date = || sent_date(&message.octets, Utc::now());
+    AppendRequest {
+        folder,
+        flags: message.flags,
+        date: message.internal_date.or_else(sent_date),
+        octets: &message.octets,
+        form,
     }
 }
 
-fn not_stored(why: &str) -> Outcome {
-    Outcome::Unsent(format!("not stored: {why}"))
+fn remove_nuls(message: &mut Message) {
+    let nuls = normalize::remove_nuls(&mut message.octets);
+    if nuls > 0 {
+        let logged = LoggedMessage::from(&*message);
+        logged.log(
+            Level::Warn,
+            format_args!(
+                "{logged}: removed {nuls} NUL octets, which Gmail does not accept; the message \
+                 at the source keeps them"
+            ),
+        );
+    }
 }

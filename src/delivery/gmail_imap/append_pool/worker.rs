@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use crate::delivery::gmail_imap::append::{AppendAttempt, AppendConnection};
+use crate::delivery::gmail_imap::append::{AppendAttempt, AppendConnection, Finished};
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, Uid};
 use crate::sync::Outcome;
@@ -28,6 +28,9 @@ pub(super) struct AppendWorker {
     /// Set when the pass has failed: nothing more is sent.
     stop: Arc<AtomicBool>,
     unsent: Vec<Message>,
+    /// The next message, which the connection has no room for yet.
+    held: Option<Message>,
+    has_failed: bool,
     has_ended: bool,
 }
 
@@ -44,6 +47,8 @@ impl AppendWorker {
             reports,
             stop,
             unsent: Vec::new(),
+            held: None,
+            has_failed: false,
             has_ended: false,
         }
     }
@@ -54,8 +59,20 @@ impl AppendWorker {
             Ok(()) => self.report(WorkerReport::LoggedIn),
             Err(error) => self.fail(error, messages),
         }
-        for message in messages {
-            self.append(message, messages);
+        loop {
+            let batch = self.next_batch(messages);
+            if !batch.is_empty() {
+                let finished = self.connection.send(batch);
+                self.report_finished(finished, messages);
+            } else if self.connection.is_idle() {
+                break;
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                self.end(messages);
+            } else if !self.connection.is_idle() {
+                let finished = self.connection.receive();
+                self.report_finished(finished, messages);
+            }
         }
         self.connection.close();
         self.has_ended = true;
@@ -63,31 +80,79 @@ impl AppendWorker {
         self.report(WorkerReport::Ended(unsent));
     }
 
-    fn append(&mut self, mut message: Message, messages: &Receiver<Message>) {
-        if self.stop.load(Ordering::Relaxed) {
-            self.unsent.push(message);
-            return;
-        }
-        match self.connection.append(&mut message) {
-            AppendAttempt::Settled(outcome) | AppendAttempt::StaleConnection(outcome) => {
-                self.report(WorkerReport::Settled(message.uid, outcome));
-            }
-            AppendAttempt::SettledAndFailed(outcome, error) => {
-                // The error first: with its last outcome the pass would seem complete.
-                self.report(WorkerReport::Failed(error));
-                self.report(WorkerReport::Settled(message.uid, outcome));
-                self.unsent.extend(messages);
-            }
-            AppendAttempt::Unsent(error) => {
+    /// The messages to send now; waits for one if nothing else is to be done. Empty also if the pool
+    /// has dropped their sender.
+    fn next_batch(&mut self, messages: &Receiver<Message>) -> Vec<Message> {
+        let mut batch: Vec<Message> = Vec::new();
+        loop {
+            let waiting = self.held.take().or_else(|| self.connection.take_again());
+            let next = waiting.or_else(|| {
+                let must_wait = batch.is_empty() && self.connection.is_idle();
+                if must_wait {
+                    messages.recv().ok()
+                } else {
+                    messages.try_recv().ok()
+                }
+            });
+            let Some(message) = next else {
+                return batch;
+            };
+            if self.stop.load(Ordering::Relaxed) {
                 self.unsent.push(message);
-                self.fail(error, messages);
+            } else if self.connection.has_room_for(&message, &batch) {
+                batch.push(message);
+            } else {
+                self.held = Some(message);
+                return batch;
             }
+        }
+    }
+
+    fn report_finished(&mut self, finished: Vec<Finished>, messages: &Receiver<Message>) {
+        for Finished { message, attempt } in finished {
+            match attempt {
+                AppendAttempt::Settled(outcome) => {
+                    self.report(WorkerReport::Settled(message.uid, outcome));
+                }
+                AppendAttempt::SettledAndFailed(outcome, error) => {
+                    // The error first: with its last outcome the pass would seem complete.
+                    self.report(WorkerReport::Failed(error));
+                    self.report(WorkerReport::Settled(message.uid, outcome));
+                    self.has_failed = true;
+                }
+                AppendAttempt::Unsent(error) => {
+                    self.unsent.push(message);
+                    self.report(WorkerReport::Failed(error));
+                    self.has_failed = true;
+                }
+            }
+        }
+        if std::mem::take(&mut self.has_failed) {
+            self.end(messages);
         }
     }
 
     /// Reports a failure and collects what the pool sends until it has read the report.
     fn fail(&mut self, error: Error, messages: &Receiver<Message>) {
         self.report(WorkerReport::Failed(error));
+        self.end(messages);
+    }
+
+    /// Sends nothing more: waits for the answers to what was sent, and collects what the pool sends
+    /// until it has read that this worker failed.
+    fn end(&mut self, messages: &Receiver<Message>) {
+        for Finished { message, attempt } in self.connection.drain() {
+            match attempt {
+                AppendAttempt::Settled(outcome) | AppendAttempt::SettledAndFailed(outcome, _) => {
+                    self.report(WorkerReport::Settled(message.uid, outcome));
+                }
+                AppendAttempt::Unsent(_) => self.unsent.push(message),
+            }
+        }
+        self.unsent.extend(self.held.take());
+        while let Some(message) = self.connection.take_again() {
+            self.unsent.push(message);
+        }
         self.unsent.extend(messages);
     }
 
