@@ -5,7 +5,7 @@
 //! deterministic; a target may send over several connections, and returns only outcomes.
 //!
 //! Calls go one way: `pass` lists the steps; `copy` and `dry_run` do with a page of messages what
-//! the pass is for; `fetch`, `deliver`, `retry_parked` and `lookup` do one thing each; below them
+//! the pass is for; `fetch`, `deliver`, `retry_parked`, `lookup` and `look_ahead` do one thing each; below them
 //! are the `ledger`, which alone records events, and the pure parts: `plan`, `identity`, `group`,
 //! `in_flight` and `cursor`.
 
@@ -19,6 +19,7 @@ mod group;
 mod identity;
 mod in_flight;
 mod ledger;
+mod look_ahead;
 mod lookup;
 mod pass;
 mod plan;

@@ -201,6 +201,12 @@ impl Delivery {
         }
     }
 
+    /// Whether a message is larger than the target accepts, as far as that is known.
+    pub fn is_too_large(&self, octets: u64) -> bool {
+        let limit = self.status.append_limit;
+        limit.is_some_and(|limit| octets > limit)
+    }
+
     fn refuse_if_too_large(
         &self,
         uid: Uid,

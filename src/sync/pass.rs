@@ -19,6 +19,10 @@ use crate::sync::{
 };
 use crate::untrusted::Untrusted;
 
+/// A long listing begins with a short page: its messages are copied while most of it is still to be
+/// listed.
+const FIRST_PAGE_SIZE: usize = 50;
+
 /// One pass: what it works on.
 pub struct Pass<'a> {
     /// The source mailbox.
@@ -318,7 +322,7 @@ impl Steps<'_> {
         let state = self.parts.ledger.state();
         uids.retain(|uid| !state.is_settled_or_parked(*uid));
         let mut remaining = uids.len();
-        for page in uids.chunks(FETCH_PAGE_SIZE) {
+        for page in pages(&uids) {
             let Parts {
                 fetch,
                 target,
@@ -336,4 +340,12 @@ impl Steps<'_> {
         }
         Ok(())
     }
+}
+
+/// Divides what is to be listed into pages.
+fn pages(uids: &[Uid]) -> impl Iterator<Item = &[Uid]> {
+    let is_long = uids.len() > FETCH_PAGE_SIZE;
+    let (first, others) = uids.split_at(if is_long { FIRST_PAGE_SIZE } else { 0 });
+    let first = Some(first).filter(|page| !page.is_empty());
+    first.into_iter().chain(others.chunks(FETCH_PAGE_SIZE))
 }

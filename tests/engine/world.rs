@@ -89,6 +89,12 @@ pub struct SourceModel {
     pub arrivals: Vec<Octets>,
     /// The UIDNEXT of the last EXAMINE, if the run came so far.
     pub examined: Option<u32>,
+    /// What the server answered to the last prefetch.
+    prefetched: HashMap<u32, Fetched>,
+    /// The UIDs of each prefetch of this run.
+    pub announced: Vec<Vec<u32>>,
+    /// These leave the mailbox as soon as a prefetch was answered.
+    pub leaves_when_announced: BTreeSet<u32>,
     /// EXAMINE announces a UIDNEXT that is too low by this.
     pub uid_next_lag: u32,
 }
@@ -136,6 +142,10 @@ pub struct GmailModel {
     pub hides_bodies: bool,
     /// All Mail's UIDNEXT, as this run has read it.
     pub mark: Option<u32>,
+    /// How often it was told to prepare itself.
+    pub prepared: usize,
+    /// The UIDs of each lookup.
+    pub looked_up: Vec<Vec<u32>>,
     /// It is unavailable for the rest of the run.
     pub gone: bool,
     /// How often each message was stored.
@@ -227,6 +237,7 @@ impl World {
         self.abandon_connections();
         self.gmail.gone = false;
         self.gmail.mark = None;
+        self.source.prefetched.clear();
         self.steps = 0;
         self.crash = None;
         self.crashed = false;
@@ -250,6 +261,23 @@ impl SourceModel {
             uid_next: Uid::new(announced).unwrap(),
             exists: u32::try_from(self.messages.len()).unwrap(),
         }
+    }
+
+    /// The answer of the server to a FETCH.
+    fn answer(&self, uids: &[Uid], faults: Faults, dice: &mut Dice) -> Vec<Fetched> {
+        let mut broken = false;
+        uids.iter()
+            .map(|uid| {
+                broken |= dice.chance(faults.unreadable);
+                match self.find(*uid) {
+                    _ if broken => Fetched::Unreadable("the connection broke".to_owned()),
+                    Some(message) if !dice.chance(faults.hole) => {
+                        Fetched::Octets(message.octets.clone())
+                    }
+                    _ => Fetched::Missing,
+                }
+            })
+            .collect()
     }
 
     fn find(&self, uid: Uid) -> Option<&SourceMessage> {
@@ -374,20 +402,36 @@ impl Source for Source1 {
             faults,
             ..
         } = &mut *world;
-        let mut broken = false;
-        Ok(uids
-            .iter()
-            .map(|uid| {
-                broken |= dice.chance(faults.unreadable);
-                match source.find(*uid) {
-                    _ if broken => Fetched::Unreadable("the connection broke".to_owned()),
-                    Some(message) if !dice.chance(faults.hole) => {
-                        Fetched::Octets(message.octets.clone())
-                    }
-                    _ => Fetched::Missing,
-                }
-            })
-            .collect())
+        // The octets are those at the time of the hint.
+        let mut prefetched = std::mem::take(&mut source.prefetched);
+        let asked = uids.iter().copied();
+        let asked: Vec<Uid> = asked
+            .filter(|uid| !prefetched.contains_key(&uid.get()))
+            .collect();
+        let mut answered = source.answer(&asked, *faults, dice).into_iter();
+        let mut next = |uid: &Uid| prefetched.remove(&uid.get()).or_else(|| answered.next());
+        Ok(uids.iter().filter_map(&mut next).collect())
+    }
+
+    fn prefetch(&mut self, uids: &[Uid]) {
+        let mut world = self.0.borrow_mut();
+        if world.crashed {
+            return;
+        }
+        let World {
+            source,
+            dice,
+            faults,
+            ..
+        } = &mut *world;
+        let numbers: Vec<u32> = uids.iter().map(|uid| uid.get()).collect();
+        let answered = source.answer(uids, *faults, dice);
+        source.prefetched = numbers.iter().copied().zip(answered).collect();
+        source.announced.push(numbers);
+        let leaves = &source.leaves_when_announced;
+        source.messages.retain(|there| {
+            !(leaves.contains(&there.uid) && uids.contains(&Uid::new(there.uid).unwrap()))
+        });
     }
 }
 
@@ -477,7 +521,14 @@ impl Target for Gmail1 {
             }
             holding
         };
-        Ok(queries.iter().map(holding).collect())
+        let results = queries.iter().map(holding).collect();
+        let uids = queries.iter().map(|query| query.uid.get()).collect();
+        world.gmail.looked_up.push(uids);
+        Ok(results)
+    }
+
+    fn prepare(&mut self) {
+        self.0.borrow_mut().gmail.prepared += 1;
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
