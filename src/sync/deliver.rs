@@ -1,5 +1,6 @@
 //! Delivering messages to the target: intents, appends in flight, and what each outcome means.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,10 @@ pub(super) struct Delivery {
     /// What the target announced.
     status: TargetStatus,
     parked_in_a_row: u32,
+    /// Submitted, and without outcome.
+    open: HashSet<Uid>,
+    /// Those of them that were open when a message was lost with its connection.
+    open_at_loss: HashSet<Uid>,
 }
 
 /// A message that was read and is ready to be sent.
@@ -53,6 +58,8 @@ impl Delivery {
             daily_upload_limit: options.daily_upload_limit,
             status: TargetStatus::default(),
             parked_in_a_row: 0,
+            open: HashSet::new(),
+            open_at_loss: HashSet::new(),
         }
     }
 
@@ -265,6 +272,7 @@ impl Delivery {
             if failure.is_none() {
                 match target.submit(message) {
                     Ok(()) => {
+                        self.open.insert(uid);
                         // An outcome that has arrived meanwhile may forbid to send more.
                         failure = self.record_outcomes(target, ledger).err();
                         continue;
@@ -304,6 +312,9 @@ impl Delivery {
                     "it has a second outcome",
                 ));
             };
+            self.open.remove(&uid);
+            let was_open_at_loss = self.open_at_loss.remove(&uid);
+            self.count_failure(&message.intent, &outcome, was_open_at_loss);
             ledger.progress.settled(message.octets);
             self.record_outcome(uid, message, outcome, ledger)?;
             ledger.count_outcome()?;
@@ -330,7 +341,6 @@ impl Delivery {
             }
             Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), octets, why),
             Outcome::Parked(why) => {
-                self.count_parked(&message.intent);
                 if is_hopeless(&message.intent, ledger.state(), ledger.now()) {
                     return ledger.refuse(uid, Some(message.id), octets, why);
                 }
@@ -342,25 +352,31 @@ impl Delivery {
                 ledger.park(uid, Some(octets), parked, why)
             }
             Outcome::Unsent(why) => {
-                self.count_parked(&message.intent);
                 let parked = ParkedMessage {
                     sent: message.before.and_then(|before| before.sent),
                     ..message.intent
                 };
                 ledger.park(uid, Some(octets), parked, why)
             }
-            Outcome::Uncertain(why) => {
-                self.count_parked(&message.intent);
-                ledger.park(uid, Some(octets), message.intent, why)
-            }
+            Outcome::Uncertain(why) => ledger.park(uid, Some(octets), message.intent, why),
             // Part of its octets may have been sent.
             Outcome::Returned => ledger.return_unsent(uid, message.before, 0),
         }
     }
 
-    /// Counts only first attempts: a message that was parked before says nothing new about Gmail.
-    fn count_parked(&mut self, intent: &ParkedMessage) {
-        if intent.tries == 1 {
+    /// Counts the messages that were not accepted in a row. Only first attempts: a message that was
+    /// parked before says nothing new about Gmail. Several messages are open on a connection: those
+    /// that were open when one was lost count with it, if they are lost, too.
+    fn count_failure(&mut self, intent: &ParkedMessage, outcome: &Outcome, was_open_at_loss: bool) {
+        let is_lost = matches!(outcome, Outcome::Uncertain(_) | Outcome::Unsent(_));
+        if is_lost && !was_open_at_loss {
+            self.open_at_loss.clone_from(&self.open);
+        }
+        let counts = match outcome {
+            Outcome::Parked(_) => true,
+            _ => is_lost && !was_open_at_loss,
+        };
+        if counts && intent.tries == 1 {
             self.parked_in_a_row += 1;
         }
     }

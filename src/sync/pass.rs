@@ -349,3 +349,22 @@ fn pages(uids: &[Uid]) -> impl Iterator<Item = &[Uid]> {
     let first = Some(first).filter(|page| !page.is_empty());
     first.into_iter().chain(others.chunks(FETCH_PAGE_SIZE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_listing_begins_with_a_short_page() {
+        for (count, expected) in [
+            (0, vec![]),
+            (500, vec![500]),
+            (501, vec![50, 451]),
+            (1_200, vec![50, 500, 500, 150]),
+        ] {
+            let uids: Vec<Uid> = (1..=count).filter_map(Uid::new).collect();
+            let sizes: Vec<usize> = pages(&uids).map(<[Uid]>::len).collect();
+            assert_eq!(sizes, expected, "{count}");
+        }
+    }
+}

@@ -59,6 +59,8 @@ pub struct Faults {
 
 pub struct World {
     pub now: DateTime<Utc>,
+    /// How long an outward step takes.
+    pub step_time: TimeDelta,
     /// Outward steps taken in this run.
     pub steps: usize,
     /// Crash at this step.
@@ -177,6 +179,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         World {
             now: "2026-11-22T12:00:00Z".parse().unwrap(),
+            step_time: TimeDelta::milliseconds(10),
             steps: 0,
             crash: None,
             crashed: false,
@@ -206,7 +209,7 @@ impl World {
             self.crashed = true;
             return Err(crashed());
         }
-        self.now += TimeDelta::milliseconds(10);
+        self.now += self.step_time;
         if self.dice.chance(self.faults.arrival)
             && let Some(octets) = self.source.arrivals.pop()
         {
