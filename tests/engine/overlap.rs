@@ -135,6 +135,10 @@ fn a_lookup_made_ahead_does_not_hide_the_twin_that_the_pass_has_delivered_meanwh
         run(&world);
         let asked_together = world.borrow().gmail.looked_up[0].clone();
         assert!([2, 32, 33].iter().all(|uid| asked_together.contains(uid)));
+        // Under an id in use the trash is searched, too.
+        let lookups = world.borrow().gmail.looked_up.clone();
+        let of_other = lookups.iter().filter(|uids| uids.contains(&33)).count();
+        assert_eq!(of_other, if resets_uids { 1 } else { 2 }, "{lookups:?}");
         assert_each_arrived_once(&world, 31);
         assert_eq!(copies(&world, &other), 1);
     }
@@ -220,4 +224,18 @@ fn a_run_with_nothing_new_gives_no_hints() {
     assert_eq!(world.borrow().gmail.prepared, 0);
     assert!(world.borrow().gmail.looked_up.is_empty());
     assert!(announced(&world).is_empty());
+}
+
+#[test]
+fn a_renumbered_mailbox_with_nothing_new_gives_the_target_no_hint() {
+    let world = world_with_messages_up_to(12);
+    run(&world);
+    forget_hints(&world);
+    world.borrow_mut().now += TimeDelta::minutes(5);
+    world.borrow_mut().source.uid_validity += 1;
+    run(&world);
+    assert_eq!(world.borrow().gmail.prepared, 0);
+    assert!(world.borrow().gmail.looked_up.is_empty());
+    assert!(announced(&world).is_empty());
+    assert_each_arrived_once(&world, 12);
 }
