@@ -1,6 +1,5 @@
 //! Delivering messages to the target: intents, appends in flight, and what each outcome means.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use crate::message::{BodyDigest, Digest, Flags, LoggedMessage, Message, MessageI
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
 use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
 use crate::sync::action::Parts;
+use crate::sync::failures_in_a_row::FailuresInARow;
 use crate::sync::fetch::ReadMessage;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
@@ -18,21 +18,13 @@ use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
 use crate::sync::{Outcome, PassOptions, Target, TargetStatus, lookup, same_octets};
 
-/// After this many messages parked in a row, with none appended between, the cause is Gmail and not
-/// the messages.
-const MAX_PARKED_IN_A_ROW: u32 = 3;
-
 /// Sends messages and records their outcomes.
 pub(super) struct Delivery {
     copy_flags: bool,
     daily_upload_limit: Option<u64>,
     /// What the target announced.
     status: TargetStatus,
-    parked_in_a_row: u32,
-    /// Submitted, and without outcome.
-    open: HashSet<Uid>,
-    /// Those of them that were open when a message was lost with its connection.
-    open_at_loss: HashSet<Uid>,
+    failures: FailuresInARow,
 }
 
 /// A message that was read and is ready to be sent.
@@ -57,9 +49,7 @@ impl Delivery {
             copy_flags: options.copy_flags,
             daily_upload_limit: options.daily_upload_limit,
             status: TargetStatus::default(),
-            parked_in_a_row: 0,
-            open: HashSet::new(),
-            open_at_loss: HashSet::new(),
+            failures: FailuresInARow::default(),
         }
     }
 
@@ -272,7 +262,7 @@ impl Delivery {
             if failure.is_none() {
                 match target.submit(message) {
                     Ok(()) => {
-                        self.open.insert(uid);
+                        self.failures.submitted(uid);
                         // An outcome that has arrived meanwhile may forbid to send more.
                         failure = self.record_outcomes(target, ledger).err();
                         continue;
@@ -312,22 +302,16 @@ impl Delivery {
                     "it has a second outcome",
                 ));
             };
-            self.open.remove(&uid);
-            let was_open_at_loss = self.open_at_loss.remove(&uid);
-            self.count_failure(&message.intent, &outcome, was_open_at_loss);
+            self.failures
+                .settled(uid, message.intent.tries == 1, &outcome);
             ledger.progress.settled(message.octets);
-            self.record_outcome(uid, message, outcome, ledger)?;
+            Self::record_outcome(uid, message, outcome, ledger)?;
             ledger.count_outcome()?;
         }
-        if self.parked_in_a_row >= MAX_PARKED_IN_A_ROW {
-            self.parked_in_a_row = 0;
-            return Err(too_many_parked());
-        }
-        Ok(())
+        self.failures.check()
     }
 
     fn record_outcome(
-        &mut self,
         uid: Uid,
         message: InFlightMessage,
         outcome: Outcome,
@@ -335,10 +319,7 @@ impl Delivery {
     ) -> Result<()> {
         let octets = message.octets;
         match outcome {
-            Outcome::Appended(place) => {
-                self.parked_in_a_row = 0;
-                ledger.settle_appended(uid, message, place)
-            }
+            Outcome::Appended(place) => ledger.settle_appended(uid, message, place),
             Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), octets, why),
             Outcome::Parked(why) => {
                 if is_hopeless(&message.intent, ledger.state(), ledger.now()) {
@@ -361,23 +342,6 @@ impl Delivery {
             Outcome::Uncertain(why) => ledger.park(uid, Some(octets), message.intent, why),
             // Part of its octets may have been sent.
             Outcome::Returned => ledger.return_unsent(uid, message.before, 0),
-        }
-    }
-
-    /// Counts the messages that were not accepted in a row. Only first attempts: a message that was
-    /// parked before says nothing new about Gmail. Several messages are open on a connection: those
-    /// that were open when one was lost count with it, if they are lost, too.
-    fn count_failure(&mut self, intent: &ParkedMessage, outcome: &Outcome, was_open_at_loss: bool) {
-        let is_lost = matches!(outcome, Outcome::Uncertain(_) | Outcome::Unsent(_));
-        if is_lost && !was_open_at_loss {
-            self.open_at_loss.clone_from(&self.open);
-        }
-        let counts = match outcome {
-            Outcome::Parked(_) => true,
-            _ => is_lost && !was_open_at_loss,
-        };
-        if counts && intent.tries == 1 {
-            self.parked_in_a_row += 1;
         }
     }
 }
@@ -404,16 +368,4 @@ fn daily_limit_reached(sent: u64) -> Error {
     .during("appending")
     .remedy("the account rests; daily_upload_limit sets the limit")
     .with_consequence(Consequence::Rest(RestReason::DailyLimit))
-}
-
-fn too_many_parked() -> Error {
-    Error::new(
-        Side::Gmail,
-        ErrorKind::Unavailable,
-        "gmail",
-        format!("{MAX_PARKED_IN_A_ROW} messages in a row were not accepted"),
-    )
-    .during("appending")
-    .remedy("the account rests; the log lines above say why")
-    .with_consequence(Consequence::Rest(RestReason::Refusals))
 }
