@@ -5,20 +5,22 @@
 //! deterministic; a target may send over several connections, and returns only outcomes.
 //!
 //! Calls go one way: `pass` lists the steps; `copy` and `dry_run` do with a page of messages what
-//! the pass is for; `fetch`, `deliver`, `retry_parked` and `lookup` do one thing each; below them
+//! the pass is for; `fetch`, `deliver`, `retry_parked`, `lookup` and `look_ahead` do one thing each; below them
 //! are the `ledger`, which alone records events, and the pure parts: `plan`, `identity`, `group`,
-//! `in_flight` and `cursor`.
+//! `in_flight`, `failures_in_a_row` and `cursor`.
 
 mod action;
 mod copy;
 mod cursor;
 mod deliver;
 mod dry_run;
+mod failures_in_a_row;
 mod fetch;
 mod group;
 mod identity;
 mod in_flight;
 mod ledger;
+mod look_ahead;
 mod lookup;
 mod pass;
 mod plan;

@@ -6,13 +6,19 @@ use crate::error::Result;
 use crate::message::{FETCH_PAGE_SIZE, Listed, Uid};
 use crate::sync::action::{Action, Parts};
 use crate::sync::deliver::Delivery;
+use crate::sync::fetch::Fetch;
 use crate::sync::group::{self, PlannedMessage};
-use crate::sync::identity::{self, IdentityDecision, SelectedBy};
+use crate::sync::identity::{self, IdentityDecision, IfAbsent, SelectedBy};
 use crate::sync::ledger::Ledger;
+use crate::sync::look_ahead::LookAhead;
 use crate::sync::plan::{self, DatePassStart, Due, Plan};
-use crate::sync::{lookup, retry_parked};
+use crate::sync::{LookupResult, SearchScope, retry_parked};
 use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
+
+/// A new group of up to so many octets is asked for before its lookup: if Gmail has its messages all
+/// the same, little was transferred in vain.
+const MAX_OCTETS_BEFORE_LOOKUP: u64 = 256 * 1024;
 
 /// Copies the messages that are neither known nor at Gmail.
 pub(super) struct Copy {
@@ -38,12 +44,27 @@ impl Action for Copy {
         selected_by: SelectedBy,
         parts: &mut Parts,
     ) -> Result<()> {
+        let is_new = |listed| {
+            let state = parts.ledger.state();
+            identity::decide(state, listed, selected_by) != IdentityDecision::Known
+        };
+        if page.iter().any(is_new) {
+            parts.target.prepare();
+        }
         let mut queue: VecDeque<Listed> = page.into();
+        let mut look_ahead = LookAhead::default();
         while !queue.is_empty() {
             let Parts { target, ledger, .. } = parts;
             let mut finish = |ledger: &mut Ledger| self.delivery.finish(*target, ledger);
             let group = group::take_group(&mut queue, selected_by, ledger, &mut finish)?;
-            self.copy_group(group, parts)?;
+            if group.is_empty() {
+                continue;
+            }
+            announce_if_small(&group, &look_ahead, parts);
+            let results = look_ahead.look_up(&group, &queue, selected_by, parts)?;
+            let absent = settle_those_at_gmail(group, results, parts)?;
+            let next = |ledger: &Ledger| group::foresee_group(&queue, selected_by, ledger);
+            self.copy_absent(absent, &next, &look_ahead, parts)?;
         }
         Ok(())
     }
@@ -60,11 +81,15 @@ impl Action for Copy {
 }
 
 impl Copy {
-    fn copy_group(&mut self, group: Vec<PlannedMessage>, parts: &mut Parts) -> Result<()> {
-        if group.is_empty() {
-            return Ok(());
-        }
-        let absent = settle_those_at_gmail(group, parts)?;
+    /// Copies the messages of a group that Gmail does not have. The source is told of the next group
+    /// when it has returned this one: it answers while this one is sent.
+    fn copy_absent(
+        &mut self,
+        absent: Vec<PlannedMessage>,
+        next: &dyn Fn(&Ledger) -> Vec<PlannedMessage>,
+        look_ahead: &LookAhead,
+        parts: &mut Parts,
+    ) -> Result<()> {
         if absent.is_empty() {
             return Ok(());
         }
@@ -76,7 +101,16 @@ impl Copy {
         // After the lookup, because a target can ask for its limits in the same round trip; before
         // the fetch, because what is too large is not fetched.
         let fitting = self.delivery.refuse_too_large(absent, *target, ledger)?;
+        let is_large = fitting.iter().any(is_larger_than_a_group);
         let (read, missing) = fetch.read(fitting, ledger)?;
+        if !is_large {
+            let next = next(ledger);
+            let expected = next.iter().filter(|planned| {
+                look_ahead.must_read(planned, ledger)
+                    && !self.delivery.is_too_large(planned.listed.size)
+            });
+            announce(expected, fetch, ledger);
+        }
         for missing in missing {
             let uid = missing.listed.uid;
             if missing.exists {
@@ -120,12 +154,47 @@ impl Copy {
     }
 }
 
-/// Looks a group up at Gmail, settles what needs no delivery, and returns the others.
+/// Announces a group before its lookup, if it is small and new: then it is nearly always absent at
+/// Gmail, and both servers answer at the same time.
+fn announce_if_small(group: &[PlannedMessage], look_ahead: &LookAhead, parts: &mut Parts) {
+    let Parts { fetch, ledger, .. } = parts;
+    let octets: u64 = group.iter().map(|planned| planned.listed.size).sum();
+    let is_new = |planned: &PlannedMessage| {
+        let if_unknown = IdentityDecision::LookUp(SearchScope::AllMail, IfAbsent::Deliver);
+        planned.selected_by == SelectedBy::Uid && planned.decision == if_unknown
+    };
+    if octets <= MAX_OCTETS_BEFORE_LOOKUP
+        && group.iter().all(is_new)
+        && !look_ahead.has_results_for(group, ledger)
+    {
+        announce(group.iter(), fetch, ledger);
+    }
+}
+
+/// Announces messages to the source. None that was parked before, because that one may be what the
+/// source cannot return, and none that is large, because its octets would come on top of those that
+/// are being sent.
+fn announce<'a>(
+    messages: impl Iterator<Item = &'a PlannedMessage>,
+    fetch: &mut Fetch,
+    ledger: &Ledger,
+) {
+    let is_parked = |uid: Uid| ledger.state().parked.contains_key(&uid);
+    let messages = messages.filter(|planned| !is_larger_than_a_group(planned));
+    let uids = messages.map(|planned| planned.listed.uid);
+    fetch.announce(uids.filter(|uid| !is_parked(*uid)).collect());
+}
+
+fn is_larger_than_a_group(planned: &PlannedMessage) -> bool {
+    planned.listed.size > group::MAX_OCTETS
+}
+
+/// Settles those messages of a group that need no delivery, and returns the others.
 fn settle_those_at_gmail(
     group: Vec<PlannedMessage>,
+    results: Vec<Option<LookupResult>>,
     parts: &mut Parts,
 ) -> Result<Vec<PlannedMessage>> {
-    let results = lookup::look_up_group(&group, parts.target)?;
     let mut absent = Vec::new();
     for (planned, result) in group.into_iter().zip(results) {
         match (planned.decision, result) {

@@ -10,6 +10,7 @@ use crate::message::{BodyDigest, Digest, Flags, LoggedMessage, Message, MessageI
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
 use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
 use crate::sync::action::Parts;
+use crate::sync::failures_in_a_row::FailuresInARow;
 use crate::sync::fetch::ReadMessage;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
@@ -17,17 +18,13 @@ use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
 use crate::sync::{Outcome, PassOptions, Target, TargetStatus, lookup, same_octets};
 
-/// After this many messages parked in a row, with none appended between, the cause is Gmail and not
-/// the messages.
-const MAX_PARKED_IN_A_ROW: u32 = 3;
-
 /// Sends messages and records their outcomes.
 pub(super) struct Delivery {
     copy_flags: bool,
     daily_upload_limit: Option<u64>,
     /// What the target announced.
     status: TargetStatus,
-    parked_in_a_row: u32,
+    failures: FailuresInARow,
 }
 
 /// A message that was read and is ready to be sent.
@@ -52,7 +49,7 @@ impl Delivery {
             copy_flags: options.copy_flags,
             daily_upload_limit: options.daily_upload_limit,
             status: TargetStatus::default(),
-            parked_in_a_row: 0,
+            failures: FailuresInARow::default(),
         }
     }
 
@@ -201,6 +198,12 @@ impl Delivery {
         }
     }
 
+    /// Whether a message is larger than the target accepts, as far as that is known.
+    pub fn is_too_large(&self, octets: u64) -> bool {
+        let limit = self.status.append_limit;
+        limit.is_some_and(|limit| octets > limit)
+    }
+
     fn refuse_if_too_large(
         &self,
         uid: Uid,
@@ -259,6 +262,7 @@ impl Delivery {
             if failure.is_none() {
                 match target.submit(message) {
                     Ok(()) => {
+                        self.failures.submitted(uid);
                         // An outcome that has arrived meanwhile may forbid to send more.
                         failure = self.record_outcomes(target, ledger).err();
                         continue;
@@ -298,19 +302,16 @@ impl Delivery {
                     "it has a second outcome",
                 ));
             };
+            self.failures
+                .settled(uid, message.intent.tries == 1, &outcome);
             ledger.progress.settled(message.octets);
-            self.record_outcome(uid, message, outcome, ledger)?;
+            Self::record_outcome(uid, message, outcome, ledger)?;
             ledger.count_outcome()?;
         }
-        if self.parked_in_a_row >= MAX_PARKED_IN_A_ROW {
-            self.parked_in_a_row = 0;
-            return Err(too_many_parked());
-        }
-        Ok(())
+        self.failures.check()
     }
 
     fn record_outcome(
-        &mut self,
         uid: Uid,
         message: InFlightMessage,
         outcome: Outcome,
@@ -318,13 +319,9 @@ impl Delivery {
     ) -> Result<()> {
         let octets = message.octets;
         match outcome {
-            Outcome::Appended(place) => {
-                self.parked_in_a_row = 0;
-                ledger.settle_appended(uid, message, place)
-            }
+            Outcome::Appended(place) => ledger.settle_appended(uid, message, place),
             Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), octets, why),
             Outcome::Parked(why) => {
-                self.count_parked(&message.intent);
                 if is_hopeless(&message.intent, ledger.state(), ledger.now()) {
                     return ledger.refuse(uid, Some(message.id), octets, why);
                 }
@@ -336,26 +333,15 @@ impl Delivery {
                 ledger.park(uid, Some(octets), parked, why)
             }
             Outcome::Unsent(why) => {
-                self.count_parked(&message.intent);
                 let parked = ParkedMessage {
                     sent: message.before.and_then(|before| before.sent),
                     ..message.intent
                 };
                 ledger.park(uid, Some(octets), parked, why)
             }
-            Outcome::Uncertain(why) => {
-                self.count_parked(&message.intent);
-                ledger.park(uid, Some(octets), message.intent, why)
-            }
+            Outcome::Uncertain(why) => ledger.park(uid, Some(octets), message.intent, why),
             // Part of its octets may have been sent.
             Outcome::Returned => ledger.return_unsent(uid, message.before, 0),
-        }
-    }
-
-    /// Counts only first attempts: a message that was parked before says nothing new about Gmail.
-    fn count_parked(&mut self, intent: &ParkedMessage) {
-        if intent.tries == 1 {
-            self.parked_in_a_row += 1;
         }
     }
 }
@@ -382,16 +368,4 @@ fn daily_limit_reached(sent: u64) -> Error {
     .during("appending")
     .remedy("the account rests; daily_upload_limit sets the limit")
     .with_consequence(Consequence::Rest(RestReason::DailyLimit))
-}
-
-fn too_many_parked() -> Error {
-    Error::new(
-        Side::Gmail,
-        ErrorKind::Unavailable,
-        "gmail",
-        format!("{MAX_PARKED_IN_A_ROW} messages in a row were not accepted"),
-    )
-    .during("appending")
-    .remedy("the account rests; the log lines above say why")
-    .with_consequence(Consequence::Rest(RestReason::Refusals))
 }

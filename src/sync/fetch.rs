@@ -19,6 +19,8 @@ pub(super) struct Fetch<'a> {
     /// The UIDs that a search of this pass asked for, and those that it found.
     searched: UidSet,
     found: UidSet,
+    /// What the source was told to expect, and was not fetched yet.
+    announced: Vec<Uid>,
 }
 
 /// The UIDs that a date pass considers.
@@ -49,6 +51,7 @@ impl<'a> Fetch<'a> {
             read: UidSet::default(),
             searched: UidSet::default(),
             found: UidSet::default(),
+            announced: Vec::new(),
         }
     }
 
@@ -149,6 +152,14 @@ impl<'a> Fetch<'a> {
         Ok(asked.into_iter().find(|uid| !self.found.contains(*uid)))
     }
 
+    /// Tells the source which messages are read next, unless it knows.
+    pub fn announce(&mut self, uids: Vec<Uid>) {
+        if !uids.iter().all(|uid| self.announced.contains(uid)) {
+            self.source.prefetch(&uids);
+            self.announced = uids;
+        }
+    }
+
     /// Reads the octets of a group. After a failure of the group the rest of it is read one by one,
     /// so that one bad message does not stop the others; a message that fails twice is parked.
     pub fn read(
@@ -160,6 +171,7 @@ impl<'a> Fetch<'a> {
         let mut fetched = if uids.is_empty() {
             Vec::new().into_iter()
         } else {
+            self.announced.clear();
             self.source.fetch(&uids)?.into_iter()
         };
         let mut read = Vec::new();

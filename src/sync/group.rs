@@ -11,7 +11,7 @@ use crate::sync::ledger::Ledger;
 pub(super) const MAX_MESSAGES: usize = 10;
 
 /// …and the most octets, unless a single message has more.
-const MAX_OCTETS: u64 = 8 * 1024 * 1024;
+pub(super) const MAX_OCTETS: u64 = 8 * 1024 * 1024;
 
 /// A listed message and what to do with it.
 pub(super) struct PlannedMessage {
@@ -35,8 +35,7 @@ pub(super) fn take_group(
     let mut octets = 0;
     let mut known = UidSet::default();
     while let Some(listed) = queue.front() {
-        let is_full = group.len() >= MAX_MESSAGES || octets + listed.size > MAX_OCTETS;
-        if !group.is_empty() && (is_full || has_twin(&group, listed)) {
+        if !fits(&group, octets, listed) {
             break;
         }
         if has_twin_in_flight(ledger, listed) {
@@ -65,6 +64,37 @@ pub(super) fn take_group(
     }
     ledger.settle_known(known)?;
     Ok(group)
+}
+
+/// Foresees the next group: what [`take_group`] returns if nothing changes until then.
+pub(super) fn foresee_group(
+    queue: &VecDeque<Listed>,
+    selected_by: SelectedBy,
+    ledger: &Ledger,
+) -> Vec<PlannedMessage> {
+    let mut group: Vec<PlannedMessage> = Vec::new();
+    let mut octets = 0;
+    for listed in queue {
+        if !fits(&group, octets, listed) || has_twin_in_flight(ledger, listed) {
+            break;
+        }
+        let decision = identity::decide(ledger.state(), listed, selected_by);
+        if decision != IdentityDecision::Known {
+            octets += listed.size;
+            group.push(PlannedMessage {
+                listed: listed.clone(),
+                selected_by,
+                decision,
+            });
+        }
+    }
+    group
+}
+
+/// Whether a group of so many octets takes one more message.
+fn fits(group: &[PlannedMessage], octets: u64, listed: &Listed) -> bool {
+    let is_full = group.len() >= MAX_MESSAGES || octets + listed.size > MAX_OCTETS;
+    group.is_empty() || !(is_full || has_twin(group, listed))
 }
 
 fn has_twin(group: &[PlannedMessage], listed: &Listed) -> bool {

@@ -83,16 +83,22 @@ pub(super) fn has_octets(
     Ok(target.holds(&[query])?.first() == Some(&LookupResult::Found))
 }
 
-fn query_for_planned(planned: &PlannedMessage) -> Option<LookupQuery> {
+/// The query for a message of a group, if it must be looked up.
+pub(super) fn query_for_planned(planned: &PlannedMessage) -> Option<LookupQuery> {
     match planned.decision {
-        IdentityDecision::LookUp(scope, _) => Some(LookupQuery {
-            uid: planned.listed.uid,
-            identity: planned.listed.identity.clone(),
-            date: planned.listed.internal_date,
-            octets: None,
-            scope,
-            uncertain: None,
-        }),
+        IdentityDecision::LookUp(scope, _) => Some(query(&planned.listed, scope)),
         IdentityDecision::Known | IdentityDecision::CompareBody => None,
+    }
+}
+
+/// The query for a listed message.
+pub(super) fn query(listed: &Listed, scope: SearchScope) -> LookupQuery {
+    LookupQuery {
+        uid: listed.uid,
+        identity: listed.identity.clone(),
+        date: listed.internal_date,
+        octets: None,
+        scope,
+        uncertain: None,
     }
 }

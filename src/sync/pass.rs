@@ -19,6 +19,10 @@ use crate::sync::{
 };
 use crate::untrusted::Untrusted;
 
+/// A long listing begins with a short page: its messages are copied while most of it is still to be
+/// listed.
+const FIRST_PAGE_SIZE: usize = 50;
+
 /// One pass: what it works on.
 pub struct Pass<'a> {
     /// The source mailbox.
@@ -318,7 +322,7 @@ impl Steps<'_> {
         let state = self.parts.ledger.state();
         uids.retain(|uid| !state.is_settled_or_parked(*uid));
         let mut remaining = uids.len();
-        for page in uids.chunks(FETCH_PAGE_SIZE) {
+        for page in pages(&uids) {
             let Parts {
                 fetch,
                 target,
@@ -335,5 +339,32 @@ impl Steps<'_> {
             action.handle_page(listed, selected_by, &mut self.parts)?;
         }
         Ok(())
+    }
+}
+
+/// Divides what is to be listed into pages.
+fn pages(uids: &[Uid]) -> impl Iterator<Item = &[Uid]> {
+    let is_long = uids.len() > FETCH_PAGE_SIZE;
+    let (first, others) = uids.split_at(if is_long { FIRST_PAGE_SIZE } else { 0 });
+    let first = Some(first).filter(|page| !page.is_empty());
+    first.into_iter().chain(others.chunks(FETCH_PAGE_SIZE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_listing_begins_with_a_short_page() {
+        for (count, expected) in [
+            (0, vec![]),
+            (500, vec![500]),
+            (501, vec![50, 451]),
+            (1_200, vec![50, 500, 500, 150]),
+        ] {
+            let uids: Vec<Uid> = (1..=count).filter_map(Uid::new).collect();
+            let sizes: Vec<usize> = pages(&uids).map(<[Uid]>::len).collect();
+            assert_eq!(sizes, expected, "{count}");
+        }
     }
 }

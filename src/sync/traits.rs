@@ -38,6 +38,17 @@ pub trait Source {
     /// As for [`search`](Source::search). A connection that breaks during the fetch is no error:
     /// the messages not yet received are [`Fetched::Unreadable`], and the next call reconnects.
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>>;
+
+    /// Says which messages [`fetch`](Source::fetch) will be called for next, in this order. A hint:
+    /// the source may ask its server for them now, and return what it answers. It must not wait; a
+    /// failure shows in `fetch`, as if that had asked.
+    ///
+    /// Usually the next call of any method is `fetch` of the same UIDs. But other methods may be called
+    /// before; `fetch` may ask for some of them only, or for others; another announcement may replace
+    /// this one; or the pass may end. What is not fetched then is dropped: the octets are of no use
+    /// later, because at most one announcement is valid and only for the next `fetch`. Of messages
+    /// that were not announced, `fetch` asks as without the hint.
+    fn prefetch(&mut self, _uids: &[Uid]) {}
 }
 
 /// Which messages of the source mailbox to search for.
@@ -64,7 +75,7 @@ pub enum Fetched {
 
 /// The mailbox that messages are copied to.
 ///
-/// Opens no connection until the first call. After an error the engine ends the pass: it calls
+/// Opens no connection until the first call, [`announce_backlog`](Target::announce_backlog) aside. After an error the engine ends the pass: it calls
 /// [`finish`](Target::finish), and [`settled`](Target::settled) until that returns `None`.
 pub trait Target {
     /// Returns what the server announces. The engine calls it before it reads the first message.
@@ -78,6 +89,11 @@ pub trait Target {
     /// # Errors
     /// As for [`status`](Target::status).
     fn refresh_status(&mut self) -> Result<TargetStatus>;
+
+    /// Says that messages will probably be looked up or appended soon. A hint: the target may open its
+    /// connections meanwhile. It must not wait; a failure shows in the call that needs the
+    /// connection. A pass that finds nothing new does not call it.
+    fn prepare(&mut self) {}
 
     /// Says how many messages the pass has still to copy at most, and the date of the oldest one
     /// listed so far. A hint: the target may prepare itself.

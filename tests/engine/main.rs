@@ -9,6 +9,7 @@ mod disk;
 mod dry_run;
 mod kept_state;
 mod log_lines;
+mod overlap;
 mod rules;
 mod run;
 mod schedules;

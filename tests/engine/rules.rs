@@ -197,18 +197,18 @@ fn an_uncertain_append_of_a_moment_ago_is_not_given_up_when_uidvalidity_changes(
 #[test]
 fn three_messages_parked_in_a_row_make_the_account_rest_and_do_not_block_the_others() {
     let world = world();
-    for number in 2..=8 {
+    for number in 2..=14 {
         deliver(&world, number, 0);
     }
     run_with(&world, REFUSES);
     let remembered = state(&world);
     assert!(remembered.gmail.retry_after.is_some(), "the account rests");
     let parked = remembered.parked.len();
-    assert!((3..7).contains(&parked), "{parked} were tried");
+    assert!((3..13).contains(&parked), "{parked} were tried");
     assert_eq!(run(&world), Ended::Rests);
     wait(&world, 20);
     assert!(matches!(run(&world), Ended::Done(_)));
-    assert!((2..=8).all(|number| copies(&world, number) == 1));
+    assert!((2..=14).all(|number| copies(&world, number) == 1));
 }
 
 #[test]
@@ -735,6 +735,20 @@ fn a_limit_that_gmail_names_is_the_cause_of_several_lost_responses() {
         let ended = run(&world);
         most_lost = most_lost.max(state(&world).parked.len());
         assert_eq!(ended, Ended::Failed(ErrorKind::Resting), "seed {seed}");
+    }
+    assert!(most_lost >= 3, "{most_lost}");
+}
+
+#[test]
+fn messages_that_are_lost_together_are_not_several_that_gmail_does_not_accept() {
+    let mut most_lost = 0;
+    for seed in 0..30 {
+        let world = Rc::new(RefCell::new(World::new(seed)));
+        (1..=8).for_each(|number| deliver(&world, number, 0));
+        world.borrow_mut().faults.gmail_gone = 1000;
+        assert_eq!(run(&world), Ended::Failed(ErrorKind::Unavailable));
+        most_lost = most_lost.max(state(&world).parked.len());
+        assert_eq!(state(&world).gmail.retry_after, None, "seed {seed}");
     }
     assert!(most_lost >= 3, "{most_lost}");
 }

@@ -1,8 +1,10 @@
 //! Models of the source, of Gmail and of the disk. They share a clock, a count of outward steps (calls
 //! to a server or to the disk), and the step at which the run crashes.
 
+mod append;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -15,11 +17,12 @@ use imap_to_gmail_sync::message::{
 };
 use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::sync::{
-    AppendUid, Fetched, LookupQuery, LookupResult, Outcome, SearchScope, Source, SourceSearch,
-    Target, TargetStatus,
+    Fetched, LookupQuery, LookupResult, Outcome, SearchScope, Source, SourceSearch, Target,
+    TargetStatus,
 };
 
 use crate::dice::Dice;
+use append::AppendConnections;
 
 pub type Octets = Vec<u8>;
 pub type Shared = Rc<RefCell<World>>;
@@ -40,11 +43,11 @@ pub struct Faults {
     pub hole: u32,
     /// The FETCH of a message breaks the connection.
     pub unreadable: u32,
-    /// The connection breaks before an append was stored.
+    /// A connection breaks before its first open append was stored, and so none behind it is…
     pub cut_before: u32,
-    /// The connection breaks after an append was stored.
+    /// …or after it was stored; those behind it, in order, are stored then or later, or are not…
     pub cut_after: u32,
-    /// The connection breaks and the server stores the message seconds later.
+    /// …or the server stores it seconds later, and perhaps those behind it.
     pub stored_late: u32,
     /// Gmail answers NO to a message.
     pub refusal: u32,
@@ -56,6 +59,8 @@ pub struct Faults {
 
 pub struct World {
     pub now: DateTime<Utc>,
+    /// How long an outward step takes.
+    pub step_time: TimeDelta,
     /// Outward steps taken in this run.
     pub steps: usize,
     /// Crash at this step.
@@ -86,6 +91,12 @@ pub struct SourceModel {
     pub arrivals: Vec<Octets>,
     /// The UIDNEXT of the last EXAMINE, if the run came so far.
     pub examined: Option<u32>,
+    /// What the server answered to the last prefetch.
+    prefetched: HashMap<u32, Fetched>,
+    /// The UIDs of each prefetch of this run.
+    pub announced: Vec<Vec<u32>>,
+    /// These leave the mailbox as soon as a prefetch was answered.
+    pub leaves_when_announced: BTreeSet<u32>,
     /// EXAMINE announces a UIDNEXT that is too low by this.
     pub uid_next_lag: u32,
 }
@@ -133,6 +144,10 @@ pub struct GmailModel {
     pub hides_bodies: bool,
     /// All Mail's UIDNEXT, as this run has read it.
     pub mark: Option<u32>,
+    /// How often it was told to prepare itself.
+    pub prepared: usize,
+    /// The UIDs of each lookup.
+    pub looked_up: Vec<Vec<u32>>,
     /// It is unavailable for the rest of the run.
     pub gone: bool,
     /// How often each message was stored.
@@ -141,8 +156,8 @@ pub struct GmailModel {
     pub submitted: Vec<u32>,
     /// Messages that returned from the trash because they were sent again.
     pub resurrected: Vec<Octets>,
-    in_flight: Vec<Message>,
-    settled: Vec<(Uid, Outcome)>,
+    connections: AppendConnections,
+    settled: VecDeque<(Uid, Outcome)>,
 }
 
 /// A disk that loses unsynced data with the power.
@@ -164,6 +179,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         World {
             now: "2026-11-22T12:00:00Z".parse().unwrap(),
+            step_time: TimeDelta::milliseconds(10),
             steps: 0,
             crash: None,
             crashed: false,
@@ -193,7 +209,7 @@ impl World {
             self.crashed = true;
             return Err(crashed());
         }
-        self.now += TimeDelta::milliseconds(10);
+        self.now += self.step_time;
         if self.dice.chance(self.faults.arrival)
             && let Some(octets) = self.source.arrivals.pop()
         {
@@ -221,27 +237,10 @@ impl World {
         if let Some((_, Crash::PowerLoss)) = self.crash.filter(|_| self.crashed) {
             self.disk.lose_power();
         }
-        // A message in flight is stored, stored later, or not stored.
-        for message in std::mem::take(&mut self.gmail.in_flight) {
-            if self.gmail.refuses.contains(&without_nul(&message.octets)) {
-                continue;
-            }
-            match self.dice.below(3) {
-                0 => {
-                    let octets = without_nul(&message.octets);
-                    self.gmail.store(octets, message.internal_date, self.now);
-                }
-                1 => self.gmail.late.push((
-                    self.now + TimeDelta::seconds(5),
-                    without_nul(&message.octets),
-                    message.internal_date,
-                )),
-                _ => {}
-            }
-        }
-        self.gmail.settled.clear();
+        self.abandon_connections();
         self.gmail.gone = false;
         self.gmail.mark = None;
+        self.source.prefetched.clear();
         self.steps = 0;
         self.crash = None;
         self.crashed = false;
@@ -265,6 +264,23 @@ impl SourceModel {
             uid_next: Uid::new(announced).unwrap(),
             exists: u32::try_from(self.messages.len()).unwrap(),
         }
+    }
+
+    /// The answer of the server to a FETCH.
+    fn answer(&self, uids: &[Uid], faults: Faults, dice: &mut Dice) -> Vec<Fetched> {
+        let mut broken = false;
+        uids.iter()
+            .map(|uid| {
+                broken |= dice.chance(faults.unreadable);
+                match self.find(*uid) {
+                    _ if broken => Fetched::Unreadable("the connection broke".to_owned()),
+                    Some(message) if !dice.chance(faults.hole) => {
+                        Fetched::Octets(message.octets.clone())
+                    }
+                    _ => Fetched::Missing,
+                }
+            })
+            .collect()
     }
 
     fn find(&self, uid: Uid) -> Option<&SourceMessage> {
@@ -389,20 +405,36 @@ impl Source for Source1 {
             faults,
             ..
         } = &mut *world;
-        let mut broken = false;
-        Ok(uids
-            .iter()
-            .map(|uid| {
-                broken |= dice.chance(faults.unreadable);
-                match source.find(*uid) {
-                    _ if broken => Fetched::Unreadable("the connection broke".to_owned()),
-                    Some(message) if !dice.chance(faults.hole) => {
-                        Fetched::Octets(message.octets.clone())
-                    }
-                    _ => Fetched::Missing,
-                }
-            })
-            .collect())
+        // The octets are those at the time of the hint.
+        let mut prefetched = std::mem::take(&mut source.prefetched);
+        let asked = uids.iter().copied();
+        let asked: Vec<Uid> = asked
+            .filter(|uid| !prefetched.contains_key(&uid.get()))
+            .collect();
+        let mut answered = source.answer(&asked, *faults, dice).into_iter();
+        let mut next = |uid: &Uid| prefetched.remove(&uid.get()).or_else(|| answered.next());
+        Ok(uids.iter().filter_map(&mut next).collect())
+    }
+
+    fn prefetch(&mut self, uids: &[Uid]) {
+        let mut world = self.0.borrow_mut();
+        if world.crashed {
+            return;
+        }
+        let World {
+            source,
+            dice,
+            faults,
+            ..
+        } = &mut *world;
+        let numbers: Vec<u32> = uids.iter().map(|uid| uid.get()).collect();
+        let answered = source.answer(uids, *faults, dice);
+        source.prefetched = numbers.iter().copied().zip(answered).collect();
+        source.announced.push(numbers);
+        let leaves = &source.leaves_when_announced;
+        source.messages.retain(|there| {
+            !(leaves.contains(&there.uid) && uids.contains(&Uid::new(there.uid).unwrap()))
+        });
     }
 }
 
@@ -420,59 +452,6 @@ impl Gmail1 {
         } else {
             error(ErrorKind::Unavailable)
         })
-    }
-
-    /// Produces the outcome of one message in flight.
-    fn settle_one(world: &mut World) -> Result<()> {
-        if world.gmail.in_flight.is_empty() {
-            return Ok(());
-        }
-        world.step()?;
-        let count = world.gmail.in_flight.len();
-        let which = world.dice.below(u32::try_from(count).unwrap()) as usize;
-        let message = world.gmail.in_flight.remove(which);
-        let octets = without_nul(&message.octets);
-        let (uid, date) = (message.uid, message.internal_date);
-        let now = world.now;
-        let faults = world.faults;
-        if world.gmail.gone || world.dice.chance(faults.gmail_gone) {
-            world.gmail.gone = true;
-        }
-        let outcome = if world.gmail.gone {
-            if world.dice.chance(500) {
-                Outcome::Returned
-            } else {
-                world.gmail.store(octets, date, now);
-                Outcome::Uncertain("the connection broke".to_owned())
-            }
-        } else if world.dice.chance(faults.cut_before) {
-            Outcome::Uncertain("the connection broke".to_owned())
-        } else if world.dice.chance(faults.stored_late) {
-            let delay = i64::from(world.dice.below(40));
-            world
-                .gmail
-                .late
-                .push((now + TimeDelta::seconds(delay), octets, date));
-            Outcome::Uncertain("the connection broke".to_owned())
-        } else if world.dice.chance(faults.cut_after) {
-            world.gmail.store(octets, date, now);
-            Outcome::Uncertain("the connection broke".to_owned())
-        } else if world.gmail.refuses.contains(&octets) {
-            Outcome::Refused("BAD Invalid Arguments: Unable to parse message".to_owned())
-        } else if world.dice.chance(faults.refusal) {
-            Outcome::Parked("NO Unable to append message to folder (Failure)".to_owned())
-        } else {
-            world.gmail.store(octets, date, now);
-            let answered = AppendUid {
-                uid_validity: UidValidity::new(1).unwrap(),
-                uid: Uid::new(world.gmail.uid_next).unwrap(),
-            };
-            // The run may crash before it receives the response.
-            world.step()?;
-            Outcome::Appended(answered)
-        };
-        world.gmail.settled.push((uid, outcome));
-        Ok(())
     }
 }
 
@@ -545,7 +524,14 @@ impl Target for Gmail1 {
             }
             holding
         };
-        Ok(queries.iter().map(holding).collect())
+        let results = queries.iter().map(holding).collect();
+        let uids = queries.iter().map(|query| query.uid.get()).collect();
+        world.gmail.looked_up.push(uids);
+        Ok(results)
+    }
+
+    fn prepare(&mut self) {
+        self.0.borrow_mut().gmail.prepared += 1;
     }
 
     fn submit(&mut self, message: Message) -> Result<()> {
@@ -553,11 +539,7 @@ impl Target for Gmail1 {
         world.step()?;
         Self::gone(&world)?;
         world.gmail.submitted.push(message.uid.get());
-        world.gmail.in_flight.push(message);
-        if world.gmail.in_flight.len() > 3 {
-            Self::settle_one(&mut world)?;
-        }
-        Ok(())
+        world.append(message)
     }
 
     fn settled(&mut self) -> Option<(Uid, Outcome)> {
@@ -565,14 +547,14 @@ impl Target for Gmail1 {
         if world.crashed {
             None
         } else {
-            world.gmail.settled.pop()
+            world.gmail.settled.pop_front()
         }
     }
 
     fn finish(&mut self) -> Result<()> {
         let mut world = self.0.borrow_mut();
-        while !world.gmail.in_flight.is_empty() {
-            Self::settle_one(&mut world)?;
+        while !world.gmail.connections.is_empty() {
+            world.settle_one()?;
         }
         if world.crashed {
             Err(crashed())

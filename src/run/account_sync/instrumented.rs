@@ -45,10 +45,14 @@ impl<'a> PassMonitor<'a> {
 
     /// Runs a step, unless an exit was requested.
     fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.context.requests.exit_requested() {
+        if self.is_ending() {
             return Err(SignalRequests::exit_error());
         }
         self.final_step(step)
+    }
+
+    fn is_ending(&self) -> bool {
+        self.context.requests.exit_requested()
     }
 
     /// Runs a step that is also part of an orderly exit.
@@ -78,6 +82,12 @@ impl<S: Source + ?Sized> Source for Monitored<'_, S> {
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
         self.monitor.step(|| self.inner.fetch(uids))
     }
+
+    fn prefetch(&mut self, uids: &[Uid]) {
+        if !self.monitor.is_ending() {
+            self.inner.prefetch(uids);
+        }
+    }
 }
 
 impl<T: Target + ?Sized> Target for Monitored<'_, T> {
@@ -88,6 +98,12 @@ impl<T: Target + ?Sized> Target for Monitored<'_, T> {
 
     fn refresh_status(&mut self) -> Result<TargetStatus> {
         self.monitor.step(|| self.inner.refresh_status())
+    }
+
+    fn prepare(&mut self) {
+        if !self.monitor.is_ending() {
+            self.inner.prepare();
+        }
     }
 
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {
