@@ -477,8 +477,8 @@ fn a_right_password_is_not_rejected_for_ever_if_the_two_steps_were_cut() {
     let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
     let no = "S: $tag NO [AUTHENTICATIONFAILED] Authentication failed";
     let at_once = ["C: AUTHENTICATE PLAIN *", no];
-    let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: l2 OK in"];
-    let two_steps_first = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: l1 OK in"];
+    let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: $login OK in"];
+    let two_steps_first = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *", "S: $login OK in"];
     let server = ScriptedServer::play_all(vec![
         dialogue(&[&[greeting], &at_once]),
         dialogue(&[&[greeting, "C: AUTHENTICATE PLAIN"]]),

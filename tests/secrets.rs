@@ -465,7 +465,7 @@ fn a_server_that_repeats_the_log_in_causes_no_secret_to_be_shown() {
     let password = base64(PASSWORD.as_bytes());
     let alert = format!("S: * NO [ALERT] not understood: {initial}, {PASSWORD}, {password}");
     let two_steps = ["C: AUTHENTICATE PLAIN", "S: + ", "C: *"].map(str::to_owned);
-    let no_line = format!("S: l2 BAD no such command: {initial}, {PASSWORD}");
+    let no_line = format!("S: $login BAD no such command: {initial}, {PASSWORD}");
     let no = format!("S: $tag NO [CANNOT] LOGIN \"user\" \"{escaped}\"?");
     let bye = format!("S: * BYE LOGIN \"user\" \"{escaped}\"?");
     for end in [no, bye] {

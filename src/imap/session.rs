@@ -124,6 +124,12 @@ impl Session {
         known.is_some_and(|known| known.has(capability))
     }
 
+    /// Says whether something arrived that was not asked for, or the end of the connection; waits for
+    /// nothing.
+    pub(crate) fn has_unsolicited(&mut self) -> bool {
+        self.client.connection().has_unsolicited()
+    }
+
     /// When the server sent something last.
     pub(crate) fn heard_at(&self) -> Instant {
         self.client.heard_at()

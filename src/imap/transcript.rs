@@ -465,14 +465,15 @@ mod tests {
 
     #[test]
     fn what_is_pipelined_behind_a_log_in_is_shown_and_keeps_its_secrets_hidden() {
-        for log_in in [
-            "a1 LOGIN \"alice\" \"secret\"",
-            "a1 AUTHENTICATE PLAIN \"secret\"",
+        for (log_in, secret) in [
+            ("LOGIN \"alice\" \"secret\"", "\"alice\" \"secret\""),
+            ("AUTHENTICATE PLAIN c2VjcmV0", "c2VjcmV0"),
         ] {
-            let mut commands = sent(&[&format!("{log_in}\r\na2 NOOP\r\n")]);
+            let mut commands = sent(&[&format!("a1 {log_in}\r\na2 NOOP\r\n")]);
             assert_eq!(commands.redact(b"a3 EXAMINE INBOX"), "a3 EXAMINE INBOX");
-            let hidden = commands.hide_secrets(b"a1 NO \"secret\"?").into_owned();
-            assert!(!hidden.windows(6).any(|word| word == b"secret"), "{log_in}");
+            let repeated = format!("a1 NO {secret}?");
+            let hidden = commands.hide_secrets(repeated.as_bytes()).into_owned();
+            assert_eq!(String::from_utf8(hidden).unwrap(), "a1 NO …?");
             commands.record_response(b"a2 BAD no");
             assert!(!commands.secrets.is_empty());
             commands.record_response(b"a1 NO no");

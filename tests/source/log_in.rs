@@ -50,7 +50,7 @@ fn open_with(server: &ScriptedServer, options: ConnectionOptions) -> Result<Imap
 fn after_bad_the_next_form_is_tried_on_the_same_connection() {
     // As 163.com.
     let bad = "S: $tag BAD Request not ending with \\r\\n";
-    let ok = "S: l2 OK [CAPABILITY IMAP4rev1] in";
+    let ok = "S: $login OK [CAPABILITY IMAP4rev1] in";
     let server = ScriptedServer::play(&[&[GREETING, AT_ONCE, bad], &TWO_STEPS, &[ok], opened()]);
     let source = open(&server).unwrap();
     assert_eq!(source.login_history().accepted, Some(LoginForm::TwoSteps));
@@ -139,7 +139,7 @@ fn an_unsupported_mechanism_is_followed_by_another_form() {
 #[test]
 fn after_no_to_the_first_response_the_two_steps_are_tried_once() {
     // As iCloud: on the same connection, or on another because the server has closed it.
-    let ok = "S: l2 OK [CAPABILITY IMAP4rev1] in";
+    let ok = "S: $login OK [CAPABILITY IMAP4rev1] in";
     let server =
         ScriptedServer::play(&[&[GREETING, AT_ONCE, REJECTED], &TWO_STEPS, &[ok], opened()]);
     assert_eq!(
@@ -158,7 +158,7 @@ fn after_no_to_the_first_response_the_two_steps_are_tried_once() {
     drop(server);
 
     // A wrong password: no third attempt, neither by LOGIN nor on another connection.
-    let no = "S: l2 NO [AUTHENTICATIONFAILED] Authentication failed";
+    let no = "S: $login NO [AUTHENTICATIONFAILED] Authentication failed";
     let server = ScriptedServer::play(&[&[GREETING, AT_ONCE, REJECTED], &TWO_STEPS, &[no, "C: "]]);
     let error = open(&server).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");

@@ -43,7 +43,7 @@ impl ScriptedServer {
     /// | step | meaning |
     /// | --- | --- |
     /// | `C: text` | expects this line, without its tag; a final `*` stands for any rest |
-    /// | `S: text` | sends this line; `$tag` stands for the tag of the client's last line |
+    /// | `S: text` | sends this line; `$tag` stands for the tag of the client's last line, `$login` for that of its log-in |
     /// | `R: text` | sends the text without CRLF |
     /// | `D: text` | sends the text octet by octet, 50 ms apart, for at most ten seconds |
     /// | `Z: count` | sends that many octets, as lines |
@@ -126,13 +126,19 @@ fn play(stream: TcpStream, dialogue: &[String]) {
         .unwrap();
     let mut stream = BufReader::new(stream);
     let mut tag = String::new();
+    let mut log_in_tag = String::new();
     for step in dialogue {
         let (kind, text) = step.split_once(": ").unwrap_or((step, ""));
         // A send may fail because the client is gone already: some tests are about that.
         match kind {
-            "C" => tag = expect_line(&mut stream, text),
+            "C" => {
+                tag = expect_line(&mut stream, text);
+                if text.starts_with("AUTHENTICATE") || text.starts_with("LOGIN") {
+                    log_in_tag.clone_from(&tag);
+                }
+            }
             "S" => {
-                let line = format!("{}\r\n", text.replace("$tag", &tag));
+                let line = format!("{}\r\n", text.replace("$tag", &tag).replace("$login", &log_in_tag));
                 let _ = stream.get_mut().write_all(line.as_bytes());
             }
             "R" => {

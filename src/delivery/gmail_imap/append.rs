@@ -39,8 +39,9 @@ const MAX_LITERAL_MINUS: usize = 4096;
 /// has taken it.
 const MAX_LITERAL_PLUS: usize = 100_000;
 
-/// A server that was silent for longer than this may have dropped the connection. The `+` for a
-/// synchronizing literal shows that it has not, before a message is sent whose fate would be uncertain.
+/// A server that was silent for longer than this, or has sent something unasked, may have dropped the
+/// connection. The `+` for a synchronizing literal shows that it has not, before a message is sent whose
+/// fate would be uncertain.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 
 /// A connection that is opened, and opened again, when a message needs it.
@@ -198,10 +199,15 @@ impl AppendConnection {
         if let Err(error) = opened {
             return unsent(batch, &error);
         }
-        let forms: Vec<LiteralForm> = batch.iter().map(|message| self.form_for(message)).collect();
+        let mut forms: Vec<LiteralForm> =
+            batch.iter().map(|message| self.form_for(message)).collect();
         let Some(GmailSession { session, .. }) = &mut self.session else {
             return Vec::new();
         };
+        if self.open.is_empty() && session.has_unsolicited() {
+            forms = vec![LiteralForm::Synchronizing];
+            self.again.extend(batch.drain(1.min(batch.len())..));
+        }
         let requests: Vec<AppendRequest> = batch
             .iter()
             .zip(&forms)

@@ -43,6 +43,12 @@ impl Connection {
         }
     }
 
+    /// Says whether something arrived that was not asked for, or the end of the connection; waits for
+    /// nothing.
+    pub(crate) fn has_unsolicited(&mut self) -> bool {
+        !self.incoming.as_slice().is_empty() || !matches!(self.receive_available(), Ok(false))
+    }
+
     /// Receives what the socket or TLS has already; says whether there was anything.
     fn receive_available(&mut self) -> io::Result<bool> {
         self.transport.socket().set_nonblocking();
