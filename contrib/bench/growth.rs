@@ -21,8 +21,12 @@ mod usage;
 
 use usage::Usage;
 
-/// Runs without new mail of which the mean is shown; the kernel counts in steps of 10 ms.
-const RUNS: u32 = 40;
+/// The runs without new mail of which the mean is shown, at most; the kernel counts in steps of 10 ms.
+const MAX_RUNS: u32 = 100;
+
+/// The same at least, if they take longer than this together.
+const MIN_RUNS: u32 = 5;
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
 
 /// The same of runs that write the state whole.
 const FOLDS: u32 = 5;
@@ -295,12 +299,16 @@ impl Account {
         usage::of_run(&mut self.command(), Duration::from_millis(5))
     }
 
-    /// The mean of several runs.
+    /// The mean of several runs: of fewer if they take long.
     fn run_often(&self) -> Result<Usage, String> {
-        let runs =
-            (0..RUNS).map(|_| usage::of_run(&mut self.command(), Duration::from_micros(500)));
-        let total = runs.sum::<Result<Usage, String>>()?;
-        Ok(total.mean(RUNS))
+        let started = Instant::now();
+        let (mut total, mut runs) = (Usage::default(), 0);
+        while runs < MIN_RUNS || (runs < MAX_RUNS && started.elapsed() < LONG_ENOUGH) {
+            let usage = usage::of_run(&mut self.command(), Duration::from_micros(500))?;
+            total = [total, usage].into_iter().sum();
+            runs += 1;
+        }
+        Ok(total.mean(runs))
     }
 
     /// The mean of runs that also record the time of the last pass, as once an hour.
