@@ -359,3 +359,60 @@ fn known(
 fn format_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, false)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails at once")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::state::journal::StateStore;
+    use crate::state::storage::FolderStorage;
+    use crate::state::{Event, Knowledge};
+
+    #[test]
+    fn digests_belong_to_their_ids_in_any_order() {
+        let text = br#"{
+            "version": 2,
+            "synced_message_ids": { "<b@x>": null, "<\u0061@x>": null, "<c@x>": null },
+            "digests": {
+                "<z@x>": ["0000000000000009:"],
+                "<c@x>": ["0000000000000003:"],
+                "<a@x>": ["0000000000000001:"]
+            }
+        }"#;
+        let (state, _) = read(text, Utc::now()).unwrap();
+        let digest = |text: &str| text.parse::<Digest>().unwrap();
+        let known = |id: &str| state.known_digests(&MessageId::from_field(id).unwrap());
+        assert_eq!(
+            known("<a@x>"),
+            Knowledge::Digests(&[digest("0000000000000001:")])
+        );
+        assert_eq!(known("<b@x>"), Knowledge::IdOnly);
+        assert_eq!(
+            known("<c@x>"),
+            Knowledge::Digests(&[digest("0000000000000003:")])
+        );
+        assert_eq!(known("<z@x>"), Knowledge::Unknown);
+    }
+
+    #[test]
+    fn a_state_of_many_megabytes_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sync_state.json");
+        let ids: Map<String, Value> = (0..50_000)
+            .map(|number| (format!("<{number}@mail.example.com>"), Value::Null))
+            .collect();
+        let text = serde_json::json!({ "version": 2, "synced_message_ids": ids });
+        fs::write(&file, text.to_string()).unwrap();
+
+        let now = timestamp::parse("2026-11-22T20:15:00Z").unwrap();
+        let open = || StateStore::load(Box::new(FolderStorage::new(&file)), now).unwrap();
+        let mut store = open();
+        store.record(Event::Synced { at: now }).unwrap();
+        store.fold(now).unwrap();
+
+        assert!(fs::metadata(&file).unwrap().len() > 2 * 1024 * 1024);
+        assert!(open().state() == store.state());
+    }
+}
