@@ -177,7 +177,7 @@ fn failed(error: impl std::fmt::Display) -> String {
 }
 
 fn megabytes(octets: u64) -> f64 {
-    octets as f64 / 1e6
+    f64::from(u32::try_from(octets / 1000).unwrap_or(u32::MAX)) / 1000.0
 }
 
 fn milliseconds(time: Duration) -> String {

@@ -186,7 +186,6 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails at once")]
 mod tests {
     use std::fs;
 

@@ -361,7 +361,6 @@ fn format_time(time: DateTime<Utc>) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails at once")]
 mod tests {
     use std::fs;
 
