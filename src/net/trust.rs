@@ -1,16 +1,21 @@
 //! Loads the certificates that are trusted, and makes the TLS configuration from them.
 
+use std::env;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use openssl_probe::{ENV_CERT_DIR, ENV_CERT_FILE, ProbeResult};
+use rustls_connector::RustlsConnector;
 use rustls_connector::rustls::client::WebPkiServerVerifier;
 use rustls_connector::rustls::client::danger::ServerCertVerifier;
 use rustls_connector::rustls::crypto::{CryptoProvider, ring};
 use rustls_connector::rustls::pki_types::CertificateDer;
 use rustls_connector::rustls::pki_types::pem::PemObject;
 use rustls_connector::rustls::{ClientConfig, RootCertStore};
-use rustls_connector::{RustlsConnector, rustls_native_certs};
+use rustls_connector::rustls_native_certs::{
+    CertificateResult, load_certs_from_paths, load_native_certs,
+};
 
 use crate::config::encoding::{SAVE_AS_UTF8, check_encoding};
 use crate::config::{Server, TlsMode};
@@ -119,7 +124,12 @@ fn client_config(verifier: Arc<dyn ServerCertVerifier>) -> io::Result<ClientConf
 }
 
 fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
-    let loaded = rustls_native_certs::load_native_certs();
+    let is_set = |variable| env::var_os(variable).is_some();
+    let loaded = if is_set(ENV_CERT_FILE) || is_set(ENV_CERT_DIR) {
+        load_native_certs()
+    } else {
+        load_first(&openssl_probe::probe())
+    };
     if loaded.certs.is_empty() {
         let why = match loaded.errors.first() {
             Some(error) => error.to_string(),
@@ -129,6 +139,24 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>> {
         return Err(error.remedy("install the package ca-certificates"));
     }
     Ok(loaded.certs)
+}
+
+/// Loads the file, and the folders only if it has no certificate: usually they have the same ones again,
+/// each in a file of its own, and reading those takes longer than everything else in a short run.
+fn load_first(places: &ProbeResult) -> CertificateResult {
+    let file = places.cert_file.iter().map(|file| (Some(&**file), None));
+    let folders = places.cert_dir.iter().map(|folder| (None, Some(&**folder)));
+    let mut errors = Vec::new();
+    for (file, folder) in file.chain(folders) {
+        let loaded = load_certs_from_paths(file, folder);
+        if !loaded.certs.is_empty() {
+            return loaded;
+        }
+        errors.extend(loaded.errors);
+    }
+    let mut nothing = CertificateResult::default();
+    nothing.errors = errors;
+    nothing
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -155,4 +183,51 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
         return Err(wrong("it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_system_roots_is_read_only_without_their_file() {
+        let certificate = |name: &str| {
+            let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+            let key = rcgen::KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap()
+        };
+        let (in_file, in_folder) = (certificate("file"), certificate("folder"));
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("root.pem"), in_folder.pem()).unwrap();
+        let other_folder = tempfile::tempdir().unwrap();
+        let file = other_folder.path().join("roots.crt");
+        let loaded = || {
+            load_first(&ProbeResult {
+                cert_file: Some(file.clone()),
+                cert_dir: vec![folder.path().to_owned()],
+            })
+        };
+        let holds = |certificate: &rcgen::Certificate| {
+            let loaded = loaded().certs;
+            loaded == [certificate.der().clone()]
+        };
+
+        assert!(holds(&in_folder), "there is no file");
+        fs::write(&file, "no certificate").unwrap();
+        assert!(holds(&in_folder), "the file has no certificate");
+        fs::write(&file, in_file.pem()).unwrap();
+        assert!(holds(&in_file));
+
+        fs::remove_file(folder.path().join("root.pem")).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(loaded().certs.is_empty());
+        assert!(
+            loaded()
+                .errors
+                .first()
+                .is_some_and(|error| { error.to_string().contains("roots.crt") })
+        );
+    }
 }

@@ -4,7 +4,7 @@
 //! journal's first line names the snapshot that it follows, by its serial number. A crash between
 //! the rename of the snapshot and the truncation of the journal therefore applies no event twice.
 
-use std::io;
+use std::io::{self, BufWriter};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::state::snapshot::SnapshotError;
-use crate::state::storage::{ReadOnlyStorage, StateFile, Storage};
+use crate::state::storage::{ReadOnlyStorage, StateFile, Storage, StorageWriter};
 use crate::state::{Event, State, snapshot};
 use crate::untrusted::{Untrusted, escape_error};
 
 /// A file system that damages the state again and again must not fill the disk with copies.
 const MAX_UNREADABLE_COPIES: usize = 3;
+
+/// A snapshot is written in parts of this size: a large one is never in memory as a whole.
+const SNAPSHOT_BUFFER: usize = 1024 * 1024;
 
 /// The state in memory and its files.
 pub struct StateStore {
@@ -161,9 +164,7 @@ impl StateStore {
         }
         self.state.prune(now);
         let serial = self.serial + 1;
-        let octets = snapshot::write(&self.state, serial)
-            .map_err(|error| self.journal_error(&error.into()))?;
-        self.replace_snapshot(&octets)
+        self.replace_snapshot(serial)
             .map_err(|error| storage_error(self.storage.as_ref(), &StateFile::Snapshot, &error))?;
         self.serial = serial;
         self.unfolded_events = 0;
@@ -178,9 +179,14 @@ impl StateStore {
         Ok(())
     }
 
-    fn replace_snapshot(&mut self, octets: &[u8]) -> io::Result<()> {
+    fn replace_snapshot(&mut self, serial: u64) -> io::Result<()> {
         self.storage.create(&StateFile::New)?;
-        self.storage.append(&StateFile::New, octets)?;
+        let new = StorageWriter {
+            storage: self.storage.as_mut(),
+            name: StateFile::New,
+        };
+        let new = BufWriter::with_capacity(SNAPSHOT_BUFFER, new);
+        snapshot::write(&self.state, serial, new)?;
         self.storage.sync(&StateFile::New)?;
         self.storage.rename(&StateFile::New, &StateFile::Snapshot)?;
         self.storage.sync_folder()

@@ -226,7 +226,8 @@ impl State {
         let is_without_id = !id.is_from_field();
         let known = self.known.entry(id).or_insert(KnownMessage {
             at,
-            digests: Vec::new(),
+            // Nearly every id has one.
+            digests: Vec::with_capacity(1),
             copies: Copies::default(),
         });
         known.at = at;

@@ -1,11 +1,14 @@
 //! The snapshot `sync_state.json`: its own format, and every format of the Python original.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::io::{self, Write};
+use std::marker::PhantomData;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
@@ -42,10 +45,10 @@ struct SnapshotOut<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     samples: &'a BTreeMap<Uid, Digest>,
     date_pass: Option<&'a DatePass>,
-    synced_message_ids: BTreeMap<&'a MessageId, String>,
-    digests: BTreeMap<&'a MessageId, &'a [Digest]>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    copies: BTreeMap<&'a MessageId, &'a Copies>,
+    synced_message_ids: ById<'a, WholeSeconds>,
+    digests: ById<'a, &'a [Digest]>,
+    #[serde(skip_serializing_if = "ById::is_empty")]
+    copies: ById<'a, &'a Copies>,
     parked: &'a BTreeMap<Uid, ParkedMessage>,
     refused: &'a BTreeMap<String, RefusedMessage>,
     source: &'a SourceState,
@@ -56,10 +59,16 @@ struct SnapshotOut<'a> {
     unknown_keys: &'a Map<String, Value>,
 }
 
+/// A time as the original reads it.
+struct WholeSeconds(DateTime<Utc>);
+
+/// A map in this order.
+struct ById<'a, V>(Vec<(&'a MessageId, V)>);
+
 /// The snapshot as it is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct SnapshotIn {
+struct SnapshotIn<'a> {
     version: Option<u64>,
     serial: u64,
     account: Option<AccountNames>,
@@ -69,8 +78,10 @@ struct SnapshotIn {
     settled: UidSet,
     samples: BTreeMap<Uid, Digest>,
     date_pass: Option<DatePass>,
-    synced_message_ids: SyncedIds,
-    digests: HashMap<String, Vec<Digest>>,
+    #[serde(borrow)]
+    synced_message_ids: SyncedIds<'a>,
+    #[serde(borrow)]
+    digests: Entries<'a, Vec<Digest>>,
     copies: HashMap<String, Copies>,
     parked: BTreeMap<Uid, ParkedMessage>,
     refused: BTreeMap<String, RefusedMessage>,
@@ -83,25 +94,34 @@ struct SnapshotIn {
 
 /// The ids as any version of the original wrote them: a list, or a map to a time or null.
 #[derive(Default)]
-struct SyncedIds(Vec<(String, LenientTime)>);
+struct SyncedIds<'a>(Vec<(Text<'a>, LenientTime)>);
+
+/// A map, as its entries in the order of the file.
+#[derive(Default)]
+struct Entries<'a, V>(Vec<(Text<'a>, V)>);
+
+/// Text that is borrowed from the file unless it has escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A time as any version of the original wrote it; `None` for anything else.
 struct LenientTime(Option<DateTime<Utc>>);
 
 // Written by hand: derived code would build every id twice, and reading the state is most of the
 // work of a run with nothing new.
-impl<'de> Deserialize<'de> for SyncedIds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SyncedIds, D::Error> {
+impl<'de: 'a, 'a> Deserialize<'de> for SyncedIds<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SyncedIds<'a>, D::Error> {
         struct ListOrMap;
 
         impl<'de> Visitor<'de> for ListOrMap {
-            type Value = SyncedIds;
+            type Value = SyncedIds<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of ids, or a map from id to time")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SyncedIds, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SyncedIds<'de>, A::Error> {
                 let mut ids = Vec::new();
                 while let Some(id) = list.next_element()? {
                     ids.push((id, LenientTime(None)));
@@ -109,21 +129,49 @@ impl<'de> Deserialize<'de> for SyncedIds {
                 Ok(SyncedIds(ids))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SyncedIds, A::Error> {
-                let mut ids = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    ids.push(entry);
-                }
-                Ok(SyncedIds(ids))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SyncedIds<'de>, A::Error> {
+                Ok(SyncedIds(entries(map)?))
             }
 
-            fn visit_unit<E>(self) -> Result<SyncedIds, E> {
+            fn visit_unit<E>(self) -> Result<SyncedIds<'de>, E> {
                 Ok(SyncedIds::default())
             }
         }
 
         deserializer.deserialize_any(ListOrMap)
     }
+}
+
+impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Entries<'a, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries<'a, V>, D::Error> {
+        struct AnyMap<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for AnyMap<V> {
+            type Value = Entries<'de, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map from id")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entries<'de, V>, A::Error> {
+                Ok(Entries(entries(map)?))
+            }
+        }
+
+        deserializer.deserialize_map(AnyMap(PhantomData))
+    }
+}
+
+fn entries<'de, V, A>(mut map: A) -> Result<Vec<(Text<'de>, V)>, A::Error>
+where
+    V: Deserialize<'de>,
+    A: MapAccess<'de>,
+{
+    let mut entries = Vec::new();
+    while let Some(entry) = map.next_entry()? {
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 impl<'de> Deserialize<'de> for LenientTime {
@@ -166,9 +214,29 @@ impl<'de> Deserialize<'de> for LenientTime {
     }
 }
 
-/// Serializes a state under a serial number.
-pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
-    let ids = state.known.iter();
+impl Serialize for WholeSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format_time(self.0))
+    }
+}
+
+impl<V> ById<'_, V> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V: Serialize> Serialize for ById<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(id, value)| (id, value)))
+    }
+}
+
+/// Writes a state under a serial number.
+pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Result<()> {
+    let mut known: Vec<_> = state.known.iter().collect();
+    known.sort_unstable_by_key(|(id, _)| *id);
+    let ids = known.iter().copied();
     let snapshot = SnapshotOut {
         version: VERSION,
         serial,
@@ -179,19 +247,22 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
         settled: state.settled.to_string(),
         samples: &state.samples,
         date_pass: state.date_pass.as_ref(),
-        synced_message_ids: ids
-            .clone()
-            .map(|(id, known)| (id, format_time(known.at)))
-            .collect(),
-        digests: ids
-            .clone()
-            .filter(|(_, known)| !known.digests.is_empty())
-            .map(|(id, known)| (id, known.digests.as_slice()))
-            .collect(),
-        copies: ids
-            .filter(|(_, known)| !known.copies.is_implied())
-            .map(|(id, known)| (id, &known.copies))
-            .collect(),
+        synced_message_ids: ById(
+            ids.clone()
+                .map(|(id, known)| (id, WholeSeconds(known.at)))
+                .collect(),
+        ),
+        digests: ById(
+            ids.clone()
+                .filter(|(_, known)| !known.digests.is_empty())
+                .map(|(id, known)| (id, known.digests.as_slice()))
+                .collect(),
+        ),
+        copies: ById(
+            ids.filter(|(_, known)| !known.copies.is_implied())
+                .map(|(id, known)| (id, &known.copies))
+                .collect(),
+        ),
         parked: &state.parked,
         refused: &state.refused,
         source: &state.source,
@@ -199,9 +270,9 @@ pub(super) fn write(state: &State, serial: u64) -> serde_json::Result<Vec<u8>> {
         warned: state.warned.as_ref(),
         unknown_keys: &state.unknown_keys,
     };
-    let mut octets = serde_json::to_vec_pretty(&snapshot)?;
-    octets.push(b'\n');
-    Ok(octets)
+    serde_json::to_writer_pretty(&mut out, &snapshot)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Reads a snapshot: the state and its serial number. Ids without a time count as delivered `now`.
@@ -254,17 +325,23 @@ fn newer(octets: &[u8]) -> Option<SnapshotError> {
 }
 
 fn known(
-    SyncedIds(ids): SyncedIds,
-    mut digests: HashMap<String, Vec<Digest>>,
+    SyncedIds(mut ids): SyncedIds<'_>,
+    Entries(mut digests): Entries<'_, Vec<Digest>>,
     mut copies: HashMap<String, Copies>,
     now: DateTime<Utc>,
 ) -> KnownMessages {
+    // As this program writes them, both have their order already.
+    ids.sort_by(|(one, _), (other, _)| one.cmp(other));
+    digests.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut digests = digests.into_iter().peekable();
     let mut known = HashMap::with_capacity(ids.len());
     for (text, LenientTime(at)) in ids {
-        let digests = digests.remove(&text).unwrap_or_default();
+        while digests.next_if(|(id, _)| *id < text).is_some() {}
+        let digests = digests.next_if(|(id, _)| *id == text);
+        let digests = digests.map_or_else(Vec::new, |(_, digests)| digests);
         let at = at.map_or(now, |at| at.min(now));
-        if let Some(id) = MessageId::from_field(&text) {
-            let copies = copies.remove(&text);
+        if let Some(id) = MessageId::from_field(&text.0) {
+            let copies = copies.remove(&*text.0);
             let is_without_id = !id.is_from_field() && !digests.is_empty();
             let implied = || is_without_id.then(Copies::implied);
             let known_message = KnownMessage {
@@ -280,5 +357,61 @@ fn known(
 
 /// A time as the original reads it (Python's `fromisoformat` before 3.11 does not accept `Z`).
 fn format_time(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    time.to_rfc3339_opts(SecondsFormat::Secs, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::state::journal::StateStore;
+    use crate::state::storage::FolderStorage;
+    use crate::state::{Event, Knowledge};
+
+    #[test]
+    fn digests_belong_to_their_ids_in_any_order() {
+        let text = br#"{
+            "version": 2,
+            "synced_message_ids": { "<b@x>": null, "<\u0061@x>": null, "<c@x>": null },
+            "digests": {
+                "<z@x>": ["0000000000000009:"],
+                "<c@x>": ["0000000000000003:"],
+                "<a@x>": ["0000000000000001:"]
+            }
+        }"#;
+        let (state, _) = read(text, Utc::now()).unwrap();
+        let digest = |text: &str| text.parse::<Digest>().unwrap();
+        let known = |id: &str| state.known_digests(&MessageId::from_field(id).unwrap());
+        assert_eq!(
+            known("<a@x>"),
+            Knowledge::Digests(&[digest("0000000000000001:")])
+        );
+        assert_eq!(known("<b@x>"), Knowledge::IdOnly);
+        assert_eq!(
+            known("<c@x>"),
+            Knowledge::Digests(&[digest("0000000000000003:")])
+        );
+        assert_eq!(known("<z@x>"), Knowledge::Unknown);
+    }
+
+    #[test]
+    fn a_state_of_many_megabytes_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sync_state.json");
+        let ids: Map<String, Value> = (0..50_000)
+            .map(|number| (format!("<{number}@mail.example.com>"), Value::Null))
+            .collect();
+        let text = serde_json::json!({ "version": 2, "synced_message_ids": ids });
+        fs::write(&file, text.to_string()).unwrap();
+
+        let now = timestamp::parse("2026-11-22T20:15:00Z").unwrap();
+        let open = || StateStore::load(Box::new(FolderStorage::new(&file)), now).unwrap();
+        let mut store = open();
+        store.record(Event::Synced { at: now }).unwrap();
+        store.fold(now).unwrap();
+
+        assert!(fs::metadata(&file).unwrap().len() > 2 * 1024 * 1024);
+        assert!(open().state() == store.state());
+    }
 }

@@ -217,6 +217,23 @@ impl Storage for FolderStorage {
     }
 }
 
+/// Writes at the end of a file.
+pub(super) struct StorageWriter<'a> {
+    pub(super) storage: &'a mut dyn Storage,
+    pub(super) name: StateFile,
+}
+
+impl Write for StorageWriter<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.storage.append(&self.name, octets)?;
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads files of another storage and ignores every write: for a dry run.
 pub(super) struct ReadOnlyStorage<'a>(pub(super) &'a mut dyn Storage);
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, Utc};
 use imap_codec::imap_types::command::CommandBody;
 
 use crate::events::EventKind;
-use crate::gmail::{AppendResponse, IndexDelay};
+use crate::gmail::{AppendResponse, GmailState, IndexDelay};
 use crate::grammar::{Literal, decode, name};
 use crate::header;
 use crate::login;
@@ -235,8 +235,11 @@ fn store(session: &Session, head: Head, octets: Vec<u8>) -> (String, u32, u32) {
     let mut store = session.shared.store();
     let folder = store.folder_mut(&arrival.folder).unwrap();
     let (name, uid_validity) = (folder.name.clone(), folder.uid_validity);
-    let uid = if session.shared.gmail().is_some() && arrival.flags.contains("\\Deleted") {
+    let is_gone = |gmail: &GmailState| {
         // Gmail accepts it and deletes it at once (GMAIL.md 3.3).
+        arrival.flags.contains("\\Deleted") || gmail.discards(&arrival.octets)
+    };
+    let uid = if session.shared.gmail().is_some_and(is_gone) {
         folder.uid_next += 1;
         folder.uid_next - 1
     } else {

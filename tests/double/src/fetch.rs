@@ -26,7 +26,10 @@ pub(crate) fn fetch(session: &mut Session, request: &Request) -> Result<()> {
         return session.unparsable();
     };
     let items = arrange(session, items, by_uid);
-    let named = session.selected.as_ref().unwrap().named(&set, by_uid);
+    let named = match session.shared.claimed() {
+        Some(claimed) => claimed.named(&set),
+        None => session.selected.as_ref().unwrap().named(&set, by_uid),
+    };
     let asks_body = items.iter().any(Item::is_body);
     for (number, uid) in named {
         match message_faults(session, uid) {
@@ -110,14 +113,19 @@ fn send_unsolicited(session: &mut Session) -> Result<()> {
 fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Option<Vec<u8>> {
     let selected = session.selected.as_ref()?;
     let message_faults = message_faults(session, uid);
+    let claimed = session.shared.claimed();
+    let claimed = claimed.map(|claimed| claimed.message(uid));
     let mut store = session.shared.store();
-    let id = *store.folder(&selected.mailbox)?.rows.get(&uid)?;
-    if items.iter().any(Item::is_reading) && !selected.is_read_only {
+    let id = match &claimed {
+        Some(_) => u64::from(uid),
+        None => *store.folder(&selected.mailbox)?.rows.get(&uid)?,
+    };
+    if items.iter().any(Item::is_reading) && !selected.is_read_only && claimed.is_none() {
         let message = store.messages.get_mut(&id)?;
         message.flags.insert("\\Seen".to_owned());
     }
     let requested = RequestedMessage {
-        message: &store.messages[&id],
+        message: claimed.as_ref().unwrap_or_else(|| &store.messages[&id]),
         id,
         uid,
         labels: labels(&store, id, &selected.mailbox, items),

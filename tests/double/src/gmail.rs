@@ -11,11 +11,14 @@ use crate::server::{Role, Server, Shared};
 use crate::store::{Folder, Store, StoredMessage};
 use crate::tokens::Tokens;
 
+/// Mail that is counted and forgotten.
+mod discarded;
 /// The daily traffic limits.
 mod limits;
 /// The options of the double.
 mod options;
 
+pub use discarded::DiscardedMail;
 use limits::Traffic;
 pub use options::{
     AppendResponse, Challenge, GmailOptions, HeaderSearch, IndexDelay, Language,
@@ -28,6 +31,7 @@ pub(crate) struct GmailState {
     pub tokens: Tokens,
     sessions: Mutex<BTreeSet<usize>>,
     traffic: Mutex<Traffic>,
+    discarded: Mutex<DiscardedMail>,
 }
 
 impl GmailState {
@@ -51,6 +55,15 @@ impl GmailState {
     pub fn downloads(&self, octets: usize, now: DateTime<Utc>) -> bool {
         let options = self.options();
         self.traffic.lock().unwrap().download(octets, now, &options)
+    }
+
+    /// Counts a message if the account keeps none; returns whether it does not.
+    pub fn discards(&self, octets: &[u8]) -> bool {
+        let discards = self.options().discards_mail;
+        if discards {
+            self.discarded.lock().unwrap().add(octets);
+        }
+        discards
     }
 
     /// Whether the account is locked out.
@@ -97,6 +110,7 @@ impl Gmail {
             tokens: Tokens::new(clock.clone()),
             sessions: Mutex::default(),
             traffic: Mutex::default(),
+            discarded: Mutex::default(),
         }));
         Gmail {
             server: Server::start(Shared::new(role, clock, &certificate, store)),
@@ -157,6 +171,12 @@ impl Gmail {
     pub fn uploaded_today(&self) -> usize {
         let now = self.server.clock().now();
         self.state().traffic.lock().unwrap().uploaded(now)
+    }
+
+    /// What was appended while `discards_mail` was set.
+    #[must_use]
+    pub fn discarded(&self) -> DiscardedMail {
+        *self.state().discarded.lock().unwrap()
     }
 
     /// The messages in Trash.

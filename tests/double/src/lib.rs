@@ -38,6 +38,8 @@
 mod append;
 /// STORE, COPY, MOVE and EXPUNGE.
 mod change;
+/// Mail that a mailbox claims without storing it.
+mod claimed;
 /// A clock that tests advance.
 mod clock;
 /// FETCH ENVELOPE.
@@ -90,12 +92,13 @@ mod tokens;
 mod wire;
 
 pub use append::Unfinished;
+pub use claimed::ClaimedMail;
 pub use clock::{Clock, date};
 pub use events::{Event, EventKind};
 pub use faults::{Fault, Faults};
 pub use gmail::{
-    AppendResponse, Challenge, Gmail, GmailOptions, HeaderSearch, IndexDelay, Language,
-    PostLoginCapabilities, login_rejections,
+    AppendResponse, Challenge, DiscardedMail, Gmail, GmailOptions, HeaderSearch, IndexDelay,
+    Language, PostLoginCapabilities, login_rejections,
 };
 pub use mailboxes::Mailboxes;
 pub use oauth::{Consent, EndpointFault, TokenEndpoint, TokenOptions, token_rejections};

@@ -64,6 +64,17 @@ impl Key {
             _ => false,
         }
     }
+
+    /// Whether it looks into messages.
+    pub fn reads_octets(&self) -> bool {
+        match self {
+            Key::Not(key) => key.reads_octets(),
+            Key::Or(a, b) => a.reads_octets() || b.reads_octets(),
+            Key::And(keys) => keys.iter().any(Key::reads_octets),
+            Key::Larger(_) | Key::Smaller(_) | Key::Text(_) | Key::Raw(_) | Key::Header(..) => true,
+            _ => false,
+        }
+    }
 }
 
 /// SEARCH and UID SEARCH.
@@ -77,13 +88,16 @@ pub(crate) fn search(session: &mut Session, request: &Request) -> Result<()> {
     };
     let found: Vec<String> = {
         let mut store = session.shared.store();
-        let found = find(
-            &store,
-            session.selected.as_ref().unwrap(),
-            &key,
-            manner,
-            by_uid,
-        );
+        let found = match session.shared.claimed() {
+            Some(claimed) => claimed.find(&key, manner),
+            None => find(
+                &store,
+                session.selected.as_ref().unwrap(),
+                &key,
+                manner,
+                by_uid,
+            ),
+        };
         count_misses(&mut store);
         found.iter().map(ToString::to_string).collect()
     };
@@ -144,17 +158,19 @@ fn count_misses(store: &mut Store) {
     }
 }
 
-struct Candidate<'a> {
-    message: &'a Message,
-    id: u64,
-    number: u32,
-    count: u32,
-    uid: u32,
-    last: u32,
+/// A message that a search may find.
+pub(crate) struct Candidate<'a> {
+    pub message: &'a Message,
+    pub id: u64,
+    pub number: u32,
+    pub count: u32,
+    pub uid: u32,
+    pub last: u32,
 }
 
 impl Candidate<'_> {
-    fn matches_key(&self, key: &Key, manner: Manner) -> bool {
+    /// Whether the search finds it.
+    pub fn matches_key(&self, key: &Key, manner: Manner) -> bool {
         let octets = &self.message.octets[..];
         let day = self
             .message

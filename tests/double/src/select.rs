@@ -47,17 +47,22 @@ impl Selected {
 
 /// Whether a set contains a number; `*` is the last one (RFC 3501 6.4.8).
 pub(crate) fn covers(set: &SequenceSet, number: u32, last: u32) -> bool {
+    set.0.as_ref().iter().any(|part| {
+        let (first, last) = ends(part, last);
+        (first..=last).contains(&number)
+    })
+}
+
+/// The first and the last number of a part of a set.
+pub(crate) fn ends(part: &Sequence, last: u32) -> (u32, u32) {
     let value = |end: &SeqOrUid| match end {
         SeqOrUid::Value(value) => value.get(),
         SeqOrUid::Asterisk => last,
     };
-    set.0.as_ref().iter().any(|sequence| match sequence {
-        Sequence::Single(one) => value(one) == number,
-        Sequence::Range(a, b) => {
-            let (a, b) = (value(a), value(b));
-            (a.min(b)..=a.max(b)).contains(&number)
-        }
-    })
+    match part {
+        Sequence::Single(one) => (value(one), value(one)),
+        Sequence::Range(a, b) => (value(a).min(value(b)), value(a).max(value(b))),
+    }
 }
 
 /// SELECT and EXAMINE (GMAIL.md 1.6).
@@ -149,12 +154,15 @@ fn describe(session: &Session, folder: &Folder, store: &Store, is_read_only: boo
     } else {
         "Flags permitted."
     };
-    let exists = folder.rows.len();
+    let (exists, uid_next) = match session.shared.claimed() {
+        Some(claimed) => (claimed.count as usize, claimed.count + 1),
+        None => (folder.rows.len(), folder.uid_next),
+    };
     let flags = format!("* FLAGS ({flags})");
     let permanent = format!("* OK [PERMANENTFLAGS ({permanent})] {explained}");
     let exists = format!("* {exists} EXISTS");
     let recent = "* 0 RECENT".to_owned();
-    let next = format!("* OK [UIDNEXT {}] Predicted next UID.", folder.uid_next);
+    let next = format!("* OK [UIDNEXT {uid_next}] Predicted next UID.");
     let validity = format!("* OK [UIDVALIDITY {}] UIDs valid", folder.uid_validity);
     if is_gmail {
         let modseq = format!("* OK [HIGHESTMODSEQ {}]", store.changes);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::claimed::ClaimedMail;
 use crate::clock::Clock;
 use crate::events::{Event, EventKind};
 use crate::faults::Faults;
@@ -84,6 +85,11 @@ impl Shared {
             Role::Source(options) => Some(options.lock().unwrap()),
             Role::Gmail(_) => None,
         }
+    }
+
+    /// What INBOX of a plain source claims to hold.
+    pub fn claimed(&self) -> Option<ClaimedMail> {
+        self.source()?.claimed
     }
 
     /// The quirks of this server.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, FixedOffset, Offset, Utc};
 
+use crate::claimed::ClaimedMail;
 use crate::clock::Clock;
 use crate::quirks::{MessageFault, Quirk};
 use crate::server::{Role, Server, Shared};
@@ -52,6 +53,8 @@ pub struct SourceOptions {
     pub quirks: BTreeSet<Quirk>,
     /// The faults of messages, by UID.
     pub message_faults: BTreeMap<u32, MessageFault>,
+    /// What INBOX claims to hold instead of the messages that were delivered.
+    pub claimed: Option<ClaimedMail>,
 }
 
 impl Default for SourceOptions {
@@ -67,6 +70,7 @@ impl Default for SourceOptions {
             zone: Utc.fix(),
             quirks: BTreeSet::new(),
             message_faults: BTreeMap::new(),
+            claimed: None,
         }
     }
 }

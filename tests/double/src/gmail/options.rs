@@ -164,6 +164,8 @@ pub struct GmailOptions {
     pub login_response: Option<Vec<String>>,
     /// The error challenge for a rejected token.
     pub challenge: Challenge,
+    /// Whether what is appended is counted and forgotten; see `Gmail::discarded`.
+    pub discards_mail: bool,
     /// Whether a message that is appended twice is kept once (GMAIL.md 3.4).
     pub deduplicates: bool,
     /// When a search finds an appended message.
@@ -203,6 +205,7 @@ impl Default for GmailOptions {
             capabilities: PostLoginCapabilities::default(),
             login_response: None,
             challenge: Challenge::default(),
+            discards_mail: false,
             deduplicates: true,
             index_delay: IndexDelay::default(),
             header_search: HeaderSearch::default(),
