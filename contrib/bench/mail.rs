@@ -66,6 +66,7 @@ impl Generator {
     /// this mean and median.
     pub fn sizes(&mut self, kind: Kind, messages: usize) -> Vec<usize> {
         match kind {
+            _ if messages == 0 => Vec::new(),
             Kind::Large => vec![LARGE; messages],
             Kind::Small => (0..messages)
                 .map(|_| (SMALL.0 + self.fraction() * (SMALL.1 - SMALL.0)) as usize)

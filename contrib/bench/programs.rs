@@ -98,7 +98,7 @@ impl Account {
         let store = |name: &str, port: u16, user: &str, certificate: &Path| {
             format!(
                 "IMAPAccount {name}\nHost 127.0.0.1\nPort {port}\nUser {user}\nPass \"{password}\"\n\
-                 SSLType IMAPS\nCertificateFile \"{}\"\n\nIMAPStore {name}\nAccount {name}\n\n",
+                 SSLType IMAPS\nSystemCertificates no\nCertificateFile \"{}\"\n\nIMAPStore {name}\nAccount {name}\n\n",
                 certificate.display()
             )
         };
