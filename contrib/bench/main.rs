@@ -70,7 +70,7 @@ struct Options {
     #[argh(option)]
     output: Option<PathBuf>,
 
-    /// the folder for configuration and state of both programs while they run (that of --output)
+    /// the folder for configuration and state of both programs while they run (in memory)
     #[argh(option)]
     files: Option<PathBuf>,
 }
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let output = options.output.clone().unwrap_or(target.join("bench"));
-    let files = options.files.clone().unwrap_or_else(|| output.clone());
+    let files = options.files.clone().unwrap_or_else(std::env::temp_dir);
     for folder in [&output, &files] {
         fs::create_dir_all(folder).expect("a folder");
     }
