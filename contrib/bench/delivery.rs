@@ -32,7 +32,7 @@ pub fn measure(work: &Work, servers: &mut Servers, extent: &Extent) -> Deliverie
     let candidate = Candidate::Ours { connections: 4 };
     let account = Account::open(servers, candidate, extent.program, extent.files);
     account.configure(servers, &mailbox, &line);
-    let mut program = account.watch_command().spawn().expect("the program starts");
+    let mut watcher = account.watch_command().spawn().expect("the program starts");
     let notices = notices(servers.source.server_in_plain_text().port, &mailbox.user);
     let mut source = servers.source.client(&mailbox.user);
     let mut target = servers.target.client(&account.target_user);
@@ -44,7 +44,7 @@ pub fn measure(work: &Work, servers: &mut Servers, extent: &Extent) -> Deliverie
     for number in 0..=work.messages(extent) {
         let message = generator.message(OCTETS);
         source.append("INBOX", "", "", &message);
-        let noticed = notices.recv_timeout(TIMEOUT).expect("the source's notice");
+        let told = notices.recv_timeout(TIMEOUT).expect("the source's notice");
         wait_for(
             || {
                 let response = status(&mut target, "MESSAGES");
@@ -54,15 +54,15 @@ pub fn measure(work: &Work, servers: &mut Servers, extent: &Extent) -> Deliverie
         );
         // The first one waits for the log-in at the target.
         if number > 0 {
-            times.push(noticed.elapsed());
+            times.push(told.elapsed());
         }
         std::thread::sleep(PAUSE);
     }
     let terminated = std::process::Command::new("kill")
-        .arg(program.id().to_string())
+        .arg(watcher.id().to_string())
         .status();
     assert!(terminated.is_ok_and(|status| status.success()));
-    let status = program.wait().expect("the program ends");
+    let status = watcher.wait().expect("the program ends");
     assert!(status.success(), "{status}: {}", account.output());
     eprintln!("{}: {times:.1?}", work.name);
     Deliveries {

@@ -18,10 +18,15 @@ pub fn hardware() -> String {
 
 /// In one line.
 pub fn versions(program: &Path) -> String {
-    let dovecot = output("/usr/sbin/dovecot", &["--version"]);
+    let dovecot = dovecot();
     let ours = output(program, &["--version"]);
     let isync = output("mbsync", &["--version"]);
     format!("{ours}, {isync}, Dovecot {dovecot}")
+}
+
+/// The version of Dovecot.
+pub fn dovecot() -> String {
+    output("/usr/sbin/dovecot", &["--version"])
 }
 
 /// The processes that wanted to run in the last minute, on average.

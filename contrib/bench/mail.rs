@@ -79,7 +79,9 @@ impl Generator {
                 let mut sorted = normal.clone();
                 sorted.sort_by(f64::total_cmp);
                 let median = sorted[messages / 2];
-                normal.iter_mut().for_each(|value| *value -= median);
+                for value in &mut normal {
+                    *value -= median;
+                }
                 let size = |sigma: f64, value: f64| MEDIAN * (sigma * value).exp();
                 let mean = |sigma: f64| {
                     normal.iter().map(|value| size(sigma, *value)).sum::<f64>() / messages as f64

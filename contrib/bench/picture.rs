@@ -37,6 +37,9 @@ const STYLE: &str = "\
   .many { fill: #ab7df8; }\n\
   }\n";
 
+/// The value of a figure, and its label.
+type Panel<'a> = (&'a dyn Fn(&Figure) -> f64, &'a dyn Fn(&Figure) -> String);
+
 /// Draws the rows: time, CPU time and peak memory of each program, in each row in proportion to the
 /// longest bar.
 pub fn draw(rows: &[Row], machine: &str) -> String {
@@ -108,7 +111,7 @@ fn draw_row(svg: &mut String, row: &Row, top: usize) {
     };
     let cpu = |figure: &Figure| seconds(figure.cpu());
     let peak = |figure: &Figure| format!("{} MB", three_digits(figure.peak()));
-    let panels: [(&dyn Fn(&Figure) -> f64, &dyn Fn(&Figure) -> String); 3] = [
+    let panels: [Panel; 3] = [
         (&Figure::wall, &time),
         (&Figure::cpu, &cpu),
         (&Figure::peak, &peak),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::delay_proxy::DelayProxy;
 use crate::dovecot::{Client, Dovecot, Introspection, Settings};
+use crate::machine;
 use crate::mail::{Generator, Kind};
 
 /// The target folder of both programs. Ours copies to All Mail, or to a folder whose messages are there, too.
@@ -13,6 +14,13 @@ pub const TARGET_FOLDER: &str = "[Gmail]/Alle Nachrichten";
 
 /// One connection for each that a program may open, and for those that read what arrived.
 const MORE: &str = "mail_max_userip_connections = 100\n";
+
+/// The target offers LITERAL-, as Gmail does, and not LITERAL+.
+const CAPABILITIES: [&str; 2] = [
+    "imap_capability = IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE CONDSTORE \
+     ESEARCH LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE LITERAL-\n",
+    "imap_capability {\n  LITERAL+ = no\n  LITERAL- = yes\n}\n",
+];
 
 /// Source and target. Each mailbox is that of a user, and each run has a user of its own at the target.
 pub struct Servers {
@@ -42,16 +50,17 @@ pub struct SourceMailbox {
 impl Servers {
     pub fn start() -> Servers {
         let introspection = Introspection::start();
-        let start = |introspection| {
+        let capabilities = CAPABILITIES[usize::from(!machine::dovecot().starts_with("2.3"))];
+        let start = |introspection, more: &str| {
             Dovecot::start_with(Settings {
                 introspection,
-                more: MORE.to_owned(),
+                more: format!("{MORE}{more}"),
                 ..Settings::default()
             })
         };
         Servers {
-            source: start(None),
-            target: start(Some(introspection.url())),
+            source: start(None, ""),
+            target: start(Some(introspection.url()), capabilities),
             introspection,
             filled: HashMap::new(),
             target_users: 0,
