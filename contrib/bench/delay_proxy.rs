@@ -87,6 +87,9 @@ fn clone(stream: &TcpStream) -> TcpStream {
 fn read(mut from: TcpStream, to: &SyncSender<Chunk>, delay: Duration) {
     let mut buffer = vec![0; CHUNK];
     loop {
+        // A client with Nagle's algorithm waits for this acknowledgement before it sends the end of a message.
+        // The kernel would delay it by up to 40 ms, and forgets the option from time to time.
+        let _ = rustix::net::sockopt::set_tcp_quickack(&from, true);
         let length = from.read(&mut buffer).unwrap_or(0);
         let chunk = (Instant::now() + delay, buffer[..length].to_vec());
         if to.send(chunk).is_err() || length == 0 {

@@ -125,13 +125,18 @@ impl Row {
 
 pub fn three_digits(value: f64) -> String {
     match value {
-        1000.0.. => {
-            let whole = value.round() as u64;
-            format!("{},{:03}", whole / 1_000, whole % 1_000)
-        }
+        1000.0.. => with_commas(value.round() as usize),
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+/// A number below a million.
+pub fn with_commas(number: usize) -> String {
+    match number / 1_000 {
+        0 => number.to_string(),
+        thousands => format!("{thousands},{:03}", number % 1_000),
     }
 }
 

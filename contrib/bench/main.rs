@@ -160,10 +160,14 @@ impl Report {
             machine::hardware(),
             machine::versions(extent.program)
         );
+        let runs = match extent.runs {
+            1 => "One run".to_owned(),
+            runs => format!("Medians of {runs} runs"),
+        };
         let remarks = format!(
-            "Medians of {} runs of each program, in turn. Mail of both Dovecots on {}, state of both programs on \
+            "{} of each program, in turn. Mail of both Dovecots on {}, state of both programs on \
              {}. Load of the machine before: {}.\n",
-            extent.runs,
+            runs,
             machine::file_system(&std::env::temp_dir()),
             machine::file_system(extent.files),
             machine::load()

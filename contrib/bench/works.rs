@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::figures::{Figure, Row, Unit};
+use crate::figures::{Figure, Row, Unit, with_commas};
 use crate::mail::Kind;
 use crate::programs::{Account, Candidate, Cost};
 use crate::servers::Servers;
@@ -134,6 +134,7 @@ impl Work {
     }
 
     fn title(&self, messages: usize) -> String {
+        let messages = with_commas(messages);
         let mail = match (self.task, self.kind) {
             (Task::NothingNew, _) => format!("nothing new, {messages} in the mailbox"),
             (_, Kind::Ordinary) => format!("{messages} ordinary messages"),
