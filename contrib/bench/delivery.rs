@@ -20,8 +20,9 @@ use crate::works::{Extent, Work};
 /// Only a measurement that fails waits as long.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Between two messages: shorter than the time after which a connection to the target is closed.
-const PAUSE: Duration = Duration::from_millis(1_500);
+/// Between two messages: long enough for the program to be in IDLE again, and shorter than the time after
+/// which it closes a connection to the target.
+const PAUSE: Duration = Duration::from_millis(700);
 
 /// The size of each message.
 const OCTETS: usize = 15_500;

@@ -37,18 +37,16 @@ pub fn load() -> String {
 
 /// The kind of the file system of a folder.
 pub fn file_system(folder: &Path) -> String {
-    let mut command = Command::new("stat");
-    command.args(["-f", "-c", "%T"]).arg(folder);
-    trimmed(&mut command)
+    let mut command = Command::new("df");
+    last_line(command.arg("--output=fstype").arg(folder))
 }
 
-/// The first line of a program's output.
 fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
-    trimmed(Command::new(program).args(arguments))
+    last_line(Command::new(program).args(arguments))
 }
 
-fn trimmed(command: &mut Command) -> String {
+fn last_line(command: &mut Command) -> String {
     let output = command.output().map(|output| output.stdout);
     let text = String::from_utf8_lossy(&output.unwrap_or_default()).into_owned();
-    text.lines().next().unwrap_or_default().trim().to_owned()
+    text.lines().last().unwrap_or_default().trim().to_owned()
 }
