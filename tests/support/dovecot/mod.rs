@@ -158,6 +158,11 @@ impl Dovecot {
         client
     }
 
+    /// The folder of a user's mail.
+    pub fn mail_folder(&self, user: &str) -> PathBuf {
+        self.folder.path().join("mail").join(user)
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
