@@ -11,7 +11,9 @@ use log::{Level, debug};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{CommandError, LoginHistory, Session, search_date, take_bodies};
+use crate::imap::{
+    CommandError, CommandResult, LoginHistory, Session, Tag, search_date, take_bodies,
+};
 use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Uid, UidSet};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
@@ -47,6 +49,8 @@ pub struct ImapSource {
     /// The messages of the last listing: limits a fetch, and checks what it returns.
     listed: BTreeMap<Uid, Listed>,
     prefetched: PrefetchedListing,
+    /// The messages that were asked for ahead, and the tag of the command.
+    announced: Option<(Vec<Uid>, Tag)>,
     /// Messages that a warning was logged about.
     unlistable: UidSet,
     quirks: ServerQuirks,
@@ -93,6 +97,7 @@ impl ImapSource {
             mailbox,
             listed: BTreeMap::new(),
             prefetched: PrefetchedListing::default(),
+            announced: None,
             unlistable: UidSet::default(),
             quirks: ServerQuirks::default(),
             may_have_missed_mail: false,
@@ -126,6 +131,7 @@ impl ImapSource {
 
     fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
+        self.announced = None;
         let (mut session, mailbox) = self.connector.open()?;
         // A lower UIDNEXT means that a backup was restored.
         let is_same_mailbox = mailbox.uid_validity == self.mailbox.uid_validity
@@ -192,6 +198,30 @@ impl ImapSource {
         self.run_with_reconnect("searching for messages", search)
     }
 
+    /// Fetches messages; takes the response if they were asked for ahead.
+    fn fetch_bodies(&mut self, uids: &[Uid]) -> Result<CommandResult> {
+        let allowance = self.allowance(uids);
+        // A session that is opened now was asked for nothing.
+        self.session()?;
+        let announced = self.announced.take();
+        let session = self.session()?;
+        if let Some((announced, tag)) = announced {
+            if uids.iter().all(|uid| announced.contains(uid)) {
+                return Ok(session.finish_fetch(tag));
+            }
+            session.drop_fetch(tag);
+        }
+        Ok(session.fetch_bodies(uids.iter().copied().collect(), allowance))
+    }
+
+    /// Receives and drops what was asked for ahead and not fetched: a wait follows.
+    fn drop_announced(&mut self) {
+        if let (Some((_, tag)), Some(session)) = (self.announced.take(), &mut self.session) {
+            // A broken connection shows in the next command.
+            drop(session.finish_fetch(tag));
+        }
+    }
+
     /// The limit for the response to a fetch of these messages, in octets.
     fn allowance(&self, uids: &[Uid]) -> u64 {
         let listed = uids.iter().filter_map(|uid| self.listed.get(uid));
@@ -249,12 +279,10 @@ impl Source for ImapSource {
     }
 
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
-        let set: UidSet = uids.iter().copied().collect();
-        if set.is_empty() {
+        if uids.is_empty() {
             return Ok(Vec::new());
         }
-        let allowance = self.allowance(uids);
-        let responses = match self.session()?.fetch_bodies(set, allowance) {
+        let responses = match self.fetch_bodies(uids)? {
             Ok(responses) => responses,
             Err(error) => {
                 let unreadable = Fetched::Unreadable(error.to_string());
@@ -266,7 +294,7 @@ impl Source for ImapSource {
             .iter()
             .map(|uid| {
                 let fetched = match bodies.remove(uid) {
-                    Some(Some(body)) => Fetched::Octets(body.octets),
+                    Some(Some(body)) => Fetched::Octets(body),
                     Some(None) => Fetched::Unreadable("the server sends NIL for it".to_owned()),
                     None => Fetched::Missing,
                 };
@@ -276,6 +304,22 @@ impl Source for ImapSource {
                 }
             })
             .collect())
+    }
+
+    fn prefetch(&mut self, uids: &[Uid]) {
+        let allowance = self.allowance(uids);
+        let announced = self.announced.take();
+        let usable = self.session.as_mut().filter(|session| {
+            session.is_usable() && !session.is_idling() && !session.loses_pipelined_commands()
+        });
+        if let Some(session) = usable.filter(|_| !uids.is_empty()) {
+            if let Some((_, tag)) = announced {
+                session.drop_fetch(tag);
+            }
+            let set = uids.iter().copied().collect();
+            let sent = session.start_fetch_bodies(set, allowance);
+            self.announced = sent.ok().map(|tag| (uids.to_vec(), tag));
+        }
     }
 }
 
@@ -289,10 +333,10 @@ impl fmt::Debug for ImapSource {
 fn check_fetched(listed: &Listed, fetched: Fetched) -> Fetched {
     let size = listed.size;
     match fetched {
-        Fetched::Octets(octets) if octets.is_empty() && size > 0 => {
+        Fetched::Octets(hashed) if hashed.octets.is_empty() && size > 0 => {
             Fetched::Unreadable(format!("the server sends nothing for its {size} octets"))
         }
-        Fetched::Octets(octets) if is_other_message(listed, &octets) => {
+        Fetched::Octets(hashed) if is_other_message(listed, &hashed.octets) => {
             let logged = LoggedMessage::from(listed);
             let what = "the source sends another message in its place, as if it were removed";
             logged.log(Level::Warn, format_args!("{logged}: {what}"));
@@ -328,13 +372,13 @@ mod tests {
             flags: Flags::default(),
             identity: Identity::of_header(message),
         };
-        let check = |octets: &[u8]| check_fetched(&listed, Fetched::Octets(octets.to_vec()));
-        assert_eq!(check(message), Fetched::Octets(message.to_vec()));
+        let check = |octets: &[u8]| check_fetched(&listed, Fetched::from(octets.to_vec()));
+        assert_eq!(check(message), Fetched::from(message.to_vec()));
         let text = b"From: System Administrator <root@localhost>\r\n\
                      Subject: message unavailable\r\n\r\nNo longer available.\r\n";
         assert_eq!(check(text), Fetched::Missing);
         // A wrong size alone, or a header in another form alone, proves nothing.
         let longer = [message.as_slice(), b"more\r\n"].concat();
-        assert_eq!(check(&longer), Fetched::Octets(longer.clone()));
+        assert_eq!(check(&longer), Fetched::from(longer.clone()));
     }
 }

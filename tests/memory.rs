@@ -58,7 +58,7 @@ fn a_message_is_in_memory_twice_at_most() {
     let before = peak();
     let fetched = source.fetch(&[Uid::MIN]).unwrap();
     let cost = peak() - before;
-    assert!(matches!(&fetched[0], Fetched::Octets(octets) if octets.len() == SIZE));
+    assert!(matches!(&fetched[0], Fetched::Octets(hashed) if hashed.octets.len() == SIZE));
     assert!(
         cost < SIZE * 22 / 10,
         "{cost} octets for a message of {SIZE}"

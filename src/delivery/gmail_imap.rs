@@ -5,6 +5,7 @@
 //! token endpoint.
 
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use chrono::{DateTime, FixedOffset};
 
@@ -43,6 +44,8 @@ const MESSAGES_PER_CONNECTION: usize = 10;
 pub struct GmailTarget {
     account: Arc<GmailAccount>,
     lookup: Option<Lookup>,
+    /// The lookup connection, while it is opened in advance.
+    opening: Option<JoinHandle<Result<Lookup>>>,
     append_pool: AppendPool,
     /// Messages of this pass, as far as is known.
     backlog: usize,
@@ -67,6 +70,7 @@ impl GmailTarget {
             append_pool: AppendPool::new(Arc::clone(&account)),
             account,
             lookup: None,
+            opening: None,
             backlog: 0,
             submitted: 0,
             status: None,
@@ -103,9 +107,18 @@ impl GmailTarget {
     /// Logs out. The next call connects again.
     pub fn close(&mut self) {
         self.append_pool.close();
+        if let Some(Ok(opened)) = self.finish_opening() {
+            opened.close();
+        }
         if let Some(lookup) = self.lookup.take() {
             lookup.close();
         }
+    }
+
+    /// Waits for the lookup connection that is opened in advance, if there is one.
+    fn finish_opening(&mut self) -> Option<Result<Lookup>> {
+        // A thread that panicked has opened nothing.
+        self.opening.take()?.join().ok()
     }
 
     /// Runs an operation on the lookup connection, which is opened if needed. If the connection is
@@ -116,7 +129,8 @@ impl GmailTarget {
     ) -> Result<T> {
         let mut is_second_try = false;
         loop {
-            let mut lookup = match self.lookup.take() {
+            let opened = self.finish_opening().transpose()?;
+            let mut lookup = match self.lookup.take().or(opened) {
                 Some(lookup) if lookup.is_usable() => lookup,
                 _ => Lookup::open(&self.account)?,
             };
@@ -166,6 +180,14 @@ impl Target for GmailTarget {
             lookup.examine_again();
         }
         self.status()
+    }
+
+    fn prepare(&mut self) {
+        if self.lookup.is_none() && self.opening.is_none() {
+            let account = Arc::clone(&self.account);
+            self.opening = Some(thread::spawn(move || Lookup::open(&account)));
+        }
+        self.append_pool.prepare();
     }
 
     fn announce_backlog(&mut self, backlog: usize, oldest: Option<DateTime<FixedOffset>>) {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, Datelike};
 use imap_proto::{AttributeValue, MessageSection, Response, SectionPath};
 
-use crate::imap::{Command, CommandError, FetchItems, Responses, Session};
+use crate::imap::{Command, CommandError, CommandResult, FetchItems, Responses, Session, Tag};
 use crate::message::{Flags, HashedOctets, Identity, InternalDate, Uid, UidSet};
 
 /// Years that an INTERNALDATE may be of: arithmetic with dates at the limits of time overflows.
@@ -84,15 +84,34 @@ fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<Uid> {
 impl Session {
     /// Fetches whole messages, to be read by [`take_bodies`]. The connection breaks if the response
     /// is larger than the allowance, or 32 MiB if that is more.
-    pub(crate) fn fetch_bodies(
-        &mut self,
-        uids: UidSet,
-        allowance: u64,
-    ) -> Result<Responses, CommandError> {
+    pub(crate) fn fetch_bodies(&mut self, uids: UidSet, allowance: u64) -> CommandResult {
         self.set_allowance(allowance);
         let responses = self.command(Command::UidFetch(uids.into(), FetchItems::Body));
         self.set_allowance(0);
         responses
+    }
+
+    /// As [`fetch_bodies`](Session::fetch_bodies), without waiting for the response: that is taken
+    /// [later](Session::finish_fetch), or [dropped](Session::drop_fetch). Other commands may be run
+    /// meanwhile.
+    pub(crate) fn start_fetch_bodies(
+        &mut self,
+        uids: UidSet,
+        allowance: u64,
+    ) -> Result<Tag, CommandError> {
+        self.set_allowance(allowance);
+        self.send_command(&Command::UidFetch(uids.into(), FetchItems::Body))
+    }
+
+    pub(crate) fn finish_fetch(&mut self, tag: Tag) -> CommandResult {
+        let responses = self.receive_result(tag);
+        self.set_allowance(0);
+        responses
+    }
+
+    /// Drops the response of a fetch, whether it has arrived or not.
+    pub(crate) fn drop_fetch(&mut self, tag: Tag) {
+        self.client.ignore(tag);
     }
 }
 

@@ -72,6 +72,21 @@ impl Session {
         self.client.run_all(commands)
     }
 
+    /// Sends a command without waiting for its response.
+    pub(super) fn send_command(&mut self, command: &Command) -> Result<Tag, CommandError> {
+        self.client.start()?;
+        let mut lines = self.client.take_queued();
+        let tag = self.client.write_command(command, &mut lines);
+        self.client.send_lines(&lines)?;
+        Ok(tag)
+    }
+
+    /// Waits for the response to a command that was sent.
+    pub(super) fn receive_result(&mut self, tag: Tag) -> CommandResult {
+        let result = self.client.receive_results(&[tag])?.pop();
+        result.unwrap_or_else(|| Err(CommandError::lost("the command was not sent")))
+    }
+
     /// Limits the responses to the next commands to this many octets, or 32 MiB if that is more; a
     /// larger one breaks the connection.
     pub(crate) fn set_allowance(&mut self, octets: u64) {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use log::Level;
 
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
-use crate::message::{BodyDigest, Digest, Flags, LoggedMessage, Message, MessageId, Uid, UidSet};
+use crate::message::{Digest, Flags, HashedOctets, LoggedMessage, Message, MessageId, Uid, UidSet};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
 use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
 use crate::sync::action::Parts;
@@ -94,7 +94,8 @@ impl Delivery {
         self.submit(batch, parts.target, &mut parts.ledger)
     }
 
-    fn prepare(&self, planned: &PlannedMessage, octets: Vec<u8>) -> PreparedMessage {
+    fn prepare(&self, planned: &PlannedMessage, hashed: HashedOctets) -> PreparedMessage {
+        let HashedOctets { octets, body } = hashed;
         let listed = &planned.listed;
         let id = listed.identity.id.clone();
         let flags = if self.copy_flags {
@@ -105,7 +106,7 @@ impl Delivery {
         PreparedMessage {
             digest: Digest {
                 header: listed.identity.header,
-                body: Some(BodyDigest::of_message(&octets)),
+                body: Some(body),
             },
             message: Message {
                 uid: listed.uid,

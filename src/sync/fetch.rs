@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use log::Level;
 
 use crate::error::Result;
-use crate::message::{Envelope, FETCH_PAGE_SIZE, Listed, LoggedMessage, Mailbox, Uid, UidSet};
+use crate::message::{
+    Envelope, FETCH_PAGE_SIZE, HashedOctets, Listed, LoggedMessage, Mailbox, Uid, UidSet,
+};
 use crate::state::{DatePass, ParkedMessage, State};
 use crate::sync::group::PlannedMessage;
 use crate::sync::ledger::Ledger;
@@ -34,7 +36,7 @@ pub(super) struct FoundByDate {
 /// A message and its octets.
 pub(super) struct ReadMessage {
     pub planned: PlannedMessage,
-    pub octets: Vec<u8>,
+    pub octets: HashedOctets,
 }
 
 /// A message that a FETCH did not return although it ended with OK.
@@ -185,7 +187,7 @@ impl<'a> Fetch<'a> {
             match result {
                 Fetched::Octets(octets) => {
                     self.read.insert(planned.listed.uid);
-                    log_envelope(&planned.listed, &octets);
+                    log_envelope(&planned.listed, &octets.octets);
                     read.push(ReadMessage { planned, octets });
                 }
                 Fetched::Missing => missing.push(planned.listed),

@@ -4,7 +4,8 @@ use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
 use crate::error::Result;
 use crate::message::{
-    BodyDigest, Identity, InternalDate, Listed, Mailbox, Mark, Message, Uid, UidSet, UidValidity,
+    BodyDigest, HashedOctets, Identity, InternalDate, Listed, Mailbox, Mark, Message, Uid, UidSet,
+    UidValidity,
 };
 
 /// The mailbox that messages are copied from. Read-only: no method changes it.
@@ -66,11 +67,17 @@ pub enum SourceSearch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
     /// All octets of the message, unchanged.
-    Octets(Vec<u8>),
+    Octets(HashedOctets),
     /// The server ended the command with OK and did not return the message.
     Missing,
     /// The server answered NO or NIL, or the connection broke; with the reason.
     Unreadable(String),
+}
+
+impl From<Vec<u8>> for Fetched {
+    fn from(octets: Vec<u8>) -> Fetched {
+        Fetched::Octets(HashedOctets::new(octets))
+    }
 }
 
 /// The mailbox that messages are copied to.

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use imap_to_gmail_sync::error::ErrorKind;
-use imap_to_gmail_sync::message::{Identity, Uid, UidSet};
+use imap_to_gmail_sync::message::{HashedOctets, Identity, Uid, UidSet};
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 
 use crate::sources::SourceServer;
@@ -40,7 +40,7 @@ fn set(text: &str) -> UidSet {
 /// The beginning of what was fetched, for messages of failures.
 fn shown(fetched: &Fetched) -> String {
     match fetched {
-        Fetched::Octets(octets) => {
+        Fetched::Octets(HashedOctets { octets, .. }) => {
             let begin = &octets[..octets.len().min(200)];
             format!("{} octets: {}", octets.len(), begin.escape_ascii())
         }
@@ -198,7 +198,7 @@ fn octets_are_fetched_unchanged_in_the_requested_order(server: &mut dyn SourceSe
     assert_eq!(fetched.len(), expected.len());
     for (fetched, expected) in fetched.into_iter().zip(expected) {
         let expected = expected.map_or(Fetched::Missing, |index: usize| {
-            Fetched::Octets(server.as_returned(mails[index]))
+            Fetched::from(server.as_returned(mails[index]))
         });
         assert!(
             fetched == expected,
@@ -219,7 +219,7 @@ fn a_large_message_is_fetched_completely(server: &mut dyn SourceServer) {
     let (mut source, _) = server.open("INBOX");
     assert_eq!(source.list(&set("1")).unwrap()[0].size, octets.len() as u64);
     let fetched = source.fetch(&uids(&[1])).unwrap();
-    assert!(fetched == [Fetched::Octets(octets)]);
+    assert!(fetched == [Fetched::from(octets)]);
 }
 
 fn nothing_is_marked_as_read(server: &mut dyn SourceServer) {
@@ -241,7 +241,7 @@ fn mail_that_arrives_meanwhile_does_not_change_what_is_fetched(server: &mut dyn 
     assert_eq!(found, uids(&[1]));
     assert_eq!(source.list(&set("1")).unwrap().len(), 1);
     let fetched = source.fetch(&uids(&[1])).unwrap();
-    assert_eq!(fetched, [Fetched::Octets(first)]);
+    assert_eq!(fetched, [Fetched::from(first)]);
     // The next check finds it.
     assert_eq!(server.open("INBOX").1.uid_next.get(), 3);
 }
@@ -261,11 +261,11 @@ fn a_message_that_is_expunged_meanwhile_is_missing_and_no_other_takes_its_place(
     assert_eq!(source.list(&set("1:3")).unwrap().len(), 3);
     server.expunge("INBOX", 2);
     let fetched = source.fetch(&uids(&[2, 3])).unwrap();
-    let second = Fetched::Octets(with_id("<2@b>", "second", "b"));
+    let second = Fetched::from(with_id("<2@b>", "second", "b"));
     // A server may still return its octets to a session that saw it before.
     let is_honest = !matches!(fetched[0], Fetched::Octets(_)) || fetched[0] == second;
     assert!(is_honest, "{}", shown(&fetched[0]));
-    assert_eq!(fetched[1], Fetched::Octets(third));
+    assert_eq!(fetched[1], Fetched::from(third));
     source.logout();
     let (mut source, _) = server.open("INBOX");
     assert_eq!(source.search(&all()).unwrap(), uids(&[1, 3]));

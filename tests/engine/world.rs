@@ -275,7 +275,7 @@ impl SourceModel {
                 match self.find(*uid) {
                     _ if broken => Fetched::Unreadable("the connection broke".to_owned()),
                     Some(message) if !dice.chance(faults.hole) => {
-                        Fetched::Octets(message.octets.clone())
+                        Fetched::from(message.octets.clone())
                     }
                     _ => Fetched::Missing,
                 }

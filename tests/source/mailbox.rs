@@ -63,7 +63,7 @@ pub fn set(text: &str) -> UidSet {
 }
 
 pub fn octets(text: &str) -> Fetched {
-    Fetched::Octets(text.as_bytes().to_vec())
+    Fetched::from(text.as_bytes().to_vec())
 }
 
 // Dovecot
@@ -257,10 +257,7 @@ fn a_message_of_any_octets_is_fetched_unchanged() {
     }
     alice.append("INBOX", "", "", &message);
     let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
-    assert_eq!(
-        source.fetch(&uids(&[1])).unwrap(),
-        [Fetched::Octets(message)]
-    );
+    assert_eq!(source.fetch(&uids(&[1])).unwrap(), [Fetched::from(message)]);
 }
 
 // Scripted servers

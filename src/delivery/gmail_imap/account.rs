@@ -14,6 +14,7 @@ use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::imap::{CommandError, Session, StorageQuota};
 use crate::net::{ConnectionOptions, SharedSilence, Trust};
 use crate::oauth::{RememberedRejection, RenewalPolicy, Token};
+use crate::secret::Secret;
 
 /// A session is replaced this long before its token expires: long enough to send most messages.
 const MIN_SESSION_TIME: TimeDelta = TimeDelta::minutes(1);
@@ -49,6 +50,8 @@ pub(super) struct GmailAccount {
 struct GmailCredentials {
     trust: Trust,
     token: Token,
+    /// The access token that a session was opened with.
+    accepted: Option<Secret>,
 }
 
 /// A session of the account. Gmail may end it when its token expires (GMAIL.md 2.5).
@@ -100,9 +103,20 @@ impl GmailAccount {
     }
 
     /// Opens a session. If Gmail rejects the access token, it is renewed once.
+    ///
+    /// Log-ins wait for each other until an access token was accepted: it must not be rejected as
+    /// often as there are connections.
     pub(super) fn log_in(&self) -> Result<GmailSession> {
+        if let Some(opened) = self.log_in_with_accepted_token()? {
+            return Ok(opened);
+        }
         let mut credentials = self.credentials()?;
-        let Some(GmailCredentials { trust, token }) = credentials.as_mut() else {
+        let Some(GmailCredentials {
+            trust,
+            token,
+            accepted,
+        }) = credentials.as_mut()
+        else {
             return Err(self.error(ErrorKind::Internal, "the token was not loaded"));
         };
         let log_in = |access| login::log_in(self.config(), trust, &self.options.connection, access);
@@ -116,7 +130,7 @@ impl GmailAccount {
             }
             result => result,
         };
-        let mut session = result.map_err(|error| {
+        let session = result.map_err(|error| {
             let rejects_token = login::rejects_token(&error);
             let mut remedy = format!(
                 "check that target_user is the account that the token was made for, or {}",
@@ -132,15 +146,45 @@ impl GmailAccount {
                 error
             }
         })?;
+        *accepted = Some(token.access(self.now())?);
+        Ok(self.opened(session, token.expires()))
+    }
+
+    /// Opens a session with the access token that was accepted before; none if that is another one by
+    /// now, or is rejected.
+    fn log_in_with_accepted_token(&self) -> Result<Option<GmailSession>> {
+        let mut credentials = self.credentials()?;
+        let Some(GmailCredentials {
+            trust,
+            token,
+            accepted,
+        }) = credentials.as_mut()
+        else {
+            return Ok(None);
+        };
+        let access = token.access(self.now())?;
+        if accepted.as_ref() != Some(&access) {
+            return Ok(None);
+        }
+        let (trust, expires) = (trust.clone(), token.expires());
+        drop(credentials);
+        match login::log_in(self.config(), &trust, &self.options.connection, access) {
+            Ok(session) => Ok(Some(self.opened(session, expires))),
+            Err(error) if login::rejects_token(&error) => Ok(None),
+            Err(error) => Err(login::explain(self.config(), error, "")),
+        }
+    }
+
+    fn opened(&self, mut session: Session, token_expires: Option<DateTime<Utc>>) -> GmailSession {
         if self.loses_pipelined_commands.load(Ordering::Relaxed) {
             session.disable_pipelining();
         }
         // Google asks clients to identify themselves (GMAIL.md 1.7).
         session.identify_with_next_command();
-        Ok(GmailSession {
+        GmailSession {
             session,
-            token_expires: token.expires(),
-        })
+            token_expires,
+        }
     }
 
     /// Remembers for later sessions whether the server lost commands.
@@ -239,6 +283,7 @@ impl GmailAccount {
         Ok(GmailCredentials {
             trust: Trust::for_server(server).map_err(|error| error.on(Side::Gmail))?,
             token: token.with_policy(self.options.renewal),
+            accepted: None,
         })
     }
 

@@ -33,6 +33,9 @@ pub(super) struct AppendPool {
     requeued: VecDeque<Message>,
     /// The error that ends the pass.
     failure: Option<Error>,
+    /// Whether messages were submitted since the last [`finish`](AppendPool::finish): without them a
+    /// connection that could not be opened in advance is no failure.
+    has_submitted: bool,
     /// Tells the workers of this pass to send nothing more.
     stop: Arc<AtomicBool>,
 }
@@ -50,6 +53,7 @@ impl AppendPool {
             outcomes: VecDeque::new(),
             requeued: VecDeque::new(),
             failure: None,
+            has_submitted: false,
             stop: Arc::default(),
         }
     }
@@ -58,6 +62,7 @@ impl AppendPool {
     /// blocks while all are full.
     pub(super) fn submit(&mut self, message: Message, wanted: usize) -> Result<()> {
         let size = message.octets.len() as u64;
+        self.has_submitted = true;
         self.apply_pending_reports();
         loop {
             if let Some(failure) = &self.failure {
@@ -75,6 +80,14 @@ impl AppendPool {
         }
     }
 
+    /// Opens a connection for messages that come soon.
+    pub(super) fn prepare(&mut self) {
+        self.apply_pending_reports();
+        if self.failure.is_none() {
+            self.grow_to(1);
+        }
+    }
+
     /// The next outcome that is known.
     pub(super) fn settled(&mut self) -> Option<(Uid, Outcome)> {
         self.apply_pending_reports();
@@ -88,13 +101,14 @@ impl AppendPool {
         while self.is_busy() {
             self.wait_for_report();
         }
+        let was_needed = std::mem::take(&mut self.has_submitted);
         let Some(failure) = self.failure.take() else {
             return Ok(());
         };
         // The next pass starts with as many workers as configured.
         self.stop = Arc::default();
         self.max_workers = self.account.config().connections.max(1);
-        Err(failure)
+        if was_needed { Err(failure) } else { Ok(()) }
     }
 
     /// Ends all workers but `count`, without waiting for them.
