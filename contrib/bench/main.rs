@@ -22,6 +22,7 @@ mod delivery;
 #[path = "../../tests/support/dovecot/mod.rs"]
 mod dovecot;
 mod figures;
+mod growth;
 #[path = "../../tests/support/http.rs"]
 mod http;
 mod machine;
@@ -58,6 +59,10 @@ struct Options {
     #[argh(switch)]
     quick: bool,
 
+    /// measure instead how the cost of this program grows
+    #[argh(switch)]
+    growth: bool,
+
     /// the runs of each program (3)
     #[argh(option)]
     runs: Option<usize>,
@@ -66,7 +71,7 @@ struct Options {
     #[argh(option)]
     messages: Option<usize>,
 
-    /// the folder for table.md and picture.svg (target/bench)
+    /// the folder for table.md, picture.svg and growth.md (target/bench)
     #[argh(option)]
     output: Option<PathBuf>,
 
@@ -95,6 +100,13 @@ fn main() -> ExitCode {
         eprintln!("there is no {}: cargo build --release", program.display());
         return ExitCode::FAILURE;
     };
+    let output = options.output.clone().unwrap_or(target.join("bench"));
+    fs::create_dir_all(&output).expect("a folder");
+    if options.growth {
+        let report = growth::report(&program, options.quick).expect("figures");
+        fs::write(output.join("growth.md"), report).expect("a file");
+        return ExitCode::SUCCESS;
+    }
     for needed in ["/usr/bin/mbsync", "/usr/bin/time", "/usr/sbin/dovecot"] {
         if !Path::new(needed).exists() {
             eprintln!("there is no {needed}: contrib/bench/run installs it");
@@ -107,11 +119,8 @@ fn main() -> ExitCode {
         eprintln!("--rows {}: there are only {names}", options.rows);
         return ExitCode::FAILURE;
     }
-    let output = options.output.clone().unwrap_or(target.join("bench"));
     let files = options.files.clone().unwrap_or_else(std::env::temp_dir);
-    for folder in [&output, &files] {
-        fs::create_dir_all(folder).expect("a folder");
-    }
+    fs::create_dir_all(&files).expect("a folder");
     let files = files.canonicalize().expect("an absolute name");
     let extent = Extent {
         program: &program,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use chrono::Timelike;
 
 use crate::imap::client::{CommandResult, Received, Tag};
+use crate::imap::connection::SEND_SIZE;
 use crate::imap::{CommandError, MailboxName, ResponseText, Session};
 use crate::message::{Flags, InternalDate};
 use crate::timeouts::BYE_TIMEOUT;
@@ -166,24 +167,25 @@ impl Session {
     /// Sends the message of the last APPEND, which the server asked for.
     pub(crate) fn send_message(&mut self, octets: &[u8]) -> (SentPart, Result<(), CommandError>) {
         self.announced = None;
+        // The end of the command goes with the last octets: a server may answer and close when it has
+        // these, and would reset the connection for what comes later.
+        let split = octets.len().saturating_sub(1) / SEND_SIZE * SEND_SIZE;
+        let (begin, end) = octets.split_at_checked(split).unwrap_or((octets, &[]));
         let connection = self.client.connection();
-        let sent = connection.send(octets).and_then(|()| {
-            let end = connection.send(b"\r\n");
-            end.map_err(|(_, error)| (octets.len(), error))
+        let sent = connection.send(begin).and_then(|()| {
+            let sent = connection.send(&[end, b"\r\n"].concat());
+            sent.map_err(|(sent, error)| (begin.len() + sent, error))
         });
         match sent {
             Ok(()) => (SentPart::All, Ok(())),
             Err((sent, error)) => {
                 let lost = self.client.connection_lost(&error);
-                let is_all = sent == octets.len();
-                (
-                    if is_all {
-                        SentPart::All
-                    } else {
-                        SentPart::Part
-                    },
-                    Err(lost),
-                )
+                let part = if sent >= octets.len() {
+                    SentPart::All
+                } else {
+                    SentPart::Part
+                };
+                (part, Err(lost))
             }
         }
     }

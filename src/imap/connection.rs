@@ -38,7 +38,7 @@ const MIN_PROGRESS: u64 = 16 * 1024;
 const RECEIVE_SIZE: usize = 16 * 1024;
 
 /// Octets that are sent at once: a few TLS records, for which the time-out counts.
-const SEND_SIZE: usize = 64 * 1024;
+pub(super) const SEND_SIZE: usize = 64 * 1024;
 
 /// A stream to a server, opened and, as configured, encrypted.
 pub struct Connection {
