@@ -313,14 +313,15 @@ impl Client {
             self.sent.remove(at);
             return Ok(Received::Tagged(tag));
         }
-        let mut responses = std::mem::take(&mut self.untagged);
         // From the transcript: the sanitizer keeps ASCII only.
         let line = self.transcript.last_line();
         let Some(said) = tagged_result(&line) else {
             let what = describe_invalid_line(&line);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         };
+        // Of a rejected command they are none: the server has begun with the next one.
         command.result = Some(said.map(|()| {
+            let mut responses = std::mem::take(&mut self.untagged);
             responses.append(response);
             responses
         }));

@@ -186,11 +186,9 @@ impl AppendPool {
         };
         worker.messages = None;
         let was_logged_in = std::mem::take(&mut worker.is_logged_in);
-        let others = self
-            .workers
-            .values()
-            .filter(|worker| worker.accepts_messages())
-            .count();
+        // Those that still log in count: the last one that fails ends the pass.
+        let is_left = |worker: &&WorkerHandle| worker.messages.is_some();
+        let others = self.workers.values().filter(is_left).count();
         let is_one_too_many =
             error.consequence() == Some(&Consequence::Rest(RestReason::Connections));
         let can_go_on = is_one_too_many || !was_logged_in && error.kind() == ErrorKind::Unavailable;

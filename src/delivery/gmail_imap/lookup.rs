@@ -228,11 +228,12 @@ impl Lookup {
     /// Messages whose Message-ID may be one of those of the queries.
     fn search_by_id(&mut self, queries: &[&LookupQuery]) -> Result<Vec<Uid>, LookupError> {
         let ids = ids_of(queries);
+        let searches = search::by_ids(&ids);
         let mut found = Vec::new();
-        for search in search::by_ids(&ids) {
-            match self.search(&search.criteria)? {
+        for (search, result) in searches.iter().zip(self.search_all(&searches)?) {
+            match self.unless_rejected(result)? {
                 Some(uids) => found.extend(uids),
-                None => found.extend(self.search_one_by_one(&search)?),
+                None => found.extend(self.search_one_by_one(search)?),
             }
         }
         if self.has_gmail_search {
@@ -294,16 +295,33 @@ impl Lookup {
         Ok(Some(uids))
     }
 
+    /// The results of several searches, in one round trip. Of the first it may be known already.
+    fn search_all(
+        &mut self,
+        searches: &[IdSearch],
+    ) -> Result<Vec<Result<Vec<Uid>, CommandError>>, LookupError> {
+        let first = searches.first().map(|search| search.criteria.as_str());
+        let prefetched = self.prefetched_search.take();
+        let prefetched = prefetched.filter(|(criteria, _)| Some(criteria.as_str()) == first);
+        let mut results: Vec<CommandResult> =
+            prefetched.map(|(_, result)| result).into_iter().collect();
+        let open = searches.get(results.len()..).unwrap_or_default();
+        if !open.is_empty() {
+            let criteria = open.iter().map(|search| search.criteria.clone());
+            let searched = self
+                .gmail
+                .session
+                .pipeline(criteria.map(Command::UidSearch).collect());
+            self.account.note_lost_pipelined(&self.gmail.session);
+            results.extend(searched.map_err(|failure| self.command_failed(failure))?);
+        }
+        let uids = |result: CommandResult| result.map(|responses| search_results(&responses));
+        Ok(results.into_iter().map(uids).collect())
+    }
+
     /// The messages that match; none if the server rejects this search.
     fn search(&mut self, criteria: &str) -> Result<Option<Vec<Uid>>, LookupError> {
-        let prefetched = self
-            .prefetched_search
-            .take()
-            .filter(|(prefetched, _)| prefetched == criteria);
-        let result = match prefetched {
-            Some((_, result)) => result.map(|responses| search_results(&responses)),
-            None => self.gmail.session.search(criteria),
-        };
+        let result = self.gmail.session.search(criteria);
         self.unless_rejected(result)
     }
 
