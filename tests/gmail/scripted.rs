@@ -89,7 +89,7 @@ fn an_unknown_date_is_omitted() {
     undated.flags.seen = false;
     gmail.submit(undated).unwrap();
     gmail.finish().unwrap();
-    let expected = format!("APPEND \"Arrived\" () {{{}}}", MAIL.len());
+    let expected = format!("APPEND \"Arrived\" {{{}}}", MAIL.len());
     assert_eq!(server.commands("APPEND")[0].line, expected);
 }
 
