@@ -123,9 +123,7 @@ impl Session {
         &mut self,
         requests: &[AppendRequest<'_>],
     ) -> (Vec<OpenAppend>, Result<(), CommandError>) {
-        if let Err(closed) = self.client.start() {
-            return (Vec::new(), Err(closed));
-        }
+        let started = self.client.start();
         let mut octets = self.client.take_queued().into_bytes();
         let mut ends = Vec::new();
         let mut open = Vec::new();
@@ -148,6 +146,11 @@ impl Session {
                 sent: SentPart::Nothing,
             });
         }
+        if let Err(closed) = started {
+            open.iter_mut()
+                .for_each(|open| open.sent = SentPart::Nothing);
+            return (open, Err(closed));
+        }
         let result = self.client.connection().send(&octets);
         let sent = result
             .as_ref()
@@ -162,6 +165,12 @@ impl Session {
         }
         let result = result.map_err(|(_, error)| self.client.connection_lost(&error));
         (open, result)
+    }
+
+    /// Whether an APPEND was sent up to its synchronizing literal, and not answered: the server takes
+    /// whatever comes next for the message.
+    pub(crate) fn has_announced(&self) -> bool {
+        self.announced.is_some()
     }
 
     /// Sends the message of the last APPEND, which the server asked for.

@@ -19,6 +19,7 @@ mod scripted_server;
 
 mod on_double;
 mod on_dovecot;
+mod pipelined;
 mod scripted;
 
 use imap_to_gmail_sync::message::{Identity, Uid};

@@ -5,13 +5,16 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fmt;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::{Server, TargetConfig};
@@ -49,6 +52,123 @@ pub enum Reply {
     ReadPartThenClose(usize),
     /// Sends nothing more.
     Stall,
+    /// Hands the connection over to the test, with this command unanswered.
+    Talk(Script),
+}
+
+/// What a test does with a connection from its first APPEND on; returns whether the server serves it
+/// afterwards, or else closes it.
+#[derive(Clone)]
+pub struct Script(Arc<dyn Fn(&mut Talk<'_>) -> bool + Send + Sync>);
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script")
+    }
+}
+
+/// A connection in the hands of a test.
+pub struct Talk<'a> {
+    /// Counted from 0.
+    pub connection: usize,
+    reader: &'a mut BufReader<TcpStream>,
+    writer: &'a TcpStream,
+    /// A line that was read already.
+    line: Option<String>,
+    all_submitted: &'a Mutex<Receiver<()>>,
+}
+
+/// An APPEND as far as its literal.
+pub struct AppendLine {
+    pub tag: String,
+    pub octets: usize,
+    /// Its message comes without being asked for.
+    pub is_non_synchronizing: bool,
+}
+
+impl Talk<'_> {
+    /// The next line of the client, which is an APPEND.
+    pub fn read_append(&mut self) -> AppendLine {
+        let line = self.line.take().unwrap_or_else(|| {
+            let mut line = String::new();
+            self.set_timeout(Duration::from_secs(10));
+            self.reader.read_line(&mut line).expect("an APPEND comes");
+            line
+        });
+        let line = line.trim_end();
+        let (tag, command) = line.split_once(' ').expect("a line has a tag");
+        assert!(command.starts_with("APPEND "), "{line}");
+        AppendLine {
+            tag: tag.to_owned(),
+            octets: announced(line),
+            is_non_synchronizing: is_non_synchronizing(line),
+        }
+    }
+
+    /// The message of an APPEND, after which the client ends the line.
+    pub fn read_message(&mut self, append: &AppendLine) -> Vec<u8> {
+        let octets = self.read_octets(append.octets);
+        assert_eq!(self.read_octets(2), b"\r\n");
+        octets
+    }
+
+    pub fn read_octets(&mut self, count: usize) -> Vec<u8> {
+        let mut octets = vec![0; count];
+        self.set_timeout(Duration::from_secs(10));
+        self.reader.read_exact(&mut octets).expect("octets come");
+        octets
+    }
+
+    /// Reads an APPEND and its message, which it asks for if need be.
+    pub fn take_append(&mut self) -> AppendLine {
+        let append = self.read_append();
+        if !append.is_non_synchronizing {
+            self.say("+ go ahead");
+        }
+        self.read_message(&append);
+        append
+    }
+
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) {
+        let _ = self.writer.write_all(format!("{line}\r\n").as_bytes());
+    }
+
+    /// Answers that the message is stored under this UID.
+    pub fn say_stored(&mut self, append: &AppendLine, uid: u32) {
+        self.say(&format!("{} OK [APPENDUID 1 {uid}] (Success)", append.tag));
+    }
+
+    /// Asserts that the client sends nothing for a moment.
+    pub fn assert_silence(&mut self) {
+        self.set_timeout(Duration::from_millis(60));
+        match self.reader.fill_buf() {
+            Ok(octets) => panic!("the client sent {:?}", String::from_utf8_lossy(octets)),
+            Err(error) => assert!(
+                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+                "{error}"
+            ),
+        }
+    }
+
+    /// Asserts that the client closes the connection and sends nothing before.
+    pub fn assert_closed(&mut self) {
+        let mut rest = String::new();
+        self.set_timeout(Duration::from_secs(10));
+        let _ = self.reader.read_to_string(&mut rest);
+        assert_eq!(rest, "");
+    }
+
+    /// Waits until the test has submitted all its messages.
+    pub fn wait_for_all_submitted(&self) {
+        let limit = Duration::from_secs(10);
+        let all_submitted = self.all_submitted.lock().unwrap();
+        all_submitted.recv_timeout(limit).expect("all are submitted");
+    }
+
+    fn set_timeout(&self, limit: Duration) {
+        self.writer.set_read_timeout(Some(limit)).unwrap();
+    }
 }
 
 /// The server, the token file of its account, and the commands that it got.
@@ -57,6 +177,15 @@ pub struct ScriptedGmail {
     folder: TempDir,
     commands: Arc<Mutex<Vec<Command>>>,
     renewals: Arc<AtomicUsize>,
+    talks: Arc<Talks>,
+    submitted: Sender<()>,
+}
+
+/// How the tests' parts of connections went.
+struct Talks {
+    ended: AtomicUsize,
+    failed: AtomicUsize,
+    all_submitted: Mutex<Receiver<()>>,
 }
 
 type Replies = dyn Fn(&Command) -> Option<Reply> + Send + Sync;
@@ -71,10 +200,20 @@ impl ScriptedGmail {
         let commands = Arc::new(Mutex::new(Vec::new()));
         let replies: Arc<Replies> = Arc::new(replies);
         let recorded = Arc::clone(&commands);
+        let (submitted, all_submitted) = channel();
+        let talks = Arc::new(Talks {
+            ended: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
+            all_submitted: Mutex::new(all_submitted),
+        });
+        let shared = Arc::clone(&talks);
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (replies, recorded) = (Arc::clone(&replies), Arc::clone(&recorded));
-                thread::spawn(move || serve(connection, &stream.unwrap(), &*replies, &recorded));
+                let talks = Arc::clone(&shared);
+                thread::spawn(move || {
+                    serve(connection, &stream.unwrap(), &*replies, &recorded, &talks);
+                });
             }
         });
         let renewals = Arc::new(AtomicUsize::new(0));
@@ -83,6 +222,8 @@ impl ScriptedGmail {
             folder: TempDir::new().unwrap(),
             commands,
             renewals: Arc::clone(&renewals),
+            talks,
+            submitted,
         };
         let uri = start_token_endpoint(renewals);
         let token = format!(
@@ -91,6 +232,43 @@ impl ScriptedGmail {
         );
         fs::write(gmail.token_file(), token).unwrap();
         gmail
+    }
+
+    /// Starts a server that announces these capabilities, as `[CAPABILITY …]` in the answer to the
+    /// log-in, and hands each of the first connections over to a script at its first APPEND.
+    pub fn talking(
+        log_in: &'static str,
+        connections: usize,
+        script: impl Fn(&mut Talk<'_>) -> bool + Send + Sync + 'static,
+    ) -> ScriptedGmail {
+        let script = Script(Arc::new(script));
+        let begun = AtomicUsize::new(0);
+        ScriptedGmail::start(move |command| match command.line.split(' ').next() {
+            Some("AUTHENTICATE") => Some(Reply::Lines(log_in)),
+            Some("APPEND")
+                if command.connection < connections
+                    && command.connection == begun.load(Ordering::SeqCst) =>
+            {
+                begun.fetch_add(1, Ordering::SeqCst);
+                Some(Reply::Talk(script.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Tells the script that all messages are submitted.
+    pub fn note_all_submitted(&self) {
+        self.submitted.send(()).unwrap();
+    }
+
+    /// Waits until this many scripts have ended; asserts that none failed.
+    pub fn assert_talked(&self, connections: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.talks.ended.load(Ordering::SeqCst) < connections {
+            assert!(Instant::now() < deadline, "a script does not end");
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(self.talks.failed.load(Ordering::SeqCst), 0);
     }
 
     pub fn token_file(&self) -> PathBuf {
@@ -164,7 +342,13 @@ pub fn message(uid: u32, octets: &[u8]) -> Message {
     }
 }
 
-fn serve(connection: usize, stream: &TcpStream, replies: &Replies, recorded: &Mutex<Vec<Command>>) {
+fn serve(
+    connection: usize,
+    stream: &TcpStream,
+    replies: &Replies,
+    recorded: &Mutex<Vec<Command>>,
+    talks: &Talks,
+) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     let _ = writer.write_all(b"* OK Gimap ready for requests from 127.0.0.1 u21mb1\r\n");
@@ -179,8 +363,16 @@ fn serve(connection: usize, stream: &TcpStream, replies: &Replies, recorded: &Mu
         };
         loop {
             recorded.lock().unwrap().push(command.clone());
-            let reply = replies(&command).unwrap_or_else(|| default_reply(&command));
-            match reply {
+            let reply = replies(&command);
+            let is_talk = matches!(reply, Some(Reply::Talk(_)));
+            if is_non_synchronizing(text) && command.literal.is_none() && !is_talk {
+                let Some(octets) = read_literal(&mut reader, announced(text)) else {
+                    return;
+                };
+                command.literal = Some(octets);
+                continue;
+            }
+            match reply.unwrap_or_else(|| default_reply(&command)) {
                 Reply::Lines(lines) => {
                     let _ = writer.write_all(lines.replace("$tag", tag).as_bytes());
                 }
@@ -191,12 +383,9 @@ fn serve(connection: usize, stream: &TcpStream, replies: &Replies, recorded: &Mu
                 }
                 Reply::ReadLiteral => {
                     let _ = writer.write_all(b"+ go ahead\r\n");
-                    let mut octets = vec![0; announced(text)];
-                    if reader.read_exact(&mut octets).is_err() {
+                    let Some(octets) = read_literal(&mut reader, announced(text)) else {
                         return;
-                    }
-                    let mut end = String::new();
-                    let _ = reader.read_line(&mut end);
+                    };
                     command.literal = Some(octets);
                     continue;
                 }
@@ -210,6 +399,23 @@ fn serve(connection: usize, stream: &TcpStream, replies: &Replies, recorded: &Mu
                 Reply::Stall => {
                     let _ = reader.read_to_string(&mut String::new());
                     return;
+                }
+                Reply::Talk(Script(script)) => {
+                    let mut talk = Talk {
+                        connection,
+                        reader: &mut reader,
+                        writer: stream,
+                        line: Some(line.clone()),
+                        all_submitted: &talks.all_submitted,
+                    };
+                    let goes_on = catch_unwind(AssertUnwindSafe(|| script(&mut talk)));
+                    if !matches!(goes_on, Ok(true)) {
+                        let _ = stream.shutdown(Shutdown::Both);
+                    }
+                    let _ = stream.set_read_timeout(None);
+                    let has_failed = usize::from(goes_on.is_err());
+                    talks.failed.fetch_add(has_failed, Ordering::SeqCst);
+                    talks.ended.fetch_add(1, Ordering::SeqCst);
                 }
             }
             break;
@@ -255,7 +461,19 @@ fn default_reply(command: &Command) -> Reply {
 fn announced(line: &str) -> usize {
     let inner = line.strip_suffix('}').expect("a literal is announced");
     let (_, digits) = inner.rsplit_once('{').unwrap();
-    digits.parse().unwrap()
+    digits.trim_end_matches('+').parse().unwrap()
+}
+
+fn is_non_synchronizing(line: &str) -> bool {
+    line.ends_with("+}")
+}
+
+/// Reads a message and the end of its line; none if the client has gone.
+fn read_literal(reader: &mut impl BufRead, size: usize) -> Option<Vec<u8>> {
+    let mut octets = vec![0; size];
+    reader.read_exact(&mut octets).ok()?;
+    reader.read_line(&mut String::new()).ok()?;
+    Some(octets)
 }
 
 /// Starts a token endpoint that always grants, and returns its address.

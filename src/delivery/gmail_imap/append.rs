@@ -12,6 +12,7 @@ use log::Level;
 
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailSession};
 use crate::delivery::gmail_imap::normalize;
+use crate::delivery::gmail_imap::responses::rest_reason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::imap::{
     AppendEvent, AppendRequest, AppendResponse, CommandError, LiteralForm, MailboxName,
@@ -202,11 +203,21 @@ impl AppendConnection {
         let mut forms: Vec<LiteralForm> =
             batch.iter().map(|message| self.form_for(message)).collect();
         let Some(GmailSession { session, .. }) = &mut self.session else {
-            return Vec::new();
+            let what = "the append connection is closed";
+            return unsent(batch, &self.account.error(ErrorKind::Internal, what));
         };
-        if self.open.is_empty() && session.has_unsolicited() {
-            forms = vec![LiteralForm::Synchronizing];
-            self.again.extend(batch.drain(1.min(batch.len())..));
+        if let Some(first) = forms.first_mut()
+            && self.open.is_empty()
+            && session.has_unsolicited()
+        {
+            *first = LiteralForm::Synchronizing;
+        }
+        // The forms may be others than when there was room: meanwhile the time of silence is over, or
+        // another connection has lost an APPEND. What follows the line would be taken for the message.
+        let is_synchronizing = |form: &LiteralForm| *form == LiteralForm::Synchronizing;
+        if let Some(last) = forms.iter().position(is_synchronizing) {
+            forms.truncate(last + 1);
+            self.again.extend(batch.drain(last + 1..));
         }
         let requests: Vec<AppendRequest> = batch
             .iter()
@@ -299,6 +310,13 @@ impl AppendConnection {
         let Some(OpenMessage { message, sent, .. }) = self.open.remove(at) else {
             return;
         };
+        let result = match result {
+            Ok(_) if sent != SentPart::All => {
+                let what = "the server said OK before it could have the message";
+                Err(CommandError::ConnectionLost(what.to_owned()))
+            }
+            result => result,
+        };
         let response = AppendResponse { result, sent };
         if interpret::calls_for_change(&response, &message) {
             self.changed.push_back((message, response));
@@ -310,8 +328,9 @@ impl AppendConnection {
 
     /// Sends messages again, changed as the server wants; no other is open.
     fn send_changed(&mut self, finished: &mut Vec<Finished>) {
+        let mut is_folder_created = false;
         while let Some((mut message, response)) = self.changed.pop_front() {
-            let attempt = self.append_changed(&mut message, response);
+            let attempt = self.append_changed(&mut message, response, &mut is_folder_created);
             finished.push(Finished { message, attempt });
         }
     }
@@ -333,19 +352,22 @@ impl AppendConnection {
     }
 
     /// The connection is lost with all that was open on it. Each message that the server may have is
-    /// uncertain; one of which it has nothing is sent again, once: servers close idle connections.
+    /// uncertain; one of which it has nothing is sent again, once: servers close idle connections. Not
+    /// if the account must rest.
     fn lost(&mut self, failure: &CommandError) -> Vec<Finished> {
         let has_timed_out = self
             .session
             .as_ref()
             .is_some_and(|gmail| gmail.session.has_timed_out());
+        let must_rest = failure.response_text().and_then(rest_reason).is_some();
         let mut finished = Vec::new();
         for open in std::mem::take(&mut self.open) {
             let OpenMessage { message, sent, .. } = open;
             if has_timed_out && (open.is_pipelined || open.form == LiteralForm::NonSynchronizing) {
                 self.account.note_lost_pipelined_append();
             }
-            if sent == SentPart::Nothing && !self.second_tries.contains(&message.uid) {
+            let is_second_try = self.second_tries.contains(&message.uid);
+            if sent == SentPart::Nothing && !is_second_try && !must_rest {
                 self.second_tries.push(message.uid);
                 self.again.push_back(message);
                 continue;

@@ -70,7 +70,7 @@ impl AppendPool {
             }
             self.grow_to(wanted);
             if self
-                .least_loaded()
+                .least_loaded(size)
                 .is_some_and(|worker| worker.has_room_for(size))
             {
                 self.dispatch(message);
@@ -225,7 +225,7 @@ impl AppendPool {
         while let Some(message) = self.requeued.pop_front() {
             if self.failure.is_some() {
                 self.outcomes.push_back((message.uid, Outcome::Returned));
-            } else if self.least_loaded().is_some() {
+            } else if self.least_loaded(0).is_some() {
                 self.dispatch(message);
             } else {
                 self.requeued.push_front(message);
@@ -234,15 +234,16 @@ impl AppendPool {
         }
     }
 
-    fn least_loaded(&mut self) -> Option<&mut WorkerHandle> {
+    /// The worker that should get a message of this size.
+    fn least_loaded(&mut self, size: u64) -> Option<&mut WorkerHandle> {
         self.workers
             .values_mut()
             .filter(|worker| worker.accepts_messages())
-            .min_by_key(|worker| worker.load())
+            .min_by_key(|worker| worker.load(size))
     }
 
     fn dispatch(&mut self, message: Message) {
-        let result = match self.least_loaded() {
+        let result = match self.least_loaded(message.octets.len() as u64) {
             Some(worker) => worker.send(message),
             None => Err(message),
         };

@@ -140,7 +140,12 @@ impl Session {
         if self.command(&request, literal.octets)? == Action::Go
             && self.check_token_expiry()? == Action::Go
         {
-            append::append(self, head, literal)?;
+            return append::append(self, head, literal);
+        }
+        if !literal.is_awaited {
+            // It is on its way, whatever the response was.
+            self.wire.read_octets(literal.octets)?;
+            self.wire.read_line()?;
         }
         Ok(())
     }

@@ -23,25 +23,30 @@ pub(super) fn calls_for_change(response: &AppendResponse, message: &Message) -> 
 }
 
 impl AppendConnection {
-    /// Does what an answer [calls for](calls_for_change), and sends the message again.
+    /// Does what an answer [calls for](calls_for_change), and sends the message again; the folder is
+    /// created once for several messages.
     pub(super) fn append_changed(
         &mut self,
         message: &mut Message,
         mut response: AppendResponse,
+        is_folder_created: &mut bool,
     ) -> AppendAttempt {
         let folder = match self.folder() {
             Ok(folder) => folder,
             Err(error) => return AppendAttempt::Unsent(error),
         };
-        let mut is_folder_created = false;
+        let mut was_missing = false;
         let mut is_normalized = false;
         loop {
             let Some(GmailSession { session, .. }) = &mut self.session else {
                 return AppendAttempt::Settled(not_stored(&text_of(&response)));
             };
             match append_result(&response.result) {
-                AppendResult::MailboxMissing if !is_folder_created => {
-                    is_folder_created = true;
+                AppendResult::MailboxMissing if *is_folder_created && !was_missing => {
+                    was_missing = true;
+                }
+                AppendResult::MailboxMissing if !*is_folder_created => {
+                    (was_missing, *is_folder_created) = (true, true);
                     match create_folder(session, &self.account.config().folder, &folder) {
                         Err(failure) if failure.leaves_session_usable() => {
                             return AppendAttempt::Unsent(self.account.command_error(&failure));
@@ -126,14 +131,10 @@ impl AppendConnection {
 
     /// The storage of the account, if the connection still works and Gmail tells.
     fn storage_quota(&mut self) -> Option<StorageQuota> {
-        // The server would take the command for the message that it waits for.
-        if self.announced().is_some() {
-            return None;
-        }
         let folder = &self.account.config().folder;
         let GmailSession { session, .. } = self.session.as_mut()?;
-        session
-            .is_usable()
+        // The server would take the command for the message that it waits for.
+        (session.is_usable() && !session.has_announced())
             .then(|| session.storage_quota(folder))
             .flatten()
     }

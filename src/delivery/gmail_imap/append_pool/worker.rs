@@ -143,10 +143,18 @@ impl AppendWorker {
     fn end(&mut self, messages: &Receiver<Message>) {
         for Finished { message, attempt } in self.connection.drain() {
             match attempt {
-                AppendAttempt::Settled(outcome) | AppendAttempt::SettledAndFailed(outcome, _) => {
+                AppendAttempt::Settled(outcome) => {
                     self.report(WorkerReport::Settled(message.uid, outcome));
                 }
-                AppendAttempt::Unsent(_) => self.unsent.push(message),
+                // The pool keeps the most severe error: it may be that the account must rest.
+                AppendAttempt::SettledAndFailed(outcome, error) => {
+                    self.report(WorkerReport::Failed(error));
+                    self.report(WorkerReport::Settled(message.uid, outcome));
+                }
+                AppendAttempt::Unsent(error) => {
+                    self.report(WorkerReport::Failed(error));
+                    self.unsent.push(message);
+                }
             }
         }
         self.unsent.extend(self.held.take());
