@@ -138,7 +138,10 @@ fn play(stream: TcpStream, dialogue: &[String]) {
                 }
             }
             "S" => {
-                let line = format!("{}\r\n", text.replace("$tag", &tag).replace("$login", &log_in_tag));
+                let line = format!(
+                    "{}\r\n",
+                    text.replace("$tag", &tag).replace("$login", &log_in_tag)
+                );
                 let _ = stream.get_mut().write_all(line.as_bytes());
             }
             "R" => {
