@@ -557,6 +557,84 @@ fn gmail_that_limits_the_account_in_any_response_makes_it_rest_and_that_is_no_fa
     }
 }
 
+/// A home with a large message and seven small ones, which follow it before it is answered.
+fn home_with_small_mail(unfinished: Unfinished) -> (Home, Vec<Vec<u8>>) {
+    let gmail = GmailOptions {
+        deduplicates: false,
+        unfinished,
+        ..GmailOptions::default()
+    };
+    let home = Home::with(SourceOptions::default(), gmail);
+    home.configure(&json!({ "target_connections": 1 }));
+    let mut mails = vec![mail("large", "large", &"large ".repeat(1_000))];
+    mails.extend((1..6).map(|number| mail(&format!("small-{number}"), "small", "x")));
+    mails.extend(
+        ["one", "two"].map(|body| format!("Subject: no id\r\n\r\n{body}\r\n").into_bytes()),
+    );
+    deliver(&home, mails.clone());
+    // The others are fetched meanwhile.
+    let pause = Fault::Pause(Duration::from_millis(150));
+    home.gmail
+        .faults()
+        .once(|event| event.is_line("+ go ahead"), pause);
+    (home, mails)
+}
+
+#[test]
+fn a_cut_between_several_open_appends_loses_and_doubles_none_of_them() {
+    type Is = fn(&Event) -> bool;
+    let cuts: [(&str, Is); 4] = [
+        ("before a message", |event| {
+            matches!(event.kind, EventKind::LiteralBegins(_))
+        }),
+        ("in a message", |event| {
+            matches!(event.kind, EventKind::LiteralHalf(_))
+        }),
+        ("after a message", Event::is_literal),
+        ("before an OK", |event| event.is_line("OK [APPENDUID")),
+    ];
+    let mut most_uncertain = 0;
+    for unfinished in [
+        Unfinished::Forgotten,
+        Unfinished::Stored,
+        Unfinished::StoredAfter(Duration::from_secs(5)),
+    ] {
+        for (what, is_it) in cuts {
+            for number in [2, 5] {
+                let what = format!("{unfinished:?}, {what} {number}");
+                let (home, mails) = home_with_small_mail(unfinished);
+                let mut count = 0;
+                let is_due = move |event: &Event| {
+                    count += usize::from(is_it(event));
+                    is_it(event) && count == number
+                };
+                home.gmail.faults().once(is_due, Fault::Eof);
+                let run = home.run();
+                assert!(matches!(run.status, Some(0 | 69)), "{what}: {run:?}");
+                let log = format!("{}{}", run.stdout, run.stderr);
+                most_uncertain =
+                    most_uncertain.max(log.matches("after the message was sent").count());
+                home.gmail.faults().clear();
+                home.gmail.clock().advance(Duration::from_secs(10));
+                for _ in 0..2 {
+                    home.age_by_minutes(60);
+                    let run = home.run();
+                    assert_eq!(run.status, Some(0), "{what}: {run:?}");
+                }
+                let expected: BTreeMap<String, usize> = mails
+                    .iter()
+                    .map(|octets| (octets.escape_ascii().to_string(), 1))
+                    .collect();
+                assert_eq!(delivered(&home), expected, "{what}");
+            }
+        }
+    }
+    assert!(
+        most_uncertain > 1,
+        "never were several open: {most_uncertain}"
+    );
+}
+
 /// The peak memory of a run in KiB.
 fn peak_of_a_run(home: &Home) -> u64 {
     let mut run = home

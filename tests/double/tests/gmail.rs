@@ -572,3 +572,56 @@ fn unsupported_commands_are_rejected() {
         "C: b XLIST \"\" INBOX\nS: * XLIST (\\HasNoChildren) \"/\" \"INBOX\"\nS: b OK Success",
     );
 }
+
+#[test]
+fn pipelined_appends_are_answered_in_their_order() {
+    let gmail = start();
+    let mut dialogue = logged_in(&gmail);
+    dialogue.write(b"a APPEND INBOX {14+}\r\nSubject: a\r\n\r\n\r\nb APPEND INBOX {14}\r\n");
+    dialogue.play("S: a OK [APPENDUID 1 1] (Success)\nS: + go ahead");
+    dialogue
+        .write(b"Subject: b\r\n\r\n\r\nc APPEND INBOX {14+}\r\nSubject: c\r\n\r\n\r\nd NOOP\r\n");
+    dialogue.play(
+        "S: b OK [APPENDUID 1 2] (Success)
+         S: c OK [APPENDUID 1 3] (Success)
+         S: d OK Success",
+    );
+    let stored = gmail.messages("INBOX");
+    let stored: Vec<&[u8]> = stored.iter().map(|stored| &stored.octets[..]).collect();
+    let expected = [
+        "Subject: a\r\n\r\n",
+        "Subject: b\r\n\r\n",
+        "Subject: c\r\n\r\n",
+    ];
+    assert_eq!(stored, expected.map(str::as_bytes));
+}
+
+#[test]
+fn the_message_of_a_rejected_append_is_no_command() {
+    let gmail = start();
+    let mut dialogue = logged_in(&gmail);
+    let mut reject = |line: &str| {
+        gmail.faults().once(
+            |event| event.is_command("APPEND"),
+            Fault::Instead(format!("<T> {line}")),
+        );
+        dialogue.write(b"a APPEND INBOX {8+}\r\nx NOOP\r\n\r\nb NOOP\r\n");
+        dialogue.play(&format!("S: a {line}\nS: b OK Success"));
+    };
+    reject("NO not now");
+    reject("BAD what?");
+    dialogue.write(b"c APPEND Missing {8+}\r\nx NOOP\r\n\r\nd NOOP\r\n");
+    dialogue.play("S: c NO [TRYCREATE] Folder doesn't exist. (Failure)\nS: d OK Success");
+}
+
+#[test]
+fn a_command_in_the_place_of_an_awaited_message_is_a_violation() {
+    let gmail = start();
+    let mut dialogue = logged_in(&gmail);
+    dialogue.write(b"a APPEND INBOX {14}\r\nb APPEND INBOX {14}\r\n");
+    dialogue.play("S: + go ahead");
+    assert_eq!(
+        gmail.take_violations(),
+        ["the client sent a literal before it was asked for"]
+    );
+}
