@@ -40,7 +40,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use crate::cli::args::{Command, EarlyExit};
+use crate::cli::args::{CliCommand, EarlyExit};
 use crate::cli::progress::Terminal;
 use crate::cli::sync::SyncArgs;
 use crate::config::{Config, Environment};
@@ -68,19 +68,19 @@ pub fn run_at(
         journal_stream: environment.journal_stream.as_deref(),
         may_color: environment.may_color,
     };
-    match Command::parse(words) {
-        Ok(Command::Sync(args)) => run_sync(&args, environment, timing, streams),
-        Ok(Command::Auth(options)) => {
+    match CliCommand::parse(words) {
+        Ok(CliCommand::Sync(args)) => run_sync(&args, environment, timing, streams),
+        Ok(CliCommand::Auth(options)) => {
             let verify = &delivery::gmail_imap::verify_access_token;
             let timeout = timeouts::CONSENT_TIMEOUT;
             let made = oauth::consent::run(&options, environment, verify, timeout);
             cli::report(made, streams)
         }
-        Ok(Command::Check(args)) => cli::check::run(&args, environment, timing, streams),
-        Ok(Command::Status(args)) => {
+        Ok(CliCommand::Check(args)) => cli::check::run(&args, environment, timing, streams),
+        Ok(CliCommand::Status(args)) => {
             cli::status::run(&args, environment, timing.clock.now(), streams)
         }
-        Ok(Command::Completions(shell)) => {
+        Ok(CliCommand::Completions(shell)) => {
             cli::print_output(cli::completions::script(shell).trim_end(), streams)
         }
         Err(EarlyExit::UsageError(error)) => cli::report(Err(error), streams),

@@ -23,7 +23,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const MAX_HELP_WIDTH: usize = 80;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Copies mail; the command without a name.
     Sync(SyncArgs),
     /// Makes the first token.
@@ -41,7 +41,7 @@ pub(crate) struct NamedCommand {
     pub name: &'static str,
     /// Its description and its options.
     pub info: fn() -> CommandInfoWithArgs,
-    parse: fn(Vec<String>) -> Result<Command, EarlyExit>,
+    parse: fn(Vec<String>) -> Result<CliCommand, EarlyExit>,
 }
 
 /// All commands but the one without a name, in the order of their use.
@@ -51,7 +51,7 @@ pub(crate) const NAMED_COMMANDS: [NamedCommand; 4] = [
         info: RawAuthArgs::get_args_info,
         parse: |words| {
             let options: RawAuthArgs = parse_options(&[PROGRAM, auth::NAME], words)?;
-            Ok(Command::Auth(options.validate()?))
+            Ok(CliCommand::Auth(options.validate()?))
         },
     },
     NamedCommand {
@@ -59,7 +59,7 @@ pub(crate) const NAMED_COMMANDS: [NamedCommand; 4] = [
         info: RawCheckArgs::get_args_info,
         parse: |words| {
             let options: RawCheckArgs = parse_options(&[PROGRAM, check::NAME], words)?;
-            Ok(Command::Check(options.validate()?))
+            Ok(CliCommand::Check(options.validate()?))
         },
     },
     NamedCommand {
@@ -67,7 +67,7 @@ pub(crate) const NAMED_COMMANDS: [NamedCommand; 4] = [
         info: RawStatusArgs::get_args_info,
         parse: |words| {
             let options: RawStatusArgs = parse_options(&[PROGRAM, status::NAME], words)?;
-            Ok(Command::Status(options.validate()?))
+            Ok(CliCommand::Status(options.validate()?))
         },
     },
     NamedCommand {
@@ -75,7 +75,7 @@ pub(crate) const NAMED_COMMANDS: [NamedCommand; 4] = [
         info: RawCompletionsArgs::get_args_info,
         parse: |words| {
             let options: RawCompletionsArgs = parse_options(&[PROGRAM, completions::NAME], words)?;
-            Ok(Command::Completions(options.validate()?))
+            Ok(CliCommand::Completions(options.validate()?))
         },
     },
 ];
@@ -98,9 +98,9 @@ impl From<Error> for EarlyExit {
     }
 }
 
-impl Command {
+impl CliCommand {
     /// Parses the command line, without the program's name.
-    pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, EarlyExit> {
+    pub fn parse(words: impl Iterator<Item = OsString>) -> Result<CliCommand, EarlyExit> {
         let mut words = words.map(utf8).collect::<Result<Vec<_>>>()?;
         let first = words.first().and_then(|word| named_command(word));
         if let Some(command) = first {
@@ -108,7 +108,7 @@ impl Command {
             return (command.parse)(words);
         }
         let options: RawSyncArgs = parse_options(&[PROGRAM], words)?;
-        Ok(Command::Sync(options.validate()?))
+        Ok(CliCommand::Sync(options.validate()?))
     }
 }
 
@@ -256,13 +256,13 @@ mod tests {
     use crate::process::logging::{LogFormat, LogLevel, LogOptions, LogTarget};
     use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 
-    fn command(words: &[&str]) -> Result<Command, EarlyExit> {
-        Command::parse(words.iter().map(OsString::from))
+    fn command(words: &[&str]) -> Result<CliCommand, EarlyExit> {
+        CliCommand::parse(words.iter().map(OsString::from))
     }
 
     fn read(words: &[&str]) -> Result<SyncArgs, EarlyExit> {
         command(words).map(|command| match command {
-            Command::Sync(args) => args,
+            CliCommand::Sync(args) => args,
             other => panic!("{words:?}: {other:?}"),
         })
     }
@@ -530,7 +530,7 @@ mod tests {
     #[test]
     fn an_argument_that_is_not_utf_8_is_a_mistake_and_no_panic() {
         let words = [OsString::from_vec(b"--config=\xff".to_vec())];
-        let Err(EarlyExit::UsageError(error)) = Command::parse(words.into_iter()) else {
+        let Err(EarlyExit::UsageError(error)) = CliCommand::parse(words.into_iter()) else {
             panic!("it was accepted");
         };
         assert_eq!(
@@ -570,9 +570,9 @@ mod tests {
     }
 
     /// Parses a command line as a shell splits it, up to a redirection.
-    fn command_line(line: &str) -> Result<Command, EarlyExit> {
+    fn command_line(line: &str) -> Result<CliCommand, EarlyExit> {
         let words = line.split_whitespace().skip(1);
-        Command::parse(words.take_while(|word| *word != "\\").map(OsString::from))
+        CliCommand::parse(words.take_while(|word| *word != "\\").map(OsString::from))
     }
 
     #[test]
@@ -667,7 +667,7 @@ mod tests {
         let typed = "auth --credentials c.json --token=t.json --config config.json --port 8080 \
                      --no-browser --force";
         let words: Vec<&str> = typed.split_whitespace().collect();
-        assert_eq!(command(&words), Ok(Command::Auth(all)));
+        assert_eq!(command(&words), Ok(CliCommand::Auth(all)));
         for words in [&["auth", "--help"][..], &["auth", "-h"]] {
             let Err(EarlyExit::Print(help)) = command(words) else {
                 panic!("{words:?}");

@@ -180,7 +180,7 @@ mod tests {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::cli::args::Command;
+    use crate::cli::args::CliCommand;
 
     #[test]
     fn each_word_that_is_offered_as_a_value_is_accepted() {
@@ -196,7 +196,10 @@ mod tests {
                     let typed = format!("{}={word}", option.long);
                     let line = name.chain(required).chain([typed.as_str()]);
                     let line: Vec<OsString> = line.map(OsString::from).collect();
-                    assert!(Command::parse(line.clone().into_iter()).is_ok(), "{line:?}");
+                    assert!(
+                        CliCommand::parse(line.clone().into_iter()).is_ok(),
+                        "{line:?}"
+                    );
                 }
             }
         }
