@@ -582,10 +582,12 @@ fn a_request_that_is_cut_short_is_finished_by_the_next_run() {
     home.gmail
         .faults()
         .always(|event| event.is_command("APPEND"), Fault::Eof);
+    // Each of them is parked, one after the other or all at once.
     let run = home.run_with(&[&since(200)]);
-    assert_eq!(run.status, Some(69), "{run:?}");
+    assert!(matches!(run.status, Some(0 | 69)), "{run:?}");
+    assert_arrived(&home, &["first"]);
     home.gmail.faults().clear();
-    // The account rests after three failures in a row.
+    // If they failed one after the other, the account rests.
     home.age_by_minutes(20);
     home.run_ok();
     assert_arrived(&home, &["first", "a", "b", "c"]);

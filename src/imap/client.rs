@@ -298,6 +298,15 @@ impl Client {
             self.untagged.append(response);
             return Ok(Received::Other);
         }
+        if response.octets.is_empty() {
+            return Ok(Received::Other);
+        }
+        // From the transcript: the sanitizer keeps ASCII only.
+        let line = self.transcript.last_line();
+        let Some(said) = tagged_result(&line) else {
+            let what = describe_invalid_line(&line);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        };
         let is_its = |command: &SentCommand| {
             let is_tag = |tag: &str| tag == command.tag.to_string();
             command.result.is_none() && response.tag().is_some_and(is_tag)
@@ -313,12 +322,6 @@ impl Client {
             self.sent.remove(at);
             return Ok(Received::Tagged(tag));
         }
-        // From the transcript: the sanitizer keeps ASCII only.
-        let line = self.transcript.last_line();
-        let Some(said) = tagged_result(&line) else {
-            let what = describe_invalid_line(&line);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        };
         // Of a rejected command they are none: the server has begun with the next one.
         command.result = Some(said.map(|()| {
             let mut responses = std::mem::take(&mut self.untagged);

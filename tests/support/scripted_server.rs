@@ -43,7 +43,7 @@ impl ScriptedServer {
     /// | step | meaning |
     /// | --- | --- |
     /// | `C: text` | expects this line, without its tag; a final `*` stands for any rest |
-    /// | `S: text` | sends this line; `$tag` stands for the tag of the client's last line, `$login` for that of its log-in |
+    /// | `S: text` | sends this line; `$tag` stands for the tag of the client's last line, `$login` for that of its log-in, `$2` for that of its second command after it has opened the folder |
     /// | `R: text` | sends the text without CRLF |
     /// | `D: text` | sends the text octet by octet, 50 ms apart, for at most ten seconds |
     /// | `Z: count` | sends that many octets, as lines |
@@ -127,6 +127,7 @@ fn play(stream: TcpStream, dialogue: &[String]) {
     let mut stream = BufReader::new(stream);
     let mut tag = String::new();
     let mut log_in_tag = String::new();
+    let mut opened = 0;
     for step in dialogue {
         let (kind, text) = step.split_once(": ").unwrap_or((step, ""));
         // A send may fail because the client is gone already: some tests are about that.
@@ -136,15 +137,17 @@ fn play(stream: TcpStream, dialogue: &[String]) {
                 if text.starts_with("AUTHENTICATE") || text.starts_with("LOGIN") {
                     log_in_tag.clone_from(&tag);
                 }
+                if text.starts_with("EXAMINE") && opened == 0 {
+                    opened = tag.trim_start_matches('a').parse().unwrap_or(0);
+                }
             }
             "S" => {
-                let line = format!(
-                    "{}\r\n",
-                    text.replace("$tag", &tag).replace("$login", &log_in_tag)
-                );
+                let text = text.replace("$tag", &tag).replace("$login", &log_in_tag);
+                let line = with_numbered_tags(&text, opened) + "\r\n";
                 let _ = stream.get_mut().write_all(line.as_bytes());
             }
             "R" => {
+                let text = with_numbered_tags(text, opened);
                 let _ = stream.get_mut().write_all(text.as_bytes());
             }
             "D" => send_slowly(stream.get_mut(), text.as_bytes().chunks(1)),
@@ -163,6 +166,13 @@ fn play(stream: TcpStream, dialogue: &[String]) {
             _ => panic!("no step of a dialogue: {step}"),
         }
     }
+}
+
+/// The text with the tags of commands that are counted from the one that opened the folder.
+fn with_numbered_tags(text: &str, opened: usize) -> String {
+    (1..10).fold(text.to_owned(), |text, number| {
+        text.replace(&format!("${number}"), &format!("a{}", opened + number))
+    })
 }
 
 /// Asserts what the client sends next, and returns its tag.

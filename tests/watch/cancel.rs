@@ -13,7 +13,7 @@ use crate::session::{LONG, NOOP_AND_IDLE, idle_for_long, open, options, wait_and
 fn a_wake_up_ends_the_wait_and_the_next_check_ends_the_idle() {
     let check_for_mail = [
         "C: DONE",
-        "S: w2 OK",
+        "S: $2 OK",
         "C: NOOP",
         "S: $tag OK",
         "C: UID SEARCH UID 5:*",
@@ -71,7 +71,7 @@ fn a_cancel_deadline_ends_the_wait_and_the_logout() {
 fn an_idling_session_accepts_commands_and_logs_out() {
     let search = [
         "C: DONE",
-        "S: w2 OK",
+        "S: $2 OK",
         "C: UID SEARCH UID 1",
         "S: * SEARCH 1",
         "S: $tag OK",

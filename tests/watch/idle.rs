@@ -69,11 +69,11 @@ fn untagged_lines_after_done_are_not_taken_for_its_completion() {
         "C: UID FETCH 5:* *",
         "S: * 5 EXISTS",
         "S: * OK Still here",
-        "S: w2 OK",
+        "S: $2 OK",
         "S: * 1 FETCH (FLAGS (\\Seen))",
         "S: * NO hm",
         FETCH_OF_5,
-        "S: w3 OK",
+        "S: $3 OK",
     ];
     let announced = ["S: + idling", "S: * 5 EXISTS"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &responses]);
@@ -89,7 +89,7 @@ fn untagged_lines_after_done_are_not_taken_for_its_completion() {
 fn no_done_is_sent_after_the_server_ended_the_idle() {
     // A server that has just ended the IDLE may respond BAD to a DONE that crosses; none is sent here.
     let ended = ["R: + idling\r\n* 5 EXISTS\r\nw2 OK enough\r\n"];
-    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w3 OK"];
+    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: $3 OK"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options());
     assert_eq!(
@@ -100,17 +100,17 @@ fn no_done_is_sent_after_the_server_ended_the_idle() {
 
     // Without an announcement the client waits for the poll interval; an announcement still ends it.
     for (announced, outcome) in [
-        (&["S: w2 OK enough"][..], WaitOutcome::Elapsed),
-        (&["S: w2 NO go", "S: * 5 EXISTS"], WaitOutcome::NewMail),
+        (&["S: $2 OK enough"][..], WaitOutcome::Elapsed),
+        (&["S: $2 NO go", "S: * 5 EXISTS"], WaitOutcome::NewMail),
     ] {
         let check: &[&str] = match outcome {
-            WaitOutcome::NewMail => &["C: UID FETCH 5:* *", FETCH_OF_5, "S: w3 OK"],
+            WaitOutcome::NewMail => &["C: UID FETCH 5:* *", FETCH_OF_5, "S: $3 OK"],
             _ => &[
                 "C: NOOP",
-                "S: w3 OK",
+                "S: $3 OK",
                 "C: UID SEARCH UID 5:*",
                 "S: * SEARCH 5",
-                "S: w4 OK",
+                "S: $4 OK",
             ],
         };
         let server =
@@ -134,13 +134,13 @@ fn a_done_that_crosses_the_servers_end_of_idle_does_not_confuse_later_responses(
         "S: + idling",
         "S: * 5 EXISTS",
         "C: DONE",
-        "S: w2 OK enough",
+        "S: $2 OK enough",
         "S: DONE BAD what?",
     ];
     let check = [
         "C: UID FETCH 5:* *",
         FETCH_OF_5,
-        "S: w3 OK",
+        "S: $3 OK",
         "C: NOOP",
         "S: $tag OK",
         "C: IDLE",
@@ -186,7 +186,7 @@ fn an_unanswered_done_costs_the_session_but_no_mail() {
 
 #[test]
 fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
-    let pipelined = ["S: + x", "S: * 5 EXISTS", "C: DONE", "S: w2 OK", "silence"];
+    let pipelined = ["S: + x", "S: * 5 EXISTS", "C: DONE", "S: $2 OK", "silence"];
     let options = ConnectionOptions {
         timeouts: Timeouts {
             response: Duration::from_millis(300),
@@ -198,7 +198,7 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
     let sixth = FETCH_OF_5.replace('5', "6");
     let one_by_one = [
         "C: DONE",
-        "S: w1 OK",
+        "S: $1 OK",
         "C: UID FETCH 6:* *",
         &sixth,
         "S: $tag OK",

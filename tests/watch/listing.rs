@@ -18,9 +18,9 @@ fn a_burst_of_exists_lines_is_one_check() {
     let check = [
         "C: DONE",
         "C: UID FETCH 5:* *",
-        "S: w2 OK",
+        "S: $2 OK",
         &listed,
-        "S: w3 OK",
+        "S: $3 OK",
         "C: NOOP",
         "S: $tag OK",
     ];
@@ -52,10 +52,10 @@ fn a_very_large_burst_is_searched_for_and_not_listed_at_once() {
     ];
     let found = [
         "C: UID SEARCH UID 5:*",
-        "S: w2 OK",
-        "S: w3 OK",
+        "S: $2 OK",
+        "S: $3 OK",
         "S: * SEARCH 5 6 7 4999",
-        "S: w4 OK",
+        "S: $4 OK",
     ];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &found]);
     let mut source = open(server.address(), &options());
@@ -73,8 +73,8 @@ fn a_listing_ahead_that_fails_with_no_is_left_to_the_pass() {
         "S: * 5 EXISTS",
         "C: DONE",
         "C: UID FETCH 5:* *",
-        "S: w2 OK",
-        "S: w3 NO cannot",
+        "S: $2 OK",
+        "S: $3 NO cannot",
     ];
     let server = ScriptedServer::play(&[
         &OPEN_INBOX,

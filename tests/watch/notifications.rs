@@ -98,11 +98,11 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
     let announced = ["S: + idling", "S: * 4 EXISTS", "S: * 1 RECENT"];
     let check = [
         "C: DONE",
-        "S: w2 OK",
+        "S: $2 OK",
         "C: NOOP",
-        "S: w3 OK",
+        "S: $3 OK",
         "C: UID SEARCH UID 5:*",
-        "S: w4 OK",
+        "S: $4 OK",
     ];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &announced, &check]);
     let options = options();
@@ -116,7 +116,7 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
 
     // Nor does a server that sends it and ends the IDLE.
     let ended = ["R: + idling\r\n* 4 EXISTS\r\nw2 OK enough\r\n"];
-    let check = ["C: NOOP", "S: w3 OK", "C: UID SEARCH UID 5:*", "S: w4 OK"];
+    let check = ["C: NOOP", "S: $3 OK", "C: UID SEARCH UID 5:*", "S: $4 OK"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options);
     let wait = WaitOptions {
@@ -140,7 +140,7 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
         "S: * 5 EXISTS",
         "S: $tag OK",
     ];
-    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: w1 OK"];
+    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: $1 OK"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &search, &check]);
     let mut source = open(server.address(), &options());
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
@@ -156,13 +156,13 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
     let late = [
         "C: DONE",
         "C: UID FETCH 5:* *",
-        "S: w2 OK",
+        "S: $2 OK",
         FETCH_OF_5,
         "S: * 6 EXISTS",
-        "S: w3 OK",
+        "S: $3 OK",
     ];
     let sixth = FETCH_OF_5.replace('5', "6");
-    let again = ["C: UID FETCH 6:* *", &sixth, "S: w4 OK"];
+    let again = ["C: UID FETCH 6:* *", &sixth, "S: $4 OK"];
     let noop = [
         "C: NOOP",
         "S: * 7 EXISTS",
@@ -174,9 +174,9 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
     let last = [
         "C: DONE",
         "C: UID FETCH 7:* *",
-        "S: w6 OK",
+        "S: $6 OK",
         &seventh,
-        "S: w7 OK",
+        "S: $7 OK",
     ];
     let server = ScriptedServer::play(&[
         &OPEN_INBOX,
@@ -209,9 +209,9 @@ fn a_false_notification_has_the_folder_opened_again() {
     let nothing = [
         "C: DONE",
         "C: UID FETCH 5:* *",
-        "S: w2 OK",
+        "S: $2 OK",
         "S: * 4 FETCH (UID 4)",
-        "S: w3 OK",
+        "S: $3 OK",
     ];
     let another: Vec<String> = OPEN_INBOX[3..]
         .iter()

@@ -185,13 +185,13 @@ fn a_server_that_never_responds_to_idle_is_polled() {
 fn mail_that_the_server_never_announces_is_found_at_the_end_of_the_wait() {
     let check = [
         "C: DONE",
-        "S: w2 OK",
+        "S: $2 OK",
         "C: NOOP",
         "S: * 5 EXISTS",
-        "S: w3 OK",
+        "S: $3 OK",
         "C: UID SEARCH UID 5:*",
     ];
-    let found = ["S: * SEARCH 5", "S: w4 OK"];
+    let found = ["S: * SEARCH 5", "S: $4 OK"];
     let server = ScriptedServer::play(&[
         &OPEN_INBOX,
         &NOOP_AND_IDLE,
@@ -218,11 +218,11 @@ fn mail_announced_after_a_search_that_missed_it_is_not_lost() {
         "C: UID SEARCH UID 5:*",
         "S: * SEARCH 4",
         "S: * 5 EXISTS",
-        "S: w1 OK",
-        "S: w2 OK",
+        "S: $1 OK",
+        "S: $2 OK",
         "C: UID FETCH 5:* *",
         FETCH_OF_5,
-        "S: w3 OK",
+        "S: $3 OK",
     ];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &check]);
     let mut source = open(server.address(), &options());
@@ -247,8 +247,8 @@ fn responses_among_those_of_another_command_are_read() {
         "C: UID SEARCH UID 5:*",
         "S: * SEARCH 5",
         "S: * 5 EXISTS",
-        "S: w2 OK",
-        "S: w1 OK",
+        "S: $2 OK",
+        "S: $1 OK",
         "C: NOOP",
         "S: $tag OK",
         "C: UID SEARCH UID 6:*",

@@ -47,7 +47,7 @@ fn after_a_bye_that_leaves_the_connection_open_the_server_still_gets_idle_and_pi
         "S: + x",
         "S: * 5 EXISTS",
         "C: DONE",
-        "S: w2 OK",
+        "S: $2 OK",
         "S: * BYE going down",
         "closed",
     ];
@@ -116,7 +116,7 @@ fn a_folder_replaced_during_a_session_is_noticed() {
     let announced = ["S: + idling"];
     let replaced = [
         "C: DONE",
-        "S: w2 OK",
+        "S: $2 OK",
         "C: EXAMINE \"INBOX\"",
         "S: * 1 EXISTS",
         "S: * OK [UIDVALIDITY 8] x",

@@ -34,9 +34,9 @@ pub const NOOP_AND_IDLE: [&str; 3] = ["C: NOOP", "S: $tag OK", "C: IDLE"];
 pub const DONE_AND_FETCH: [&str; 5] = [
     "C: DONE",
     "C: UID FETCH 5:* *",
-    "S: w2 OK",
+    "S: $2 OK",
     FETCH_OF_5,
-    "S: w3 OK",
+    "S: $3 OK",
 ];
 
 pub const FETCH_OF_5: &str = "S: * 5 FETCH (UID 5 RFC822.SIZE 30 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" \
