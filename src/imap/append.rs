@@ -172,6 +172,11 @@ impl Session {
         self.announced.is_some()
     }
 
+    /// Whether the server has said that it is about to close the connection.
+    pub(crate) fn has_said_bye(&self) -> bool {
+        self.transcript().bye().is_some()
+    }
+
     /// Sends the message of the last APPEND, which the server asked for.
     pub(crate) fn send_message(&mut self, octets: &[u8]) -> (SentPart, Result<(), CommandError>) {
         self.announced = None;

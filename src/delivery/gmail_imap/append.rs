@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 use log::Level;
@@ -22,28 +21,7 @@ use crate::message::{LoggedMessage, Message, Uid, sent_date};
 use crate::sync::Outcome;
 
 mod interpret;
-
-/// Whether an APPEND is sent before the one before it is answered.
-const PIPELINES_APPENDS: bool = true;
-
-/// The most messages that are sent and not answered.
-const MAX_OPEN: usize = 16;
-
-/// The most octets of them in non-synchronizing literals: the server has to take them all before it
-/// answers the first.
-const MAX_OPEN_OCTETS: usize = 256 * 1024;
-
-/// The longest non-synchronizing literal that LITERAL- permits (RFC 7888 5)…
-const MAX_LITERAL_MINUS: usize = 4096;
-
-/// …and the longest that is sent where LITERAL+ permits any: the server can reject it only after it
-/// has taken it.
-const MAX_LITERAL_PLUS: usize = 100_000;
-
-/// A server that was silent for longer than this, or has sent something unasked, may have dropped the
-/// connection. The `+` for a synchronizing literal shows that it has not, before a message is sent whose
-/// fate would be uncertain.
-const MAX_SILENCE: Duration = Duration::from_secs(10);
+mod room;
 
 /// A connection that is opened, and opened again, when a message needs it.
 pub(super) struct AppendConnection {
@@ -66,6 +44,13 @@ struct OpenMessage {
     form: LiteralForm,
     /// Another one was open when it was sent.
     is_pipelined: bool,
+}
+
+impl OpenMessage {
+    /// Whether a server that does not expect pipelined input may lose it.
+    fn may_be_lost_by_pipelining(&self) -> bool {
+        self.is_pipelined || self.form == LiteralForm::NonSynchronizing
+    }
 }
 
 /// A message that is no longer with the connection.
@@ -122,57 +107,11 @@ impl AppendConnection {
         self.again.pop_front()
     }
 
-    /// Whether this message can be sent now, behind `batch` and before others are answered.
-    pub(super) fn has_room_for(&self, message: &Message, batch: &[Message]) -> bool {
-        let Some(last) = batch.last() else {
-            return self.open.is_empty()
-                || self.can_pipeline() && self.has_octets_for(message, &[]);
-        };
-        // The server asks for a message in a synchronizing literal before it reads on.
-        let may_follow = self.form_for(last) == LiteralForm::NonSynchronizing;
-        may_follow && self.can_pipeline() && self.has_octets_for(message, batch)
-    }
-
-    fn can_pipeline(&self) -> bool {
-        PIPELINES_APPENDS
-            && self.changed.is_empty()
-            && self.announced().is_none()
-            && !self.account.loses_pipelined_appends()
-            && self
-                .session
-                .as_ref()
-                .is_some_and(|gmail| gmail.session.is_usable() && !self.account.expires_soon(gmail))
-    }
-
-    fn has_octets_for(&self, message: &Message, batch: &[Message]) -> bool {
-        let open = self.open.iter().map(|open| &open.message);
-        let messages = open.chain(batch).chain([message]);
-        // What the server asks for is limited by the pool.
-        let sizes = messages.map(|message| message.octets.len());
-        let at_once = sizes.filter(|size| *size <= MAX_LITERAL_PLUS);
-        self.open.len() + batch.len() < MAX_OPEN && at_once.sum::<usize>() <= MAX_OPEN_OCTETS
-    }
-
     /// The message whose APPEND was sent up to its synchronizing literal: the last one, if any.
     fn announced(&self) -> Option<&OpenMessage> {
         self.open.back().filter(|open| {
             open.form == LiteralForm::Synchronizing && open.sent == SentPart::Nothing
         })
-    }
-
-    fn form_for(&self, message: &Message) -> LiteralForm {
-        let Some(GmailSession { session, .. }) = &self.session else {
-            return LiteralForm::Synchronizing;
-        };
-        let was_heard = session.heard_at().elapsed() <= MAX_SILENCE;
-        let size = message.octets.len();
-        let is_short = size <= MAX_LITERAL_MINUS && session.announces("LITERAL-")
-            || size <= MAX_LITERAL_PLUS && session.announces("LITERAL+");
-        if PIPELINES_APPENDS && was_heard && is_short && !self.account.loses_pipelined_appends() {
-            LiteralForm::NonSynchronizing
-        } else {
-            LiteralForm::Synchronizing
-        }
     }
 
     /// Sends messages in one write; there [is room](AppendConnection::has_room_for) for all of them.
@@ -307,9 +246,13 @@ impl AppendConnection {
         let Some(at) = self.open.iter().position(|open| open.tag == tag) else {
             return;
         };
-        let Some(OpenMessage { message, sent, .. }) = self.open.remove(at) else {
+        let Some(open) = self.open.remove(at) else {
             return;
         };
+        if open.may_be_lost_by_pipelining() {
+            self.account.note_answered_pipelined_append();
+        }
+        let OpenMessage { message, sent, .. } = open;
         let result = match result {
             Ok(_) if sent != SentPart::All => {
                 let what = "the server said OK before it could have the message";
@@ -359,13 +302,14 @@ impl AppendConnection {
             .session
             .as_ref()
             .is_some_and(|gmail| gmail.session.has_timed_out());
+        let is_pipelined = self.open.iter().any(OpenMessage::may_be_lost_by_pipelining);
         let must_rest = failure.response_text().and_then(rest_reason).is_some();
+        if is_pipelined && !must_rest {
+            self.account.note_lost_pipelined_append(has_timed_out);
+        }
         let mut finished = Vec::new();
         for open in std::mem::take(&mut self.open) {
             let OpenMessage { message, sent, .. } = open;
-            if has_timed_out && (open.is_pipelined || open.form == LiteralForm::NonSynchronizing) {
-                self.account.note_lost_pipelined_append();
-            }
             let is_second_try = self.second_tries.contains(&message.uid);
             if sent == SentPart::Nothing && !is_second_try && !must_rest {
                 self.second_tries.push(message.uid);
@@ -385,12 +329,12 @@ impl AppendConnection {
     /// Opens another session if this one is broken, or about to end with its token.
     fn open_if_needed(&mut self) -> Result<()> {
         match self.session.take() {
-            Some(gmail) if gmail.session.is_usable() && !self.account.expires_soon(&gmail) => {
+            Some(gmail) if self.has_time_left(&gmail) => {
                 self.session = Some(gmail);
                 return Ok(());
             }
-            Some(gmail) => gmail.session.logout(),
-            None => {}
+            Some(gmail) if !gmail.session.has_said_bye() => gmail.session.logout(),
+            Some(_) | None => {}
         }
         self.open()
     }
