@@ -13,7 +13,7 @@ use imap_to_gmail_sync::timeouts::Timeouts;
 use crate::scripted_gmail::{AppendLine, ScriptedGmail, Talk, message};
 
 const PLAIN: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS] Success\r\n";
-const LITERAL_MINUS: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS LITERAL-] Success\r\n";
+const LITERAL_MINUS: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS LITERAL- QUOTA] Success\r\n";
 const LITERAL_PLUS: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS LITERAL+] Success\r\n";
 
 /// Too large for a non-synchronizing literal, whatever the server announces.
