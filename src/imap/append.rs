@@ -146,8 +146,9 @@ impl Session {
             });
         }
         if let Err(closed) = started {
-            open.iter_mut()
-                .for_each(|open| open.sent = SentPart::Nothing);
+            for open in &mut open {
+                open.sent = SentPart::Nothing;
+            }
             return (open, Err(closed));
         }
         let result = self.client.connection().send(&octets);
@@ -206,7 +207,7 @@ impl Session {
     /// if the server has told by a BYE.
     pub(crate) fn receive_last_append_events(
         &mut self,
-        failure: CommandError,
+        failure: &CommandError,
     ) -> (Vec<AppendEvent>, CommandError) {
         let mut events = Vec::new();
         let deadline = Some(Instant::now() + BYE_TIMEOUT);

@@ -284,7 +284,7 @@ impl AppendConnection {
             return self.lost(&failure);
         };
         let mut finished = Vec::new();
-        let (events, failure) = session.receive_last_append_events(failure);
+        let (events, failure) = session.receive_last_append_events(&failure);
         for event in events {
             if let AppendEvent::Answered(tag, result) = event {
                 self.answered(tag, result, &mut finished);
