@@ -175,7 +175,7 @@ impl AppendConnection {
         }
         match result {
             Ok(()) => Vec::new(),
-            Err(failure) => self.lost_in_sending(failure),
+            Err(failure) => self.lost_in_sending(&failure),
         }
     }
 
@@ -193,7 +193,7 @@ impl AppendConnection {
                 open.sent = sent;
                 match result {
                     Ok(()) => Vec::new(),
-                    Err(failure) => self.lost_in_sending(failure),
+                    Err(failure) => self.lost_in_sending(&failure),
                 }
             }
             Ok(AppendEvent::Answered(tag, result)) => {
@@ -279,12 +279,12 @@ impl AppendConnection {
     }
 
     /// As [`lost`](AppendConnection::lost); the server may have answered before.
-    fn lost_in_sending(&mut self, failure: CommandError) -> Vec<Finished> {
+    fn lost_in_sending(&mut self, failure: &CommandError) -> Vec<Finished> {
         let Some(GmailSession { session, .. }) = &mut self.session else {
-            return self.lost(&failure);
+            return self.lost(failure);
         };
         let mut finished = Vec::new();
-        let (events, failure) = session.receive_last_append_events(&failure);
+        let (events, failure) = session.receive_last_append_events(failure);
         for event in events {
             if let AppendEvent::Answered(tag, result) = event {
                 self.answered(tag, result, &mut finished);
