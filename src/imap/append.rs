@@ -147,8 +147,9 @@ impl Session {
             });
         }
         if let Err(closed) = started {
-            open.iter_mut()
-                .for_each(|open| open.sent = SentPart::Nothing);
+            for open in &mut open {
+                open.sent = SentPart::Nothing;
+            }
             return (open, Err(closed));
         }
         let result = self.client.connection().send(&octets);
@@ -171,6 +172,11 @@ impl Session {
     /// whatever comes next for the message.
     pub(crate) fn has_announced(&self) -> bool {
         self.announced.is_some()
+    }
+
+    /// Whether the server has said that it is about to close the connection.
+    pub(crate) fn has_said_bye(&self) -> bool {
+        self.transcript().bye().is_some()
     }
 
     /// Sends the message of the last APPEND, which the server asked for.
@@ -203,7 +209,7 @@ impl Session {
     /// if the server has told by a BYE.
     pub(crate) fn receive_last_append_events(
         &mut self,
-        failure: CommandError,
+        failure: &CommandError,
     ) -> (Vec<AppendEvent>, CommandError) {
         let mut events = Vec::new();
         let deadline = Some(Instant::now() + BYE_TIMEOUT);

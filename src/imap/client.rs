@@ -3,7 +3,7 @@
 //! This is the only place that makes tags and reads them. Commands may be pipelined (RFC 3501 5.5):
 //! several are sent in one write, or before the last one is answered.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -214,7 +214,8 @@ impl Client {
             result: None,
             is_ignored: false,
         });
-        lines.push_str(&format!("{tag} {command}\r\n"));
+        // Writing to a string does not fail.
+        let _ = write!(lines, "{tag} {command}\r\n");
         tag
     }
 

@@ -13,7 +13,7 @@ use imap_to_gmail_sync::timeouts::Timeouts;
 use crate::scripted_gmail::{AppendLine, ScriptedGmail, Talk, message};
 
 const PLAIN: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS] Success\r\n";
-const LITERAL_MINUS: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS LITERAL-] Success\r\n";
+const LITERAL_MINUS: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS LITERAL- QUOTA] Success\r\n";
 const LITERAL_PLUS: &str = "$tag OK [CAPABILITY IMAP4rev1 UIDPLUS LITERAL+] Success\r\n";
 
 /// Too large for a non-synchronizing literal, whatever the server announces.
@@ -382,16 +382,46 @@ fn a_server_that_does_not_answer_a_pipelined_append_gets_one_at_a_time() {
 }
 
 #[test]
+fn a_server_that_closes_the_connection_at_pipelined_appends_gets_one_at_a_time() {
+    let server = ScriptedGmail::talking(LITERAL_MINUS, 4, |talk| {
+        if talk.connection < 3 {
+            take_first(talk, 1);
+            return false;
+        }
+        talk.wait_for_all_submitted();
+        for uid in 1..3 {
+            let append = talk.take_append();
+            assert!(!append.is_non_synchronizing);
+            talk.assert_silence();
+            talk.say_stored(&append, uid);
+        }
+        true
+    });
+    let mut target = server.target(1);
+    for cuts in 1..=3 {
+        let (outcomes, result) = send(&server, &mut target, &mails(&[LARGE, 20]));
+        server.assert_talked(cuts);
+        assert_eq!(result, Ok(()));
+        assert!(outcomes.iter().all(is_uncertain), "{outcomes:?}");
+    }
+    let (outcomes, result) = send(&server, &mut target, &mails(&[LARGE, 20]));
+    server.assert_talked(4);
+    assert_eq!((outcomes, result), (vec![stored(1), stored(2)], Ok(())));
+}
+
+#[test]
 fn an_idle_connection_that_the_server_ended_gets_no_message_unasked() {
-    for bye in [false, true] {
+    for end in ["the end", "OK, BYE", "BYE, OK"] {
         let server = ScriptedGmail::talking(LITERAL_MINUS, 1, move |talk| {
             let appends = take_first(talk, 0);
             let ok = format!("{} OK [APPENDUID 1 1] (Success)", appends[0].tag);
-            if bye {
+            let bye = "* BYE Session expired, please login again.";
+            if end == "BYE, OK" {
+                talk.say(&format!("{bye}\r\n{ok}"));
+                talk.assert_closed();
+            } else if end == "OK, BYE" {
                 // In one packet: it has arrived when the next message comes.
-                talk.say(&format!(
-                    "{ok}\r\n* BYE Session expired, please login again."
-                ));
+                talk.say(&format!("{ok}\r\n{bye}"));
                 talk.wait_for_all_submitted();
                 assert!(!talk.read_append().is_non_synchronizing);
                 talk.assert_silence();
@@ -403,12 +433,12 @@ fn an_idle_connection_that_the_server_ended_gets_no_message_unasked() {
         let mut target = server.target(1);
         let (outcomes, _) = send(&server, &mut target, &mails(&[LARGE]));
         assert_eq!(outcomes, [stored(1)]);
-        if !bye {
+        if end == "the end" {
             server.assert_talked(1);
         }
         let (outcomes, result) = send(&server, &mut target, &mails(&[20]));
         server.assert_talked(1);
-        assert_eq!((outcomes, result), (vec![stored_later()], Ok(())), "{bye}");
+        assert_eq!((outcomes, result), (vec![stored_later()], Ok(())), "{end}");
     }
 }
 

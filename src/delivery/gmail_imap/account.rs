@@ -1,7 +1,7 @@
 //! The Gmail account: its configuration and its token, shared by all connections to it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,6 +18,10 @@ use crate::secret::Secret;
 
 /// A session is replaced this long before its token expires: long enough to send most messages.
 const MIN_SESSION_TIME: TimeDelta = TimeDelta::minutes(1);
+
+/// A server that closes the connection this often in a row when APPENDs are pipelined gets one at a
+/// time: it may take what it does not expect for an attack.
+const MAX_CUTS_IN_A_ROW: usize = 3;
 
 /// The wall clock, or that of a test.
 pub type NowFn = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -45,6 +49,8 @@ pub(super) struct GmailAccount {
     loses_pipelined_commands: AtomicBool,
     /// The same of APPENDs, or of messages that it did not ask for.
     loses_pipelined_appends: AtomicBool,
+    /// Connections that were lost with such APPENDs since the last one was answered.
+    cuts_in_a_row: AtomicUsize,
 }
 
 struct GmailCredentials {
@@ -68,6 +74,7 @@ impl GmailAccount {
             credentials: Mutex::new(None),
             loses_pipelined_commands: AtomicBool::new(false),
             loses_pipelined_appends: AtomicBool::new(false),
+            cuts_in_a_row: AtomicUsize::new(0),
         }
     }
 
@@ -198,9 +205,18 @@ impl GmailAccount {
         self.loses_pipelined_appends.load(Ordering::Relaxed)
     }
 
-    /// Remembers that the server did not answer an APPEND that was sent before it had answered another.
-    pub(super) fn note_lost_pipelined_append(&self) {
-        self.loses_pipelined_appends.store(true, Ordering::Relaxed);
+    /// Remembers that a connection was lost, with no answer to an APPEND that was sent before the server
+    /// had answered another.
+    pub(super) fn note_lost_pipelined_append(&self, has_timed_out: bool) {
+        let cuts = self.cuts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if has_timed_out || cuts >= MAX_CUTS_IN_A_ROW {
+            self.loses_pipelined_appends.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The server has answered such an APPEND.
+    pub(super) fn note_answered_pipelined_append(&self) {
+        self.cuts_in_a_row.store(0, Ordering::Relaxed);
     }
 
     /// Whether the session's token expires soon.

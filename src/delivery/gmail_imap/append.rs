@@ -46,6 +46,13 @@ struct OpenMessage {
     is_pipelined: bool,
 }
 
+impl OpenMessage {
+    /// Whether a server that does not expect pipelined input may lose it.
+    fn may_be_lost_by_pipelining(&self) -> bool {
+        self.is_pipelined || self.form == LiteralForm::NonSynchronizing
+    }
+}
+
 /// A message that is no longer with the connection.
 pub(super) struct Finished {
     pub(super) message: Message,
@@ -98,6 +105,13 @@ impl AppendConnection {
     /// A message that must be sent before others.
     pub(super) fn take_again(&mut self) -> Option<Message> {
         self.again.pop_front()
+    }
+
+    /// The message whose APPEND was sent up to its synchronizing literal: the last one, if any.
+    fn announced(&self) -> Option<&OpenMessage> {
+        self.open.back().filter(|open| {
+            open.form == LiteralForm::Synchronizing && open.sent == SentPart::Nothing
+        })
     }
 
     /// Sends messages in one write; there [is room](AppendConnection::has_room_for) for all of them.
@@ -161,7 +175,7 @@ impl AppendConnection {
         }
         match result {
             Ok(()) => Vec::new(),
-            Err(failure) => self.lost_in_sending(failure),
+            Err(failure) => self.lost_in_sending(&failure),
         }
     }
 
@@ -179,7 +193,7 @@ impl AppendConnection {
                 open.sent = sent;
                 match result {
                     Ok(()) => Vec::new(),
-                    Err(failure) => self.lost_in_sending(failure),
+                    Err(failure) => self.lost_in_sending(&failure),
                 }
             }
             Ok(AppendEvent::Answered(tag, result)) => {
@@ -232,9 +246,13 @@ impl AppendConnection {
         let Some(at) = self.open.iter().position(|open| open.tag == tag) else {
             return;
         };
-        let Some(OpenMessage { message, sent, .. }) = self.open.remove(at) else {
+        let Some(open) = self.open.remove(at) else {
             return;
         };
+        if open.may_be_lost_by_pipelining() {
+            self.account.note_answered_pipelined_append();
+        }
+        let OpenMessage { message, sent, .. } = open;
         let result = match result {
             Ok(_) if sent != SentPart::All => {
                 let what = "the server said OK before it could have the message";
@@ -261,9 +279,9 @@ impl AppendConnection {
     }
 
     /// As [`lost`](AppendConnection::lost); the server may have answered before.
-    fn lost_in_sending(&mut self, failure: CommandError) -> Vec<Finished> {
+    fn lost_in_sending(&mut self, failure: &CommandError) -> Vec<Finished> {
         let Some(GmailSession { session, .. }) = &mut self.session else {
-            return self.lost(&failure);
+            return self.lost(failure);
         };
         let mut finished = Vec::new();
         let (events, failure) = session.receive_last_append_events(failure);
@@ -284,13 +302,14 @@ impl AppendConnection {
             .session
             .as_ref()
             .is_some_and(|gmail| gmail.session.has_timed_out());
+        let is_pipelined = self.open.iter().any(OpenMessage::may_be_lost_by_pipelining);
         let must_rest = failure.response_text().and_then(rest_reason).is_some();
+        if is_pipelined && !must_rest {
+            self.account.note_lost_pipelined_append(has_timed_out);
+        }
         let mut finished = Vec::new();
         for open in std::mem::take(&mut self.open) {
             let OpenMessage { message, sent, .. } = open;
-            if has_timed_out && (open.is_pipelined || open.form == LiteralForm::NonSynchronizing) {
-                self.account.note_lost_pipelined_append();
-            }
             let is_second_try = self.second_tries.contains(&message.uid);
             if sent == SentPart::Nothing && !is_second_try && !must_rest {
                 self.second_tries.push(message.uid);
@@ -310,12 +329,12 @@ impl AppendConnection {
     /// Opens another session if this one is broken, or about to end with its token.
     fn open_if_needed(&mut self) -> Result<()> {
         match self.session.take() {
-            Some(gmail) if gmail.session.is_usable() && !self.account.expires_soon(&gmail) => {
+            Some(gmail) if self.has_time_left(&gmail) => {
                 self.session = Some(gmail);
                 return Ok(());
             }
-            Some(gmail) => gmail.session.logout(),
-            None => {}
+            Some(gmail) if !gmail.session.has_said_bye() => gmail.session.logout(),
+            Some(_) | None => {}
         }
         self.open()
     }

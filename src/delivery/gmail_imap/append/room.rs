@@ -1,10 +1,10 @@
-//! Which messages are sent before others are answered, and in which form.
+//! Which message may be sent before others are answered, and in which form.
 
 use std::time::Duration;
 
 use crate::delivery::gmail_imap::account::GmailSession;
-use crate::delivery::gmail_imap::append::{AppendConnection, OpenMessage};
-use crate::imap::{LiteralForm, SentPart};
+use crate::delivery::gmail_imap::append::AppendConnection;
+use crate::imap::LiteralForm;
 use crate::message::Message;
 
 /// Whether an APPEND is sent before the one before it is answered.
@@ -53,7 +53,13 @@ impl AppendConnection {
             && self
                 .session
                 .as_ref()
-                .is_some_and(|gmail| gmail.session.is_usable() && !self.account.expires_soon(gmail))
+                .is_some_and(|gmail| self.has_time_left(gmail))
+    }
+
+    /// Whether a session may get more messages: it is neither broken nor about to end.
+    pub(super) fn has_time_left(&self, gmail: &GmailSession) -> bool {
+        let GmailSession { session, .. } = gmail;
+        session.is_usable() && !session.has_said_bye() && !self.account.expires_soon(gmail)
     }
 
     fn has_octets_for(&self, message: &Message, batch: &[Message]) -> bool {
@@ -63,13 +69,6 @@ impl AppendConnection {
         let sizes = messages.map(|message| message.octets.len());
         let at_once = sizes.filter(|size| *size <= MAX_LITERAL_PLUS);
         self.open.len() + batch.len() < MAX_OPEN && at_once.sum::<usize>() <= MAX_OPEN_OCTETS
-    }
-
-    /// The message whose APPEND was sent up to its synchronizing literal: the last one, if any.
-    pub(super) fn announced(&self) -> Option<&OpenMessage> {
-        self.open.back().filter(|open| {
-            open.form == LiteralForm::Synchronizing && open.sent == SentPart::Nothing
-        })
     }
 
     pub(super) fn form_for(&self, message: &Message) -> LiteralForm {
