@@ -50,12 +50,11 @@ impl State {
     #[must_use]
     pub fn is_bound_to_account(&self) -> bool {
         let has_orphans = |pass: &DatePass| !pass.orphans.is_empty();
-        self.gmail.last_accepted.is_some()
+        !self.known.is_empty()
             || !self.parked.is_empty()
             || !self.refused.is_empty()
             || self.date_pass.as_ref().is_some_and(has_orphans)
-            // Last: to count them is to build them.
-            || self.known_id_count() > 0
+            || self.gmail.last_accepted.is_some()
     }
 
     /// The source mailbox that its UIDs belong to, `user@host/folder`, and their UIDVALIDITY.

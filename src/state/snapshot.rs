@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::known::Copies;
-use crate::state::snapshot::known_entries::{Checked, Entries, SyncedIds};
+use crate::state::snapshot::known_entries::{AnyId, Checked, Entries, SyncedIds};
 use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage,
     SourceState, State,
@@ -78,7 +78,7 @@ struct SnapshotIn {
     settled: UidSet,
     samples: BTreeMap<Uid, Digest>,
     date_pass: Option<DatePass>,
-    synced_message_ids: SyncedIds<Checked>,
+    synced_message_ids: SyncedIds<AnyId>,
     digests: Entries<Vec<Digest>, Checked>,
     copies: Entries<Copies, Checked>,
     parked: BTreeMap<Uid, ParkedMessage>,
@@ -184,7 +184,7 @@ pub(super) fn read(
         source: snapshot.source,
         gmail: snapshot.gmail,
         warned: snapshot.warned,
-        known: known_entries::lazy(Arc::clone(octets), now),
+        known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
         unknown_keys: snapshot.unknown_keys,
     };
     Ok((state, snapshot.serial))

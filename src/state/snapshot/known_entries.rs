@@ -32,6 +32,10 @@ pub(super) struct Entries<V, C> {
 #[derive(Default)]
 pub(super) struct Checked;
 
+/// The same of ids, and whether there is one.
+#[derive(Default)]
+pub(super) struct AnyId(bool);
+
 /// Text that is borrowed from the file unless it has escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
@@ -53,12 +57,17 @@ struct KnownIn<'a> {
 }
 
 /// The known messages of a snapshot that was read, and therefore checked.
-pub(super) fn lazy(octets: Arc<Vec<u8>>, now: DateTime<Utc>) -> LazyKnown {
-    LazyKnown::new(move || match serde_json::from_slice(&octets) {
+pub(super) fn lazy(
+    octets: Arc<Vec<u8>>,
+    SyncedIds(AnyId(any_id)): &SyncedIds<AnyId>,
+    now: DateTime<Utc>,
+) -> LazyKnown {
+    let build = move || match serde_json::from_slice(&octets) {
         Ok(entries) => build(entries, now),
         // The same code has read the same octets. To go on without them would deliver mail twice.
         Err(error) => unreachable!("a checked snapshot cannot be read: {error}"),
-    })
+    };
+    LazyKnown::new(build, !any_id)
 }
 
 fn build(entries: KnownIn<'_>, now: DateTime<Utc>) -> KnownMessages {
@@ -93,6 +102,14 @@ fn build(entries: KnownIn<'_>, now: DateTime<Utc>) -> KnownMessages {
 impl<T> Extend<T> for Checked {
     fn extend<I: IntoIterator<Item = T>>(&mut self, entries: I) {
         entries.into_iter().for_each(drop);
+    }
+}
+
+impl<'a> Extend<(Text<'a>, LenientTime<'a>)> for AnyId {
+    fn extend<I: IntoIterator<Item = (Text<'a>, LenientTime<'a>)>>(&mut self, ids: I) {
+        self.0 = ids.into_iter().fold(self.0, |any, (Text(id), _)| {
+            any || MessageId::from_field(&id).is_some()
+        });
     }
 }
 
@@ -339,12 +356,16 @@ mod tests {
             (r#""synced_message_ids": ["<a@x>", "<a@x>", "<b@x>"]"#, 2),
             (r#""synced_message_ids": {"<a@x>": 1, "<b@x>": true}"#, 2),
             (r#""synced_message_ids": {"<a@x>": -1.5, "<a@x>": "x"}"#, 1),
+            (r#""synced_message_ids": {"<>": null, " ": null}"#, 0),
+            (r#""synced_message_ids": ["", "<>", "<a@x>"]"#, 1),
             (r#""digests": {"<a@x>": []}, "copies": {}"#, 0),
             (r#""digests": {"<a@x>": [], "<a@x>": []}"#, 0),
         ] {
             let state = with(part).unwrap();
-            assert!(!state.known.is_built());
+            assert_eq!(state.is_bound_to_account(), count > 0, "{part}");
+            assert!(!state.known.is_built(), "{part}");
             assert_eq!(state.known_id_count(), count, "{part}");
+            assert_eq!(state.is_bound_to_account(), count > 0, "{part}");
         }
     }
 
