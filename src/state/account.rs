@@ -50,7 +50,7 @@ impl State {
     #[must_use]
     pub fn is_bound_to_account(&self) -> bool {
         let has_orphans = |pass: &DatePass| !pass.orphans.is_empty();
-        self.known_id_count() > 0
+        !self.known.is_empty()
             || !self.parked.is_empty()
             || !self.refused.is_empty()
             || self.date_pass.as_ref().is_some_and(has_orphans)

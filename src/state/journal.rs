@@ -5,6 +5,7 @@
 //! the rename of the snapshot and the truncation of the journal therefore applies no event twice.
 
 use std::io::{self, BufWriter};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -306,7 +307,7 @@ fn read_snapshot(
     let octets = storage
         .read(&StateFile::Snapshot)
         .map_err(|error| failed(storage, error))?;
-    let Some(octets) = octets else {
+    let Some(octets) = octets.map(Arc::new) else {
         return Ok((State::default(), 0, SnapshotStatus::Missing));
     };
     match snapshot::read(&octets, now) {

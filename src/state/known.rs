@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Digest, HeaderDigest, InternalDate, MessageId, Uid};
 use crate::state::State;
 
+mod lazy;
+
+pub(super) use lazy::LazyKnown;
+
 /// Ids are remembered this long after delivery, as in the Python original.
 const KEEP_IDS: TimeDelta = TimeDelta::days(31);
 

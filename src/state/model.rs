@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::RestReason;
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
 use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
-use crate::state::known::KnownMessages;
+use crate::state::known::LazyKnown;
 use crate::state::{AccountNames, SourceState};
 
 /// Refused messages are reported this long.
@@ -42,7 +42,7 @@ pub struct State {
     /// The last warnings about the files, which are repeated once a day.
     pub warned: Option<LoggedWarnings>,
     /// Identities of what was delivered or found at Gmail.
-    pub(super) known: KnownMessages,
+    pub(super) known: LazyKnown,
     /// Keys of the snapshot that this program does not know; they are written back unchanged.
     pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
 }

@@ -1,5 +1,7 @@
 //! The state as another process sees it: neither locked nor changed, while a run may be writing it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result, Side};
@@ -18,28 +20,28 @@ const MAX_READS: usize = 10;
 /// [`ErrorKind::Disk`]: a file cannot be read, or is damaged. [`ErrorKind::Config`]: a later release
 /// wrote the snapshot.
 pub(crate) fn observe(storage: &mut dyn Storage, now: DateTime<Utc>) -> Result<Option<State>> {
-    let mut snapshot = read(storage, &StateFile::Snapshot)?;
+    let mut snapshot = read(storage, &StateFile::Snapshot)?.map(Arc::new);
     for _ in 1..MAX_READS {
         let journal = read(storage, &StateFile::Journal)?;
-        let (state, is_followed) = combine(storage, snapshot.as_deref(), journal.as_deref(), now)?;
+        let (state, is_followed) = combine(storage, snapshot.as_ref(), journal.as_deref(), now)?;
         if is_followed {
             return Ok(state);
         }
         // Either there is nothing in the journal, or a run has replaced the snapshot meanwhile.
-        let later = read(storage, &StateFile::Snapshot)?;
+        let later = read(storage, &StateFile::Snapshot)?.map(Arc::new);
         if later == snapshot {
             return Ok(state);
         }
         snapshot = later;
     }
-    let (state, _) = combine(storage, snapshot.as_deref(), None, now)?;
+    let (state, _) = combine(storage, snapshot.as_ref(), None, now)?;
     Ok(state)
 }
 
 /// The state, and whether the journal follows the snapshot.
 fn combine(
     storage: &dyn Storage,
-    snapshot: Option<&[u8]>,
+    snapshot: Option<&Arc<Vec<u8>>>,
     journal: Option<&[u8]>,
     now: DateTime<Utc>,
 ) -> Result<(Option<State>, bool)> {

@@ -1,23 +1,23 @@
 //! The snapshot `sync_state.json`: its own format, and every format of the Python original.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
-use crate::state::known::{Copies, KnownMessage, KnownMessages};
+use crate::state::known::Copies;
+use crate::state::snapshot::known_entries::{AnyId, Checked, Entries, SyncedIds};
 use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage,
     SourceState, State,
 };
 use crate::timestamp;
+
+mod known_entries;
 
 /// The format version that this program writes. The original writes none, which counts as 1.
 const VERSION: u64 = 2;
@@ -68,7 +68,7 @@ struct ById<'a, V>(Vec<(&'a MessageId, V)>);
 /// The snapshot as it is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct SnapshotIn<'a> {
+struct SnapshotIn {
     version: Option<u64>,
     serial: u64,
     account: Option<AccountNames>,
@@ -78,11 +78,9 @@ struct SnapshotIn<'a> {
     settled: UidSet,
     samples: BTreeMap<Uid, Digest>,
     date_pass: Option<DatePass>,
-    #[serde(borrow)]
-    synced_message_ids: SyncedIds<'a>,
-    #[serde(borrow)]
-    digests: Entries<'a, Vec<Digest>>,
-    copies: HashMap<String, Copies>,
+    synced_message_ids: SyncedIds<AnyId>,
+    digests: Entries<Vec<Digest>, Checked>,
+    copies: Entries<Copies, Checked>,
     parked: BTreeMap<Uid, ParkedMessage>,
     refused: BTreeMap<String, RefusedMessage>,
     source: SourceState,
@@ -90,128 +88,6 @@ struct SnapshotIn<'a> {
     warned: Option<LoggedWarnings>,
     #[serde(flatten)]
     unknown_keys: Map<String, Value>,
-}
-
-/// The ids as any version of the original wrote them: a list, or a map to a time or null.
-#[derive(Default)]
-struct SyncedIds<'a>(Vec<(Text<'a>, LenientTime)>);
-
-/// A map, as its entries in the order of the file.
-#[derive(Default)]
-struct Entries<'a, V>(Vec<(Text<'a>, V)>);
-
-/// Text that is borrowed from the file unless it has escapes.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// A time as any version of the original wrote it; `None` for anything else.
-struct LenientTime(Option<DateTime<Utc>>);
-
-// Written by hand: derived code would build every id twice, and reading the state is most of the
-// work of a run with nothing new.
-impl<'de: 'a, 'a> Deserialize<'de> for SyncedIds<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SyncedIds<'a>, D::Error> {
-        struct ListOrMap;
-
-        impl<'de> Visitor<'de> for ListOrMap {
-            type Value = SyncedIds<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of ids, or a map from id to time")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SyncedIds<'de>, A::Error> {
-                let mut ids = Vec::new();
-                while let Some(id) = list.next_element()? {
-                    ids.push((id, LenientTime(None)));
-                }
-                Ok(SyncedIds(ids))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SyncedIds<'de>, A::Error> {
-                Ok(SyncedIds(entries(map)?))
-            }
-
-            fn visit_unit<E>(self) -> Result<SyncedIds<'de>, E> {
-                Ok(SyncedIds::default())
-            }
-        }
-
-        deserializer.deserialize_any(ListOrMap)
-    }
-}
-
-impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Entries<'a, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries<'a, V>, D::Error> {
-        struct AnyMap<V>(PhantomData<V>);
-
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for AnyMap<V> {
-            type Value = Entries<'de, V>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map from id")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entries<'de, V>, A::Error> {
-                Ok(Entries(entries(map)?))
-            }
-        }
-
-        deserializer.deserialize_map(AnyMap(PhantomData))
-    }
-}
-
-fn entries<'de, V, A>(mut map: A) -> Result<Vec<(Text<'de>, V)>, A::Error>
-where
-    V: Deserialize<'de>,
-    A: MapAccess<'de>,
-{
-    let mut entries = Vec::new();
-    while let Some(entry) = map.next_entry()? {
-        entries.push(entry);
-    }
-    Ok(entries)
-}
-
-impl<'de> Deserialize<'de> for LenientTime {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LenientTime, D::Error> {
-        struct AnyValue;
-
-        impl Visitor<'_> for AnyValue {
-            type Value = LenientTime;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<LenientTime, E> {
-                Ok(LenientTime(timestamp::parse(text)))
-            }
-
-            fn visit_unit<E>(self) -> Result<LenientTime, E> {
-                Ok(LenientTime(None))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<LenientTime, E> {
-                Ok(LenientTime(None))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<LenientTime, E> {
-                Ok(LenientTime(None))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<LenientTime, E> {
-                Ok(LenientTime(None))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<LenientTime, E> {
-                Ok(LenientTime(None))
-            }
-        }
-
-        deserializer.deserialize_any(AnyValue)
-    }
 }
 
 impl Serialize for WholeSeconds {
@@ -276,7 +152,12 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
 }
 
 /// Reads a snapshot: the state and its serial number. Ids without a time count as delivered `now`.
-pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), SnapshotError> {
+///
+/// The known messages are checked, so that a snapshot that cannot be read is found here, but not built.
+pub(super) fn read(
+    octets: &Arc<Vec<u8>>,
+    now: DateTime<Utc>,
+) -> Result<(State, u64), SnapshotError> {
     let snapshot: SnapshotIn = match serde_json::from_slice(octets) {
         Ok(snapshot) => snapshot,
         Err(error) => {
@@ -303,12 +184,7 @@ pub(super) fn read(octets: &[u8], now: DateTime<Utc>) -> Result<(State, u64), Sn
         source: snapshot.source,
         gmail: snapshot.gmail,
         warned: snapshot.warned,
-        known: known(
-            snapshot.synced_message_ids,
-            snapshot.digests,
-            snapshot.copies,
-            now,
-        ),
+        known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
         unknown_keys: snapshot.unknown_keys,
     };
     Ok((state, snapshot.serial))
@@ -322,37 +198,6 @@ fn newer(octets: &[u8]) -> Option<SnapshotError> {
     }
     let Version { version } = serde_json::from_slice(octets).ok()?;
     (version > VERSION).then_some(SnapshotError::Newer(version))
-}
-
-fn known(
-    SyncedIds(mut ids): SyncedIds<'_>,
-    Entries(mut digests): Entries<'_, Vec<Digest>>,
-    mut copies: HashMap<String, Copies>,
-    now: DateTime<Utc>,
-) -> KnownMessages {
-    // As this program writes them, both have their order already.
-    ids.sort_by(|(one, _), (other, _)| one.cmp(other));
-    digests.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut digests = digests.into_iter().peekable();
-    let mut known = HashMap::with_capacity(ids.len());
-    for (text, LenientTime(at)) in ids {
-        while digests.next_if(|(id, _)| *id < text).is_some() {}
-        let digests = digests.next_if(|(id, _)| *id == text);
-        let digests = digests.map_or_else(Vec::new, |(_, digests)| digests);
-        let at = at.map_or(now, |at| at.min(now));
-        if let Some(id) = MessageId::from_field(&text.0) {
-            let copies = copies.remove(&*text.0);
-            let is_without_id = !id.is_from_field() && !digests.is_empty();
-            let implied = || is_without_id.then(Copies::implied);
-            let known_message = KnownMessage {
-                at,
-                digests,
-                copies: copies.or_else(implied).unwrap_or_default(),
-            };
-            known.insert(id, known_message);
-        }
-    }
-    known
 }
 
 /// A time as the original reads it (Python's `fromisoformat` before 3.11 does not accept `Z`).
@@ -380,7 +225,7 @@ mod tests {
                 "<a@x>": ["0000000000000001:"]
             }
         }"#;
-        let (state, _) = read(text, Utc::now()).unwrap();
+        let (state, _) = read(&Arc::new(text.to_vec()), Utc::now()).unwrap();
         let digest = |text: &str| text.parse::<Digest>().unwrap();
         let known = |id: &str| state.known_digests(&MessageId::from_field(id).unwrap());
         assert_eq!(
