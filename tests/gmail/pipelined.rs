@@ -389,7 +389,9 @@ fn an_idle_connection_that_the_server_ended_gets_no_message_unasked() {
             let ok = format!("{} OK [APPENDUID 1 1] (Success)", appends[0].tag);
             if bye {
                 // In one packet: it has arrived when the next message comes.
-                talk.say(&format!("{ok}\r\n* BYE Session expired, please login again."));
+                talk.say(&format!(
+                    "{ok}\r\n* BYE Session expired, please login again."
+                ));
                 talk.wait_for_all_submitted();
                 assert!(!talk.read_append().is_non_synchronizing);
                 talk.assert_silence();

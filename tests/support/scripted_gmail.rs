@@ -4,8 +4,8 @@
 //! It knows just enough IMAP to read commands and literals, and keeps nothing.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::fs;
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -163,7 +163,9 @@ impl Talk<'_> {
     pub fn wait_for_all_submitted(&self) {
         let limit = Duration::from_secs(10);
         let all_submitted = self.all_submitted.lock().unwrap();
-        all_submitted.recv_timeout(limit).expect("all are submitted");
+        all_submitted
+            .recv_timeout(limit)
+            .expect("all are submitted");
     }
 
     fn set_timeout(&self, limit: Duration) {

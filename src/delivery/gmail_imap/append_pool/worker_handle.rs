@@ -60,8 +60,7 @@ impl WorkerHandle {
 
     pub(super) fn has_room_for(&self, size: u64) -> bool {
         self.in_flight.is_empty()
-            || self.has_place_for(size)
-                && self.octets_in_flight() + size <= MAX_OCTETS_IN_FLIGHT
+            || self.has_place_for(size) && self.octets_in_flight() + size <= MAX_OCTETS_IN_FLIGHT
     }
 
     /// Hands a message over; returns it if the worker has ended.
