@@ -49,6 +49,10 @@ pub(crate) const CHECK_COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 /// then the connection is closed.
 pub(crate) const PLAIN_GREETING_ON_IMAPS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For the server to answer what was sent together with a log-in, after it has accepted that; then it is
+/// taken for one that loses pipelined commands.
+pub(crate) const PIPELINED_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// For the server to answer LOGOUT; then the connection is closed without it.
 pub(crate) const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 

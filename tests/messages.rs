@@ -519,6 +519,29 @@ fn a_server_that_lost_pipelined_commands_gets_no_pipeline_in_later_runs() {
 }
 
 #[test]
+fn from_the_second_run_on_the_folder_is_opened_with_the_log_in_unless_the_server_loses_that() {
+    let home = home();
+    let greeting = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello";
+    let (log_in, examine, ok) = ("C: AUTHENTICATE PLAIN *", NOTHING_NEW[0], "S: $login OK in");
+    let careful = dialogue(&[&[greeting, log_in, "alone", ok], &NOTHING_NEW]);
+    let together = dialogue(&[&[greeting, log_in, examine, ok], &NOTHING_NEW[1..]]);
+    let lost = dialogue(&[&[greeting, log_in, examine, ok]]);
+    let dialogues = vec![careful.clone(), together, lost, careful.clone(), careful];
+    let server = ScriptedServer::play_all(dialogues);
+    use_source(&home, &server);
+    home.run_ok();
+    home.run_ok();
+    assert!(
+        home.state()["source"]
+            .get("loses_pipelined_commands")
+            .is_none()
+    );
+    home.run_ok();
+    assert_eq!(home.state()["source"]["loses_pipelined_commands"], true);
+    home.run_ok();
+}
+
+#[test]
 fn the_source_has_another_tls_mode() {
     let cases = [
         (Security::Plain, "starttls"),

@@ -78,7 +78,7 @@ fn a_run_that_fails_does_not_change_the_time_stamp_of_the_lock() {
 }
 
 #[test]
-fn it_takes_at_most_four_round_trips_after_tls() {
+fn it_takes_at_most_three_round_trips_after_tls() {
     for volunteers_capabilities in [true, false] {
         let home = home(SourceOptions {
             volunteers_capabilities,
@@ -88,9 +88,10 @@ fn it_takes_at_most_four_round_trips_after_tls() {
         home.run_ok();
         let commands = home.source.commands().split_off(commands);
         assert!(commands.iter().any(|command| command.starts_with("ID (")));
-        // The greeting is counted, too; the ID goes with the EXAMINE.
+        // The greeting is counted, too; ID and EXAMINE go with the log-in.
         let round_trips = home.source.round_trips() - before;
-        assert!(round_trips <= 4, "{round_trips}: {commands:?}");
+        let expected = if volunteers_capabilities { 2 } else { 3 };
+        assert_eq!(round_trips, expected, "{commands:?}");
     }
 }
 

@@ -41,6 +41,16 @@ impl CommandError {
         matches!(self, CommandError::No(_) | CommandError::Bad(_))
     }
 
+    /// Whether the command may succeed if it is sent in a packet of its own: the server does not name
+    /// another cause, and did not say NO to what it understood.
+    pub(super) fn may_be_due_to_pipelining(&self) -> bool {
+        match self {
+            CommandError::No(_) => false,
+            CommandError::Bad(_) | CommandError::Bye(_) => !self.login_failure().is_named(),
+            CommandError::ConnectionLost(_) => true,
+        }
+    }
+
     /// The error of a broken connection: BYE if the server sent that, else what `describe` returns.
     pub(super) fn connection_lost(
         transcript: &Transcript,

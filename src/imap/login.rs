@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::imap::Sign::{self, Text};
 use crate::imap::client::{Client, Received};
-use crate::imap::{Capabilities, CommandError, Responses, has_sign, quoted};
+use crate::imap::{Capabilities, Command, CommandError, Responses, Tag, has_sign, quoted};
 use crate::secret::Secret;
 
 /// More challenges than any log-in here has.
@@ -119,6 +119,12 @@ impl LoginHistory {
         }
     }
 
+    /// Whether commands may follow a log-in in this form in the same write: the server has accepted it
+    /// before, so it asks for nothing that it would take them for.
+    pub(super) fn may_pipeline(self, form: LoginForm) -> bool {
+        self.accepted == Some(form) && !self.is_rejected && !self.loses_pipelined_commands
+    }
+
     /// Whether the two steps are tried before the initial response.
     ///
     /// Credentials that were rejected are sent in one form only, and each server that takes an initial
@@ -226,7 +232,16 @@ impl Login {
         }
     }
 
-    /// Logs in in this form.
+    /// Whether the server needs to send no `+` in this form. With an access token it may send one: it
+    /// describes an error so.
+    pub(super) fn is_one_step(&self, form: LoginForm, capabilities: &Capabilities) -> bool {
+        matches!(self.credentials, Credentials::Password(_))
+            && self.lines(form, capabilities).len() == 1
+    }
+
+    /// Logs in in this form, and sends the commands that follow in the same write. Returns the tag of
+    /// the last of those; the results of the others are dropped, and all if the log-in fails. After a
+    /// `+` nothing more is sent then: the server may take the commands for the answer to that.
     ///
     /// When the lines are used up, an empty one follows each `+`: XOAUTH2 describes an error in a
     /// challenge, and sends the NO after an empty response to that.
@@ -235,7 +250,8 @@ impl Login {
         form: LoginForm,
         capabilities: &Capabilities,
         client: &mut Client,
-    ) -> Result<(), CommandError> {
+        followers: &[Command],
+    ) -> Result<Option<Tag>, CommandError> {
         client.start()?;
         let (Credentials::Password(secret) | Credentials::AccessToken(secret)) = &self.credentials;
         client.transcript().start_log_in(secret);
@@ -243,6 +259,12 @@ impl Login {
         let mut command = String::new();
         let first = lines.pop_front().unwrap_or_default();
         let tag = client.write_command(first, &mut command);
+        let mut tags = Vec::new();
+        for follower in followers {
+            tags.push(client.write_command(follower, &mut command));
+        }
+        let last = tags.pop();
+        tags.iter().for_each(|tag| client.ignore(*tag));
         client.send_lines(&command)?;
         let mut challenges = 0;
         loop {
@@ -252,9 +274,12 @@ impl Login {
                     let result = client
                         .take_result(tag)
                         .unwrap_or_else(|| Ok(Responses::default()));
-                    return result.map(drop);
+                    if let (Err(_), Some(last)) = (&result, last) {
+                        client.ignore(last);
+                    }
+                    return result.map(|_| last);
                 }
-                Received::Continuation if challenges < MAX_CHALLENGES => {
+                Received::Continuation if last.is_none() && challenges < MAX_CHALLENGES => {
                     challenges += 1;
                     let line = lines.pop_front().unwrap_or_default();
                     client.send_lines(&format!("{line}\r\n"))?;

@@ -1,16 +1,20 @@
 //! EXAMINE: opening a folder for reading only (RFC 3501 6.3.2).
 
+use std::time::Instant;
+
 use imap_proto::{MailboxDatum, Response, StatusAttribute};
+use log::debug;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::imap::fetch::read_attributes;
 use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::{
     Command, CommandError, CommandResult, ExamineError, FetchItems, FetchedUids, MailboxName,
-    Responses, Session,
+    Responses, Session, Tag,
 };
 use crate::message::{Mailbox, Uid, UidValidity};
 use crate::suggest::suggest;
+use crate::timeouts::PIPELINED_TIMEOUT;
 use crate::untrusted::Untrusted;
 
 /// Folders listed in an error message; more would hide the message.
@@ -46,8 +50,42 @@ impl Session {
         })
     }
 
-    /// Whatever the server responds to ID, the folder decides.
+    /// Takes the response to the EXAMINE that was sent together with the log-in, if one was. If that
+    /// was rejected, or its response does not come, pipelining may be the cause.
     fn try_identify_and_examine(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
+        let Some(tag) = self.examined_ahead.take() else {
+            return self.try_identify_and_examine_now(folder);
+        };
+        let error = match self.receive_examined_ahead(tag) {
+            Ok(responses) => {
+                let name = MailboxName::new(folder).ok_or_else(|| self.invalid_name(folder))?;
+                return self.complete_examine(folder, &name, &responses);
+            }
+            Err(error) => error,
+        };
+        debug!("the EXAMINE that was sent with the log-in: {error}");
+        if !error.leaves_session_usable() {
+            if error.may_be_due_to_pipelining() {
+                self.disable_pipelining();
+            }
+            return Err(error.into());
+        }
+        let mailbox = self.try_identify_and_examine_now(folder)?;
+        self.disable_pipelining();
+        Ok(mailbox)
+    }
+
+    fn receive_examined_ahead(&mut self, tag: Tag) -> CommandResult {
+        let deadline = Instant::now() + PIPELINED_TIMEOUT;
+        let connection = self.client.connection();
+        connection.set_response_deadline(Some(deadline));
+        let result = self.receive_result(tag);
+        self.client.connection().set_response_deadline(None);
+        result
+    }
+
+    /// Whatever the server responds to ID, the folder decides.
+    fn try_identify_and_examine_now(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
         if !self.announces_id() {
             let result = self.try_examine(folder);
             // Its capabilities after the log-in may not be known yet.
@@ -94,11 +132,14 @@ impl Session {
 
     /// Returns the quoted name of the folder that is about to be opened.
     fn start_examine(&self, folder: &str) -> Result<MailboxName, ExamineError> {
-        let what = "its name contains a line break or a NUL";
-        let invalid = || self.unusable(folder, ErrorKind::Config, what);
-        let name = MailboxName::new(folder).ok_or_else(invalid)?;
+        let name = MailboxName::new(folder).ok_or_else(|| self.invalid_name(folder))?;
         self.transcript().clear_mailbox_status();
         Ok(name)
+    }
+
+    fn invalid_name(&self, folder: &str) -> ExamineError {
+        let what = "its name contains a line break or a NUL";
+        self.unusable(folder, ErrorKind::Config, what)
     }
 
     /// Reads the response to EXAMINE, and asks for UIDNEXT where it is missing.

@@ -32,6 +32,8 @@ pub struct Session {
     capabilities_before_login: Capabilities,
     login_form: LoginForm,
     idle: IdleState,
+    /// The EXAMINE that was sent together with the log-in.
+    pub(super) examined_ahead: Option<Tag>,
     /// The APPEND whose message the server may ask for.
     pub(super) announced: Option<Tag>,
 }

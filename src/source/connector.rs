@@ -60,14 +60,15 @@ impl SourceConnector {
     }
 
     fn try_open(&self, login: &Login) -> Result<(Session, Mailbox)> {
-        let mut session = self.log_in(login)?;
-        match session.identify_and_examine(&self.config.folder) {
+        let mut session = self.log_in_and(login, Some(&self.config.folder))?;
+        let examined = session.identify_and_examine(&self.config.folder);
+        self.login_history.set(LoginHistory {
+            loses_pipelined_commands: session.loses_pipelined_commands(),
+            ..self.login_history.get()
+        });
+        match examined {
             Ok(mailbox) => Ok((session, mailbox)),
             Err(error) => {
-                self.login_history.set(LoginHistory {
-                    loses_pipelined_commands: session.loses_pipelined_commands(),
-                    ..self.login_history.get()
-                });
                 session.logout();
                 Err(error)
             }
@@ -75,14 +76,17 @@ impl SourceConnector {
     }
 
     pub(super) fn log_in(&self, login: &Login) -> Result<Session> {
+        self.log_in_and(login, None)
+    }
+
+    /// Logs in; the EXAMINE of the folder goes with it, where the history permits that.
+    fn log_in_and(&self, login: &Login, folder: Option<&str>) -> Result<Session> {
         let (server, history) = (&self.config.server, self.login_history.get());
-        let opened = Session::open_with_history(server, &self.trust, &self.options, login, history);
-        let mut session = opened.map_err(|error| self.explain(error))?;
+        let (trust, options) = (&self.trust, &self.options);
+        let opened = Session::open_with_history(server, trust, options, login, history, folder);
+        let session = opened.map_err(|error| self.explain(error))?;
         self.login_history
             .set(history.after_login(session.login_form()));
-        if history.loses_pipelined_commands {
-            session.disable_pipelining();
-        }
         Ok(session)
     }
 

@@ -29,7 +29,7 @@ pub struct SourceState {
     /// What the user can do about the last rejected or limited log-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// The form of the log-in that the source accepts, if it is not the first that it announces.
+    /// The form of the log-in that the source accepts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_form: Option<String>,
     /// The server was seen to lose commands that arrive in one packet with others.

@@ -230,7 +230,13 @@ fn the_form_that_worked_is_used_for_the_next_connection() {
         ]),
         dialogue(&[&[GREETING, LOGIN, ok], opened()]),
         // A password that worked and is rejected now is not sent twice.
-        dialogue(&[&[GREETING, LOGIN, REJECTED, "C: "]]),
+        dialogue(&[&[
+            GREETING,
+            LOGIN,
+            "C: EXAMINE \"INBOX\"",
+            "S: $login NO [AUTHENTICATIONFAILED] Authentication failed",
+            "C: ",
+        ]]),
     ]);
     let mut source = open(&server).unwrap();
     source.check_for_mail().unwrap();
@@ -298,4 +304,138 @@ fn a_server_that_loses_what_comes_with_the_id_is_asked_again_without_a_pipeline(
     });
     let source = open_with(&server, options).unwrap();
     assert!(source.login_history().loses_pipelined_commands);
+}
+
+/// Opens with what a log-in before has taught: it was accepted in this form.
+fn open_again(server: &ScriptedServer, accepted: LoginForm) -> Result<ImapSource, Error> {
+    let history = LoginHistory {
+        accepted: Some(accepted),
+        ..LoginHistory::default()
+    };
+    let options = ConnectionOptions::from(Timeouts {
+        response: Duration::from_millis(500),
+        ..Timeouts::default()
+    });
+    let password = Secret::new("pw".to_owned());
+    let opened = ImapSource::open_with_history(&config(server), password, options, history);
+    opened.map(|(source, _)| source)
+}
+
+const GREETING_WITH_ID: &str = "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ID] hello";
+const IN: &str = "S: $login OK [CAPABILITY IMAP4rev1 ID] in";
+
+/// The folder is opened after the log-in was answered.
+fn opened_carefully() -> Vec<&'static str> {
+    let log_in = [
+        GREETING,
+        AT_ONCE,
+        "alone",
+        "S: $login OK [CAPABILITY IMAP4rev1] in",
+    ];
+    [&log_in, opened()].concat()
+}
+
+#[test]
+fn behind_a_log_in_that_is_known_to_succeed_the_folder_is_opened_in_the_same_write() {
+    // The server answers nothing before it has read all.
+    let cases = [
+        (LoginForm::InitialResponse, AT_ONCE),
+        (LoginForm::LoginCommand, LOGIN),
+    ];
+    for (form, log_in) in cases {
+        let together = [
+            GREETING_WITH_ID,
+            log_in,
+            "C: ID (*",
+            "C: EXAMINE \"INBOX\"",
+            IN,
+        ];
+        let server = ScriptedServer::play(&[&together, &opened()[1..]]);
+        let source = open_again(&server, form).unwrap();
+        assert_eq!(source.login_history().accepted, Some(form));
+        assert!(!source.login_history().loses_pipelined_commands);
+    }
+}
+
+#[test]
+fn nothing_follows_a_first_log_in_or_one_in_two_steps() {
+    let server = ScriptedServer::play(&[&opened_carefully()]);
+    open(&server).unwrap();
+    drop(server);
+    let server = ScriptedServer::play(&[
+        &[
+            GREETING,
+            TWO_STEPS[0],
+            "alone",
+            TWO_STEPS[1],
+            TWO_STEPS[2],
+            "alone",
+        ],
+        &["S: $login OK [CAPABILITY IMAP4rev1] in"],
+        opened(),
+    ]);
+    open_again(&server, LoginForm::TwoSteps).unwrap();
+}
+
+#[test]
+fn a_rejected_password_is_sent_once_with_a_pipeline_too() {
+    let server = ScriptedServer::play(&[
+        &[GREETING, AT_ONCE, "C: EXAMINE \"INBOX\""],
+        &[
+            "S: $login NO [AUTHENTICATIONFAILED] Authentication failed",
+            "S: $tag BAD log in first",
+            "C: ",
+        ],
+    ]);
+    let error = open_again(&server, LoginForm::InitialResponse).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+}
+
+#[test]
+fn what_goes_wrong_in_a_pipelined_log_in_is_done_again_without_the_pipeline() {
+    let ok = "S: $login OK [CAPABILITY IMAP4rev1] in";
+    let cases: [&[&str]; 6] = [
+        &["S: + go on", "closed"],
+        &[ok, "silence"],
+        &[ok],
+        &[ok, "S: * BYE what was that"],
+        &[],
+        &["S: $login BAD one command at a time"],
+    ];
+    for case in cases {
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&[GREETING, AT_ONCE, "C: EXAMINE \"INBOX\""], case]),
+            dialogue(&[&opened_carefully()]),
+        ]);
+        let source = open_again(&server, LoginForm::InitialResponse).unwrap();
+        assert!(source.login_history().loses_pipelined_commands, "{case:?}");
+    }
+
+    // On the same connection.
+    let server = ScriptedServer::play(&[
+        &[
+            GREETING,
+            AT_ONCE,
+            "C: EXAMINE \"INBOX\"",
+            ok,
+            "S: $tag NO too early",
+        ],
+        opened(),
+    ]);
+    let source = open_again(&server, LoginForm::InitialResponse).unwrap();
+    assert!(source.login_history().loses_pipelined_commands);
+}
+
+#[test]
+fn a_cause_that_the_server_names_behind_a_pipelined_log_in_is_no_reason_to_log_in_again() {
+    let server = ScriptedServer::play(&[&[
+        GREETING,
+        AT_ONCE,
+        "C: EXAMINE \"INBOX\"",
+        "S: $login OK [CAPABILITY IMAP4rev1] in",
+        "S: * BYE Too many simultaneous connections",
+        "closed",
+    ]]);
+    let error = open_again(&server, LoginForm::InitialResponse).unwrap_err();
+    assert!(error.to_string().contains("simultaneous"), "{error}");
 }

@@ -184,6 +184,10 @@ impl Session {
             }
             return Ok(false);
         }
+        let idle = self.idle.active.as_ref();
+        if !idle.is_some_and(|idle| response.tag() == Some(idle.tag.to_string().as_str())) {
+            return Ok(false);
+        }
         let paired = self.client.pair(response);
         let received = paired.map_err(|error| self.client.connection_lost(&error))?;
         let Received::Tagged(tag) = received else {

@@ -11,8 +11,8 @@ use crate::imap::login_failure::no_password_offered;
 use crate::imap::response::{StatusCondition, status_response};
 use crate::imap::session::idle::IdleState;
 use crate::imap::{
-    Capabilities, Command, CommandError, Connection, Login, LoginForm, LoginHistory, OpenError,
-    Session,
+    Capabilities, Command, CommandError, Connection, Login, LoginForm, LoginHistory, MailboxName,
+    OpenError, Session, Tag,
 };
 use crate::net::{ConnectionOptions, Trust};
 use crate::untrusted::Untrusted;
@@ -28,7 +28,7 @@ impl Session {
         options: &ConnectionOptions,
         login: &Login,
     ) -> Result<Session, OpenError> {
-        Session::open_with_history(server, trust, options, login, LoginHistory::default())
+        Session::open_with_history(server, trust, options, login, LoginHistory::default(), None)
     }
 
     /// Connects and reads the greeting, and hangs up without a log-in.
@@ -42,24 +42,52 @@ impl Session {
     }
 
     /// As [`open`](Session::open), with what is known from earlier log-ins.
+    ///
+    /// If a log-in in one step is known to succeed, the EXAMINE of this folder goes with it in one write
+    /// (RFC 3501 5.5), and an ID before it. If that ends oddly, the log-in is repeated without, on
+    /// another connection.
     pub(crate) fn open_with_history(
         server: &Server,
         trust: &Trust,
         options: &ConnectionOptions,
         login: &Login,
         history: LoginHistory,
+        folder: Option<&str>,
     ) -> Result<Session, OpenError> {
         let connect = || Unauthenticated::connect(server, trust, options);
         let mut connection = connect()?;
         let mut forms = connection.choose_forms(login, history)?;
         let mut failures: Vec<CommandError> = Vec::new();
         let mut has_reconnected = false;
+        let mut pipelined_folder = folder.and_then(MailboxName::new);
+        let mut loses_pipelined_commands = history.loses_pipelined_commands;
         while let Some(form) = forms.front().copied() {
-            let failure = match connection.log_in(login, form) {
-                Ok(()) => return Ok(connection.into_session(form)),
+            let may_pipeline =
+                history.may_pipeline(form) && login.is_one_step(form, &connection.capabilities);
+            // Only the first attempt is pipelined.
+            let folder = pipelined_folder.take().filter(|_| may_pipeline);
+            let is_pipelined = folder.is_some();
+            let failure = match connection.log_in(login, form, folder) {
+                Ok(examined_ahead) => {
+                    let mut session = connection.into_session(form);
+                    session.examined_ahead = examined_ahead;
+                    if loses_pipelined_commands {
+                        session.disable_pipelining();
+                    }
+                    return Ok(session);
+                }
                 Err(failure) => failure,
             };
-            if failure.leaves_session_usable() {
+            if is_pipelined && failure.may_be_due_to_pipelining() {
+                debug!("{}: a pipelined log-in: {failure}", server.address());
+                loses_pipelined_commands = true;
+                // As many attempts as without pipelining.
+                if failure.leaves_session_usable() && forms.len() > 1 {
+                    forms.pop_back();
+                }
+                drop(connection);
+                connection = connect()?;
+            } else if failure.leaves_session_usable() {
                 debug!("{}: logging in: {failure}", server.address());
                 forms.pop_front();
                 forms.retain(|next| history.may_try(*next, form, &failure));
@@ -159,9 +187,18 @@ impl<'a> Unauthenticated<'a> {
             .during("logging in")
     }
 
-    fn log_in(&mut self, login: &Login, form: LoginForm) -> Result<(), CommandError> {
+    /// Logs in; asks for the folder in the same write, if there is one, and returns the tag of that.
+    fn log_in(
+        &mut self,
+        login: &Login,
+        form: LoginForm,
+        folder: Option<MailboxName>,
+    ) -> Result<Option<Tag>, CommandError> {
         self.client.transcript().clear_capabilities();
-        login.run(form, &self.capabilities, &mut self.client)
+        let takes_id = folder.is_some() && self.capabilities.has("ID");
+        let id = takes_id.then_some(Command::Id);
+        let followers: Vec<Command> = id.into_iter().chain(folder.map(Command::Examine)).collect();
+        login.run(form, &self.capabilities, &mut self.client, &followers)
     }
 
     fn into_session(self, login_form: LoginForm) -> Session {
@@ -173,6 +210,7 @@ impl<'a> Unauthenticated<'a> {
             capabilities_before_login: self.capabilities,
             login_form,
             idle: IdleState::default(),
+            examined_ahead: None,
             announced: None,
         }
     }

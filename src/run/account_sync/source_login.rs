@@ -36,11 +36,8 @@ impl AccountSync<'_> {
         let opened = password
             .and_then(|password| ImapSource::open_with_history(source, password, options, history));
         let (source, mailbox) = self.record_failed_login(opened, now)?;
-        // The first form that a server announces needs no memory, and most servers take it.
         let history = source.login_history();
-        let form = history
-            .accepted
-            .filter(|form| *form != LoginForm::InitialResponse);
+        let form = history.accepted;
         self.record_source_state(SourceState {
             login_form: form.map(|form| form.name().to_owned()),
             loses_pipelined_commands: history.loses_pipelined_commands,
@@ -54,8 +51,13 @@ impl AccountSync<'_> {
     fn login_history(&self, is_corrected: bool) -> LoginHistory {
         let source = &self.state().source;
         let form = source.login_form.as_deref();
+        // That another server took an initial response does not permit to send more with it here.
+        let cursor = self.state().cursor.as_ref();
+        let is_here = cursor.is_some_and(|cursor| cursor.source == self.config.source_name());
         LoginHistory {
-            accepted: form.and_then(LoginForm::from_name),
+            accepted: form
+                .and_then(LoginForm::from_name)
+                .filter(|form| is_here || *form != LoginForm::InitialResponse),
             is_rejected: source.rejected_logins > 0
                 && !is_corrected
                 && self.credentials_are_unchanged(),

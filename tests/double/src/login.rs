@@ -147,12 +147,14 @@ pub(crate) fn login(session: &mut Session, arguments: &[u8]) -> Result<()> {
 
 /// AUTHENTICATE (RFC 3501 6.2.2), with an initial response where SASL-IR is offered (RFC 4959).
 pub(crate) fn authenticate(session: &mut Session, arguments: &[u8]) -> Result<()> {
-    if session.wire.has_input(std::time::Duration::ZERO)? {
+    let (mechanism, initial) = word(arguments);
+    // The server asks for nothing more after a response that is complete (RFC 3501 5.5).
+    let may_be_continued = initial.is_empty() || !mechanism.eq_ignore_ascii_case(b"PLAIN");
+    if may_be_continued && session.wire.has_input(std::time::Duration::ZERO)? {
         session
             .shared
             .violation("the client sent more after AUTHENTICATE before it was answered");
     }
-    let (mechanism, initial) = word(arguments);
     if let Some(lines) = prepared_response(session) {
         if initial.is_empty() {
             session.wire.line("+ ")?;
