@@ -317,8 +317,8 @@ impl Source for ImapSource {
                 session.drop_fetch(tag);
             }
             let set = uids.iter().copied().collect();
-            let sent = session.start_fetch_bodies(set, allowance);
-            self.announced = sent.ok().map(|tag| (uids.to_vec(), tag));
+            let started = session.start_fetch_bodies(set, allowance);
+            self.announced = started.ok().map(|tag| (uids.to_vec(), tag));
         }
     }
 }

@@ -264,7 +264,9 @@ impl Login {
             tags.push(client.write_command(follower, &mut command));
         }
         let last = tags.pop();
-        tags.iter().for_each(|tag| client.ignore(*tag));
+        for tag in tags {
+            client.ignore(tag);
+        }
         client.send_lines(&command)?;
         let mut challenges = 0;
         loop {

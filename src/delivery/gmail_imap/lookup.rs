@@ -269,8 +269,8 @@ impl Lookup {
         let command = Command::UidSearch(first.criteria.clone());
         let result = self.gmail.session.examine_and(folder, command);
         self.account.note_lost_pipelined(&self.gmail.session);
-        let (mailbox, searched) = result.map_err(|error| self.examine_failed(error))?;
-        self.prefetched_search = searched.map(|result| (first.criteria, result));
+        let (mailbox, found) = result.map_err(|error| self.examine_failed(error))?;
+        self.prefetched_search = found.map(|result| (first.criteria, result));
         self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }

@@ -185,7 +185,7 @@ impl Session {
             return Ok(false);
         }
         let idle = self.idle.active.as_ref();
-        if !idle.is_some_and(|idle| response.tag() == Some(idle.tag.to_string().as_str())) {
+        if idle.is_none_or(|idle| response.tag() != Some(idle.tag.to_string().as_str())) {
             return Ok(false);
         }
         let paired = self.client.pair(response);

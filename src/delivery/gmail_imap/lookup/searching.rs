@@ -96,12 +96,12 @@ impl Lookup {
         let open = searches.get(results.len()..).unwrap_or_default();
         if !open.is_empty() {
             let criteria = open.iter().map(|search| search.criteria.clone());
-            let searched = self
+            let answers = self
                 .gmail
                 .session
                 .pipeline(criteria.map(Command::UidSearch).collect());
             self.account.note_lost_pipelined(&self.gmail.session);
-            results.extend(searched.map_err(|failure| self.command_failed(failure))?);
+            results.extend(answers.map_err(|failure| self.command_failed(failure))?);
         }
         let uids = |result: CommandResult| result.map(|responses| search_results(&responses));
         Ok(results.into_iter().map(uids).collect())
