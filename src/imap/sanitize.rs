@@ -141,7 +141,7 @@ impl Sanitizer {
             (false, b"OK" | b"BYE" | b"SEARCH") | (true, b"EXISTS" | b"EXPUNGE") => {
                 return Ok(SanitizedLine::complete(plain(line)));
             }
-            // Warnings: the library panics on them or fails the command.
+            // Warnings, which say nothing about a command.
             (false, b"NO" | b"BAD" | b"PREAUTH") => {
                 return Ok(SanitizedLine::complete(EMPTY_RESPONSE.to_vec()));
             }

@@ -88,7 +88,7 @@ fn untagged_lines_after_done_are_not_taken_for_its_completion() {
 #[test]
 fn no_done_is_sent_after_the_server_ended_the_idle() {
     // A server that has just ended the IDLE may respond BAD to a DONE that crosses; none is sent here.
-    let ended = ["R: + idling\r\n* 5 EXISTS\r\nw2 OK enough\r\n"];
+    let ended = ["R: + idling\r\n* 5 EXISTS\r\n$2 OK enough\r\n"];
     let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: $3 OK"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options());
@@ -198,7 +198,7 @@ fn a_server_that_loses_pipelined_commands_gets_them_one_by_one() {
     let sixth = FETCH_OF_5.replace('5', "6");
     let one_by_one = [
         "C: DONE",
-        "S: $1 OK",
+        "S: $2 OK",
         "C: UID FETCH 6:* *",
         &sixth,
         "S: $tag OK",

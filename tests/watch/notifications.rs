@@ -115,7 +115,7 @@ fn an_exists_line_with_every_idle_does_not_cause_a_busy_loop() {
     assert!(begun.elapsed() >= options.timeouts.idle_start);
 
     // Nor does a server that sends it and ends the IDLE.
-    let ended = ["R: + idling\r\n* 4 EXISTS\r\nw2 OK enough\r\n"];
+    let ended = ["R: + idling\r\n* 4 EXISTS\r\n$2 OK enough\r\n"];
     let check = ["C: NOOP", "S: $3 OK", "C: UID SEARCH UID 5:*", "S: $4 OK"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &NOOP_AND_IDLE, &ended, &check]);
     let mut source = open(server.address(), &options);
@@ -140,7 +140,7 @@ fn mail_announced_between_a_check_and_the_next_wait_is_not_missed() {
         "S: * 5 EXISTS",
         "S: $tag OK",
     ];
-    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: $1 OK"];
+    let check = ["C: UID FETCH 5:* *", FETCH_OF_5, "S: $2 OK"];
     let server = ScriptedServer::play(&[&OPEN_INBOX, &search, &check]);
     let mut source = open(server.address(), &options());
     let one = imap_to_gmail_sync::sync::SourceSearch::Uids("1".parse().unwrap());
