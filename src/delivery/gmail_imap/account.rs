@@ -11,7 +11,7 @@ use crate::delivery::gmail_imap::STORAGE_FULL_REMEDY;
 use crate::delivery::gmail_imap::login;
 use crate::delivery::gmail_imap::responses::rest_reason;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
-use crate::imap::{CommandError, Session, StorageQuota};
+use crate::imap::{CommandError, OpenError, Session, StorageQuota};
 use crate::net::{ConnectionOptions, SharedSilence, Trust};
 use crate::oauth::{RememberedRejection, RenewalPolicy, Token};
 use crate::secret::Secret;
@@ -59,6 +59,9 @@ struct GmailCredentials {
     /// The access token that a session was opened with.
     accepted: Option<Secret>,
 }
+
+/// The access token of a log-in, and its result.
+type EarlyLogin = (Secret, Result<GmailSession, OpenError>);
 
 /// A session of the account. Gmail may end it when its token expires (GMAIL.md 2.5).
 pub(super) struct GmailSession {
@@ -114,7 +117,8 @@ impl GmailAccount {
     /// Log-ins wait for each other until an access token was accepted: it must not be rejected as
     /// often as there are connections.
     pub(super) fn log_in(&self) -> Result<GmailSession> {
-        if let Some(opened) = self.log_in_with_accepted_token()? {
+        let early = self.log_in_with_accepted_token()?;
+        if let Some((_, Ok(opened))) = early {
             return Ok(opened);
         }
         let mut credentials = self.credentials()?;
@@ -128,7 +132,11 @@ impl GmailAccount {
         };
         let log_in = |access| login::log_in(self.config(), trust, &self.options.connection, access);
         let access = token.access(self.now())?;
-        let result = match log_in(access.clone()) {
+        let first = match early {
+            Some((tried, Err(error))) if tried == access => Err(error),
+            _ => log_in(access.clone()),
+        };
+        let result = match first {
             Err(error)
                 if login::rejects_token(&error) && self.options.renewal != RenewalPolicy::Never =>
             {
@@ -157,9 +165,9 @@ impl GmailAccount {
         Ok(self.opened(session, token.expires()))
     }
 
-    /// Opens a session with the access token that was accepted before; none if that is another one by
-    /// now, or is rejected.
-    fn log_in_with_accepted_token(&self) -> Result<Option<GmailSession>> {
+    /// Opens a session with the access token that was accepted before, while others do so, too; none if
+    /// it is another token by now.
+    fn log_in_with_accepted_token(&self) -> Result<Option<EarlyLogin>> {
         let mut credentials = self.credentials()?;
         let Some(GmailCredentials {
             trust,
@@ -175,11 +183,10 @@ impl GmailAccount {
         }
         let (trust, expires) = (trust.clone(), token.expires());
         drop(credentials);
-        match login::log_in(self.config(), &trust, &self.options.connection, access) {
-            Ok(session) => Ok(Some(self.opened(session, expires))),
-            Err(error) if login::rejects_token(&error) => Ok(None),
-            Err(error) => Err(login::explain(self.config(), error, "")),
-        }
+        let options = &self.options.connection;
+        let result = login::log_in(self.config(), &trust, options, access.clone());
+        let opened = result.map(|session| self.opened(session, expires));
+        Ok(Some((access, opened)))
     }
 
     fn opened(&self, mut session: Session, token_expires: Option<DateTime<Utc>>) -> GmailSession {

@@ -145,9 +145,11 @@ impl AppendConnection {
             let what = "the append connection is closed";
             return unsent(batch, &self.account.error(ErrorKind::Internal, what));
         };
+        // A message that comes alone gains little; and a session that has ended makes none uncertain.
+        let is_alone = batch.len() == 1;
         if let Some(first) = forms.first_mut()
             && self.open.is_empty()
-            && session.has_unsolicited()
+            && (is_alone || session.has_unsolicited())
         {
             *first = LiteralForm::Synchronizing;
         }

@@ -25,7 +25,7 @@ const MAX_LITERAL_MINUS: usize = 4096;
 const MAX_LITERAL_PLUS: usize = 100_000;
 
 /// A server that was silent for longer than this, or has sent something unasked, may have dropped the
-/// connection. The `+` for a synchronizing literal shows that it has not, before a message is sent whose
+/// connection; so may any by the time at which a message comes alone. The `+` for a synchronizing literal shows that it has not, before a message is sent whose
 /// fate would be uncertain.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 
