@@ -11,15 +11,14 @@ use log::{Level, debug};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{
-    CommandError, CommandResult, LoginHistory, Session, Tag, search_date, take_bodies,
-};
+use crate::imap::{CommandError, CommandResult, LoginHistory, Session, search_date, take_bodies};
 use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Uid, UidSet};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 use crate::sync::{Fetched, Source, SourceSearch};
 
 mod connector;
+mod fetch_ahead;
 mod inspection;
 mod listing;
 mod wait;
@@ -29,6 +28,7 @@ pub(crate) use inspection::SourceInspection;
 pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;
+use crate::source::fetch_ahead::FetchAhead;
 use crate::source::listing::{Breakers, PrefetchedListing};
 use crate::source::wait::ServerQuirks;
 
@@ -49,8 +49,8 @@ pub struct ImapSource {
     /// The messages of the last listing: limits a fetch, and checks what it returns.
     listed: BTreeMap<Uid, Listed>,
     prefetched: PrefetchedListing,
-    /// The messages that were asked for ahead, and the tag of the command.
-    announced: Option<(Vec<Uid>, Tag)>,
+    /// The messages that were asked for ahead, on this session.
+    ahead: Option<FetchAhead>,
     /// Messages that a warning was logged about.
     unlistable: UidSet,
     quirks: ServerQuirks,
@@ -97,7 +97,7 @@ impl ImapSource {
             mailbox,
             listed: BTreeMap::new(),
             prefetched: PrefetchedListing::default(),
-            announced: None,
+            ahead: None,
             unlistable: UidSet::default(),
             quirks: ServerQuirks::default(),
             may_have_missed_mail: false,
@@ -115,13 +115,16 @@ impl ImapSource {
 
     /// Logs out.
     pub fn logout(self) {
-        if let Some(session) = self.session {
+        // A LOGOUT would wait until all that was asked for has arrived.
+        let is_awaited = self.ahead.is_some_and(|ahead| ahead.is_awaited());
+        if let Some(session) = self.session.filter(|_| !is_awaited) {
             session.logout();
         }
     }
 
     /// The session; opens another if it broke.
     fn session(&mut self) -> Result<&mut Session> {
+        self.settle_ahead();
         let session = match self.session.take().filter(Session::is_usable) {
             Some(session) => session,
             None => self.reopen()?,
@@ -131,7 +134,7 @@ impl ImapSource {
 
     fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
-        self.announced = None;
+        self.ahead = None;
         let (mut session, mailbox) = self.connector.open()?;
         // A lower UIDNEXT means that a backup was restored.
         let is_same_mailbox = mailbox.uid_validity == self.mailbox.uid_validity
@@ -201,24 +204,29 @@ impl ImapSource {
     /// Fetches messages; takes the response if they were asked for ahead.
     fn fetch_bodies(&mut self, uids: &[Uid]) -> Result<CommandResult> {
         let allowance = self.allowance(uids);
-        // A session that is opened now was asked for nothing.
-        self.session()?;
-        let announced = self.announced.take();
-        let session = self.session()?;
-        if let Some((announced, tag)) = announced {
-            if uids.iter().all(|uid| announced.contains(uid)) {
-                return Ok(session.finish_fetch(tag));
+        let usable = self.session.as_mut().filter(|session| session.is_usable());
+        if let (Some(ahead), Some(session)) = (self.ahead.take(), usable) {
+            if ahead.covers(uids) {
+                let result = ahead.finish(session);
+                // It may have broken because nobody read it for too long.
+                if !result
+                    .as_ref()
+                    .is_err_and(|error| !error.leaves_session_usable())
+                {
+                    return Ok(result);
+                }
+            } else {
+                ahead.drop_response(session);
             }
-            session.drop_fetch(tag);
         }
+        let session = self.session()?;
         Ok(session.fetch_bodies(uids.iter().copied().collect(), allowance))
     }
 
-    /// Receives and drops what was asked for ahead and not fetched: a wait follows.
-    fn drop_announced(&mut self) {
-        if let (Some((_, tag)), Some(session)) = (self.announced.take(), &mut self.session) {
-            // A broken connection shows in the next command.
-            drop(session.finish_fetch(tag));
+    /// Receives what was asked for ahead: another command follows.
+    fn settle_ahead(&mut self) {
+        if let (Some(ahead), Some(session)) = (&mut self.ahead, &mut self.session) {
+            ahead.settle(session);
         }
     }
 
@@ -308,17 +316,15 @@ impl Source for ImapSource {
 
     fn prefetch(&mut self, uids: &[Uid]) {
         let allowance = self.allowance(uids);
-        let announced = self.announced.take();
+        let before = self.ahead.take();
         let usable = self.session.as_mut().filter(|session| {
             session.is_usable() && !session.is_idling() && !session.loses_pipelined_commands()
         });
         if let Some(session) = usable.filter(|_| !uids.is_empty()) {
-            if let Some((_, tag)) = announced {
-                session.drop_fetch(tag);
+            if let Some(before) = before {
+                before.drop_response(session);
             }
-            let set = uids.iter().copied().collect();
-            let started = session.start_fetch_bodies(set, allowance);
-            self.announced = started.ok().map(|tag| (uids.to_vec(), tag));
+            self.ahead = FetchAhead::start(session, uids, allowance);
         }
     }
 }

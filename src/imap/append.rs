@@ -134,6 +134,7 @@ impl Session {
             octets.extend_from_slice(line.as_bytes());
             let begin = octets.len();
             if request.form == LiteralForm::NonSynchronizing {
+                self.unasked.push(tag);
                 octets.extend_from_slice(request.octets);
                 ends.push((begin, octets.len()));
                 octets.extend_from_slice(b"\r\n");
@@ -215,7 +216,9 @@ impl Session {
         let deadline = Some(Instant::now() + BYE_TIMEOUT);
         self.client.connection().set_response_deadline(deadline);
         while let Ok(event) = self.receive_append_event() {
-            events.push(event);
+            if let AppendEvent::Answered(..) = event {
+                events.push(event);
+            }
         }
         (
             events,
@@ -233,14 +236,23 @@ impl Session {
                 return self.append_answered(tag, result);
             }
             let received = self.client.receive();
+            // Nothing untagged belongs to an APPEND.
+            self.client.drop_untagged();
             match received.map_err(|error| self.client.connection_lost(&error))? {
-                // Another one is none that the server may send here.
-                Received::Continuation if self.announced.is_some() => {
+                // Another one is none that the server may send here: some send one for each literal.
+                Received::Continuation if self.announced.is_some() && !self.has_unasked() => {
                     return Ok(AppendEvent::Continue);
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Whether a message that was sent unasked is not answered yet.
+    fn has_unasked(&mut self) -> bool {
+        let client = &self.client;
+        self.unasked.retain(|tag| !client.is_answered(*tag));
+        !self.unasked.is_empty()
     }
 
     fn append_answered(

@@ -271,6 +271,11 @@ impl Client {
         self.sent.remove(at).result
     }
 
+    /// Drops the untagged responses that no tagged one has followed yet.
+    pub(super) fn drop_untagged(&mut self) {
+        self.untagged = Responses::default();
+    }
+
     /// Takes the first result that is known, whatever command it is of.
     pub(super) fn take_next_result(&mut self) -> Option<(Tag, CommandResult)> {
         let mut sent = self.sent.iter();

@@ -112,6 +112,11 @@ impl Connection {
         self.response_deadline = deadline;
     }
 
+    /// Lets the time for the response to a command begin now.
+    pub(crate) fn restart_clock(&mut self) {
+        self.command_started = Instant::now();
+    }
+
     /// Waits at most this long for responses from now on.
     pub(crate) fn shorten_timeouts(&mut self, limit: Duration) {
         self.timeouts.response = self.timeouts.response.min(limit);

@@ -104,6 +104,8 @@ impl Session {
     }
 
     pub(crate) fn finish_fetch(&mut self, tag: Tag) -> CommandResult {
+        // Nobody waited for it so far.
+        self.client.connection().restart_clock();
         let responses = self.receive_result(tag);
         self.set_allowance(0);
         responses

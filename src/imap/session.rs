@@ -36,6 +36,8 @@ pub struct Session {
     pub(super) examined_ahead: Option<Tag>,
     /// The APPEND whose message the server may ask for.
     pub(super) announced: Option<Tag>,
+    /// The APPENDs whose message was sent without being asked for, and not answered.
+    pub(super) unasked: Vec<Tag>,
 }
 
 impl Session {
@@ -119,6 +121,10 @@ impl Session {
             return;
         }
         self.client.shorten_timeouts(LOGOUT_TIMEOUT);
+        let deadline = Instant::now() + LOGOUT_TIMEOUT;
+        self.client
+            .connection()
+            .set_response_deadline(Some(deadline));
         if let Err(error) = self.command(Command::Logout) {
             debug!("{}: logging out: {error}", self.server.address());
         }

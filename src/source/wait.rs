@@ -69,7 +69,8 @@ impl ImapSource {
     /// The connection broke. The next check opens another.
     pub fn wait_for_mail(&mut self, options: WaitOptions) -> Result<WaitOutcome> {
         self.prefetched = PrefetchedListing::default();
-        self.drop_announced();
+        self.settle_ahead();
+        self.ahead = None;
         let result = self.wait_on_session(options);
         if let Some(session) = &self.session {
             self.quirks.learn_from(session);
@@ -98,7 +99,8 @@ impl ImapSource {
     /// As for [`open`](ImapSource::open).
     pub fn check_for_mail(&mut self) -> Result<Mailbox> {
         self.prefetched = PrefetchedListing::default();
-        self.drop_announced();
+        self.settle_ahead();
+        self.ahead = None;
         let usable = self.session.take().filter(Session::is_usable);
         if let Some(mut session) = usable {
             // A session may go on showing a folder that was replaced long ago.

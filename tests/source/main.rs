@@ -17,6 +17,7 @@ mod scripted_gmail;
 #[path = "../support/scripted_server.rs"]
 mod scripted_server;
 
+mod asked_ahead;
 mod connection;
 mod log_in;
 mod mailbox;

@@ -255,6 +255,7 @@ impl AppendConnection {
             self.account.note_answered_pipelined_append();
         }
         let OpenMessage { message, sent, .. } = open;
+        self.second_tries.retain(|uid| *uid != message.uid);
         let result = match result {
             Ok(_) if sent != SentPart::All => {
                 let what = "the server said OK before it could have the message";

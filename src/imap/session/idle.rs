@@ -186,6 +186,8 @@ impl Session {
         }
         let idle = self.idle.active.as_ref();
         if idle.is_none_or(|idle| response.tag() != Some(idle.tag.to_string().as_str())) {
+            // The answer to the NOOP before it, or a line that means nothing here.
+            let _ = self.client.pair(response);
             return Ok(false);
         }
         let paired = self.client.pair(response);

@@ -212,6 +212,7 @@ impl<'a> Unauthenticated<'a> {
             idle: IdleState::default(),
             examined_ahead: None,
             announced: None,
+            unasked: Vec::new(),
         }
     }
 }
