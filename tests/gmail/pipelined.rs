@@ -121,19 +121,20 @@ fn a_message_is_sent_unasked_as_far_as_the_server_permits_that() {
     ] {
         let server = ScriptedGmail::talking(log_in, 1, move |talk| {
             let mut appends = take_first(talk, 0);
+            let mut stored = 0;
             for is_unasked in unasked {
                 let append = talk.read_append();
                 assert_eq!(append.is_non_synchronizing, is_unasked, "{}", append.octets);
                 if !is_unasked {
                     talk.assert_silence();
+                    // A server asks for a message when it has taken those before it.
+                    say_all_stored(talk, &appends, &mut stored);
                     talk.say("+ go ahead");
                 }
                 talk.read_message(&append);
                 appends.push(append);
             }
-            for (append, uid) in appends.iter().zip(1..) {
-                talk.say_stored(append, uid);
-            }
+            say_all_stored(talk, &appends, &mut stored);
             true
         });
         let sizes = [&[LARGE], &sizes[..]].concat();
@@ -142,6 +143,33 @@ fn a_message_is_sent_unasked_as_far_as_the_server_permits_that() {
         let expected = [1, 2, 3, 4].map(stored).to_vec();
         assert_eq!((outcomes, result), (expected, Ok(())), "{log_in}");
     }
+}
+
+/// Answers those of the messages that are not answered yet.
+fn say_all_stored(talk: &mut Talk<'_>, appends: &[AppendLine], stored: &mut usize) {
+    for (append, uid) in appends.iter().zip(1..).skip(*stored) {
+        talk.say_stored(append, uid);
+    }
+    *stored = appends.len();
+}
+
+#[test]
+fn a_plus_for_a_message_that_was_sent_unasked_asks_for_no_other() {
+    let server = ScriptedGmail::talking(LITERAL_MINUS, 1, |talk| {
+        let appends = take_first(talk, 2);
+        talk.say("+ for a literal that needs none");
+        talk.say_stored(&appends[0], 1);
+        talk.assert_silence();
+        talk.say(&format!("{} NO not this one (Failure)", appends[2].tag));
+        talk.say_stored(&appends[1], 2);
+        true
+    });
+    let sizes = [LARGE, 20, LARGE];
+    let (outcomes, result) = send(&server, &mut server.target(1), &mails(&sizes));
+    server.assert_talked(1);
+    assert_eq!(result, Ok(()));
+    assert_eq!(outcomes[..2], [stored(1), stored(2)]);
+    assert!(matches!(outcomes[2], Outcome::Parked(_)), "{outcomes:?}");
 }
 
 #[test]
