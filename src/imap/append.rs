@@ -148,9 +148,6 @@ impl Session {
             });
         }
         if let Err(closed) = started {
-            for open in &mut open {
-                open.sent = SentPart::Nothing;
-            }
             return (open, Err(closed));
         }
         let result = self.client.connection().send(&octets);

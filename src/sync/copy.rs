@@ -81,8 +81,8 @@ impl Action for Copy {
 }
 
 impl Copy {
-    /// Copies the messages of a group that Gmail does not have. The source is told of the next group
-    /// when it has returned this one: it answers while this one is sent.
+    /// Copies the messages of a group that Gmail does not have. When the source has returned them, the
+    /// next group is announced to it, which it answers while this one is sent.
     fn copy_absent(
         &mut self,
         absent: Vec<PlannedMessage>,

@@ -30,7 +30,6 @@ pub(super) struct AppendWorker {
     unsent: Vec<Message>,
     /// The next message, which the connection has no room for yet.
     held: Option<Message>,
-    has_failed: bool,
     has_ended: bool,
 }
 
@@ -48,7 +47,6 @@ impl AppendWorker {
             stop,
             unsent: Vec::new(),
             held: None,
-            has_failed: false,
             has_ended: false,
         }
     }
@@ -109,6 +107,15 @@ impl AppendWorker {
     }
 
     fn report_finished(&mut self, finished: Vec<Finished>, messages: &Receiver<Message>) {
+        if self.report_attempts(finished) {
+            self.end(messages);
+        }
+    }
+
+    /// Reports what became of messages; says whether this worker must send no more. The pool keeps the
+    /// most severe error: it may be that the account must rest.
+    fn report_attempts(&mut self, finished: Vec<Finished>) -> bool {
+        let mut has_failed = false;
         for Finished { message, attempt } in finished {
             match attempt {
                 AppendAttempt::Settled(outcome) => {
@@ -118,18 +125,16 @@ impl AppendWorker {
                     // The error first: with its last outcome the pass would seem complete.
                     self.report(WorkerReport::Failed(error));
                     self.report(WorkerReport::Settled(message.uid, outcome));
-                    self.has_failed = true;
+                    has_failed = true;
                 }
                 AppendAttempt::Unsent(error) => {
                     self.unsent.push(message);
                     self.report(WorkerReport::Failed(error));
-                    self.has_failed = true;
+                    has_failed = true;
                 }
             }
         }
-        if std::mem::take(&mut self.has_failed) {
-            self.end(messages);
-        }
+        has_failed
     }
 
     /// Reports a failure and collects what the pool sends until it has read the report.
@@ -141,22 +146,8 @@ impl AppendWorker {
     /// Sends nothing more: waits for the answers to what was sent, and collects what the pool sends
     /// until it has read that this worker failed.
     fn end(&mut self, messages: &Receiver<Message>) {
-        for Finished { message, attempt } in self.connection.drain() {
-            match attempt {
-                AppendAttempt::Settled(outcome) => {
-                    self.report(WorkerReport::Settled(message.uid, outcome));
-                }
-                // The pool keeps the most severe error: it may be that the account must rest.
-                AppendAttempt::SettledAndFailed(outcome, error) => {
-                    self.report(WorkerReport::Failed(error));
-                    self.report(WorkerReport::Settled(message.uid, outcome));
-                }
-                AppendAttempt::Unsent(error) => {
-                    self.report(WorkerReport::Failed(error));
-                    self.unsent.push(message);
-                }
-            }
-        }
+        let finished = self.connection.drain();
+        self.report_attempts(finished);
         self.unsent.extend(self.held.take());
         while let Some(message) = self.connection.take_again() {
             self.unsent.push(message);
