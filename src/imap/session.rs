@@ -97,10 +97,15 @@ impl Session {
         self.client.connection().set_allowance(octets);
     }
 
-    /// Identifies this client to the server (RFC 2971), as Google asks for, together with the next
-    /// command. Whatever it responds to that is no failure.
+    /// Identifies this client to the server (RFC 2971), as Google asks for: together with the next
+    /// command, or at once where the server would lose that. Whatever it responds is no failure; a broken
+    /// connection shows in the next command.
     pub(crate) fn identify_with_next_command(&mut self) {
-        self.client.send_with_next(Command::Id);
+        if self.loses_pipelined_commands() {
+            drop(self.command(Command::Id));
+        } else {
+            self.client.send_with_next(Command::Id);
+        }
     }
 
     /// The form of the log-in that the server accepted.
