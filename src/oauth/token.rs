@@ -40,6 +40,8 @@ pub struct Token {
     endpoint: Option<Endpoint>,
     canceller: Canceller,
     remembered_rejection: Option<RememberedRejection>,
+    /// The error of a rejection in this run: another log-in of this run fails with the same.
+    rejection_error: Option<Error>,
     policy: RenewalPolicy,
     last_renewal: Option<Renewal>,
     has_warned_unsaved: bool,
@@ -66,6 +68,7 @@ impl Token {
             endpoint: None,
             canceller: Canceller::default(),
             remembered_rejection,
+            rejection_error: None,
             policy: RenewalPolicy::Save,
             last_renewal: None,
             has_warned_unsaved: false,
@@ -215,6 +218,9 @@ impl Token {
         let Some(rejection) = self.remembered_rejection.as_ref().filter(holds) else {
             return Ok(());
         };
+        if let Some(error) = &self.rejection_error {
+            return Err(error.clone());
+        }
         let until = format_time(rejection.retry_after);
         let what = match &rejection.user {
             None => format!("Google rejected this token, and is not asked again before {until}"),
@@ -367,7 +373,9 @@ impl Token {
             user: None,
             remedy: Some(remedy.clone()),
         });
-        error.with_consequence(self.token_rejection(remedy))
+        let error = error.with_consequence(self.token_rejection(remedy));
+        self.rejection_error = Some(error.clone());
+        error
     }
 
     /// The likely causes of a rejection, and what the user can do.
@@ -735,11 +743,10 @@ mod tests {
         };
         assert_eq!(remembered, digest);
         assert_eq!(remembered, token.refresh_token_digest());
-        // In the same run, and in the next one:
-        assert_eq!(
-            token.access(noon()).unwrap_err().kind(),
-            ErrorKind::Rejected
-        );
+        // In the same run, where the log-in whose error is recorded may be another:
+        let again = token.access(noon()).unwrap_err();
+        assert_eq!(again.consequence(), error.consequence());
+        // In the next one:
         let rejection = RememberedRejection {
             refresh_token: remembered,
             retry_after: noon() + TimeDelta::minutes(5),
