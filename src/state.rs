@@ -8,6 +8,7 @@
 
 mod account;
 mod event;
+mod folder;
 /// The state on disk: the snapshot and its journal.
 pub mod journal;
 mod known;
@@ -25,6 +26,7 @@ pub(crate) mod upload_quota;
 
 pub use account::AccountNames;
 pub use event::Event;
+pub use folder::FolderState;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
     Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage, RejectedToken,

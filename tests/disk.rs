@@ -515,14 +515,14 @@ fn a_state_of_a_later_version_is_an_error_and_stays_unchanged() {
     home.run_ok();
     let connections = (home.source.connections(), home.gmail.connections());
     let mut state = home.state();
-    state["version"] = json!(3);
+    state["version"] = json!(4);
     state["cursor"] = json!({ "some other": "shape" });
     let newer = state.to_string();
     home.write("sync_state.json", &newer);
     let run = home.run();
     assert_eq!(run.status, Some(78), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
-    assert!(run.stderr.contains("version 3"), "{run:?}");
+    assert!(run.stderr.contains("version 4"), "{run:?}");
     assert_eq!(home.read("sync_state.json"), newer);
     assert!(moved_aside(&home).is_empty());
     assert_eq!(

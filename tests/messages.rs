@@ -1235,7 +1235,7 @@ fn the_state_belongs_to_another_account_or_version() {
             "account": { "source": "bob/INBOX", "target": "bob@gmail.com/INBOX" },
             "synced_message_ids": { "<a@x>": "2026-11-01T00:00:00Z" },
         }),
-        json!({ "version": 3 }),
+        json!({ "version": 4 }),
     ] {
         home.write("sync_state.json", &state.to_string());
         lines.push(report(&home));
@@ -1255,7 +1255,7 @@ fn the_state_belongs_to_another_account_or_version() {
             ),
             (
                 78,
-                "HOME/sync_state.json: this state has version 3, written by a later release; \
+                "HOME/sync_state.json: this state has version 4, written by a later release; \
                 use that release, or another --state-file",
             ),
             (

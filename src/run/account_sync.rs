@@ -34,7 +34,9 @@ mod warnings;
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::options::pass_options;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
-use crate::run::account_sync::startup::{RenamedAccount, acquire_lock, adopt_state};
+use crate::run::account_sync::startup::{
+    RenamedAccount, acquire_lock, adopt_state, open_only_folder,
+};
 pub(super) use crate::run::account_sync::startup::{account_names, describe};
 
 /// With `--watch` the journal is folded into the snapshot when it is larger…
@@ -91,6 +93,7 @@ impl<'a> AccountSync<'a> {
             RunMode::DryRun => StateStore::load_read_only(storage, now)?,
         };
         let renamed = adopt_state(&mut store, &config, state_file, options.is_same_account)?;
+        open_only_folder(&mut store, &config.source.folder)?;
         let mut account = AccountSync {
             config,
             lock,

@@ -1,11 +1,9 @@
 //! The account that a state belongs to.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Digest, Uid, UidSet, UidValidity};
-use crate::state::{DatePass, GmailState, SourceState, State};
+use crate::message::{Digest, Uid};
+use crate::state::{FolderState, GmailState, SourceState, State};
 
 /// This many messages identify a mailbox.
 const MAX_SAMPLES: usize = 16;
@@ -49,42 +47,29 @@ impl State {
     /// Whether something is remembered of mail of its account, so that it can be no other's.
     #[must_use]
     pub fn is_bound_to_account(&self) -> bool {
-        let has_orphans = |pass: &DatePass| !pass.orphans.is_empty();
+        let has_mail = |folder: &FolderState| {
+            !folder.parked.is_empty() || !folder.refused.is_empty() || !folder.orphans().is_empty()
+        };
         !self.known.is_empty()
-            || !self.parked.is_empty()
-            || !self.refused.is_empty()
-            || self.date_pass.as_ref().is_some_and(has_orphans)
+            || self.folders().any(|(_, folder)| has_mail(folder))
             || self.gmail.last_accepted.is_some()
     }
 
-    /// The source mailbox that its UIDs belong to, `user@host/folder`, and their UIDVALIDITY.
-    pub(crate) fn source_mailbox(&self) -> Option<(&str, UidValidity)> {
-        if let Some(cursor) = &self.cursor {
-            return Some((&cursor.source, cursor.uid_validity));
-        }
-        let pass = self.date_pass.as_ref()?;
-        Some((&pass.source, pass.uid_validity))
-    }
-
-    /// Header digests of messages that were settled lately, by UID. A mailbox that has the same ones
-    /// under the same UIDs is the same mailbox, whatever its name is.
-    pub(crate) fn samples(&self) -> &BTreeMap<Uid, Digest> {
-        &self.samples
-    }
-
     pub(super) fn add_sample(&mut self, uid: Uid, digest: Digest) {
-        self.samples.insert(uid, Digest::of_header(digest.header));
-        if self.samples.len() > MAX_SAMPLES {
-            self.samples.pop_first();
+        self.folder
+            .samples
+            .insert(uid, Digest::of_header(digest.header));
+        if self.folder.samples.len() > MAX_SAMPLES {
+            self.folder.samples.pop_first();
         }
     }
 
     /// The mailbox of its UIDs has another name.
     pub(super) fn rename_source(&mut self, source: String) {
-        if let Some(cursor) = &mut self.cursor {
+        if let Some(cursor) = &mut self.folder.cursor {
             cursor.source.clone_from(&source);
         }
-        if let Some(pass) = &mut self.date_pass {
+        if let Some(pass) = &mut self.folder.date_pass {
             pass.source = source;
         }
     }
@@ -98,12 +83,13 @@ impl State {
             .filter(|_| is_unbound)
             .unwrap_or_else(|| account.clone());
         if normalize(&before.source) != normalize(&account.source) {
-            self.cursor = None;
-            self.date_pass = None;
-            self.last_sync = None;
-            self.last_source_uid = 0;
-            self.settled = UidSet::default();
-            self.samples.clear();
+            for folder in self.folders_mut() {
+                *folder = FolderState {
+                    parked: std::mem::take(&mut folder.parked),
+                    refused: std::mem::take(&mut folder.refused),
+                    ..FolderState::default()
+                };
+            }
             self.source = SourceState::default();
         }
         if !before.target.eq_ignore_ascii_case(&account.target) {

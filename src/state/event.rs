@@ -16,6 +16,10 @@ use crate::state::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// The events that follow are about this source folder.
+    Folder(String),
+    /// The source folder that the events are about has this name, or has it from now on.
+    FolderRenamed(String),
     /// The state belongs to this account from now on.
     Account(AccountNames),
     /// A date pass begins: unless it keeps them, UIDs from before no longer count, and parked messages
@@ -128,11 +132,13 @@ impl State {
     /// Applies an event.
     pub(crate) fn apply(&mut self, event: Event) {
         match event {
+            Event::Folder(name) => self.select_folder(name),
+            Event::FolderRenamed(name) => self.rename_folder(name),
             Event::Account(account) => self.assign(account),
             Event::DatePass(pass) => self.start_date_pass(pass),
             Event::OrphanFound { uid, orphan } => {
                 if let Some(parked) = self.remove_orphan(orphan) {
-                    self.parked.insert(uid, parked);
+                    self.folder.parked.insert(uid, parked);
                 }
             }
             Event::OrphanLost { orphan, refused } => {
@@ -155,7 +161,7 @@ impl State {
             } => {
                 let at = parked.sent.map_or(parked.since, |sent| sent.at);
                 self.gmail.add_upload(octets, at);
-                self.parked.insert(uid, parked);
+                self.folder.parked.insert(uid, parked);
             }
             Event::Done {
                 uid,
@@ -169,25 +175,32 @@ impl State {
                 if appended {
                     self.gmail.record_accepted(at);
                 }
+                let folder = self.folder_name.clone();
                 if let Some(copies) = self.remember(id, digest, at) {
-                    copies.add(uid, date, previous);
+                    copies.add(&folder, uid, date, previous);
                 }
                 self.add_sample(uid, digest);
                 self.settle(uid);
             }
             Event::Parked { uid, parked } => {
-                self.parked.insert(uid, parked);
+                self.folder.parked.insert(uid, parked);
             }
             Event::Returned {
                 uid,
                 before,
                 unsent,
             } => {
-                let intent = self.parked.remove(&uid).and_then(|intent| intent.sent);
+                let intent = self
+                    .folder
+                    .parked
+                    .remove(&uid)
+                    .and_then(|intent| intent.sent);
                 if let Some(intent) = intent {
                     self.gmail.subtract_upload(unsent, intent.at);
                 }
-                self.parked.extend(before.map(|before| (uid, before)));
+                self.folder
+                    .parked
+                    .extend(before.map(|before| (uid, before)));
             }
             Event::Refused { uid, refused } => {
                 self.add_refused(&uid.to_string(), refused);
@@ -195,7 +208,7 @@ impl State {
             }
             Event::Settled { uids } => uids.iter().for_each(|uid| self.settle(uid)),
             Event::Cursor(cursor) => self.move_cursor(cursor),
-            Event::Synced { at } => self.last_sync = Some(at),
+            Event::Synced { at } => self.folder.last_sync = Some(at),
             Event::Gmail(gmail) => self.gmail = gmail,
             Event::Source(source) => self.source = source,
             Event::SourceRenamed(source) => self.rename_source(source),
@@ -205,46 +218,41 @@ impl State {
 
     fn start_date_pass(&mut self, pass: DatePass) {
         let is_other = |(source, validity)| source != pass.source || validity != pass.uid_validity;
-        if self.source_mailbox().is_none_or(is_other) {
-            self.samples.clear();
+        if self.folder.source_mailbox().is_none_or(is_other) {
+            self.folder.samples.clear();
         }
-        let mut orphans = self
-            .date_pass
-            .take()
-            .map_or_else(Vec::new, |before| before.orphans);
+        let before = self.folder.date_pass.take();
+        let mut orphans = before.map_or_else(Vec::new, |before| before.orphans);
         if !pass.keeps_uids {
-            orphans.extend(std::mem::take(&mut self.parked).into_values());
+            orphans.extend(std::mem::take(&mut self.folder.parked).into_values());
             self.forget_known_uids(pass.began);
         }
         orphans.extend(pass.orphans);
-        self.cursor = None;
-        self.settled = UidSet::default();
-        self.date_pass = Some(DatePass { orphans, ..pass });
+        self.folder.cursor = None;
+        self.folder.settled = UidSet::default();
+        self.folder.date_pass = Some(DatePass { orphans, ..pass });
     }
 
     /// The last orphan takes the index of the removed one; the others keep theirs.
     fn remove_orphan(&mut self, orphan: usize) -> Option<ParkedMessage> {
-        let orphans = &mut self.date_pass.as_mut()?.orphans;
+        let orphans = &mut self.folder.date_pass.as_mut()?.orphans;
         (orphan < orphans.len()).then(|| orphans.swap_remove(orphan))
     }
 
     fn settle(&mut self, uid: Uid) {
-        self.parked.remove(&uid);
-        if self
-            .cursor
-            .as_ref()
-            .is_none_or(|cursor| cursor.uid < uid.get())
-        {
-            self.settled.insert(uid);
+        self.folder.parked.remove(&uid);
+        let cursor = self.folder.cursor.as_ref();
+        if cursor.is_none_or(|cursor| cursor.uid < uid.get()) {
+            self.folder.settled.insert(uid);
         }
     }
 
     fn move_cursor(&mut self, cursor: Cursor) {
         if let Some(uid) = Uid::new(cursor.uid) {
-            self.settled.remove_up_to(uid);
+            self.folder.settled.remove_up_to(uid);
         }
-        self.last_source_uid = cursor.uid;
-        self.date_pass = None;
-        self.cursor = Some(cursor);
+        self.folder.last_source_uid = cursor.uid;
+        self.folder.date_pass = None;
+        self.folder.cursor = Some(cursor);
     }
 }

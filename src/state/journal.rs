@@ -280,7 +280,7 @@ impl LoadedState {
                 .create(&StateFile::Journal)
                 .map_err(|error| storage_error(storage, &StateFile::Journal, &error))?;
         }
-        let since = state.last_sync;
+        let since = state.folder.last_sync;
         let mut replayed = 0;
         for event in events.filter(|_| follows) {
             state.apply(event);
@@ -351,10 +351,9 @@ fn replace_unreadable(
     remove_old_copies(storage)?;
     // A date pass begins two days before `last_sync`.
     let week_ago = now - TimeDelta::days(5);
-    Ok(State {
-        last_sync: Some(week_ago.min(written + TimeDelta::days(1))),
-        ..State::default()
-    })
+    Ok(State::synced_last_at(
+        week_ago.min(written + TimeDelta::days(1)),
+    ))
 }
 
 fn remove_old_copies(storage: &mut dyn Storage) -> io::Result<()> {

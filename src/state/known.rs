@@ -25,17 +25,30 @@ const MAX_COPIES_PER_ID: usize = 1_000;
 /// The known messages, by id.
 pub(super) type KnownMessages = HashMap<MessageId, KnownMessage>;
 
-/// Where the delivered messages of the same octets and without Message-ID are in the source mailbox.
+/// Where the delivered messages of the same octets and without Message-ID are at the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CopiesIn")]
 pub(super) struct Copies {
-    /// UID and INTERNALDATE of each.
-    uids: BTreeMap<Uid, InternalDate>,
+    /// UID and INTERNALDATE of each, by folder.
+    folders: BTreeMap<String, Uids>,
     /// INTERNALDATE of those whose UID is not known: UIDVALIDITY has changed since they were
     /// delivered.
-    #[serde(default)]
     elsewhere: Vec<InternalDate>,
     /// When UIDVALIDITY last changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renumbered: Option<DateTime<Utc>>,
+}
+
+/// Messages of one folder.
+type Uids = BTreeMap<Uid, InternalDate>;
+
+/// [`Copies`] as they are read: earlier releases wrote the messages of their only folder apart.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CopiesIn {
+    folders: BTreeMap<String, Uids>,
+    uids: Uids,
+    elsewhere: Vec<InternalDate>,
     renumbered: Option<DateTime<Utc>>,
 }
 
@@ -47,6 +60,8 @@ pub enum PreviousUid {
     Moved(Uid),
     /// Under one that is not known.
     Renumbered,
+    /// In another folder: this is a copy of it, or the message itself, moved.
+    InOtherFolder,
 }
 
 /// Messages of one id that were delivered or found at Gmail.
@@ -71,6 +86,21 @@ pub enum Knowledge<'a> {
     Digests(&'a [Digest]),
 }
 
+impl From<CopiesIn> for Copies {
+    fn from(read: CopiesIn) -> Copies {
+        let mut folders = read.folders;
+        if !read.uids.is_empty() {
+            // Its name is empty in the state, too, until a run names it.
+            folders.insert(String::new(), read.uids);
+        }
+        Copies {
+            folders,
+            elsewhere: read.elsewhere,
+            renumbered: read.renumbered,
+        }
+    }
+}
+
 impl Copies {
     /// What an id without Message-ID implies that has digests and no entry here, as earlier releases
     /// wrote it: one message was delivered.
@@ -82,19 +112,29 @@ impl Copies {
     }
 
     /// Adds a message at this UID.
-    pub(super) fn add(&mut self, uid: Uid, date: InternalDate, previous: Option<PreviousUid>) {
+    pub(super) fn add(
+        &mut self,
+        folder: &str,
+        uid: Uid,
+        date: InternalDate,
+        previous: Option<PreviousUid>,
+    ) {
+        let uids = match self.folders.get_mut(folder) {
+            Some(uids) => uids,
+            None => self.folders.entry(folder.to_owned()).or_default(),
+        };
         match previous {
-            Some(PreviousUid::Moved(from)) => drop(self.uids.remove(&from)),
+            Some(PreviousUid::Moved(from)) => drop(uids.remove(&from)),
             Some(PreviousUid::Renumbered) => {
                 let same_date = self.elsewhere.iter().position(|other| *other == date);
                 let any = (!self.elsewhere.is_empty()).then_some(0);
                 same_date.or(any).map(|index| self.elsewhere.remove(index));
             }
-            None => {}
+            Some(PreviousUid::InOtherFolder) | None => {}
         }
-        self.uids.insert(uid, date);
-        if self.uids.len() > MAX_COPIES_PER_ID
-            && let Some((_, date)) = self.uids.pop_first()
+        uids.insert(uid, date);
+        if uids.len() > MAX_COPIES_PER_ID
+            && let Some((_, date)) = uids.pop_first()
         {
             self.add_elsewhere(date);
         }
@@ -112,7 +152,7 @@ impl Copies {
     }
 
     pub(super) fn is_implied(&self) -> bool {
-        self.uids.is_empty()
+        self.folders.is_empty()
             && self.renumbered.is_none()
             && matches!(self.elsewhere.as_slice(), [] | [None])
     }
@@ -129,14 +169,27 @@ impl State {
         }
     }
 
-    /// The UIDs and INTERNALDATEs of the known messages without Message-ID that have this id.
+    /// The UIDs and INTERNALDATEs of the known messages without Message-ID that have this id, in this
+    /// folder.
     pub(crate) fn known_uids(
         &self,
         id: &MessageId,
     ) -> impl Iterator<Item = (Uid, InternalDate)> + '_ {
         let known = self.known.get(id);
-        let uids = known.into_iter().flat_map(|known| &known.copies.uids);
-        uids.map(|(uid, date)| (*uid, *date))
+        let uids = known.and_then(|known| known.copies.folders.get(&self.folder_name));
+        uids.into_iter().flatten().map(|(uid, date)| (*uid, *date))
+    }
+
+    /// Whether another folder has more of the known messages without Message-ID that have this id and
+    /// INTERNALDATE: so many of this folder may be copies of those, or those themselves, moved.
+    pub(crate) fn is_known_in_other_folder(&self, id: &MessageId, date: InternalDate) -> bool {
+        let Some(known) = self.known.get(id).filter(|_| date.is_some()) else {
+            return false;
+        };
+        let folders = &known.copies.folders;
+        let count = |uids: &Uids| uids.values().filter(|other| **other == date).count();
+        let here = folders.get(&self.folder_name).map_or(0, count);
+        folders.values().any(|uids| count(uids) > here)
     }
 
     /// Whether a message without Message-ID that has this id was delivered under a UID that is not
@@ -174,19 +227,20 @@ impl State {
         is_before && self.is_known_elsewhere(id)
     }
 
-    /// The lowest and the highest UID of all known messages without Message-ID.
+    /// The lowest and the highest UID of all known messages of this folder without Message-ID.
     pub(crate) fn known_uid_range(&self) -> Option<(Uid, Uid)> {
         let uids = || {
-            self.known
-                .values()
-                .flat_map(|known| known.copies.uids.keys())
+            let folders = self.known.values().map(|known| &known.copies.folders);
+            folders
+                .filter_map(|folders| folders.get(&self.folder_name))
+                .flat_map(BTreeMap::keys)
         };
         uids().min().copied().zip(uids().max().copied())
     }
 
     /// Whether a message of this id was delivered in the current date pass.
     pub(crate) fn was_delivered_in_date_pass(&self, id: &MessageId) -> bool {
-        let began = self.date_pass.as_ref().and_then(|pass| pass.began);
+        let began = self.folder.date_pass.as_ref().and_then(|pass| pass.began);
         began.is_some_and(|began| self.was_delivered_after(id, began))
     }
 
@@ -244,20 +298,33 @@ impl State {
         is_without_id.then_some(&mut known.copies)
     }
 
-    /// The UIDs of known messages are no longer valid since this time.
+    /// The UIDs of known messages of this folder are no longer valid since this time.
     pub(super) fn forget_known_uids(&mut self, since: Option<DateTime<Utc>>) {
+        let is_only_folder = self.has_one_folder();
         for KnownMessage { copies, .. } in self.known.values_mut() {
-            let uids = std::mem::take(&mut copies.uids);
+            let uids = copies.folders.remove(&self.folder_name).unwrap_or_default();
+            if uids.is_empty() && !is_only_folder {
+                continue;
+            }
             copies.elsewhere.extend(uids.into_values());
             copies.limit_elsewhere();
             copies.renumbered = since.filter(|_| !copies.elsewhere.is_empty());
         }
     }
 
+    /// The known messages of a folder are in one of this name from now on.
+    pub(super) fn rename_known_folder(&mut self, before: &str, name: &str) {
+        for KnownMessage { copies, .. } in self.known.values_mut() {
+            if let Some(uids) = copies.folders.remove(before) {
+                copies.folders.insert(name.to_owned(), uids);
+            }
+        }
+    }
+
     /// Drops the ids that are too old. They are kept while a date pass goes on, which may begin
     /// earlier than `KEEP_IDS` ago.
     pub(super) fn prune_known(&mut self, now: DateTime<Utc>) {
-        if self.date_pass.is_none() {
+        if self.folders().all(|(_, folder)| folder.date_pass.is_none()) {
             self.known.retain(|_, known| now - known.at <= KEEP_IDS);
         }
     }

@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::RestReason;
-use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
-use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
+use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidValidity};
+use crate::retry::PARKED_MESSAGE;
 use crate::state::known::LazyKnown;
-use crate::state::{AccountNames, SourceState};
+use crate::state::{AccountNames, FolderState, SourceState};
 
 /// Refused messages are reported this long.
 const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
@@ -19,22 +19,14 @@ const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
 pub struct State {
     /// The account that the state belongs to; `None` in a new state and in one of the original.
     pub account: Option<AccountNames>,
-    /// Just before the EXAMINE of the last pass that settled or parked all it listed.
-    pub last_sync: Option<DateTime<Utc>>,
-    /// Everything up to here is settled or parked; `None` if a date pass must find out.
-    pub cursor: Option<Cursor>,
-    /// The original's cursor. If it is not the UID of `cursor`, the original ran in between.
-    pub last_source_uid: u32,
-    /// UIDs above the cursor that were settled out of order.
-    pub settled: UidSet,
-    /// See [`State::samples`].
-    pub(super) samples: BTreeMap<Uid, Digest>,
-    /// The date pass that is not complete yet.
-    pub date_pass: Option<DatePass>,
-    /// Unfinished messages: not accepted by Gmail, not readable at the source, or uncertain.
-    pub parked: BTreeMap<Uid, ParkedMessage>,
-    /// Messages that were given up for good, by UID: a report for the user, never consulted.
-    pub refused: BTreeMap<String, RefusedMessage>,
+    /// The folder that events are about.
+    pub folder: FolderState,
+    /// Its name; see [`State::folder_name`].
+    pub(super) folder_name: String,
+    /// The others, by name.
+    pub(super) other_folders: BTreeMap<String, FolderState>,
+    /// The folder that the original sees, too.
+    pub(super) first_folder: String,
     /// Log-ins at the source.
     pub source: SourceState,
     /// Uploads to Gmail, and rests of the account.
@@ -196,46 +188,8 @@ pub struct RejectedToken {
 }
 
 impl State {
-    /// The highest UID that the state mentions. A mailbox whose UIDNEXT is not above it was
-    /// restored from a backup.
-    #[must_use]
-    pub fn highest_uid(&self) -> u32 {
-        let cursor = self.cursor.as_ref().map_or(0, |cursor| cursor.uid);
-        let settled = self.settled.last().map_or(0, Uid::get);
-        let parked = self.parked.last_key_value().map_or(0, |(uid, _)| uid.get());
-        cursor.max(settled).max(parked)
-    }
-
-    /// Whether no pass was ever complete.
-    #[must_use]
-    pub fn is_unsynced(&self) -> bool {
-        self.cursor.is_none() && self.last_sync.is_none()
-    }
-
-    /// Whether the cursor may pass a UID.
-    pub(crate) fn is_settled_or_parked(&self, uid: Uid) -> bool {
-        self.settled.contains(uid) || self.parked.contains_key(&uid)
-    }
-
-    /// When retries are due, though nothing new arrived: of parked messages, and of a date pass
-    /// that waits for some.
-    pub(crate) fn retry_times(
-        &self,
-        now: DateTime<Utc>,
-    ) -> impl Iterator<Item = DateTime<Utc>> + '_ {
-        let date_pass = self.date_pass.as_ref().map(|_| now + DATE_PASS_RETRY_DELAY);
-        let parked = self.parked.values().map(move |parked| {
-            if parked.is_due(now) {
-                now
-            } else {
-                parked.retry_after
-            }
-        });
-        parked.chain(date_pass)
-    }
-
-    /// The uncertain messages with this id and header digest: parked ones with their UIDs, and
-    /// orphaned ones.
+    /// The uncertain messages with this id and header digest: those parked in this folder with their
+    /// UIDs, orphaned ones, and those of other folders.
     pub(crate) fn uncertain_twins<'a>(
         &'a self,
         id: &'a MessageId,
@@ -248,33 +202,35 @@ impl State {
                     .digest
                     .is_some_and(|parked| parked.header == digest.header)
         };
-        let orphans = self.date_pass.iter().flat_map(|pass| &pass.orphans);
-        self.parked
-            .iter()
-            .map(|(uid, parked)| (Some(*uid), parked))
-            .chain(orphans.map(|orphan| (None, orphan)))
+        let parked = self.folder.parked.iter();
+        let parked = parked.map(|(uid, parked)| (Some(*uid), parked));
+        let elsewhere = self.other_folders.values();
+        let elsewhere = elsewhere.flat_map(|folder| folder.parked.values());
+        let orphans = self.folders().flat_map(|(_, folder)| folder.orphans());
+        parked
+            .chain(elsewhere.chain(orphans).map(|parked| (None, parked)))
             .filter(move |(_, parked)| is_twin(parked))
     }
 
     /// Discards what events say about UIDs, because the snapshot that they follow is lost. A date
     /// pass finds out how far the mailbox was copied; it begins at `since` or earlier.
     pub(super) fn discard_uids(&mut self, since: Option<DateTime<Utc>>) {
-        self.cursor = None;
-        self.settled = UidSet::default();
-        self.samples.clear();
-        self.forget_known_uids(None);
-        self.last_sync = self.last_sync.min(since).or(since);
-        if let Some(pass) = &mut self.date_pass {
-            // Without a mailbox it holds for none; its successor takes over what is parked.
-            pass.source.clear();
+        let names: Vec<String> = self.folders().map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            self.select_folder(name);
+            self.forget_known_uids(None);
+            self.folder.discard_uids(since);
         }
     }
 
     /// Drops what is too old.
     pub(super) fn prune(&mut self, now: DateTime<Utc>) {
         self.prune_known(now);
-        self.refused
-            .retain(|_, refused| now - refused.when <= KEEP_REFUSED);
+        for folder in self.folders_mut() {
+            folder
+                .refused
+                .retain(|_, refused| now - refused.when <= KEEP_REFUSED);
+        }
         self.gmail.prune_uploads(now);
     }
 
@@ -282,15 +238,15 @@ impl State {
         // Two messages can have had one UID, under different values of UIDVALIDITY.
         let mut free_key = key.to_owned();
         let mut count = 1;
-        while self
-            .refused
+        let existing = &mut self.folder.refused;
+        while existing
             .get(&free_key)
             .is_some_and(|existing| *existing != refused)
         {
             count += 1;
             free_key = format!("{key}#{count}");
         }
-        self.refused.insert(free_key, refused);
+        existing.insert(free_key, refused);
     }
 }
 

@@ -12,15 +12,15 @@ use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::known::Copies;
 use crate::state::snapshot::known_entries::{AnyId, Checked, Entries, SyncedIds};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage,
-    SourceState, State,
+    AccountNames, Cursor, DatePass, FolderState, GmailState, LoggedWarnings, ParkedMessage,
+    RefusedMessage, SourceState, State,
 };
 use crate::timestamp;
 
 mod known_entries;
 
 /// The format version that this program writes. The original writes none, which counts as 1.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Why a snapshot could not be read.
 #[derive(Debug)]
@@ -38,6 +38,9 @@ struct SnapshotOut<'a> {
     serial: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<&'a AccountNames>,
+    /// The first folder, to which the next fields belong; the original knows one only.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    folder: &'a str,
     last_sync: Option<String>,
     last_source_uid: u32,
     cursor: Option<&'a Cursor>,
@@ -51,6 +54,8 @@ struct SnapshotOut<'a> {
     copies: ById<'a, &'a Copies>,
     parked: &'a BTreeMap<Uid, ParkedMessage>,
     refused: &'a BTreeMap<String, RefusedMessage>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    folders: BTreeMap<&'a str, &'a FolderState>,
     source: &'a SourceState,
     gmail: &'a GmailState,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +77,7 @@ struct SnapshotIn {
     version: Option<u64>,
     serial: u64,
     account: Option<AccountNames>,
+    folder: String,
     last_sync: Option<String>,
     last_source_uid: Option<Value>,
     cursor: Option<Cursor>,
@@ -83,6 +89,7 @@ struct SnapshotIn {
     copies: Entries<Copies, Checked>,
     parked: BTreeMap<Uid, ParkedMessage>,
     refused: BTreeMap<String, RefusedMessage>,
+    folders: BTreeMap<String, FolderState>,
     source: SourceState,
     gmail: GmailState,
     warned: Option<LoggedWarnings>,
@@ -113,16 +120,22 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
     let mut known: Vec<_> = state.known.iter().collect();
     known.sort_unstable_by_key(|(id, _)| *id);
     let ids = known.iter().copied();
+    let mut folders: BTreeMap<&str, &FolderState> = state.folders().collect();
+    let nothing = FolderState::default();
+    let first = folders.remove(state.first_folder.as_str());
+    let first = first.unwrap_or(&nothing);
+    folders.retain(|_, folder| **folder != nothing);
     let snapshot = SnapshotOut {
         version: VERSION,
         serial,
         account: state.account.as_ref(),
-        last_sync: state.last_sync.map(format_time),
-        last_source_uid: state.last_source_uid,
-        cursor: state.cursor.as_ref(),
-        settled: state.settled.to_string(),
-        samples: &state.samples,
-        date_pass: state.date_pass.as_ref(),
+        folder: &state.first_folder,
+        last_sync: first.last_sync.map(format_time),
+        last_source_uid: first.last_source_uid,
+        cursor: first.cursor.as_ref(),
+        settled: first.settled.to_string(),
+        samples: &first.samples,
+        date_pass: first.date_pass.as_ref(),
         synced_message_ids: ById(
             ids.clone()
                 .map(|(id, known)| (id, WholeSeconds(known.at)))
@@ -139,8 +152,9 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
                 .map(|(id, known)| (id, &known.copies))
                 .collect(),
         ),
-        parked: &state.parked,
-        refused: &state.refused,
+        parked: &first.parked,
+        refused: &first.refused,
+        folders,
         source: &state.source,
         gmail: &state.gmail,
         warned: state.warned.as_ref(),
@@ -168,8 +182,7 @@ pub(super) fn read(
         return Err(SnapshotError::Newer(newer));
     }
     let last_source_uid = snapshot.last_source_uid.as_ref().and_then(Value::as_u64);
-    let state = State {
-        account: snapshot.account,
+    let folder = FolderState {
         last_sync: snapshot.last_sync.as_deref().and_then(timestamp::parse),
         // A snapshot without a version is the original's, which has no cursor.
         cursor: snapshot.cursor.filter(|_| snapshot.version.is_some()),
@@ -181,6 +194,13 @@ pub(super) fn read(
         date_pass: snapshot.date_pass,
         parked: snapshot.parked,
         refused: snapshot.refused,
+    };
+    let state = State {
+        account: snapshot.account,
+        folder,
+        folder_name: snapshot.folder.clone(),
+        other_folders: snapshot.folders,
+        first_folder: snapshot.folder,
         source: snapshot.source,
         gmail: snapshot.gmail,
         warned: snapshot.warned,

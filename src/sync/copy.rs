@@ -118,7 +118,7 @@ impl Copy {
                     missing.listed,
                     "it is listed, but missing from the response",
                 )?;
-            } else if let Some(parked) = ledger.state().parked.get(&uid).cloned() {
+            } else if let Some(parked) = ledger.state().folder.parked.get(&uid).cloned() {
                 retry_parked::give_up(uid, &parked, *target, ledger)?;
             }
         }
@@ -129,7 +129,7 @@ impl Copy {
     fn retry_parked(&mut self, parts: &mut Parts) -> Result<()> {
         let Parts { target, ledger, .. } = parts;
         self.delivery.finish(*target, ledger)?;
-        let mut due = plan::due_parked(ledger.state(), ledger.now());
+        let mut due = plan::due_parked(&ledger.state().folder, ledger.now());
         retry_parked::look_up_uncertain(&due, *target, ledger)?;
         due.retain(|uid| retry_parked::can_be_sent(*uid, ledger));
         for page in due.chunks(FETCH_PAGE_SIZE) {
@@ -179,7 +179,7 @@ fn announce<'a>(
     fetch: &mut Fetch,
     ledger: &Ledger,
 ) {
-    let is_parked = |uid: Uid| ledger.state().parked.contains_key(&uid);
+    let is_parked = |uid: Uid| ledger.state().folder.parked.contains_key(&uid);
     let messages = messages.filter(|planned| !is_larger_than_a_group(planned));
     let uids = messages.map(|planned| planned.listed.uid);
     fetch.announce(uids.filter(|uid| !is_parked(*uid)).collect());

@@ -194,7 +194,7 @@ impl Delivery {
                 }),
                 ..parked
             },
-            before: ledger.state().parked.get(&message.uid).cloned(),
+            before: ledger.state().folder.parked.get(&message.uid).cloned(),
             intended_at: Instant::now(),
         }
     }

@@ -92,12 +92,12 @@ impl<'a> DryRun<'a> {
     pub fn finish(mut self, parts: &mut Parts) -> Result<DryRunTotal> {
         let Parts { fetch, ledger, .. } = parts;
         let mut uids = std::mem::take(&mut self.looked_up);
-        let parked = ledger.state().parked.keys();
+        let parked = ledger.state().folder.parked.keys();
         parked.for_each(|uid| uids.insert(*uid));
         let uids: Vec<Uid> = uids.iter().collect();
         for page in uids.chunks(FETCH_PAGE_SIZE) {
             for listed in fetch.list(page, ledger)? {
-                let is_parked = ledger.state().parked.contains_key(&listed.uid);
+                let is_parked = ledger.state().folder.parked.contains_key(&listed.uid);
                 let result = if is_parked {
                     DryRunResult::Parked
                 } else {
@@ -136,7 +136,7 @@ impl Action for DryRun<'_> {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
         let since = match &plan.due {
             Due::ByDate(pass, _) => Some(pass.since),
-            Due::Nothing | Due::Between(..) => parts.ledger.state().last_sync,
+            Due::Nothing | Due::Between(..) => parts.ledger.state().folder.last_sync,
         };
         self.total.since = match (self.total.since, since) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -177,7 +177,7 @@ impl Action for DryRun<'_> {
             let result = match results.get(&listed.uid) {
                 Some(result) => *result,
                 // Reported at the end.
-                None if ledger.state().parked.contains_key(&listed.uid) => continue,
+                None if ledger.state().folder.parked.contains_key(&listed.uid) => continue,
                 // A pass compares it with its twin, which it has copied before.
                 None if self.copied.contains(&listed.identity) => DryRunResult::NeedsBody,
                 None => DryRunResult::Known,

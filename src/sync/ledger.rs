@@ -76,7 +76,7 @@ impl<'a> Ledger<'a> {
 
     /// The parked messages of before this date pass that it has not found again.
     pub fn orphans(&self) -> &[ParkedMessage] {
-        let pass = self.state().date_pass.as_ref();
+        let pass = self.state().folder.date_pass.as_ref();
         pass.map_or(&[], |pass| pass.orphans.as_slice())
     }
 
@@ -119,7 +119,7 @@ impl<'a> Ledger<'a> {
 
     /// These messages are gone from the source; those that are parked stay as they are.
     pub fn settle_gone(&mut self, uids: &[Uid]) -> Result<()> {
-        let is_parked = |uid: &Uid| self.state().parked.contains_key(uid);
+        let is_parked = |uid: &Uid| self.state().folder.parked.contains_key(uid);
         let uids: UidSet = uids.iter().copied().filter(|uid| !is_parked(uid)).collect();
         if uids.is_empty() {
             return Ok(());
@@ -260,7 +260,7 @@ impl<'a> Ledger<'a> {
     /// Ends a date pass: everything that it considered is settled or parked. Only this may lower
     /// the cursor.
     pub fn end_date_pass(&mut self) -> Result<()> {
-        let Some(pass) = &self.state().date_pass else {
+        let Some(pass) = &self.state().folder.date_pass else {
             return Ok(());
         };
         let cursor = Cursor {
@@ -273,7 +273,7 @@ impl<'a> Ledger<'a> {
 
     /// From now on checkpoints raise the cursor over these messages, and to `last` in the end.
     pub fn start_advance(&mut self, due: Vec<Uid>, last: Uid) {
-        let cursor = self.state().cursor.clone();
+        let cursor = self.state().folder.cursor.clone();
         self.advance = cursor.map(|cursor| CursorAdvance::new(cursor, due, last));
     }
 
@@ -282,7 +282,7 @@ impl<'a> Ledger<'a> {
     pub fn raise_cursor(&mut self) -> Result<()> {
         let state = self.store.state();
         let in_flight = &self.in_flight;
-        let is_done = |uid| state.is_settled_or_parked(uid) && !in_flight.contains(uid);
+        let is_done = |uid| state.folder.is_settled_or_parked(uid) && !in_flight.contains(uid);
         let advance = self.advance.as_mut();
         match advance.and_then(|advance| advance.advance(is_done)) {
             Some(cursor) => self.store.record(Event::Cursor(cursor)),
@@ -306,7 +306,7 @@ impl<'a> Ledger<'a> {
     /// `started` is the time just before its EXAMINE. When nothing is new, this is written once an
     /// hour at most.
     pub fn record_synced(&mut self, started: DateTime<Utc>) -> Result<()> {
-        if self.state().date_pass.is_some() {
+        if self.state().folder.date_pass.is_some() {
             return Ok(());
         }
         if self.is_last_sync_old(started) || self.store.has_unfolded_events() {
@@ -317,7 +317,7 @@ impl<'a> Ledger<'a> {
 
     /// Whether the last complete pass is so old that `last_sync` is written though nothing is new.
     pub fn is_last_sync_old(&self, now: DateTime<Utc>) -> bool {
-        let age = self.state().last_sync.map(|last| now - last);
+        let age = self.state().folder.last_sync.map(|last| now - last);
         // A negative age was written while the clock was wrong.
         age.is_none_or(|age| age >= LAST_SYNC_INTERVAL || age < TimeDelta::zero())
     }

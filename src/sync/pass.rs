@@ -187,7 +187,7 @@ impl Steps<'_> {
     fn adopt_renamed_mailbox(&mut self) -> Result<()> {
         let Parts { fetch, ledger, .. } = &mut self.parts;
         let state = ledger.state();
-        let (name, source) = (&self.options.source, state.source_mailbox());
+        let (name, source) = (&self.options.source, state.folder.source_mailbox());
         let Some((before, _)) = source.filter(|(before, _)| before != name) else {
             return Ok(());
         };
@@ -211,7 +211,7 @@ impl Steps<'_> {
         let state = ledger.state();
         let was_wrong = state.source.wrong_uid_next;
         let is_suspect = was_wrong
-            || announced.get() <= state.highest_uid()
+            || announced.get() <= state.folder.highest_uid()
             || ledger.is_last_sync_old(ledger.now());
         if self.mailbox.exists == 0 || !is_suspect {
             return Ok(());
@@ -254,7 +254,7 @@ impl Steps<'_> {
                 false
             }
             Due::ByDate(pass, start) => {
-                let is_first = self.parts.ledger.state().is_unsynced();
+                let is_first = self.parts.ledger.state().folder.is_unsynced();
                 let ledger = &mut self.parts.ledger;
                 if start == DatePassStart::New {
                     ledger.start_date_pass(pass.clone())?;
@@ -320,7 +320,7 @@ impl Steps<'_> {
         is_considered: &dyn Fn(&Listed) -> bool,
     ) -> Result<()> {
         let state = self.parts.ledger.state();
-        uids.retain(|uid| !state.is_settled_or_parked(*uid));
+        uids.retain(|uid| !state.folder.is_settled_or_parked(*uid));
         let mut remaining = uids.len();
         for page in pages(&uids) {
             let Parts {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
 use crate::message::{Listed, Mailbox, Uid};
-use crate::state::{Cursor, DatePass, ParkedMessage, State};
+use crate::state::{Cursor, DatePass, FolderState, ParkedMessage, State};
 
 /// A date pass reaches back this far beyond the last complete pass: the clocks of two machines and
 /// the end of a day in another time zone may lie in between.
@@ -52,11 +52,13 @@ pub(super) fn due(
     requested: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Plan {
-    let due = match (&state.date_pass, &state.cursor) {
-        (Some(pass), _) if can_resume(pass, state, mailbox, source) => {
+    let due = match (&state.folder.date_pass, &state.folder.cursor) {
+        (Some(pass), _) if can_resume(pass, &state.folder, mailbox, source) => {
             Due::ByDate(pass.clone(), DatePassStart::Resumed)
         }
-        (None, Some(cursor)) if is_valid(cursor, state, mailbox, source) => above(cursor, mailbox),
+        (None, Some(cursor)) if is_valid(cursor, &state.folder, mailbox, source) => {
+            above(cursor, mailbox)
+        }
         _ => Due::ByDate(
             {
                 let since = start_of_date_pass(state, source, first_run_days, requested, now);
@@ -68,33 +70,49 @@ pub(super) fn due(
     let parked = match due {
         // The UIDs of parked messages are no longer valid.
         Due::ByDate(_, DatePassStart::New) => Vec::new(),
-        _ => due_parked(state, now),
+        _ => due_parked(&state.folder, now),
     };
     Plan { due, parked }
 }
 
+/// Whether a pass of a folder would have something to do, as far as its STATUS shows.
+pub(crate) fn has_work(
+    folder: &FolderState,
+    mailbox: &Mailbox,
+    source: &str,
+    now: DateTime<Utc>,
+) -> bool {
+    let cursor = folder.cursor.as_ref();
+    let valid = cursor.filter(|cursor| is_valid(cursor, folder, mailbox, source));
+    let is_up_to_date = valid.is_some_and(|cursor| above(cursor, mailbox) == Due::Nothing);
+    folder.date_pass.is_some() || !is_up_to_date || !due_parked(folder, now).is_empty()
+}
+
 /// Returns the parked messages that are due.
-pub(super) fn due_parked(state: &State, now: DateTime<Utc>) -> Vec<Uid> {
-    let due = state.parked.iter().filter(|(_, parked)| parked.is_due(now));
+pub(super) fn due_parked(folder: &FolderState, now: DateTime<Utc>) -> Vec<Uid> {
+    let due = folder
+        .parked
+        .iter()
+        .filter(|(_, parked)| parked.is_due(now));
     due.map(|(uid, _)| *uid).collect()
 }
 
 /// The cursor is valid in the mailbox that it was recorded for, as long as the original did not move
 /// its own mark in between, and the mailbox did not fall back behind the UIDs in the state (a backup
 /// was restored).
-fn is_valid(cursor: &Cursor, state: &State, mailbox: &Mailbox, source: &str) -> bool {
+fn is_valid(cursor: &Cursor, folder: &FolderState, mailbox: &Mailbox, source: &str) -> bool {
     cursor.source == source
         && cursor.uid_validity == mailbox.uid_validity
-        && cursor.uid == state.last_source_uid
-        && mailbox.uid_next.get() > state.highest_uid()
+        && cursor.uid == folder.last_source_uid
+        && mailbox.uid_next.get() > folder.highest_uid()
 }
 
 /// A date pass is resumed only in the mailbox that it began in.
-fn can_resume(pass: &DatePass, state: &State, mailbox: &Mailbox, source: &str) -> bool {
+fn can_resume(pass: &DatePass, folder: &FolderState, mailbox: &Mailbox, source: &str) -> bool {
     pass.source == source
         && pass.uid_validity == mailbox.uid_validity
         && pass.uid_next <= mailbox.uid_next
-        && mailbox.uid_next.get() > state.highest_uid()
+        && mailbox.uid_next.get() > folder.highest_uid()
 }
 
 fn above(cursor: &Cursor, mailbox: &Mailbox) -> Due {
@@ -119,11 +137,13 @@ fn start_of_date_pass(
     let first_day = TimeDelta::try_days(first_run_days.into())
         .and_then(|back| now.checked_sub_signed(back))
         .map_or(EARLIEST_SINCE, |day| day.max(EARLIEST_SINCE));
-    let Some(last) = state.last_sync else {
+    // That of a state whose folders are lost holds for all of them.
+    let lost = || state.folder_named("").and_then(|folder| folder.last_sync);
+    let Some(last) = state.folder.last_sync.or_else(lost) else {
         return requested.map_or(first_day, |requested| requested.max(EARLIEST_SINCE));
     };
     let mut since = last.min(now) - DATE_PASS_MARGIN;
-    let mailbox = state.source_mailbox();
+    let mailbox = state.folder.source_mailbox();
     if mailbox.is_some_and(|(name, _)| name != source) && !state.is_bound_to_account() {
         since = since.min(first_day);
     }
@@ -139,7 +159,11 @@ pub(super) fn date_pass_since(
     now: DateTime<Utc>,
 ) -> DatePass {
     // An interrupted date pass in another mailbox had to reach back further.
-    let interrupted = state.date_pass.as_ref().map_or(since, |pass| pass.since);
+    let interrupted = state
+        .folder
+        .date_pass
+        .as_ref()
+        .map_or(since, |pass| pass.since);
     DatePass {
         source: source.to_owned(),
         since: since.min(interrupted),
@@ -290,7 +314,7 @@ mod tests {
         };
         let valid = state([cursor(40), synced]);
         let mut moved_by_original = valid.clone();
-        moved_by_original.last_source_uid = 39;
+        moved_by_original.folder.last_source_uid = 39;
         let mut higher = valid.clone();
         higher.apply(Event::Parked {
             uid: uid(50),

@@ -30,7 +30,7 @@ pub(super) fn look_up_uncertain(
     target: &mut dyn Target,
     ledger: &mut Ledger,
 ) -> Result<()> {
-    let parked = &ledger.state().parked;
+    let parked = &ledger.state().folder.parked;
     let in_flight = &ledger.in_flight;
     let uncertain: Vec<(ParkedMessage, LookupQuery)> = uids
         .iter()
@@ -98,7 +98,7 @@ fn resolve_uncertain(
 
 /// Says whether a parked message can be sent: it is not uncertain, or known not to be stored.
 pub(super) fn can_be_sent(uid: Uid, ledger: &Ledger) -> bool {
-    let parked = ledger.state().parked.get(&uid);
+    let parked = ledger.state().folder.parked.get(&uid);
     parked.is_some_and(|parked| parked.sent.is_none() || ledger.in_flight.is_not_stored(uid))
 }
 
@@ -110,7 +110,7 @@ pub(super) fn give_up_gone(
     ledger: &mut Ledger,
 ) -> Result<()> {
     for uid in uids {
-        let Some(parked) = ledger.state().parked.get(uid).cloned() else {
+        let Some(parked) = ledger.state().folder.parked.get(uid).cloned() else {
             continue;
         };
         // Another message under this UID is a new one: a backup was restored.

@@ -18,10 +18,11 @@ const MAX_LOOKUPS: usize = 16;
 /// The source is unavailable.
 pub fn is_same_mailbox(state: &State, mailbox: &Mailbox, source: &mut dyn Source) -> Result<bool> {
     let is_valid = state
+        .folder
         .source_mailbox()
         .is_some_and(|(_, uid_validity)| uid_validity == mailbox.uid_validity)
-        && mailbox.uid_next.get() > state.highest_uid();
-    let samples = state.samples();
+        && mailbox.uid_next.get() > state.folder.highest_uid();
+    let samples = state.folder.samples();
     if !is_valid || samples.is_empty() || mailbox.exists == 0 {
         return Ok(false);
     }

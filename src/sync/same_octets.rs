@@ -38,7 +38,7 @@ pub(super) fn settle_if_delivered(
         id: Some(id),
         ..LoggedMessage::from(listed)
     };
-    let parked = ledger.state().parked.get(&uid);
+    let parked = ledger.state().folder.parked.get(&uid);
     if let Some(parked) = parked.filter(|parked| was_sent(parked)) {
         if was_delivered_since(parked, id, ledger.state()) {
             ledger.settle_known_octets(listed, id.clone(), digest, PreviousUid::Renumbered)?;
@@ -55,23 +55,30 @@ pub(super) fn settle_if_delivered(
     let is_found_by_date = is_found_by_date(*selected_by, parked);
     let SameOctets { uids, is_delivered } =
         decide(ledger.state(), id, listed.internal_date, is_found_by_date);
-    let gone = fetch.first_gone(&uids, ledger.state())?;
-    let renumbered = is_delivered.then_some(PreviousUid::Renumbered);
-    let previous = gone.map(PreviousUid::Moved).or(renumbered);
-    match previous {
-        Some(PreviousUid::Moved(from)) => {
-            let text = format_args!("{logged} was delivered before, when it was at uid {from}");
-            logged.log(Level::Info, text);
-        }
-        Some(PreviousUid::Renumbered) => {
-            logged.log(Level::Debug, format_args!("{logged} was delivered before"));
-        }
-        None => {
-            let what = "has the octets of another message that was delivered";
-            logged.log(Level::Info, format_args!("{logged} {what}"));
-        }
+    if ledger
+        .state()
+        .is_known_in_other_folder(id, listed.internal_date)
+    {
+        // A message that is copied or moved keeps its INTERNALDATE.
+        logged.log(
+            Level::Debug,
+            format_args!("{logged} was delivered before, from another folder"),
+        );
+        let previous = PreviousUid::InOtherFolder;
+        ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
+        return Ok(true);
     }
-    let Some(previous) = previous else {
+    let gone = fetch.first_gone(&uids, ledger.state())?;
+    let previous = if let Some(from) = gone {
+        let text = format_args!("{logged} was delivered before, when it was at uid {from}");
+        logged.log(Level::Info, text);
+        PreviousUid::Moved(from)
+    } else if is_delivered {
+        logged.log(Level::Debug, format_args!("{logged} was delivered before"));
+        PreviousUid::Renumbered
+    } else {
+        let what = "has the octets of another message that was delivered";
+        logged.log(Level::Info, format_args!("{logged} {what}"));
         return Ok(false);
     };
     ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
@@ -83,7 +90,7 @@ pub(super) fn settle_if_delivered(
 /// lookup would take that one for it.
 pub(super) fn may_be_at_target(planned: &PlannedMessage, id: &MessageId, state: &State) -> bool {
     let listed = &planned.listed;
-    let parked = state.parked.get(&listed.uid);
+    let parked = state.folder.parked.get(&listed.uid);
     !id.is_from_field()
         && listed.internal_date.is_some()
         && is_found_by_date(planned.selected_by, parked)

@@ -88,6 +88,7 @@ fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
             .or_default() += 1;
     }
     let mut refused_ids: Vec<String> = state(world)
+        .folder
         .refused
         .values()
         .filter_map(|refused| Some(refused.id.as_ref()?.as_str().to_owned()))
@@ -116,7 +117,7 @@ fn run_until_finished(world: &Shared) {
         let ended = run(world);
         assert!(matches!(ended, Ended::Done(_) | Ended::Rests), "{ended:?}");
     }
-    assert!(state(world).parked.is_empty());
+    assert!(state(world).folder.parked.is_empty());
 }
 
 fn crash_at_every_step(deduplicates: bool, index_delay: i64, after_first_run: bool) {

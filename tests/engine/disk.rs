@@ -78,9 +78,9 @@ fn every_format_that_the_original_wrote_is_read() {
             );
         }
         assert_eq!(state.known_digests(&id("<e@f>")), Knowledge::Unknown);
-        assert_eq!(state.cursor, None);
+        assert_eq!(state.folder.cursor, None);
         assert_eq!(
-            state.last_sync.is_some(),
+            state.folder.last_sync.is_some(),
             form["last_sync"].is_string(),
             "{form}"
         );
@@ -104,7 +104,7 @@ fn the_original_reads_what_is_written_and_keeps_its_keys() {
     }
     assert_eq!(written["last_source_uid"], 3);
     assert_eq!(written["extra"], json!([1]));
-    assert_eq!(written["version"], 2);
+    assert_eq!(written["version"], 3);
 }
 
 #[test]
@@ -137,14 +137,14 @@ fn a_snapshot_that_cannot_be_parsed_is_moved_aside_and_leads_to_a_date_pass_of_t
         let aside = folder.path().join("state.unreadable-20261122T120000Z");
         assert_eq!(fs::read_to_string(aside).unwrap(), garbage);
         let state = store.state();
-        assert!(state.cursor.is_none() && state.date_pass.is_none());
+        assert!(state.folder.cursor.is_none() && state.folder.date_pass.is_none());
         // A date pass reaches two days further back than this.
         assert_eq!(
-            state.last_sync,
+            state.folder.last_sync,
             Some(now() - TimeDelta::days(5)),
             "{garbage:?}"
         );
-        assert_eq!(snapshot(folder.path())["version"], 2);
+        assert_eq!(snapshot(folder.path())["version"], 3);
     }
 }
 
@@ -159,7 +159,7 @@ fn an_old_snapshot_that_cannot_be_parsed_makes_the_date_pass_reach_further_back(
     file.set_modified(written.into()).unwrap();
     drop(file);
     assert_eq!(
-        load(folder.path()).state().last_sync,
+        load(folder.path()).state().folder.last_sync,
         Some(written + TimeDelta::days(1))
     );
 }
@@ -180,7 +180,7 @@ fn identities_in_the_journal_survive_a_garbage_snapshot() {
 
 #[test]
 fn a_state_of_a_later_version_is_rejected_and_unchanged() {
-    let written = r#"{"version": 3, "cursor": "something new"}"#;
+    let written = r#"{"version": 4, "cursor": "something new"}"#;
     let folder = folder_with(written);
     let Err(error) = StateStore::load(
         Box::new(FolderStorage::new(&folder.path().join("state"))),
@@ -189,7 +189,7 @@ fn a_state_of_a_later_version_is_rejected_and_unchanged() {
         panic!("it was read");
     };
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("version 3"), "{error}");
+    assert!(error.to_string().contains("version 4"), "{error}");
     assert_eq!(
         fs::read_to_string(folder.path().join("state")).unwrap(),
         written
@@ -338,7 +338,7 @@ fn settled_uids_are_kept_as_ranges() {
     store.record(Event::Settled { uids }).unwrap();
     store.fold(now()).unwrap();
     assert_eq!(snapshot(folder.path())["settled"], "5,7:9");
-    assert_eq!(load(folder.path()).state().highest_uid(), 9);
+    assert_eq!(load(folder.path()).state().folder.highest_uid(), 9);
 }
 
 #[test]
@@ -359,8 +359,11 @@ fn a_cursor_in_the_journal_of_a_lost_snapshot_is_not_trusted() {
     fs::write(folder.path().join("state"), "garbage").unwrap();
     let store = load(folder.path());
     // The messages parked below it were in the snapshot only.
-    assert_eq!(store.state().cursor, None);
-    assert_eq!(store.state().last_sync, Some(now() - TimeDelta::days(5)));
+    assert_eq!(store.state().folder.cursor, None);
+    assert_eq!(
+        store.state().folder.last_sync,
+        Some(now() - TimeDelta::days(5))
+    );
 }
 
 #[test]

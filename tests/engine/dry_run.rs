@@ -197,7 +197,7 @@ fn an_orphaned_parked_message_is_found_under_its_new_uid() {
     deliver(&world, message(3), 0);
     world.borrow_mut().faults.refusal = 1000;
     run(&world);
-    assert_eq!(state(&world).parked.len(), 2);
+    assert_eq!(state(&world).folder.parked.len(), 2);
     renumber(&world);
     deliver(&world, message(4), 0);
     wait(&world, 2);
@@ -231,7 +231,7 @@ fn what_came_after_an_interrupted_date_pass_is_new() {
     deliver(&world, message(1), 1);
     world.borrow_mut().gmail.gone = true;
     assert!(matches!(run(&world), Ended::Failed(_)));
-    assert!(state(&world).date_pass.is_some());
+    assert!(state(&world).folder.date_pass.is_some());
     deliver(&world, message(2), 300);
     let (results, submitted) = both(&world);
     assert_eq!(results, [(1, New), (2, New)].into());

@@ -34,6 +34,10 @@ const WARNED: &str = include_str!("kept_state/warned.json");
 const RESTED_JOURNAL: &str = include_str!("kept_state/rested.journal");
 const RESTED: &str = include_str!("kept_state/rested.json");
 
+/// Of one that remembers several folders, after `RESTED`: version 3.
+const FOLDERS_JOURNAL: &str = include_str!("kept_state/folders.journal");
+const FOLDERS: &str = include_str!("kept_state/folders.json");
+
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
 }
@@ -50,6 +54,7 @@ fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
         RENAMED_JOURNAL,
         WARNED_JOURNAL,
         RESTED_JOURNAL,
+        FOLDERS_JOURNAL,
     ];
     let lines = journals.into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
@@ -76,6 +81,8 @@ fn number(event: &Event) -> usize {
         Event::Source(_) => 14,
         Event::SourceRenamed(_) => 15,
         Event::Warned(_) => 16,
+        Event::Folder(_) => 17,
+        Event::FolderRenamed(_) => 18,
     }
 }
 
@@ -85,7 +92,7 @@ fn every_line_of_a_kept_journal_is_written_again_octet_for_octet() {
         assert_eq!(serde_json::to_string(&event).unwrap(), line);
     }
     let numbers: BTreeSet<usize> = kept_events().map(|(_, event)| number(&event)).collect();
-    assert_eq!(numbers, (0..17).collect(), "a line of each kind is kept");
+    assert_eq!(numbers, (0..19).collect(), "a line of each kind is kept");
 }
 
 #[test]
@@ -97,21 +104,45 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
         (RENAMED, 96),
         (WARNED, 96),
         (RESTED, 97),
+        (FOLDERS, 98),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
         fs::write(&file, kept).unwrap();
         let mut store = load(folder.path());
         // An event that changes nothing, so that there is something to fold.
-        let at = store.state().last_sync.unwrap();
+        let at = store.state().folder.last_sync.unwrap();
         store.record(Event::Synced { at }).unwrap();
         store.fold(now()).unwrap();
         let serial = |number: u64| format!("\"serial\": {number},");
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
-            kept.replace(&serial(before), &serial(before + 1))
+            as_version_3(kept).replace(&serial(before), &serial(before + 1))
         );
     }
+}
+
+/// A snapshot of version 2 as version 3 has it, whose messages without Message-ID belong to folders.
+fn as_version_3(kept: &str) -> String {
+    let mut lines = Vec::new();
+    let mut is_in_uids = false;
+    for line in kept.lines() {
+        let line = line.replace("\"version\": 2,", "\"version\": 3,");
+        if line == "      \"uids\": {" {
+            is_in_uids = true;
+            lines.push("      \"folders\": {".to_owned());
+            lines.push("        \"\": {".to_owned());
+        } else if is_in_uids && line == "      }," {
+            is_in_uids = false;
+            lines.push("        }".to_owned());
+            lines.push(line);
+        } else if is_in_uids {
+            lines.push(format!("  {line}"));
+        } else {
+            lines.push(line);
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 #[test]
@@ -122,6 +153,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         (LATER, RENAMED_JOURNAL, RENAMED),
         (LATER, WARNED_JOURNAL, WARNED),
         (WARNED, RESTED_JOURNAL, RESTED),
+        (RESTED, FOLDERS_JOURNAL, FOLDERS),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -129,10 +161,10 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         fs::write(folder.path().join("sync_state.json.journal"), journal).unwrap();
         load(folder.path());
         let written = fs::read_to_string(&file).unwrap();
-        if folded == RENAMED {
-            assert_eq!(written, folded);
+        if folded == RENAMED || folded == FOLDERS {
+            assert_eq!(written, as_version_3(folded));
         } else {
-            assert_eq!(without_samples(&written), folded);
+            assert_eq!(without_samples(&written), as_version_3(folded));
         }
     }
 }

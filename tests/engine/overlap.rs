@@ -57,7 +57,7 @@ fn assert_each_arrived_once(world: &Shared, last: u32) {
     for number in 1..=last {
         assert_eq!(copies(world, &message(number)), 1, "{number}");
     }
-    assert!(state(world).parked.is_empty());
+    assert!(state(world).folder.parked.is_empty());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_message_that_gmail_refuses_after_it_left_the_source_is_reported() {
     run(&world);
     world.borrow_mut().now += TimeDelta::minutes(5);
     run(&world);
-    assert_eq!(state(&world).refused.len(), 1);
+    assert_eq!(state(&world).folder.refused.len(), 1);
 }
 
 #[test]

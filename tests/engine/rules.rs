@@ -63,7 +63,7 @@ fn copies(world: &Shared, number: u32) -> usize {
 }
 
 fn refused(world: &Shared) -> usize {
-    state(world).refused.len()
+    state(world).folder.refused.len()
 }
 
 const REFUSES: Faults = faults().refusing();
@@ -103,7 +103,7 @@ fn an_old_parked_message_is_found_again_after_uidvalidity_changed() {
     let world = world();
     deliver(&world, 2, 200);
     run_with(&world, REFUSES);
-    assert_eq!(state(&world).parked.len(), 1);
+    assert_eq!(state(&world).folder.parked.len(), 1);
     renumber(&world);
     for minutes in [1, 10, 30] {
         wait(&world, minutes);
@@ -126,6 +126,7 @@ fn a_parked_message_that_left_the_source_is_refused() {
     run(&world);
     let state = state(&world);
     let why: Vec<&str> = state
+        .folder
         .refused
         .values()
         .map(|refused| refused.why.as_str())
@@ -134,7 +135,7 @@ fn a_parked_message_that_left_the_source_is_refused() {
         why,
         ["it was removed from the source before Gmail accepted it"]
     );
-    assert!(state.parked.is_empty());
+    assert!(state.folder.parked.is_empty());
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn a_parked_message_that_left_the_source_and_is_at_gmail_is_settled() {
     wait(&world, 10);
     run(&world);
     assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
-    assert!(state(&world).parked.is_empty());
+    assert!(state(&world).folder.parked.is_empty());
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn an_uncertain_append_of_a_moment_ago_is_not_given_up_when_uidvalidity_changes(
     wait(&world, 2);
     run(&world);
     assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
-    assert!(state(&world).date_pass.is_none());
+    assert!(state(&world).folder.date_pass.is_none());
 }
 
 #[test]
@@ -203,7 +204,7 @@ fn three_messages_parked_in_a_row_make_the_account_rest_and_do_not_block_the_oth
     run_with(&world, REFUSES);
     let remembered = state(&world);
     assert!(remembered.gmail.retry_after.is_some(), "the account rests");
-    let parked = remembered.parked.len();
+    let parked = remembered.folder.parked.len();
     assert!((3..13).contains(&parked), "{parked} were tried");
     assert_eq!(run(&world), Ended::Rests);
     wait(&world, 20);
@@ -223,6 +224,7 @@ fn a_message_is_refused_for_good_only_after_days_and_only_if_gmail_accepted_othe
                 // Gmail accepts another message between the attempts.
                 deliver(&world, 100 + round, 0);
                 let later = state(&world)
+                    .folder
                     .parked
                     .values()
                     .next()
@@ -279,7 +281,7 @@ fn a_checkpoint_raises_the_cursor_in_the_middle_of_a_pass() {
         world.borrow_mut().crash = Some((step, Crash::PowerLoss));
         assert_eq!(run(&world), Ended::Crashed);
         if world.borrow().gmail.messages.len() > 30 {
-            let cursor = state(&world).cursor.map(|cursor| cursor.uid);
+            let cursor = state(&world).folder.cursor.map(|cursor| cursor.uid);
             assert!(cursor >= Some(11), "{cursor:?}");
             return;
         }
@@ -306,7 +308,7 @@ fn an_uncertain_append_with_a_time_in_the_future_is_given_up_in_the_end() {
         wait(&world, 2);
         run(&world);
     }
-    assert!(state(&world).date_pass.is_none());
+    assert!(state(&world).folder.date_pass.is_none());
     assert_eq!((copies(&world, 3), refused(&world)), (1, 1));
 }
 
@@ -321,8 +323,20 @@ fn a_message_id_that_looks_like_one_of_ours_is_parked_like_any_other() {
         wait(&world, 60);
     }
     let remembered = state(&world);
-    assert_eq!((remembered.parked.len(), remembered.refused.len()), (1, 0));
-    assert!(remembered.parked.values().all(|parked| parked.tries > 2));
+    assert_eq!(
+        (
+            remembered.folder.parked.len(),
+            remembered.folder.refused.len()
+        ),
+        (1, 0)
+    );
+    assert!(
+        remembered
+            .folder
+            .parked
+            .values()
+            .all(|parked| parked.tries > 2)
+    );
     wait(&world, 24 * 60);
     run(&world);
     assert_eq!(
@@ -385,7 +399,10 @@ fn an_uncertain_append_that_cannot_be_listed_after_uidvalidity_changed_is_not_se
         },
     );
     assert_eq!(
-        state(&world).date_pass.map(|pass| pass.orphans.len()),
+        state(&world)
+            .folder
+            .date_pass
+            .map(|pass| pass.orphans.len()),
         Some(1)
     );
     for minutes in [5, 20, 60] {
@@ -412,7 +429,7 @@ fn a_message_that_cannot_be_listed_stays_parked_when_the_user_requests_later_mai
             ..faults()
         },
     );
-    assert_eq!(state(&world).parked.len(), 1);
+    assert_eq!(state(&world).folder.parked.len(), 1);
     let yesterday = world.borrow().now - TimeDelta::days(1);
     world.borrow_mut().since = Some(yesterday);
     run_with(&world, faults());
@@ -437,7 +454,7 @@ fn a_twin_of_an_uncertain_append_waits_for_it_after_uidvalidity_changed() {
         },
     );
     let sent = |world: &Shared| {
-        let parked = state(world).parked.into_values();
+        let parked = state(world).folder.parked.into_values();
         parked
             .map(|parked| parked.sent.is_some())
             .collect::<Vec<_>>()
@@ -452,7 +469,7 @@ fn a_twin_of_an_uncertain_append_waits_for_it_after_uidvalidity_changed() {
         run(&world);
     }
     assert_eq!((copies(&world, 2), refused(&world)), (1, 0));
-    assert!(state(&world).parked.is_empty());
+    assert!(state(&world).folder.parked.is_empty());
 }
 
 #[test]
@@ -630,7 +647,7 @@ fn a_moved_message_that_cannot_be_read_for_a_while_is_not_taken_for_one_that_was
         move_out_and_back(&world, uid);
         if is_read_first {
             run(&world);
-            assert_eq!(state(&world).parked.len(), 2, "it waits");
+            assert_eq!(state(&world).folder.parked.len(), 2, "it waits");
             wait(&world, 30);
         }
         run_with(&world, unreadable);
@@ -639,7 +656,7 @@ fn a_moved_message_that_cannot_be_read_for_a_while_is_not_taken_for_one_that_was
             run(&world);
         }
         assert_eq!(alarms(&world), 1, "{is_read_first}");
-        assert!(state(&world).parked.is_empty());
+        assert!(state(&world).folder.parked.is_empty());
     }
 }
 
@@ -652,14 +669,14 @@ fn a_refused_message_that_was_moved_and_delivered_is_not_sent_again_when_uids_ch
     world.borrow_mut().now += TimeDelta::seconds(10);
     move_out_and_back(&world, uid);
     run(&world);
-    assert_eq!((alarms(&world), state(&world).parked.len()), (1, 1));
+    assert_eq!((alarms(&world), state(&world).folder.parked.len()), (1, 1));
     renumber(&world);
     for minutes in [1, 10, 30] {
         wait(&world, minutes);
         run(&world);
     }
     assert_eq!(alarms(&world), 1);
-    assert!(state(&world).parked.is_empty());
+    assert!(state(&world).folder.parked.is_empty());
 }
 
 #[test]
@@ -708,7 +725,7 @@ fn an_append_that_gmail_does_not_show_is_looked_up_less_often_and_not_sent_again
     world.borrow_mut().gmail.hides_bodies = true;
     let mut delays = Vec::new();
     for _ in 0..14 {
-        let (parked, now) = (state(&world).parked, world.borrow().now);
+        let (parked, now) = (state(&world).folder.parked, world.borrow().now);
         let delay = parked.values().next().unwrap().retry_after - now;
         delays.push(delay);
         world.borrow_mut().now += delay;
@@ -720,7 +737,7 @@ fn an_append_that_gmail_does_not_show_is_looked_up_less_often_and_not_sent_again
     world.borrow_mut().gmail.hides_bodies = false;
     wait(&world, 25 * 60);
     run(&world);
-    assert!(state(&world).parked.is_empty());
+    assert!(state(&world).folder.parked.is_empty());
     assert_eq!(copies(&world, 2), 1);
 }
 
@@ -733,7 +750,7 @@ fn a_limit_that_gmail_names_is_the_cause_of_several_lost_responses() {
         world.borrow_mut().gmail.limits = true;
         world.borrow_mut().faults.gmail_gone = 1000;
         let ended = run(&world);
-        most_lost = most_lost.max(state(&world).parked.len());
+        most_lost = most_lost.max(state(&world).folder.parked.len());
         assert_eq!(ended, Ended::Failed(ErrorKind::Resting), "seed {seed}");
     }
     assert!(most_lost >= 3, "{most_lost}");
@@ -747,7 +764,7 @@ fn messages_that_are_lost_together_are_not_several_that_gmail_does_not_accept() 
         (1..=8).for_each(|number| deliver(&world, number, 0));
         world.borrow_mut().faults.gmail_gone = 1000;
         assert_eq!(run(&world), Ended::Failed(ErrorKind::Unavailable));
-        most_lost = most_lost.max(state(&world).parked.len());
+        most_lost = most_lost.max(state(&world).folder.parked.len());
         assert_eq!(state(&world).gmail.retry_after, None, "seed {seed}");
     }
     assert!(most_lost >= 3, "{most_lost}");
@@ -764,7 +781,7 @@ fn a_refused_message_without_message_id_is_sent_although_another_of_its_octets_h
         let date = world.borrow().source.messages.last().unwrap().date;
         world.borrow_mut().source.deliver(ALARM.to_vec(), date);
         run_with(&world, REFUSES);
-        assert_eq!((alarms(&world), state(&world).parked.len()), (1, 1));
+        assert_eq!((alarms(&world), state(&world).folder.parked.len()), (1, 1));
         let first = {
             let messages = &world.borrow().source.messages;
             messages.iter().position(|it| it.octets == ALARM).unwrap()

@@ -173,7 +173,7 @@ impl Schedule {
 
     fn has_begun(&self) -> bool {
         let remembered = state(&self.world);
-        remembered.cursor.is_some() || remembered.date_pass.is_some()
+        remembered.folder.cursor.is_some() || remembered.folder.date_pass.is_some()
     }
 
     /// Before the first run: messages of this week and of last year, in any order of UIDs.
@@ -279,9 +279,9 @@ impl Schedule {
     /// The original runs between two of our runs.
     fn original_runs(&mut self) {
         let remembered = state(&self.world);
-        if !remembered.parked.is_empty()
-            || remembered.date_pass.is_some()
-            || remembered.cursor.is_none()
+        if !remembered.folder.parked.is_empty()
+            || remembered.folder.date_pass.is_some()
+            || remembered.folder.cursor.is_none()
         {
             return;
         }
@@ -301,7 +301,10 @@ impl Schedule {
                 continue;
             };
             let ids = snapshot["synced_message_ids"].as_object_mut().unwrap();
-            let is_old = remembered.last_sync.is_none_or(|last| message.date < last);
+            let is_old = remembered
+                .folder
+                .last_sync
+                .is_none_or(|last| message.date < last);
             if is_old || ids.contains_key(id.as_str()) || message.octets.contains(&0) {
                 continue;
             }
@@ -337,9 +340,10 @@ impl Schedule {
     /// limit.
     fn excuse_old_dates(&mut self, remembered: &State) {
         let reach = remembered
+            .folder
             .last_sync
             .map(|last| last.min(self.now()) - TimeDelta::days(2))
-            .or(remembered.date_pass.as_ref().map(|pass| pass.since))
+            .or(remembered.folder.date_pass.as_ref().map(|pass| pass.since))
             .unwrap_or(self.now() - TimeDelta::days(5));
         let messages = self.world.borrow().source.messages.clone();
         for message in messages {
@@ -370,7 +374,7 @@ impl Schedule {
         let identity = Identity::of_header(&message.octets);
         // Another message may be parked under its UID, from before UIDVALIDITY changed; the header
         // alone does not distinguish twins.
-        let is_parked = remembered.parked.iter().any(|(uid, parked)| {
+        let is_parked = remembered.folder.parked.iter().any(|(uid, parked)| {
             let id = parked.id.as_ref().filter(|id| id.is_from_field());
             uid.get() == message.uid
                 && id == identity.id.as_ref()
@@ -560,10 +564,20 @@ impl Schedule {
         self.note(|| format!("the user moves to {place:?}: {}", text(&octets)));
         let id = MessageId::of_octets(&octets);
         let identity = Identity::of_header(&octets);
-        let orphans = remembered.date_pass.iter().flat_map(|pass| &pass.orphans);
-        let is_uncertain = remembered.parked.values().chain(orphans).any(|parked| {
-            parked.sent.is_some() && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
-        });
+        let orphans = remembered
+            .folder
+            .date_pass
+            .iter()
+            .flat_map(|pass| &pass.orphans);
+        let is_uncertain = remembered
+            .folder
+            .parked
+            .values()
+            .chain(orphans)
+            .any(|parked| {
+                parked.sent.is_some()
+                    && (parked.id.as_ref() == Some(&id) || parked.id == identity.id)
+            });
         let is_indexed = self.world.borrow().gmail.index_delay == 0;
         let is_found_in_trash = identity.id.is_some() && place == Place::Trash && is_indexed;
         if place != Place::Archive && (is_uncertain || self.crashed) && !is_found_in_trash {
@@ -657,8 +671,8 @@ impl Schedule {
         self.restored &= self.crashed || ended == Ended::Rests;
         // …or after a run that crashed before it recorded anything.
         let remembered = state(&self.world);
-        let has_written =
-            remembered.cursor != before.cursor || remembered.date_pass != before.date_pass;
+        let has_written = remembered.folder.cursor != before.folder.cursor
+            || remembered.folder.date_pass != before.folder.date_pass;
         if has_written {
             // It has noticed that the mailbox is another, or taken it for the old one for good.
             self.restored = false;
@@ -674,10 +688,10 @@ impl Schedule {
             let remembered = state(&self.world);
             println!(
                 "  {:?} settled {} parked {:?} pass {:?}",
-                remembered.cursor,
-                remembered.settled,
-                remembered.parked.keys(),
-                remembered.date_pass
+                remembered.folder.cursor,
+                remembered.folder.settled,
+                remembered.folder.parked.keys(),
+                remembered.folder.date_pass
             );
             let world = self.world.borrow();
             for there in &world.gmail.messages {
@@ -698,7 +712,7 @@ impl Schedule {
     /// A restored backup that is refilled past the highest UID in the state before the next EXAMINE is
     /// taken for the old mailbox: a documented limit, for the messages below its UIDNEXT.
     fn excuse_refill(&mut self, remembered: &State, uid_next: u32) {
-        if !self.restored || uid_next <= remembered.highest_uid() {
+        if !self.restored || uid_next <= remembered.folder.highest_uid() {
             return;
         }
         let messages = self.world.borrow().source.messages.clone();
@@ -714,11 +728,11 @@ impl Schedule {
         let remembered = state(&self.world);
         let uid_next = self.world.borrow().source.uid_next;
         self.excuse_refill(&remembered, uid_next);
-        let is_past = uid_next > remembered.highest_uid();
+        let is_past = uid_next > remembered.folder.highest_uid();
         // Without a valid cursor there is a date pass: old dates are a documented limit.
-        let cursor_holds = remembered.cursor.as_ref().is_some_and(|cursor| {
+        let cursor_holds = remembered.folder.cursor.as_ref().is_some_and(|cursor| {
             cursor.uid_validity.get() == self.world.borrow().source.uid_validity
-                && cursor.uid == remembered.last_source_uid
+                && cursor.uid == remembered.folder.last_source_uid
                 && is_past
         });
         if !cursor_holds {
@@ -738,11 +752,11 @@ impl Schedule {
     /// Checks that every due message below the cursor is at Gmail, parked or refused.
     fn check_cursor(&mut self, is_done: bool) {
         let remembered = state(&self.world);
-        let Some(cursor) = &remembered.cursor else {
+        let Some(cursor) = &remembered.folder.cursor else {
             return;
         };
         let holds = cursor.uid_validity.get() == self.world.borrow().source.uid_validity
-            && self.world.borrow().source.uid_next > remembered.highest_uid();
+            && self.world.borrow().source.uid_next > remembered.folder.highest_uid();
         if !holds {
             return;
         }
@@ -758,7 +772,11 @@ impl Schedule {
         for message in messages.iter().filter(|message| message.uid <= cursor.uid) {
             let octets = without_nul(&message.octets);
             let fate = self.fates.get(&octets).cloned().unwrap_or_default();
-            let is_parked = remembered.parked.keys().any(|uid| uid.get() == message.uid);
+            let is_parked = remembered
+                .folder
+                .parked
+                .keys()
+                .any(|uid| uid.get() == message.uid);
             let copies = messages
                 .iter()
                 .filter(|other| other.octets == message.octets)
@@ -812,11 +830,11 @@ impl Schedule {
 
     fn judge(&mut self) {
         let remembered = state(&self.world);
-        for (uid, parked) in &remembered.parked {
+        for (uid, parked) in &remembered.folder.parked {
             self.failures
                 .insert(Failure::Unfinished(format!("uid {uid}: {}", parked.why)));
         }
-        if remembered.date_pass.is_some() {
+        if remembered.folder.date_pass.is_some() {
             self.failures
                 .insert(Failure::Unfinished("a date pass".to_owned()));
         }
@@ -876,7 +894,7 @@ fn is_reported(remembered: &State, octets: &[u8]) -> bool {
     let id = Identity::of_header(octets)
         .id
         .unwrap_or_else(|| MessageId::of_octets(octets));
-    remembered.refused.values().any(|refused| {
+    remembered.folder.refused.values().any(|refused| {
         refused
             .id
             .as_ref()

@@ -42,7 +42,7 @@ impl AccountSync<'_> {
         let Some(since) = self.since else {
             return;
         };
-        let pass = self.state().date_pass.as_ref();
+        let pass = self.state().folder.date_pass.as_ref();
         if pass.is_none_or(|pass| pass.since > since) {
             let pending = OneTimeOptions {
                 since: self.since,

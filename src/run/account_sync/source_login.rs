@@ -52,7 +52,7 @@ impl AccountSync<'_> {
         let source = &self.state().source;
         let form = source.login_form.as_deref();
         // That another server took an initial response does not permit to send more with it here.
-        let cursor = self.state().cursor.as_ref();
+        let cursor = self.state().folder.cursor.as_ref();
         let is_here = cursor.is_some_and(|cursor| cursor.source == self.config.source_name());
         LoginHistory {
             accepted: form

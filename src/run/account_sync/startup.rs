@@ -68,6 +68,24 @@ pub(super) fn adopt_state(
     ))
 }
 
+/// What is recorded from now on is about this folder. The only folder of a state has whatever name is
+/// configured: the mailbox that its UIDs belong to shows whether they hold.
+pub(super) fn open_only_folder(store: &mut StateStore, name: &str) -> Result<()> {
+    let name = if name.eq_ignore_ascii_case("INBOX") {
+        "INBOX"
+    } else {
+        name
+    };
+    let state = store.state();
+    if state.folder_name() == name {
+        Ok(())
+    } else if state.has_one_folder() {
+        store.record(Event::FolderRenamed(name.to_owned()))
+    } else {
+        store.record(Event::Folder(name.to_owned()))
+    }
+}
+
 impl RenamedAccount {
     /// Verifies that the mailboxes are those of the state, and assigns it to the new names.
     ///
@@ -90,7 +108,7 @@ impl RenamedAccount {
         };
         let is_renamed_source = recorded.source != configured.source;
         if is_renamed_source && !is_same_mailbox(store.state(), mailbox, source)? {
-            let what = if store.state().samples().is_empty() {
+            let what = if store.state().folder.samples().is_empty() {
                 "the state was written by an earlier release, and knows no message to verify it by"
             } else {
                 "the messages that were copied last are not there under their UIDs"

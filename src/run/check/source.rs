@@ -138,7 +138,7 @@ impl CheckedAccount<'_> {
         let (exists, validity) = (mailbox.exists, mailbox.uid_validity);
         let found = format!("{folder:?} holds {exists} messages, UIDVALIDITY {validity}");
         let name = self.config.source_name();
-        let known = self.state.and_then(|state| state.source_mailbox());
+        let known = self.state.and_then(|state| state.folder.source_mailbox());
         match known.filter(|(known, before)| *known == name && *before != validity) {
             None => findings.ok(GROUP, "folder", found),
             Some((_, before)) => findings.warn(

@@ -87,7 +87,7 @@ impl StatusReport {
                 None
             }
         };
-        let last_sync = state.and_then(|state| state.last_sync);
+        let last_sync = state.and_then(|state| state.folder.last_sync);
         let last_success = facts.last_pass.or(last_sync);
         if facts.state.is_ok() {
             if state.is_none() && last_success.is_none() {
@@ -143,21 +143,21 @@ impl StatusReport {
     }
 
     fn describe_messages(&mut self, state: &State, refused_within: TimeDelta, now: DateTime<Utc>) {
-        self.cursor = state.cursor.as_ref().map(|cursor| CursorStatus {
+        self.cursor = state.folder.cursor.as_ref().map(|cursor| CursorStatus {
             uid_validity: cursor.uid_validity.get(),
             uid: cursor.uid,
         });
         self.remembered_messages = Some(state.known_id_count());
-        let orphans = state.date_pass.iter().flat_map(|pass| &pass.orphans);
-        let parked = state.parked.iter();
+        let orphans = state.folder.date_pass.iter().flat_map(|pass| &pass.orphans);
+        let parked = state.folder.parked.iter();
         self.parked = parked
             .map(|(uid, parked)| ParkedEntry::new(Some(uid.get()), parked, now))
             .chain(orphans.map(|orphan| ParkedEntry::new(None, orphan, now)))
             .collect();
-        self.date_pass = state.date_pass.as_ref().map(|pass| DatePassStatus {
+        self.date_pass = state.folder.date_pass.as_ref().map(|pass| DatePassStatus {
             since: pass.since.trunc_subsecs(0),
         });
-        let refused = state.refused.iter();
+        let refused = state.folder.refused.iter();
         self.refused = refused
             .map(|(uid, refused)| RefusedEntry::new(uid, refused))
             .collect();

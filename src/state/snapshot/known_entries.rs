@@ -305,10 +305,10 @@ mod tests {
         let uid = |number| Uid::new(number).unwrap();
         assert!(state.is_bound_to_account());
         assert!(!state.is_unsynced());
-        assert!(state.is_settled_or_parked(uid(11)));
-        assert_eq!(state.highest_uid(), 11);
+        assert!(state.folder.is_settled_or_parked(uid(11)));
+        assert_eq!(state.folder.highest_uid(), 11);
         assert_eq!(state.retry_times(now()).count(), 0);
-        assert!(state.samples().is_empty());
+        assert!(state.folder.samples().is_empty());
         assert!(!state.known.is_built());
 
         let id = |text| MessageId::from_field(text).unwrap();
@@ -338,7 +338,8 @@ mod tests {
             r#""copies": null"#,
             r#""copies": []"#,
             r#""copies": {"sha256:1": null}"#,
-            r#""copies": {"sha256:1": {}}"#,
+            r#""copies": {"sha256:1": {"folders": {"INBOX": 1}}}"#,
+            r#""copies": {"sha256:1": {"folders": {"INBOX": {"0": null}}}}"#,
             r#""copies": {"sha256:1": {"uids": {"a": null}}}"#,
             r#""copies": {"sha256:1": {"uids": {"0": null}}}"#,
             r#""copies": {"sha256:1": {"uids": {"1": 1}}}"#,

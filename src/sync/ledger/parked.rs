@@ -12,13 +12,13 @@ use crate::sync::ledger::Ledger;
 impl Ledger<'_> {
     /// The parked entry of a message before its next attempt.
     pub fn parked_or_new(&self, uid: Uid) -> ParkedMessage {
-        let parked = self.state().parked.get(&uid).cloned();
+        let parked = self.state().folder.parked.get(&uid).cloned();
         parked.unwrap_or_else(|| self.new_parked())
     }
 
     fn new_parked(&self) -> ParkedMessage {
         ParkedMessage {
-            by_date: self.state().date_pass.is_some(),
+            by_date: self.state().folder.date_pass.is_some(),
             ..ParkedMessage::new(self.now())
         }
     }
@@ -54,7 +54,7 @@ impl Ledger<'_> {
 
     /// The source lists this message and does not return its octets.
     pub fn park_unreadable(&mut self, listed: Listed, why: &str) -> Result<()> {
-        let parked = match self.state().parked.get(&listed.uid) {
+        let parked = match self.state().folder.parked.get(&listed.uid) {
             Some(parked) => parked.clone(),
             None => ParkedMessage {
                 id: listed.identity.id,

@@ -64,12 +64,12 @@ fn load_and_write(files: &Files) -> State {
 fn exact_parts(state: &State) -> [String; 10] {
     [
         format!("{:?}", state.account),
-        format!("{:?}", state.cursor),
-        format!("{:?}", state.last_source_uid),
-        format!("{:?}", state.settled),
-        format!("{:?}", state.date_pass),
-        format!("{:?}", state.parked),
-        format!("{:?}", state.refused),
+        format!("{:?}", state.folder.cursor),
+        format!("{:?}", state.folder.last_source_uid),
+        format!("{:?}", state.folder.settled),
+        format!("{:?}", state.folder.date_pass),
+        format!("{:?}", state.folder.parked),
+        format!("{:?}", state.folder.refused),
         format!("{:?}", state.source),
         format!("{:?}", state.gmail),
         format!("{:?}", state.known_id_count()),
