@@ -115,7 +115,7 @@ impl ImapSource {
 
     /// Logs out.
     pub fn logout(self) {
-        // A LOGOUT would wait until all that was asked for has arrived.
+        // The server would read a LOGOUT after it has sent all that was asked for, to nobody.
         let is_awaited = self.ahead.is_some_and(|ahead| ahead.is_awaited());
         if let Some(session) = self.session.filter(|_| !is_awaited) {
             session.logout();

@@ -53,7 +53,8 @@ pub(crate) const PLAIN_GREETING_ON_IMAPS_TIMEOUT: Duration = Duration::from_secs
 /// taken for one that loses pipelined commands.
 pub(crate) const PIPELINED_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For the server to answer LOGOUT; then the connection is closed without it.
+/// For sending LOGOUT, and for a server that loses pipelined commands to answer it; then the connection is
+/// closed without it.
 pub(crate) const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Gmail's connections are closed when no message has used them for this long.

@@ -86,6 +86,7 @@ fn it_takes_at_most_three_round_trips_after_tls() {
         });
         let (before, commands) = (home.source.round_trips(), home.source.commands().len());
         home.run_ok();
+        home.source.wait_until_unused();
         let commands = home.source.commands().split_off(commands);
         assert!(commands.iter().any(|command| command.starts_with("ID (")));
         // The greeting is counted, too; ID and EXAMINE go with the log-in.
@@ -93,6 +94,22 @@ fn it_takes_at_most_three_round_trips_after_tls() {
         let expected = if volunteers_capabilities { 2 } else { 3 };
         assert_eq!(round_trips, expected, "{commands:?}");
     }
+}
+
+#[test]
+fn it_does_not_wait_until_the_server_answers_its_logout() {
+    let home = home(SourceOptions::default());
+    let is_logout = |event: &double::Event| event.is_command("LOGOUT");
+    home.source.faults().once(is_logout, double::Fault::Stall);
+    let run = home.run_with(&["--debug"]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    // The server gets it all the same, and nobody misses the answer.
+    home.source.faults().release();
+    home.source.wait_until_unused();
+    let commands = home.source.commands();
+    assert_eq!(commands.last().map(String::as_str), Some("LOGOUT"));
+    assert!(!run.stdout.contains("logging out"), "{run:?}");
+    assert!(!run.stdout.contains("BYE"), "{run:?}");
 }
 
 #[test]

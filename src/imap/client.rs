@@ -152,11 +152,27 @@ impl Client {
         Ok(results)
     }
 
-    fn run_together(&mut self, commands: Vec<Command>) -> Result<Vec<CommandResult>, CommandError> {
+    /// Sends a last command, and closes the connection without waiting for the response.
+    pub(super) fn finish(&mut self, last: &Command) -> Result<(), CommandError> {
         self.start()?;
+        let (_, mut lines) = self.take_lines_before();
+        self.write_command(last, &mut lines);
+        let finished = self.connection.finish(&lines);
+        self.is_usable = false;
+        finished.map_err(|error| self.connection_lost(&error))
+    }
+
+    /// The IDLE that must end before the next command, and the lines that go before that.
+    fn take_lines_before(&mut self) -> (Option<Tag>, String) {
         let idle = self.idle.take();
         let mut lines = idle.map_or("", |_| "DONE\r\n").to_owned();
         lines.push_str(&self.take_queued());
+        (idle, lines)
+    }
+
+    fn run_together(&mut self, commands: Vec<Command>) -> Result<Vec<CommandResult>, CommandError> {
+        self.start()?;
+        let (idle, mut lines) = self.take_lines_before();
         let mut tags = Vec::new();
         for command in commands {
             tags.push(self.write_command(&command, &mut lines));

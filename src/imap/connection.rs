@@ -158,6 +158,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends the last lines, and the end of TLS and of the stream with them; does not wait for an answer.
+    ///
+    /// # Errors
+    /// The connection broke or timed out.
+    pub(crate) fn finish(&mut self, lines: &str) -> io::Result<()> {
+        self.transcript.record_sent(lines);
+        let deadline = Instant::now() + self.timeouts.response;
+        self.transport.socket().set_deadline(deadline);
+        self.transport.finish(lines.as_bytes())
+    }
+
     /// Returns the next response with its literals, within the time-outs of a command.
     ///
     /// # Errors

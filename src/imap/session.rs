@@ -120,17 +120,24 @@ impl Session {
         known.unwrap_or(&self.capabilities_before_login).has("ID")
     }
 
-    /// Logs out. Waits only shortly for the response, since nothing depends on it.
+    /// Logs out, and does not wait for the response: nothing depends on it. A server that loses commands
+    /// that arrive in one packet with others might lose the LOGOUT that comes with the end of the
+    /// connection, so that one is waited for, shortly.
     pub fn logout(mut self) {
         if !self.is_usable() {
             return;
         }
         self.client.shorten_timeouts(LOGOUT_TIMEOUT);
-        let deadline = Instant::now() + LOGOUT_TIMEOUT;
-        self.client
-            .connection()
-            .set_response_deadline(Some(deadline));
-        if let Err(error) = self.command(Command::Logout) {
+        let ended = if self.loses_pipelined_commands() {
+            let deadline = Instant::now() + LOGOUT_TIMEOUT;
+            let connection = self.client.connection();
+            connection.set_response_deadline(Some(deadline));
+            self.command(Command::Logout).map(drop)
+        } else {
+            self.end_idle_with_next();
+            self.client.finish(&Command::Logout)
+        };
+        if let Err(error) = ended {
             debug!("{}: logging out: {error}", self.server.address());
         }
     }

@@ -1,7 +1,7 @@
 //! A TCP stream whose reads and writes end at a deadline.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,10 @@ use crate::timeouts::{NAME_LOOKUP_TIMEOUT, Timeouts};
 
 /// Keep-alive probes without an answer after which the system drops the connection.
 const KEEPALIVE_PROBES: u32 = 6;
+
+/// How often what has arrived is read before a connection is closed: a peer that sends on and on is not
+/// waited for.
+const MAX_DROPPED_READS: u32 = 64;
 
 /// A TCP stream whose reads and writes end at one deadline.
 ///
@@ -88,6 +92,21 @@ impl TcpSocket {
             .wait(socket, until, WakeOn::WakeOrCancel)
     }
 
+    /// Ends the stream, and drops what has arrived: the system resets a connection that is closed with
+    /// octets to read, and a reset may overtake what was sent last.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.tcp.shutdown(Shutdown::Write)?;
+        let mut dropped = [0; 16 * 1024];
+        for _ in 0..MAX_DROPPED_READS {
+            match self.tcp.read(&mut dropped) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Reads or writes, as often as it is interrupted or the socket was not ready.
     fn transfer(
         &mut self,
@@ -147,6 +166,11 @@ impl Read for TcpSocket {
 impl Write for TcpSocket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.transfer(PollFlags::OUT, |tcp| tcp.write(octets))
+    }
+
+    /// TLS hands over several records at once.
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.transfer(PollFlags::OUT, |tcp| tcp.write_vectored(parts))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -58,6 +58,22 @@ impl Transport {
         Ok(Transport::Tls(Box::new(stream)))
     }
 
+    /// Sends the last octets and the end of the stream in one write, and closes it without waiting for
+    /// the peer.
+    pub(crate) fn finish(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Transport::Plain(socket) => socket.write_all(octets)?,
+            Transport::Tls(stream) => {
+                stream.conn.writer().write_all(octets)?;
+                stream.conn.send_close_notify();
+                while stream.conn.wants_write() {
+                    stream.conn.write_tls(&mut stream.sock)?;
+                }
+            }
+        }
+        self.socket().finish()
+    }
+
     /// The socket below, for deadlines and waiting.
     pub(crate) fn socket(&mut self) -> &mut TcpSocket {
         match self {

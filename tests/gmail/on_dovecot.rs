@@ -121,6 +121,14 @@ fn messages_arrive_octet_for_octet_with_date_and_flags_and_are_found_again() {
     send(&mut gmail, messages.collect());
     gmail.start_pass(0);
     assert_eq!(gmail.holds(&queries).unwrap(), [LookupResult::Found; 60]);
+    gmail.close();
+    let log = account.dovecot.log();
+    let log_ins = log.lines().filter(|line| line.contains("Login:")).count();
+    let ended = account.dovecot.wait_for_ended_sessions(USER, log_ins);
+    assert!(log_ins > 1 && ended.len() == log_ins, "{ended:#?}");
+    for line in ended {
+        assert!(line.contains("Logged out"), "{line}");
+    }
 
     let mut client = account.dovecot.client(USER);
     client.command("SELECT \"[Gmail]/Alle Nachrichten\"");

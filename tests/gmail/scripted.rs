@@ -451,7 +451,7 @@ fn the_number_of_append_connections_depends_on_the_backlog() {
             expected,
             "{backlog} messages, at most {max} connections"
         );
-        assert_eq!(server.commands("LOGOUT").len(), expected);
+        assert_eq!(server.wait_for_commands("LOGOUT", expected), expected);
     }
 }
 

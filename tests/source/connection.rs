@@ -1,4 +1,9 @@
-//! Opening sessions: TLS in every mode, certificates, log-ins, and responses to APPEND.
+//! Opening and closing sessions: TLS in every mode, certificates, log-ins, responses to APPEND, log-outs.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
@@ -9,7 +14,7 @@ use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
 use imap_to_gmail_sync::secret::Secret;
 
 use crate::dovecot::{Certificate, Dovecot, Introspection, PASSWORD, Settings};
-use crate::scripted_server::{LOG_IN, ScriptedServer};
+use crate::scripted_server::{LOG_IN, ScriptedServer, loopback};
 
 fn dovecot_with(certificate: Certificate) -> Dovecot {
     Dovecot::start_with(Settings {
@@ -540,4 +545,34 @@ fn the_dialogue_is_logged_without_secrets_and_alerts_are_warnings() {
     for secret in [PASSWORD, "ss{5}", "AGFsaWNl"] {
         assert!(!logged.contains(secret), "{logged}");
     }
+}
+
+#[test]
+fn what_arrives_before_a_logout_does_not_reset_the_connection() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = loopback(listener.local_addr().unwrap().port());
+    let (chatted, has_chatted) = channel();
+    let server = thread::spawn(move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        let mut say = stream.get_ref().try_clone().unwrap();
+        let greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
+        say.write_all(greeting.as_bytes()).unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let tag = line.split(' ').next().unwrap();
+        let answer = format!("{tag} OK [CAPABILITY IMAP4rev1] in\r\n");
+        say.write_all(answer.as_bytes()).unwrap();
+        say.write_all(b"* OK still here\r\n").unwrap();
+        chatted.send(()).unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        (stream, rest)
+    });
+    let session = open(&address).unwrap();
+    has_chatted.recv().unwrap();
+    session.logout();
+    let (stream, rest) = server.join().unwrap();
+    assert!(rest.ends_with(" LOGOUT\r\n"), "{rest:?}");
+    let error = stream.get_ref().take_error().unwrap();
+    assert!(error.is_none(), "{error:?}");
 }

@@ -8,7 +8,7 @@ use imap_to_gmail_sync::error::{ErrorKind, Result, Side};
 use imap_to_gmail_sync::message::{Listed, Mailbox, Uid, UidSet};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::secret::Secret;
-use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions};
 use imap_to_gmail_sync::sync::{Fetched, Source, SourceSearch};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
@@ -258,6 +258,31 @@ fn a_message_of_any_octets_is_fetched_unchanged() {
     alice.append("INBOX", "", "", &message);
     let (mut source, _) = open(dovecot.server(), "INBOX").unwrap();
     assert_eq!(source.fetch(&uids(&[1])).unwrap(), [Fetched::from(message)]);
+}
+
+#[test]
+fn dovecot_reads_a_logout_that_nobody_waits_for() {
+    let dovecot = Dovecot::start();
+    for server in [dovecot.server(), dovecot.server_in_plain_text()] {
+        for is_idling in [false, true] {
+            let (mut source, _) = open(server.clone(), "INBOX").unwrap();
+            if is_idling {
+                let until = Instant::now();
+                let options = WaitOptions {
+                    use_idle: true,
+                    poll_interval: Duration::ZERO,
+                    until,
+                };
+                source.wait_for_mail(options).unwrap();
+                assert_eq!(source.wait_method(options), "IDLE");
+            }
+            source.logout();
+        }
+    }
+    let ended = dovecot.wait_for_ended_sessions("alice", 4);
+    let logged_out = ended.iter().filter(|line| line.contains("Logged out"));
+    assert_eq!(logged_out.count(), 4, "{ended:#?}");
+    assert!(!dovecot.log().contains("Error:"), "{}", dovecot.log());
 }
 
 // Scripted servers

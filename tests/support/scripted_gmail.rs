@@ -320,6 +320,15 @@ impl ScriptedGmail {
         commands.iter().filter(is_wanted).cloned().collect()
     }
 
+    /// The number of such commands so far; waits until there are that many, if they are still on their way.
+    pub fn wait_for_commands(&self, prefix: &str, count: usize) -> usize {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.commands(prefix).len() < count && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.commands(prefix).len()
+    }
+
     /// How often the token was renewed.
     pub fn renewals(&self) -> usize {
         self.renewals.load(Ordering::SeqCst)

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::claimed::ClaimedMail;
 use crate::clock::Clock;
@@ -247,6 +247,16 @@ impl Server {
     #[must_use]
     pub fn logins(&self) -> usize {
         self.count(|event| matches!(event.kind, EventKind::LoggedIn(_)))
+    }
+
+    /// Waits until no connection is open, so that all that clients sent is in the record: a client that
+    /// logs out does not wait for the server.
+    pub fn wait_until_unused(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.shared.sockets.lock().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "a connection stays open");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Sets how lines are cut into packets.

@@ -167,6 +167,23 @@ impl Dovecot {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// How the sessions of a user ended, by Dovecot's log; waits until there are this many.
+    pub fn wait_for_ended_sessions(&self, user: &str, count: usize) -> Vec<String> {
+        let begin = format!("imap({user})");
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            let log = self.log();
+            let ends = log.lines().filter(|line| {
+                line.contains(&begin) && (line.contains("Logged out") || line.contains("onnection"))
+            });
+            let ends: Vec<String> = ends.map(str::to_owned).collect();
+            if ends.len() >= count || Instant::now() > deadline {
+                return ends;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Disconnects a user's sessions.
     pub fn kick(&self, user: &str) {
         let status = Command::new("doveadm")
