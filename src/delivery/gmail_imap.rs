@@ -93,6 +93,11 @@ impl GmailTarget {
         self.lookup = self.lookup.take().and_then(Lookup::reuse_for_next_pass);
     }
 
+    /// Messages are appended to this folder from the next pass on.
+    pub fn set_folder(&mut self, folder: &str) {
+        self.account.set_folder(folder);
+    }
+
     /// Ends a complete pass. One append connection and the lookup connection stay open for messages
     /// that come soon.
     pub(crate) fn end_pass(&mut self) {

@@ -109,9 +109,12 @@ fn holding(target: &mut GmailTarget, query: LookupQuery) -> LookupResult {
 
 #[test]
 fn an_append_whose_response_was_lost_is_found_if_it_was_stored() {
-    for (unfinished, expected) in [
-        (Unfinished::Stored, LookupResult::Found),
-        (Unfinished::Forgotten, LookupResult::NotFound),
+    for (folder, unfinished, expected) in [
+        ("INBOX", Unfinished::Stored, LookupResult::Found),
+        ("INBOX", Unfinished::Forgotten, LookupResult::NotFound),
+        // All Mail does not have what is in these.
+        ("[Gmail]/Spam", Unfinished::Stored, LookupResult::Found),
+        ("[Gmail]/Trash", Unfinished::Stored, LookupResult::Found),
     ] {
         for id in ["<a@b>", "", "<odd{%}@b>"] {
             let account = Account::open(GmailOptions {
@@ -125,6 +128,9 @@ fn an_append_whose_response_was_lost_is_found_if_it_was_stored() {
                 .gmail
                 .deliver(&mail(id, "x", "other"), date("2020-01-01T00:00:00Z"), &[]);
             let mut target = account.target(1);
+            target.status().unwrap();
+            target.set_folder(folder);
+            target.start_pass(0);
             let mark = target.status().unwrap().mark;
             account
                 .gmail
@@ -136,7 +142,7 @@ fn an_append_whose_response_was_lost_is_found_if_it_was_stored() {
             assert_eq!(
                 found == LookupResult::Found,
                 expected == LookupResult::Found,
-                "{id}: {found:?}"
+                "{folder}, {id}: {found:?}"
             );
         }
     }

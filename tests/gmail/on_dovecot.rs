@@ -202,6 +202,13 @@ fn a_message_in_the_trash_is_found_only_by_a_search_everywhere() {
     let account = Account::open();
     let mut gmail = account.gmail("[Gmail]/Papierkorb", 1);
     send(&mut gmail, vec![message(1, &mail(1))]);
+    assert_eq!(
+        gmail.holds(&[query(mail(1))]).unwrap(),
+        [LookupResult::Found],
+        "where the trash is the target"
+    );
+    gmail.set_folder("INBOX");
+    gmail.start_pass(0);
     let everywhere = LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
         ..query(mail(1))

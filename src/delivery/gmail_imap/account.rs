@@ -43,6 +43,8 @@ pub struct GmailTargetOptions {
 /// The account; opens sessions.
 pub(super) struct GmailAccount {
     options: GmailTargetOptions,
+    /// The folder that messages are appended to; another one from pass to pass.
+    folder: Mutex<String>,
     /// Loaded for the first session.
     credentials: Mutex<Option<GmailCredentials>>,
     /// Whether the server loses commands that arrive in one packet with others.
@@ -73,6 +75,7 @@ impl GmailAccount {
     pub(super) fn new(mut options: GmailTargetOptions) -> GmailAccount {
         options.connection.silence = Some(SharedSilence::default());
         GmailAccount {
+            folder: Mutex::new(options.config.folder.clone()),
             options,
             credentials: Mutex::new(None),
             loses_pipelined_commands: AtomicBool::new(false),
@@ -90,6 +93,18 @@ impl GmailAccount {
 
     pub(super) fn config(&self) -> &TargetConfig {
         &self.options.config
+    }
+
+    /// The folder that messages are appended to.
+    pub(super) fn folder(&self) -> String {
+        let folder = self.folder.lock();
+        folder.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Messages are appended to this folder from now on; none is open.
+    pub(super) fn set_folder(&self, folder: &str) {
+        let mut current = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.clone_into(&mut current);
     }
 
     /// Whether the access token can be used without renewing it.

@@ -344,7 +344,7 @@ impl AppendConnection {
 
     fn folder(&self) -> Result<MailboxName> {
         let what = "the name of the target folder contains a line break or a NUL";
-        MailboxName::new(&self.account.config().folder)
+        MailboxName::new(&self.account.folder())
             .ok_or_else(|| self.account.error(ErrorKind::Config, what))
     }
 }

@@ -14,7 +14,9 @@ use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search;
 use crate::error::{Error, Result};
-use crate::imap::{Command, CommandError, CommandResult, ExamineError, NameAttribute};
+use crate::imap::{
+    Command, CommandError, CommandResult, ExamineError, ListedFolder, NameAttribute,
+};
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
 
@@ -32,6 +34,8 @@ pub(super) enum LookupError {
 pub(super) struct Lookup {
     account: Arc<GmailAccount>,
     gmail: GmailSession,
+    /// Those of the account.
+    listed: Vec<ListedFolder>,
     folders: SearchedFolders,
     /// The selected folder.
     open_mailbox: Option<(String, Mailbox)>,
@@ -45,9 +49,62 @@ pub(super) struct Lookup {
 }
 
 struct SearchedFolders {
-    /// All Mail, or the target folder if All Mail is hidden; `None` if neither exists.
-    all_mail: Option<String>,
+    /// The folder whose UIDs mark what was appended later: All Mail, which has each message but those in
+    /// Trash and Junk. The target folder, if that is one of these, or All Mail is hidden; `None` if neither
+    /// exists.
+    main: Option<String>,
+    /// All Mail, if it is not that.
+    also: Option<String>,
     trash_and_junk: Vec<String>,
+}
+
+/// When a folder is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Searched {
+    /// Always, and what is above the mark of an uncertain message.
+    WithMarks,
+    Always,
+    /// If the scope of the query includes Trash and Junk.
+    IfAskedFor,
+}
+
+impl SearchedFolders {
+    /// The folders to search for what is appended to `target`.
+    fn of(listed: &[ListedFolder], target: &str) -> SearchedFolders {
+        let name_of = |attribute: &NameAttribute<'_>| {
+            let mut found = listed.iter();
+            let found = found.find(|folder| folder.attributes.contains(attribute));
+            found.map(|folder| folder.name.clone())
+        };
+        let outside_all_mail = [NameAttribute::Trash, NameAttribute::Junk];
+        let trash_and_junk: Vec<String> = outside_all_mail.iter().filter_map(name_of).collect();
+        let target_exists = target.eq_ignore_ascii_case("INBOX")
+            || listed.iter().any(|folder| folder.name == target);
+        let target_folder = target_exists.then(|| target.to_owned());
+        let all_mail = name_of(&NameAttribute::All);
+        if trash_and_junk.iter().any(|folder| folder == target) {
+            return SearchedFolders {
+                main: target_folder,
+                also: all_mail,
+                trash_and_junk: trash_and_junk
+                    .into_iter()
+                    .filter(|it| it != target)
+                    .collect(),
+            };
+        }
+        SearchedFolders {
+            main: all_mail.or(target_folder),
+            also: None,
+            trash_and_junk,
+        }
+    }
+}
+
+impl SearchedFolders {
+    fn all(&self) -> Vec<String> {
+        let always = self.main.iter().chain(&self.also);
+        always.chain(&self.trash_and_junk).cloned().collect()
+    }
 }
 
 impl Lookup {
@@ -63,24 +120,9 @@ impl Lookup {
                 .command_error(&failure)
                 .during("listing the folders")
         })?;
-        let with_attribute = |attribute: &NameAttribute<'_>| {
-            let mut found = folders
-                .iter()
-                .filter(|folder| folder.attributes.contains(attribute));
-            found.next().map(|folder| folder.name.clone())
-        };
-        let target = account.config().folder.as_str();
-        let target_exists = target.eq_ignore_ascii_case("INBOX")
-            || folders.iter().any(|folder| folder.name == target);
         Ok(Lookup {
-            folders: SearchedFolders {
-                all_mail: with_attribute(&NameAttribute::All)
-                    .or_else(|| target_exists.then(|| target.to_owned())),
-                trash_and_junk: [NameAttribute::Trash, NameAttribute::Junk]
-                    .iter()
-                    .filter_map(with_attribute)
-                    .collect(),
-            },
+            folders: SearchedFolders::of(&folders, &account.folder()),
+            listed: folders,
             account: Arc::clone(account),
             gmail,
             open_mailbox: None,
@@ -103,7 +145,8 @@ impl Lookup {
         self.open_mailbox = None;
         self.prefetched_search = None;
         self.listed_days = ListedDays::default();
-        if self.folders.all_mail.is_some() {
+        self.folders = SearchedFolders::of(&self.listed, &self.account.folder());
+        if self.folders.main.is_some() {
             return Some(self);
         }
         self.close();
@@ -122,10 +165,10 @@ impl Lookup {
 
     /// The largest message that the server accepts, and All Mail's current UIDNEXT.
     pub(super) fn status(&mut self) -> Result<TargetStatus, LookupError> {
-        let mark = match self.folders.all_mail.clone() {
+        let mark = match self.folders.main.clone() {
             None => None,
-            Some(all_mail) => {
-                let mailbox = self.examine_if_needed(&all_mail)?;
+            Some(main) => {
+                let mailbox = self.examine_if_needed(&main)?;
                 Some(Mark {
                     uid_validity: mailbox.uid_validity,
                     uid_next: mailbox.uid_next,
@@ -140,10 +183,10 @@ impl Lookup {
 
     /// Lists the messages in All Mail that match; the newest of them if there are too many.
     pub(super) fn build_index(&mut self, criteria: &str) -> Result<MailIndex, LookupError> {
-        let Some(all_mail) = self.folders.all_mail.clone() else {
+        let Some(main) = self.folders.main.clone() else {
             return Ok(MailIndex::default());
         };
-        self.examine_if_needed(&all_mail)?;
+        self.examine_if_needed(&main)?;
         let uids = newest(self.search(criteria)?.unwrap_or_default());
         Ok(MailIndex::from_messages(self.fetch_identities(uids)?))
     }
@@ -154,15 +197,18 @@ impl Lookup {
         queries: &[LookupQuery],
     ) -> Result<Vec<LookupResult>, LookupError> {
         let mut results = vec![LookupResult::NotFound; queries.len()];
-        if let Some(all_mail) = self.folders.all_mail.clone() {
+        if let Some(main) = self.folders.main.clone() {
             // An uncertain message may have been stored after the folder was selected.
             if queries.iter().any(|query| query.uncertain.is_some()) {
                 self.open_mailbox = None;
             }
-            self.look_up_in(&all_mail, true, queries, &mut results)?;
+            self.look_up_in(&main, Searched::WithMarks, queries, &mut results)?;
+        }
+        if let Some(also) = self.folders.also.clone() {
+            self.look_up_in(&also, Searched::Always, queries, &mut results)?;
         }
         for folder in self.folders.trash_and_junk.clone() {
-            self.look_up_in(&folder, false, queries, &mut results)?;
+            self.look_up_in(&folder, Searched::IfAskedFor, queries, &mut results)?;
         }
         for (query, result) in queries.iter().zip(&mut results) {
             if let Some(body) = query.octets {
@@ -176,19 +222,21 @@ impl Lookup {
     fn look_up_in(
         &mut self,
         folder: &str,
-        is_all_mail: bool,
+        searched: Searched,
         queries: &[LookupQuery],
         results: &mut [LookupResult],
     ) -> Result<(), LookupError> {
-        let is_in_scope =
-            |query: &LookupQuery| is_all_mail || query.scope == SearchScope::AllMailTrashAndJunk;
+        let is_in_scope = |query: &LookupQuery| {
+            searched != Searched::IfAskedFor || query.scope == SearchScope::AllMailTrashAndJunk
+        };
+        let has_marks = searched == Searched::WithMarks;
         let open: Vec<(&LookupQuery, &mut LookupResult)> = queries
             .iter()
             .zip(results)
             .filter(|(query, result)| is_in_scope(query) && **result != LookupResult::Found)
             .collect();
         let needs_search = |query: &LookupQuery| {
-            query.identity.id.is_some() || (is_all_mail && query.uncertain.is_some())
+            query.identity.id.is_some() || (has_marks && query.uncertain.is_some())
         };
         if !open.iter().any(|(query, _)| needs_search(query)) {
             return Ok(());
@@ -198,7 +246,7 @@ impl Lookup {
         let mut uids = self.search_by_id(&queries)?;
         uids.extend(self.search_by_day(&queries)?);
         let mut is_complete = true;
-        if is_all_mail {
+        if has_marks {
             match self.search_above_marks(&queries, mailbox)? {
                 Some(found) => uids.extend(found),
                 None => is_complete = false,

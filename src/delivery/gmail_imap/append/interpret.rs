@@ -47,7 +47,7 @@ impl AppendConnection {
                 }
                 AppendResult::MailboxMissing if !*is_folder_created => {
                     (was_missing, *is_folder_created) = (true, true);
-                    match create_folder(session, &self.account.config().folder, &folder) {
+                    match create_folder(session, &self.account.folder(), &folder) {
                         Err(failure) if failure.leaves_session_usable() => {
                             return AppendAttempt::Unsent(self.account.command_error(&failure));
                         }
@@ -131,11 +131,11 @@ impl AppendConnection {
 
     /// The storage of the account, if the connection still works and Gmail tells.
     fn storage_quota(&mut self) -> Option<StorageQuota> {
-        let folder = &self.account.config().folder;
+        let folder = self.account.folder();
         let GmailSession { session, .. } = self.session.as_mut()?;
         // The server would take the command for the message that it waits for.
         (session.is_usable() && !session.has_announced())
-            .then(|| session.storage_quota(folder))
+            .then(|| session.storage_quota(&folder))
             .flatten()
     }
 }

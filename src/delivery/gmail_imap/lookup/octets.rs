@@ -21,12 +21,7 @@ impl Lookup {
         query: &LookupQuery,
         body: BodyDigest,
     ) -> Result<LookupResult, LookupError> {
-        let all_mail = self.folders.all_mail.iter();
-        let folders: Vec<String> = all_mail
-            .chain(&self.folders.trash_and_junk)
-            .cloned()
-            .collect();
-        for folder in folders {
+        for folder in self.folders.all() {
             for criteria in search::by_days(query.date.into_iter()) {
                 if self.has_octets(&folder, criteria, query, body)? {
                     return Ok(LookupResult::Found);
