@@ -154,8 +154,13 @@ impl Config {
     /// `user@host/folder` of the source, as in the state's `cursor`.
     #[must_use]
     pub fn source_name(&self) -> String {
+        self.source_name_of(&self.source.folder)
+    }
+
+    /// [`source_name`](Config::source_name) of another folder.
+    pub(crate) fn source_name_of(&self, folder: &str) -> String {
         let source = &self.source;
-        format!("{}@{}/{}", source.user, source.server.host, source.folder)
+        format!("{}@{}/{folder}", source.user, source.server.host)
     }
 
     /// `user/folder` of the target, as in the state's `account`.

@@ -19,6 +19,7 @@ use crate::sync::{Fetched, Source, SourceSearch};
 
 mod connector;
 mod fetch_ahead;
+mod folders;
 mod inspection;
 mod listing;
 mod wait;

@@ -140,7 +140,7 @@ impl ImapSource {
         Err(self.unavailable(error, "checking for new mail"))
     }
 
-    fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {
+    pub(super) fn keep(&mut self, session: Session, mailbox: Mailbox) -> Mailbox {
         self.session = Some(session);
         self.mailbox = mailbox;
         self.may_have_missed_mail = false;

@@ -8,7 +8,8 @@ use crate::state::{FolderState, GmailState, SourceState, State};
 /// This many messages identify a mailbox.
 const MAX_SAMPLES: usize = 16;
 
-/// The account that a state belongs to: `user/folder` on both sides.
+/// The account that a state belongs to: `user/folder` on both sides, or `user/` if several folders are
+/// copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountNames {
     /// Source user and folder.
@@ -27,9 +28,23 @@ impl AccountNames {
     /// whole address of Google; `INBOX` is as well (RFC 3501 5.1).
     #[must_use]
     pub fn is_same(&self, other: &AccountNames) -> bool {
-        normalize(&self.source) == normalize(&other.source)
-            && self.target.eq_ignore_ascii_case(&other.target)
+        self.is_same_source(other) && self.is_same_target(other)
     }
+
+    fn is_same_source(&self, other: &AccountNames) -> bool {
+        includes_or_equals(&normalize(&self.source), &normalize(&other.source))
+    }
+
+    fn is_same_target(&self, other: &AccountNames) -> bool {
+        let (one, other) = (&self.target, &other.target);
+        includes_or_equals(&one.to_ascii_lowercase(), &other.to_ascii_lowercase())
+    }
+}
+
+/// Whether two names are equal, or one names all folders of the other's user.
+fn includes_or_equals(one: &str, other: &str) -> bool {
+    let includes = |all: &str, one: &str| all.ends_with('/') && one.starts_with(all);
+    one == other || includes(one, other) || includes(other, one)
 }
 
 /// A name of the source with its domain and `INBOX` in one form.
@@ -82,7 +97,7 @@ impl State {
         let before = before
             .filter(|_| is_unbound)
             .unwrap_or_else(|| account.clone());
-        if normalize(&before.source) != normalize(&account.source) {
+        if !before.is_same_source(&account) {
             for folder in self.folders_mut() {
                 *folder = FolderState {
                     parked: std::mem::take(&mut folder.parked),
@@ -92,7 +107,7 @@ impl State {
             }
             self.source = SourceState::default();
         }
-        if !before.target.eq_ignore_ascii_case(&account.target) {
+        if !before.is_same_target(&account) {
             self.gmail = GmailState::default();
         }
         self.account = Some(account);
@@ -120,6 +135,13 @@ mod tests {
             let other = names(source, target);
             assert_eq!(account.is_same(&other), is_same, "{other:?}");
         }
+        let all = names("Carol@mail.test/", "carol@gmail.test/");
+        assert!(all.is_same(&account) && account.is_same(&all) && all.is_same(&all));
+        assert!(!all.is_same(&names("Bob@mail.test/INBOX", "carol@gmail.test/INBOX")));
+        assert!(!all.is_same(&names(
+            "Carol@mail.test/INBOX",
+            "carol@gmail.test.example/INBOX"
+        )));
         let lists = names("alice/Lists/Rust", "a@x/INBOX");
         assert!(!lists.is_same(&names("alice/lists/rust", "a@x/INBOX")));
     }

@@ -14,6 +14,9 @@ use crate::state::{AccountNames, FolderState, SourceState};
 /// Refused messages are reported this long.
 const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
 
+/// How long it is remembered that all folders of a state were lost: then each has been copied again.
+const KEEP_LOST: TimeDelta = TimeDelta::days(31);
+
 /// What is remembered between runs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
@@ -231,6 +234,10 @@ impl State {
                 .refused
                 .retain(|_, refused| now - refused.when <= KEEP_REFUSED);
         }
+        let is_recent =
+            |folder: &FolderState| folder.last_sync.is_some_and(|last| now - last <= KEEP_LOST);
+        self.other_folders
+            .retain(|name, folder| !name.is_empty() || is_recent(folder));
         self.gmail.prune_uploads(now);
     }
 

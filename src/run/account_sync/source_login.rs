@@ -52,8 +52,12 @@ impl AccountSync<'_> {
         let source = &self.state().source;
         let form = source.login_form.as_deref();
         // That another server took an initial response does not permit to send more with it here.
-        let cursor = self.state().folder.cursor.as_ref();
-        let is_here = cursor.is_some_and(|cursor| cursor.source == self.config.source_name());
+        let server = self.config.source_name_of("");
+        let mut folders = self.state().folders();
+        let is_here = folders.any(|(_, folder)| {
+            let cursor = folder.cursor.as_ref();
+            cursor.is_some_and(|cursor| cursor.source.starts_with(&server))
+        });
         LoginHistory {
             accepted: form
                 .and_then(LoginForm::from_name)

@@ -1,0 +1,53 @@
+//! Several folders over one session, of which one at a time is open.
+
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::imap::Session;
+use crate::message::{Mailbox, UidSet};
+use crate::source::ImapSource;
+use crate::source::listing::PrefetchedListing;
+
+impl ImapSource {
+    /// Opens another folder for reading only, and returns its current state. Nothing that was learned of
+    /// the messages of the one before holds for it.
+    ///
+    /// # Errors
+    /// As for [`open`](ImapSource::open); if the session [is still
+    /// there](ImapSource::is_connected), the failure is this folder's alone.
+    pub fn open_folder(&mut self, folder: &str) -> Result<Mailbox> {
+        self.settle_ahead();
+        self.ahead = None;
+        self.prefetched = PrefetchedListing::default();
+        self.listed.clear();
+        self.unlistable = UidSet::default();
+        folder.clone_into(&mut self.connector.config.folder);
+        let Some(mut session) = self.session.take().filter(Session::is_usable) else {
+            let (mut session, mailbox) = self.connector.open()?;
+            self.quirks.apply_to(&mut session);
+            self.last_examine = Instant::now();
+            return Ok(self.keep(session, mailbox));
+        };
+        let examined = session.examine(folder);
+        self.last_examine = Instant::now();
+        match examined {
+            Ok(mailbox) => Ok(self.keep(session, mailbox)),
+            Err(error) => {
+                self.session = Some(session);
+                Err(error)
+            }
+        }
+    }
+
+    /// The folder that is open.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.connector.config.folder
+    }
+
+    /// Whether the session has not broken.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_usable)
+    }
+}
