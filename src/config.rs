@@ -5,16 +5,21 @@
 pub(crate) mod encoding;
 mod environment;
 mod folder;
+mod folders;
 mod password;
 mod password_command;
 mod paths;
 mod protection;
 mod raw;
+mod repeated;
 pub(crate) mod size;
 mod validate;
 
 pub use environment::Environment;
 pub(crate) use folder::configurations_in;
+pub use folders::{
+    FolderConfig, FolderCopy, FolderRole, FolderRule, OnMove, SourceFolders, TargetFolder,
+};
 pub use password::Password;
 pub(crate) use paths::read_file;
 pub(crate) use validate::is_loopback;
@@ -34,6 +39,13 @@ pub struct Config {
     pub source: SourceConfig,
     /// The mailbox that mail goes to.
     pub target: TargetConfig,
+    /// Which folders are copied, and where to.
+    pub folders: FolderConfig,
+    /// What becomes of a message that is moved between folders at the source.
+    pub on_move: OnMove,
+    /// The maximum number of folders besides the inbox that `--watch` waits at over connections of
+    /// their own, 1 to 10.
+    pub source_connections: usize,
     /// The first run copies the messages of this many days.
     pub first_run_days: u32,
     /// Whether to copy `\Seen`, `\Flagged` and `\Answered`.
@@ -53,7 +65,8 @@ pub struct SourceConfig {
     pub user: String,
     /// Where the password comes from.
     pub password: Password,
-    /// The folder, in Unicode (not yet in modified UTF-7).
+    /// The folder, in Unicode (not yet in modified UTF-7). If `folders` names several: that of the
+    /// first entry that copies a folder by its exact name, or else INBOX.
     pub folder: String,
 }
 
@@ -66,7 +79,8 @@ pub struct TargetConfig {
     pub user: String,
     /// The file with the OAuth tokens.
     pub token_file: PathBuf,
-    /// The folder, in Unicode.
+    /// The folder, in Unicode. If `folders` names several: the target of the entry that
+    /// [`SourceConfig::folder`] is of, if that is a name, or else INBOX.
     pub folder: String,
     /// The maximum number of append connections, 1 to 10.
     pub connections: usize,

@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::config::repeated::repeated_names;
 use crate::suggest::suggest;
 use crate::untrusted::Untrusted;
 
-/// The fields of the file, and the mistakes found so far.
+/// The fields of the file, or of an entry of a list in it, and the mistakes found so far.
 pub(super) struct RawConfig {
+    /// What precedes the name of a field in a mistake, such as `folders[2].`.
+    prefix: String,
     fields: Map<String, Value>,
     known: BTreeSet<&'static str>,
     mistakes: Vec<String>,
@@ -31,39 +33,48 @@ impl RawConfig {
     /// column, and never repeats the content.
     pub(super) fn parse(octets: &[u8]) -> Result<RawConfig, String> {
         let value = serde_json::from_slice(octets).map_err(|error| format!("bad JSON: {error}"))?;
-        let Value::Object(mut fields) = value else {
+        let Value::Object(fields) = value else {
             return Err(format!(
                 "must contain an object, {{ \"source_server\": … }}, not {}",
                 type_name(&value)
             ));
         };
-        let mut repeated = serde_json::Deserializer::from_slice(octets)
-            .deserialize_map(RepeatedNames)
-            .unwrap_or_default();
-        fields.retain(|name, _| !is_comment(name));
-        repeated.retain(|name| !is_comment(name));
-        let mistake = |name| format!("{} is given twice", Untrusted::new(name));
-        Ok(RawConfig {
-            fields,
-            known: BTreeSet::new(),
-            mistakes: repeated.iter().map(mistake).collect(),
-        })
+        let mut raw = RawConfig::new(String::new(), fields);
+        let repeated = repeated_names(octets).into_iter();
+        raw.mistakes
+            .extend(repeated.map(|name| format!("{} is given twice", Untrusted::new(&name))));
+        Ok(raw)
     }
 
+    fn new(prefix: String, mut fields: Map<String, Value>) -> RawConfig {
+        fields.retain(|name, _| !is_comment(name));
+        RawConfig {
+            prefix,
+            fields,
+            known: BTreeSet::new(),
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// Adds a mistake, whose text begins with the name of its field.
     pub(super) fn add_mistake(&mut self, mistake: impl fmt::Display) -> MistakeAdded {
-        self.mistakes.push(mistake.to_string());
+        self.mistakes.push(format!("{}{mistake}", self.prefix));
         MistakeAdded
     }
 
     /// All mistakes in one line, if there are any. Every field must have been read before: the
     /// others are unknown.
     pub(super) fn mistakes(&self) -> Option<String> {
+        let mistakes: Vec<String> = self.all_mistakes().collect();
+        (!mistakes.is_empty()).then(|| mistakes.join("; "))
+    }
+
+    fn all_mistakes(&self) -> impl Iterator<Item = String> {
         let names = self.fields.keys().map(String::as_str);
         let unknown = names
             .filter(|name| !self.known.contains(name))
             .map(|name| self.unknown_field(name));
-        let mistakes: Vec<String> = unknown.chain(self.mistakes.iter().cloned()).collect();
-        (!mistakes.is_empty()).then(|| mistakes.join("; "))
+        unknown.chain(self.mistakes.iter().cloned())
     }
 
     #[cfg(test)]
@@ -72,7 +83,8 @@ impl RawConfig {
     }
 
     fn unknown_field(&self, name: &str) -> String {
-        let shown = Untrusted::new(name);
+        let full_name = format!("{}{name}", self.prefix);
+        let shown = Untrusted::new(&full_name);
         match suggest(name, self.known.iter().copied()) {
             Some(known) => format!("unknown field {shown:?} (did you mean {known}?)"),
             None => format!("unknown field {shown:?}"),
@@ -146,6 +158,67 @@ impl RawConfig {
         self.typed(name, "true or false", Value::as_bool)
     }
 
+    /// A list of lines.
+    pub(super) fn lines(&mut self, name: &'static str) -> Validated<Option<Vec<String>>> {
+        let wanted = "a list of strings";
+        let Some(values) = self.typed(name, wanted, |value| value.as_array().cloned())? else {
+            return Ok(None);
+        };
+        let (mut lines, mut wrong) = (Vec::new(), None);
+        for (number, value) in (1..).zip(values) {
+            let what = match value {
+                Value::String(text) if text.is_empty() => "must not be empty".to_owned(),
+                Value::String(text) if text.contains(char::is_control) => {
+                    "must not contain control characters".to_owned()
+                }
+                Value::String(text) => {
+                    lines.push(text);
+                    continue;
+                }
+                value => format!("must be a string, not {}", type_name(&value)),
+            };
+            wrong = Some(self.add_mistake(format_args!("{name}[{number}] {what}")));
+        }
+        wrong.map_or(Ok(Some(lines)), Err)
+    }
+
+    /// A list of objects with at least one of them, each read by `read`. In mistakes they are counted
+    /// from 1.
+    pub(super) fn objects<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut RawConfig) -> Validated<T>,
+    ) -> Validated<Option<Vec<T>>> {
+        let wanted = "a list of objects";
+        let Some(values) = self.typed(name, wanted, |value| value.as_array().cloned())? else {
+            return Ok(None);
+        };
+        if values.is_empty() {
+            return Err(self.add_mistake(format_args!("{name} must not be empty")));
+        }
+        let (mut objects, mut wrong) = (Vec::new(), None);
+        for (number, value) in (1..).zip(values) {
+            let Value::Object(fields) = value else {
+                let found = type_name(&value);
+                let mistake = format_args!("{name}[{number}] must be an object, not {found}");
+                wrong = Some(self.add_mistake(mistake));
+                continue;
+            };
+            let prefix = format!("{}{name}[{number}].", self.prefix);
+            let mut entry = RawConfig::new(prefix, fields);
+            match read(&mut entry) {
+                Ok(object) => objects.push(object),
+                Err(mistake) => wrong = Some(mistake),
+            }
+            let before = self.mistakes.len();
+            self.mistakes.extend(entry.all_mistakes());
+            if self.mistakes.len() > before {
+                wrong = Some(MistakeAdded);
+            }
+        }
+        wrong.map_or(Ok(Some(objects)), Err)
+    }
+
     /// A value that `read` accepts. The mistake names the types only: the value may be a password.
     fn typed<T>(
         &mut self,
@@ -163,7 +236,8 @@ impl RawConfig {
     }
 }
 
-fn is_comment(name: &str) -> bool {
+/// Fields whose names begin with `_` are comments.
+pub(super) fn is_comment(name: &str) -> bool {
     name.starts_with('_')
 }
 
@@ -175,25 +249,6 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
-    }
-}
-
-/// Collects the names that an object has more than once: a map silently keeps the last value.
-struct RepeatedNames;
-
-impl<'de> Visitor<'de> for RepeatedNames {
-    type Value = BTreeSet<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<BTreeSet<String>, M::Error> {
-        let (mut names, mut repeated) = (BTreeSet::new(), BTreeSet::new());
-        while let Some((name, IgnoredAny)) = fields.next_entry()? {
-            repeated.extend(names.replace(name));
-        }
-        Ok(repeated)
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::config::Password;
+use crate::config::folders::{folder_config, on_move};
 use crate::config::paths::PathResolver;
 use crate::config::raw::{RawConfig, Validated};
 use crate::config::size::parse_size;
@@ -17,6 +18,9 @@ const IMAP: u16 = 143;
 /// Gmail allows 15 connections for an account; lookups and phones need some of them.
 const MAX_CONNECTIONS: usize = 10;
 const DEFAULT_CONNECTIONS: usize = 4;
+
+const MAX_SOURCE_CONNECTIONS: usize = 10;
+const DEFAULT_SOURCE_CONNECTIONS: usize = 3;
 
 const DEFAULT_FIRST_RUN_DAYS: u32 = 7;
 /// A century; more is a typing mistake.
@@ -42,9 +46,26 @@ fn fields(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Config> {
     let first_run_days = raw.number("first_run_days", &(0..=MAX_FIRST_RUN_DAYS));
     let copy_flags = raw.boolean("copy_flags");
     let daily_upload_limit = daily_upload_limit(raw);
+    let folders = folder_config(
+        raw,
+        copy_flags.as_ref().map_or(true, |it| it.unwrap_or(true)),
+    );
+    let on_move = on_move(raw);
+    let source_connections = raw.number("source_connections", &(1..=MAX_SOURCE_CONNECTIONS));
+    let folders = folders?;
+    let (source_folder, target_folder) = folders.first_names();
     Ok(Config {
-        source: source?,
-        target: target?,
+        source: SourceConfig {
+            folder: source_folder,
+            ..source?
+        },
+        target: TargetConfig {
+            folder: target_folder,
+            ..target?
+        },
+        folders,
+        on_move: on_move?,
+        source_connections: source_connections?.unwrap_or(DEFAULT_SOURCE_CONNECTIONS),
         first_run_days: first_run_days?.unwrap_or(DEFAULT_FIRST_RUN_DAYS),
         copy_flags: copy_flags?.unwrap_or(true),
         daily_upload_limit: daily_upload_limit?,
@@ -62,7 +83,6 @@ fn source(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<SourceConf
     let tls = source_tls(raw, host.as_deref().ok());
     let ca_file = file(raw, "source_ca_file", paths);
     let tls_name = raw.line("source_tls_name");
-    let folder = folder(raw, "source_folder");
     let (host, tls) = (host?, tls?);
     let default_port = if tls == TlsMode::Implicit {
         IMAPS
@@ -79,7 +99,7 @@ fn source(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<SourceConf
         },
         user: user?,
         password: password?,
-        folder: folder?,
+        folder: String::new(),
     })
 }
 
@@ -92,7 +112,6 @@ fn target(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<TargetConf
     let host = host.and_then(|host| bare_host(raw, "target_server", host));
     let port = port(raw, "target_port");
     let ca_file = file(raw, "target_ca_file", paths);
-    let folder = folder(raw, "target_folder");
     let connections = raw.number("target_connections", &(1..=MAX_CONNECTIONS));
     let host = host?;
     Ok(TargetConfig {
@@ -105,7 +124,7 @@ fn target(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<TargetConf
         },
         user: user?,
         token_file: paths.resolve(&token_file?),
-        folder: folder?,
+        folder: String::new(),
         connections: connections?.unwrap_or(DEFAULT_CONNECTIONS),
         auth_command: String::new(),
     })
@@ -164,14 +183,6 @@ fn file(
 ) -> Validated<Option<PathBuf>> {
     let file = raw.line(name)?;
     Ok(file.map(|file| paths.resolve(&file)))
-}
-
-/// INBOX is case-insensitive (RFC 3501 5.1); the state must have one name for it.
-fn folder(raw: &mut RawConfig, name: &'static str) -> Validated<String> {
-    const INBOX: &str = "INBOX";
-    let folder = raw.line(name)?;
-    let other = folder.filter(|folder| !folder.eq_ignore_ascii_case(INBOX));
-    Ok(other.unwrap_or_else(|| INBOX.to_owned()))
 }
 
 fn daily_upload_limit(raw: &mut RawConfig) -> Validated<Option<u64>> {
@@ -249,7 +260,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::config::Environment;
+    use crate::config::{Environment, OnMove};
 
     /// Resolves paths in folders that do not exist.
     fn read(fields: &Value) -> Result<Config, String> {
@@ -312,6 +323,8 @@ mod tests {
         assert_eq!(config.target.folder, "INBOX");
         assert_eq!(config.target.token_file, Path::new("/nowhere/token.json"));
         assert_eq!(config.target.connections, 4);
+        assert_eq!(config.source_connections, 3);
+        assert_eq!(config.on_move, OnMove::Ignore);
         assert_eq!(config.first_run_days, 7);
         assert!(config.copy_flags);
         assert_eq!(config.daily_upload_limit, Some(419_430_400));
@@ -331,6 +344,10 @@ mod tests {
             "target_port": 1993,
             "target_ca_file": "/etc/target.pem",
             "target_folder": "inbox",
+            "labels": ["Old"],
+            "archive": true,
+            "on_move": "label",
+            "source_connections": 10,
             "target_connections": 10,
             "first_run_days": 0,
             "copy_flags": false,
@@ -354,6 +371,8 @@ mod tests {
         assert_eq!(config.target.server.ca_file, Some("/etc/target.pem".into()));
         assert_eq!(config.target.folder, "INBOX");
         assert_eq!(config.target.connections, 10);
+        assert_eq!(config.source_connections, 10);
+        assert_eq!(config.on_move, OnMove::Label);
         assert_eq!(config.first_run_days, 0);
         assert!(!config.copy_flags);
         assert_eq!(config.daily_upload_limit, None);
@@ -543,6 +562,10 @@ mod tests {
             (
                 json!({ "target_connections": 11 }),
                 "target_connections must be a whole number from 1 to 10, not 11",
+            ),
+            (
+                json!({ "source_connections": 0 }),
+                "source_connections must be a whole number from 1 to 10, not 0",
             ),
             (
                 json!({ "target_connections": 1.5 }),
