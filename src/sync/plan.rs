@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
-use crate::message::{Listed, Mailbox, Uid};
+use crate::message::{Listed, Mailbox, Mark, Uid};
 use crate::state::{Cursor, DatePass, ParkedMessage, State};
 
 /// A date pass reaches back this far beyond the last complete pass: the clocks of two machines and
@@ -73,6 +73,19 @@ pub(super) fn due(
     Plan { due, parked }
 }
 
+/// Where new mail begins, as far as the state alone can tell; none if a date pass is due.
+pub fn new_since(state: &State, source: &str) -> Option<Mark> {
+    let cursor = state.cursor.as_ref()?;
+    if state.date_pass.is_some() || !is_of_source(cursor, state, source) {
+        return None;
+    }
+    let uid_next = cursor.uid.checked_add(1).and_then(Uid::new)?;
+    Some(Mark {
+        uid_validity: cursor.uid_validity,
+        uid_next,
+    })
+}
+
 /// Returns the parked messages that are due.
 pub(super) fn due_parked(state: &State, now: DateTime<Utc>) -> Vec<Uid> {
     let due = state.parked.iter().filter(|(_, parked)| parked.is_due(now));
@@ -83,10 +96,13 @@ pub(super) fn due_parked(state: &State, now: DateTime<Utc>) -> Vec<Uid> {
 /// its own mark in between, and the mailbox did not fall back behind the UIDs in the state (a backup
 /// was restored).
 fn is_valid(cursor: &Cursor, state: &State, mailbox: &Mailbox, source: &str) -> bool {
-    cursor.source == source
+    is_of_source(cursor, state, source)
         && cursor.uid_validity == mailbox.uid_validity
-        && cursor.uid == state.last_source_uid
         && mailbox.uid_next.get() > state.highest_uid()
+}
+
+fn is_of_source(cursor: &Cursor, state: &State, source: &str) -> bool {
+    cursor.source == source && cursor.uid == state.last_source_uid
 }
 
 /// A date pass is resumed only in the mailbox that it began in.

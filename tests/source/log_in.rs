@@ -104,7 +104,8 @@ fn dovecot_takes_a_password_that_is_not_ascii_by_login() {
     };
     let password = Secret::new(PASSWORD.to_owned());
     let options = ConnectionOptions::default();
-    let (source, _) = ImapSource::open_with_history(&config, password, options, history).unwrap();
+    let (source, _) =
+        ImapSource::open_with_history(&config, password, options, history, None).unwrap();
     assert_eq!(
         source.login_history().accepted,
         Some(LoginForm::LoginCommand)
@@ -317,7 +318,7 @@ fn open_again(server: &ScriptedServer, accepted: LoginForm) -> Result<ImapSource
         ..Timeouts::default()
     });
     let password = Secret::new("pw".to_owned());
-    let opened = ImapSource::open_with_history(&config(server), password, options, history);
+    let opened = ImapSource::open_with_history(&config(server), password, options, history, None);
     opened.map(|(source, _)| source)
 }
 
