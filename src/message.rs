@@ -45,8 +45,8 @@ pub struct Mailbox {
     pub exists: u32,
 }
 
-/// UIDVALIDITY and UIDNEXT of Gmail's All Mail at some moment: a message that is appended later has
-/// at least this UID there.
+/// UIDVALIDITY and UIDNEXT of a mailbox at some moment: a message that arrives later has at least this UID
+/// there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// UIDVALIDITY.

@@ -12,7 +12,9 @@ use log::{Level, debug};
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::imap::{CommandError, CommandResult, LoginHistory, Session, search_date, take_bodies};
-use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Uid, UidSet};
+use crate::message::{
+    FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Mark, Uid, UidSet,
+};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 use crate::sync::{Fetched, Source, SourceSearch};
@@ -72,10 +74,11 @@ impl ImapSource {
         password: Secret,
         options: impl Into<ConnectionOptions>,
     ) -> Result<(ImapSource, Mailbox)> {
-        ImapSource::open_with_history(config, password, options, LoginHistory::default())
+        ImapSource::open_with_history(config, password, options, LoginHistory::default(), None)
     }
 
-    /// As [`open`](ImapSource::open), with what is known from earlier log-ins.
+    /// As [`open`](ImapSource::open), with what is known from earlier log-ins, and since when mail is new.
+    /// Where that costs no round trip, the new mail is listed.
     ///
     /// # Errors
     /// As for [`open`](ImapSource::open).
@@ -84,6 +87,7 @@ impl ImapSource {
         password: Secret,
         options: impl Into<ConnectionOptions>,
         history: LoginHistory,
+        new_since: Option<Mark>,
     ) -> Result<(ImapSource, Mailbox)> {
         let trust = Trust::for_server(&config.server).map_err(|error| error.on(Side::Source))?;
         let options = ConnectionOptions {
@@ -91,13 +95,20 @@ impl ImapSource {
             ..options.into()
         };
         let connector = SourceConnector::new(config.clone(), trust, options, history);
-        let (session, mailbox) = connector.open_with_password(password)?;
+        let range = new_since.map(|mark| PrefetchedListing::range(mark.uid_next));
+        let (mut session, mailbox) = connector.open_with_password(password, range)?;
+        // Under another UIDVALIDITY these UIDs name other messages.
+        let is_valid = new_since.is_some_and(|mark| mark.uid_validity == mailbox.uid_validity);
+        let listed = session.take_listed_ahead().filter(|_| is_valid);
+        let prefetched = range
+            .zip(listed)
+            .map(|(range, listed)| PrefetchedListing::of_range(range, &mailbox, &listed));
         let source = ImapSource {
             connector,
             session: Some(session),
             mailbox,
             listed: BTreeMap::new(),
-            prefetched: PrefetchedListing::default(),
+            prefetched: prefetched.unwrap_or_default(),
             ahead: None,
             unlistable: UidSet::default(),
             quirks: ServerQuirks::default(),
@@ -274,12 +285,10 @@ impl Source for ImapSource {
         } else {
             uids.iter().collect()
         };
-        let mut listed = self.prefetched.take(&uids).unwrap_or_default();
-        if listed.is_empty() {
-            let mut breakers = Breakers::default();
-            for page in uids.chunks(FETCH_PAGE_SIZE) {
-                self.list_page(page, &mut breakers, &mut listed)?;
-            }
+        let (mut listed, others) = self.prefetched.take(&uids);
+        let mut breakers = Breakers::default();
+        for page in others.chunks(FETCH_PAGE_SIZE) {
+            self.list_page(page, &mut breakers, &mut listed)?;
         }
         listed.sort_by_key(|listed| listed.uid);
         let by_uid = listed.iter().map(|listed| (listed.uid, listed.clone()));

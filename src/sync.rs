@@ -32,6 +32,7 @@ mod traits;
 
 pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
 pub use pass::{Pass, PassOptions};
+pub use plan::new_since;
 pub use report::PassReport;
 pub use same_account::{is_same_gmail_account, is_same_mailbox};
 pub use traits::{

@@ -45,10 +45,13 @@ pub(super) struct Client {
     queued: Vec<Command>,
     /// The IDLE that the next command ends.
     idle: Option<Tag>,
-    /// The server loses commands that arrive in one packet with others.
+    /// The server loses commands that arrive in one packet with others, or may do so.
     loses_pipelined_commands: bool,
+    /// It did so on this connection.
+    has_lost_commands: bool,
     is_usable: bool,
     has_timed_out: bool,
+    violates_protocol: bool,
 }
 
 struct SentCommand {
@@ -70,8 +73,10 @@ impl Client {
             queued: Vec::new(),
             idle: None,
             loses_pipelined_commands: false,
+            has_lost_commands: false,
             is_usable: true,
             has_timed_out: false,
+            violates_protocol: false,
         }
     }
 
@@ -102,8 +107,18 @@ impl Client {
         self.has_timed_out
     }
 
+    /// Whether the connection broke because of what the server sent.
+    pub(super) fn violates_protocol(&self) -> bool {
+        self.violates_protocol
+    }
+
     pub(super) fn loses_pipelined_commands(&self) -> bool {
         self.loses_pipelined_commands
+    }
+
+    /// Whether the server responded to a command and not to what came in one packet with it.
+    pub(super) fn has_lost_commands(&self) -> bool {
+        self.has_lost_commands
     }
 
     /// Sends each command in a packet of its own from now on.
@@ -266,7 +281,8 @@ impl Client {
                     // packet. After BYE the end of the connection is waited for.
                     let is_silent =
                         error.kind() == io::ErrorKind::TimedOut && self.transcript.bye().is_none();
-                    self.loses_pipelined_commands |= is_silent && answered > 0;
+                    self.has_lost_commands |= is_silent && answered > 0;
+                    self.loses_pipelined_commands |= self.has_lost_commands;
                     return Err(self.connection_lost(&error));
                 }
             }
@@ -362,12 +378,14 @@ impl Client {
     pub(super) fn connection_lost(&mut self, error: &io::Error) -> CommandError {
         self.is_usable = false;
         self.has_timed_out |= error.kind() == io::ErrorKind::TimedOut;
+        self.violates_protocol |= error.kind() == io::ErrorKind::InvalidData;
         CommandError::connection_lost(&self.transcript, || describe_io_error(error))
     }
 
     /// As [`connection_lost`](Client::connection_lost), for a response that has no place here.
     pub(super) fn protocol_violated(&mut self) -> CommandError {
         self.is_usable = false;
+        self.violates_protocol = true;
         let describe = || describe_invalid_line(&self.transcript.last_line());
         CommandError::connection_lost(&self.transcript, describe)
     }

@@ -54,7 +54,7 @@ pub enum LoginForm {
 }
 
 /// What is known from earlier log-ins of this user at this server.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoginHistory {
     /// The form that the server took.
     pub accepted: Option<LoginForm>,
@@ -62,6 +62,32 @@ pub struct LoginHistory {
     pub is_rejected: bool,
     /// Whether it loses commands that arrive in one packet with others.
     pub loses_pipelined_commands: bool,
+    /// Whether the connection broke behind the last log-in that others were sent with.
+    pub pipeline_broke: bool,
+}
+
+/// What became of the commands that were sent together with a log-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LoginPipeline {
+    /// There were none, or the server named another cause.
+    #[default]
+    Unused,
+    /// They were answered.
+    Answered,
+    /// The connection broke: by the server, which loses such commands, or by the network.
+    Broken,
+    /// The server said something that is no answer to them.
+    Misunderstood,
+}
+
+impl LoginPipeline {
+    /// Of a log-in or a command behind it that failed so.
+    pub(super) fn after(failure: &CommandError, violates_protocol: bool) -> LoginPipeline {
+        match failure {
+            CommandError::ConnectionLost(_) if !violates_protocol => LoginPipeline::Broken,
+            _ => LoginPipeline::Misunderstood,
+        }
+    }
 }
 
 impl LoginForm {
@@ -132,6 +158,28 @@ impl LoginHistory {
     /// steps could not be tried when the initial response was rejected.
     fn prefers_two_steps(self) -> bool {
         self.is_rejected && self.accepted.is_none()
+    }
+
+    /// The history after commands were sent together with a log-in. A network fault may break one log-in,
+    /// and must not cost a round trip for ever; two in a row are the server's.
+    pub(crate) fn after_pipeline(self, pipeline: LoginPipeline) -> LoginHistory {
+        let loses_commands = match pipeline {
+            LoginPipeline::Unused => return self,
+            LoginPipeline::Answered => false,
+            LoginPipeline::Broken => self.pipeline_broke,
+            LoginPipeline::Misunderstood => true,
+        };
+        LoginHistory {
+            loses_pipelined_commands: self.loses_pipelined_commands || loses_commands,
+            pipeline_broke: pipeline == LoginPipeline::Broken && !loses_commands,
+            ..self
+        }
+    }
+
+    /// Whether something was learned that makes a pipeline less likely to succeed.
+    pub(crate) fn trusts_pipelines_less_than(self, before: LoginHistory) -> bool {
+        (self.loses_pipelined_commands && !before.loses_pipelined_commands)
+            || (self.pipeline_broke && !before.pipeline_broke)
     }
 
     /// The history after the server accepted this form.
@@ -239,9 +287,9 @@ impl Login {
             && self.lines(form, capabilities).len() == 1
     }
 
-    /// Logs in in this form, and sends the commands that follow in the same write. Returns the tag of
-    /// the last of those; the results of the others are dropped, and all if the log-in fails. After a
-    /// `+` nothing more is sent then: the server may take the commands for the answer to that.
+    /// Logs in in this form, and sends the commands that follow in the same write. Returns the tags of
+    /// those; their results are dropped if the log-in fails. After a `+` nothing more is sent then: the
+    /// server may take the commands for the answer to that.
     ///
     /// When the lines are used up, an empty one follows each `+`: XOAUTH2 describes an error in a
     /// challenge, and sends the NO after an empty response to that.
@@ -251,7 +299,7 @@ impl Login {
         capabilities: &Capabilities,
         client: &mut Client,
         followers: &[Command],
-    ) -> Result<Option<Tag>, CommandError> {
+    ) -> Result<Vec<Tag>, CommandError> {
         client.start()?;
         let (Credentials::Password(secret) | Credentials::AccessToken(secret)) = &self.credentials;
         client.transcript().start_log_in(secret);
@@ -263,10 +311,6 @@ impl Login {
         for follower in followers {
             tags.push(client.write_command(follower, &mut command));
         }
-        let last = tags.pop();
-        for tag in tags {
-            client.ignore(tag);
-        }
         client.send_lines(&command)?;
         let mut challenges = 0;
         loop {
@@ -276,12 +320,12 @@ impl Login {
                     let result = client
                         .take_result(tag)
                         .unwrap_or_else(|| Ok(Responses::default()));
-                    if let (Err(_), Some(last)) = (&result, last) {
-                        client.ignore(last);
+                    if result.is_err() {
+                        tags.iter().for_each(|tag| client.ignore(*tag));
                     }
-                    return result.map(|_| last);
+                    return result.map(|_| tags);
                 }
-                Received::Continuation if last.is_none() && challenges < MAX_CHALLENGES => {
+                Received::Continuation if tags.is_empty() && challenges < MAX_CHALLENGES => {
                     challenges += 1;
                     let line = lines.pop_front().unwrap_or_default();
                     client.send_lines(&format!("{line}\r\n"))?;

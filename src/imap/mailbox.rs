@@ -8,9 +8,10 @@ use log::debug;
 use crate::error::{Error, ErrorKind, Result};
 use crate::imap::fetch::read_attributes;
 use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::session::SentAhead;
 use crate::imap::{
-    Command, CommandError, CommandResult, ExamineError, FetchItems, FetchedUids, MailboxName,
-    Responses, Session, Tag,
+    Command, CommandError, CommandResult, ExamineError, FetchItems, FetchedUids, LoginPipeline,
+    MailboxName, Responses, Session,
 };
 use crate::message::{Mailbox, Uid, UidValidity};
 use crate::suggest::suggest;
@@ -50,38 +51,71 @@ impl Session {
         })
     }
 
-    /// Takes the response to the EXAMINE that was sent together with the log-in, if one was. If that
-    /// was rejected, or its response does not come, pipelining may be the cause.
+    /// Takes the responses to the EXAMINE that was sent together with the log-in, and to the listing behind
+    /// it, if they were. If the first was rejected, or one does not come, pipelining may be the cause.
     fn try_identify_and_examine(&mut self, folder: &str) -> Result<Mailbox, ExamineError> {
-        let Some(tag) = self.examined_ahead.take() else {
+        let Some(ahead) = self.sent_ahead.take() else {
             return self.try_identify_and_examine_now(folder);
         };
-        let error = match self.receive_examined_ahead(tag) {
-            Ok(responses) => {
-                let name = MailboxName::new(folder).ok_or_else(|| self.invalid_name(folder))?;
-                return self.complete_examine(folder, &name, &responses);
-            }
-            Err(error) => error,
-        };
-        debug!("the EXAMINE that was sent with the log-in: {error}");
-        if !error.leaves_session_usable() {
+        let (examined, listed) = self.receive_ahead(&ahead).inspect_err(|error| {
+            debug!("what was sent with the log-in: {error}");
             if error.may_be_due_to_pipelining() {
-                self.disable_pipelining();
+                let violates_protocol = self.client.violates_protocol();
+                self.login_pipeline = LoginPipeline::after(error, violates_protocol);
             }
-            return Err(error.into());
+        })?;
+        self.login_pipeline = LoginPipeline::Answered;
+        let Some(examined) = examined else {
+            let mailbox = self.try_identify_and_examine_now(folder)?;
+            self.distrust_pipelines();
+            return Ok(mailbox);
+        };
+        if let Some(Err(CommandError::Bad(_))) = listed {
+            self.distrust_pipelines();
         }
-        let mailbox = self.try_identify_and_examine_now(folder)?;
-        self.disable_pipelining();
+        let name = MailboxName::new(folder).ok_or_else(|| self.invalid_name(folder))?;
+        // If UIDNEXT must be asked for, the listing is older than that.
+        let is_complete = ExamineData::parse(&examined).uid_next.is_some();
+        let mailbox = self.complete_examine(folder, &name, &examined)?;
+        self.listed_ahead = listed.and_then(Result::ok).filter(|_| is_complete);
         Ok(mailbox)
     }
 
-    fn receive_examined_ahead(&mut self, tag: Tag) -> CommandResult {
+    fn distrust_pipelines(&mut self) {
+        self.login_pipeline = LoginPipeline::Misunderstood;
+        self.disable_pipelining();
+    }
+
+    /// Receives both responses before another command is sent, whatever they are. None of the first if it
+    /// does not open the folder: it was rejected, it lacks something, or that came with the second.
+    fn receive_ahead(
+        &mut self,
+        ahead: &SentAhead,
+    ) -> Result<(Option<Responses>, Option<CommandResult>), CommandError> {
         let deadline = Instant::now() + PIPELINED_TIMEOUT;
         let connection = self.client.connection();
         connection.set_response_deadline(Some(deadline));
-        let result = self.receive_result(tag);
+        let examined = self.receive_result(ahead.examine);
         self.client.connection().set_response_deadline(None);
-        result
+        let examined = usable(examined)?;
+        let listing = ahead.listing;
+        let is_in_order = listing.is_none_or(|tag| !self.client.is_answered(tag));
+        let listed = match listing {
+            Some(tag) => {
+                self.client.connection().restart_clock();
+                Some(usable(self.receive_result(tag))?)
+            }
+            None => None,
+        };
+        if let Err(error) = &examined {
+            debug!("the EXAMINE that was sent with the log-in: {error}");
+        }
+        let is_whole = |examined: &Responses| {
+            let examined = ExamineData::parse(examined);
+            examined.uid_validity.is_some() && examined.exists.is_some()
+        };
+        let examined = examined.ok().filter(|it| is_in_order && is_whole(it));
+        Ok((examined, listed))
     }
 
     /// Whatever the server responds to ID, the folder decides.
@@ -274,6 +308,14 @@ impl Session {
             .map(|name| format!("{:?}", Untrusted::new(name)))
             .collect();
         error.remedy(format!("the folders there are {}", shown.join(", ")))
+    }
+}
+
+/// The result of a command, unless the session is not usable any more.
+fn usable(result: CommandResult) -> Result<CommandResult, CommandError> {
+    match result {
+        Err(error) if !error.leaves_session_usable() => Err(error),
+        result => Ok(result),
     }
 }
 

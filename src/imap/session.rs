@@ -11,7 +11,11 @@ use log::debug;
 use crate::config::Server;
 use crate::error::{Error, ErrorKind};
 use crate::imap::client::Client;
-use crate::imap::{Capabilities, Command, CommandError, CommandResult, LoginForm, Tag, Transcript};
+use crate::imap::{
+    Capabilities, Command, CommandError, CommandResult, LoginForm, LoginPipeline, Responses, Tag,
+    Transcript,
+};
+use crate::message::Uid;
 use crate::net::ConnectionOptions;
 use crate::timeouts::LOGOUT_TIMEOUT;
 
@@ -32,12 +36,30 @@ pub struct Session {
     capabilities_before_login: Capabilities,
     login_form: LoginForm,
     idle: IdleState,
-    /// The EXAMINE that was sent together with the log-in.
-    pub(super) examined_ahead: Option<Tag>,
+    /// What was sent together with the log-in, and not answered yet.
+    pub(super) sent_ahead: Option<SentAhead>,
+    /// The response to the listing among that.
+    pub(super) listed_ahead: Option<Responses>,
+    pub(super) login_pipeline: LoginPipeline,
     /// The APPEND whose message the server may ask for.
     pub(super) announced: Option<Tag>,
     /// The APPENDs whose message was sent without being asked for, and not answered.
     pub(super) unasked: Vec<Tag>,
+}
+
+/// What is asked for together with a log-in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskedAhead<'a> {
+    /// The folder to open.
+    pub folder: &'a str,
+    /// The messages to list then, from the first to the last UID.
+    pub listed: Option<(Uid, Uid)>,
+}
+
+/// The same as commands.
+pub(super) struct SentAhead {
+    pub(super) examine: Tag,
+    pub(super) listing: Option<Tag>,
 }
 
 impl Session {
@@ -108,6 +130,16 @@ impl Session {
         }
     }
 
+    /// What became of the commands that were sent together with the log-in.
+    pub(crate) fn login_pipeline(&self) -> LoginPipeline {
+        self.login_pipeline
+    }
+
+    /// Takes the listing that was asked for together with the log-in, of the folder that is open now.
+    pub(crate) fn take_listed_ahead(&mut self) -> Option<Responses> {
+        self.listed_ahead.take()
+    }
+
     /// The form of the log-in that the server accepted.
     #[must_use]
     pub fn login_form(&self) -> LoginForm {
@@ -173,6 +205,11 @@ impl Session {
     /// Says whether the server was seen to lose commands that arrive in one packet with others.
     pub(crate) fn loses_pipelined_commands(&self) -> bool {
         self.client.loses_pipelined_commands()
+    }
+
+    /// Whether the server responded to a command and not to what came in one packet with it.
+    pub(crate) fn has_lost_commands(&self) -> bool {
+        self.client.has_lost_commands()
     }
 
     /// Sends each command in a packet of its own from now on.

@@ -5,9 +5,10 @@ use std::cell::Cell;
 use crate::config::{Password, SourceConfig};
 use crate::error::{Consequence, Error, Result, Side};
 use crate::imap::{
-    Credentials, Login, LoginHistory, LoginRetry, OpenError, PASSWORD_FIELD, Session,
+    AskedAhead, Credentials, Login, LoginHistory, LoginPipeline, LoginRetry, OpenError,
+    PASSWORD_FIELD, Session,
 };
-use crate::message::Mailbox;
+use crate::message::{Mailbox, Uid};
 use crate::net::{ConnectionOptions, Trust};
 use crate::secret::Secret;
 
@@ -37,19 +38,34 @@ impl SourceConnector {
     /// Logs in and opens the folder. Reads the password again: some are valid for an hour only.
     pub(super) fn open(&self) -> Result<(Session, Mailbox)> {
         let password = self.config.password.read();
-        self.open_with_password(password.map_err(|error| error.on(Side::Source))?)
+        let password = password.map_err(|error| error.on(Side::Source))?;
+        self.open_with_password(password, None)
     }
 
-    pub(super) fn open_with_password(&self, password: Secret) -> Result<(Session, Mailbox)> {
+    /// Also asks for a listing of these messages, where that costs no round trip.
+    pub(super) fn open_with_password(
+        &self,
+        password: Secret,
+        listed: Option<(Uid, Uid)>,
+    ) -> Result<(Session, Mailbox)> {
         let login = Login {
             user: self.config.user.clone(),
             credentials: Credentials::Password(password),
         };
-        let loses_pipelined_commands = || self.login_history.get().loses_pipelined_commands;
-        let was_known = loses_pipelined_commands();
-        match self.try_open(&login) {
+        let ahead = AskedAhead {
+            folder: &self.config.folder,
+            listed,
+        };
+        let known = self.login_history.get();
+        match self.try_open(&login, known, ahead) {
             // Without pipelines it may succeed.
-            Err(_) if loses_pipelined_commands() != was_known => self.try_open(&login),
+            Err(_) if self.login_history.get().trusts_pipelines_less_than(known) => {
+                let careful = LoginHistory {
+                    loses_pipelined_commands: true,
+                    ..known
+                };
+                self.try_open(&login, careful, ahead)
+            }
             result => result,
         }
     }
@@ -59,12 +75,22 @@ impl SourceConnector {
         self.login_history.get()
     }
 
-    fn try_open(&self, login: &Login) -> Result<(Session, Mailbox)> {
-        let mut session = self.log_in_and(login, Some(&self.config.folder))?;
-        let examined = session.identify_and_examine(&self.config.folder);
-        self.login_history.set(LoginHistory {
-            loses_pipelined_commands: session.loses_pipelined_commands(),
-            ..self.login_history.get()
+    fn try_open(
+        &self,
+        login: &Login,
+        history: LoginHistory,
+        ahead: AskedAhead<'_>,
+    ) -> Result<(Session, Mailbox)> {
+        let mut session = self.log_in_and(login, history, Some(ahead))?;
+        let examined = session.identify_and_examine(ahead.folder);
+        let learned = self.login_history.get();
+        self.login_history.set(match session.login_pipeline() {
+            LoginPipeline::Unused => LoginHistory {
+                loses_pipelined_commands: learned.loses_pipelined_commands
+                    || session.has_lost_commands(),
+                ..learned
+            },
+            pipeline => learned.after_pipeline(pipeline),
         });
         match examined {
             Ok(mailbox) => Ok((session, mailbox)),
@@ -76,17 +102,23 @@ impl SourceConnector {
     }
 
     pub(super) fn log_in(&self, login: &Login) -> Result<Session> {
-        self.log_in_and(login, None)
+        self.log_in_and(login, self.login_history.get(), None)
     }
 
-    /// Logs in; the EXAMINE of the folder goes with it, where the history permits that.
-    fn log_in_and(&self, login: &Login, folder: Option<&str>) -> Result<Session> {
-        let (server, history) = (&self.config.server, self.login_history.get());
+    /// Logs in; what is asked for ahead goes with it, where the history permits that.
+    fn log_in_and(
+        &self,
+        login: &Login,
+        history: LoginHistory,
+        ahead: Option<AskedAhead<'_>>,
+    ) -> Result<Session> {
         let (trust, options) = (&self.trust, &self.options);
-        let opened = Session::open_with_history(server, trust, options, login, history, folder);
+        let server = &self.config.server;
+        let opened = Session::open_with_history(server, trust, options, login, history, ahead);
         let session = opened.map_err(|error| self.explain(error))?;
+        let learned = self.login_history.get();
         self.login_history
-            .set(history.after_login(session.login_form()));
+            .set(learned.after_login(session.login_form()));
         Ok(session)
     }
 

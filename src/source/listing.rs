@@ -1,4 +1,4 @@
-//! Listing messages, and the listing that a check for new mail has prefetched.
+//! Listing messages, and the listing of new mail that was made ahead.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,16 @@ use log::warn;
 
 use crate::error::Result;
 use crate::imap::{
-    Command, CommandError, FetchItems, MessageAttributes, read_attributes, take_bodies,
+    Command, CommandError, FetchItems, MessageAttributes, Responses, read_attributes, take_bodies,
 };
-use crate::message::{HashedOctets, Identity, Listed, Uid, UidSet};
+use crate::message::{HashedOctets, Identity, Listed, Mailbox, Uid, UidSet};
 use crate::source::{ImapSource, MIN_ALLOWANCE};
 
 /// Messages of one listing that may each break the connection. Finding each takes some ten log-ins.
 const MAX_BREAKERS: u32 = 10;
+
+/// New messages that are listed ahead; of more, the response could be too large.
+pub(super) const MAX_PREFETCHED: u32 = 200;
 
 /// The messages of one listing that break the connection when they are asked for.
 #[derive(Debug, Default)]
@@ -24,7 +27,7 @@ pub(super) struct Breakers {
     unreadable: u32,
 }
 
-/// The listing that a check for new mail made, so that the pass after it needs no round trip.
+/// The listing that the log-in or a check for new mail made, so that the pass after it needs no round trip.
 #[derive(Debug, Default)]
 pub(super) struct PrefetchedListing {
     /// The UIDs that it covers: all messages from the first to the last are in `listed`.
@@ -45,19 +48,45 @@ impl PrefetchedListing {
         }
     }
 
-    /// Takes out the listing of these ascending UIDs; none if it does not cover them. Each is given
-    /// once only: a second listing is meant to be up to date.
-    pub(super) fn take(&mut self, uids: &[Uid]) -> Option<Vec<Listed>> {
-        let (first, last) = (uids.first()?.get(), uids.last()?.get());
-        if first < self.first || self.last < last {
-            return None;
+    /// The messages to list ahead, from the first UID that a new message can have.
+    pub(super) fn range(first: Uid) -> (Uid, Uid) {
+        let last = first.get().saturating_add(MAX_PREFETCHED - 1);
+        (first, Uid::new(last).unwrap_or(first))
+    }
+
+    /// The listing of this range that was made in this mailbox. It covers no UID from UIDNEXT on: such a
+    /// message may have come later.
+    pub(super) fn of_range(
+        (first, last): (Uid, Uid),
+        mailbox: &Mailbox,
+        responses: &Responses,
+    ) -> PrefetchedListing {
+        let highest = Uid::new(mailbox.uid_next.get() - 1);
+        let Some(last) = highest.map(|highest| highest.min(last)) else {
+            return PrefetchedListing::default();
+        };
+        let mut messages = read_attributes(responses);
+        messages.retain(|uid, _| first <= *uid && *uid <= last);
+        PrefetchedListing::new(first, last, complete_listings(messages))
+    }
+
+    /// Takes out the listing of these ascending UIDs, as far as it covers them, and returns the UIDs that
+    /// are left; none is taken if nothing was listed. Each is given once only: a second listing is meant
+    /// to be up to date.
+    pub(super) fn take<'u>(&mut self, uids: &'u [Uid]) -> (Vec<Listed>, &'u [Uid]) {
+        let covered = uids.partition_point(|uid| uid.get() <= self.last);
+        let (covered, others) = uids.split_at(covered);
+        let (Some(first), Some(last)) = (covered.first(), covered.last()) else {
+            return (Vec::new(), uids);
+        };
+        if first.get() < self.first {
+            return (Vec::new(), uids);
         }
-        self.first = last.saturating_add(1);
-        Some(
-            uids.iter()
-                .filter_map(|uid| self.listed.remove(uid))
-                .collect(),
-        )
+        self.first = last.get().saturating_add(1);
+        let taken = covered.iter().filter_map(|uid| self.listed.remove(uid));
+        let taken: Vec<Listed> = taken.collect();
+        let left = if taken.is_empty() { uids } else { others };
+        (taken, left)
     }
 }
 

@@ -11,11 +11,8 @@ use crate::imap::{
 };
 use crate::message::{Mailbox, Uid};
 use crate::source::ImapSource;
-use crate::source::listing::{PrefetchedListing, complete_listings};
+use crate::source::listing::{MAX_PREFETCHED, PrefetchedListing, complete_listings};
 use crate::untrusted::Untrusted;
-
-/// New messages that a check lists itself; of more, the response could be too large.
-const MAX_PREFETCHED: u32 = 200;
 
 /// IDLE commands without any response after which the server is polled instead.
 const MAX_IDLE_TIMEOUTS: u32 = 2;

@@ -35,6 +35,9 @@ pub struct SourceState {
     /// The server was seen to lose commands that arrive in one packet with others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub loses_pipelined_commands: bool,
+    /// The connection broke behind the last log-in that others were sent with.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pipeline_broke: bool,
 }
 
 impl SourceState {

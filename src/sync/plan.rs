@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Days, NaiveDate, SubsecRound, TimeDelta, Utc};
 
-use crate::message::{Listed, Mailbox, Uid};
+use crate::message::{Listed, Mailbox, Mark, Uid};
 use crate::state::{Cursor, DatePass, FolderState, ParkedMessage, State};
 
 /// A date pass reaches back this far beyond the last complete pass: the clocks of two machines and
@@ -88,6 +88,19 @@ pub(crate) fn has_work(
     folder.date_pass.is_some() || !is_up_to_date || !due_parked(folder, now).is_empty()
 }
 
+/// Where new mail begins in a folder, as far as the state alone can tell; none if a date pass is due.
+pub fn new_since(folder: &FolderState, source: &str) -> Option<Mark> {
+    let cursor = folder.cursor.as_ref()?;
+    if folder.date_pass.is_some() || !is_of_source(cursor, folder, source) {
+        return None;
+    }
+    let uid_next = cursor.uid.checked_add(1).and_then(Uid::new)?;
+    Some(Mark {
+        uid_validity: cursor.uid_validity,
+        uid_next,
+    })
+}
+
 /// Returns the parked messages that are due.
 pub(super) fn due_parked(folder: &FolderState, now: DateTime<Utc>) -> Vec<Uid> {
     let due = folder
@@ -101,10 +114,13 @@ pub(super) fn due_parked(folder: &FolderState, now: DateTime<Utc>) -> Vec<Uid> {
 /// its own mark in between, and the mailbox did not fall back behind the UIDs in the state (a backup
 /// was restored).
 fn is_valid(cursor: &Cursor, folder: &FolderState, mailbox: &Mailbox, source: &str) -> bool {
-    cursor.source == source
+    is_of_source(cursor, folder, source)
         && cursor.uid_validity == mailbox.uid_validity
-        && cursor.uid == folder.last_source_uid
         && mailbox.uid_next.get() > folder.highest_uid()
+}
+
+fn is_of_source(cursor: &Cursor, folder: &FolderState, source: &str) -> bool {
+    cursor.source == source && cursor.uid == folder.last_source_uid
 }
 
 /// A date pass is resumed only in the mailbox that it began in.

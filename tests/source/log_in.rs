@@ -5,9 +5,11 @@ use std::time::Duration;
 use imap_to_gmail_sync::config::{Password, SourceConfig};
 use imap_to_gmail_sync::error::{Error, ErrorKind};
 use imap_to_gmail_sync::imap::{LoginForm, LoginHistory};
+use imap_to_gmail_sync::message::{Mark, Uid, UidValidity};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::ImapSource;
+use imap_to_gmail_sync::sync::Source;
 use imap_to_gmail_sync::timeouts::Timeouts;
 
 use crate::dovecot::{Dovecot, PASSWORD};
@@ -104,7 +106,8 @@ fn dovecot_takes_a_password_that_is_not_ascii_by_login() {
     };
     let password = Secret::new(PASSWORD.to_owned());
     let options = ConnectionOptions::default();
-    let (source, _) = ImapSource::open_with_history(&config, password, options, history).unwrap();
+    let (source, _) =
+        ImapSource::open_with_history(&config, password, options, history, None).unwrap();
     assert_eq!(
         source.login_history().accepted,
         Some(LoginForm::LoginCommand)
@@ -308,16 +311,28 @@ fn a_server_that_loses_what_comes_with_the_id_is_asked_again_without_a_pipeline(
 
 /// Opens with what a log-in before has taught: it was accepted in this form.
 fn open_again(server: &ScriptedServer, accepted: LoginForm) -> Result<ImapSource, Error> {
-    let history = LoginHistory {
-        accepted: Some(accepted),
+    open_with_history(server, accepted_before(accepted), None)
+}
+
+fn accepted_before(form: LoginForm) -> LoginHistory {
+    LoginHistory {
+        accepted: Some(form),
         ..LoginHistory::default()
-    };
+    }
+}
+
+fn open_with_history(
+    server: &ScriptedServer,
+    history: LoginHistory,
+    new_since: Option<Mark>,
+) -> Result<ImapSource, Error> {
     let options = ConnectionOptions::from(Timeouts {
         response: Duration::from_millis(500),
         ..Timeouts::default()
     });
     let password = Secret::new("pw".to_owned());
-    let opened = ImapSource::open_with_history(&config(server), password, options, history);
+    let opened =
+        ImapSource::open_with_history(&config(server), password, options, history, new_since);
     opened.map(|(source, _)| source)
 }
 
@@ -395,22 +410,26 @@ fn a_rejected_password_is_sent_once_with_a_pipeline_too() {
 fn what_goes_wrong_in_a_pipelined_log_in_is_done_again_without_the_pipeline() {
     let ok = "S: $login OK [CAPABILITY IMAP4rev1] in";
     let challenged = [&["S: + go on", ok], &opened()[1..]].concat();
-    let cases: [&[&str]; 6] = [
+    let cases: [(&[&str], bool); 7] = [
         // The client sends nothing more, whatever comes.
-        &challenged,
-        &[ok, "silence"],
-        &[ok],
-        &[ok, "S: * BYE what was that"],
-        &[],
-        &["S: $login BAD one command at a time"],
+        (&challenged, true),
+        (&[ok, "S: * BYE what was that"], true),
+        (&["S: $login BAD one command at a time"], true),
+        (&[ok, "S: garbage"], true),
+        // A network fault looks the same.
+        (&[ok, "silence"], false),
+        (&[ok], false),
+        (&[], false),
     ];
-    for case in cases {
+    for (case, is_proof) in cases {
         let server = ScriptedServer::play_all(vec![
             dialogue(&[&[GREETING, AT_ONCE, "C: EXAMINE \"INBOX\""], case]),
             dialogue(&[&opened_carefully()]),
         ]);
         let source = open_again(&server, LoginForm::InitialResponse).unwrap();
-        assert!(source.login_history().loses_pipelined_commands, "{case:?}");
+        let learned = source.login_history();
+        assert_eq!(learned.loses_pipelined_commands, is_proof, "{case:?}");
+        assert_eq!(learned.pipeline_broke, !is_proof, "{case:?}");
     }
 
     // On the same connection.
@@ -440,4 +459,216 @@ fn a_cause_that_the_server_names_behind_a_pipelined_log_in_is_no_reason_to_log_i
     ]]);
     let error = open_again(&server, LoginForm::InitialResponse).unwrap_err();
     assert!(error.to_string().contains("simultaneous"), "{error}");
+}
+
+#[test]
+fn a_source_loses_pipelined_commands_if_two_pipelined_log_ins_in_a_row_break() {
+    let ok = "S: $login OK [CAPABILITY IMAP4rev1] in";
+    let breaks: [&[&str]; 3] = [&[], &[ok], &[ok, "silence"]];
+    let pipelined = [GREETING, AT_ONCE, "C: EXAMINE \"INBOX\""];
+    for case in breaks {
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&pipelined, case]),
+            dialogue(&[&opened_carefully()]),
+            dialogue(&[&pipelined, &[ok], &opened()[1..]]),
+            dialogue(&[&pipelined, case]),
+            dialogue(&[&opened_carefully()]),
+            dialogue(&[&pipelined, case]),
+            dialogue(&[&opened_carefully()]),
+            dialogue(&[&opened_carefully()]),
+        ]);
+        let mut history = accepted_before(LoginForm::InitialResponse);
+        let mut learned = Vec::new();
+        for _ in 0..5 {
+            let source = open_with_history(&server, history, None).unwrap();
+            history = source.login_history();
+            learned.push((history.pipeline_broke, history.loses_pipelined_commands));
+        }
+        let (broke, works, loses) = ((true, false), (false, false), (false, true));
+        assert_eq!(learned, [broke, works, broke, loses, loses], "{case:?}");
+    }
+}
+
+/// UIDVALIDITY 7, and UIDs from 3 on are new: of them 3 and 4 exist.
+fn new_since_3() -> Mark {
+    Mark {
+        uid_validity: UidValidity::new(7).unwrap(),
+        uid_next: Uid::new(3).unwrap(),
+    }
+}
+
+/// The log-in is the command `a1`, the EXAMINE `a2` and the listing `a3`.
+const ALL_AT_ONCE: [&str; 4] = [
+    GREETING,
+    AT_ONCE,
+    "C: EXAMINE \"INBOX\"",
+    "C: UID FETCH 3:202 (UID RFC822.SIZE INTERNALDATE FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE \
+     FROM SUBJECT)])",
+];
+const OK: &str = "S: a1 OK [CAPABILITY IMAP4rev1] in";
+const EXISTS: &str = "S: * 4 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 5] next";
+const EXAMINED: &str = "S: a2 OK opened";
+const LISTED: &str = "S: a3 OK listed";
+
+/// An entry of a listing. The size is above 1000 if it is not the entry that counts.
+fn entry(uid: u32, size: u32) -> String {
+    format!(
+        "S: * {uid} FETCH (UID {uid} RFC822.SIZE {size} FLAGS () INTERNALDATE NIL \
+         BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] \"Message-ID: <{uid}@x>\")"
+    )
+}
+
+/// Opens and lists what is new; the sizes that were listed, and what was learned.
+fn list_new(server: &ScriptedServer) -> (Vec<(u32, u64)>, LoginHistory) {
+    let history = accepted_before(LoginForm::InitialResponse);
+    let mut source = open_with_history(server, history, Some(new_since_3())).unwrap();
+    let listed = source.list(&"3:4".parse().unwrap()).unwrap().into_iter();
+    let listed = listed.map(|listed| (listed.uid.get(), listed.size));
+    let listed = listed.collect();
+    let learned = source.login_history();
+    source.logout();
+    (listed, learned)
+}
+
+#[test]
+fn behind_a_log_in_new_mail_is_listed_in_the_same_write() {
+    let (third, fourth) = (entry(3, 30), entry(4, 40));
+    // Others came meanwhile, or are those of a change of flags.
+    let others = [entry(2, 1020), entry(5, 1050), entry(202, 1202)];
+    let server = ScriptedServer::play(&[
+        &ALL_AT_ONCE,
+        &[OK, EXISTS, EXAMINED, &others[0], &third, &fourth],
+        &[&others[1], &others[2], "S: * 5 FETCH (FLAGS ())", LISTED],
+        &["C: LOGOUT"],
+    ]);
+    let (listed, learned) = list_new(&server);
+    assert_eq!(listed, [(3, 30), (4, 40)]);
+    assert_eq!(learned, accepted_before(LoginForm::InitialResponse));
+}
+
+#[test]
+fn what_was_listed_ahead_and_may_be_wrong_is_listed_again() {
+    let (early, late) = (entry(3, 1030), entry(4, 1040));
+    let (early, late) = (early.as_str(), late.as_str());
+    let status = [
+        "C: STATUS \"INBOX\" (UIDNEXT)",
+        "S: * STATUS INBOX (UIDNEXT 5)\r\n$tag OK",
+    ];
+    let (bare, other) = (
+        "S: * 4 EXISTS\r\n* OK [UIDVALIDITY 7] x",
+        "S: * 4 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n* OK [UIDNEXT 5] x",
+    );
+    let again = ["C: EXAMINE \"INBOX\"", "alone", EXISTS, "S: $tag OK opened"];
+    let asked_uid_next = [&status, again.as_slice()].concat();
+    let cases: [(&str, &[&str], &[&str], bool); 9] = [
+        (
+            "before the OK",
+            &[EXISTS, early, late, EXAMINED, LISTED],
+            &[],
+            false,
+        ),
+        (
+            "before all",
+            &[early, late, EXISTS, EXAMINED, LISTED],
+            &[],
+            false,
+        ),
+        ("NO", &[EXISTS, EXAMINED, early, "S: a3 NO no"], &[], false),
+        (
+            "BAD",
+            &[EXISTS, EXAMINED, early, late, "S: a3 BAD what"],
+            &[],
+            true,
+        ),
+        (
+            "UIDVALIDITY",
+            &[other, EXAMINED, early, late, LISTED],
+            &[],
+            false,
+        ),
+        (
+            "no UIDNEXT",
+            &[bare, EXAMINED, early, late, LISTED],
+            &asked_uid_next,
+            false,
+        ),
+        (
+            "reversed",
+            &[EXISTS, early, late, LISTED, EXAMINED],
+            &again,
+            true,
+        ),
+        (
+            "late",
+            &[EXAMINED, EXISTS, early, late, LISTED],
+            &again,
+            true,
+        ),
+        (
+            "rejected",
+            &["S: a2 NO wait", early, late, LISTED],
+            &again,
+            true,
+        ),
+    ];
+    let (third, fourth) = (entry(3, 30), entry(4, 40));
+    let listing = ["C: UID FETCH 3:4 *", "alone", &third, &fourth, "S: $tag OK"];
+    for (case, answer, then, loses_pipelined_commands) in cases {
+        let end = ["C: LOGOUT", "S: $tag OK"];
+        let server = ScriptedServer::play(&[&ALL_AT_ONCE, &[OK], answer, then, &listing, &end]);
+        let (listed, learned) = list_new(&server);
+        assert_eq!(listed, [(3, 30), (4, 40)], "{case}");
+        let expected = LoginHistory {
+            loses_pipelined_commands,
+            ..accepted_before(LoginForm::InitialResponse)
+        };
+        assert_eq!(learned, expected, "{case}");
+    }
+}
+
+#[test]
+fn a_listing_ahead_that_breaks_the_connection_is_made_again_on_another() {
+    let third = entry(3, 1030);
+    let garbage = "S: a3 whatever";
+    let cases: [(&[&str], bool); 4] = [
+        (&[&third], false),
+        (&[&third, "silence"], false),
+        (&[&third, garbage], true),
+        (&[&third, "S: + go on", "silence"], false),
+    ];
+    let (third, fourth) = (entry(3, 30), entry(4, 40));
+    let listing = ["C: UID FETCH 3:4 *", "alone", &third, &fourth, "S: $tag OK"];
+    for (case, is_proof) in cases {
+        let server = ScriptedServer::play_all(vec![
+            dialogue(&[&ALL_AT_ONCE, &[OK, EXISTS, EXAMINED], case]),
+            dialogue(&[&opened_carefully(), &listing, &["C: LOGOUT"]]),
+        ]);
+        let (listed, learned) = list_new(&server);
+        assert_eq!(listed, [(3, 30), (4, 40)], "{case:?}");
+        assert_eq!(learned.loses_pipelined_commands, is_proof, "{case:?}");
+    }
+}
+
+#[test]
+fn messages_beyond_the_listing_ahead_are_listed_the_ordinary_way() {
+    let uid_next = "S: * 4 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 300] next";
+    let (third, last, beyond) = (entry(3, 30), entry(202, 20), entry(203, 23));
+    let server = ScriptedServer::play(&[
+        &ALL_AT_ONCE,
+        &[OK, uid_next, EXAMINED, &third, &last, LISTED],
+        &["C: UID FETCH 203:204 *", &beyond, "S: $tag OK"],
+        // A second listing is up to date.
+        &["C: UID FETCH 3 *", &third, "S: $tag OK"],
+    ]);
+    let history = accepted_before(LoginForm::InitialResponse);
+    let mut source = open_with_history(&server, history, Some(new_since_3())).unwrap();
+    let mut list = |uids: &str| {
+        let listed = source.list(&uids.parse().unwrap()).unwrap();
+        listed
+            .iter()
+            .map(|listed| listed.uid.get())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list("3:4,202:204"), [3, 202, 203]);
+    assert_eq!(list("3"), [3]);
 }

@@ -9,11 +9,13 @@ use crate::error::{Error, ErrorKind};
 use crate::imap::client::Client;
 use crate::imap::login_failure::no_password_offered;
 use crate::imap::response::{StatusCondition, status_response};
+use crate::imap::session::SentAhead;
 use crate::imap::session::idle::IdleState;
 use crate::imap::{
-    Capabilities, Command, CommandError, Connection, Login, LoginForm, LoginHistory, MailboxName,
-    OpenError, Session, Tag,
+    AskedAhead, Capabilities, Command, CommandError, Connection, FetchItems, Login, LoginForm,
+    LoginHistory, LoginPipeline, MailboxName, OpenError, Session,
 };
+use crate::message::UidSet;
 use crate::net::{ConnectionOptions, Trust};
 use crate::untrusted::Untrusted;
 
@@ -43,7 +45,7 @@ impl Session {
 
     /// As [`open`](Session::open), with what is known from earlier log-ins.
     ///
-    /// If a log-in in one step is known to succeed, the EXAMINE of this folder goes with it in one write
+    /// If a log-in in one step is known to succeed, what is asked for ahead goes with it in one write
     /// (RFC 3501 5.5), and an ID before it. If that ends oddly, the log-in is repeated without, on
     /// another connection.
     pub(crate) fn open_with_history(
@@ -52,26 +54,27 @@ impl Session {
         options: &ConnectionOptions,
         login: &Login,
         history: LoginHistory,
-        folder: Option<&str>,
+        ahead: Option<AskedAhead<'_>>,
     ) -> Result<Session, OpenError> {
         let connect = || Unauthenticated::connect(server, trust, options);
         let mut connection = connect()?;
         let mut forms = connection.choose_forms(login, history)?;
         let mut failures: Vec<CommandError> = Vec::new();
         let mut has_reconnected = false;
-        let mut pipelined_folder = folder.and_then(MailboxName::new);
-        let mut loses_pipelined_commands = history.loses_pipelined_commands;
+        let mut ahead = ahead.as_ref().and_then(commands_ahead);
+        let mut pipeline = LoginPipeline::default();
         while let Some(form) = forms.front().copied() {
             let may_pipeline =
                 history.may_pipeline(form) && login.is_one_step(form, &connection.capabilities);
             // Only the first attempt is pipelined.
-            let folder = pipelined_folder.take().filter(|_| may_pipeline);
-            let is_pipelined = folder.is_some();
-            let failure = match connection.log_in(login, form, folder) {
-                Ok(examined_ahead) => {
+            let ahead = ahead.take().filter(|_| may_pipeline).unwrap_or_default();
+            let is_pipelined = !ahead.is_empty();
+            let failure = match connection.log_in(login, form, ahead) {
+                Ok(sent_ahead) => {
                     let mut session = connection.into_session(form);
-                    session.examined_ahead = examined_ahead;
-                    if loses_pipelined_commands {
+                    session.sent_ahead = sent_ahead;
+                    session.login_pipeline = pipeline;
+                    if history.loses_pipelined_commands || pipeline != LoginPipeline::Unused {
                         session.disable_pipelining();
                     }
                     return Ok(session);
@@ -80,7 +83,7 @@ impl Session {
             };
             if is_pipelined && failure.may_be_due_to_pipelining() {
                 debug!("{}: a pipelined log-in: {failure}", server.address());
-                loses_pipelined_commands = true;
+                pipeline = LoginPipeline::after(&failure, connection.client.violates_protocol());
                 // As many attempts as without pipelining.
                 if failure.leaves_session_usable() && forms.len() > 1 {
                     forms.pop_back();
@@ -187,18 +190,26 @@ impl<'a> Unauthenticated<'a> {
             .during("logging in")
     }
 
-    /// Logs in; asks for the folder in the same write, if there is one, and returns the tag of that.
+    /// Logs in, and sends an EXAMINE and perhaps a listing in the same write, if there are.
     fn log_in(
         &mut self,
         login: &Login,
         form: LoginForm,
-        folder: Option<MailboxName>,
-    ) -> Result<Option<Tag>, CommandError> {
+        ahead: Vec<Command>,
+    ) -> Result<Option<SentAhead>, CommandError> {
         self.client.transcript().clear_capabilities();
-        let takes_id = folder.is_some() && self.capabilities.has("ID");
+        let takes_id = !ahead.is_empty() && self.capabilities.has("ID");
         let id = takes_id.then_some(Command::Id);
-        let followers: Vec<Command> = id.into_iter().chain(folder.map(Command::Examine)).collect();
-        login.run(form, &self.capabilities, &mut self.client, &followers)
+        let followers: Vec<Command> = id.into_iter().chain(ahead).collect();
+        let sent = login.run(form, &self.capabilities, &mut self.client, &followers)?;
+        let mut sent = sent.into_iter();
+        // Whatever the server responds to ID, the folder decides.
+        let id = if takes_id { sent.next() } else { None };
+        id.into_iter().for_each(|id| self.client.ignore(id));
+        Ok(sent.next().map(|examine| SentAhead {
+            examine,
+            listing: sent.next(),
+        }))
     }
 
     fn into_session(self, login_form: LoginForm) -> Session {
@@ -210,11 +221,24 @@ impl<'a> Unauthenticated<'a> {
             capabilities_before_login: self.capabilities,
             login_form,
             idle: IdleState::default(),
-            examined_ahead: None,
+            sent_ahead: None,
+            listed_ahead: None,
+            login_pipeline: LoginPipeline::default(),
             announced: None,
             unasked: Vec::new(),
         }
     }
+}
+
+/// The commands that are asked for ahead: an EXAMINE, and perhaps a listing.
+fn commands_ahead(asked: &AskedAhead<'_>) -> Option<Vec<Command>> {
+    let examine = Command::Examine(MailboxName::new(asked.folder)?);
+    let listing = asked.listed.map(|(first, last)| {
+        let mut uids = UidSet::default();
+        uids.insert_range(first, last);
+        Command::UidFetch(uids.into(), FetchItems::Listing)
+    });
+    Some([examine].into_iter().chain(listing).collect())
 }
 
 fn read_greeting(client: &mut Client) -> Result<(), CommandError> {

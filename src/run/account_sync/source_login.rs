@@ -12,6 +12,7 @@ use crate::run::and_also;
 use crate::secret::Secret;
 use crate::source::ImapSource;
 use crate::state::{Event, SourceState};
+use crate::sync::new_since;
 use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
@@ -33,14 +34,18 @@ impl AccountSync<'_> {
         let password = corrected.map_or_else(|| source.password.read(), Ok);
         let stamp = |password| self.config.command_stamp(password);
         self.command_stamp = password.as_ref().ok().and_then(stamp);
-        let opened = password
-            .and_then(|password| ImapSource::open_with_history(source, password, options, history));
+        let folder = self.state().folder_named(&source.folder);
+        let new_since = folder.and_then(|folder| new_since(folder, &self.config.source_name()));
+        let opened = password.and_then(|password| {
+            ImapSource::open_with_history(source, password, options, history, new_since)
+        });
         let (source, mailbox) = self.record_failed_login(opened, now)?;
         let history = source.login_history();
         let form = history.accepted;
         self.record_source_state(SourceState {
             login_form: form.map(|form| form.name().to_owned()),
             loses_pipelined_commands: history.loses_pipelined_commands,
+            pipeline_broke: history.pipeline_broke,
             wrong_uid_next: self.state().source.wrong_uid_next,
             ..SourceState::default()
         })?;
@@ -66,6 +71,7 @@ impl AccountSync<'_> {
                 && !is_corrected
                 && self.credentials_are_unchanged(),
             loses_pipelined_commands: source.loses_pipelined_commands,
+            pipeline_broke: source.pipeline_broke,
         }
     }
 
