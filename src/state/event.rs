@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, PreviousUid,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, OwedEntry, ParkedMessage, PreviousUid,
     RefusedMessage, SourceState, State,
 };
 
@@ -122,6 +122,18 @@ pub enum Event {
     SourceRenamed(String),
     /// Warnings about the files were logged.
     Warned(LoggedWarnings),
+    /// A stored message still gets labels, or something more is known of them.
+    LabelsOwed {
+        /// The number of this entry.
+        number: u64,
+        /// The labels and the message.
+        owed: OwedEntry,
+    },
+    /// Labels are set, or given up.
+    LabelsSettled {
+        /// The numbers of these entries.
+        numbers: Vec<u64>,
+    },
 }
 
 impl State {
@@ -200,6 +212,10 @@ impl State {
             Event::Source(source) => self.source = source,
             Event::SourceRenamed(source) => self.rename_source(source),
             Event::Warned(warned) => self.warned = Some(warned),
+            Event::LabelsOwed { number, owed } => self.owed_labels.set(number, owed),
+            Event::LabelsSettled { numbers } => {
+                numbers.into_iter().for_each(|it| self.owed_labels.remove(it));
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use crate::error::RestReason;
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidSet, UidValidity};
 use crate::retry::{DATE_PASS_RETRY_DELAY, PARKED_MESSAGE};
 use crate::state::known::LazyKnown;
-use crate::state::{AccountNames, SourceState};
+use crate::state::owed_labels::{OwedLabelsByNumber, known_promise};
+use crate::state::{AccountNames, PromisedLabels, SourceState};
 
 /// Refused messages are reported this long.
 const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
@@ -39,6 +40,8 @@ pub struct State {
     pub source: SourceState,
     /// Uploads to Gmail, and rests of the account.
     pub gmail: GmailState,
+    /// See [`State::owed_labels`].
+    pub(super) owed_labels: OwedLabelsByNumber,
     /// The last warnings about the files, which are repeated once a day.
     pub warned: Option<LoggedWarnings>,
     /// Identities of what was delivered or found at Gmail.
@@ -113,6 +116,13 @@ pub struct ParkedMessage {
     /// be looked up at Gmail before it is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<SentMark>,
+    /// The labels that it gets if an APPEND that was sent is stored.
+    #[serde(
+        default,
+        deserialize_with = "known_promise",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub labels: Option<PromisedLabels>,
     /// Whether a date pass found it: it may have been delivered under another UID.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_date: bool,
@@ -217,8 +227,8 @@ impl State {
         self.settled.contains(uid) || self.parked.contains_key(&uid)
     }
 
-    /// When retries are due, though nothing new arrived: of parked messages, and of a date pass
-    /// that waits for some.
+    /// When retries are due, though nothing new arrived: of parked messages, of owed labels, and
+    /// of a date pass that waits for some.
     pub(crate) fn retry_times(
         &self,
         now: DateTime<Utc>,
@@ -231,7 +241,8 @@ impl State {
                 parked.retry_after
             }
         });
-        parked.chain(date_pass)
+        let labels = (!self.owed_labels().is_empty()).then_some(now + DATE_PASS_RETRY_DELAY);
+        parked.chain(date_pass).chain(labels)
     }
 
     /// The uncertain messages with this id and header digest: parked ones with their UIDs, and
@@ -306,6 +317,7 @@ impl ParkedMessage {
             retry_after: now,
             why: String::new(),
             sent: None,
+            labels: None,
             by_date: false,
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::known::Copies;
+use crate::state::owed_labels::OwedLabelsByNumber;
 use crate::state::snapshot::known_entries::{AnyId, Checked, Entries, SyncedIds};
 use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage,
@@ -53,6 +54,8 @@ struct SnapshotOut<'a> {
     refused: &'a BTreeMap<String, RefusedMessage>,
     source: &'a SourceState,
     gmail: &'a GmailState,
+    #[serde(skip_serializing_if = "OwedLabelsByNumber::is_empty")]
+    owed_labels: &'a OwedLabelsByNumber,
     #[serde(skip_serializing_if = "Option::is_none")]
     warned: Option<&'a LoggedWarnings>,
     #[serde(flatten)]
@@ -85,6 +88,7 @@ struct SnapshotIn {
     refused: BTreeMap<String, RefusedMessage>,
     source: SourceState,
     gmail: GmailState,
+    owed_labels: OwedLabelsByNumber,
     warned: Option<LoggedWarnings>,
     #[serde(flatten)]
     unknown_keys: Map<String, Value>,
@@ -143,6 +147,7 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
         refused: &state.refused,
         source: &state.source,
         gmail: &state.gmail,
+        owed_labels: &state.owed_labels,
         warned: state.warned.as_ref(),
         unknown_keys: &state.unknown_keys,
     };
@@ -183,6 +188,7 @@ pub(super) fn read(
         refused: snapshot.refused,
         source: snapshot.source,
         gmail: snapshot.gmail,
+        owed_labels: snapshot.owed_labels,
         warned: snapshot.warned,
         known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
         unknown_keys: snapshot.unknown_keys,
