@@ -122,7 +122,16 @@ pub enum Event {
     SourceRenamed(String),
     /// Warnings about the files were logged.
     Warned(LoggedWarnings),
-    /// A stored message still gets labels, or something more is known of them.
+    /// A message is stored, and gets labels. One line, because a crash may leave the first line of two.
+    StoredWithoutLabels {
+        /// What shows that it is stored.
+        stored: Box<Event>,
+        /// The number of the entry about the labels.
+        number: u64,
+        /// The labels and the message.
+        owed: OwedEntry,
+    },
+    /// Something more is known of labels that are owed.
     LabelsOwed {
         /// The number of this entry.
         number: u64,
@@ -212,6 +221,14 @@ impl State {
             Event::Source(source) => self.source = source,
             Event::SourceRenamed(source) => self.rename_source(source),
             Event::Warned(warned) => self.warned = Some(warned),
+            Event::StoredWithoutLabels {
+                stored,
+                number,
+                owed,
+            } => {
+                self.apply(*stored);
+                self.owed_labels.set(number, owed);
+            }
             Event::LabelsOwed { number, owed } => self.owed_labels.set(number, owed),
             Event::LabelsSettled { numbers } => {
                 numbers.into_iter().for_each(|it| self.owed_labels.remove(it));

@@ -19,7 +19,7 @@ impl Ledger<'_> {
         self.record_with_labels(done, parked, None)
     }
 
-    /// Records what shows that a message is stored, and the labels that it owes, in one write.
+    /// Records what shows that a message is stored, and the labels that it owes, in one line.
     pub(super) fn record_with_labels(
         &mut self,
         stored: Event,
@@ -28,8 +28,14 @@ impl Ledger<'_> {
     ) -> Result<()> {
         let owed = OwedLabels::of_intent(intent, place, self.now());
         let number = self.state().next_owed_number();
-        let owed = owed.map(|owed| labels_owed(number, &owed));
-        self.store.record_all([Some(stored), owed].into_iter().flatten().collect())
+        self.store.record(match owed {
+            Some(owed) => Event::StoredWithoutLabels {
+                stored: Box::new(stored),
+                number,
+                owed: OwedEntry::from(&owed),
+            },
+            None => stored,
+        })
     }
 
     /// The labels of these numbers are set or given up; of those, more is known.
