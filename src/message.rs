@@ -55,6 +55,17 @@ pub struct Mark {
     pub uid_next: Uid,
 }
 
+/// Where the target holds a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagePlace {
+    /// The folder.
+    pub folder: String,
+    /// The UIDVALIDITY that `uid` belongs to.
+    pub uid_validity: UidValidity,
+    /// The UID.
+    pub uid: Uid,
+}
+
 /// A message in a listing of the source mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

@@ -17,6 +17,7 @@ pub mod lock;
 mod model;
 /// The state as another process sees it that must not disturb a run.
 pub(crate) mod observation;
+mod owed_labels;
 mod snapshot;
 mod source_logins;
 /// The files of the state.
@@ -32,4 +33,5 @@ pub use model::{
     Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage, RejectedToken,
     SentMark, State,
 };
+pub use owed_labels::{OwedEntry, OwedLabels, PromisedLabels};
 pub use source_logins::SourceState;

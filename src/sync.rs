@@ -5,7 +5,7 @@
 //! deterministic; a target may send over several connections, and returns only outcomes.
 //!
 //! Calls go one way: `pass` lists the steps; `copy` and `dry_run` do with a page of messages what
-//! the pass is for; `fetch`, `deliver`, `retry_parked`, `lookup` and `look_ahead` do one thing each; below them
+//! the pass is for; `fetch`, `deliver`, `retry_parked`, `lookup`, `look_ahead` and `labels` do one thing each; below them
 //! are the `ledger`, which alone records events, and the pure parts: `plan`, `identity`, `group`,
 //! `in_flight`, `failures_in_a_row` and `cursor`.
 
@@ -19,6 +19,7 @@ mod fetch;
 mod group;
 mod identity;
 mod in_flight;
+mod labels;
 mod ledger;
 mod look_ahead;
 mod lookup;
@@ -28,6 +29,7 @@ mod report;
 mod retry_parked;
 mod same_account;
 mod same_octets;
+mod target_labels;
 mod traits;
 
 pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
@@ -35,6 +37,7 @@ pub use pass::{Pass, PassOptions};
 pub use plan::new_since;
 pub use report::PassReport;
 pub use same_account::{is_same_gmail_account, is_same_mailbox};
+pub use target_labels::{FoundPlace, LabelRequest, MessageVersion, RejectedLabel, RejectedLabels};
 pub use traits::{
     AppendUid, Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source,
     SourceSearch, Target, TargetStatus, UncertainAppend,

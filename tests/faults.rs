@@ -430,6 +430,8 @@ fn run_with_short_timeouts(home: &Home) {
         copy_flags: config.copy_flags,
         daily_upload_limit: config.daily_upload_limit,
         since: None,
+        labels: Vec::new(),
+        target_folder: config.target.folder.clone(),
     };
     let pass = Pass {
         source: &mut source,

@@ -1,6 +1,7 @@
 //! Delivery by IMAP: a [`Target`] that appends messages and looks them up.
 //!
-//! One connection looks messages up (`lookup`), the others append them (`append_pool`). Nothing is
+//! One connection looks messages up (`lookup`), one sets labels (`labels`), the others append them
+//! (`append_pool`). Nothing is
 //! opened before the first call, so that a run with nothing new contacts neither Gmail nor Google's
 //! token endpoint.
 
@@ -11,17 +12,22 @@ use chrono::{DateTime, FixedOffset};
 
 use crate::delivery::gmail_imap::account::GmailAccount;
 use crate::delivery::gmail_imap::append_pool::AppendPool;
+use crate::delivery::gmail_imap::labels::Labeller;
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
 use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::error::{ErrorKind, Result};
-use crate::message::{Message, Uid};
-use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus};
+use crate::message::{Message, MessagePlace, Uid};
+use crate::sync::{
+    FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels,
+    Target, TargetStatus,
+};
 
 mod account;
 mod append;
 mod append_pool;
 mod found_message;
 mod inspection;
+mod labels;
 mod login;
 mod lookup;
 mod mail_index;
@@ -47,6 +53,7 @@ pub struct GmailTarget {
     /// The lookup connection, while it is opened in advance.
     opening: Option<JoinHandle<Result<Lookup>>>,
     append_pool: AppendPool,
+    labeller: Labeller,
     /// Messages of this pass, as far as is known.
     backlog: usize,
     /// Messages submitted in this pass.
@@ -68,6 +75,7 @@ impl GmailTarget {
         let account = Arc::new(GmailAccount::new(options));
         GmailTarget {
             append_pool: AppendPool::new(Arc::clone(&account)),
+            labeller: Labeller::new(Arc::clone(&account)),
             account,
             lookup: None,
             opening: None,
@@ -112,6 +120,7 @@ impl GmailTarget {
     /// Logs out. The next call connects again.
     pub fn close(&mut self) {
         self.append_pool.close();
+        self.labeller.close();
         if let Some(Ok(opened)) = self.finish_opening() {
             opened.close();
         }
@@ -238,6 +247,22 @@ impl Target for GmailTarget {
 
     fn finish(&mut self) -> Result<()> {
         self.append_pool.finish()
+    }
+
+    fn prepare_labels(&mut self) {
+        self.labeller.prepare();
+    }
+
+    fn find_places(&mut self, queries: &[LookupQuery]) -> Result<Vec<FoundPlace>> {
+        self.with_lookup(|lookup| lookup.find_places(queries))
+    }
+
+    fn versions(&mut self, places: &[MessagePlace]) -> Result<Vec<MessageVersion>> {
+        self.labeller.versions(places)
+    }
+
+    fn set_labels(&mut self, requests: &[LabelRequest]) -> Result<Vec<RejectedLabels>> {
+        self.labeller.set(requests)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::imap::MailboxName;
+use crate::imap::{LabelName, MailboxName};
 use crate::message::{Uid, UidSet};
 
 /// Identifies this client (RFC 2971). The URL is that of the program that this one succeeds.
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     List,
     /// EXAMINE: opens a folder for reading only.
     Examine(MailboxName),
+    /// SELECT: opens a folder for changes.
+    Select(MailboxName),
     /// CREATE.
     Create(MailboxName),
     /// STATUS, for UIDNEXT alone.
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     UidSearch(String),
     /// UID FETCH.
     UidFetch(FetchedUids, FetchItems),
+    /// UID STORE that adds labels (X-GM-EXT-1).
+    UidStoreLabels(UidSet, Vec<LabelName>),
 }
 
 /// The messages that a FETCH asks for.
@@ -59,6 +63,8 @@ pub(crate) enum FetchedUids {
 pub(crate) enum FetchItems {
     /// Nothing else.
     Uid,
+    /// The number of its last change (RFC 7162).
+    ModSeq,
     /// What identifies a message: size, date, and some fields of its header.
     Identity,
     /// Everything that a listing needs: the same, and the flags.
@@ -76,11 +82,16 @@ impl fmt::Display for Command {
             Command::Logout => f.write_str("LOGOUT"),
             Command::List => f.write_str("LIST \"\" \"*\""),
             Command::Examine(name) => write!(f, "EXAMINE {name}"),
+            Command::Select(name) => write!(f, "SELECT {name}"),
             Command::Create(name) => write!(f, "CREATE {name}"),
             Command::StatusUidNext(name) => write!(f, "STATUS {name} (UIDNEXT)"),
             Command::GetQuotaRoot(name) => write!(f, "GETQUOTAROOT {name}"),
             Command::UidSearch(criteria) => write!(f, "UID SEARCH {criteria}"),
             Command::UidFetch(uids, items) => write!(f, "UID FETCH {uids} ({items})"),
+            Command::UidStoreLabels(uids, labels) => {
+                let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
+                write!(f, "UID STORE {uids} +X-GM-LABELS ({})", labels.join(" "))
+            }
         }
     }
 }
@@ -99,6 +110,7 @@ impl fmt::Display for FetchItems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FetchItems::Uid => f.write_str("UID"),
+            FetchItems::ModSeq => f.write_str("UID MODSEQ"),
             FetchItems::Identity => write!(f, "UID RFC822.SIZE INTERNALDATE {IDENTITY_HEADER}"),
             FetchItems::Listing => {
                 write!(f, "UID RFC822.SIZE INTERNALDATE FLAGS {IDENTITY_HEADER}")
@@ -144,6 +156,16 @@ mod tests {
             (
                 Command::UidFetch(FetchedUids::Last, FetchItems::Uid),
                 "UID FETCH * (UID)",
+            ),
+            (
+                Command::UidStoreLabels(
+                    UidSet::from_iter([uid]),
+                    vec![
+                        LabelName::new("Old mail").unwrap(),
+                        LabelName::new("ü").unwrap(),
+                    ],
+                ),
+                r#"UID STORE 42 +X-GM-LABELS ("Old mail" "&APw-")"#,
             ),
         ] {
             assert_eq!(command.to_string(), expected);

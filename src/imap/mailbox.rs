@@ -323,16 +323,16 @@ fn opening(folder: &str) -> String {
     format!("opening the folder {:?}", Untrusted::new(folder))
 }
 
-/// The response to EXAMINE.
+/// The response to EXAMINE or SELECT.
 #[derive(Debug, Default)]
-struct ExamineData {
-    uid_validity: Option<UidValidity>,
+pub(super) struct ExamineData {
+    pub(super) uid_validity: Option<UidValidity>,
     uid_next: Option<Uid>,
     exists: Option<u32>,
 }
 
 impl ExamineData {
-    fn parse(responses: &Responses) -> ExamineData {
+    pub(super) fn parse(responses: &Responses) -> ExamineData {
         let mut examined = ExamineData::default();
         for response in responses.iter() {
             if let Response::MailboxData(MailboxDatum::Exists(count)) = response {

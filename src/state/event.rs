@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, PreviousUid,
-    RefusedMessage, SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, OwedEntry, ParkedMessage,
+    PreviousUid, RefusedMessage, SourceState, State,
 };
 
 /// A change of the state, and its journal line.
@@ -126,6 +126,27 @@ pub enum Event {
     SourceRenamed(String),
     /// Warnings about the files were logged.
     Warned(LoggedWarnings),
+    /// A message is stored, and gets labels. One line, because a crash may leave the first line of two.
+    StoredWithoutLabels {
+        /// What shows that it is stored.
+        stored: Box<Event>,
+        /// The number of the entry about the labels.
+        number: u64,
+        /// The labels and the message.
+        owed: OwedEntry,
+    },
+    /// Something more is known of labels that are owed.
+    LabelsOwed {
+        /// The number of this entry.
+        number: u64,
+        /// The labels and the message.
+        owed: OwedEntry,
+    },
+    /// Labels are set, or given up.
+    LabelsSettled {
+        /// The numbers of these entries.
+        numbers: Vec<u64>,
+    },
 }
 
 impl State {
@@ -213,6 +234,20 @@ impl State {
             Event::Source(source) => self.source = source,
             Event::SourceRenamed(source) => self.rename_source(source),
             Event::Warned(warned) => self.warned = Some(warned),
+            Event::StoredWithoutLabels {
+                stored,
+                number,
+                owed,
+            } => {
+                self.apply(*stored);
+                self.owed_labels.set(number, owed);
+            }
+            Event::LabelsOwed { number, owed } => self.owed_labels.set(number, owed),
+            Event::LabelsSettled { numbers } => {
+                numbers
+                    .into_iter()
+                    .for_each(|it| self.owed_labels.remove(it));
+            }
         }
     }
 

@@ -155,13 +155,17 @@ impl State {
         self.folders().all(|(_, folder)| folder.is_unsynced())
     }
 
-    /// See [`FolderState::retry_times`].
+    /// When retries are due, though nothing new arrived: [in the folders](FolderState::retry_times), and of
+    /// owed labels.
     pub(crate) fn retry_times(
         &self,
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = DateTime<Utc>> + '_ {
-        self.folders()
+        let labels = (!self.owed_labels().is_empty()).then_some(now + DATE_PASS_RETRY_DELAY);
+        let folders = self.folders();
+        folders
             .flat_map(move |(_, folder)| folder.retry_times(now))
+            .chain(labels)
     }
 
     /// Whether it has no other folder.

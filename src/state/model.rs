@@ -9,7 +9,8 @@ use crate::error::RestReason;
 use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidValidity};
 use crate::retry::PARKED_MESSAGE;
 use crate::state::known::LazyKnown;
-use crate::state::{AccountNames, FolderState, SourceState};
+use crate::state::owed_labels::{OwedLabelsByNumber, known_promise};
+use crate::state::{AccountNames, FolderState, PromisedLabels, SourceState};
 
 /// Refused messages are reported this long.
 const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
@@ -34,6 +35,8 @@ pub struct State {
     pub source: SourceState,
     /// Uploads to Gmail, and rests of the account.
     pub gmail: GmailState,
+    /// See [`State::owed_labels`].
+    pub(super) owed_labels: OwedLabelsByNumber,
     /// The last warnings about the files, which are repeated once a day.
     pub warned: Option<LoggedWarnings>,
     /// Identities of what was delivered or found at Gmail.
@@ -108,6 +111,13 @@ pub struct ParkedMessage {
     /// be looked up at Gmail before it is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<SentMark>,
+    /// The labels that it gets if an APPEND that was sent is stored.
+    #[serde(
+        default,
+        deserialize_with = "known_promise",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub labels: Option<PromisedLabels>,
     /// Whether a date pass found it: it may have been delivered under another UID.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_date: bool,
@@ -269,6 +279,7 @@ impl ParkedMessage {
             retry_after: now,
             why: String::new(),
             sent: None,
+            labels: None,
             by_date: false,
         }
     }

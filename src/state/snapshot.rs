@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::known::Copies;
+use crate::state::owed_labels::OwedLabelsByNumber;
 use crate::state::snapshot::known_entries::{AnyId, Checked, Entries, SyncedIds};
 use crate::state::{
     AccountNames, Cursor, DatePass, FolderState, GmailState, LoggedWarnings, ParkedMessage,
@@ -58,6 +59,8 @@ struct SnapshotOut<'a> {
     folders: BTreeMap<&'a str, &'a FolderState>,
     source: &'a SourceState,
     gmail: &'a GmailState,
+    #[serde(skip_serializing_if = "OwedLabelsByNumber::is_empty")]
+    owed_labels: &'a OwedLabelsByNumber,
     #[serde(skip_serializing_if = "Option::is_none")]
     warned: Option<&'a LoggedWarnings>,
     #[serde(flatten)]
@@ -92,6 +95,7 @@ struct SnapshotIn {
     folders: BTreeMap<String, FolderState>,
     source: SourceState,
     gmail: GmailState,
+    owed_labels: OwedLabelsByNumber,
     warned: Option<LoggedWarnings>,
     #[serde(flatten)]
     unknown_keys: Map<String, Value>,
@@ -157,6 +161,7 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
         folders,
         source: &state.source,
         gmail: &state.gmail,
+        owed_labels: &state.owed_labels,
         warned: state.warned.as_ref(),
         unknown_keys: &state.unknown_keys,
     };
@@ -203,6 +208,7 @@ pub(super) fn read(
         first_folder: snapshot.folder,
         source: snapshot.source,
         gmail: snapshot.gmail,
+        owed_labels: snapshot.owed_labels,
         warned: snapshot.warned,
         known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
         unknown_keys: snapshot.unknown_keys,

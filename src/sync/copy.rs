@@ -9,6 +9,7 @@ use crate::sync::deliver::Delivery;
 use crate::sync::fetch::Fetch;
 use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, IfAbsent, SelectedBy};
+use crate::sync::labels;
 use crate::sync::ledger::Ledger;
 use crate::sync::look_ahead::LookAhead;
 use crate::sync::plan::{self, DatePassStart, Due, Plan};
@@ -27,6 +28,7 @@ pub(super) struct Copy {
 
 impl Action for Copy {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
+        labels::set_left_over(parts.target, &mut parts.ledger)?;
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
         if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(
@@ -50,6 +52,7 @@ impl Action for Copy {
         };
         if page.iter().any(is_new) {
             parts.target.prepare();
+            self.delivery.prepare_labels(parts.target);
         }
         let mut queue: VecDeque<Listed> = page.into();
         let mut look_ahead = LookAhead::default();
@@ -71,7 +74,8 @@ impl Action for Copy {
 
     fn finish_round(&mut self, parts: &mut Parts) -> Result<()> {
         self.retry_parked(parts)?;
-        self.delivery.finish(parts.target, &mut parts.ledger)
+        self.delivery.finish(parts.target, &mut parts.ledger)?;
+        labels::set_all(parts.target, &mut parts.ledger)
     }
 
     fn finish_date_pass(&mut self, parts: &mut Parts) -> Result<bool> {

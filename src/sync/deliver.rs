@@ -8,7 +8,7 @@ use log::Level;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{Digest, Flags, HashedOctets, LoggedMessage, Message, MessageId, Uid, UidSet};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
-use crate::state::{Knowledge, ParkedMessage, SentMark, State, upload_quota};
+use crate::state::{Knowledge, ParkedMessage, PromisedLabels, SentMark, State, upload_quota};
 use crate::sync::action::Parts;
 use crate::sync::failures_in_a_row::FailuresInARow;
 use crate::sync::fetch::ReadMessage;
@@ -16,12 +16,14 @@ use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
-use crate::sync::{Outcome, PassOptions, Target, TargetStatus, lookup, same_octets};
+use crate::sync::{Outcome, PassOptions, Target, TargetStatus, labels, lookup, same_octets};
 
 /// Sends messages and records their outcomes.
 pub(super) struct Delivery {
     copy_flags: bool,
     daily_upload_limit: Option<u64>,
+    /// The labels of what is appended.
+    promised: Option<PromisedLabels>,
     /// What the target announced.
     status: TargetStatus,
     failures: FailuresInARow,
@@ -48,6 +50,7 @@ impl Delivery {
         Delivery {
             copy_flags: options.copy_flags,
             daily_upload_limit: options.daily_upload_limit,
+            promised: labels::promised(options),
             status: TargetStatus::default(),
             failures: FailuresInARow::default(),
         }
@@ -61,6 +64,7 @@ impl Delivery {
         ledger: &mut Ledger,
     ) -> Result<Vec<PlannedMessage>> {
         self.status = target.status()?;
+        labels::check_support(self.promised.as_ref(), self.status)?;
         let mut fitting = Vec::new();
         for planned in group {
             let listed = &planned.listed;
@@ -115,6 +119,13 @@ impl Delivery {
                 flags,
                 octets,
             },
+        }
+    }
+
+    /// Says that labels will be needed, if they will.
+    pub fn prepare_labels(&self, target: &mut dyn Target) {
+        if self.promised.is_some() {
+            target.prepare_labels();
         }
     }
 
@@ -192,6 +203,7 @@ impl Delivery {
                     at: now,
                     mark: self.status.mark,
                 }),
+                labels: self.promised.clone(),
                 ..parked
             },
             before: ledger.state().folder.parked.get(&message.uid).cloned(),
@@ -245,6 +257,7 @@ impl Delivery {
         ledger.record_intents(intents)?;
         self.submit_messages(messages, target, ledger)?;
         self.record_outcomes(target, ledger)?;
+        labels::set_if_many(target, ledger)?;
         if is_exhausted {
             return Err(daily_limit_reached(sent_in_a_day(ledger)));
         }
@@ -329,13 +342,17 @@ impl Delivery {
                 // Gmail said that it did not store this append: it is not uncertain.
                 let parked = ParkedMessage {
                     sent: None,
+                    labels: None,
                     ..message.intent
                 };
                 ledger.park(uid, Some(octets), parked, why)
             }
             Outcome::Unsent(why) => {
+                let before = message.before.filter(|before| before.sent.is_some());
+                let (sent, labels) = before.map_or((None, None), |it| (it.sent, it.labels));
                 let parked = ParkedMessage {
-                    sent: message.before.and_then(|before| before.sent),
+                    sent,
+                    labels,
                     ..message.intent
                 };
                 ledger.park(uid, Some(octets), parked, why)

@@ -8,12 +8,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use chrono::{DateTime, Utc};
 
 use crate::error::Result;
-use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Message, Uid, UidSet};
+use crate::message::{FETCH_PAGE_SIZE, Identity, Listed, Message, MessagePlace, Uid, UidSet};
 use crate::sync::action::{Action, Parts};
 use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, SelectedBy};
 use crate::sync::plan::{Due, Plan};
-use crate::sync::{LookupQuery, LookupResult, Outcome, Target, TargetStatus, lookup, retry_parked};
+use crate::sync::{
+    FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels,
+    Target, TargetStatus, lookup, retry_parked,
+};
 
 /// What a pass would do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,5 +228,17 @@ impl Target for NullTarget {
 
     fn finish(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn find_places(&mut self, queries: &[LookupQuery]) -> Result<Vec<FoundPlace>> {
+        Ok(vec![FoundPlace::Absent; queries.len()])
+    }
+
+    fn versions(&mut self, places: &[MessagePlace]) -> Result<Vec<MessageVersion>> {
+        Ok(vec![MessageVersion::Gone; places.len()])
+    }
+
+    fn set_labels(&mut self, requests: &[LabelRequest]) -> Result<Vec<RejectedLabels>> {
+        Ok(vec![RejectedLabels::default(); requests.len()])
     }
 }

@@ -1,5 +1,6 @@
 //! The only part that records events: each method says what happened to a message.
 
+mod labels;
 mod parked;
 mod refused;
 
@@ -10,7 +11,7 @@ use log::Level;
 
 use crate::error::{Error, Result};
 use crate::message::{
-    Digest, Identity, InternalDate, Listed, LoggedMessage, MessageId, Uid, UidSet,
+    Digest, Identity, InternalDate, Listed, LoggedMessage, MessageId, MessagePlace, Uid, UidSet,
 };
 use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, SourceState, State};
@@ -153,10 +154,11 @@ impl<'a> Ledger<'a> {
             return self.store.record(Event::Settled { uids });
         };
         let digest = Digest::of_header(header);
-        self.record_done(uid, id, digest, listed.internal_date, false)
+        let done = self.done(uid, id, digest, listed.internal_date, false);
+        self.store.record(done)
     }
 
-    /// Gmail has this parked message.
+    /// Gmail has this message, which was not appended.
     pub fn settle_found(
         &mut self,
         uid: Uid,
@@ -165,7 +167,8 @@ impl<'a> Ledger<'a> {
         date: InternalDate,
     ) -> Result<()> {
         self.report.already_there += 1;
-        self.record_done(uid, id, digest, date, false)
+        let done = self.done(uid, id, digest, date, false);
+        self.store.record(done)
     }
 
     /// Gmail has stored this message.
@@ -179,28 +182,34 @@ impl<'a> Ledger<'a> {
         self.report.octets += message.octets;
         message.log_copied(uid, place);
         let date = message.intent.date;
-        self.record_done(uid, message.id, message.digest, date, true)
+        let done = self.done(uid, message.id, message.digest, date, true);
+        let labels = message.intent.labels.as_ref();
+        let place = labels.map(|promised| MessagePlace {
+            folder: promised.folder.clone(),
+            uid_validity: place.uid_validity,
+            uid: place.uid,
+        });
+        self.record_with_labels(done, &message.intent, place)
     }
 
-    fn record_done(
-        &mut self,
+    fn done(
+        &self,
         uid: Uid,
         id: MessageId,
         digest: Digest,
         date: InternalDate,
         appended: bool,
-    ) -> Result<()> {
-        let at = self.now();
+    ) -> Event {
         let date = date.filter(|_| !id.is_from_field());
-        self.store.record(Event::Done {
+        Event::Done {
             uid,
             id,
             digest,
-            at,
+            at: self.now(),
             appended,
             date,
             previous: None,
-        })
+        }
     }
 
     // Intents, orphans and date passes.
@@ -247,7 +256,11 @@ impl<'a> Ledger<'a> {
     pub fn settle_orphan(&mut self, orphan: usize) -> Result<()> {
         self.report.already_there += 1;
         let at = self.now();
-        self.store.record(Event::OrphanDelivered { orphan, at })
+        let found = Event::OrphanDelivered { orphan, at };
+        match self.orphans().get(orphan).cloned() {
+            Some(orphan) => self.record_with_labels(found, &orphan, None),
+            None => self.store.record(found),
+        }
     }
 
     /// Makes a date pass durable before its first message, so that an interrupted one goes on with

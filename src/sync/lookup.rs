@@ -1,8 +1,8 @@
 //! Looking messages up at Gmail.
 
 use crate::error::Result;
-use crate::message::{BodyDigest, Identity, Listed, MessageId, Uid};
-use crate::state::ParkedMessage;
+use crate::message::{BodyDigest, Digest, Identity, Listed, MessageId, Uid};
+use crate::state::{OwedLabels, ParkedMessage, SentMark};
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::{LookupQuery, LookupResult, SearchScope, Target, UncertainAppend};
@@ -44,14 +44,7 @@ pub(super) fn is_at_gmail(
 /// its content.
 pub(super) fn query_for_parked(uid: Uid, parked: &ParkedMessage) -> Option<LookupQuery> {
     let digest = parked.digest?;
-    let uncertain = parked
-        .sent
-        .zip(digest.body)
-        .map(|(sent, body)| UncertainAppend {
-            at: sent.at,
-            mark: sent.mark,
-            body,
-        });
+    let uncertain = parked.sent.and_then(|sent| uncertain(sent, digest));
     Some(LookupQuery {
         uid,
         identity: Identity {
@@ -62,6 +55,29 @@ pub(super) fn query_for_parked(uid: Uid, parked: &ParkedMessage) -> Option<Looku
         octets: None,
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain,
+    })
+}
+
+/// The query for a stored message that owes labels.
+pub(super) fn query_for_owed(owed: &OwedLabels) -> Option<LookupQuery> {
+    Some(LookupQuery {
+        uid: Uid::MIN,
+        identity: Identity {
+            id: Some(owed.id.clone()).filter(MessageId::is_from_field),
+            header: owed.digest.header,
+        },
+        date: owed.date,
+        octets: None,
+        scope: SearchScope::AllMail,
+        uncertain: Some(uncertain(owed.sent, owed.digest)?),
+    })
+}
+
+fn uncertain(sent: SentMark, digest: Digest) -> Option<UncertainAppend> {
+    Some(UncertainAppend {
+        at: sent.at,
+        mark: sent.mark,
+        body: digest.body?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{FETCH_PAGE_SIZE, Listed, Mailbox, Uid};
 use crate::state::DatePass;
 use crate::state::journal::StateStore;
@@ -12,6 +12,7 @@ use crate::sync::deliver::Delivery;
 use crate::sync::dry_run::DryRun;
 use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
+use crate::sync::labels;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{
@@ -52,6 +53,10 @@ pub struct PassOptions {
     pub daily_upload_limit: Option<u64>,
     /// Also copy what was received since this time; of a first run, instead of `first_run_days`.
     pub since: Option<DateTime<Utc>>,
+    /// The folder that messages are appended to.
+    pub target_folder: String,
+    /// The labels that a message gets when it is stored.
+    pub labels: Vec<String>,
 }
 
 impl<'a> Pass<'a> {
@@ -121,7 +126,11 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
         ledger.log_report(false);
         return done.map(|()| ledger.report());
     }
-    let finished = delivery.finish(target, &mut ledger);
+    let mut finished = delivery.finish(target, &mut ledger);
+    if finished.is_ok() && done.as_ref().is_err_and(permits_labels) {
+        // The next run may be hours away.
+        finished = labels::set_all(target, &mut ledger);
+    }
     ledger.log_report(done.is_ok() && finished.is_ok());
     let failure = match (done, finished) {
         (Ok(()), Ok(())) => return Ok(ledger.report()),
@@ -130,6 +139,12 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
     };
     ledger.record_failure(&failure)?;
     Err(failure)
+}
+
+/// Whether labels can be set after this error: Gmail has not failed.
+fn permits_labels(error: &Error) -> bool {
+    let daily_limit = Consequence::Rest(RestReason::DailyLimit);
+    error.side() != Side::Gmail || error.consequence() == Some(&daily_limit)
 }
 
 /// How a round ended.
@@ -262,7 +277,8 @@ impl Steps<'_> {
                 if is_first {
                     // A wrong target is noticed now, not when the first mail comes. The date pass is
                     // recorded before: it says since when mail is due.
-                    self.parts.target.status()?;
+                    let status = self.parts.target.status()?;
+                    labels::check_support(labels::promised(self.options).as_ref(), status)?;
                 }
                 self.handle_by_date(action, &pass)?;
                 self.went_back_to = Some(pass.since);

@@ -277,6 +277,7 @@ mod tests {
             why: String::new(),
             sent: None,
             by_date: false,
+            labels: None,
         }
     }
 

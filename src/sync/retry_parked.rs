@@ -67,7 +67,7 @@ fn resolve_uncertain(
     if result == LookupResult::Found {
         let what = "is at Gmail: only the response to its append was lost";
         logged.log(Level::Info, format_args!("{logged} {what}"));
-        return ledger.settle_found(uid, id, digest, parked.date);
+        return ledger.settle_parked_found(uid, id, digest, parked);
     }
     let now = ledger.now();
     let is_unclear = result == LookupResult::Unclear;
@@ -137,7 +137,7 @@ pub(super) fn give_up(
     match (parked.id.clone(), parked.digest) {
         (Some(id), Some(digest)) if is_found => {
             log_at_gmail(Some(uid), parked);
-            ledger.settle_found(uid, id, digest, parked.date)
+            ledger.settle_parked_found(uid, id, digest, parked)
         }
         (id, _) => ledger.refuse_gone(uid, id),
     }

@@ -4,9 +4,10 @@ use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
 use crate::error::Result;
 use crate::message::{
-    BodyDigest, HashedOctets, Identity, InternalDate, Listed, Mailbox, Mark, Message, Uid, UidSet,
-    UidValidity,
+    BodyDigest, HashedOctets, Identity, InternalDate, Listed, Mailbox, Mark, Message, MessagePlace,
+    Uid, UidSet, UidValidity,
 };
+use crate::sync::{FoundPlace, LabelRequest, MessageVersion, RejectedLabels};
 
 /// The mailbox that messages are copied from. Read-only: no method changes it.
 ///
@@ -128,6 +129,28 @@ pub trait Target {
     /// # Errors
     /// As for [`status`](Target::status); the outcomes are there all the same.
     fn finish(&mut self) -> Result<()>;
+
+    /// Says that labels will probably be set soon. A hint, as [`prepare`](Target::prepare).
+    fn prepare_labels(&mut self) {}
+
+    /// Finds messages that were appended, wherever the user has moved them; returns one result for
+    /// each query, in order.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status).
+    fn find_places(&mut self, queries: &[LookupQuery]) -> Result<Vec<FoundPlace>>;
+
+    /// Returns the version of the message at each place, in order.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status).
+    fn versions(&mut self, places: &[MessagePlace]) -> Result<Vec<MessageVersion>>;
+
+    /// Adds labels to messages; returns for each request what was not accepted, in order.
+    ///
+    /// # Errors
+    /// As for [`status`](Target::status); then each message may have its labels or not.
+    fn set_labels(&mut self, requests: &[LabelRequest]) -> Result<Vec<RejectedLabels>>;
 }
 
 /// What the target announces.
@@ -138,6 +161,8 @@ pub struct TargetStatus {
     /// UIDVALIDITY and UIDNEXT of All Mail, read before the first append: a message appended later
     /// has at least this UID.
     pub mark: Option<Mark>,
+    /// Whether messages can be given labels (X-GM-EXT-1).
+    pub has_labels: bool,
 }
 
 /// Asks whether the target has a message.

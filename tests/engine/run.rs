@@ -6,7 +6,7 @@ use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::{AccountNames, Event};
 use imap_to_gmail_sync::sync::{Pass, PassOptions, PassReport};
 
-use crate::world::{Disk1, Gmail1, Shared, Source1};
+use crate::world::{Disk1, Gmail1, INBOX, Shared, Source1};
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub fn options() -> PassOptions {
         copy_flags: true,
         daily_upload_limit: None,
         since: None,
+        target_folder: INBOX.to_owned(),
+        labels: Vec::new(),
     }
 }
 
@@ -60,6 +62,7 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     let mailbox = world.borrow_mut().source.examine();
     let options = PassOptions {
         since: world.borrow().since,
+        labels: world.borrow().labels.clone(),
         ..options()
     };
     let pass = Pass {

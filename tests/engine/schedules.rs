@@ -33,6 +33,7 @@ enum Failure {
     Cursor(String),
     Unreported(String),
     Unfinished(String),
+    Labels(&'static str, String),
 }
 
 /// What must happen to a message.
@@ -94,6 +95,9 @@ impl Schedule {
             world.source.uid_next_lag = 1 + dice.below(3);
         }
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
+        if world.gmail.labels.dice.chance(600) {
+            world.labels = vec!["Old mail".to_owned(), "Old mail/Ü".to_owned()];
+        }
         Schedule {
             begin: world.now,
             world: Rc::new(RefCell::new(world)),
@@ -558,7 +562,7 @@ impl Schedule {
         if there.place == Place::Gone {
             return;
         }
-        there.place = place;
+        there.relocate(place);
         let octets = there.octets.clone();
         drop(world);
         self.note(|| format!("the user moves to {place:?}: {}", text(&octets)));
@@ -605,6 +609,30 @@ impl Schedule {
             // documented limit.
             self.fate(&octets).may_be_doubled = true;
         }
+    }
+
+    /// The user changes labels; and what happens to labels during the next run.
+    fn relabel(&mut self) {
+        let mut world = self.world.borrow_mut();
+        if world.labels.is_empty() {
+            return;
+        }
+        let mut notes = Vec::new();
+        for _ in 0..world.gmail.labels.dice.below(4) {
+            notes.extend(world.user_relabels());
+        }
+        if world.gmail.labels.dice.chance(50) {
+            world.renumber_inbox();
+            notes.push("the inbox at Gmail has another UIDVALIDITY".to_owned());
+        }
+        let labels = &mut world.gmail.labels;
+        let mut some = |per_mille: u32, limit: u32| {
+            let happens = labels.dice.chance(per_mille);
+            if happens { labels.dice.below(limit) } else { 0 }
+        };
+        (labels.user, labels.cut) = (some(400, 100), some(250, 600));
+        drop(world);
+        notes.into_iter().for_each(|note| self.note(|| note));
     }
 
     /// One run with random faults.
@@ -816,6 +844,7 @@ impl Schedule {
             for _ in 0..self.dice.below(4) {
                 self.event();
             }
+            self.relabel();
             self.run_with_faults();
             let pause = [1, 1, 2, 7, 60, 600, 3_000][self.dice.below(7) as usize];
             self.wait(pause);
@@ -830,6 +859,17 @@ impl Schedule {
 
     fn judge(&mut self) {
         let remembered = state(&self.world);
+        for owed in remembered.owed_labels().values() {
+            self.failures
+                .insert(Failure::Unfinished(format!("labels: {owed:?}")));
+        }
+        for (what, octets) in self.world.borrow().label_failures() {
+            let fate = self.fates.get(&octets).cloned().unwrap_or_default();
+            let is_reported = is_reported(&remembered, &octets);
+            if !fate.may_be_doubled && !is_reported {
+                self.failures.insert(Failure::Labels(what, text(&octets)));
+            }
+        }
         for (uid, parked) in &remembered.folder.parked {
             self.failures
                 .insert(Failure::Unfinished(format!("uid {uid}: {}", parked.why)));

@@ -2,6 +2,7 @@
 //! to a server or to the disk), and the step at which the run crashes.
 
 mod append;
+mod labels;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -12,17 +13,19 @@ use std::rc::Rc;
 use chrono::{DateTime, TimeDelta, Utc};
 use imap_to_gmail_sync::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use imap_to_gmail_sync::message::{
-    BodyDigest, Flags, Identity, InternalDate, Listed, Mailbox, Mark, Message, Uid, UidSet,
-    UidValidity,
+    BodyDigest, Flags, Identity, InternalDate, Listed, Mailbox, Mark, Message, MessagePlace, Uid,
+    UidSet, UidValidity,
 };
 use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::sync::{
-    Fetched, LookupQuery, LookupResult, Outcome, SearchScope, Source, SourceSearch, Target,
-    TargetStatus,
+    Fetched, FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome,
+    RejectedLabels, SearchScope, Source, SourceSearch, Target, TargetStatus,
 };
 
 use crate::dice::Dice;
 use append::AppendConnections;
+pub use labels::INBOX;
+use labels::{LabelModel, Labelled};
 
 pub type Octets = Vec<u8>;
 pub type Shared = Rc<RefCell<World>>;
@@ -67,6 +70,8 @@ pub struct World {
     pub crash: Option<(usize, Crash)>,
     pub crashed: bool,
     pub faults: Faults,
+    /// The labels that messages get.
+    pub labels: Vec<String>,
     /// The day that the next run is asked to go back to.
     pub since: Option<DateTime<Utc>>,
     pub dice: Dice,
@@ -122,10 +127,11 @@ pub struct GmailMessage {
     pub stored_at: DateTime<Utc>,
     /// Appended by us; otherwise Gmail received it another way.
     pub ours: bool,
+    pub labelled: Labelled,
 }
 
 // Independent switches, not the states of a machine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct GmailModel {
     pub messages: Vec<GmailMessage>,
@@ -156,6 +162,9 @@ pub struct GmailModel {
     pub submitted: Vec<u32>,
     /// Messages that returned from the trash because they were sent again.
     pub resurrected: Vec<Octets>,
+    /// What was submitted, without NULs.
+    pub sent: BTreeSet<Octets>,
+    pub labels: LabelModel,
     connections: AppendConnections,
     settled: VecDeque<(Uid, Outcome)>,
 }
@@ -184,6 +193,7 @@ impl World {
             crash: None,
             crashed: false,
             faults: Faults::default(),
+            labels: Vec::new(),
             since: None,
             dice: Dice::new(seed),
             source: SourceModel {
@@ -191,10 +201,7 @@ impl World {
                 uid_next: 1,
                 ..SourceModel::default()
             },
-            gmail: GmailModel {
-                uid_next: 1,
-                ..GmailModel::default()
-            },
+            gmail: GmailModel::new(seed),
             disk: DiskModel::default(),
         }
     }
@@ -215,6 +222,10 @@ impl World {
         {
             let date = self.now;
             self.source.deliver(octets, date);
+        }
+        let user = self.gmail.labels.user;
+        if self.gmail.labels.dice.chance(user) {
+            self.user_relabels();
         }
         self.store_late();
         Ok(())
@@ -245,6 +256,8 @@ impl World {
         self.crash = None;
         self.crashed = false;
         self.faults = Faults::default();
+        self.gmail.labels.user = 0;
+        self.gmail.labels.cut = 0;
     }
 }
 
@@ -291,8 +304,33 @@ impl SourceModel {
 }
 
 impl GmailModel {
-    /// Stores a message as an append does.
-    pub fn store(&mut self, octets: Octets, date: InternalDate, now: DateTime<Utc>) {
+    fn new(seed: u64) -> GmailModel {
+        GmailModel {
+            messages: Vec::new(),
+            uid_next: 1,
+            deduplicates: false,
+            index_delay: 0,
+            append_limit: None,
+            refuses: BTreeSet::new(),
+            late: Vec::new(),
+            limits: false,
+            hides_bodies: false,
+            mark: None,
+            prepared: 0,
+            looked_up: Vec::new(),
+            gone: false,
+            stored: HashMap::new(),
+            submitted: Vec::new(),
+            resurrected: Vec::new(),
+            sent: BTreeSet::new(),
+            labels: LabelModel::new(seed),
+            connections: AppendConnections::default(),
+            settled: VecDeque::new(),
+        }
+    }
+
+    /// Stores a message as an append does; returns its UID.
+    pub fn store(&mut self, octets: Octets, date: InternalDate, now: DateTime<Utc>) -> u32 {
         let identity = Identity::of_header(&octets);
         let twin = self.messages.iter_mut().find(|there| {
             there.place != Place::Gone && identity.id.is_some() && there.octets == octets
@@ -302,7 +340,8 @@ impl GmailModel {
                 self.resurrected.push(octets);
             }
             twin.place = Place::Inbox;
-            return;
+            twin.labelled.append_again();
+            return twin.uid;
         }
         let is_known_by_id = identity.id.is_some();
         if self.messages.iter().any(|there| {
@@ -314,9 +353,9 @@ impl GmailModel {
         }
         *self.stored.entry(octets.clone()).or_default() += 1;
         self.put(octets, now, true);
-        if let Some(there) = self.messages.last_mut() {
-            there.date = date;
-        }
+        let there = self.messages.last_mut().unwrap();
+        there.date = date;
+        there.uid
     }
 
     /// Adds a message without counting an append.
@@ -330,6 +369,7 @@ impl GmailModel {
             date: Some(now.fixed_offset()),
             stored_at: now,
             ours,
+            labelled: Labelled::default(),
         });
     }
 }
@@ -468,6 +508,7 @@ impl Target for Gmail1 {
         Ok(TargetStatus {
             append_limit: world.gmail.append_limit,
             mark: Some(mark),
+            has_labels: true,
         })
     }
 
@@ -539,6 +580,7 @@ impl Target for Gmail1 {
         world.step()?;
         Self::gone(&world)?;
         world.gmail.submitted.push(message.uid.get());
+        world.gmail.sent.insert(without_nul(&message.octets));
         world.append(message)
     }
 
@@ -561,6 +603,27 @@ impl Target for Gmail1 {
         } else {
             Self::gone(&world)
         }
+    }
+
+    fn find_places(&mut self, queries: &[LookupQuery]) -> Result<Vec<FoundPlace>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        Self::gone(&world)?;
+        Ok(world.find_places(queries))
+    }
+
+    fn versions(&mut self, places: &[MessagePlace]) -> Result<Vec<MessageVersion>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        Self::gone(&world)?;
+        Ok(world.versions(places))
+    }
+
+    fn set_labels(&mut self, requests: &[LabelRequest]) -> Result<Vec<RejectedLabels>> {
+        let mut world = self.0.borrow_mut();
+        world.step()?;
+        Self::gone(&world)?;
+        world.set_labels(requests)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod octets;
+mod places;
 mod searching;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub(super) struct Lookup {
     /// The selected folder.
     open_mailbox: Option<(String, Mailbox)>,
     append_limit: Option<u64>,
-    /// Whether the server has Gmail's own search keys (X-GM-EXT-1).
+    /// Whether the server has Gmail's own search keys and labels (X-GM-EXT-1).
     has_gmail_search: bool,
     /// The criteria of a search that was sent with the EXAMINE, and its result.
     prefetched_search: Option<(String, CommandResult)>,
@@ -178,6 +179,7 @@ impl Lookup {
         Ok(TargetStatus {
             append_limit: self.append_limit,
             mark,
+            has_labels: self.has_gmail_search,
         })
     }
 

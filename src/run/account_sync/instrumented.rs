@@ -6,12 +6,13 @@ use std::cell::Cell;
 use chrono::{DateTime, FixedOffset};
 
 use crate::error::Result;
-use crate::message::{Listed, Mailbox, Message, Uid, UidSet};
+use crate::message::{Listed, Mailbox, Message, MessagePlace, Uid, UidSet};
 use crate::process::signals::SignalRequests;
 use crate::process::systemd;
 use crate::run::context::RunContext;
 use crate::sync::{
-    Fetched, LookupQuery, LookupResult, Outcome, Source, SourceSearch, Target, TargetStatus,
+    Fetched, FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome,
+    RejectedLabels, Source, SourceSearch, Target, TargetStatus,
 };
 use crate::timeouts::PASS_STEP_TIMEOUT;
 
@@ -125,5 +126,25 @@ impl<T: Target + ?Sized> Target for Monitored<'_, T> {
 
     fn finish(&mut self) -> Result<()> {
         self.monitor.final_step(|| self.inner.finish())
+    }
+
+    fn prepare_labels(&mut self) {
+        if !self.monitor.is_ending() {
+            self.inner.prepare_labels();
+        }
+    }
+
+    fn find_places(&mut self, queries: &[LookupQuery]) -> Result<Vec<FoundPlace>> {
+        self.monitor.used_gmail.set(true);
+        self.monitor.step(|| self.inner.find_places(queries))
+    }
+
+    fn versions(&mut self, places: &[MessagePlace]) -> Result<Vec<MessageVersion>> {
+        self.monitor.used_gmail.set(true);
+        self.monitor.step(|| self.inner.versions(places))
+    }
+
+    fn set_labels(&mut self, requests: &[LabelRequest]) -> Result<Vec<RejectedLabels>> {
+        self.monitor.step(|| self.inner.set_labels(requests))
     }
 }

@@ -19,6 +19,8 @@ pub(super) fn pass_options(config: &Config, since: Option<DateTime<Utc>>) -> Pas
         copy_flags: config.copy_flags,
         daily_upload_limit: config.daily_upload_limit,
         since,
+        target_folder: config.target.folder.clone(),
+        labels: Vec::new(),
     }
 }
 

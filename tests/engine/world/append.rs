@@ -135,10 +135,10 @@ impl World {
             let why = "NO Unable to append message to folder (Failure)";
             return Ok(Outcome::Parked(why.to_owned()));
         }
-        self.gmail.store(octets, message.internal_date, self.now);
+        let uid = self.gmail.store(octets, message.internal_date, self.now);
         let answered = AppendUid {
-            uid_validity: UidValidity::new(1).unwrap(),
-            uid: Uid::new(self.gmail.uid_next).unwrap(),
+            uid_validity: UidValidity::new(self.gmail.labels.inbox_validity).unwrap(),
+            uid: Uid::new(uid).unwrap(),
         };
         // The run may crash before it receives the response.
         self.step()?;

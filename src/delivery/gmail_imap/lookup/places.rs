@@ -1,0 +1,104 @@
+//! Finds where an appended message is now.
+
+use crate::delivery::gmail_imap::lookup::fetch::{BodyDigests, MAX_MESSAGE_SIZE};
+use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
+use crate::message::{Mark, MessagePlace, Uid};
+use crate::sync::{FoundPlace, LookupQuery, UncertainAppend};
+
+impl Lookup {
+    /// Where each of these messages is, as far as All Mail shows, or the target folder that it has not.
+    pub(in crate::delivery::gmail_imap) fn find_places(
+        &mut self,
+        queries: &[LookupQuery],
+    ) -> Result<Vec<FoundPlace>, LookupError> {
+        let Some(main) = self.folders.main.clone() else {
+            return Ok(vec![FoundPlace::Absent; queries.len()]);
+        };
+        // It may have been stored after the folder was selected.
+        self.open_mailbox = None;
+        let mut places = Vec::new();
+        for query in queries {
+            places.push(match &query.uncertain {
+                Some(sent) => self.find_place(&main, query, sent)?,
+                None => FoundPlace::Absent,
+            });
+        }
+        Ok(places)
+    }
+
+    fn find_place(
+        &mut self,
+        all_mail: &str,
+        query: &LookupQuery,
+        sent: &UncertainAppend,
+    ) -> Result<FoundPlace, LookupError> {
+        let mailbox = self.examine_and_search(all_mail, &[query])?;
+        let mut uids = self.search_by_id(&[query])?;
+        uids.extend(self.search_by_day(&[query])?);
+        uids.extend(
+            self.search_above_marks(&[query], mailbox)?
+                .unwrap_or_default(),
+        );
+        let (mut found, mut bodies) = (Vec::new(), BodyDigests::default());
+        for candidate in self.fetch_identities(uids)? {
+            if candidate.may_match(&query.identity) && candidate.size <= MAX_MESSAGE_SIZE {
+                match self.body_of(&candidate, &mut bodies)? {
+                    Some(body) if body == sent.body => found.push(candidate.uid),
+                    Some(_) => {}
+                    None => return Ok(FoundPlace::Ambiguous),
+                }
+            }
+        }
+        let mark = sent
+            .mark
+            .filter(|it| it.uid_validity == mailbox.uid_validity);
+        let place = |uid| MessagePlace {
+            folder: all_mail.to_owned(),
+            uid_validity: mailbox.uid_validity,
+            uid,
+        };
+        Ok(match appended(&found, mark) {
+            [] => FoundPlace::Absent,
+            [uid] => FoundPlace::At(place(*uid)),
+            _ => FoundPlace::Ambiguous,
+        })
+    }
+}
+
+/// Those of the equal messages that were stored after the mark was read; all of them if none was: Gmail
+/// had the message already, and keeps its UID.
+fn appended(found: &[Uid], mark: Option<Mark>) -> &[Uid] {
+    let first = mark.map_or(0, |mark| found.partition_point(|uid| *uid < mark.uid_next));
+    let later = found.get(first..).unwrap_or_default();
+    if later.is_empty() { found } else { later }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::UidValidity;
+
+    #[test]
+    fn of_equal_messages_the_one_above_the_mark_was_appended() {
+        let uids = |numbers: &[u32]| -> Vec<Uid> {
+            numbers.iter().filter_map(|uid| Uid::new(*uid)).collect()
+        };
+        let mark = |uid_next| {
+            Some(Mark {
+                uid_validity: UidValidity::new(1).unwrap(),
+                uid_next: Uid::new(uid_next).unwrap(),
+            })
+        };
+        for (found, mark, expected) in [
+            (vec![], mark(5), vec![]),
+            (vec![3, 7], mark(5), vec![7]),
+            (vec![3, 5], mark(5), vec![5]),
+            (vec![3, 4], mark(5), vec![3, 4]),
+            (vec![3], mark(5), vec![3]),
+            (vec![5, 6], mark(5), vec![5, 6]),
+            (vec![3, 7], None, vec![3, 7]),
+        ] {
+            assert_eq!(appended(&uids(&found), mark), uids(&expected), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Setting the labels that stored messages owe.
+//!
+//! Before the labels of a message are set for the first time, its version is on disk. A later run that
+//! finds them still owed therefore knows what became of its predecessor's attempt: the same version
+//! means that it was not carried out; another one that it was, or that the user changed the message,
+//! and then the labels are the user's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::message::{LoggedMessage, MessagePlace};
+use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
+use crate::state::{OwedLabels, PromisedLabels};
+use crate::sync::ledger::Ledger;
+use crate::sync::{
+    FoundPlace, LabelRequest, MessageVersion, PassOptions, RejectedLabels, Target, TargetStatus,
+    lookup,
+};
+use crate::untrusted::Untrusted;
+
+/// The most messages whose labels are set at once: two round trips and a sync.
+const BATCH_SIZE: usize = 50;
+
+/// Labels that failed this often are tried after the pass, not before it, and message by message: they
+/// may be the cause.
+const MAX_EAGER_TRIES: u32 = 3;
+
+/// A message that was stored so lately may not be shown yet.
+const SHOW_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+
+/// What messages that are appended from now on are promised.
+pub(super) fn promised(options: &PassOptions) -> Option<PromisedLabels> {
+    (!options.labels.is_empty()).then(|| PromisedLabels {
+        folder: options.target_folder.clone(),
+        labels: options.labels.clone(),
+    })
+}
+
+/// Labels need a target that has them.
+pub(super) fn check_support(promised: Option<&PromisedLabels>, status: TargetStatus) -> Result<()> {
+    if promised.is_none() || status.has_labels {
+        return Ok(());
+    }
+    let what = "this server has no labels (X-GM-EXT-1)";
+    let error = Error::new(Side::Gmail, ErrorKind::Config, "gmail", what);
+    Err(error.remedy("labels needs Gmail: remove labels from the configuration"))
+}
+
+/// Sets what an earlier run left, unless it failed often.
+pub(super) fn set_left_over(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    set_those(target, ledger, &|owed| owed.tries < MAX_EAGER_TRIES)
+}
+
+/// Sets what is owed if that is much: otherwise more of it comes soon.
+pub(super) fn set_if_many(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    let owed = ledger.state().owed_labels().values();
+    if owed.filter(|owed| is_new(owed)).count() >= BATCH_SIZE {
+        set_those(target, ledger, &is_new)?;
+    }
+    Ok(())
+}
+
+/// Sets all that is owed.
+pub(super) fn set_all(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    set_those(target, ledger, &|_| true)
+}
+
+/// Never tried, and where it was stored.
+fn is_new(owed: &OwedLabels) -> bool {
+    owed.tries == 0 && owed.place.is_some()
+}
+
+fn set_those(
+    target: &mut dyn Target,
+    ledger: &mut Ledger,
+    is_due: &dyn Fn(&OwedLabels) -> bool,
+) -> Result<()> {
+    let owed = ledger.state().owed_labels();
+    let due = owed.iter().filter(|(_, owed)| is_due(owed));
+    let (suspects, others): (Vec<_>, Vec<_>) =
+        due.partition(|(_, owed)| owed.tries >= MAX_EAGER_TRIES);
+    let numbers = |those: Vec<(&u64, &OwedLabels)>| -> Vec<u64> {
+        those.into_iter().map(|(number, _)| *number).collect()
+    };
+    let (suspects, others) = (numbers(suspects), numbers(others));
+    for batch in others.chunks(BATCH_SIZE).chain(suspects.chunks(1)) {
+        find_places(batch, target, ledger)?;
+        let moved = set_in_folders(batch, target, ledger)?;
+        // The user has archived these, or moved them.
+        find_places(&moved, target, ledger)?;
+        set_in_folders(&moved, target, ledger)?;
+    }
+    Ok(())
+}
+
+/// Looks up the messages of which nothing shows where they are.
+fn find_places(numbers: &[u64], target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    let (mut known, mut given_up, mut queries) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, owed) in entries(numbers, ledger) {
+        if owed.place.is_some() {
+            continue;
+        }
+        match lookup::query_for_owed(&owed) {
+            Some(query) => {
+                queries.push(query);
+                known.push((number, owed));
+            }
+            None => given_up.push(number),
+        }
+    }
+    if queries.is_empty() {
+        return ledger.settle_labels(given_up, Vec::new());
+    }
+    let mut found = Vec::new();
+    for ((number, owed), place) in known.into_iter().zip(target.find_places(&queries)?) {
+        match place {
+            FoundPlace::At(place) => {
+                let place = Some(place);
+                found.push((number, OwedLabels { place, ..owed }));
+            }
+            FoundPlace::Absent if is_fresh(&owed, ledger.now()) => {}
+            FoundPlace::Absent => {
+                log_left(&owed, "it is no longer in All Mail");
+                given_up.push(number);
+            }
+            FoundPlace::Ambiguous => {
+                warn_of_missing(&owed, "Gmail has several messages like it");
+                given_up.push(number);
+            }
+        }
+    }
+    ledger.settle_labels(given_up, found)
+}
+
+/// Sets the labels of the messages whose places are known; returns those that are no longer there.
+fn set_in_folders(
+    numbers: &[u64],
+    target: &mut dyn Target,
+    ledger: &mut Ledger,
+) -> Result<Vec<u64>> {
+    let mut folders: BTreeMap<String, Vec<(u64, MessagePlace)>> = BTreeMap::new();
+    for (number, owed) in entries(numbers, ledger) {
+        if let Some(place) = owed.place {
+            let there = folders.entry(place.folder.clone()).or_default();
+            there.push((number, place));
+        }
+    }
+    let mut moved = Vec::new();
+    for there in folders.into_values() {
+        moved.extend(set_in_folder(there, target, ledger)?);
+    }
+    Ok(moved)
+}
+
+fn set_in_folder(
+    there: Vec<(u64, MessagePlace)>,
+    target: &mut dyn Target,
+    ledger: &mut Ledger,
+) -> Result<Vec<u64>> {
+    let (numbers, places): (Vec<u64>, Vec<MessagePlace>) = there.into_iter().unzip();
+    let versions = target.versions(&places)?;
+    let (mut due, mut moved, mut changed, mut given_up) = (vec![], vec![], vec![], vec![]);
+    for ((number, owed), version) in entries(&numbers, ledger).into_iter().zip(versions) {
+        match what_to_do(&owed, version, ledger.now()) {
+            Step::Set(version) => {
+                let tried = OwedLabels {
+                    version: Some(version),
+                    tries: owed.tries.saturating_add(1),
+                    ..owed
+                };
+                changed.push((number, tried.clone()));
+                due.push((number, tried));
+            }
+            Step::LookUp => {
+                changed.push((
+                    number,
+                    OwedLabels {
+                        place: None,
+                        ..owed
+                    },
+                ));
+                moved.push(number);
+            }
+            Step::GiveUp => given_up.push(number),
+        }
+    }
+    ledger.settle_labels(given_up, changed)?;
+    if due.is_empty() {
+        return Ok(moved);
+    }
+    // Before the labels are set, the versions are durable.
+    ledger.sync()?;
+    let request = |(_, owed): &(u64, OwedLabels)| {
+        let (place, labels) = (owed.place.clone()?, owed.labels.clone());
+        Some(LabelRequest { place, labels })
+    };
+    let requests: Vec<LabelRequest> = due.iter().filter_map(request).collect();
+    warn_of_rejected(target.set_labels(&requests)?);
+    let numbers = due.into_iter().map(|(number, _)| number).collect();
+    ledger.settle_labels(numbers, Vec::new())?;
+    Ok(moved)
+}
+
+/// What to do with owed labels.
+enum Step {
+    /// Set them on the message of this version.
+    Set(String),
+    /// The message is not where it was: look it up.
+    LookUp,
+    GiveUp,
+}
+
+fn what_to_do(owed: &OwedLabels, version: MessageVersion, now: DateTime<Utc>) -> Step {
+    match (version, &owed.version) {
+        _ if owed.tries >= MAX_ATTEMPTS && now - owed.since >= GIVE_UP_AFTER => {
+            warn_of_missing(owed, "setting them has failed for a week");
+            Step::GiveUp
+        }
+        (MessageVersion::Is(version), None) => Step::Set(version),
+        (MessageVersion::Is(version), Some(before)) if version == *before && !before.is_empty() => {
+            Step::Set(version)
+        }
+        (MessageVersion::Is(_), Some(_)) => {
+            log_left(owed, "it was changed since, by an earlier run or by you");
+            Step::GiveUp
+        }
+        (MessageVersion::Gone | MessageVersion::Invalid, None) => Step::LookUp,
+        (MessageVersion::Gone, Some(_)) => {
+            log_left(owed, "it was moved or deleted since");
+            Step::GiveUp
+        }
+        (MessageVersion::Invalid, Some(_)) => {
+            let why =
+                "the UIDVALIDITY of its folder has changed, so nothing shows whether it has them";
+            warn_of_missing(owed, why);
+            Step::GiveUp
+        }
+    }
+}
+
+fn entries(numbers: &[u64], ledger: &Ledger) -> Vec<(u64, OwedLabels)> {
+    let owed = ledger.state().owed_labels();
+    let there = |number: &u64| Some((*number, owed.get(number)?.clone()));
+    numbers.iter().filter_map(there).collect()
+}
+
+fn is_fresh(owed: &OwedLabels, now: DateTime<Utc>) -> bool {
+    // A time in the future was written while the clock was wrong.
+    (now - owed.since).abs() < SHOW_TIMEOUT
+}
+
+fn names(labels: &[String]) -> String {
+    let shown: Vec<String> = labels
+        .iter()
+        .map(|it| Untrusted::new(it).to_string())
+        .collect();
+    shown.join(", ")
+}
+
+fn log_left(owed: &OwedLabels, why: &str) {
+    let logged = LoggedMessage {
+        id: Some(&owed.id),
+        ..LoggedMessage::default()
+    };
+    let text = format_args!("{logged}: its labels are left as they are: {why}");
+    logged.log(log::Level::Info, text);
+}
+
+fn warn_of_missing(owed: &OwedLabels, why: &str) {
+    let logged = LoggedMessage {
+        id: Some(&owed.id),
+        ..LoggedMessage::default()
+    };
+    let labels = names(&owed.labels);
+    let text = format_args!("{logged} may lack its labels ({labels}): {why}");
+    logged.log(log::Level::Warn, text);
+}
+
+/// One warning for a label, whatever the number of messages.
+fn warn_of_rejected(results: Vec<RejectedLabels>) {
+    let rejected: BTreeSet<_> = results.into_iter().flatten().collect();
+    for it in rejected {
+        let label = Untrusted::new(&it.label);
+        log::warn!(
+            "messages are not labelled {label}, which Gmail does not accept: {}",
+            it.why
+        );
+    }
+}
