@@ -34,6 +34,7 @@ mod traits;
 
 pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
 pub use pass::{Pass, PassOptions};
+pub(crate) use plan::has_work;
 pub use plan::new_since;
 pub use report::PassReport;
 pub use same_account::{is_same_gmail_account, is_same_mailbox};

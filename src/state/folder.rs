@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, Uid, UidSet, UidValidity};
 use crate::retry::DATE_PASS_RETRY_DELAY;
 use crate::state::{Cursor, DatePass, ParkedMessage, RefusedMessage, State};
+
+/// `last_sync` is written at least this often when nothing is new.
+const LAST_SYNC_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
 /// What is remembered of one source folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,13 @@ impl FolderState {
     #[must_use]
     pub fn is_unsynced(&self) -> bool {
         self.cursor.is_none() && self.last_sync.is_none()
+    }
+
+    /// Whether the last complete pass is so old that its time is written though nothing is new.
+    pub(crate) fn is_last_sync_old(&self, now: DateTime<Utc>) -> bool {
+        let age = self.last_sync.map(|last| now - last);
+        // A negative age was written while the clock was wrong.
+        age.is_none_or(|age| age >= LAST_SYNC_INTERVAL || age < TimeDelta::zero())
     }
 
     /// Whether the cursor may pass a UID.

@@ -6,7 +6,7 @@ mod refused;
 
 use std::time::Instant;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use log::Level;
 
 use crate::error::{Error, Result};
@@ -21,9 +21,6 @@ use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
 
 /// A checkpoint follows this many outcomes.
 const CHECKPOINT_INTERVAL: usize = 10;
-
-/// `last_sync` is written at least this often when nothing is new.
-const LAST_SYNC_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
 /// Records events, counts them for the report, and makes checkpoints. The other parts read the
 /// state through it.
@@ -322,17 +319,10 @@ impl<'a> Ledger<'a> {
         if self.state().folder.date_pass.is_some() {
             return Ok(());
         }
-        if self.is_last_sync_old(started) || self.store.has_unfolded_events() {
+        if self.state().folder.is_last_sync_old(started) || self.store.has_unfolded_events() {
             self.store.record(Event::Synced { at: started })?;
         }
         Ok(())
-    }
-
-    /// Whether the last complete pass is so old that `last_sync` is written though nothing is new.
-    pub fn is_last_sync_old(&self, now: DateTime<Utc>) -> bool {
-        let age = self.state().folder.last_sync.map(|last| now - last);
-        // A negative age was written while the clock was wrong.
-        age.is_none_or(|age| age >= LAST_SYNC_INTERVAL || age < TimeDelta::zero())
     }
 
     /// The server announces a UIDNEXT that a message has already: from now on each pass corrects it.

@@ -227,7 +227,7 @@ impl Steps<'_> {
         let was_wrong = state.source.wrong_uid_next;
         let is_suspect = was_wrong
             || announced.get() <= state.folder.highest_uid()
-            || ledger.is_last_sync_old(ledger.now());
+            || state.folder.is_last_sync_old(ledger.now());
         if self.mailbox.exists == 0 || !is_suspect {
             return Ok(());
         }
