@@ -5,6 +5,9 @@ use std::fmt;
 use crate::imap::MailboxName;
 use crate::message::{Uid, UidSet};
 
+/// What STATUS is asked for.
+const STATUS_ITEMS: &str = "(UIDNEXT UIDVALIDITY MESSAGES)";
+
 /// Identifies this client (RFC 2971). The URL is that of the program that this one succeeds.
 const ID: &str = concat!(
     "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
@@ -28,7 +31,11 @@ pub(crate) enum Command {
     /// LOGOUT.
     Logout,
     /// LIST of all folders.
-    List,
+    List(ListOptions),
+    /// NAMESPACE (RFC 2342).
+    Namespace,
+    /// STATUS, for everything that says whether there is new mail.
+    Status(MailboxName),
     /// EXAMINE: opens a folder for reading only.
     Examine(MailboxName),
     /// CREATE.
@@ -41,6 +48,15 @@ pub(crate) enum Command {
     UidSearch(String),
     /// UID FETCH.
     UidFetch(FetchedUids, FetchItems),
+}
+
+/// What LIST returns of each folder, beside its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ListOptions {
+    /// Its role (RFC 6154). Some servers return it unasked.
+    pub(crate) returns_roles: bool,
+    /// Its STATUS (RFC 5819).
+    pub(crate) returns_status: bool,
 }
 
 /// The messages that a FETCH asks for.
@@ -74,13 +90,26 @@ impl fmt::Display for Command {
             Command::Noop => f.write_str("NOOP"),
             Command::Id => f.write_str(ID),
             Command::Logout => f.write_str("LOGOUT"),
-            Command::List => f.write_str("LIST \"\" \"*\""),
+            Command::List(options) => write!(f, "LIST \"\" \"*\"{options}"),
+            Command::Namespace => f.write_str("NAMESPACE"),
+            Command::Status(name) => write!(f, "STATUS {name} {STATUS_ITEMS}"),
             Command::Examine(name) => write!(f, "EXAMINE {name}"),
             Command::Create(name) => write!(f, "CREATE {name}"),
             Command::StatusUidNext(name) => write!(f, "STATUS {name} (UIDNEXT)"),
             Command::GetQuotaRoot(name) => write!(f, "GETQUOTAROOT {name}"),
             Command::UidSearch(criteria) => write!(f, "UID SEARCH {criteria}"),
             Command::UidFetch(uids, items) => write!(f, "UID FETCH {uids} ({items})"),
+        }
+    }
+}
+
+impl fmt::Display for ListOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.returns_roles, self.returns_status) {
+            (false, false) => Ok(()),
+            (true, false) => f.write_str(" RETURN (SPECIAL-USE)"),
+            (false, true) => write!(f, " RETURN (STATUS {STATUS_ITEMS})"),
+            (true, true) => write!(f, " RETURN (SPECIAL-USE STATUS {STATUS_ITEMS})"),
         }
     }
 }
