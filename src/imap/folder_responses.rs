@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use imap_proto::NameAttribute;
 use log::debug;
 
+use crate::config::INBOX;
 use crate::imap::Responses;
 use crate::imap::list::{FolderStatuses, ListedFolder};
 use crate::imap::mailbox::{uid_next, uid_validity};
 use crate::imap::utf7::decode_utf7;
 use crate::message::Mailbox;
-
-const INBOX: &str = "INBOX";
 
 /// No server takes longer names.
 const MAX_NAME_OCTETS: usize = 4_096;
