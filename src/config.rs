@@ -17,6 +17,7 @@ mod validate;
 
 pub use environment::Environment;
 pub(crate) use folder::configurations_in;
+pub(crate) use folders::INBOX;
 pub use folders::{
     FolderConfig, FolderCopy, FolderRole, FolderRule, OnMove, SourceFolders, TargetFolder,
 };

@@ -14,6 +14,8 @@ pub mod sync;
 
 pub mod state;
 
+pub mod folders;
+
 pub mod oauth;
 
 pub mod imap;

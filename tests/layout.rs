@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the top; a module may use its own layer's folder and everything below.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["cli"],
     &["run"],
     &["source", "delivery"],
     &["sync"],
     &["state"],
+    &["folders"],
     &["oauth"],
     &["imap"],
     &["net"],

@@ -5,6 +5,9 @@ use std::fmt;
 use crate::imap::{LabelName, MailboxName};
 use crate::message::{Uid, UidSet};
 
+/// What STATUS is asked for.
+const STATUS_ITEMS: &str = "(UIDNEXT UIDVALIDITY MESSAGES)";
+
 /// Identifies this client (RFC 2971). The URL is that of the program that this one succeeds.
 const ID: &str = concat!(
     "ID (\"name\" \"imap-to-gmail-sync\" \"version\" \"",
@@ -28,7 +31,11 @@ pub(crate) enum Command {
     /// LOGOUT.
     Logout,
     /// LIST of all folders.
-    List,
+    List(ListOptions),
+    /// NAMESPACE (RFC 2342).
+    Namespace,
+    /// STATUS, for everything that says whether there is new mail.
+    Status(MailboxName),
     /// EXAMINE: opens a folder for reading only.
     Examine(MailboxName),
     /// SELECT: opens a folder for changes.
@@ -45,6 +52,15 @@ pub(crate) enum Command {
     UidFetch(FetchedUids, FetchItems),
     /// UID STORE that adds labels (X-GM-EXT-1).
     UidStoreLabels(UidSet, Vec<LabelName>),
+}
+
+/// What LIST returns of each folder, beside its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ListOptions {
+    /// Its role (RFC 6154). Some servers return it unasked.
+    pub(crate) returns_roles: bool,
+    /// Its STATUS (RFC 5819).
+    pub(crate) returns_status: bool,
 }
 
 /// The messages that a FETCH asks for.
@@ -80,7 +96,9 @@ impl fmt::Display for Command {
             Command::Noop => f.write_str("NOOP"),
             Command::Id => f.write_str(ID),
             Command::Logout => f.write_str("LOGOUT"),
-            Command::List => f.write_str("LIST \"\" \"*\""),
+            Command::List(options) => write!(f, "LIST \"\" \"*\"{options}"),
+            Command::Namespace => f.write_str("NAMESPACE"),
+            Command::Status(name) => write!(f, "STATUS {name} {STATUS_ITEMS}"),
             Command::Examine(name) => write!(f, "EXAMINE {name}"),
             Command::Select(name) => write!(f, "SELECT {name}"),
             Command::Create(name) => write!(f, "CREATE {name}"),
@@ -92,6 +110,17 @@ impl fmt::Display for Command {
                 let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
                 write!(f, "UID STORE {uids} +X-GM-LABELS ({})", labels.join(" "))
             }
+        }
+    }
+}
+
+impl fmt::Display for ListOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.returns_roles, self.returns_status) {
+            (false, false) => Ok(()),
+            (true, false) => f.write_str(" RETURN (SPECIAL-USE)"),
+            (false, true) => write!(f, " RETURN (STATUS {STATUS_ITEMS})"),
+            (true, true) => write!(f, " RETURN (SPECIAL-USE STATUS {STATUS_ITEMS})"),
         }
     }
 }

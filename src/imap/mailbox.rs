@@ -354,12 +354,12 @@ impl ExamineData {
 
 /// Some servers send numbers of more than 32 bits. Only whether it changes counts, so the upper bits
 /// are folded into the lower ones.
-fn uid_validity(number: u64) -> Option<UidValidity> {
+pub(super) fn uid_validity(number: u64) -> Option<UidValidity> {
     let folded = (number >> 32) ^ (number & u64::from(u32::MAX));
     u32::try_from(folded).ok().and_then(UidValidity::new)
 }
 
-fn uid_next(number: u64) -> Option<Uid> {
+pub(super) fn uid_next(number: u64) -> Option<Uid> {
     u32::try_from(number).ok().and_then(Uid::new)
 }
 

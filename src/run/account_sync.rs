@@ -23,6 +23,7 @@ use crate::sync::{DryRunResult, DryRunTotal, NullTarget, Pass, PassReport, Targe
 use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
 
+mod folders;
 mod instrumented;
 mod options;
 mod rest;

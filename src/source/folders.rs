@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::imap::Session;
+use crate::imap::{FolderListing, FolderStatuses, Session};
 use crate::message::{Mailbox, UidSet};
 use crate::source::ImapSource;
 use crate::source::listing::PrefetchedListing;
@@ -37,6 +37,36 @@ impl ImapSource {
                 Err(error)
             }
         }
+    }
+
+    /// Lists all folders, and says what is in those that `select` chooses of them: in one round trip where
+    /// the server announces LIST-STATUS (RFC 5819), else in two. A folder of which the server does not say
+    /// that has no status.
+    ///
+    /// # Errors
+    /// The server is unavailable, or has more folders than can be handled.
+    pub fn check_folders<T>(
+        &mut self,
+        select: impl Fn(&FolderListing) -> (Vec<String>, T),
+    ) -> Result<(FolderListing, FolderStatuses, T)> {
+        let list = |session: &mut Session| session.list_folders_with_status();
+        let (listing, statuses) = self.run_with_reconnect("listing the folders", list)?;
+        let (names, selected) = select(&listing);
+        let statuses = match statuses {
+            Some(statuses) => statuses,
+            None => self.statuses_of(&names)?,
+        };
+        Ok((listing, statuses, selected))
+    }
+
+    fn statuses_of(&mut self, names: &[String]) -> Result<FolderStatuses> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let ask = |session: &mut Session| session.status_of(&names);
+        let found = self.run_with_reconnect("asking for the status of folders", ask)?;
+        let statuses = names.iter().zip(found);
+        Ok(statuses
+            .filter_map(|(name, status)| Some(((*name).to_owned(), status.ok()?)))
+            .collect())
     }
 
     /// The folder that is open.

@@ -3,62 +3,67 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::config::{FolderConfig, FolderRule};
-use crate::error::{Error, Result, Side};
-use crate::folders::{self, FolderPair, SelectedFolder};
-use crate::imap::FolderStatus;
+use crate::config::FolderConfig;
+use crate::error::{Error, ErrorKind, Result, Side};
+use crate::folders::{
+    self, FolderPair, FolderPlan, FolderSelection, TargetFolders, describe_mistakes,
+};
+use crate::imap::FolderListing;
 use crate::message::Mailbox;
 use crate::run::account_sync::AccountSync;
 use crate::source::ImapSource;
-use crate::state::journal::StateStore;
 use crate::state::{Event, FolderState};
-use crate::sync::{PassReport, has_work};
+use crate::sync::has_work;
 
 /// What a check of all folders has found.
 pub(super) struct CheckedFolders {
     /// All folders of the source.
-    listed: Vec<FolderStatus>,
-    /// Those with something to do.
-    due: Vec<SelectedFolder>,
-}
-
-/// What the passes over several folders did.
-#[derive(Default)]
-pub(super) struct FolderPasses {
-    pub report: PassReport,
-    pub used_gmail: bool,
-    /// The failures of single folders, which did not stop the others.
+    pub listing: FolderListing,
+    /// Those with something to do, by name.
+    pub due: Vec<String>,
+    /// Folders that the configuration names, and that cannot be copied.
     pub failures: Vec<Error>,
 }
 
 impl AccountSync<'_> {
-    /// Finds the folders that have something to do. The source must have the inbox open, in this state.
+    /// Finds the folders that have something to do; none if the configuration names only one. The
+    /// source must have one of them open, in this state.
     pub(super) fn check_folders(
         &mut self,
         source: &mut ImapSource,
-        inbox: &Mailbox,
+        open: &Mailbox,
         started: DateTime<Utc>,
     ) -> Result<Option<CheckedFolders>> {
-        let FolderConfig::Many(rules) = &self.config.folders else {
+        let config = &self.config.folders;
+        if !matches!(config, FolderConfig::Many(_)) {
             return Ok(None);
+        }
+        let select = |listing: &FolderListing| {
+            let selection = folders::select(config, listing);
+            (selection.folders.clone(), selection)
         };
-        let listed = source.list_folders()?;
-        let selected = folders::select(rules, &listed)?;
+        let (listing, statuses, selection) = source.check_folders(select)?;
+        let FolderSelection { folders, missing } = selection;
         let mut due = Vec::new();
-        for folder in selected {
-            let status = if folder.name == source.folder() {
-                Some(*inbox)
+        for name in folders {
+            let is_open = name == source.folder();
+            let status = statuses.get(&name).filter(|_| !is_open);
+            let status = status.or(is_open.then_some(open));
+            if self.may_have_work(&name, status) {
+                due.push(name);
             } else {
-                let of_name = listed.iter().find(|other| other.name == folder.name);
-                of_name.and_then(|folder| folder.status)
-            };
-            if self.may_have_work(&folder.name, status.as_ref()) {
-                due.push(folder);
-            } else {
-                self.record_nothing_new(folder.name, started)?;
+                self.record_nothing_new(name, started)?;
             }
         }
-        Ok(Some(CheckedFolders { listed, due }))
+        let address = self.config.source.server.address();
+        let failure = |missing: &folders::MissingFolder| {
+            Error::new(Side::Source, ErrorKind::Config, &address, missing)
+        };
+        Ok(Some(CheckedFolders {
+            listing,
+            due,
+            failures: missing.iter().map(failure).collect(),
+        }))
     }
 
     fn may_have_work(&self, name: &str, status: Option<&Mailbox>) -> bool {
@@ -77,6 +82,32 @@ impl AccountSync<'_> {
 
     /// A pass of this folder would find nothing; its time is written as often as after a pass.
     fn record_nothing_new(&mut self, name: String, started: DateTime<Utc>) -> Result<()> {
-        todo!()
+        let folder = self.state().folder_named(&name);
+        if folder.is_some_and(|folder| folder.is_last_sync_old(started)) {
+            let synced = Event::Synced { at: started };
+            self.store.record_all(vec![Event::Folder(name), synced])?;
+        }
+        Ok(())
+    }
+
+    /// Where the source folders go, which the folders of the target decide as well.
+    pub(super) fn plan_folders(
+        &mut self,
+        listing: &FolderListing,
+        target: TargetFolders<'_>,
+    ) -> Result<FolderPlan> {
+        folders::plan(&self.config.folders, listing, target).map_err(|mistakes| {
+            let place = self.config.target.server.address();
+            let what = describe_mistakes(&mistakes);
+            Error::new(Side::Config, ErrorKind::Config, place, what)
+        })
+    }
+
+    /// What is recorded from now on is about this folder.
+    pub(super) fn select_folder(&mut self, name: &str) -> Result<()> {
+        if self.state().folder_name() == name {
+            return Ok(());
+        }
+        self.store.record(Event::Folder(name.to_owned()))
     }
 }

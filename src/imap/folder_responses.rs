@@ -1,0 +1,300 @@
+//! Reads the responses LIST, STATUS and NAMESPACE. Pure.
+//!
+//! The parser gives up at the first response that it rejects, such as one with an attribute `\Allowed` or
+//! a number of more than 32 bits, and all folders after it would be missing.
+
+use std::collections::BTreeMap;
+
+use imap_proto::NameAttribute;
+use log::debug;
+
+use crate::config::INBOX;
+use crate::imap::Responses;
+use crate::imap::list::{FolderStatuses, ListedFolder};
+use crate::imap::mailbox::{uid_next, uid_validity};
+use crate::imap::utf7::decode_utf7;
+use crate::message::Mailbox;
+
+/// No server takes longer names.
+const MAX_NAME_OCTETS: usize = 4_096;
+
+/// A word of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Open,
+    Close,
+    Atom(Vec<u8>),
+    /// A quoted string or a literal.
+    Text(Vec<u8>),
+}
+
+/// The folders of all LIST responses, each once; `None` if there are more than this many.
+pub(super) fn listed_folders(responses: &Responses, max: usize) -> Option<Vec<ListedFolder>> {
+    let mut folders = BTreeMap::new();
+    for tokens in responses_named(responses, "LIST") {
+        let Some(folder) = listed_folder(tokens) else {
+            continue;
+        };
+        let place = folders.len();
+        folders
+            .entry(folder.name.clone())
+            .or_insert((place, folder));
+        if folders.len() > max {
+            return None;
+        }
+    }
+    let mut folders: Vec<(usize, ListedFolder)> = folders.into_values().collect();
+    folders.sort_unstable_by_key(|(place, _)| *place);
+    Some(folders.into_iter().map(|(_, folder)| folder).collect())
+}
+
+/// What all STATUS responses say.
+pub(super) fn statuses_in(responses: &Responses) -> FolderStatuses {
+    responses_named(responses, "STATUS")
+        .filter_map(status)
+        .collect()
+}
+
+/// The prefixes of the personal namespaces in the lines that were received.
+pub(super) fn personal_prefixes(lines: &[Vec<u8>]) -> Vec<String> {
+    let mut prefixes = Vec::new();
+    for line in lines {
+        let Some(tokens) = named(line, "NAMESPACE") else {
+            continue;
+        };
+        let mut depth = 0;
+        let mut is_first = false;
+        for token in tokens {
+            match token {
+                Token::Open => {
+                    depth += 1;
+                    is_first = depth == 2;
+                }
+                Token::Close => depth -= 1,
+                Token::Text(octets) if depth == 2 && is_first => {
+                    is_first = false;
+                    prefixes.push(decoded_name(&octets));
+                }
+                Token::Atom(_) | Token::Text(_) => {}
+            }
+            if depth == 0 {
+                // The others are of other users, and shared ones.
+                break;
+            }
+        }
+    }
+    prefixes.retain(|prefix| !prefix.is_empty());
+    prefixes
+}
+
+/// INBOX is case-insensitive (RFC 3501 5.1).
+pub(super) fn with_inbox_in_capitals(name: String) -> String {
+    if name.eq_ignore_ascii_case(INBOX) {
+        INBOX.to_owned()
+    } else {
+        name
+    }
+}
+
+fn listed_folder(mut tokens: Tokens<'_>) -> Option<ListedFolder> {
+    let attributes = group(&mut tokens)?;
+    let delimiter = match tokens.next()? {
+        // The sanitizer drops a backslash.
+        Token::Text(octets) if octets.is_empty() => Some('\\'),
+        Token::Text(octets) => octets.first().map(|octet| char::from(*octet)),
+        Token::Atom(_) => None,
+        Token::Open | Token::Close => return None,
+    };
+    let name = match tokens.next()? {
+        Token::Text(octets) | Token::Atom(octets) => octets,
+        Token::Open | Token::Close => return None,
+    };
+    if name.is_empty() || name.len() > MAX_NAME_OCTETS {
+        debug!("the server lists a name of {} octets: ignored", name.len());
+        return None;
+    }
+    Some(ListedFolder {
+        name: decoded_name(&name),
+        delimiter,
+        attributes: attributes.iter().map(|name| attribute(name)).collect(),
+    })
+}
+
+fn status(mut tokens: Tokens<'_>) -> Option<(String, Mailbox)> {
+    let (Token::Text(name) | Token::Atom(name)) = tokens.next()? else {
+        return None;
+    };
+    let words = group(&mut tokens)?;
+    let value = |wanted: &str| {
+        let mut pairs = words.chunks_exact(2);
+        pairs.find_map(|pair| match pair {
+            [name, number] if name.eq_ignore_ascii_case(wanted) => number.parse::<u64>().ok(),
+            _ => None,
+        })
+    };
+    let mailbox = Mailbox {
+        uid_validity: value("UIDVALIDITY").and_then(uid_validity)?,
+        uid_next: value("UIDNEXT").and_then(uid_next)?,
+        exists: value("MESSAGES").and_then(|count| u32::try_from(count).ok())?,
+    };
+    Some((decoded_name(&name), mailbox))
+}
+
+/// The atoms in parentheses.
+fn group(tokens: &mut Tokens<'_>) -> Option<Vec<String>> {
+    if tokens.next()? != Token::Open {
+        return None;
+    }
+    let mut words = Vec::new();
+    loop {
+        match tokens.next()? {
+            Token::Close => return Some(words),
+            Token::Atom(octets) => words.push(String::from_utf8(octets).ok()?),
+            Token::Text(_) | Token::Open => return None,
+        }
+    }
+}
+
+fn attribute(name: &str) -> NameAttribute<'static> {
+    match name.to_ascii_lowercase().as_str() {
+        "\\noinferiors" => NameAttribute::NoInferiors,
+        "\\noselect" => NameAttribute::NoSelect,
+        "\\marked" => NameAttribute::Marked,
+        "\\unmarked" => NameAttribute::Unmarked,
+        "\\all" => NameAttribute::All,
+        "\\archive" => NameAttribute::Archive,
+        "\\drafts" => NameAttribute::Drafts,
+        "\\flagged" => NameAttribute::Flagged,
+        "\\junk" => NameAttribute::Junk,
+        "\\sent" => NameAttribute::Sent,
+        "\\trash" => NameAttribute::Trash,
+        _ => NameAttribute::Extension(name.to_owned().into()),
+    }
+}
+
+/// A name in Unicode. Servers with UTF8=ACCEPT, and some others, send UTF-8.
+fn decoded_name(octets: &[u8]) -> String {
+    let name = String::from_utf8_lossy(octets).into_owned();
+    with_inbox_in_capitals(decode_utf7(&name).unwrap_or(name))
+}
+
+/// The words after the name of each response of this name.
+fn responses_named<'a>(
+    responses: &'a Responses,
+    name: &'a str,
+) -> impl Iterator<Item = Tokens<'a>> {
+    let mut rest = responses.octets.as_slice();
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (response, after) = split_response(rest);
+            rest = after;
+            if let Some(tokens) = named(response, name) {
+                return Some(tokens);
+            }
+        }
+        None
+    })
+}
+
+fn named<'a>(response: &'a [u8], name: &str) -> Option<Tokens<'a>> {
+    let response = response.strip_prefix(b"*")?.trim_ascii_start();
+    let (word, rest) = response.split_at_checked(name.len())?;
+    let is_whole = rest.first().is_some_and(u8::is_ascii_whitespace);
+    (is_whole && word.eq_ignore_ascii_case(name.as_bytes())).then_some(Tokens(rest))
+}
+
+/// Splits off the first response, with its literals.
+fn split_response(octets: &[u8]) -> (&[u8], &[u8]) {
+    let mut end = line_end(octets, 0);
+    let is_text = ["OK", "BYE", "NO", "BAD"]
+        .iter()
+        .any(|word| named(octets, word).is_some());
+    if octets.starts_with(b"*") && !is_text {
+        while let Some(literal) = octets.get(..end).and_then(literal_at_end) {
+            end = line_end(octets, end.saturating_add(literal));
+        }
+    }
+    octets.split_at_checked(end).unwrap_or((octets, b""))
+}
+
+/// Where the line ends that this place is in.
+fn line_end(octets: &[u8], place: usize) -> usize {
+    let rest = octets.get(place..).unwrap_or_default();
+    let end = rest.iter().position(|octet| *octet == b'\n');
+    end.map_or(octets.len(), |end| place + end + 1)
+}
+
+/// The length of the literal that a line announces by its end.
+fn literal_at_end(line: &[u8]) -> Option<usize> {
+    let line = line.strip_suffix(b"}\r\n")?;
+    let begin = line.iter().rposition(|octet| *octet == b'{')?;
+    std::str::from_utf8(line.get(begin + 1..)?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The words of a response.
+struct Tokens<'a>(&'a [u8]);
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        self.0 = self.0.trim_ascii_start();
+        let (&first, rest) = self.0.split_first()?;
+        match first {
+            b'(' | b')' => {
+                self.0 = rest;
+                Some(if first == b'(' {
+                    Token::Open
+                } else {
+                    Token::Close
+                })
+            }
+            b'"' => {
+                self.0 = rest;
+                Some(Token::Text(self.quoted()))
+            }
+            b'{' => {
+                let end = line_end(self.0, 0);
+                let (line, rest) = self.0.split_at_checked(end)?;
+                match literal_at_end(line) {
+                    Some(length) => {
+                        let (text, rest) = rest.split_at_checked(length)?;
+                        self.0 = rest;
+                        Some(Token::Text(text.to_vec()))
+                    }
+                    None => Some(self.atom()),
+                }
+            }
+            _ => Some(self.atom()),
+        }
+    }
+}
+
+impl Tokens<'_> {
+    fn quoted(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        while let Some((&octet, rest)) = self.0.split_first() {
+            self.0 = rest;
+            match (octet, rest.split_first()) {
+                (b'"', _) => break,
+                (b'\\', Some((&escaped, rest))) => {
+                    text.push(escaped);
+                    self.0 = rest;
+                }
+                _ => text.push(octet),
+            }
+        }
+        text
+    }
+
+    fn atom(&mut self) -> Token {
+        let ends = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b'(' | b')');
+        let end = self.0.iter().position(ends).unwrap_or(self.0.len());
+        let (atom, rest) = self.0.split_at_checked(end).unwrap_or((self.0, b""));
+        self.0 = rest;
+        Token::Atom(atom.to_vec())
+    }
+}
