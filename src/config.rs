@@ -161,9 +161,9 @@ impl Config {
         Ok(config)
     }
 
-    /// `user/folder` of the source, as in the state's `account`.
+    /// `user/folder` of the source, as in the state's `account`; `user/` if there are several folders.
     pub(crate) fn source_account(&self) -> String {
-        format!("{}/{}", self.source.user, self.source.folder)
+        format!("{}/{}", self.source.user, self.only(&self.source.folder))
     }
 
     /// `user@host/folder` of the source, as in the state's `cursor`.
@@ -180,7 +180,15 @@ impl Config {
 
     /// `user/folder` of the target, as in the state's `account`.
     pub(crate) fn target_account(&self) -> String {
-        format!("{}/{}", self.target.user, self.target.folder)
+        format!("{}/{}", self.target.user, self.only(&self.target.folder))
+    }
+
+    /// The name of a folder, if it is the only one; else nothing.
+    fn only<'a>(&self, folder: &'a str) -> &'a str {
+        match self.folders {
+            FolderConfig::Single(_) => folder,
+            FolderConfig::Many(_) => "",
+        }
     }
 
     /// Changes when the content of the configuration or the password file changes, and does not

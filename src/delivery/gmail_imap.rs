@@ -16,6 +16,7 @@ use crate::delivery::gmail_imap::labels::Labeller;
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
 use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::error::{ErrorKind, Result};
+use crate::imap::FolderListing;
 use crate::message::{Message, MessagePlace, Uid};
 use crate::sync::{
     FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels,
@@ -99,6 +100,14 @@ impl GmailTarget {
         self.index_search = None;
         self.is_indexed = false;
         self.lookup = self.lookup.take().and_then(Lookup::reuse_for_next_pass);
+    }
+
+    /// Lists the folders of the account, and says whether it has labels, as Gmail does.
+    ///
+    /// # Errors
+    /// The server is unavailable, rejects the log-in, or the account must rest.
+    pub fn list_folders(&mut self) -> Result<(FolderListing, bool)> {
+        self.with_lookup(Lookup::list_folders)
     }
 
     /// Messages are appended to this folder from the next pass on.

@@ -11,33 +11,28 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTarget;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::message::Listed;
-use crate::oauth::{RenewalPolicy, check_token_file};
+use crate::oauth::check_token_file;
 use crate::run::context::RunContext;
 use crate::run::{OneTimeOptions, RunMode};
 use crate::state::State;
 use crate::state::journal::StateStore;
 use crate::state::lock::Lock;
 use crate::state::storage::FolderStorage;
-use crate::sync::{DryRunResult, DryRunTotal, NullTarget, Pass, PassReport, Target};
-use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
 
 mod folders;
 mod instrumented;
 mod options;
+mod passes;
 mod rest;
 mod source_login;
 pub(crate) mod source_steps;
 mod startup;
 mod warnings;
 
-use crate::run::account_sync::instrumented::PassMonitor;
-use crate::run::account_sync::options::pass_options;
-use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
-use crate::run::account_sync::startup::{
-    RenamedAccount, acquire_lock, adopt_state, open_only_folder,
-};
+pub(crate) use crate::run::account_sync::passes::PassSummary;
+use crate::run::account_sync::source_steps::SourceConnection;
+use crate::run::account_sync::startup::{RenamedAccount, acquire_lock, adopt_state, name_folder};
 pub(super) use crate::run::account_sync::startup::{account_names, describe};
 
 /// With `--watch` the journal is folded into the snapshot when it is larger…
@@ -65,13 +60,6 @@ pub(crate) struct AccountSync<'a> {
     unfolded_since: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PassSummary {
-    pub report: PassReport,
-    /// Whether Gmail was used, and so is available.
-    pub used_gmail: bool,
-}
-
 impl<'a> AccountSync<'a> {
     /// Checks the token file, takes the lock and loads the state.
     pub fn start(
@@ -94,7 +82,7 @@ impl<'a> AccountSync<'a> {
             RunMode::DryRun => StateStore::load_read_only(storage, now)?,
         };
         let renamed = adopt_state(&mut store, &config, state_file, options.is_same_account)?;
-        open_only_folder(&mut store, &config.source.folder)?;
+        name_folder(&mut store, &config)?;
         let mut account = AccountSync {
             config,
             lock,
@@ -121,108 +109,6 @@ impl<'a> AccountSync<'a> {
 
     pub fn context(&self) -> &'a RunContext<'a> {
         self.context
-    }
-
-    /// Checks the source mailbox, on the open connection or a new one.
-    pub fn check_source<'s>(
-        &mut self,
-        connection: &'s mut SourceConnection,
-    ) -> Result<CheckedSource<'s>> {
-        self.context.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
-        let started = self.now();
-        let (source, mailbox) = match connection.0.take() {
-            None => self.log_in_to_source()?,
-            Some(mut source) => {
-                let checked = source.check_for_mail();
-                (source, self.record_failed_login(checked, started)?)
-            }
-        };
-        Ok(CheckedSource {
-            source: connection.0.insert(source),
-            mailbox,
-            started,
-        })
-    }
-
-    /// Runs one pass, and records what it shows about the log-in at the source. The source can be
-    /// waited on even after a failure, because Gmail may have failed.
-    ///
-    /// What a failed pass settled is in the journal.
-    pub fn run_pass<'s>(
-        &mut self,
-        checked: CheckedSource<'s>,
-    ) -> (WaitableSource<'s>, Result<PassSummary>) {
-        let CheckedSource {
-            source, started, ..
-        } = checked;
-        let context = self.context;
-        let options = self.gmail_options(RenewalPolicy::Save);
-        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
-        gmail.start_pass(0);
-        let monitor = PassMonitor::new(context);
-        let mut monitored = (monitor.monitor(source), monitor.monitor(gmail));
-        let verified = self.renamed.as_ref().map_or(Ok(()), |renamed| {
-            let (source, gmail) = (&mut monitored.0, &mut monitored.1);
-            let (store, config) = (&mut self.store, &self.config);
-            renamed.verify(store, config, &checked.mailbox, source, gmail)
-        });
-        if verified.is_ok() {
-            self.renamed = None;
-        }
-        let mut progress = (context.new_progress)();
-        let pass = Pass {
-            source: &mut monitored.0,
-            target: &mut monitored.1,
-            store: &mut self.store,
-            options: &pass_options(&self.config, self.since),
-            progress: progress.as_mut(),
-            now: &|| context.timing.clock.now(),
-        };
-        let done = verified.and_then(|()| pass.run(&checked.mailbox, started));
-        if done.is_ok() {
-            self.since = None;
-        }
-        gmail.end_pass();
-        let used_gmail = monitor.used_gmail.get();
-        if self.store.has_unfolded_events() {
-            self.unfolded_since.get_or_insert(started);
-        }
-        if used_gmail {
-            self.gmail_last_used = Some(Instant::now());
-        }
-        let passed = self.record_failed_login(done, started);
-        let summary = passed.map(|report| PassSummary { report, used_gmail });
-        (WaitableSource(source), summary)
-    }
-
-    /// Reports for each message what a pass would do; copies and writes nothing.
-    pub fn dry_run(
-        &mut self,
-        checked: CheckedSource<'_>,
-        report: &mut dyn FnMut(&Listed, DryRunResult),
-    ) -> Result<DryRunTotal> {
-        let CheckedSource {
-            source, mailbox, ..
-        } = checked;
-        let context = self.context;
-        let options = self.gmail_options(RenewalPolicy::Never);
-        let gmail = self.gmail.insert(GmailTarget::new(options));
-        let can_ask_gmail = gmail.has_valid_token()?;
-        let target: &mut dyn Target = if can_ask_gmail {
-            gmail
-        } else {
-            &mut NullTarget
-        };
-        let monitor = PassMonitor::new(context);
-        Pass {
-            source: &mut monitor.monitor(source),
-            target: &mut monitor.monitor(target),
-            store: &mut self.store,
-            options: &pass_options(&self.config, self.since),
-            progress: &mut (),
-            now: &|| context.timing.clock.now(),
-        }
-        .dry_run(&mailbox, can_ask_gmail, report)
     }
 
     /// Logs out of Gmail. The next pass that needs Gmail connects again, and loads the token file
@@ -301,7 +187,7 @@ impl<'a> AccountSync<'a> {
         source.log_out();
         self.disconnect_gmail();
         self.config = config;
-        Ok(())
+        name_folder(&mut self.store, &self.config)
     }
 
     fn now(&self) -> DateTime<Utc> {

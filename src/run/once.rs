@@ -1,6 +1,6 @@
 //! A one-shot run: one pass, or a dry run.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::message::Listed;
 use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::source_steps::SourceConnection;
@@ -48,5 +48,20 @@ fn copy(account: &mut AccountSync<'_>) -> Result<()> {
     let (_, passed) = account.run_pass(checked);
     account.disconnect_gmail();
     connection.log_out();
-    passed.map(drop)
+    match most_severe(passed?.failures) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// The failure that decides how the run ends; the others are logged.
+fn most_severe(failures: Vec<Error>) -> Option<Error> {
+    let mut failures = failures.into_iter();
+    let first = failures.next()?;
+    Some(failures.fold(first, |one, other| {
+        let decides = one.clone().more_severe(other.clone());
+        let logged = if decides == one { other } else { one };
+        log::error!("{logged}");
+        decides
+    }))
 }

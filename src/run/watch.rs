@@ -4,6 +4,7 @@
 //! The two sides fail independently. Without the source there is nothing to do but to retry; without
 //! Gmail the source is still watched, and new mail is copied when Gmail is available again.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,7 @@ pub(crate) fn run(
         gmail: GmailHealth::new(context.timing),
         false_notifications: FalseNotifications::new(context.timing),
         copied: 0,
+        failing_folders: BTreeSet::new(),
     };
     let mut connection = SourceConnection::default();
     let result = watcher.run(&mut connection);
@@ -87,6 +89,8 @@ struct Watcher<'a> {
     false_notifications: FalseNotifications,
     /// How many messages have been copied since the start.
     copied: u64,
+    /// The failures of single folders in the last passes.
+    failing_folders: BTreeSet<String>,
 }
 
 impl Watcher<'_> {
@@ -175,7 +179,23 @@ impl Watcher<'_> {
             self.source.record_success();
         }
         self.account.fold_if_due()?;
+        if self.log_folder_failures(&summary.failures) {
+            return Ok(());
+        }
         self.account.record_success()
+    }
+
+    /// Logs the failures of single folders that were not there before; returns whether there are any.
+    fn log_folder_failures(&mut self, failures: &[Error]) -> bool {
+        let failing: BTreeSet<String> = failures.iter().map(ToString::to_string).collect();
+        for failure in failing.difference(&self.failing_folders) {
+            log::error!("{failure}");
+        }
+        if failing.is_empty() && !self.failing_folders.is_empty() {
+            log::info!("all folders can be copied again");
+        }
+        self.failing_folders = failing;
+        !self.failing_folders.is_empty()
     }
 
     fn handle_gmail_failure(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {

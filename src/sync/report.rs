@@ -1,6 +1,7 @@
 //! What a pass did, in numbers.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use crate::size::format_size;
@@ -55,6 +56,17 @@ impl PassReport {
             format_size(self.octets),
             format_elapsed(took)
         );
+    }
+}
+
+impl AddAssign for PassReport {
+    fn add_assign(&mut self, other: PassReport) {
+        self.appended += other.appended;
+        self.octets += other.octets;
+        self.already_there += other.already_there;
+        self.known += other.known;
+        self.parked += other.parked;
+        self.refused += other.refused;
     }
 }
 

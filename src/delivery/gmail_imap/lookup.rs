@@ -16,7 +16,7 @@ use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search;
 use crate::error::{Error, Result};
 use crate::imap::{
-    Command, CommandError, CommandResult, ExamineError, ListedFolder, NameAttribute,
+    Command, CommandError, CommandResult, ExamineError, FolderListing, ListedFolder, NameAttribute,
 };
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
@@ -162,6 +162,14 @@ impl Lookup {
     /// it was selected.
     pub(super) fn examine_again(&mut self) {
         self.open_mailbox = None;
+    }
+
+    /// All folders, with their roles also at servers that tell them only when asked; and whether the server
+    /// has labels.
+    pub(super) fn list_folders(&mut self) -> Result<(FolderListing, bool), LookupError> {
+        let listed = self.gmail.session.list_folders();
+        let listing = listed.map_err(|failure| self.command_failed(failure))?;
+        Ok((listing, self.has_gmail_search))
     }
 
     /// The largest message that the server accepts, and All Mail's current UIDNEXT.

@@ -5,9 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::FolderConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::folders::{
-    self, FolderPair, FolderPlan, FolderSelection, TargetFolders, describe_mistakes,
-};
+use crate::folders::{self, FolderPlan, FolderSelection, TargetFolders, describe_mistakes};
 use crate::imap::FolderListing;
 use crate::message::Mailbox;
 use crate::run::account_sync::AccountSync;
@@ -101,6 +99,21 @@ impl AccountSync<'_> {
             let what = describe_mistakes(&mistakes);
             Error::new(Side::Config, ErrorKind::Config, place, what)
         })
+    }
+
+    /// The folder that is opened first, and waited at. Of several folders it is the inbox, which every server
+    /// has (RFC 3501 5.1).
+    pub(super) fn main_folder(&self) -> &str {
+        if self.has_several_folders() {
+            "INBOX"
+        } else {
+            &self.config.source.folder
+        }
+    }
+
+    /// Whether the configuration names more folders than one.
+    pub(super) fn has_several_folders(&self) -> bool {
+        matches!(self.config.folders, FolderConfig::Many(_))
     }
 
     /// What is recorded from now on is about this folder.

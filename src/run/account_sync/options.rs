@@ -3,28 +3,28 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
-use crate::config::Config;
 use crate::delivery::gmail_imap::GmailTargetOptions;
+use crate::folders::FolderPair;
 use crate::oauth::{RememberedRejection, RenewalPolicy};
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::AccountSync;
 use crate::sync::PassOptions;
 
-pub(super) fn pass_options(config: &Config, since: Option<DateTime<Utc>>) -> PassOptions {
-    PassOptions {
-        source: config.source_name(),
-        first_run_days: config.first_run_days,
-        copy_flags: config.copy_flags,
-        daily_upload_limit: config.daily_upload_limit,
-        since,
-        target_folder: config.target.folder.clone(),
-        labels: Vec::new(),
-    }
-}
-
 impl AccountSync<'_> {
+    /// The options of a pass over the source folder of this pair.
+    pub(super) fn pass_options(&self, pair: &FolderPair) -> PassOptions {
+        let config = &self.config;
+        PassOptions {
+            source: config.source_name_of(&pair.source),
+            first_run_days: config.first_run_days,
+            copy_flags: pair.copy_flags,
+            daily_upload_limit: config.daily_upload_limit,
+            since: self.since,
+            target_folder: pair.target.clone(),
+            labels: pair.labels.clone(),
+        }
+    }
+
     pub(super) fn gmail_options(&self, renewal: RenewalPolicy) -> GmailTargetOptions {
         let clock = self.context.timing.clock;
         // A time further in the future than the longest delay was written while the clock was wrong.

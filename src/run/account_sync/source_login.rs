@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::config::Password;
+use crate::config::{Password, SourceConfig};
 use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::imap::{LoginForm, LoginHistory};
 use crate::message::Mailbox;
@@ -30,12 +30,16 @@ impl AccountSync<'_> {
         }
         let options = self.context.connection_options();
         let history = self.login_history(corrected.is_some());
-        let source = &self.config.source;
+        let source = &SourceConfig {
+            folder: self.main_folder().to_owned(),
+            ..self.config.source.clone()
+        };
         let password = corrected.map_or_else(|| source.password.read(), Ok);
         let stamp = |password| self.config.command_stamp(password);
         self.command_stamp = password.as_ref().ok().and_then(stamp);
         let folder = self.state().folder_named(&source.folder);
-        let new_since = folder.and_then(|folder| new_since(folder, &self.config.source_name()));
+        let new_since = folder
+            .and_then(|folder| new_since(folder, &self.config.source_name_of(&source.folder)));
         let opened = password.and_then(|password| {
             ImapSource::open_with_history(source, password, options, history, new_since)
         });

@@ -2,10 +2,13 @@
 //! makes a [`CheckedSource`], which a pass consumes; only a pass, done or skipped, makes a
 //! [`WaitableSource`], which a wait consumes; after the wait, only a check is possible.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::message::Mailbox;
+use crate::run::account_sync::folders::CheckedFolders;
 use crate::source::{ImapSource, WaitOptions, WaitOutcome};
 
 /// The connection to the source, if it is open.
@@ -15,13 +18,23 @@ pub(crate) struct SourceConnection(pub(super) Option<ImapSource>);
 /// The source after a check of its mailbox.
 pub(crate) struct CheckedSource<'s> {
     pub(super) source: &'s mut ImapSource,
+    /// The folder that is open.
     pub mailbox: Mailbox,
+    /// What was found of all folders, if there are several.
+    pub(super) folders: Option<CheckedFolders>,
     /// The time just before the check.
     pub started: DateTime<Utc>,
 }
 
 /// The source after a pass.
-pub(crate) struct WaitableSource<'s>(pub(super) &'s mut ImapSource);
+pub(crate) struct WaitableSource<'s> {
+    pub(super) source: &'s mut ImapSource,
+    /// The folder to wait at, as it was before the pass.
+    pub(super) folder: String,
+    pub(super) mailbox: Mailbox,
+    /// Whether there are others, which only a check sees.
+    pub(super) has_others: bool,
+}
 
 impl SourceConnection {
     pub fn log_out(&mut self) {
@@ -39,12 +52,31 @@ impl SourceConnection {
 impl<'s> CheckedSource<'s> {
     /// Leaves the mailbox to a later pass, because Gmail cannot take mail now.
     pub fn skip_pass(self) -> WaitableSource<'s> {
-        WaitableSource(self.source)
+        WaitableSource {
+            folder: self.source.folder().to_owned(),
+            source: self.source,
+            mailbox: self.mailbox,
+            has_others: self.folders.is_some(),
+        }
     }
 }
 
 impl WaitableSource<'_> {
     pub fn wait_for_mail(self, options: WaitOptions) -> Result<WaitOutcome> {
-        self.0.wait_for_mail(options)
+        let WaitableSource {
+            source,
+            folder,
+            mailbox,
+            has_others,
+        } = self;
+        if source.folder() != folder && source.open_folder(&folder)?.uid_next != mailbox.uid_next {
+            // It came while another folder was open.
+            return Ok(WaitOutcome::NewMail);
+        }
+        let mut options = options;
+        if has_others {
+            options.until = options.until.min(Instant::now() + options.poll_interval);
+        }
+        source.wait_for_mail(options)
     }
 }

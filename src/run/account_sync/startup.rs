@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Config, FolderConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
 use crate::state::journal::StateStore;
@@ -68,22 +68,31 @@ pub(super) fn adopt_state(
     ))
 }
 
-/// What is recorded from now on is about this folder. The only folder of a state has whatever name is
-/// configured: the mailbox that its UIDs belong to shows whether they hold.
-pub(super) fn open_only_folder(store: &mut StateStore, name: &str) -> Result<()> {
-    let name = if name.eq_ignore_ascii_case("INBOX") {
-        "INBOX"
-    } else {
-        name
+/// What is recorded from now on is about the only folder; several are selected one by one.
+///
+/// The only folder of a state has whatever name is configured: the mailbox that its UIDs belong to shows
+/// whether they hold. That of a state of an earlier release has the name of this mailbox. One of which nothing
+/// but the last pass is known stays without a name: its other folders are lost as well.
+pub(super) fn name_folder(store: &mut StateStore, config: &Config) -> Result<()> {
+    let (state, configured) = (store.state(), config.source.folder.as_str());
+    let event = match &config.folders {
+        FolderConfig::Single(_) if state.folder_name() == configured => return Ok(()),
+        FolderConfig::Single(_) if state.has_one_folder() => {
+            Event::FolderRenamed(configured.to_owned())
+        }
+        FolderConfig::Single(_) => Event::Folder(configured.to_owned()),
+        FolderConfig::Many(_) if !state.folder_name().is_empty() => return Ok(()),
+        FolderConfig::Many(_) => {
+            let of_mailbox = state.folder.source_mailbox();
+            let of_mailbox = of_mailbox.and_then(|(name, _)| Some(name.split_once('/')?.1));
+            let is_of_original = state.folder.last_source_uid > 0;
+            match of_mailbox.or(is_of_original.then_some(configured)) {
+                Some(name) => Event::FolderRenamed(name.to_owned()),
+                None => return Ok(()),
+            }
+        }
     };
-    let state = store.state();
-    if state.folder_name() == name {
-        Ok(())
-    } else if state.has_one_folder() {
-        store.record(Event::FolderRenamed(name.to_owned()))
-    } else {
-        store.record(Event::Folder(name.to_owned()))
-    }
+    store.record(event)
 }
 
 impl RenamedAccount {
@@ -134,7 +143,8 @@ impl RenamedAccount {
 }
 
 pub(in crate::run) fn describe(names: &AccountNames) -> String {
-    let (source, target) = (Untrusted::new(&names.source), Untrusted::new(&names.target));
+    let shown = |name: &str| Untrusted::new(name.trim_end_matches('/')).to_string();
+    let (source, target) = (shown(&names.source), shown(&names.target));
     format!("{source} to {target}")
 }
 

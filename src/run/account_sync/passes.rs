@@ -1,0 +1,273 @@
+//! The check of the source, and the passes over its folders that follow.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use crate::delivery::gmail_imap::GmailTarget;
+use crate::error::{Error, Result, Side};
+use crate::folders::{FolderPair, TargetFolders, single_pair};
+use crate::imap::{FolderListing, ListedFolder};
+use crate::message::{Listed, Mailbox};
+use crate::oauth::RenewalPolicy;
+use crate::run::account_sync::AccountSync;
+use crate::run::account_sync::folders::CheckedFolders;
+use crate::run::account_sync::instrumented::PassMonitor;
+use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
+use crate::source::ImapSource;
+use crate::sync::{DryRunResult, DryRunTotal, NullTarget, Pass, PassReport, Target};
+use crate::timeouts::PASS_STEP_TIMEOUT;
+
+/// What the passes over the folders did.
+#[derive(Debug, Default)]
+pub(crate) struct PassSummary {
+    pub report: PassReport,
+    /// Whether Gmail was used, and so is available.
+    pub used_gmail: bool,
+    /// The failures of single folders, which did not stop the others.
+    pub failures: Vec<Error>,
+}
+
+impl AccountSync<'_> {
+    /// Checks the source, on the open connection or a new one.
+    pub fn check_source<'s>(
+        &mut self,
+        connection: &'s mut SourceConnection,
+    ) -> Result<CheckedSource<'s>> {
+        self.context.watchdog.extend_deadline(PASS_STEP_TIMEOUT);
+        let started = self.now();
+        let (mut source, mailbox) = match connection.0.take() {
+            None => self.log_in_to_source()?,
+            Some(mut source) => {
+                let main = self.main_folder();
+                let checked = if source.folder() == main {
+                    source.check_for_mail()
+                } else {
+                    source.open_folder(main)
+                };
+                (source, self.record_failed_login(checked, started)?)
+            }
+        };
+        let folders = self.check_folders(&mut source, &mailbox, started)?;
+        Ok(CheckedSource {
+            source: connection.0.insert(source),
+            mailbox,
+            folders,
+            started,
+        })
+    }
+
+    /// Runs a pass over each folder that needs one, and records what that shows about the log-in at the
+    /// source. The source can be waited on even after a failure, because Gmail may have failed.
+    ///
+    /// What a failed pass settled is in the journal.
+    pub fn run_pass<'s>(
+        &mut self,
+        checked: CheckedSource<'s>,
+    ) -> (WaitableSource<'s>, Result<PassSummary>) {
+        let CheckedSource {
+            source,
+            mailbox,
+            folders,
+            started,
+        } = checked;
+        let mut summary = PassSummary::default();
+        let done = self
+            .verify_renamed(source, &mailbox)
+            .and_then(|()| match folders {
+                None => self.copy_only_folder(source, &mailbox, started, &mut summary),
+                Some(folders) => {
+                    self.copy_folders(source, &mailbox, folders, started, &mut summary)
+                }
+            });
+        if done.is_ok() && summary.failures.is_empty() {
+            self.since = None;
+        }
+        if let Some(gmail) = &mut self.gmail {
+            gmail.end_pass();
+        }
+        if self.store.has_unfolded_events() {
+            self.unfolded_since.get_or_insert(started);
+        }
+        if summary.used_gmail {
+            self.gmail_last_used = Some(Instant::now());
+        }
+        let passed = self.record_failed_login(done, started);
+        let waitable = WaitableSource {
+            source,
+            folder: self.main_folder().to_owned(),
+            mailbox,
+            has_others: self.has_several_folders(),
+        };
+        (waitable, passed.map(|()| summary))
+    }
+
+    fn verify_renamed(&mut self, source: &mut ImapSource, mailbox: &Mailbox) -> Result<()> {
+        if self.renamed.is_none() {
+            return Ok(());
+        }
+        self.select_folder(&source.folder().to_owned())?;
+        let context = self.context;
+        let options = self.gmail_options(RenewalPolicy::Save);
+        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
+        gmail.start_pass(0);
+        let monitor = PassMonitor::new(context);
+        let (mut source, mut gmail) = (monitor.monitor(source), monitor.monitor(gmail));
+        if let Some(renamed) = &self.renamed {
+            renamed.verify(
+                &mut self.store,
+                &self.config,
+                mailbox,
+                &mut source,
+                &mut gmail,
+            )?;
+        }
+        self.renamed = None;
+        Ok(())
+    }
+
+    fn copy_only_folder(
+        &mut self,
+        source: &mut ImapSource,
+        mailbox: &Mailbox,
+        started: DateTime<Utc>,
+        summary: &mut PassSummary,
+    ) -> Result<()> {
+        let pair = self.only_pair()?;
+        self.copy_folder(source, mailbox, &pair, started, summary)
+    }
+
+    /// Where the only folder goes.
+    fn only_pair(&mut self) -> Result<FolderPair> {
+        if let Some(pair) = single_pair(&self.config.folders) {
+            return Ok(pair);
+        }
+        let listing = FolderListing {
+            folders: vec![ListedFolder {
+                name: self.config.source.folder.clone(),
+                delimiter: None,
+                attributes: Vec::new(),
+            }],
+            personal_prefixes: Vec::new(),
+        };
+        self.pairs(&listing).map(|mut pairs| pairs.swap_remove(0))
+    }
+
+    /// Where the folders go, which the folders of the target decide, too.
+    fn pairs(&mut self, listing: &FolderListing) -> Result<Vec<FolderPair>> {
+        let options = self.gmail_options(RenewalPolicy::Save);
+        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
+        let (at_target, is_gmail) = gmail.list_folders()?;
+        let target = TargetFolders {
+            listing: &at_target,
+            is_gmail,
+        };
+        let plan = self.plan_folders(listing, target)?;
+        Ok(plan.pairs)
+    }
+
+    /// Runs a pass over each folder that has something to do. Only what fails for all of them ends this.
+    fn copy_folders(
+        &mut self,
+        source: &mut ImapSource,
+        mailbox: &Mailbox,
+        folders: CheckedFolders,
+        started: DateTime<Utc>,
+        summary: &mut PassSummary,
+    ) -> Result<()> {
+        summary.failures = folders.failures;
+        if folders.due.is_empty() {
+            return Ok(());
+        }
+        let mut pairs = self.pairs(&folders.listing)?;
+        pairs.retain(|pair| folders.due.contains(&pair.source));
+        // That one needs no EXAMINE.
+        pairs.sort_by_key(|pair| pair.source != source.folder());
+        for pair in pairs {
+            let is_open = pair.source == source.folder();
+            let (opened, started) = if is_open {
+                (Ok(*mailbox), started)
+            } else {
+                let started = self.now();
+                (source.open_folder(&pair.source), started)
+            };
+            let copied = opened.and_then(|mailbox| {
+                self.select_folder(&pair.source)?;
+                self.copy_folder(source, &mailbox, &pair, started, summary)
+            });
+            match copied {
+                Err(error) if error.side() == Side::Source && source.is_connected() => {
+                    summary.failures.push(error);
+                }
+                copied => copied?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one pass over the open folder.
+    fn copy_folder(
+        &mut self,
+        source: &mut ImapSource,
+        mailbox: &Mailbox,
+        pair: &FolderPair,
+        started: DateTime<Utc>,
+        summary: &mut PassSummary,
+    ) -> Result<()> {
+        let context = self.context;
+        let pass_options = self.pass_options(pair);
+        let options = self.gmail_options(RenewalPolicy::Save);
+        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
+        gmail.set_folder(&pair.target);
+        gmail.start_pass(0);
+        let monitor = PassMonitor::new(context);
+        let mut progress = (context.new_progress)();
+        let pass = Pass {
+            source: &mut monitor.monitor(source),
+            target: &mut monitor.monitor(gmail),
+            store: &mut self.store,
+            options: &pass_options,
+            progress: progress.as_mut(),
+            now: &|| context.timing.clock.now(),
+        };
+        let done = pass.run(mailbox, started);
+        summary.used_gmail |= monitor.used_gmail.get();
+        summary.report += done?;
+        Ok(())
+    }
+
+    /// Reports for each message what a pass would do; copies and writes nothing.
+    pub fn dry_run(
+        &mut self,
+        checked: CheckedSource<'_>,
+        report: &mut dyn FnMut(&Listed, DryRunResult),
+    ) -> Result<DryRunTotal> {
+        let CheckedSource {
+            source, mailbox, ..
+        } = checked;
+        let context = self.context;
+        let options = self.gmail_options(RenewalPolicy::Never);
+        let gmail = self.gmail.insert(GmailTarget::new(options));
+        let can_ask_gmail = gmail.has_valid_token()?;
+        let pair = self.only_pair()?;
+        let pass_options = self.pass_options(&pair);
+        let Some(gmail) = &mut self.gmail else {
+            return Ok(DryRunTotal::default());
+        };
+        let target: &mut dyn Target = if can_ask_gmail {
+            gmail
+        } else {
+            &mut NullTarget
+        };
+        let monitor = PassMonitor::new(context);
+        Pass {
+            source: &mut monitor.monitor(source),
+            target: &mut monitor.monitor(target),
+            store: &mut self.store,
+            options: &pass_options,
+            progress: &mut (),
+            now: &|| context.timing.clock.now(),
+        }
+        .dry_run(&mailbox, can_ask_gmail, report)
+    }
+}
