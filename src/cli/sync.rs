@@ -13,12 +13,14 @@ use crate::cli::{print_error, print_line};
 use crate::config::size::{parse_number, parse_size};
 use crate::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, Side};
+use crate::folders::FolderPair;
 use crate::message::Listed;
 use crate::process::logging::log_file::RotationLimits;
 use crate::process::logging::{
     self, LogFormat, LogHandle, LogLevel, LogOptions, LogTarget, StreamEnvironment,
 };
 use crate::run::account_files::role_of;
+use crate::run::account_sync::DryRunLine;
 use crate::run::{OneTimeOptions, RunMode, WatchOptions};
 use crate::state::storage;
 use crate::sync::{DryRunResult, DryRunTotal};
@@ -107,7 +109,27 @@ pub(crate) fn report(
     status
 }
 
-pub(crate) fn print_dry_run(listed: &Listed, result: DryRunResult) {
+pub(crate) fn print_dry_run(line: DryRunLine) {
+    match line {
+        DryRunLine::Folder(pair) => print_line(io::stdout(), folder_line(pair)),
+        DryRunLine::Message(listed, result) => print_message(listed, result),
+    }
+}
+
+/// Which folder goes where: `Lists/Rust to INBOX; labels Lists, Rust`.
+fn folder_line(pair: &FolderPair) -> String {
+    let mut line = format!("folder {:?}", Untrusted::new(&pair.source));
+    if !pair.target.is_empty() {
+        line += &format!(" to {:?}", Untrusted::new(&pair.target));
+    }
+    for (number, label) in pair.labels.iter().enumerate() {
+        let before = if number == 0 { "; labels " } else { ", " };
+        line += &format!("{before}{:?}", Untrusted::new(label));
+    }
+    line
+}
+
+fn print_message(listed: &Listed, result: DryRunResult) {
     let date = listed.internal_date;
     let date = date.map(format_time);
     let date = date.as_deref().unwrap_or("no date");

@@ -20,6 +20,7 @@ use crate::state::lock::Lock;
 use crate::state::storage::FolderStorage;
 use crate::untrusted::Untrusted;
 
+mod dry_run;
 mod folders;
 mod instrumented;
 mod options;
@@ -30,6 +31,7 @@ pub(crate) mod source_steps;
 mod startup;
 mod warnings;
 
+pub(crate) use crate::run::account_sync::dry_run::DryRunLine;
 pub(crate) use crate::run::account_sync::passes::PassSummary;
 use crate::run::account_sync::source_steps::SourceConnection;
 use crate::run::account_sync::startup::{RenamedAccount, acquire_lock, adopt_state, name_folder};

@@ -1,11 +1,10 @@
 //! A one-shot run: one pass, or a dry run.
 
 use crate::error::{Error, Result};
-use crate::message::Listed;
-use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::source_steps::SourceConnection;
+use crate::run::account_sync::{AccountSync, DryRunLine};
 use crate::run::and_also;
-use crate::sync::{DryRunResult, DryRunTotal};
+use crate::sync::DryRunTotal;
 
 /// Runs one pass, unless Gmail rests.
 ///
@@ -27,7 +26,7 @@ pub(crate) fn run(mut account: AccountSync<'_>) -> Result<()> {
 /// Reports what a pass would do, unless Gmail rests; returns the total.
 pub(crate) fn dry_run(
     mut account: AccountSync<'_>,
-    report: &mut dyn FnMut(&Listed, DryRunResult),
+    report: &mut dyn FnMut(DryRunLine),
 ) -> Result<Option<DryRunTotal>> {
     if account.rests()? {
         return Ok(None);

@@ -4,6 +4,7 @@
 //! same messages in the same groups.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
 
@@ -48,6 +49,19 @@ pub struct DryRunTotal {
     /// What was received before is not considered: the begin of the date pass, else the last complete
     /// pass.
     pub since: Option<DateTime<Utc>>,
+}
+
+impl AddAssign for DryRunTotal {
+    fn add_assign(&mut self, other: DryRunTotal) {
+        self.new += other.new;
+        self.new_unless_at_gmail += other.new_unless_at_gmail;
+        self.needs_body += other.needs_body;
+        self.parked += other.parked;
+        self.since = match (self.since, other.since) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 impl DryRunTotal {

@@ -17,7 +17,9 @@ use crate::sync::has_work;
 pub(super) struct CheckedFolders {
     /// All folders of the source.
     pub listing: FolderListing,
-    /// Those with something to do, by name.
+    /// Those that are copied, by name.
+    pub all: Vec<String>,
+    /// Those of them with something to do.
     pub due: Vec<String>,
     /// Folders that the configuration names, and that cannot be copied.
     pub failures: Vec<Error>,
@@ -43,7 +45,7 @@ impl AccountSync<'_> {
         let (listing, statuses, selection) = source.check_folders(select)?;
         let FolderSelection { folders, missing } = selection;
         let mut due = Vec::new();
-        for name in folders {
+        for name in folders.clone() {
             let is_open = name == source.folder();
             let status = statuses.get(&name).filter(|_| !is_open);
             let status = status.or(is_open.then_some(open));
@@ -59,6 +61,7 @@ impl AccountSync<'_> {
         };
         Ok(Some(CheckedFolders {
             listing,
+            all: folders,
             due,
             failures: missing.iter().map(failure).collect(),
         }))

@@ -8,14 +8,14 @@ use crate::delivery::gmail_imap::GmailTarget;
 use crate::error::{Error, Result, Side};
 use crate::folders::{FolderPair, TargetFolders, single_pair};
 use crate::imap::{FolderListing, ListedFolder};
-use crate::message::{Listed, Mailbox};
+use crate::message::Mailbox;
 use crate::oauth::RenewalPolicy;
 use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::folders::CheckedFolders;
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::source::ImapSource;
-use crate::sync::{DryRunResult, DryRunTotal, NullTarget, Pass, PassReport, Target};
+use crate::sync::{Pass, PassReport};
 use crate::timeouts::PASS_STEP_TIMEOUT;
 
 /// What the passes over the folders did.
@@ -138,7 +138,7 @@ impl AccountSync<'_> {
     }
 
     /// Where the only folder goes.
-    fn only_pair(&mut self) -> Result<FolderPair> {
+    pub(super) fn only_pair(&mut self) -> Result<FolderPair> {
         if let Some(pair) = single_pair(&self.config.folders) {
             return Ok(pair);
         }
@@ -154,7 +154,7 @@ impl AccountSync<'_> {
     }
 
     /// Where the folders go, which the folders of the target decide, too.
-    fn pairs(&mut self, listing: &FolderListing) -> Result<Vec<FolderPair>> {
+    pub(super) fn pairs(&mut self, listing: &FolderListing) -> Result<Vec<FolderPair>> {
         let options = self.gmail_options(RenewalPolicy::Save);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         let (at_target, is_gmail) = gmail.list_folders()?;
@@ -234,40 +234,5 @@ impl AccountSync<'_> {
         summary.used_gmail |= monitor.used_gmail.get();
         summary.report += done?;
         Ok(())
-    }
-
-    /// Reports for each message what a pass would do; copies and writes nothing.
-    pub fn dry_run(
-        &mut self,
-        checked: CheckedSource<'_>,
-        report: &mut dyn FnMut(&Listed, DryRunResult),
-    ) -> Result<DryRunTotal> {
-        let CheckedSource {
-            source, mailbox, ..
-        } = checked;
-        let context = self.context;
-        let options = self.gmail_options(RenewalPolicy::Never);
-        let gmail = self.gmail.insert(GmailTarget::new(options));
-        let can_ask_gmail = gmail.has_valid_token()?;
-        let pair = self.only_pair()?;
-        let pass_options = self.pass_options(&pair);
-        let Some(gmail) = &mut self.gmail else {
-            return Ok(DryRunTotal::default());
-        };
-        let target: &mut dyn Target = if can_ask_gmail {
-            gmail
-        } else {
-            &mut NullTarget
-        };
-        let monitor = PassMonitor::new(context);
-        Pass {
-            source: &mut monitor.monitor(source),
-            target: &mut monitor.monitor(target),
-            store: &mut self.store,
-            options: &pass_options,
-            progress: &mut (),
-            now: &|| context.timing.clock.now(),
-        }
-        .dry_run(&mailbox, can_ask_gmail, report)
     }
 }
