@@ -97,6 +97,25 @@ fn it_takes_at_most_three_round_trips_after_tls() {
 }
 
 #[test]
+fn new_mail_is_listed_in_the_round_trip_of_the_log_in() {
+    let home = home(SourceOptions::default());
+    let now = chrono::Utc::now().fixed_offset();
+    for number in 5..8 {
+        let message = format!("Message-ID: <{number}@x>\r\n\r\nbody\r\n");
+        home.source.deliver(message.as_bytes(), now, &[]);
+    }
+    let (before, commands) = (home.source.round_trips(), home.source.commands().len());
+    home.run_ok();
+    home.source.wait_until_unused();
+    assert_eq!(home.gmail.messages("INBOX").len(), 8);
+    let commands = home.source.commands().split_off(commands);
+    let listings = commands.iter().filter(|it| it.contains("RFC822.SIZE"));
+    assert_eq!(listings.count(), 1, "{commands:?}");
+    // The log-in with the listing, the messages, LOGOUT.
+    assert_eq!(home.source.round_trips() - before, 3, "{commands:?}");
+}
+
+#[test]
 fn it_does_not_wait_until_the_server_answers_its_logout() {
     let home = home(SourceOptions::default());
     let is_logout = |event: &double::Event| event.is_command("LOGOUT");
