@@ -78,7 +78,7 @@ fn a_run_that_fails_does_not_change_the_time_stamp_of_the_lock() {
 }
 
 #[test]
-fn it_takes_at_most_three_round_trips_after_tls() {
+fn it_waits_for_at_most_two_round_trips_after_tls() {
     for volunteers_capabilities in [true, false] {
         let home = home(SourceOptions {
             volunteers_capabilities,
@@ -89,7 +89,8 @@ fn it_takes_at_most_three_round_trips_after_tls() {
         home.source.wait_until_unused();
         let commands = home.source.commands().split_off(commands);
         assert!(commands.iter().any(|command| command.starts_with("ID (")));
-        // The greeting is counted, too; ID and EXAMINE go with the log-in.
+        // CAPABILITY, where the greeting holds none; the log-in with ID, EXAMINE and the listing of new mail;
+        // and LOGOUT, which is not waited for.
         let round_trips = home.source.round_trips() - before;
         let expected = if volunteers_capabilities { 2 } else { 3 };
         assert_eq!(round_trips, expected, "{commands:?}");

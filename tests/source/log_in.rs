@@ -658,10 +658,10 @@ fn a_listing_ahead_that_breaks_the_connection_is_made_again_on_another() {
 #[test]
 fn messages_beyond_the_listing_ahead_are_listed_the_ordinary_way() {
     let uid_next = "S: * 4 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 300] next";
-    let (third, last, beyond) = (entry(3, 30), entry(202, 20), entry(203, 23));
+    let (third, highest, beyond) = (entry(3, 30), entry(202, 20), entry(203, 23));
     let server = ScriptedServer::play(&[
         &ALL_AT_ONCE,
-        &[OK, uid_next, EXAMINED, &third, &last, LISTED],
+        &[OK, uid_next, EXAMINED, &third, &highest, LISTED],
         &["C: UID FETCH 203:204 *", &beyond, "S: $tag OK"],
         // A second listing is up to date.
         &["C: UID FETCH 3 *", &third, "S: $tag OK"],
