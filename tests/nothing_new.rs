@@ -78,7 +78,7 @@ fn a_run_that_fails_does_not_change_the_time_stamp_of_the_lock() {
 }
 
 #[test]
-fn it_takes_at_most_three_round_trips_after_tls() {
+fn it_waits_for_at_most_two_round_trips_after_tls() {
     for volunteers_capabilities in [true, false] {
         let home = home(SourceOptions {
             volunteers_capabilities,
@@ -89,11 +89,31 @@ fn it_takes_at_most_three_round_trips_after_tls() {
         home.source.wait_until_unused();
         let commands = home.source.commands().split_off(commands);
         assert!(commands.iter().any(|command| command.starts_with("ID (")));
-        // The greeting is counted, too; ID and EXAMINE go with the log-in.
+        // CAPABILITY, where the greeting holds none; the log-in with ID, EXAMINE and the listing of new mail;
+        // and LOGOUT, which is not waited for.
         let round_trips = home.source.round_trips() - before;
         let expected = if volunteers_capabilities { 2 } else { 3 };
         assert_eq!(round_trips, expected, "{commands:?}");
     }
+}
+
+#[test]
+fn new_mail_is_listed_in_the_round_trip_of_the_log_in() {
+    let home = home(SourceOptions::default());
+    let now = chrono::Utc::now().fixed_offset();
+    for number in 5..8 {
+        let message = format!("Message-ID: <{number}@x>\r\n\r\nbody\r\n");
+        home.source.deliver(message.as_bytes(), now, &[]);
+    }
+    let (before, commands) = (home.source.round_trips(), home.source.commands().len());
+    home.run_ok();
+    home.source.wait_until_unused();
+    assert_eq!(home.gmail.messages("INBOX").len(), 8);
+    let commands = home.source.commands().split_off(commands);
+    let listings = commands.iter().filter(|it| it.contains("RFC822.SIZE"));
+    assert_eq!(listings.count(), 1, "{commands:?}");
+    // The log-in with the listing, the messages, LOGOUT.
+    assert_eq!(home.source.round_trips() - before, 3, "{commands:?}");
 }
 
 #[test]

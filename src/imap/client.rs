@@ -50,8 +50,8 @@ pub(super) struct Client {
     /// It did so on this connection.
     has_lost_commands: bool,
     is_usable: bool,
-    has_timed_out: bool,
-    violates_protocol: bool,
+    /// What broke the connection.
+    broken_by: Option<io::ErrorKind>,
 }
 
 struct SentCommand {
@@ -75,8 +75,7 @@ impl Client {
             loses_pipelined_commands: false,
             has_lost_commands: false,
             is_usable: true,
-            has_timed_out: false,
-            violates_protocol: false,
+            broken_by: None,
         }
     }
 
@@ -104,12 +103,12 @@ impl Client {
 
     /// Whether the connection broke because the server did not respond in time.
     pub(super) fn has_timed_out(&self) -> bool {
-        self.has_timed_out
+        self.broken_by == Some(io::ErrorKind::TimedOut)
     }
 
     /// Whether the connection broke because of what the server sent.
     pub(super) fn violates_protocol(&self) -> bool {
-        self.violates_protocol
+        self.broken_by == Some(io::ErrorKind::InvalidData)
     }
 
     pub(super) fn loses_pipelined_commands(&self) -> bool {
@@ -377,15 +376,14 @@ impl Client {
     /// As [`close`](Client::close), and returns why.
     pub(super) fn connection_lost(&mut self, error: &io::Error) -> CommandError {
         self.is_usable = false;
-        self.has_timed_out |= error.kind() == io::ErrorKind::TimedOut;
-        self.violates_protocol |= error.kind() == io::ErrorKind::InvalidData;
+        self.broken_by.get_or_insert(error.kind());
         CommandError::connection_lost(&self.transcript, || describe_io_error(error))
     }
 
     /// As [`connection_lost`](Client::connection_lost), for a response that has no place here.
     pub(super) fn protocol_violated(&mut self) -> CommandError {
         self.is_usable = false;
-        self.violates_protocol = true;
+        self.broken_by.get_or_insert(io::ErrorKind::InvalidData);
         let describe = || describe_invalid_line(&self.transcript.last_line());
         CommandError::connection_lost(&self.transcript, describe)
     }

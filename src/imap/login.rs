@@ -321,7 +321,9 @@ impl Login {
                         .take_result(tag)
                         .unwrap_or_else(|| Ok(Responses::default()));
                     if result.is_err() {
-                        tags.iter().for_each(|tag| client.ignore(*tag));
+                        for tag in &tags {
+                            client.ignore(*tag);
+                        }
                     }
                     return result.map(|_| tags);
                 }

@@ -303,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn new_mail_begins_above_the_cursor_unless_a_date_pass_is_due() {
+        let synced = state([cursor(40)]);
+        let mark = new_since(&synced, SOURCE).unwrap();
+        assert_eq!((mark.uid_validity.get(), mark.uid_next), (7, uid(41)));
+        let mut moved_by_original = synced.clone();
+        moved_by_original.last_source_uid = 39;
+        let Due::ByDate(pass, _) = due_in(&State::default(), &mailbox(7, 44)) else {
+            panic!()
+        };
+        let interrupted = state([cursor(40), Event::DatePass(pass)]);
+        for state in [State::default(), moved_by_original, interrupted] {
+            assert_eq!(new_since(&state, SOURCE), None);
+        }
+        assert_eq!(new_since(&synced, "alice@other/INBOX"), None);
+        assert_eq!(new_since(&state([cursor(u32::MAX)]), SOURCE), None);
+    }
+
+    #[test]
     fn a_first_run_is_a_date_pass_of_exactly_the_configured_days() {
         let due = due_in(&State::default(), &mailbox(7, 44));
         assert_eq!(since(&due), at("2026-11-15T12:00:00Z"));

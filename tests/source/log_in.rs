@@ -560,7 +560,7 @@ fn what_was_listed_ahead_and_may_be_wrong_is_listed_again() {
     );
     let again = ["C: EXAMINE \"INBOX\"", "alone", EXISTS, "S: $tag OK opened"];
     let asked_uid_next = [&status, again.as_slice()].concat();
-    let cases: [(&str, &[&str], &[&str], bool); 9] = [
+    let cases: [(&str, &[&str], &[&str], bool); 10] = [
         (
             "before the OK",
             &[EXISTS, early, late, EXAMINED, LISTED],
@@ -595,6 +595,12 @@ fn what_was_listed_ahead_and_may_be_wrong_is_listed_again() {
         (
             "reversed",
             &[EXISTS, early, late, LISTED, EXAMINED],
+            &again,
+            true,
+        ),
+        (
+            "reversed in part",
+            &[early, late, LISTED, EXISTS, EXAMINED],
             &again,
             true,
         ),
@@ -652,10 +658,10 @@ fn a_listing_ahead_that_breaks_the_connection_is_made_again_on_another() {
 #[test]
 fn messages_beyond_the_listing_ahead_are_listed_the_ordinary_way() {
     let uid_next = "S: * 4 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 300] next";
-    let (third, last, beyond) = (entry(3, 30), entry(202, 20), entry(203, 23));
+    let (third, highest, beyond) = (entry(3, 30), entry(202, 20), entry(203, 23));
     let server = ScriptedServer::play(&[
         &ALL_AT_ONCE,
-        &[OK, uid_next, EXAMINED, &third, &last, LISTED],
+        &[OK, uid_next, EXAMINED, &third, &highest, LISTED],
         &["C: UID FETCH 203:204 *", &beyond, "S: $tag OK"],
         // A second listing is up to date.
         &["C: UID FETCH 3 *", &third, "S: $tag OK"],
@@ -671,4 +677,54 @@ fn messages_beyond_the_listing_ahead_are_listed_the_ordinary_way() {
     };
     assert_eq!(list("3:4,202:204"), [3, 202, 203]);
     assert_eq!(list("3"), [3]);
+}
+
+#[test]
+fn a_message_that_was_listed_ahead_and_came_after_the_folder_was_opened_is_listed_again() {
+    let (third, fourth) = (entry(3, 30), entry(4, 40));
+    let (early, fifth) = (entry(5, 1050), entry(5, 50));
+    let server = ScriptedServer::play(&[
+        &ALL_AT_ONCE,
+        &[OK, EXISTS, EXAMINED, &third, &fourth, &early, LISTED],
+        &["C: UID FETCH 5 *", &fifth, "S: $tag OK"],
+    ]);
+    let history = accepted_before(LoginForm::InitialResponse);
+    let mut source = open_with_history(&server, history, Some(new_since_3())).unwrap();
+    let listed = source.list(&"3:5".parse().unwrap()).unwrap();
+    let sizes: Vec<u64> = listed.iter().map(|listed| listed.size).collect();
+    assert_eq!(sizes, [30, 40, 50]);
+}
+
+#[test]
+fn dovecot_lists_new_mail_with_the_log_in() {
+    let dovecot = Dovecot::start();
+    let mut alice = dovecot.client("alice");
+    for id in ["<1@x>", "<2@x>", "<3@x>"] {
+        let message = format!("Message-ID: {id}\r\n\r\nbody\r\n");
+        alice.append("INBOX", "", "", message.as_bytes());
+    }
+    let config = SourceConfig {
+        server: dovecot.server(),
+        user: "alice".to_owned(),
+        password: Password::Given(Secret::new(PASSWORD.to_owned())),
+        folder: "INBOX".to_owned(),
+    };
+    let open = |history, new_since| {
+        let password = Secret::new(PASSWORD.to_owned());
+        let options = ConnectionOptions::default();
+        ImapSource::open_with_history(&config, password, options, history, new_since).unwrap()
+    };
+    let (source, mailbox) = open(LoginHistory::default(), None);
+    let mark = Mark {
+        uid_validity: mailbox.uid_validity,
+        uid_next: Uid::new(2).unwrap(),
+    };
+    let (mut source, _) = open(source.login_history(), Some(mark));
+    // It is not asked again.
+    drop(dovecot);
+    let listed = source.list(&"2:3".parse().unwrap()).unwrap().into_iter();
+    let ids: Vec<String> = listed
+        .map(|listed| listed.identity.id.unwrap().as_str().to_owned())
+        .collect();
+    assert_eq!(ids, ["<2@x>", "<3@x>"]);
 }

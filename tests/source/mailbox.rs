@@ -297,12 +297,6 @@ pub const LIST_1_TO_3: &str = "C: UID FETCH 1:3 (UID RFC822.SIZE INTERNALDATE FL
                            BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])";
 
 #[test]
-fn a_run_with_nothing_new_takes_three_round_trips() {
-    let (_server, source) = play(&["C: LOGOUT", "S: * BYE bye", "S: $tag OK out"]);
-    source.logout();
-}
-
-#[test]
 fn a_listing_is_parsed_however_the_server_formats_it() {
     let (_server, mut source) = play(&[
         LIST_1_TO_3,

@@ -204,8 +204,9 @@ impl<'a> Unauthenticated<'a> {
         let sent = login.run(form, &self.capabilities, &mut self.client, &followers)?;
         let mut sent = sent.into_iter();
         // Whatever the server responds to ID, the folder decides.
-        let id = if takes_id { sent.next() } else { None };
-        id.into_iter().for_each(|id| self.client.ignore(id));
+        if takes_id && let Some(id) = sent.next() {
+            self.client.ignore(id);
+        }
         Ok(sent.next().map(|examine| SentAhead {
             examine,
             listing: sent.next(),

@@ -11,9 +11,10 @@ use imap_to_gmail_sync::config::Password;
 use imap_to_gmail_sync::config::{Server, SourceConfig};
 use imap_to_gmail_sync::error::Error;
 use imap_to_gmail_sync::imap::{
-    Connection, Credentials, Login, MailboxName, Session, read_attributes, take_bodies,
+    Connection, Credentials, Login, LoginForm, LoginHistory, MailboxName, Session, read_attributes,
+    take_bodies,
 };
-use imap_to_gmail_sync::message::{Flags, Uid, UidSet};
+use imap_to_gmail_sync::message::{Flags, Mark, Uid, UidSet, UidValidity};
 use imap_to_gmail_sync::net::Trust;
 use imap_to_gmail_sync::secret::Secret;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions};
@@ -101,7 +102,19 @@ pub fn source(octets: &[u8]) {
             password: Password::Given(password.clone()),
             folder: "INBOX".to_owned(),
         };
-        let (mut source, _) = match ImapSource::open(&config, password, short_timeouts()) {
+        // In half of the inputs all is asked for with the log-in.
+        let is_known = octets.len() % 2 == 1;
+        let history = LoginHistory {
+            accepted: is_known.then_some(LoginForm::LoginCommand),
+            ..LoginHistory::default()
+        };
+        let new_since = is_known.then(|| Mark {
+            uid_validity: UidValidity::new(7).unwrap(),
+            uid_next: Uid::MIN,
+        });
+        let timeouts = short_timeouts();
+        let opened = ImapSource::open_with_history(&config, password, timeouts, history, new_since);
+        let (mut source, _) = match opened {
             Ok(opened) => opened,
             Err(error) => return assert_harmless(&error.to_string()),
         };
