@@ -34,6 +34,10 @@ const WARNED: &str = include_str!("kept_state/warned.json");
 const RESTED_JOURNAL: &str = include_str!("kept_state/rested.journal");
 const RESTED: &str = include_str!("kept_state/rested.json");
 
+/// Of one that also keeps which labels are owed, after `RESTED`. One entry is of a still later build.
+const LABELLED_JOURNAL: &str = include_str!("kept_state/labelled.journal");
+const LABELLED: &str = include_str!("kept_state/labelled.json");
+
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
 }
@@ -50,6 +54,7 @@ fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
         RENAMED_JOURNAL,
         WARNED_JOURNAL,
         RESTED_JOURNAL,
+        LABELLED_JOURNAL,
     ];
     let lines = journals.into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
@@ -100,6 +105,7 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
         (RENAMED, 96),
         (WARNED, 96),
         (RESTED, 97),
+        (LABELLED, 98),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -125,6 +131,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         (LATER, RENAMED_JOURNAL, RENAMED),
         (LATER, WARNED_JOURNAL, WARNED),
         (WARNED, RESTED_JOURNAL, RESTED),
+        (RESTED, LABELLED_JOURNAL, LABELLED),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -138,6 +145,28 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
             assert_eq!(without_samples(&written), folded);
         }
     }
+}
+
+#[test]
+fn labels_that_only_a_later_build_knows_are_kept_and_the_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sync_state.json");
+    for later in ["[]", "{\"x\": 7, \"1\": {\"place\": 5}}"] {
+        let (before, rest) = LABELLED.split_once("\"owed_labels\": ").unwrap();
+        let (_, after) = rest.split_once("\n  },\n").unwrap();
+        fs::write(&file, format!("{before}\"owed_labels\": {later},\n{after}")).unwrap();
+        let store = load(folder.path());
+        assert!(store.state().known_id_count() > 0);
+        assert!(store.state().owed_labels().is_empty());
+    }
+    fs::write(&file, LABELLED.replace("\"folder\": \"INBOX\"", "\"folder\": 7")).unwrap();
+    let store = load(folder.path());
+    assert!(store.state().owed_labels().is_empty());
+    assert!(store.state().parked.values().all(|parked| parked.labels.is_none()));
+    fs::write(&file, LABELLED).unwrap();
+    let store = load(folder.path());
+    assert_eq!(store.state().owed_labels().len(), 1);
+    assert!(store.state().parked.values().any(|parked| parked.labels.is_some()));
 }
 
 #[test]
