@@ -7,6 +7,8 @@
 // A test fails by a panic, in its support code as in its body.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "faults/labels.rs"]
+mod labels;
 #[path = "support/program.rs"]
 mod program;
 
@@ -22,12 +24,13 @@ use double::{Event, EventKind, Fault, GmailOptions, Server, SourceOptions, Unfin
 use imap_to_gmail_sync::config::{Config, Environment};
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
+use imap_to_gmail_sync::error::Result;
 use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::source::ImapSource;
 use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::storage::FolderStorage;
 use imap_to_gmail_sync::sync;
-use imap_to_gmail_sync::sync::Pass;
+use imap_to_gmail_sync::sync::{Pass, PassReport};
 use imap_to_gmail_sync::timeouts::Timeouts;
 use serde_json::json;
 
@@ -396,6 +399,11 @@ fn gmail_may_fail_in_every_way_at_every_event_and_store_cut_appends_five_seconds
 
 /// A run in this process with short time-outs.
 fn run_with_short_timeouts(home: &Home) {
+    let _ = run_here(home, &[]);
+}
+
+/// The same, with labels.
+fn run_here(home: &Home, labels: &[&str]) -> Result<PassReport> {
     let timeouts = Timeouts {
         response: Duration::from_millis(400),
         command: Duration::from_secs(4),
@@ -414,9 +422,7 @@ fn run_with_short_timeouts(home: &Home) {
     let mut store = StateStore::load(disk, Utc::now()).unwrap();
     let started = Utc::now();
     let password = config.source.password.read().unwrap();
-    let Ok((mut source, mailbox)) = ImapSource::open(&config.source, password, timeouts) else {
-        return;
-    };
+    let (mut source, mailbox) = ImapSource::open(&config.source, password, timeouts)?;
     let mut gmail = GmailTarget::new(gmail_imap::GmailTargetOptions {
         config: config.target.clone(),
         now: Arc::new(Utc::now),
@@ -430,8 +436,8 @@ fn run_with_short_timeouts(home: &Home) {
         copy_flags: config.copy_flags,
         daily_upload_limit: config.daily_upload_limit,
         since: None,
-        labels: Vec::new(),
         target_folder: config.target.folder.clone(),
+        labels: labels.iter().map(|&it| it.to_owned()).collect(),
     };
     let pass = Pass {
         source: &mut source,
@@ -441,10 +447,11 @@ fn run_with_short_timeouts(home: &Home) {
         progress: &mut (),
         now: &Utc::now,
     };
-    let _ = pass.run(&mailbox, started);
+    let done = pass.run(&mailbox, started);
     gmail.close();
     source.logout();
     store.fold(Utc::now()).unwrap();
+    done
 }
 
 /// A stall costs time, so only every ninth event is tried.

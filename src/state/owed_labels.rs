@@ -24,8 +24,8 @@ pub struct PromisedLabels {
 pub struct OwedLabels {
     /// The names.
     pub labels: Vec<String>,
-    /// Since when.
-    pub since: DateTime<Utc>,
+    /// When it became known that the message is stored.
+    pub at: DateTime<Utc>,
     /// Where the message is; `None` if it must be looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<MessagePlace>,
@@ -71,11 +71,11 @@ impl OwedLabels {
     pub(crate) fn of_intent(
         intent: &ParkedMessage,
         place: Option<MessagePlace>,
-        since: DateTime<Utc>,
+        at: DateTime<Utc>,
     ) -> Option<OwedLabels> {
         Some(OwedLabels {
             labels: intent.labels.clone()?.labels,
-            since,
+            at,
             place,
             version: None,
             tries: 0,

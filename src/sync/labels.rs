@@ -214,7 +214,7 @@ enum Step {
 
 fn what_to_do(owed: &OwedLabels, version: MessageVersion, now: DateTime<Utc>) -> Step {
     match (version, &owed.version) {
-        _ if owed.tries >= MAX_ATTEMPTS && now - owed.since >= GIVE_UP_AFTER => {
+        _ if owed.tries >= MAX_ATTEMPTS && now - owed.at >= GIVE_UP_AFTER => {
             warn_of_missing(owed, "setting them has failed for a week");
             Step::GiveUp
         }
@@ -248,7 +248,7 @@ fn entries(numbers: &[u64], ledger: &Ledger) -> Vec<(u64, OwedLabels)> {
 
 fn is_fresh(owed: &OwedLabels, now: DateTime<Utc>) -> bool {
     // A time in the future was written while the clock was wrong.
-    (now - owed.since).abs() < SHOW_TIMEOUT
+    (now - owed.at).abs() < SHOW_TIMEOUT
 }
 
 fn names(labels: &[String]) -> String {

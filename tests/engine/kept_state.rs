@@ -34,6 +34,10 @@ const WARNED: &str = include_str!("kept_state/warned.json");
 const RESTED_JOURNAL: &str = include_str!("kept_state/rested.journal");
 const RESTED: &str = include_str!("kept_state/rested.json");
 
+/// Of one that also keeps which labels are owed, after `RESTED`. One entry is of a still later build.
+const LABELLED_JOURNAL: &str = include_str!("kept_state/labelled.journal");
+const LABELLED: &str = include_str!("kept_state/labelled.json");
+
 /// Of one that remembers several folders, after `RESTED`: version 3.
 const FOLDERS_JOURNAL: &str = include_str!("kept_state/folders.journal");
 const FOLDERS: &str = include_str!("kept_state/folders.json");
@@ -54,6 +58,7 @@ fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
         RENAMED_JOURNAL,
         WARNED_JOURNAL,
         RESTED_JOURNAL,
+        LABELLED_JOURNAL,
         FOLDERS_JOURNAL,
     ];
     let lines = journals.into_iter().flat_map(str::lines);
@@ -107,6 +112,7 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
         (RENAMED, 96),
         (WARNED, 96),
         (RESTED, 97),
+        (LABELLED, 98),
         (FOLDERS, 98),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -156,6 +162,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         (LATER, RENAMED_JOURNAL, RENAMED),
         (LATER, WARNED_JOURNAL, WARNED),
         (WARNED, RESTED_JOURNAL, RESTED),
+        (RESTED, LABELLED_JOURNAL, LABELLED),
         (RESTED, FOLDERS_JOURNAL, FOLDERS),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -170,6 +177,44 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
             assert_eq!(without_samples(&written), as_version_3(folded));
         }
     }
+}
+
+#[test]
+fn labels_that_only_a_later_build_knows_are_kept_and_the_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sync_state.json");
+    for later in ["[]", "{\"x\": 7, \"1\": {\"place\": 5}}"] {
+        let (before, rest) = LABELLED.split_once("\"owed_labels\": ").unwrap();
+        let (_, after) = rest.split_once("\n  },\n").unwrap();
+        fs::write(&file, format!("{before}\"owed_labels\": {later},\n{after}")).unwrap();
+        let store = load(folder.path());
+        assert!(store.state().known_id_count() > 0);
+        assert!(store.state().owed_labels().is_empty());
+    }
+    fs::write(
+        &file,
+        LABELLED.replace("\"folder\": \"INBOX\"", "\"folder\": 7"),
+    )
+    .unwrap();
+    let store = load(folder.path());
+    assert!(store.state().owed_labels().is_empty());
+    assert!(
+        store
+            .state()
+            .parked
+            .values()
+            .all(|parked| parked.labels.is_none())
+    );
+    fs::write(&file, LABELLED).unwrap();
+    let store = load(folder.path());
+    assert_eq!(store.state().owed_labels().len(), 1);
+    assert!(
+        store
+            .state()
+            .parked
+            .values()
+            .any(|parked| parked.labels.is_some())
+    );
 }
 
 #[test]

@@ -123,8 +123,8 @@ impl InProcess<'_> {
             copy_flags: self.config.copy_flags,
             daily_upload_limit: self.config.daily_upload_limit,
             since: None,
-            labels: Vec::new(),
             target_folder: self.config.target.folder.clone(),
+            labels: Vec::new(),
         };
         let pass = Pass {
             source: &mut self.source,

@@ -48,6 +48,7 @@ enum Attribute {
     Size,
     InternalDate,
     Flags,
+    ModSeq,
     Body,
     Header,
     Unneeded,
@@ -157,6 +158,10 @@ impl FetchRewriter {
                 self.keep_system_flag(flag);
                 self.expected
             }
+            (Expected::List(Attribute::ModSeq, 1), FetchToken::Atom(number)) => {
+                self.write_mod_seq(number, line)?;
+                self.expected
+            }
             (Expected::List(attribute, depth), _) => Expected::List(attribute, depth),
             _ => return Err(Violation::Malformed),
         };
@@ -242,6 +247,17 @@ impl FetchRewriter {
         }
     }
 
+    fn write_mod_seq(&mut self, number: &[u8], line: &mut Vec<u8>) -> Result<(), Violation> {
+        let number = std::str::from_utf8(number).ok();
+        match number.and_then(|number| number.parse::<u64>().ok()) {
+            Some(number) => {
+                let item = format!("MODSEQ ({number})");
+                self.write(&item, item.len(), line)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn write_flags(&mut self, attribute: Attribute, line: &mut Vec<u8>) -> Result<(), Violation> {
         if attribute != Attribute::Flags {
             return Ok(());
@@ -271,6 +287,7 @@ impl Attribute {
             b"RFC822.SIZE" => Attribute::Size,
             b"INTERNALDATE" => Attribute::InternalDate,
             b"FLAGS" => Attribute::Flags,
+            b"MODSEQ" => Attribute::ModSeq,
             b"BODY[]" | b"BODY.PEEK[]" | b"RFC822" => Attribute::Body,
             b"RFC822.HEADER" => Attribute::Header,
             _ if name.starts_with(b"BODY[HEADER") => Attribute::Header,
@@ -359,7 +376,9 @@ mod tests {
             "X-THING \"abc\"",
             "x-guid \"abc\"",
             "X-Thing (a b)",
-            "MODSEQ (12345)",
+            "MODSEQ 12345",
+            "MODSEQ (many)",
+            "MODSEQ NIL",
             "BODYSTRUCTURE ((\"text\" (\"charset\" NIL) 7) \"mixed\")",
             "BODY[1.MIME] \"a\"",
             "BODY[TEXT]<0> NIL",
@@ -429,6 +448,7 @@ mod tests {
     fn strings_and_numbers_are_written_in_the_form_that_the_parser_knows() {
         for (part, expected) in [
             ("rfc822 {5}", "BODY[] {0}\r\n"),
+            ("modseq ( 12345678901 )", "MODSEQ (12345678901)"),
             ("BODY.PEEK[]<0> {5}", "BODY[] {0}\r\n"),
             ("RFC822.HEADER {5}", "BODY[HEADER] {5}\r\nabcde"),
             ("body[] nil", "BODY[] NIL"),

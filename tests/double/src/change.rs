@@ -36,6 +36,11 @@ pub(crate) fn store(session: &mut Session, request: &Request) -> Result<()> {
     let Some(change) = change else {
         return session.unparsable();
     };
+    if let NewValue::Labels(labels) = &change.value
+        && let Some(refusal) = labels.iter().find_map(|label| refusal_of_name(label))
+    {
+        return session.wire.respond(refusal);
+    }
     let selected = session.selected.clone().unwrap();
     for (number, uid) in selected.named(&change.set, by_uid) {
         let response = apply(session, &selected.mailbox, &change, uid);
@@ -78,6 +83,15 @@ pub(crate) fn relocate(
     session.wire.line(format!("* OK {code}"))?;
     select::announce(session)?;
     session.wire.respond("OK Success")
+}
+
+/// Why Gmail refuses a label for its name, as it refuses it to CREATE (GMAIL.md 1.5).
+pub(crate) fn refusal_of_name(name: &str) -> Option<&'static str> {
+    if name.trim() != name || name.contains("  ") {
+        return Some("NO [CANNOT] Folder contains excess whitespace (Failure)");
+    }
+    let is_refused = name.contains('^');
+    is_refused.then_some("NO [CANNOT] Invalid folder name (Failure)")
 }
 
 /// EXPUNGE never finds anything: \Deleted messages are removed at once.
@@ -206,8 +220,8 @@ fn label(reader: &mut Reader<'_>) -> Option<String> {
 /// Changes one message; returns its new state as FETCH reports it.
 fn apply(session: &Session, mailbox: &str, change: &Change, uid: u32) -> Option<String> {
     let mut store = session.shared.store();
-    store.changes += 1;
     let key = *store.folder(mailbox)?.rows.get(&uid)?;
+    store.touch(key);
     match &change.value {
         NewValue::Flags(flags) => {
             let message = store.messages.get_mut(&key)?;

@@ -33,6 +33,7 @@ impl ClaimedMail {
             flags: BTreeSet::from(["\\Seen".to_owned()]),
             indexed_at: DateTime::<Utc>::MIN_UTC,
             misses: 0,
+            mod_seq: 1,
         }
     }
 

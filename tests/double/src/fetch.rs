@@ -122,7 +122,9 @@ fn response(session: &Session, number: usize, uid: u32, items: &[Item]) -> Optio
     };
     if items.iter().any(Item::is_reading) && !selected.is_read_only && claimed.is_none() {
         let message = store.messages.get_mut(&id)?;
-        message.flags.insert("\\Seen".to_owned());
+        if message.flags.insert("\\Seen".to_owned()) {
+            store.touch(id);
+        }
     }
     let requested = RequestedMessage {
         message: claimed.as_ref().unwrap_or_else(|| &store.messages[&id]),

@@ -4,6 +4,7 @@ use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::mailbox::ListMailbox;
 use imap_codec::imap_types::status::StatusDataItemName;
 
+use crate::change::refusal_of_name;
 use crate::grammar::{self, Request, name};
 use crate::quirks::Quirk;
 use crate::select::is_shown;
@@ -140,11 +141,9 @@ fn value(item: &StatusDataItemName, folder: &Folder, store: &Store) -> Option<St
 
 /// CREATE (GMAIL.md 1.5).
 pub(crate) fn create(session: &mut Session, mailbox: &str) -> Result<()> {
-    let is_excessive = mailbox.trim() != mailbox || mailbox.contains("  ");
     let exists = session.shared.store().folder(mailbox).is_some();
     let is_gmail = session.shared.gmail().is_some();
-    if is_gmail && is_excessive {
-        let text = "NO [CANNOT] Folder contains excess whitespace (Failure)";
+    if let Some(text) = refusal_of_name(mailbox).filter(|_| is_gmail) {
         return session.wire.respond(text);
     }
     if exists {

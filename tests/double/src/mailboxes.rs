@@ -57,6 +57,16 @@ impl Mailboxes {
         self.shared.store().create(mailbox, &["\\HasNoChildren"]);
     }
 
+    /// Deletes a mailbox; at Gmail its messages keep their other labels.
+    pub fn delete(&self, mailbox: &str) {
+        self.shared.store().delete(mailbox);
+    }
+
+    /// Renames a mailbox.
+    pub fn rename(&self, mailbox: &str, to: &str) {
+        self.shared.store().rename(mailbox, to);
+    }
+
     /// Removes a message from a mailbox; at Gmail it keeps its other labels.
     pub fn expunge(&self, mailbox: &str, uid: u32) {
         self.shared.store().expunge(mailbox, uid);
@@ -70,8 +80,8 @@ impl Mailboxes {
     /// Sets the flags of a message.
     pub fn set_flags(&self, mailbox: &str, uid: u32, flags: &[&str]) {
         let mut store = self.shared.store();
-        store.changes += 1;
         let key = store.folder(mailbox).unwrap().rows[&uid];
+        store.touch(key);
         let message = store.messages.get_mut(&key).unwrap();
         message.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
     }

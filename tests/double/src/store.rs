@@ -41,6 +41,8 @@ pub(crate) struct Message {
     pub indexed_at: DateTime<Utc>,
     /// How many searches still do not find it.
     pub misses: u32,
+    /// The number of its last change.
+    pub mod_seq: u64,
 }
 
 /// A mailbox or label.
@@ -177,6 +179,7 @@ impl Store {
             flags: arrival.flags,
             indexed_at,
             misses,
+            mod_seq: self.changes,
         };
         self.messages.insert(key, message);
         let uid = self.place(key, &arrival.folder);
@@ -189,7 +192,8 @@ impl Store {
     /// Removes a message from one mailbox; it is deleted when it is in none.
     pub fn expunge(&mut self, folder: &str, uid: u32) {
         let folder = self.folder_mut(folder).unwrap();
-        folder.rows.remove(&uid);
+        let removed = folder.rows.remove(&uid);
+        removed.into_iter().for_each(|key| self.touch(key));
         let held: BTreeSet<u64> = self
             .folders
             .iter()
@@ -223,6 +227,27 @@ impl Store {
         for folder in self.folders.iter_mut().filter(|folder| is_left(folder)) {
             folder.remove(key);
         }
+        self.touch(key);
+    }
+
+    /// Counts a change of a message.
+    pub fn touch(&mut self, key: u64) {
+        self.changes += 1;
+        if let Some(message) = self.messages.get_mut(&key) {
+            message.mod_seq = self.changes;
+        }
+    }
+
+    /// Deletes a label; its messages keep the others, and All Mail.
+    pub fn delete(&mut self, folder: &str) {
+        let rows = self.folder(folder).unwrap().rows.clone();
+        rows.into_values().for_each(|key| self.touch(key));
+        self.folders.retain(|other| !is_named(other, folder));
+    }
+
+    /// Gives a label another name.
+    pub fn rename(&mut self, folder: &str, to: &str) {
+        to.clone_into(&mut self.folder_mut(folder).unwrap().name);
     }
 
     /// Stores a message later: at this time, or when the test calls `store_unfinished`.
@@ -288,7 +313,9 @@ impl Store {
     }
 
     fn place(&mut self, key: u64, folder: &str) -> u32 {
-        self.folder_mut(folder).unwrap().add(key)
+        let uid = self.folder_mut(folder).unwrap().add(key);
+        self.touch(key);
+        uid
     }
 
     /// All Mail, when a message in this folder is also there.

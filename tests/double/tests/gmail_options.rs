@@ -377,6 +377,39 @@ fn messages_are_changed_copied_and_moved() {
 }
 
 #[test]
+fn each_change_of_a_message_has_a_higher_number_and_odd_labels_are_refused() {
+    let gmail = start();
+    gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);
+    let mut dialogue = logged_in(&gmail);
+    dialogue.send("s SELECT INBOX");
+    while !dialogue.receive().starts_with("s OK") {}
+    let mut last = 0;
+    let mut has_changed = |dialogue: &mut Dialogue| {
+        dialogue.send("f UID FETCH 1 (UID MODSEQ)");
+        let line = dialogue.receive();
+        dialogue.receive();
+        let (_, number) = line.split_once("UID 1 MODSEQ (").unwrap();
+        let number: u64 = number.strip_suffix("))").unwrap().parse().unwrap();
+        std::mem::replace(&mut last, number) < number
+    };
+    assert!(has_changed(&mut dialogue));
+    assert!(!has_changed(&mut dialogue));
+    dialogue.send("l UID STORE 1 +X-GM-LABELS (\"Old mail\")");
+    while !dialogue.receive().starts_with("l OK") {}
+    assert!(has_changed(&mut dialogue));
+    gmail.mailboxes().expunge("Old mail", 1);
+    assert!(has_changed(&mut dialogue));
+    dialogue.play(
+        "C: a UID STORE 1 +X-GM-LABELS (fine \"two  blanks\")
+         S: a NO [CANNOT] Folder contains excess whitespace (Failure)
+         C: b UID STORE 1 +X-GM-LABELS (a^b)
+         S: b NO [CANNOT] Invalid folder name (Failure)",
+    );
+    assert!(!has_changed(&mut dialogue));
+    assert!(!gmail.mailboxes().exist("fine"));
+}
+
+#[test]
 fn a_message_marked_deleted_loses_its_label_at_once() {
     let gmail = start();
     gmail.deliver(MESSAGE.as_bytes(), date("2026-11-20T10:00:00+01:00"), &[]);

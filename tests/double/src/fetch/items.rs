@@ -10,7 +10,7 @@ use crate::grammar;
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
     Known(MessageDataItemName<'static>),
-    /// An item that imap-codec does not know: X-GM-MSGID, X-GM-THRID, X-GM-LABELS.
+    /// An item that imap-codec does not know: X-GM-MSGID, X-GM-THRID, X-GM-LABELS, MODSEQ.
     Google(String),
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn read(text: &[u8], is_gmail: bool) -> Option<Vec<Item>> {
     for word in words {
         let name = word.to_ascii_uppercase();
         match name.as_str() {
-            "X-GM-MSGID" | "X-GM-THRID" | "X-GM-LABELS" if is_gmail => {
+            "X-GM-MSGID" | "X-GM-THRID" | "X-GM-LABELS" | "MODSEQ" if is_gmail => {
                 items.push(Item::Google(name));
             }
             _ => known.push(word),

@@ -69,6 +69,7 @@ impl RequestedMessage<'_> {
     fn gmail_value(&self, name: &str) -> String {
         match name {
             "X-GM-LABELS" => format!("{name} ({})", self.labels.join(" ")),
+            "MODSEQ" => format!("{name} ({})", self.message.mod_seq),
             // In the double each message is a thread of its own.
             _ => format!("{name} {}", self.id),
         }
