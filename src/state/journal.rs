@@ -217,7 +217,9 @@ impl StateStore {
             .map_err(|error| self.journal_error(&error))
     }
 
-    /// Creates or empties the journal, and returns its first line.
+    /// Creates or empties the journal, and returns its first lines: the serial number, and the folder
+    /// that the events are about. A snapshot that is read selects its first folder, whichever was
+    /// selected when it was written; and if it cannot be read, nothing else names the folder.
     fn start_journal(&mut self) -> io::Result<Vec<u8>> {
         let is_new = self.storage.read(&StateFile::Journal)?.is_none();
         if !is_new {
@@ -230,11 +232,16 @@ impl StateStore {
             self.storage.sync_folder()?;
         }
         self.journal = JournalStatus::Open;
-        let mut line = serde_json::to_vec(&JournalHeader {
+        let mut lines = serde_json::to_vec(&JournalHeader {
             serial: self.serial,
         })?;
-        line.push(b'\n');
-        Ok(line)
+        lines.push(b'\n');
+        let folder = self.state.folder_name();
+        if !folder.is_empty() {
+            serde_json::to_writer(&mut lines, &Event::Folder(folder.to_owned()))?;
+            lines.push(b'\n');
+        }
+        Ok(lines)
     }
 
     fn journal_error(&self, error: &io::Error) -> Error {

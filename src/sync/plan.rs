@@ -305,19 +305,19 @@ mod tests {
     #[test]
     fn new_mail_begins_above_the_cursor_unless_a_date_pass_is_due() {
         let synced = state([cursor(40)]);
-        let mark = new_since(&synced, SOURCE).unwrap();
+        let mark = new_since(&synced.folder, SOURCE).unwrap();
         assert_eq!((mark.uid_validity.get(), mark.uid_next), (7, uid(41)));
         let mut moved_by_original = synced.clone();
-        moved_by_original.last_source_uid = 39;
+        moved_by_original.folder.last_source_uid = 39;
         let Due::ByDate(pass, _) = due_in(&State::default(), &mailbox(7, 44)) else {
             panic!()
         };
         let interrupted = state([cursor(40), Event::DatePass(pass)]);
         for state in [State::default(), moved_by_original, interrupted] {
-            assert_eq!(new_since(&state, SOURCE), None);
+            assert_eq!(new_since(&state.folder, SOURCE), None);
         }
-        assert_eq!(new_since(&synced, "alice@other/INBOX"), None);
-        assert_eq!(new_since(&state([cursor(u32::MAX)]), SOURCE), None);
+        assert_eq!(new_since(&synced.folder, "alice@other/INBOX"), None);
+        assert_eq!(new_since(&state([cursor(u32::MAX)]).folder, SOURCE), None);
     }
 
     #[test]

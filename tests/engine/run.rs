@@ -1,7 +1,7 @@
 //! One run of the program over the models.
 
 use chrono::{DateTime, Utc};
-use imap_to_gmail_sync::error::{ErrorKind, Result};
+use imap_to_gmail_sync::error::{ErrorKind, Result, Side};
 use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::{AccountNames, Event};
 use imap_to_gmail_sync::sync::{Pass, PassOptions, PassReport};
@@ -40,6 +40,75 @@ pub fn run(world: &Shared) -> Ended {
     };
     world.borrow_mut().end_run();
     ended
+}
+
+/// Runs once over these folders, in this order: a folder that is not there, or whose source fails, does
+/// not stop the others; a failure of Gmail does.
+pub fn run_over(world: &Shared, folders: &[String]) -> Ended {
+    let ended = match run_over_inside(world, folders) {
+        _ if world.borrow().crashed => Ended::Crashed,
+        Ok(Some(report)) => Ended::Done(report),
+        Ok(None) => Ended::Rests,
+        Err(error) => Ended::Failed(error.kind()),
+    };
+    world.borrow_mut().end_run();
+    ended
+}
+
+fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassReport>> {
+    let clock = {
+        let world = world.clone();
+        move || -> DateTime<Utc> { world.borrow().now }
+    };
+    let mut store = StateStore::load(Box::new(Disk1(world.clone())), clock())?;
+    if store.state().gmail.resting_until(clock()).is_some() {
+        return Ok(None);
+    }
+    if store.state().account.is_none() {
+        store.record(Event::Account(AccountNames {
+            source: "alice/".to_owned(),
+            target: "alice@gmail.com/".to_owned(),
+        }))?;
+    }
+    let mut report = PassReport::default();
+    let mut failed = None;
+    for folder in folders {
+        if !world.borrow_mut().open_folder(folder) {
+            continue;
+        }
+        if store.state().folder_name() != folder {
+            store.record(Event::Folder(folder.clone()))?;
+        }
+        let started = clock();
+        let mailbox = world.borrow_mut().source.examine();
+        let options = PassOptions {
+            source: format!("alice@mail.example.com/{folder}"),
+            since: world.borrow().since,
+            ..options()
+        };
+        let pass = Pass {
+            source: &mut Source1(world.clone()),
+            target: &mut Gmail1(world.clone()),
+            store: &mut store,
+            options: &options,
+            progress: &mut (),
+            now: &clock,
+        };
+        match pass.run(&mailbox, started) {
+            Ok(of_folder) => report.appended += of_folder.appended,
+            Err(error) if error.side() == Side::Source => failed = Some(error),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+        if world.borrow_mut().folds_between_folders {
+            // As the watch does, which keeps the store for its next run.
+            store.fold(clock())?;
+        }
+    }
+    store.fold(clock())?;
+    failed.map_or(Ok(Some(report)), Err)
 }
 
 fn run_inside(world: &Shared) -> Result<Option<PassReport>> {

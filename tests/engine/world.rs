@@ -75,7 +75,19 @@ pub struct World {
     /// The day that the next run is asked to go back to.
     pub since: Option<DateTime<Utc>>,
     pub dice: Dice,
+    /// The source folder that is open.
     pub source: SourceModel,
+    /// Its name, and the other folders.
+    pub open: String,
+    pub folders: BTreeMap<String, SourceModel>,
+    /// How probable it is that a step of the source breaks its connection, and that a message is moved
+    /// or copied between two folders before it, in tenths of a percent.
+    pub source_breaks: u32,
+    pub moves: u32,
+    /// A run over several folders folds its journal between them.
+    pub folds_between_folders: bool,
+    /// What was moved or copied during the run: how it was done, to which folder, and the message.
+    pub moved: Vec<(bool, String, SourceMessage)>,
     pub gmail: GmailModel,
     pub disk: DiskModel,
 }
@@ -201,6 +213,12 @@ impl World {
                 uid_next: 1,
                 ..SourceModel::default()
             },
+            open: "INBOX".to_owned(),
+            folders: BTreeMap::new(),
+            source_breaks: 0,
+            moves: 0,
+            folds_between_folders: false,
+            moved: Vec::new(),
             gmail: GmailModel::new(seed),
             disk: DiskModel::default(),
         }
@@ -231,6 +249,66 @@ impl World {
         Ok(())
     }
 
+    /// Makes an outward step to the source, whose connection may break.
+    fn source_step(&mut self) -> Result<()> {
+        self.step()?;
+        if self.dice.chance(self.moves) {
+            self.move_between_folders();
+        }
+        if self.dice.chance(self.source_breaks) {
+            let kind = ErrorKind::Unavailable;
+            return Err(Error::new(
+                Side::Source,
+                kind,
+                "source",
+                "cannot be reached",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Opens a folder, if it exists; the one that was open stays among the others.
+    pub fn open_folder(&mut self, name: &str) -> bool {
+        if name != self.open {
+            let Some(folder) = self.folders.remove(name) else {
+                return false;
+            };
+            let before = std::mem::replace(&mut self.source, folder);
+            let before_name = std::mem::replace(&mut self.open, name.to_owned());
+            self.folders.insert(before_name, before);
+        }
+        self.source.prefetched.clear();
+        true
+    }
+
+    /// Moves or copies a message from the open folder to another one, or back.
+    fn move_between_folders(&mut self) {
+        let names: Vec<String> = self.folders.keys().cloned().collect();
+        let Some(name) = names.get(self.dice.below(u32::try_from(names.len()).unwrap()) as usize)
+        else {
+            return;
+        };
+        let (is_move, is_outward) = (self.dice.chance(700), self.dice.chance(500));
+        let (open, other) = (&mut self.source, self.folders.get_mut(name).unwrap());
+        let (from, to, to_name) = if is_outward {
+            (open, other, name)
+        } else {
+            (other, open, &self.open)
+        };
+        if from.messages.is_empty() {
+            return;
+        }
+        let count = u32::try_from(from.messages.len()).unwrap();
+        let index = self.dice.below(count) as usize;
+        let message = if is_move {
+            from.messages.remove(index)
+        } else {
+            from.messages[index].clone()
+        };
+        to.deliver(message.octets.clone(), message.date);
+        self.moved.push((is_move, to_name.clone(), message));
+    }
+
     pub fn store_late(&mut self) {
         let now = self.now;
         let (due, later) = std::mem::take(&mut self.gmail.late)
@@ -258,6 +336,8 @@ impl World {
         self.faults = Faults::default();
         self.gmail.labels.user = 0;
         self.gmail.labels.cut = 0;
+        self.source_breaks = 0;
+        self.moves = 0;
     }
 }
 
@@ -384,7 +464,7 @@ pub struct Source1(pub Shared);
 impl Source for Source1 {
     fn search(&mut self, search: &SourceSearch) -> Result<Vec<Uid>> {
         let mut world = self.0.borrow_mut();
-        world.step()?;
+        world.source_step()?;
         let matches = |message: &&SourceMessage| match search {
             SourceSearch::Uids(set) => set.contains(Uid::new(message.uid).unwrap()),
             SourceSearch::Since(day) => message.date.date_naive() >= *day,
@@ -401,19 +481,19 @@ impl Source for Source1 {
 
     fn correct_uid_next(&mut self, mailbox: &Mailbox) -> Result<Option<Uid>> {
         let mut world = self.0.borrow_mut();
-        world.step()?;
+        world.source_step()?;
         let uids = world.source.messages.iter().map(|message| message.uid);
         let Some(highest) = uids.filter(|uid| *uid >= mailbox.uid_next.get()).max() else {
             return Ok(None);
         };
-        world.step()?;
+        world.source_step()?;
         let is_wrong = world.source.examine().uid_next.get() <= highest;
         Ok(Uid::new(highest + 1).filter(|_| is_wrong))
     }
 
     fn list(&mut self, uids: &UidSet) -> Result<Vec<Listed>> {
         let mut world = self.0.borrow_mut();
-        world.step()?;
+        world.source_step()?;
         let World {
             source,
             dice,
@@ -438,7 +518,7 @@ impl Source for Source1 {
 
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>> {
         let mut world = self.0.borrow_mut();
-        world.step()?;
+        world.source_step()?;
         let World {
             source,
             dice,
