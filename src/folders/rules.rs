@@ -661,7 +661,8 @@ mod tests {
             };
             plan(&FolderConfig::Many(rules), &odd, target).unwrap_err()
         };
-        let whats: Vec<String> = mistakes.iter().map(FolderMistake::what).collect();
+        let mistake = |it: &FolderMistake| format!("{}: {}", it.field, it.what);
+        let whats: Vec<String> = mistakes.iter().map(mistake).collect();
         assert_eq!(
             whats,
             [

@@ -57,6 +57,11 @@ impl Mailboxes {
         self.shared.store().create(mailbox, &["\\HasNoChildren"]);
     }
 
+    /// Creates a mailbox with these attributes in a LIST response.
+    pub fn create_with(&self, mailbox: &str, attributes: &[&str]) {
+        self.shared.store().create(mailbox, attributes);
+    }
+
     /// Removes a message from a mailbox; at Gmail it keeps its other labels.
     pub fn expunge(&self, mailbox: &str, uid: u32) {
         self.shared.store().expunge(mailbox, uid);
