@@ -27,7 +27,7 @@ mod listing;
 mod wait;
 
 pub use crate::imap::WaitOutcome;
-pub(crate) use inspection::SourceInspection;
+pub(crate) use inspection::{InspectedFolders, SourceInspection};
 pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;

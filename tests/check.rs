@@ -15,6 +15,7 @@ mod http;
 #[path = "support/program.rs"]
 mod program;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +26,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use chrono::Utc;
 use double::{
-    Certificate, Event, Fault, GmailOptions, SourceOptions, login_rejections, token_rejections,
+    Certificate, Event, Fault, GmailOptions, Language, SourceOptions, login_rejections,
+    token_rejections,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -1210,4 +1212,185 @@ fn with_debug_the_dialogue_is_on_standard_error_without_secrets() {
     assert!(!run.stdout.contains("EXAMINE"), "{}", run.stdout);
     let password = base64::engine::general_purpose::STANDARD.encode("\0user\0secret");
     assert!(!run.stderr.contains(&password), "{}", run.stderr);
+}
+
+fn german_home() -> Home {
+    let source = SourceOptions {
+        delimiter: '.',
+        prefix: "INBOX.",
+        forbidden: BTreeSet::from(["INBOX.Geheim".to_owned()]),
+        ..SourceOptions::default()
+    };
+    let gmail = GmailOptions {
+        language: Language::German,
+        ..GmailOptions::default()
+    };
+    let home = Home::with(source, gmail);
+    home.source.create_german_folders();
+    for folder in [
+        "INBOX.Listen.rust",
+        "INBOX.Listen.&ZeVnLIqe-",
+        "INBOX.Geheim",
+    ] {
+        home.source.mailboxes().create(folder);
+    }
+    deliver(&home, "first");
+    home
+}
+
+#[test]
+fn it_shows_which_folder_goes_where_whatever_their_language() {
+    let home = german_home();
+    home.configure(&json!({ "folders": [
+        { "source": "INBOX", "labels": ["alte Adresse", "a/\"b\""], "archive": true },
+        { "source": "\\Junk", "target": "\\Junk", "flags": false },
+        { "source": "INBOX.Listen.%", "target": "=" },
+        { "source": "INBOX.Geheim", "skip": true },
+        { "source": "Alt*", "target": "=" },
+        { "source": "\\Sent", "target": "\\Sent" },
+    ] }));
+    let report = report_with(&home, 0);
+    report.assert_found("configuration", "content", "ok", "by 6 entries");
+    let shown: Vec<(&str, &str)> = report
+        .findings()
+        .iter()
+        .filter(|finding| finding["group"] == "folders")
+        .map(|it| {
+            (
+                it["result"].as_str().unwrap(),
+                it["found"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (
+                "ok",
+                "\"INBOX\"              goes to \"[Google Mail]/Alle Nachrichten\", labels \"alte \
+                 Adresse\" \"a/\"b\"\", not in the inbox (1 messages)"
+            ),
+            (
+                "ok",
+                "\"Spamverdacht\"       goes to \"[Google Mail]/Spam\", without flags (0 messages)"
+            ),
+            (
+                "ok",
+                "\"INBOX.Listen.rust\"  goes to \"Listen/rust\" (0 messages)"
+            ),
+            (
+                "ok",
+                "\"INBOX.Listen.日本語\" goes to \"Listen/日本語\" (0 messages)"
+            ),
+            (
+                "ok",
+                "\"Gesendet\"           goes to \"[Google Mail]/Gesendet\" (0 messages)"
+            ),
+            ("warn", "folders[5].source \"Alt*\" matches no folder"),
+        ]
+    );
+    // Each side is logged in to once, and asked in a few round trips.
+    assert_eq!((home.source.logins(), home.gmail.logins()), (1, 1));
+    assert_eq!(home.source.connections(), 1);
+    let screen = check_harmlessly(&home, &["--config", "config.json"]);
+    assert!(
+        screen.stdout.contains("\nfolders\n  ok    folder"),
+        "{screen:?}"
+    );
+}
+
+#[test]
+fn a_folder_that_is_missing_or_forbidden_is_named_and_the_others_are_shown() {
+    let home = german_home();
+    home.configure(&json!({ "folders": [
+        { "source": "Gesendt", "target": "\\Sent" },
+        { "source": "INBOX" },
+        { "source": "INBOX.Geheim", "target": "=" },
+    ] }));
+    let report = report_with(&home, 69);
+    let failures: Vec<(&str, &str)> = report
+        .findings()
+        .iter()
+        .filter(|finding| finding["result"] == "fail")
+        .map(|it| {
+            (
+                it["found"].as_str().unwrap(),
+                it["remedy"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert!(
+        failures[0]
+            .0
+            .contains("\"INBOX.Geheim\" cannot be opened: the server says NO")
+    );
+    assert!(failures[0].1.contains("permissions"), "{failures:?}");
+    assert!(
+        failures[1]
+            .0
+            .contains("the source folder \"Gesendt\" does not exist")
+    );
+    assert_eq!(failures[1].1, "did you mean \"Gesendet\"?");
+    report.assert_found("folders", "folder", "ok", "\"INBOX\"");
+}
+
+#[test]
+fn what_gmail_does_not_take_or_hides_is_found_before_anything_is_copied() {
+    let home = german_home();
+    home.gmail
+        .change(|options| options.hidden.push("\\Junk".to_owned()));
+    home.source.mailboxes().create("Updates");
+    home.configure(&json!({ "folders": [
+        { "source": "\\Junk", "target": "\\Junk" },
+        { "source": "INBOX", "labels": ["x^"] },
+        { "source": "Updates", "target": "=" },
+    ] }));
+    let report = report_with(&home, 78);
+    let failures: Vec<String> = report
+        .findings()
+        .iter()
+        .filter(|finding| finding["result"] == "fail")
+        .map(|it| {
+            format!(
+                "{}; {}",
+                it["found"].as_str().unwrap(),
+                it["remedy"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(
+        failures,
+        [
+            "folders[1].target: Gmail shows no folder with the role \\Junk; in Gmail's settings, \
+             Labels, tick \"Show in IMAP\" for Spam",
+            "folders[2].labels: \"x^\" cannot be created: Gmail takes no \"^\" in a name; write \
+             another name",
+            "folders[3].target: \"=\" would create \"Updates\": Gmail keeps the names of its \
+             categories to itself; put an entry before it: { \"source\": \"Updates\", \"target\": … }",
+        ]
+    );
+    assert!(home.gmail.all_mail().is_empty());
+}
+
+#[test]
+fn labels_and_the_archive_of_the_short_form_are_shown() {
+    let home = Home::new();
+    home.configure(&json!({ "labels": ["old"], "archive": true }));
+    let report = report_with(&home, 0);
+    let shown = report.assert_found("folders", "folder", "ok", "\"INBOX\" goes to ");
+    let found = shown["found"].as_str().unwrap();
+    assert!(
+        found.contains("/All Mail\", labels \"old\", not in the inbox"),
+        "{found}"
+    );
+    home.gmail
+        .change(|options| options.without.push("X-GM-EXT-1".to_owned()));
+    let report = report_with(&home, 78);
+    report.assert_found(
+        "folders",
+        "entry",
+        "fail",
+        "labels: the target has no labels",
+    );
 }

@@ -20,9 +20,12 @@ pub(super) enum RuleField {
 /// A mistake, because of which nothing is copied. Its `Display` names the field, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderMistake {
-    pub(super) field: String,
-    pub(super) what: String,
-    pub(super) remedy: String,
+    /// The field, such as `folders[2].target`.
+    pub field: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// How to correct it.
+    pub remedy: String,
 }
 
 /// A folder that the configuration names, and that cannot be copied. Its `Display` is one line.
@@ -32,9 +35,12 @@ pub struct MissingFolder {
     pub name: String,
     /// The number of its entry in `folders`, counted from 1.
     pub rule: usize,
-    pub(super) field: String,
-    pub(super) what: &'static str,
-    pub(super) remedy: String,
+    /// The field that names it.
+    pub field: String,
+    /// Why it cannot be copied, after its name.
+    pub what: &'static str,
+    /// How to correct it.
+    pub remedy: String,
 }
 
 impl RuleField {
@@ -56,35 +62,6 @@ impl RuleField {
     }
 }
 
-impl MissingFolder {
-    /// What is wrong, without the remedy.
-    #[must_use]
-    pub fn what(&self) -> String {
-        let name = Untrusted::new(&self.name);
-        format!("{}: the source folder {name:?} {}", self.field, self.what)
-    }
-
-    /// The remedy.
-    #[must_use]
-    pub fn remedy(&self) -> &str {
-        &self.remedy
-    }
-}
-
-impl FolderMistake {
-    /// What is wrong, without the remedy.
-    #[must_use]
-    pub fn what(&self) -> String {
-        format!("{}: {}", self.field, self.what)
-    }
-
-    /// The remedy.
-    #[must_use]
-    pub fn remedy(&self) -> &str {
-        &self.remedy
-    }
-}
-
 impl fmt::Display for FolderMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.field, self.what, self.remedy)
@@ -93,7 +70,9 @@ impl fmt::Display for FolderMistake {
 
 impl fmt::Display for MissingFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what(), self.remedy)
+        let name = Untrusted::new(&self.name);
+        let (field, what, remedy) = (&self.field, self.what, &self.remedy);
+        write!(f, "{field}: the source folder {name:?} {what}; {remedy}")
     }
 }
 

@@ -343,3 +343,478 @@ fn source_text(source: &SourceFolders) -> String {
         SourceFolders::Role(role) => role.attribute().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folders::describe_mistakes;
+    use crate::imap::NameAttribute;
+
+    /// A listing of `name` or `name \Role \Noselect`, the first blank aside.
+    fn listing(delimiter: char, folders: &[&str]) -> FolderListing {
+        let folder = |line: &&str| {
+            let (name, attributes) = line.split_once(" \\").unwrap_or((line, ""));
+            let attributes = attributes.split(" \\").filter(|it| !it.is_empty());
+            ListedFolder {
+                name: name.to_owned(),
+                delimiter: Some(delimiter),
+                attributes: attributes
+                    .map(|it| match it {
+                        "Noselect" => NameAttribute::NoSelect,
+                        "All" => NameAttribute::All,
+                        "Archive" => NameAttribute::Archive,
+                        "Drafts" => NameAttribute::Drafts,
+                        "Flagged" => NameAttribute::Flagged,
+                        "Junk" => NameAttribute::Junk,
+                        "Sent" => NameAttribute::Sent,
+                        "Trash" => NameAttribute::Trash,
+                        other => NameAttribute::Extension(format!("\\{other}").into()),
+                    })
+                    .collect(),
+            }
+        };
+        FolderListing {
+            folders: folders.iter().map(folder).collect(),
+            personal_prefixes: Vec::new(),
+        }
+    }
+
+    /// German names on both sides.
+    fn source() -> FolderListing {
+        listing(
+            '.',
+            &[
+                "INBOX",
+                "Gesendet \\Sent",
+                "Spamverdacht \\Junk",
+                "Papierkorb \\Trash",
+                "Alles \\All",
+                "Listen \\Noselect",
+                "Listen.rust",
+                "Listen.imap",
+                "Listen.imap.alt",
+                "Weg \\NonExistent",
+                "Projekt/1",
+            ],
+        )
+    }
+
+    fn gmail() -> FolderListing {
+        listing(
+            '/',
+            &[
+                "INBOX",
+                "Arbeit",
+                "[Google Mail] \\Noselect",
+                "[Google Mail]/Alle Nachrichten \\All",
+                "[Google Mail]/Gesendet \\Sent",
+                "[Google Mail]/Spam \\Junk",
+            ],
+        )
+    }
+
+    fn copy_to(target: TargetFolder) -> FolderCopy {
+        FolderCopy {
+            target,
+            labels: Vec::new(),
+            archive: false,
+            copy_flags: true,
+        }
+    }
+
+    fn named(target: &str) -> FolderCopy {
+        copy_to(TargetFolder::Name(target.to_owned()))
+    }
+
+    fn rule(source: &str, copy: Option<FolderCopy>) -> FolderRule {
+        let role = FolderRole::ALL
+            .into_iter()
+            .find(|role| role.attribute() == source);
+        let source = match role {
+            Some(role) => SourceFolders::Role(role),
+            None if source.contains(['*', '%']) => SourceFolders::Pattern(source.to_owned()),
+            None => SourceFolders::Name(source.to_owned()),
+        };
+        FolderRule { source, copy }
+    }
+
+    fn plan_of(rules: Vec<FolderRule>) -> Result<FolderPlan, String> {
+        plan_at(rules, &source(), &gmail(), true)
+    }
+
+    fn plan_at(
+        rules: Vec<FolderRule>,
+        source: &FolderListing,
+        target: &FolderListing,
+        is_gmail: bool,
+    ) -> Result<FolderPlan, String> {
+        let target = TargetFolders {
+            listing: target,
+            is_gmail,
+        };
+        plan(&FolderConfig::Many(rules), source, target)
+            .map_err(|mistakes| describe_mistakes(&mistakes))
+    }
+
+    fn shown(plan: &FolderPlan) -> Vec<String> {
+        let pairs = plan.pairs.iter();
+        pairs
+            .map(|pair| format!("{} {} > {}", pair.rule, pair.source, pair.target))
+            .collect()
+    }
+
+    fn warnings(plan: &FolderPlan) -> Vec<String> {
+        plan.warnings.iter().map(FolderWarning::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_a_folder_counts_and_the_order_is_stable() {
+        let same = || Some(copy_to(TargetFolder::SameName));
+        let role = |role| Some(copy_to(TargetFolder::Role(role)));
+        let plan = plan_of(vec![
+            rule("Listen.imap.alt", None),
+            rule("\\Junk", role(FolderRole::Junk)),
+            rule("Listen.%", same()),
+            rule("\\Sent", role(FolderRole::Sent)),
+            rule("inbox", None),
+            rule("inb%", Some(named("Arbeit"))),
+            rule("\\Trash", None),
+            rule("*", same()),
+        ])
+        .unwrap();
+        assert_eq!(
+            shown(&plan),
+            [
+                "2 Spamverdacht > [Google Mail]/Spam",
+                "3 Listen.imap > Listen/imap",
+                "3 Listen.rust > Listen/rust",
+                "4 Gesendet > [Google Mail]/Gesendet",
+                "6 INBOX > Arbeit",
+                "8 Projekt/1 > Projekt.1",
+            ]
+        );
+        assert_eq!(plan.missing, []);
+        assert_eq!(
+            warnings(&plan),
+            ["folders[5].source \"inbox\" matches no folder; did you mean \"INBOX\"?",]
+        );
+    }
+
+    #[test]
+    fn a_pattern_matches_neither_levels_nor_folders_that_show_other_folders() {
+        let plan = plan_of(vec![rule("*", Some(named("Arbeit")))]).unwrap();
+        let sources: Vec<&str> = plan.pairs.iter().map(|pair| pair.source.as_str()).collect();
+        for absent in ["Listen", "Weg", "Alles"] {
+            assert!(!sources.contains(&absent), "{absent}");
+        }
+        assert_eq!(sources.len(), 8);
+        let by_role = plan_of(vec![rule("\\All", Some(named("Arbeit")))]).unwrap();
+        assert_eq!(shown(&by_role), ["1 Alles > Arbeit"]);
+    }
+
+    #[test]
+    fn labels_flags_and_the_inbox_belong_to_the_rule() {
+        let plan = plan_of(vec![
+            rule(
+                "INBOX",
+                Some(FolderCopy {
+                    labels: vec!["Alt/\"1\"".to_owned(), "Arbeit".to_owned()],
+                    archive: true,
+                    copy_flags: false,
+                    ..named(INBOX)
+                }),
+            ),
+            rule(
+                "Listen.imap",
+                Some(FolderCopy {
+                    labels: vec!["Arbeit".to_owned(), "x".to_owned()],
+                    archive: true,
+                    ..named("Arbeit")
+                }),
+            ),
+        ])
+        .unwrap();
+        assert_eq!(
+            plan.pairs,
+            [
+                FolderPair {
+                    source: INBOX.to_owned(),
+                    target: "[Google Mail]/Alle Nachrichten".to_owned(),
+                    labels: vec!["Alt/\"1\"".to_owned(), "Arbeit".to_owned()],
+                    archive: true,
+                    copy_flags: false,
+                    rule: 1,
+                },
+                FolderPair {
+                    source: "Listen.imap".to_owned(),
+                    target: "Arbeit".to_owned(),
+                    labels: vec!["x".to_owned()],
+                    archive: true,
+                    copy_flags: true,
+                    rule: 2,
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_archived_goes_to_all_mail() {
+        let archived = |copy: FolderCopy| FolderCopy {
+            archive: true,
+            ..copy
+        };
+        let plan = plan_of(vec![
+            rule("INBOX", Some(archived(copy_to(TargetFolder::SameName)))),
+            rule(
+                "Listen.imap",
+                Some(copy_to(TargetFolder::Role(FolderRole::Archive))),
+            ),
+        ]);
+        assert_eq!(
+            shown(&plan.unwrap()),
+            [
+                "1 INBOX > [Google Mail]/Alle Nachrichten",
+                "2 Listen.imap > [Google Mail]/Alle Nachrichten",
+            ]
+        );
+        let without_all_mail = listing('/', &["INBOX"]);
+        let rules = vec![rule("INBOX", Some(archived(named(INBOX))))];
+        let mistakes = plan_at(rules, &source(), &without_all_mail, true).unwrap_err();
+        assert_eq!(
+            mistakes,
+            "folders[1].archive: Gmail shows no folder with the role \\All (in Gmail's settings, \
+             Labels, tick \"Show in IMAP\" for All Mail)"
+        );
+    }
+
+    #[test]
+    fn a_rule_that_matches_nothing_is_warned_of_and_a_missing_name_is_an_error_of_its_own() {
+        let plan = plan_of(vec![
+            rule("Listen.rsut", Some(named(INBOX))),
+            rule("Listen", Some(named(INBOX))),
+            rule("Weg", Some(named(INBOX))),
+            rule("Listen.rust", Some(named(INBOX))),
+            rule("Listen.rust", Some(named(INBOX))),
+            rule("Alt*", Some(named(INBOX))),
+            rule("\\Drafts", Some(named(INBOX))),
+            rule("Fort", None),
+            rule("*", Some(named(INBOX))),
+        ])
+        .unwrap();
+        let missing: Vec<String> = plan.missing.iter().map(MissingFolder::to_string).collect();
+        assert_eq!(
+            missing,
+            [
+                "folders[1].source: the source folder \"Listen.rsut\" does not exist; did you mean \
+                 \"Listen.rust\"?",
+                "folders[2].source: the source folder \"Listen\" holds folders only, and no messages; \
+                 name a folder in it, or write a pattern",
+                "folders[3].source: the source folder \"Weg\" holds folders only, and no messages; \
+                 name a folder in it, or write a pattern",
+            ]
+        );
+        assert_eq!(plan.pairs.first().unwrap().source, "Listen.rust");
+        assert_eq!(
+            warnings(&plan),
+            [
+                "folders[5].source \"Listen.rust\" matches only folders that earlier entries match; \
+                 move it before them, or remove it",
+                "folders[6].source \"Alt*\" matches no folder; none is needed if such folders are to \
+                 come; else correct it",
+                "folders[7].source \"\\\\Drafts\" matches no folder; none is needed if such folders \
+                 are to come; else correct it",
+                "folders[8].source \"Fort\" matches no folder; none is needed if such folders are to \
+                 come; else correct it",
+                "folders[9].source copies \"Gesendet\", which has the role \\Sent, into the inbox; \
+                 put an entry before it: { \"source\": \"\\\\Sent\", \"skip\": true }",
+                "folders[9].source copies \"Papierkorb\", which has the role \\Trash, into the inbox; \
+                 put an entry before it: { \"source\": \"\\\\Trash\", \"skip\": true }",
+                "folders[9].source copies \"Spamverdacht\", which has the role \\Junk, into the inbox; \
+                 put an entry before it: { \"source\": \"\\\\Junk\", \"skip\": true }",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_source_without_roles_is_a_mistake_that_shows_the_nearest_names() {
+        let exchange = listing(
+            '/',
+            &["INBOX", "Junk-E-Mail", "Gesendete Elemente", "x/Spam"],
+        );
+        let rules = vec![
+            rule("\\Junk", None),
+            rule("\\Sent", Some(named(INBOX))),
+            rule("\\Drafts", Some(named(INBOX))),
+        ];
+        let mistakes = plan_at(rules, &exchange, &gmail(), true).unwrap_err();
+        assert_eq!(
+            mistakes,
+            "folders[1].source: the source does not announce the roles of its folders, such as \
+             \\Junk (write the name of the folder, probably \"x/Spam\" or \"Junk-E-Mail\"); \
+             folders[2].source: the source does not announce the roles of its folders, such as \
+             \\Sent (write the name of the folder, probably \"Gesendete Elemente\"); \
+             folders[3].source: the source does not announce the roles of its folders, such as \
+             \\Drafts (write the name of the folder; the folders there are \"Gesendete Elemente\", \
+             \"INBOX\", \"Junk-E-Mail\", \"x/Spam\")"
+        );
+    }
+
+    #[test]
+    fn all_that_gmail_does_not_take_is_found_together() {
+        let odd = listing(
+            '.',
+            &[
+                "INBOX",
+                "a  b",
+                "x^",
+                "ARBEIT",
+                "Neu",
+                "neu",
+                "Updates",
+                "[Gmail].Spam",
+                "gut",
+            ],
+        );
+        let same = copy_to(TargetFolder::SameName);
+        let labels = FolderCopy {
+            labels: vec!["gut ".to_owned(), "arbeit".to_owned(), "GUT".to_owned()],
+            ..named("[Gmail]/Neu")
+        };
+        let rules = vec![
+            rule("gut", Some(same.clone())),
+            rule("INBOX", Some(labels)),
+            rule("nichts*", Some(named("[Google Mail]"))),
+            rule(
+                "nie*",
+                Some(copy_to(TargetFolder::Role(FolderRole::Drafts))),
+            ),
+            rule("*", Some(same)),
+        ];
+        let mistakes = {
+            let target = TargetFolders {
+                listing: &gmail(),
+                is_gmail: true,
+            };
+            plan(&FolderConfig::Many(rules), &odd, target).unwrap_err()
+        };
+        let mistake = |it: &FolderMistake| format!("{}: {}", it.field, it.what);
+        let whats: Vec<String> = mistakes.iter().map(mistake).collect();
+        assert_eq!(
+            whats,
+            [
+                "folders[2].labels: \"gut \" cannot be created: Gmail takes no blanks at either end of \
+                 a name or level, and no two in a row",
+                "folders[2].labels: \"arbeit\" cannot be created, which differs from \"Arbeit\" in \
+                 case only: Gmail takes one of them",
+                "folders[2].labels: \"GUT\" cannot be created, which differs from \"gut\" in case \
+                 only: Gmail takes one of them",
+                "folders[2].target: Gmail shows no folder \"[Gmail]/Neu\", and nobody can create it",
+                "folders[3].target: \"[Google Mail]\" holds folders only, and no messages",
+                "folders[4].target: Gmail shows no folder with the role \\Drafts",
+                "folders[5].target: \"=\" would create \"ARBEIT\", which differs from \"Arbeit\" in \
+                 case only: Gmail takes one of them",
+                "folders[5].target: \"=\" would create \"Updates\": Gmail keeps the names of its \
+                 categories to itself",
+                "folders[5].target: \"=\" would copy \"[Gmail].Spam\" to \"[Gmail]/Spam\": Gmail \
+                 keeps names below [Gmail] to itself",
+                "folders[5].target: \"=\" would create \"a  b\": Gmail takes no blanks at either end \
+                 of a name or level, and no two in a row",
+                "folders[5].target: \"=\" would create \"neu\", which differs from \"Neu\" in case \
+                 only: Gmail takes one of them",
+                "folders[5].target: \"=\" would create \"x^\": Gmail takes no \"^\" in a name",
+            ]
+        );
+        let line = describe_mistakes(&mistakes);
+        assert!(line.ends_with("; and 2 more"), "{line}");
+        assert!(line.contains("put an entry before it: { \"source\": \"ARBEIT\", \"target\": … }"));
+    }
+
+    #[test]
+    fn another_target_than_gmail_has_names_of_its_own_and_no_labels() {
+        let dovecot = listing('.', &["INBOX", "Junk \\Junk"]);
+        let same = copy_to(TargetFolder::SameName);
+        let plan = plan_at(
+            vec![
+                rule("Projekt/1", Some(same.clone())),
+                rule("INBOX", Some(named("a  ^"))),
+            ],
+            &source(),
+            &dovecot,
+            false,
+        );
+        assert_eq!(
+            shown(&plan.unwrap()),
+            ["1 Projekt/1 > Projekt/1", "2 INBOX > a  ^"]
+        );
+        let rules = vec![
+            rule(
+                "INBOX",
+                Some(FolderCopy {
+                    labels: vec!["x".to_owned()],
+                    ..same.clone()
+                }),
+            ),
+            rule(
+                "\\Sent",
+                Some(copy_to(TargetFolder::Role(FolderRole::Sent))),
+            ),
+        ];
+        assert_eq!(
+            plan_at(rules, &source(), &dovecot, false).unwrap_err(),
+            "folders[1].labels: the target has no labels: it does not announce X-GM-EXT-1 (remove \
+             the labels, or copy to Gmail); \
+             folders[2].target: the target announces no folder with the role \\Sent (write the name \
+             of the folder as target)"
+        );
+    }
+
+    #[test]
+    fn a_folder_whose_name_could_end_a_command_is_left_out() {
+        let hostile = listing('/', &["INBOX", "a\r\nb", "c\u{1b}[2J"]);
+        let rules = vec![rule("*", Some(copy_to(TargetFolder::SameName)))];
+        let plan = plan_at(rules, &hostile, &gmail(), true).unwrap();
+        assert_eq!(shown(&plan), ["1 INBOX > INBOX"]);
+        assert_eq!(
+            warnings(&plan),
+            [
+                "the source folder \"a\\r\\nb\" is not copied: its name holds control characters; \
+                 rename it at the source",
+                "the source folder \"c\\u{1b}[2J\" is not copied: its name holds control characters; \
+                 rename it at the source",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_inbox_that_is_not_listed_exists_and_the_short_form_names_its_own_fields() {
+        let empty = FolderListing::default();
+        let target = TargetFolders {
+            listing: &empty,
+            is_gmail: true,
+        };
+        let config = |source: &str, copy| FolderConfig::Single(rule(source, Some(copy)));
+        let plan_single = |config: &FolderConfig| plan(config, &empty, target);
+        let inbox = config(INBOX, named(INBOX));
+        let planned = plan_single(&inbox).unwrap();
+        assert_eq!(shown(&planned), ["1 INBOX > INBOX"]);
+        assert_eq!(
+            planned.pairs.first(),
+            crate::folders::single_pair(&inbox).as_ref()
+        );
+
+        let archived = FolderCopy {
+            archive: true,
+            labels: vec!["a^".to_owned()],
+            ..named(INBOX)
+        };
+        let archived = config(INBOX, archived);
+        assert_eq!(crate::folders::single_pair(&archived), None);
+        let mistakes = plan_single(&archived).unwrap_err();
+        let fields: Vec<&str> = mistakes.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, ["labels", "archive"]);
+        let mistakes = plan_single(&config(INBOX, named("a^"))).unwrap_err();
+        assert_eq!(mistakes.first().unwrap().field, "target_folder");
+        let missing = plan_single(&config("x", named(INBOX))).unwrap().missing;
+        assert_eq!(missing.first().unwrap().field, "source_folder");
+    }
+}

@@ -171,6 +171,18 @@ mod tests {
                 r#"STATUS "a \"b\"" (UIDNEXT)"#,
             ),
             (
+                Command::List(ListOptions {
+                    returns_roles: true,
+                    returns_status: true,
+                }),
+                r#"LIST "" "*" RETURN (SPECIAL-USE STATUS (UIDNEXT UIDVALIDITY MESSAGES))"#,
+            ),
+            (Command::List(ListOptions::default()), r#"LIST "" "*""#),
+            (
+                Command::Status(name()),
+                r#"STATUS "a \"b\"" (UIDNEXT UIDVALIDITY MESSAGES)"#,
+            ),
+            (
                 Command::UidSearch("UID 42:*".to_owned()),
                 "UID SEARCH UID 42:*",
             ),

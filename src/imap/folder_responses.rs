@@ -298,3 +298,137 @@ impl Tokens<'_> {
         Token::Atom(atom.to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::list::ListedFolder;
+
+    fn responses(text: &str) -> Responses {
+        text.replace('\n', "\r\n").as_bytes().into()
+    }
+
+    fn listed(text: &str) -> Vec<ListedFolder> {
+        listed_folders(&responses(text), 100).unwrap()
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        listed(text).into_iter().map(|folder| folder.name).collect()
+    }
+
+    #[test]
+    fn names_are_read_as_atoms_strings_and_literals() {
+        let text = "* LIST (\\HasNoChildren) \"/\" INBOX\n\
+                    * LIST () \"/\" {3}\na b\n\
+                    * list () \"/\" {9}\nGr&APwA3w-e\n"
+            .replace("{9}", "{11}");
+        assert_eq!(names(&text), ["INBOX", "a b", "Grüße"]);
+        assert_eq!(names("* LIST () \"/\" {7}\nGr\u{fc}\u{df}e\n"), ["Grüße"]);
+        // What is no modified UTF-7 stays.
+        assert_eq!(names("* LIST () \"/\" {3}\na&b\n"), ["a&b"]);
+        // A line end in a literal ends no response.
+        assert_eq!(
+            names("* LIST () \"/\" {13}\n* LIST () x\n\n* LIST () \"/\" y\n"),
+            ["* LIST () x\r\n", "y"]
+        );
+    }
+
+    #[test]
+    fn what_the_parser_rejects_hides_no_folder() {
+        let text = "* OK text {5}\n\
+                    * LIST (\\Allowed \\NonExistent \\SENT) NIL a\n\
+                    * LIST (\\HasChildren) \"\" b (\"CHILDINFO\" (\"SUBSCRIBED\"))\n\
+                    * LIST (\\Noselect \"/\" c\n\
+                    * LIST\n\
+                    * LIST () \"/\"\n\
+                    * LIST () \"/\" {0}\n\n\
+                    * LISTEN () \"/\" d\n\
+                    * LIST () \".\" inbox\n\
+                    * LIST () \".\" e\n\
+                    * LIST () \".\" e\n\
+                    a1 OK done\n";
+        let found = listed(text);
+        let names: Vec<&str> = found.iter().map(|folder| folder.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "INBOX", "e"]);
+        let delimiters: Vec<Option<char>> = found.iter().map(|folder| folder.delimiter).collect();
+        assert_eq!(delimiters, [None, Some('\\'), Some('.'), Some('.')]);
+        assert_eq!(
+            found.first().unwrap().attributes,
+            [
+                NameAttribute::Extension("\\Allowed".into()),
+                NameAttribute::Extension("\\NonExistent".into()),
+                NameAttribute::Sent,
+            ]
+        );
+        assert!(!found.first().unwrap().is_selectable());
+        assert!(found.get(1).unwrap().is_selectable());
+    }
+
+    #[test]
+    fn more_folders_than_the_limit_are_too_many_and_a_name_without_end_is_ignored() {
+        let text: String = (0..5).map(|n| format!("* LIST () \"/\" f{n}\n")).collect();
+        assert_eq!(listed_folders(&responses(&text), 5).unwrap().len(), 5);
+        assert_eq!(listed_folders(&responses(&text), 4), None);
+        let long = format!("* LIST () \"/\" {}\n* LIST () \"/\" x\n", "a".repeat(5_000));
+        assert_eq!(names(&long), ["x"]);
+    }
+
+    #[test]
+    fn a_status_is_read_whatever_its_order_and_its_numbers() {
+        let status = |line: &str| {
+            let found = statuses_in(&responses(&format!("{line}\n")));
+            found.into_iter().next().map(|(name, mailbox)| {
+                let (validity, next) = (mailbox.uid_validity.get(), mailbox.uid_next.get());
+                (name, validity, next, mailbox.exists)
+            })
+        };
+        let cases = [
+            (
+                "* STATUS inbox (MESSAGES 3 UIDNEXT 5 UIDVALIDITY 7)",
+                Some(("INBOX".to_owned(), 7, 5, 3)),
+            ),
+            (
+                "* STATUS {3}\na b (uidvalidity 7 recent 0 uidnext 5 messages 3)",
+                Some(("a b".to_owned(), 7, 5, 3)),
+            ),
+            (
+                // 2^32 + 6
+                "* STATUS a (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 4294967302 HIGHESTMODSEQ 99999999999999)",
+                Some(("a".to_owned(), 7, 1, 0)),
+            ),
+            ("* STATUS a (MESSAGES 3 UIDNEXT 5)", None),
+            ("* STATUS a (MESSAGES 3 UIDNEXT 0 UIDVALIDITY 7)", None),
+            ("* STATUS a (MESSAGES many UIDNEXT 5 UIDVALIDITY 7)", None),
+            ("* STATUS a MESSAGES 3", None),
+            ("* STATUS", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(status(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_prefixes_are_those_of_the_personal_namespaces() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("* NAMESPACE ((\"\" \"/\")) NIL NIL", &[]),
+            (
+                "* NAMESPACE ((\"INBOX.\" \".\")) NIL ((\"shared.\" \".\"))",
+                &["INBOX."],
+            ),
+            (
+                "* namespace ((\"\" \"/\")(\"#mh/\" \"/\" \"X-PARAM\" (\"FLAG1\"))) NIL NIL",
+                &["#mh/"],
+            ),
+            ("* NAMESPACE NIL ((\"~\" \"/\")) NIL", &[]),
+            ("* NAMESPACE ((\"Gr&APwA3w-e.\" \".\")", &["Grüße."]),
+            ("* OK NAMESPACE ((\"x\" \"/\"))", &[]),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(
+                personal_prefixes(&[line.as_bytes().to_vec()]),
+                expected,
+                "{line}"
+            );
+        }
+    }
+}

@@ -10,10 +10,11 @@
 mod connection;
 mod files;
 mod finding;
+mod folders;
 mod gmail;
 mod source;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, FolderConfig};
 use crate::error::ErrorKind;
 use crate::net::{ConnectionOptions, PeerRecorder};
 use crate::run::account_files::AccountFiles;
@@ -90,11 +91,16 @@ impl AccountFiles {
             Untrusted::new(&config.target_account()).to_string(),
         );
         let (source, target) = &names;
-        findings.ok(
-            Group::Configuration,
-            "content",
-            format_args!("valid: copies {source} to {target}"),
-        );
+        let content = match &config.folders {
+            FolderConfig::Single(_) => format!("valid: copies {source} to {target}"),
+            FolderConfig::Many(rules) => format!(
+                "valid: copies folders of {} to {}, by {} entries",
+                Untrusted::new(&config.source.user),
+                Untrusted::new(&config.target.user),
+                rules.len()
+            ),
+        };
+        findings.ok(Group::Configuration, "content", content);
         files::check_protection(&config, &self.state, findings);
         files::check_token_file(&config, findings);
         let state = files::check_state(&self.state, &config, context.timing.clock.now(), findings);
@@ -103,8 +109,11 @@ impl AccountFiles {
             state: state.as_ref(),
             context,
         };
-        account.check_source(findings);
-        account.check_gmail(findings);
+        let at_source = account.check_source(findings);
+        let at_gmail = account.check_gmail(findings);
+        if let (Some(source), Some(gmail)) = (at_source, at_gmail) {
+            account.check_folders(&source, &gmail, findings);
+        }
         Some(names)
     }
 }

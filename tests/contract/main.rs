@@ -36,6 +36,7 @@ macro_rules! on_each_server {
 mod courier;
 #[path = "../support/dovecot/mod.rs"]
 mod dovecot;
+mod folders;
 #[path = "../support/http.rs"]
 mod http;
 mod source;

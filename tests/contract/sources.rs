@@ -141,6 +141,10 @@ impl Double {
             folder: TempDir::new().unwrap(),
         }
     }
+
+    pub fn source(&self) -> &double::Source {
+        &self.source
+    }
 }
 
 impl SourceServer for Double {

@@ -19,6 +19,7 @@ mod scripted_server;
 
 mod asked_ahead;
 mod connection;
+mod folders;
 mod log_in;
 mod mailbox;
 mod odd_responses;

@@ -3,7 +3,7 @@
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailTargetOptions};
 use crate::error::Result;
 use crate::error::Side;
-use crate::imap::{Capabilities, ListedFolder, Session, StorageQuota};
+use crate::imap::{Capabilities, FolderListing, Session, StorageQuota};
 use crate::net::{ConnectionOptions, Trust};
 use crate::oauth::{Renewal, TokenHealth};
 
@@ -25,7 +25,7 @@ pub(crate) struct InspectedToken {
 /// What Gmail shows after the log-in.
 pub(crate) struct GmailInspection {
     pub capabilities: Capabilities,
-    pub folders: Vec<ListedFolder>,
+    pub folders: FolderListing,
     pub storage: Option<StorageQuota>,
 }
 
@@ -74,7 +74,7 @@ impl GmailInspector {
         let inspected = session.capabilities().and_then(|capabilities| {
             Ok(GmailInspection {
                 capabilities,
-                folders: session.list()?,
+                folders: session.list_folders()?,
                 storage: session.storage_quota("INBOX"),
             })
         });

@@ -26,6 +26,7 @@ pub(crate) enum Group {
     State,
     Source,
     Gmail,
+    Folders,
 }
 
 /// One line of a check; its JSON form has the same names. All text in it is escaped.
@@ -62,6 +63,7 @@ impl Group {
             Group::State => "state",
             Group::Source => "source",
             Group::Gmail => "gmail",
+            Group::Folders => "folders",
         }
     }
 }

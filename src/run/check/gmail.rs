@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use crate::config::FolderConfig;
 use crate::delivery::gmail_imap::{
     GmailInspection, GmailInspector, GmailTargetOptions, InspectedToken, STORAGE_FULL_REMEDY,
 };
@@ -29,14 +30,15 @@ const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::minutes(2);
 const MAX_STORAGE_PERCENT: u64 = 95;
 
 impl CheckedAccount<'_> {
-    pub(super) fn check_gmail(&self, findings: &mut Findings<'_>) {
+    /// Returns what Gmail shows, if the token is accepted.
+    pub(super) fn check_gmail(&self, findings: &mut Findings<'_>) -> Option<GmailInspection> {
         if self.is_interrupted() {
-            return;
+            return None;
         }
         let target = &self.config.target;
         if let Err(error) = Trust::for_server(&target.server) {
             findings.fail(GROUP, "certificates", &error);
-            return;
+            return None;
         }
         let (connection, recorder) = self.connection_options();
         let clock = self.context.timing.clock;
@@ -58,7 +60,7 @@ impl CheckedAccount<'_> {
             inspected => (None, inspected.map(Some)),
         };
         if self.is_interrupted() {
-            return;
+            return None;
         }
         let (record, failure) = (recorder.record(), inspected.as_ref().err());
         let is_reached = check_connection(
@@ -79,14 +81,22 @@ impl CheckedAccount<'_> {
             let is_accepted = matches!(inspected, Ok(Some(_)));
             self.check_token(&token, token_failure.as_ref(), is_accepted, findings);
         }
-        match inspected {
-            Ok(Some(inspection)) => self.check_account_at_gmail(&inspection, findings),
-            Err(error) if is_reached => findings.fail(GROUP, "log-in", &error),
-            Ok(None) | Err(_) => {}
+        let inspection = match inspected {
+            Ok(inspection) => inspection,
+            Err(error) => {
+                if is_reached {
+                    findings.fail(GROUP, "log-in", &error);
+                }
+                None
+            }
+        };
+        if let Some(inspection) = &inspection {
+            self.check_account_at_gmail(inspection, findings);
         }
         if let Some(state) = self.state {
             self.check_limits(&state.gmail, findings);
         }
+        inspection
     }
 
     fn check_token(
@@ -170,8 +180,10 @@ impl CheckedAccount<'_> {
             "log-in",
             format_args!("the token is accepted for {user}"),
         );
-        self.check_target_folder(&inspection.folders, findings);
-        let folders = &inspection.folders;
+        let folders = &inspection.folders.folders;
+        if matches!(self.config.folders, FolderConfig::Single(_)) {
+            self.check_target_folder(folders, findings);
+        }
         let is_all_mail = |folder: &&ListedFolder| folder.attributes.contains(&NameAttribute::All);
         match folders.iter().find(is_all_mail) {
             Some(folder) => {

@@ -1,17 +1,17 @@
-//! The source: one log-in, and the folder.
+//! The source: one log-in, and the folders.
 
 use std::time::Instant;
 
 use crate::config::Password;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{LoginForm, LoginHistory};
+use crate::imap::{CommandError, LoginForm, LoginHistory};
 use crate::message::Mailbox;
 use crate::net::Trust;
 use crate::run::check::CheckedAccount;
 use crate::run::check::connection::check_connection;
 use crate::run::check::finding::{Findings, Group};
 use crate::secret::Secret;
-use crate::source::SourceInspection;
+use crate::source::{InspectedFolders, SourceInspection};
 use crate::timeouts::PASSWORD_COMMAND_TIMEOUT;
 use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
@@ -19,24 +19,27 @@ use crate::untrusted::Untrusted;
 const GROUP: Group = Group::Source;
 
 impl CheckedAccount<'_> {
-    pub(super) fn check_source(&self, findings: &mut Findings<'_>) {
+    /// Returns the folders, if they were listed.
+    pub(super) fn check_source(&self, findings: &mut Findings<'_>) -> Option<InspectedFolders> {
         let source = &self.config.source;
         if let Err(error) = Trust::for_server(&source.server) {
             findings.fail(GROUP, "certificates", &error);
-            return;
+            return None;
         }
         let (options, recorder) = self.connection_options();
         let read = self.read_password();
         if self.is_interrupted() {
-            return;
+            return None;
         }
         let (password, no_password) = match read {
             Ok(password) => (Some(password), None),
             Err(error) => (None, Some(error)),
         };
-        let inspected = SourceInspection::run(source, password, options, self.login_history());
+        let folders = &self.config.folders;
+        let history = self.login_history();
+        let inspected = SourceInspection::run(source, folders, password, options, history);
         if self.is_interrupted() {
-            return;
+            return None;
         }
         let now = self.context.timing.clock.now();
         let (record, failure) = (recorder.record(), inspected.as_ref().err());
@@ -52,10 +55,31 @@ impl CheckedAccount<'_> {
             findings.fail(GROUP, "password", &error);
         }
         match inspected {
-            Ok(Some(inspection)) => self.check_mailbox(&inspection, findings),
-            Err(error) if is_reached => self.report_rejected_login(&error, findings),
-            Ok(None) | Err(_) => {}
+            Ok(Some(inspection)) => {
+                self.check_mailbox(&inspection, findings);
+                self.check_listing(inspection.folders?, findings)
+            }
+            Err(error) => {
+                if is_reached {
+                    self.report_rejected_login(&error, findings);
+                }
+                None
+            }
+            Ok(None) => None,
         }
+    }
+
+    fn check_listing(
+        &self,
+        folders: Result<InspectedFolders, CommandError>,
+        findings: &mut Findings<'_>,
+    ) -> Option<InspectedFolders> {
+        let failed = |error| {
+            let place = self.config.source.server.address();
+            let error = Error::new(Side::Source, ErrorKind::Unavailable, place, error);
+            findings.fail(GROUP, "folders", &error.during("listing the folders"));
+        };
+        folders.map_err(failed).ok()
     }
 
     /// Reads the password; an exit request ends the wait for a command.
@@ -128,8 +152,9 @@ impl CheckedAccount<'_> {
             Err(_) => {}
         }
         match &inspection.folder {
-            Ok(mailbox) => self.check_folder(mailbox, findings),
-            Err(error) => findings.fail(GROUP, "folder", error),
+            Some(Ok(mailbox)) => self.check_folder(mailbox, findings),
+            Some(Err(error)) => findings.fail(GROUP, "folder", error),
+            None => {}
         }
     }
 

@@ -13,14 +13,36 @@ use crate::store::{Folder, Store};
 use crate::strings::quoted;
 use crate::wire::Result;
 
-/// LIST, XLIST (GMAIL.md 1.5). RETURN options are accepted and ignored.
+/// The attributes of RFC 6154.
+const ROLES: [&str; 7] = [
+    "\\All",
+    "\\Archive",
+    "\\Drafts",
+    "\\Flagged",
+    "\\Junk",
+    "\\Sent",
+    "\\Trash",
+];
+
+/// The response to a command for a mailbox that the user may not open (RFC 4314, RFC 5530).
+pub(crate) const NO_PERMISSION: &str = "NO [NOPERM] Permission denied (0.001 + 0.000 secs).";
+
+/// LIST, XLIST (GMAIL.md 1.5). Of the RETURN options, STATUS has an effect (RFC 5819).
 pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
-    let is_gmail = session.shared.gmail().is_some();
     let arguments = String::from_utf8_lossy(&request.arguments).into_owned();
-    let plain = match arguments.split_once(" RETURN (") {
-        Some((plain, _)) if is_gmail => plain.to_owned(),
-        _ => arguments,
+    let (plain, options) = match arguments.split_once(" RETURN (") {
+        Some((plain, options)) if !lacks(session, "LIST-EXTENDED") => {
+            (plain.to_owned(), options.to_owned())
+        }
+        _ => (arguments, String::new()),
     };
+    let items = options.split_once("STATUS (").map(|(_, rest)| {
+        let (items, _) = rest.split_once(')').unwrap_or((rest, ""));
+        items.split(' ').filter_map(status_item).collect::<Vec<_>>()
+    });
+    if items.is_some() && lacks(session, "LIST-STATUS") {
+        return session.unparsable();
+    }
     let command = grammar::decode(format!("a LIST {plain}").as_bytes());
     let Some(CommandBody::List {
         reference,
@@ -33,33 +55,92 @@ pub(crate) fn list(session: &mut Session, request: &Request) -> Result<()> {
         ListMailbox::Token(token) => String::from_utf8_lossy(token.as_ref()).into_owned(),
         ListMailbox::String(text) => String::from_utf8_lossy(text.as_ref()).into_owned(),
     };
-    for line in lines(session, &request.name, &name(&reference), &pattern) {
+    let pattern = format!("{}{pattern}", name(&reference));
+    for line in lines(session, &request.name, &pattern, items.as_deref()) {
         session.wire.line(line)?;
     }
     let text = session.texts.list;
     session.wire.respond(text)
 }
 
-fn lines(session: &Session, name: &str, reference: &str, pattern: &str) -> Vec<String> {
+fn lines(
+    session: &Session,
+    name: &str,
+    pattern: &str,
+    items: Option<&[StatusDataItemName]>,
+) -> Vec<String> {
+    let delimiter = delimiter(session);
+    let shown_delimiter = quoted(&delimiter.to_string());
     if pattern.is_empty() {
-        return vec![format!("* {name} (\\Noselect) \"/\" \"/\"")];
+        return vec![format!(
+            "* {name} (\\Noselect) {shown_delimiter} {shown_delimiter}"
+        )];
     }
-    let pattern = format!("{reference}{pattern}");
     let store = session.shared.store();
     let listed = store
         .folders
         .iter()
         .filter(|folder| is_shown(session, folder));
-    let matching = listed.filter(|folder| matches(&pattern, &folder.name));
-    let line = |folder: &Folder| {
-        let attributes = folder.attributes.join(" ");
-        format!("* {name} ({attributes}) \"/\" {}", quoted(&folder.name))
+    let mut lines = Vec::new();
+    let hides_roles = lacks(session, "SPECIAL-USE");
+    for folder in listed.filter(|folder| matches(pattern, &folder.name, delimiter)) {
+        let attributes = folder.attributes.iter().map(String::as_str);
+        let attributes: Vec<&str> = attributes
+            .filter(|attribute| !hides_roles || !ROLES.contains(attribute))
+            .collect();
+        let attributes = attributes.join(" ");
+        let quoted = quoted(&folder.name);
+        lines.push(format!(
+            "* {name} ({attributes}) {shown_delimiter} {quoted}"
+        ));
+        if folder.is("\\Noselect") || is_forbidden(session, &folder.name) {
+            continue;
+        }
+        let values: Option<Vec<String>> = items.map(|items| {
+            items
+                .iter()
+                .filter_map(|item| value(item, folder, &store))
+                .collect()
+        });
+        lines.extend(values.map(|values| format!("* STATUS {quoted} ({})", values.join(" "))));
+    }
+    lines
+}
+
+fn status_item(word: &str) -> Option<StatusDataItemName> {
+    match word {
+        "MESSAGES" => Some(StatusDataItemName::Messages),
+        "UIDNEXT" => Some(StatusDataItemName::UidNext),
+        "UIDVALIDITY" => Some(StatusDataItemName::UidValidity),
+        _ => None,
+    }
+}
+
+/// Whether the options say that the server does not have a capability.
+fn lacks(session: &Session, capability: &str) -> bool {
+    let without = match session.shared.gmail() {
+        Some(gmail) => gmail.options().without.clone(),
+        None => session
+            .shared
+            .source()
+            .map_or_else(Vec::new, |it| it.without.clone()),
     };
-    matching.map(line).collect()
+    without.iter().any(|word| word == capability)
+}
+
+fn delimiter(session: &Session) -> char {
+    let source = session.shared.source();
+    source.map_or('/', |options| options.delimiter)
+}
+
+/// Whether the user may neither open a mailbox nor see what is in it.
+pub(crate) fn is_forbidden(session: &Session, mailbox: &str) -> bool {
+    let source = session.shared.source();
+    source.is_some_and(|options| options.forbidden.contains(mailbox))
 }
 
 /// Matches a pattern: `*` stands for anything, `%` for anything within one level (RFC 3501 6.3.8).
-fn matches(pattern: &str, name: &str) -> bool {
+fn matches(pattern: &str, name: &str, delimiter: char) -> bool {
     let mut octets = pattern.chars();
     match octets.next() {
         None => name.is_empty(),
@@ -71,12 +152,12 @@ fn matches(pattern: &str, name: &str) -> bool {
                 .chain([name.len()]);
             ends.any(|end| {
                 let (skipped, left) = name.split_at(end);
-                (wildcard == '*' || !skipped.contains('/')) && matches(rest, left)
+                (wildcard == '*' || !skipped.contains(delimiter)) && matches(rest, left, delimiter)
             })
         }
         Some(message) => name
             .strip_prefix(message)
-            .is_some_and(|left| matches(octets.as_str(), left)),
+            .is_some_and(|left| matches(octets.as_str(), left, delimiter)),
     }
 }
 
@@ -89,6 +170,10 @@ pub(crate) fn status(
     let shared = session.shared.clone();
     let store = shared.store();
     let shown = |folder: &&Folder| is_shown(session, folder);
+    if is_forbidden(session, mailbox) {
+        drop(store);
+        return session.wire.respond(NO_PERMISSION);
+    }
     let Some(folder) = store.folder(mailbox).filter(shown) else {
         drop(store);
         return refuse(session, "Unknown Mailbox", mailbox);
@@ -187,7 +272,12 @@ pub(crate) fn quota_root(session: &mut Session, mailbox: &str) -> Result<()> {
 
 /// NAMESPACE (RFC 2342).
 pub(crate) fn namespace(session: &mut Session) -> Result<()> {
-    session.wire.line("* NAMESPACE ((\"\" \"/\")) NIL NIL")?;
+    let delimiter = quoted(&delimiter(session).to_string());
+    let source = session.shared.source();
+    let prefix = quoted(source.map_or("", |options| options.prefix));
+    session
+        .wire
+        .line(format!("* NAMESPACE (({prefix} {delimiter})) NIL NIL"))?;
     let text = session.texts.ok;
     session.wire.respond(text)
 }
@@ -214,10 +304,10 @@ mod tests {
 
     #[test]
     fn a_percent_sign_stays_within_its_level() {
-        assert!(matches("*", "[Gmail]/All Mail"));
-        assert!(!matches("%", "[Gmail]/All Mail"));
-        assert!(matches("[Gmail]/%", "[Gmail]/All Mail"));
-        assert!(matches("INBOX", "INBOX"));
-        assert!(!matches("INBO", "INBOX"));
+        assert!(matches("*", "[Gmail]/All Mail", '/'));
+        assert!(!matches("%", "[Gmail]/All Mail", '/'));
+        assert!(matches("[Gmail]/%", "[Gmail]/All Mail", '/'));
+        assert!(matches("INBOX", "INBOX", '/'));
+        assert!(!matches("INBO", "INBOX", '/'));
     }
 }

@@ -57,6 +57,11 @@ impl Mailboxes {
         self.shared.store().create(mailbox, &["\\HasNoChildren"]);
     }
 
+    /// Creates a mailbox with these attributes in a LIST response.
+    pub fn create_with(&self, mailbox: &str, attributes: &[&str]) {
+        self.shared.store().create(mailbox, attributes);
+    }
+
     /// Deletes a mailbox; at Gmail its messages keep their other labels.
     pub fn delete(&self, mailbox: &str) {
         self.shared.store().delete(mailbox);

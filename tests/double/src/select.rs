@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 
 use crate::grammar::{self, Reader, Request};
+use crate::listing::{NO_PERMISSION, is_forbidden};
 use crate::quirks::Quirk;
 use crate::session::Session;
 use crate::store::{Folder, Store};
@@ -83,6 +84,9 @@ pub(crate) fn select(session: &mut Session, request: &Request) -> Result<()> {
         let name = &request.name;
         let text = format!("NO {name} Unsafe Login. Please contact kefu@188.com for help");
         return session.wire.respond(&text);
+    }
+    if is_forbidden(session, &typed) {
+        return session.wire.respond(NO_PERMISSION);
     }
     let shared = session.shared.clone();
     let store = shared.store();

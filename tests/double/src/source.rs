@@ -43,7 +43,7 @@ pub struct SourceOptions {
     /// The server's clock; read at the start only.
     pub clock: Clock,
     /// Capabilities to omit, and to reject when they are used: `SASL-IR`, `AUTH=PLAIN`, `IDLE`,
-    /// `UIDPLUS`, `ID`.
+    /// `UIDPLUS`, `ID`, `LIST-EXTENDED`, `LIST-STATUS`. Without `SPECIAL-USE` mailboxes have no roles.
     pub without: Vec<String>,
     /// Whether capabilities are sent in the greeting and in the response to a log-in.
     pub volunteers_capabilities: bool,
@@ -53,6 +53,12 @@ pub struct SourceOptions {
     pub quirks: BTreeSet<Quirk>,
     /// The faults of messages, by UID.
     pub message_faults: BTreeMap<u32, MessageFault>,
+    /// The hierarchy delimiter.
+    pub delimiter: char,
+    /// What the names of the user's mailboxes begin with, by NAMESPACE alone: tests create them so.
+    pub prefix: &'static str,
+    /// Mailboxes that are listed and may not be opened (RFC 4314).
+    pub forbidden: BTreeSet<String>,
     /// What INBOX claims to hold instead of the messages that were delivered.
     pub claimed: Option<ClaimedMail>,
 }
@@ -70,6 +76,9 @@ impl Default for SourceOptions {
             zone: Utc.fix(),
             quirks: BTreeSet::new(),
             message_faults: BTreeMap::new(),
+            delimiter: '/',
+            prefix: "",
+            forbidden: BTreeSet::new(),
             claimed: None,
         }
     }
@@ -108,6 +117,19 @@ impl Source {
     ) -> u32 {
         self.mailboxes()
             .deliver("INBOX", octets, internal_date, flags)
+    }
+
+    /// Creates mailboxes with German names and the roles of RFC 6154.
+    pub fn create_german_folders(&self) {
+        for (name, role) in [
+            ("Entw&APw-rfe", "\\Drafts"),
+            ("Gesendet", "\\Sent"),
+            ("Papierkorb", "\\Trash"),
+            ("Spamverdacht", "\\Junk"),
+        ] {
+            self.mailboxes()
+                .create_with(name, &["\\HasNoChildren", role]);
+        }
     }
 
     /// Removes a message from INBOX.
