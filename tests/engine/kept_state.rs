@@ -201,6 +201,7 @@ fn labels_that_only_a_later_build_knows_are_kept_and_the_others_are_read() {
     assert!(
         store
             .state()
+            .folder
             .parked
             .values()
             .all(|parked| parked.labels.is_none())
@@ -211,6 +212,7 @@ fn labels_that_only_a_later_build_knows_are_kept_and_the_others_are_read() {
     assert!(
         store
             .state()
+            .folder
             .parked
             .values()
             .any(|parked| parked.labels.is_some())

@@ -1,0 +1,210 @@
+//! Several folders of one account: which ones are copied, where their mail goes, and what that costs.
+
+// A test fails by a panic, in its support code as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use chrono::{TimeDelta, Utc};
+use double::{GmailOptions, SourceOptions, StoredMessage};
+use serde_json::{Value, json};
+
+use program::Home;
+
+/// Gmail keeps each copy, so that duplicates are visible.
+fn home(folders: &Value) -> Home {
+    let gmail = GmailOptions {
+        deduplicates: false,
+        ..GmailOptions::default()
+    };
+    let home = Home::with(SourceOptions::default(), gmail);
+    for folder in ["Lists", "Lists/Rust", "Junk"] {
+        let role: &[&str] = if folder == "Junk" { &["\\Junk"] } else { &[] };
+        home.source.mailboxes().create_with(folder, role);
+    }
+    home.configure(&json!({ "folders": folders }));
+    home
+}
+
+fn mail(subject: &str) -> Vec<u8> {
+    format!("Message-ID: <{subject}@x>\r\nSubject: {subject}\r\n\r\n{subject}\r\n").into_bytes()
+}
+
+fn without_id(subject: &str) -> Vec<u8> {
+    format!("Subject: {subject}\r\n\r\n{subject}\r\n").into_bytes()
+}
+
+fn deliver(home: &Home, folder: &str, octets: &[u8]) -> u32 {
+    let date = (Utc::now() - TimeDelta::hours(1)).fixed_offset();
+    home.source.mailboxes().deliver(folder, octets, date, &[])
+}
+
+/// The subjects of a folder at Gmail, in order.
+fn subjects(home: &Home, folder: &str) -> Vec<String> {
+    let subject = |message: &StoredMessage| {
+        let text = String::from_utf8_lossy(&message.octets).into_owned();
+        let (_, rest) = text.split_once("Subject: ").unwrap();
+        rest.lines().next().unwrap().to_owned()
+    };
+    let mut subjects: Vec<String> = home.gmail.messages(folder).iter().map(subject).collect();
+    subjects.sort();
+    subjects
+}
+
+fn everything() -> Value {
+    json!([
+        { "source": "INBOX" },
+        { "source": "\\Junk", "target": "\\Junk" },
+        { "source": "Lists/*", "target": "=" },
+        { "source": "Lists", "target": "Newsletters" },
+    ])
+}
+
+#[test]
+fn each_folder_goes_where_the_first_entry_that_matches_it_says() {
+    let home = home(&everything());
+    for (folder, subject) in [
+        ("INBOX", "letter"),
+        ("Junk", "offer"),
+        ("Lists", "weekly"),
+        ("Lists/Rust", "release"),
+    ] {
+        deliver(&home, folder, &mail(subject));
+    }
+    home.run_ok();
+    assert_eq!(subjects(&home, "INBOX"), ["letter"]);
+    assert_eq!(subjects(&home, "[Gmail]/Spam"), ["offer"]);
+    assert_eq!(subjects(&home, "Newsletters"), ["weekly"]);
+    assert_eq!(subjects(&home, "Lists/Rust"), ["release"]);
+    // One after the other, each on its own.
+    deliver(&home, "Lists/Rust", &mail("another release"));
+    home.run_ok();
+    deliver(&home, "Junk", &mail("another offer"));
+    home.run_ok();
+    assert_eq!(
+        subjects(&home, "Lists/Rust"),
+        ["another release", "release"]
+    );
+    assert_eq!(subjects(&home, "[Gmail]/Spam"), ["another offer", "offer"]);
+}
+
+#[test]
+fn a_message_that_is_copied_or_moved_to_another_folder_is_delivered_once() {
+    for octets in [mail("letter"), without_id("letter")] {
+        let home = home(&everything());
+        let uid = deliver(&home, "INBOX", &octets);
+        home.run_ok();
+        let mailboxes = home.source.mailboxes();
+        let there = &home.source.messages("INBOX")[0];
+        mailboxes.deliver("Lists", &octets, there.internal_date, &[]);
+        home.run_ok();
+        mailboxes.expunge("INBOX", uid);
+        mailboxes.deliver("Lists/Rust", &octets, there.internal_date, &[]);
+        home.run_ok();
+        assert_eq!(home.gmail.all_mail().len(), 1);
+    }
+}
+
+#[test]
+fn a_state_of_one_folder_goes_on_with_several_and_back() {
+    let home = home(&everything());
+    home.configure(&json!({ "folders": null }));
+    deliver(&home, "INBOX", &mail("one"));
+    home.run_ok();
+    home.configure(&json!({ "folders": everything() }));
+    deliver(&home, "INBOX", &mail("two"));
+    deliver(&home, "Lists", &mail("weekly"));
+    home.run_ok();
+    assert_eq!(home.state()["folder"], "INBOX");
+    home.configure(&json!({ "folders": null }));
+    deliver(&home, "INBOX", &mail("three"));
+    deliver(&home, "Lists", &mail("not asked for"));
+    home.run_ok();
+    assert_eq!(subjects(&home, "INBOX"), ["one", "three", "two"]);
+    assert_eq!(home.gmail.all_mail().len(), 4);
+}
+
+#[test]
+fn a_folder_that_cannot_be_opened_is_named_and_stops_no_other() {
+    let home = home(&everything());
+    home.source.change(|options| {
+        options.forbidden.insert("Lists".to_owned());
+    });
+    for folder in ["INBOX", "Lists", "Lists/Rust", "Junk"] {
+        deliver(&home, folder, &mail(&folder.replace('/', " ")));
+    }
+    let run = home.run();
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert!(run.stderr.contains("\"Lists\""), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert_eq!(home.gmail.all_mail().len(), 2);
+    assert_eq!(home.gmail.messages("[Gmail]/Spam").len(), 1);
+    // Permitted again, its mail is not lost.
+    home.source.change(|options| options.forbidden.clear());
+    home.run_ok();
+    assert_eq!(subjects(&home, "Newsletters"), ["Lists"]);
+}
+
+#[test]
+fn of_two_hundred_folders_only_those_with_news_are_opened() {
+    let home = home(&json!([{ "source": "INBOX" }, { "source": "*", "target": "Archive" }]));
+    for number in 0..197 {
+        home.source.mailboxes().create(&format!("Folder {number}"));
+    }
+    deliver(&home, "INBOX", &mail("letter"));
+    home.run_ok();
+    let nothing_new = |expected: usize| {
+        let (before, gmail) = (home.source.round_trips(), home.gmail.connections());
+        let state = home.read("sync_state.json");
+        home.run_ok();
+        assert!(
+            home.source.round_trips() - before <= expected,
+            "{:#?}",
+            home.source.commands()
+        );
+        assert_eq!(home.gmail.connections(), gmail);
+        assert_eq!(home.read("sync_state.json"), state);
+    };
+    nothing_new(5);
+    for number in [3, 70, 190] {
+        deliver(&home, &format!("Folder {number}"), &mail(&format!("{number}")));
+    }
+    let before = home.source.commands().len();
+    home.run_ok();
+    let commands = &home.source.commands()[before..];
+    let examined = commands.iter().filter(|line| line.starts_with("EXAMINE"));
+    assert_eq!(examined.count(), 4, "the inbox, and three: {commands:#?}");
+    assert_eq!(subjects(&home, "Archive"), ["190", "3", "70"]);
+    // A server without LIST-STATUS is asked for all statuses in one flight.
+    home.source
+        .change(|options| options.without.push("LIST-STATUS".to_owned()));
+    nothing_new(6);
+}
+
+#[test]
+fn a_dry_run_shows_where_each_folder_goes_and_its_new_mail() {
+    let home = home(&everything());
+    home.run_ok();
+    deliver(&home, "Lists/Rust", &mail("release"));
+    let run = home.run_with(&["--dry-run"]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines[0], "folder \"INBOX\" to \"INBOX\"", "{run:?}");
+    assert_eq!(lines[1], "folder \"Junk\" to \"[Gmail]/Spam\"", "{run:?}");
+    assert_eq!(lines[2], "folder \"Lists/Rust\" to \"Lists/Rust\"", "{run:?}");
+    assert!(lines[3].contains("<release@x> | new"), "{run:?}");
+    assert_eq!(lines[4], "folder \"Lists\" to \"Newsletters\"", "{run:?}");
+    assert_eq!(home.gmail.all_mail().len(), 0);
+}
+
+#[test]
+fn a_folder_that_no_target_can_hold_is_a_mistake_before_anything_is_copied() {
+    let home = home(&json!([{ "source": "INBOX" }, { "source": "Odd *", "target": "=" }]));
+    home.source.mailboxes().create("Odd  name");
+    deliver(&home, "INBOX", &mail("letter"));
+    let run = home.run();
+    assert_eq!(run.status, Some(78), "{run:?}");
+    assert!(run.stderr.contains("Odd  name"), "{run:?}");
+    assert_eq!(home.gmail.all_mail().len(), 0);
+}
