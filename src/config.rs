@@ -178,6 +178,17 @@ impl Config {
         format!("{}@{}/{folder}", source.user, source.server.host)
     }
 
+    /// The source for the user: `user@host/folder`, or `user@host` if there are several folders.
+    pub(crate) fn describe_source(&self) -> String {
+        let name = self.source_name_of(self.only(&self.source.folder));
+        name.trim_end_matches('/').to_owned()
+    }
+
+    /// The target in the same way: `user/folder`, or `user`.
+    pub(crate) fn describe_target(&self) -> String {
+        self.target_account().trim_end_matches('/').to_owned()
+    }
+
     /// `user/folder` of the target, as in the state's `account`.
     pub(crate) fn target_account(&self) -> String {
         format!("{}/{}", self.target.user, self.only(&self.target.folder))

@@ -168,7 +168,11 @@ fn of_two_hundred_folders_only_those_with_news_are_opened() {
     };
     nothing_new(5);
     for number in [3, 70, 190] {
-        deliver(&home, &format!("Folder {number}"), &mail(&format!("{number}")));
+        deliver(
+            &home,
+            &format!("Folder {number}"),
+            &mail(&format!("{number}")),
+        );
     }
     let before = home.source.commands().len();
     home.run_ok();
@@ -192,7 +196,10 @@ fn a_dry_run_shows_where_each_folder_goes_and_its_new_mail() {
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines[0], "folder \"INBOX\" to \"INBOX\"", "{run:?}");
     assert_eq!(lines[1], "folder \"Junk\" to \"[Gmail]/Spam\"", "{run:?}");
-    assert_eq!(lines[2], "folder \"Lists/Rust\" to \"Lists/Rust\"", "{run:?}");
+    assert_eq!(
+        lines[2], "folder \"Lists/Rust\" to \"Lists/Rust\"",
+        "{run:?}"
+    );
     assert!(lines[3].contains("<release@x> | new"), "{run:?}");
     assert_eq!(lines[4], "folder \"Lists\" to \"Newsletters\"", "{run:?}");
     assert_eq!(home.gmail.all_mail().len(), 0);
@@ -207,4 +214,24 @@ fn a_folder_that_no_target_can_hold_is_a_mistake_before_anything_is_copied() {
     assert_eq!(run.status, Some(78), "{run:?}");
     assert!(run.stderr.contains("Odd  name"), "{run:?}");
     assert_eq!(home.gmail.all_mail().len(), 0);
+}
+
+#[test]
+fn the_status_names_each_folder_and_where_mail_is_parked() {
+    let home = home(&everything());
+    home.gmail.change(|options| options.append_limit = 40);
+    deliver(&home, "INBOX", &mail("a"));
+    deliver(&home, "Lists/Rust", &mail("too large for this account"));
+    home.run_ok();
+    let mut status = program::program(&home.path(""));
+    let status = status.args(["status", "--config", "config.json"]);
+    let text = String::from_utf8(status.output().unwrap().stdout).unwrap();
+    for line in [
+        "copies         user@localhost to user@gmail.com\n",
+        "folders        4\n",
+        "               Lists/Rust | uid 1 (UIDVALIDITY ",
+        "               Lists/Rust | uid 1 | <too large for this account@x> | ",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
 }

@@ -87,8 +87,8 @@ impl AccountFiles {
             }
         };
         let names = (
-            Untrusted::new(&config.source_name()).to_string(),
-            Untrusted::new(&config.target_account()).to_string(),
+            Untrusted::new(&config.describe_source()).to_string(),
+            Untrusted::new(&config.describe_target()).to_string(),
         );
         let (source, target) = &names;
         let content = match &config.folders {

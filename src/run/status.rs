@@ -19,7 +19,7 @@ use crate::state::observation::observe;
 use crate::state::storage::FolderStorage;
 use crate::untrusted::Untrusted;
 
-pub(crate) use entries::{LoginDelay, ParkedEntry, RefusedEntry, TokenStatus};
+pub(crate) use entries::{FolderEntry, LoginDelay, ParkedEntry, RefusedEntry, TokenStatus};
 pub(crate) use report::{StatusReport, describe_age};
 
 /// What the files say of an account whose configuration is valid.

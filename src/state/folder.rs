@@ -178,6 +178,14 @@ impl State {
             .chain(labels)
     }
 
+    /// Just before the EXAMINE of the last pass of a folder that settled or parked all it listed.
+    #[must_use]
+    pub fn last_sync(&self) -> Option<DateTime<Utc>> {
+        self.folders()
+            .filter_map(|(_, folder)| folder.last_sync)
+            .max()
+    }
+
     /// Whether it has no other folder.
     #[must_use]
     pub fn has_one_folder(&self) -> bool {

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::run::status::{
-    LoginDelay, ParkedEntry, RefusedEntry, StatusReport, TokenStatus, describe_age,
+    FolderEntry, LoginDelay, ParkedEntry, RefusedEntry, StatusReport, TokenStatus, describe_age,
 };
 use crate::size::format_size;
 use crate::timestamp::format_time;
@@ -43,6 +43,16 @@ pub(super) fn screen(report: &StatusReport, now: DateTime<Utc>) -> String {
             "cursor",
             format_args!("uid {} (UIDVALIDITY {validity})", cursor.uid),
         );
+    }
+    if !report.folders.is_empty() {
+        text.line("folders", report.folders.len());
+        for folder in report.folders.iter().take(MAX_LISTED) {
+            text.line("", folder_line(folder));
+        }
+        let rest = report.folders.len().saturating_sub(MAX_LISTED);
+        if rest > 0 {
+            text.line("", format_args!("and {rest} more; --json lists all"));
+        }
     }
     if let Some(pass) = &report.date_pass {
         let since = format_time(pass.since);
@@ -142,6 +152,20 @@ impl Screen {
     }
 }
 
+fn folder_line(entry: &FolderEntry) -> String {
+    let reached = match (&entry.cursor, &entry.date_pass) {
+        (_, Some(pass)) => format!("pending: mail received since {}", format_time(pass.since)),
+        (Some(cursor), None) => format!("uid {} (UIDVALIDITY {})", cursor.uid, cursor.uid_validity),
+        (None, None) => "nothing yet".to_owned(),
+    };
+    format!("{} | {reached}", entry.folder)
+}
+
+/// The folder of an entry, if there are several.
+fn in_folder(folder: Option<&String>) -> String {
+    folder.map_or_else(String::new, |folder| format!("{folder} | "))
+}
+
 fn parked(entry: &ParkedEntry) -> String {
     let uid = entry
         .uid
@@ -151,14 +175,17 @@ fn parked(entry: &ParkedEntry) -> String {
         format_time(entry.next_attempt),
     );
     format!(
-        "{uid} | {id} | attempts {} | next {next} | {}",
-        entry.attempts, entry.reason
+        "{}{uid} | {id} | attempts {} | next {next} | {}",
+        in_folder(entry.folder.as_ref()),
+        entry.attempts,
+        entry.reason
     )
 }
 
 fn refused(entry: &RefusedEntry) -> String {
     let (id, at) = (shown_id(entry.message_id.as_deref()), format_time(entry.at));
-    format!("uid {} | {id} | {at} | {}", entry.uid, entry.reason)
+    let folder = in_folder(entry.folder.as_ref());
+    format!("{folder}uid {} | {id} | {at} | {}", entry.uid, entry.reason)
 }
 
 fn shown_id(id: Option<&str>) -> &str {
@@ -219,6 +246,7 @@ mod tests {
     #[test]
     fn a_screen_shows_a_few_messages_and_counts_the_rest() {
         let refused = |uid: u32| RefusedEntry {
+            folder: None,
             uid: uid.to_string(),
             message_id: None,
             at: DateTime::UNIX_EPOCH,

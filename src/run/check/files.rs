@@ -184,7 +184,7 @@ fn check_owner(
         return;
     }
     let last = lock::last_complete_pass(file).ok().flatten();
-    let last = last.map(DateTime::from).or(state.folder.last_sync);
+    let last = last.map(DateTime::from).or(state.last_sync());
     let last = last.map_or("no pass has been complete yet".to_owned(), |last| {
         format!("the last complete pass was {}", describe_age(now - last))
     });
@@ -195,12 +195,13 @@ fn check_owner(
 
 fn check_messages(state: &State, now: DateTime<Utc>, findings: &mut Findings<'_>) {
     let window = StatusLimits::DEFAULT.refused_within;
-    let refused = state.folder.refused.values();
+    let folders = || state.folders().map(|(_, folder)| folder);
+    let refused = folders().flat_map(|folder| folder.refused.values());
     let is_recent = |when: DateTime<Utc>| now.signed_duration_since(when) <= window;
     let recent = refused.filter(|refused| is_recent(refused.when)).count();
     let (parked, older, days) = (
-        state.folder.parked.len(),
-        state.folder.refused.len() - recent,
+        folders().map(|folder| folder.parked.len()).sum::<usize>(),
+        folders().map(|folder| folder.refused.len()).sum::<usize>() - recent,
         window.num_days(),
     );
     if parked + recent > 0 {

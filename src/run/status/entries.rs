@@ -6,7 +6,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
 
 use crate::oauth::TokenHealth;
-use crate::state::{ParkedMessage, RefusedMessage, RejectedToken};
+use crate::state::{FolderState, ParkedMessage, RefusedMessage, RejectedToken};
 use crate::untrusted::{Untrusted, escape_harmful};
 
 /// Longer reasons are truncated.
@@ -18,8 +18,20 @@ pub(crate) struct CursorStatus {
     pub uid: u32,
 }
 
+/// One of several folders.
+#[derive(Debug, Serialize)]
+pub(crate) struct FolderEntry {
+    pub folder: String,
+    pub last_pass: Option<DateTime<Utc>>,
+    pub cursor: Option<CursorStatus>,
+    pub date_pass: Option<DatePassStatus>,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct ParkedEntry {
+    /// `None` if there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// `None` if UIDVALIDITY changed since.
     pub uid: Option<u32>,
     pub message_id: Option<String>,
@@ -33,6 +45,9 @@ pub(crate) struct ParkedEntry {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct RefusedEntry {
+    /// `None` if there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     pub uid: String,
     pub message_id: Option<String>,
     pub at: DateTime<Utc>,
@@ -72,8 +87,41 @@ pub(crate) struct DatePassStatus {
     pub since: DateTime<Utc>,
 }
 
+impl FolderEntry {
+    pub(super) fn new(name: &str, folder: &FolderState) -> FolderEntry {
+        FolderEntry {
+            folder: Untrusted::new(name).to_string(),
+            last_pass: folder.last_sync.map(|last| last.trunc_subsecs(0)),
+            cursor: CursorStatus::of(folder),
+            date_pass: DatePassStatus::of(folder),
+        }
+    }
+}
+
+impl CursorStatus {
+    pub(super) fn of(folder: &FolderState) -> Option<CursorStatus> {
+        folder.cursor.as_ref().map(|cursor| CursorStatus {
+            uid_validity: cursor.uid_validity.get(),
+            uid: cursor.uid,
+        })
+    }
+}
+
+impl DatePassStatus {
+    pub(super) fn of(folder: &FolderState) -> Option<DatePassStatus> {
+        folder.date_pass.as_ref().map(|pass| DatePassStatus {
+            since: pass.since.trunc_subsecs(0),
+        })
+    }
+}
+
 impl ParkedEntry {
-    pub(super) fn new(uid: Option<u32>, parked: &ParkedMessage, now: DateTime<Utc>) -> ParkedEntry {
+    pub(super) fn new(
+        folder: Option<&str>,
+        uid: Option<u32>,
+        parked: &ParkedMessage,
+        now: DateTime<Utc>,
+    ) -> ParkedEntry {
         let next_attempt = if parked.is_due(now) {
             now
         } else {
@@ -85,6 +133,7 @@ impl ParkedEntry {
             reason(&parked.why)
         };
         ParkedEntry {
+            folder: folder.map(|name| Untrusted::new(name).to_string()),
             uid,
             message_id: parked.id.as_ref().map(ToString::to_string),
             since: parked.since.trunc_subsecs(0),
@@ -97,8 +146,9 @@ impl ParkedEntry {
 }
 
 impl RefusedEntry {
-    pub(super) fn new(uid: &str, refused: &RefusedMessage) -> RefusedEntry {
+    pub(super) fn new(folder: Option<&str>, uid: &str, refused: &RefusedMessage) -> RefusedEntry {
         RefusedEntry {
+            folder: folder.map(|name| Untrusted::new(name).to_string()),
             uid: Untrusted::new(uid).to_string(),
             message_id: refused.id.as_ref().map(ToString::to_string),
             at: refused.when.trunc_subsecs(0),

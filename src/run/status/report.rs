@@ -10,8 +10,8 @@ use crate::error::{Error, RestReason};
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::{account_names, describe};
 use crate::run::status::entries::{
-    CursorStatus, DatePassStatus, LoginDelay, ParkedEntry, RefusedEntry, RestStatus, TokenStatus,
-    reason,
+    CursorStatus, DatePassStatus, FolderEntry, LoginDelay, ParkedEntry, RefusedEntry, RestStatus,
+    TokenStatus, reason,
 };
 use crate::run::status::{AccountFacts, StatusLimits, TokenFacts};
 use crate::state::{GmailState, RejectedToken, State};
@@ -40,7 +40,11 @@ pub(crate) struct StatusReport {
     pub target: Option<String>,
     pub last_success: Option<DateTime<Utc>>,
     pub last_success_age_seconds: Option<i64>,
+    /// Of the only folder.
     pub cursor: Option<CursorStatus>,
+    /// If there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<FolderEntry>,
     pub remembered_messages: Option<usize>,
     pub parked: Vec<ParkedEntry>,
     pub refused: Vec<RefusedEntry>,
@@ -77,8 +81,8 @@ impl StatusReport {
         limits: StatusLimits,
         now: DateTime<Utc>,
     ) {
-        self.source = Some(Untrusted::new(&facts.config.source_name()).to_string());
-        self.target = Some(Untrusted::new(&facts.config.target_account()).to_string());
+        self.source = Some(Untrusted::new(&facts.config.describe_source()).to_string());
+        self.target = Some(Untrusted::new(&facts.config.describe_target()).to_string());
         self.daily_upload_limit = facts.config.daily_upload_limit;
         let state = match &facts.state {
             Ok(state) => state.as_ref(),
@@ -87,7 +91,7 @@ impl StatusReport {
                 None
             }
         };
-        let last_sync = state.and_then(|state| state.folder.last_sync);
+        let last_sync = state.and_then(State::last_sync);
         let last_success = facts.last_pass.or(last_sync);
         if facts.state.is_ok() {
             if state.is_none() && last_success.is_none() {
@@ -143,24 +147,32 @@ impl StatusReport {
     }
 
     fn describe_messages(&mut self, state: &State, refused_within: TimeDelta, now: DateTime<Utc>) {
-        self.cursor = state.folder.cursor.as_ref().map(|cursor| CursorStatus {
-            uid_validity: cursor.uid_validity.get(),
-            uid: cursor.uid,
-        });
         self.remembered_messages = Some(state.known_id_count());
-        let orphans = state.folder.date_pass.iter().flat_map(|pass| &pass.orphans);
-        let parked = state.folder.parked.iter();
-        self.parked = parked
-            .map(|(uid, parked)| ParkedEntry::new(Some(uid.get()), parked, now))
-            .chain(orphans.map(|orphan| ParkedEntry::new(None, orphan, now)))
-            .collect();
-        self.date_pass = state.folder.date_pass.as_ref().map(|pass| DatePassStatus {
-            since: pass.since.trunc_subsecs(0),
-        });
-        let refused = state.folder.refused.iter();
-        self.refused = refused
-            .map(|(uid, refused)| RefusedEntry::new(uid, refused))
-            .collect();
+        for (name, folder) in state
+            .folders()
+            .filter(|(name, _)| !name.is_empty() || state.has_one_folder())
+        {
+            let shown = (!state.has_one_folder()).then_some(name);
+            let parked = folder.parked.iter();
+            let parked = parked.map(|(uid, parked)| (Some(uid.get()), parked));
+            let orphans = folder.orphans().iter().map(|orphan| (None, orphan));
+            self.parked.extend(
+                parked
+                    .chain(orphans)
+                    .map(|(uid, parked)| ParkedEntry::new(shown, uid, parked, now)),
+            );
+            let refused = folder.refused.iter();
+            self.refused
+                .extend(refused.map(|(uid, refused)| RefusedEntry::new(shown, uid, refused)));
+            if shown.is_some() {
+                self.folders.push(FolderEntry::new(name, folder));
+            } else {
+                self.cursor = CursorStatus::of(folder);
+                self.date_pass = DatePassStatus::of(folder);
+            }
+        }
+        self.folders
+            .sort_by(|one, other| one.folder.cmp(&other.folder));
         self.refused
             .sort_by_key(|refused| std::cmp::Reverse(refused.at));
         let is_recent =
