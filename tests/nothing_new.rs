@@ -86,7 +86,6 @@ fn it_waits_for_at_most_two_round_trips_after_tls() {
         });
         let (before, commands) = (home.source.round_trips(), home.source.commands().len());
         home.run_ok();
-        home.source.wait_until_unused();
         let commands = home.source.commands().split_off(commands);
         assert!(commands.iter().any(|command| command.starts_with("ID (")));
         // CAPABILITY, where the greeting holds none; the log-in with ID, EXAMINE and the listing of new mail;
@@ -107,7 +106,6 @@ fn new_mail_is_listed_in_the_round_trip_of_the_log_in() {
     }
     let (before, commands) = (home.source.round_trips(), home.source.commands().len());
     home.run_ok();
-    home.source.wait_until_unused();
     assert_eq!(home.gmail.messages("INBOX").len(), 8);
     let commands = home.source.commands().split_off(commands);
     let listings = commands.iter().filter(|it| it.contains("RFC822.SIZE"));
@@ -124,8 +122,6 @@ fn it_does_not_wait_until_the_server_answers_its_logout() {
     let run = home.run_with(&["--debug"]);
     assert_eq!(run.status, Some(0), "{run:?}");
     // The server gets it all the same, and nobody misses the answer.
-    home.source.faults().release();
-    home.source.wait_until_unused();
     let commands = home.source.commands();
     assert_eq!(commands.last().map(String::as_str), Some("LOGOUT"));
     assert!(!run.stdout.contains("logging out"), "{run:?}");
@@ -146,7 +142,6 @@ fn mail_that_was_deleted_before_the_run_is_skipped_once() {
     let before = files(&home);
     let commands = home.source.commands().len();
     home.run_ok();
-    home.source.wait_until_unused();
     let commands = home.source.commands().split_off(commands);
     assert!(commands.len() <= 5, "{commands:?}");
     assert_eq!(files(&home)["sync_state.json"], before["sync_state.json"]);

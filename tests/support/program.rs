@@ -115,8 +115,15 @@ impl Home {
         self.run_with(&[])
     }
 
+    /// Runs the program, and waits until both servers have read what it sent last.
     pub fn run_with(&self, options: &[&str]) -> Run {
-        self.command().args(options).output().unwrap().into()
+        let servers: [&double::Server; 2] = [&self.source, &self.gmail];
+        let before = servers.map(double::Server::open_connections);
+        let run = self.command().args(options).output().unwrap().into();
+        for (server, open) in servers.into_iter().zip(before) {
+            server.wait_until_open(open);
+        }
+        run
     }
 
     /// Runs the program and asserts that it exits with 0.

@@ -56,7 +56,7 @@ fn a_waiting_program_exits_at_once_and_logs_out_of_both_servers() {
         assert!(signalled.elapsed() < BEFORE_FORCED_EXIT, "{run:?}");
         assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:?}");
         let logouts = |server: &double::Server| {
-            server.wait_until_unused();
+            server.wait_until_open(0);
             let commands = server.commands();
             commands.iter().filter(|it| *it == "LOGOUT").count()
         };

@@ -249,14 +249,19 @@ impl Server {
         self.count(|event| matches!(event.kind, EventKind::LoggedIn(_)))
     }
 
-    /// Waits until no connection is open, so that all that clients sent is in the record: a client that
-    /// logs out does not wait for the server.
-    pub fn wait_until_unused(&self) {
+    /// Waits until at most this many connections are open, so that what clients sent before they closed
+    /// theirs is in the record: a client that logs out does not wait for the server.
+    pub fn wait_until_open(&self, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.shared.sockets.lock().unwrap().is_empty() {
+        while self.open_connections() > count {
             assert!(Instant::now() < deadline, "a connection stays open");
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The number of connections that are open.
+    pub fn open_connections(&self) -> usize {
+        self.shared.sockets.lock().unwrap().len()
     }
 
     /// Sets how lines are cut into packets.
