@@ -1267,24 +1267,24 @@ fn it_shows_which_folder_goes_where_whatever_their_language() {
         [
             (
                 "ok",
-                "\"INBOX\"              goes to \"[Google Mail]/Alle Nachrichten\", labels \"alte \
-                 Adresse\" \"a/\"b\"\", not in the inbox (1 messages)"
+                "\"INBOX\"             goes to \"[Google Mail]/Alle Nachrichten\", labels \"alte \
+                 Adresse\" \"a/\"b\"\", not in the inbox (1 message)"
             ),
             (
                 "ok",
-                "\"Spamverdacht\"       goes to \"[Google Mail]/Spam\", without flags (0 messages)"
+                "\"Spamverdacht\"      goes to \"[Google Mail]/Spam\", without flags (0 messages)"
             ),
             (
                 "ok",
-                "\"INBOX.Listen.rust\"  goes to \"Listen/rust\" (0 messages)"
+                "\"INBOX.Listen.rust\" goes to \"Listen/rust\" (0 messages)"
             ),
             (
                 "ok",
-                "\"INBOX.Listen.日本語\" goes to \"Listen/日本語\" (0 messages)"
+                "\"INBOX.Listen.日本語\"  goes to \"Listen/日本語\" (0 messages)"
             ),
             (
                 "ok",
-                "\"Gesendet\"           goes to \"[Google Mail]/Gesendet\" (0 messages)"
+                "\"Gesendet\"          goes to \"[Google Mail]/Gesendet\" (0 messages)"
             ),
             ("warn", "folders[5].source \"Alt*\" matches no folder"),
         ]

@@ -528,4 +528,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_snippets_of_the_documentation_are_valid() {
+        let page = include_str!("../../docs/folders.md");
+        let blocks = page.split("```json\n").skip(1);
+        let blocks: Vec<&str> = blocks.filter_map(|it| it.split("```").next()).collect();
+        assert!(blocks.len() > 5, "{page}");
+        for block in blocks {
+            let json = if block.trim_start().starts_with('{') {
+                format!("{{\"folders\": [{block}]}}")
+            } else {
+                format!("{{{block}}}")
+            };
+            let fields = serde_json::from_str(&json).expect(block);
+            assert_eq!(read(&fields).map(drop), Ok(()), "{block}");
+        }
+    }
 }

@@ -685,7 +685,9 @@ mod tests {
 
     /// The manual page imap-to-gmail-sync.json(5).
     fn manual() -> String {
-        include_str!("../../contrib/man/imap-to-gmail-sync.json.5").replace("\\-", "-")
+        include_str!("../../contrib/man/imap-to-gmail-sync.json.5")
+            .replace("\\-", "-")
+            .replace("\\e", "\\")
     }
 
     #[test]

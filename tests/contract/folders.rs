@@ -1,6 +1,7 @@
 //! What servers list of their folders.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use ::double::SourceOptions;
 use imap_to_gmail_sync::config::{
@@ -13,6 +14,7 @@ use imap_to_gmail_sync::imap::{
 use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
 use imap_to_gmail_sync::secret::Secret;
 
+use crate::dovecot::{Dovecot, Settings, version};
 use crate::sources::{Double, SourceServer};
 use crate::{mail, with_id};
 
@@ -149,4 +151,39 @@ fn roles_in_german_a_dot_and_a_forbidden_folder_are_seen_with_and_without_extens
         assert_eq!(found[1].as_ref().unwrap().exists, 0);
         session.logout();
     }
+}
+
+#[test]
+fn a_folder_of_dovecot_that_may_only_be_seen_has_no_status_and_hides_no_other() {
+    let more = if version().starts_with("2.3") {
+        "mail_plugins = acl\nplugin {\n  acl = vfile\n}\n"
+    } else {
+        "mail_plugins {\n  acl = yes\n}\nacl_driver = vfile\n"
+    };
+    let mut dovecot = Dovecot::start_with(Settings {
+        more: more.to_owned(),
+        ..Settings::default()
+    });
+    for folder in ["Geheim", "Listen/rust", "Listen/imap"] {
+        SourceServer::create(&mut dovecot, folder);
+    }
+    let acl = dovecot.mail_folder("alice").join(".Geheim/dovecot-acl");
+    std::fs::write(&acl, "owner l\n").unwrap();
+    std::fs::set_permissions(&acl, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut session = session(&dovecot);
+    let (listing, statuses) = session.list_folders_with_status().unwrap();
+    let statuses = statuses.expect("Dovecot has LIST-STATUS");
+    let names = names(&listing);
+    for folder in ["Geheim", "Listen/rust", "Listen/imap"] {
+        assert!(names.contains(&folder), "{names:?}");
+        assert_eq!(
+            statuses.contains_key(folder),
+            folder != "Geheim",
+            "{folder}"
+        );
+    }
+    let found = session.status_of(&["Geheim", "Listen/rust"]).unwrap();
+    assert!(matches!(&found[0], Err(CommandError::No(_))), "{found:?}");
+    assert!(found[1].is_ok(), "{found:?}");
+    session.logout();
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Home, Run, program};
 
 /// Commands that change nothing at a server; AUTHENTICATE, to log in.
-const HARMLESS: [&str; 12] = [
+const HARMLESS: [&str; 13] = [
     "AUTHENTICATE",
     "CAPABILITY",
     "EXAMINE",
@@ -19,6 +19,7 @@ const HARMLESS: [&str; 12] = [
     "LIST",
     "LOGIN",
     "LOGOUT",
+    "NAMESPACE",
     "NOOP",
     "STARTTLS",
     "STATUS",

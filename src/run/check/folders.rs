@@ -115,8 +115,12 @@ fn destination(pair: &FolderPair, messages: Option<u32>) -> String {
     if !pair.copy_flags {
         text.push_str(", without flags");
     }
-    if let Some(messages) = messages {
-        let _ = write!(text, " ({messages} messages)");
+    match messages {
+        None => {}
+        Some(1) => text.push_str(" (1 message)"),
+        Some(messages) => {
+            let _ = write!(text, " ({messages} messages)");
+        }
     }
     text
 }

@@ -206,6 +206,47 @@ fn days_are_those_of_the_servers_time_zone() {
 }
 
 #[test]
+fn a_dot_a_prefix_and_roles_are_listed_and_a_forbidden_folder_has_no_status() {
+    let source = plain();
+    source.change(|options| {
+        options.delimiter = '.';
+        options.prefix = "INBOX.";
+        options.forbidden.insert("INBOX.x".to_owned());
+    });
+    source.mailboxes().create("INBOX.x");
+    source
+        .mailboxes()
+        .create_with("Spamverdacht", &["\\HasNoChildren", "\\Junk"]);
+    let mut dialogue = logged_in(&source);
+    dialogue.play(
+        "C: a LIST \"\" \"*\" RETURN (SPECIAL-USE STATUS (UIDNEXT MESSAGES))
+         S: * LIST (\\HasNoChildren) \".\" \"INBOX\"
+         S: * STATUS \"INBOX\" (UIDNEXT 1 MESSAGES 0)
+         S: * LIST (\\HasNoChildren) \".\" \"INBOX.x\"
+         S: * LIST (\\HasNoChildren \\Junk) \".\" \"Spamverdacht\"
+         S: * STATUS \"Spamverdacht\" (UIDNEXT 1 MESSAGES 0)
+         S: a OK <*>
+         C: b NAMESPACE
+         S: * NAMESPACE ((\"INBOX.\" \".\")) NIL NIL
+         S: b OK <*>
+         C: c STATUS INBOX.x (MESSAGES)
+         S: c NO [NOPERM] <*>
+         C: d EXAMINE INBOX.x
+         S: d NO [NOPERM] <*>
+         C: e LIST \"\" \"%\"
+         S: * LIST (\\HasNoChildren) \".\" \"INBOX\"
+         S: * LIST (\\HasNoChildren \\Junk) \".\" \"Spamverdacht\"
+         S: e OK <*>",
+    );
+    source.change(|options| options.without = vec!["SPECIAL-USE".to_owned()]);
+    dialogue.play(
+        "C: f LIST \"\" Spam*
+         S: * LIST (\\HasNoChildren) \".\" \"Spamverdacht\"
+         S: f OK <*>",
+    );
+}
+
+#[test]
 fn folders_are_listed_and_found_by_their_names() {
     let source = plain();
     source.mailboxes().create("Entw&APw-rfe");

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use imap_to_gmail_sync::config::Password;
-use imap_to_gmail_sync::config::{Server, SourceConfig};
+use imap_to_gmail_sync::config::{
+    FolderConfig, FolderCopy, FolderRole, FolderRule, Password, Server, SourceConfig,
+    SourceFolders, TargetFolder,
+};
 use imap_to_gmail_sync::error::Error;
+use imap_to_gmail_sync::folders::{TargetFolders, describe_mistakes, plan};
 use imap_to_gmail_sync::imap::{
-    Connection, Credentials, Login, LoginForm, LoginHistory, MailboxName, Session, read_attributes,
-    take_bodies,
+    Connection, Credentials, FolderListing, Login, LoginForm, LoginHistory, MailboxName, Session,
+    read_attributes, take_bodies,
 };
 use imap_to_gmail_sync::message::{Flags, Mark, Uid, UidSet, UidValidity};
 use imap_to_gmail_sync::net::Trust;
@@ -88,8 +91,50 @@ pub fn session(octets: &[u8]) {
         for failure in failures.into_iter().filter_map(Result::err) {
             assert_harmless(&failure.to_string());
         }
+        if let Ok((listing, _)) = session.list_folders_with_status() {
+            plan_all(&listing);
+        }
+        if let Ok(statuses) = session.status_of(&["INBOX", "a"]) {
+            assert_eq!(statuses.len(), 2);
+        }
         session.logout();
     });
+}
+
+/// Has every folder go to one of the same name, and to the folder of a role.
+fn plan_all(listing: &FolderListing) {
+    let rule = |source, target| FolderRule {
+        source,
+        copy: Some(FolderCopy {
+            target,
+            labels: vec!["a".to_owned()],
+            archive: true,
+            copy_flags: true,
+        }),
+    };
+    let all = || SourceFolders::Pattern("*".to_owned());
+    for target in [TargetFolder::SameName, TargetFolder::Role(FolderRole::Junk)] {
+        let rules = vec![
+            rule(SourceFolders::Role(FolderRole::Sent), target.clone()),
+            rule(SourceFolders::Name("b".to_owned()), target.clone()),
+            rule(all(), target),
+            rule(all(), TargetFolder::SameName),
+        ];
+        let target = TargetFolders {
+            listing,
+            is_gmail: true,
+        };
+        match plan(&FolderConfig::Many(rules), listing, target) {
+            Ok(plan) => {
+                let missing = plan.missing.iter().map(ToString::to_string);
+                let warnings = plan.warnings.iter().map(ToString::to_string);
+                missing
+                    .chain(warnings)
+                    .for_each(|line| assert_harmless(&line));
+            }
+            Err(mistakes) => assert_harmless(&describe_mistakes(&mistakes)),
+        }
+    }
 }
 
 /// Opens a mailbox, lists it, fetches from it and waits for mail.

@@ -404,7 +404,8 @@ fn program() -> PathBuf {
         .expect("these tests need Dovecot: apt-get install dovecot-imapd")
 }
 
-fn version() -> String {
+/// The version, such as `2.3.19.1`.
+pub fn version() -> String {
     output(program(), &["--version"])
 }
 
