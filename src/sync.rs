@@ -36,9 +36,7 @@ pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
 pub use pass::{Pass, PassOptions};
 pub use report::PassReport;
 pub use same_account::{is_same_gmail_account, is_same_mailbox};
-pub use target_labels::{
-    FoundPlace, LabelRequest, MessageVersion, RejectedLabel, RejectedLabels,
-};
+pub use target_labels::{FoundPlace, LabelRequest, MessageVersion, RejectedLabel, RejectedLabels};
 pub use traits::{
     AppendUid, Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source,
     SourceSearch, Target, TargetStatus, UncertainAppend,

@@ -18,8 +18,8 @@ use crate::delivery::gmail_imap::mail_index::MailIndex;
 use crate::error::{ErrorKind, Result};
 use crate::message::{Message, MessagePlace, Uid};
 use crate::sync::{
-    FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels, Target,
-    TargetStatus,
+    FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels,
+    Target, TargetStatus,
 };
 
 mod account;

@@ -160,7 +160,10 @@ mod tests {
             (
                 Command::UidStoreLabels(
                     UidSet::from_iter([uid]),
-                    vec![LabelName::new("Old mail").unwrap(), LabelName::new("ü").unwrap()],
+                    vec![
+                        LabelName::new("Old mail").unwrap(),
+                        LabelName::new("ü").unwrap(),
+                    ],
                 ),
                 r#"UID STORE 42 +X-GM-LABELS ("Old mail" "&APw-")"#,
             ),

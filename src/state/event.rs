@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
-    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, OwedEntry, ParkedMessage, PreviousUid,
-    RefusedMessage, SourceState, State,
+    AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, OwedEntry, ParkedMessage,
+    PreviousUid, RefusedMessage, SourceState, State,
 };
 
 /// A change of the state, and its journal line.
@@ -231,7 +231,9 @@ impl State {
             }
             Event::LabelsOwed { number, owed } => self.owed_labels.set(number, owed),
             Event::LabelsSettled { numbers } => {
-                numbers.into_iter().for_each(|it| self.owed_labels.remove(it));
+                numbers
+                    .into_iter()
+                    .for_each(|it| self.owed_labels.remove(it));
             }
         }
     }

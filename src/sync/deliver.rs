@@ -8,9 +8,7 @@ use log::Level;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use crate::message::{Digest, Flags, HashedOctets, LoggedMessage, Message, MessageId, Uid, UidSet};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
-use crate::state::{
-    Knowledge, ParkedMessage, PromisedLabels, SentMark, State, upload_quota,
-};
+use crate::state::{Knowledge, ParkedMessage, PromisedLabels, SentMark, State, upload_quota};
 use crate::sync::action::Parts;
 use crate::sync::failures_in_a_row::FailuresInARow;
 use crate::sync::fetch::ReadMessage;

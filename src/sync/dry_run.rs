@@ -14,8 +14,8 @@ use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, SelectedBy};
 use crate::sync::plan::{Due, Plan};
 use crate::sync::{
-    FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels, Target,
-    TargetStatus, lookup, retry_parked,
+    FoundPlace, LabelRequest, LookupQuery, LookupResult, MessageVersion, Outcome, RejectedLabels,
+    Target, TargetStatus, lookup, retry_parked,
 };
 
 /// What a pass would do with a message.
@@ -207,7 +207,11 @@ pub struct NullTarget;
 
 impl Target for NullTarget {
     fn status(&mut self) -> Result<TargetStatus> {
-        Ok(TargetStatus::default())
+        // Whether it has labels shows when there is a token.
+        Ok(TargetStatus {
+            has_labels: true,
+            ..TargetStatus::default()
+        })
     }
 
     fn refresh_status(&mut self) -> Result<TargetStatus> {

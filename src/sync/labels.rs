@@ -25,7 +25,7 @@ const BATCH_SIZE: usize = 50;
 
 /// Labels that failed this often are tried after the pass, not before it, and message by message: they
 /// may be the cause.
-const MAX_EAGER_TRIES: u32 = 3;
+const MAX_EAGER_TRIES: u32 = 2;
 
 /// A message that was stored so lately may not be shown yet.
 const SHOW_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
@@ -48,23 +48,30 @@ pub(super) fn check_support(promised: Option<&PromisedLabels>, status: TargetSta
     Err(error.remedy("labels needs Gmail: remove labels from the configuration"))
 }
 
-/// Sets what an earlier run left, unless it failed often.
-pub(super) fn set_left_over(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    set_those(target, ledger, &|owed| owed.tries < MAX_EAGER_TRIES)
+/// Sets what is owed, unless it failed often.
+pub(super) fn set_eagerly(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    let eager = numbers_of(ledger, &|owed| owed.tries < MAX_EAGER_TRIES);
+    set_those(&eager, target, ledger)
 }
 
 /// Sets what is owed if that is much: otherwise more of it comes soon.
 pub(super) fn set_if_many(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    let owed = ledger.state().owed_labels().values();
-    if owed.filter(|owed| is_new(owed)).count() >= BATCH_SIZE {
-        set_those(target, ledger, &is_new)?;
-    }
-    Ok(())
+    let mut numbers = numbers_of(ledger, &is_new);
+    numbers.truncate(numbers.len() / BATCH_SIZE * BATCH_SIZE);
+    set_those(&numbers, target, ledger)
 }
 
 /// Sets all that is owed.
 pub(super) fn set_all(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    set_those(target, ledger, &|_| true)
+    set_eagerly(target, ledger)?;
+    let mut suspects = numbers_of(ledger, &|owed| owed.tries >= MAX_EAGER_TRIES);
+    // The first that fails ends the pass, and is the last in the next one.
+    let tries = |number: &u64| ledger.state().owed_labels().get(number).map(|it| it.tries);
+    suspects.sort_by_key(tries);
+    for suspect in suspects.chunks(1) {
+        set_those(suspect, target, ledger)?;
+    }
+    Ok(())
 }
 
 /// Never tried, and where it was stored.
@@ -72,20 +79,14 @@ fn is_new(owed: &OwedLabels) -> bool {
     owed.tries == 0 && owed.place.is_some()
 }
 
-fn set_those(
-    target: &mut dyn Target,
-    ledger: &mut Ledger,
-    is_due: &dyn Fn(&OwedLabels) -> bool,
-) -> Result<()> {
-    let owed = ledger.state().owed_labels();
-    let due = owed.iter().filter(|(_, owed)| is_due(owed));
-    let (suspects, others): (Vec<_>, Vec<_>) =
-        due.partition(|(_, owed)| owed.tries >= MAX_EAGER_TRIES);
-    let numbers = |those: Vec<(&u64, &OwedLabels)>| -> Vec<u64> {
-        those.into_iter().map(|(number, _)| *number).collect()
-    };
-    let (suspects, others) = (numbers(suspects), numbers(others));
-    for batch in others.chunks(BATCH_SIZE).chain(suspects.chunks(1)) {
+fn numbers_of(ledger: &Ledger, is_it: &dyn Fn(&OwedLabels) -> bool) -> Vec<u64> {
+    let owed = ledger.state().owed_labels().iter();
+    let those = owed.filter(|(_, owed)| is_it(owed));
+    those.map(|(number, _)| *number).collect()
+}
+
+fn set_those(numbers: &[u64], target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    for batch in numbers.chunks(BATCH_SIZE) {
         find_places(batch, target, ledger)?;
         let moved = set_in_folders(batch, target, ledger)?;
         // The user has archived these, or moved them.
@@ -174,7 +175,13 @@ fn set_in_folder(
                 due.push((number, tried));
             }
             Step::LookUp => {
-                changed.push((number, OwedLabels { place: None, ..owed }));
+                changed.push((
+                    number,
+                    OwedLabels {
+                        place: None,
+                        ..owed
+                    },
+                ));
                 moved.push(number);
             }
             Step::GiveUp => given_up.push(number),
@@ -226,7 +233,8 @@ fn what_to_do(owed: &OwedLabels, version: MessageVersion, now: DateTime<Utc>) ->
             Step::GiveUp
         }
         (MessageVersion::Invalid, Some(_)) => {
-            let why = "the UIDVALIDITY of its folder has changed, so nothing shows whether it has them";
+            let why =
+                "the UIDVALIDITY of its folder has changed, so nothing shows whether it has them";
             warn_of_missing(owed, why);
             Step::GiveUp
         }
@@ -245,7 +253,10 @@ fn is_fresh(owed: &OwedLabels, now: DateTime<Utc>) -> bool {
 }
 
 fn names(labels: &[String]) -> String {
-    let shown: Vec<String> = labels.iter().map(|it| Untrusted::new(it).to_string()).collect();
+    let shown: Vec<String> = labels
+        .iter()
+        .map(|it| Untrusted::new(it).to_string())
+        .collect();
     shown.join(", ")
 }
 
@@ -273,6 +284,9 @@ fn warn_of_rejected(results: Vec<RejectedLabels>) {
     let rejected: BTreeSet<_> = results.into_iter().flatten().collect();
     for it in rejected {
         let label = Untrusted::new(&it.label);
-        log::warn!("messages are not labelled {label}, which Gmail does not accept: {}", it.why);
+        log::warn!(
+            "messages are not labelled {label}, which Gmail does not accept: {}",
+            it.why
+        );
     }
 }

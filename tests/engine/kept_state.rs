@@ -159,14 +159,30 @@ fn labels_that_only_a_later_build_knows_are_kept_and_the_others_are_read() {
         assert!(store.state().known_id_count() > 0);
         assert!(store.state().owed_labels().is_empty());
     }
-    fs::write(&file, LABELLED.replace("\"folder\": \"INBOX\"", "\"folder\": 7")).unwrap();
+    fs::write(
+        &file,
+        LABELLED.replace("\"folder\": \"INBOX\"", "\"folder\": 7"),
+    )
+    .unwrap();
     let store = load(folder.path());
     assert!(store.state().owed_labels().is_empty());
-    assert!(store.state().parked.values().all(|parked| parked.labels.is_none()));
+    assert!(
+        store
+            .state()
+            .parked
+            .values()
+            .all(|parked| parked.labels.is_none())
+    );
     fs::write(&file, LABELLED).unwrap();
     let store = load(folder.path());
     assert_eq!(store.state().owed_labels().len(), 1);
-    assert!(store.state().parked.values().any(|parked| parked.labels.is_some()));
+    assert!(
+        store
+            .state()
+            .parked
+            .values()
+            .any(|parked| parked.labels.is_some())
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod dice;
 mod disk;
 mod dry_run;
 mod kept_state;
+mod labels;
 mod log_lines;
 mod overlap;
 mod rules;

@@ -842,7 +842,8 @@ impl Schedule {
     fn judge(&mut self) {
         let remembered = state(&self.world);
         for owed in remembered.owed_labels().values() {
-            self.failures.insert(Failure::Unfinished(format!("labels: {owed:?}")));
+            self.failures
+                .insert(Failure::Unfinished(format!("labels: {owed:?}")));
         }
         for (what, octets) in self.world.borrow().label_failures() {
             let fate = self.fates.get(&octets).cloned().unwrap_or_default();

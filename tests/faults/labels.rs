@@ -104,8 +104,16 @@ fn cut_everywhere(unfinished: Unfinished, first: usize, step: usize) {
         let taken = take_away(&home, PLAIN);
         recover(&home, &what);
         assert_eq!(labelled(&home, PLAIN), without(&taken), "{what}");
-        assert_eq!(labelled(&home, ODD_ENCODED), without(&BTreeSet::new()), "{what}");
-        assert_eq!(home.gmail.messages("INBOX").len(), new().len() + 1, "{what}");
+        assert_eq!(
+            labelled(&home, ODD_ENCODED),
+            without(&BTreeSet::new()),
+            "{what}"
+        );
+        assert_eq!(
+            home.gmail.messages("INBOX").len(),
+            new().len() + 1,
+            "{what}"
+        );
     }
 }
 
@@ -121,7 +129,10 @@ fn each_message_has_its_labels_wherever_gmail_is_cut_and_stores_cut_appends() {
 
 fn stores(home: &Home) -> usize {
     let commands = home.gmail.commands();
-    commands.iter().filter(|it| it.contains("+X-GM-LABELS")).count()
+    commands
+        .iter()
+        .filter(|it| it.contains("+X-GM-LABELS"))
+        .count()
 }
 
 #[test]
@@ -170,7 +181,9 @@ fn labels_that_were_not_set_are_set_by_the_next_run() {
 fn a_message_that_the_user_archives_first_gets_its_labels_and_one_in_the_trash_does_not() {
     let home = home(Unfinished::Forgotten);
     // Before the versions are read.
-    home.gmail.faults().once(|event| event.is_command("SELECT"), Fault::Eof);
+    home.gmail
+        .faults()
+        .once(|event| event.is_command("SELECT"), Fault::Eof);
     assert!(run_here(&home, &LABELS).is_err());
     let inbox = home.gmail.messages("INBOX");
     let uid_of = |octets: &[u8]| {
@@ -208,7 +221,10 @@ fn labels_need_gmail_and_nothing_is_copied_before_that_is_said() {
     let error = run_here(&home, &LABELS).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let text = error.to_string();
-    assert!(text.contains("X-GM-EXT-1") && text.contains("remove labels"), "{text}");
+    assert!(
+        text.contains("X-GM-EXT-1") && text.contains("remove labels"),
+        "{text}"
+    );
     assert_eq!(home.gmail.messages("INBOX").len(), 1);
     run_here(&home, &[]).unwrap();
     assert_eq!(home.gmail.messages("INBOX").len(), new().len() + 1);

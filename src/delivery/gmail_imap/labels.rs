@@ -264,7 +264,9 @@ impl LabelConnection {
             }
         };
         let versions = there.iter();
-        Ok(versions.map(|(index, place)| (*index, version(place))).collect())
+        Ok(versions
+            .map(|(index, place)| (*index, version(place)))
+            .collect())
     }
 
     fn select_if_needed(

@@ -40,6 +40,8 @@ pub struct LabelModel {
     pub user: u32,
     /// A connection breaks before or after labels are set.
     pub cut: u32,
+    /// The connection breaks whenever this message is labelled.
+    pub poison: Option<Octets>,
     /// The UIDVALIDITY of the inbox.
     pub inbox_validity: u32,
     /// Names that Gmail does not accept.
@@ -56,6 +58,7 @@ impl LabelModel {
             dice: Dice::new(seed ^ 0x1ABE1),
             user: 0,
             cut: 0,
+            poison: None,
             inbox_validity: 1,
             rejected: BTreeSet::new(),
             put_back: Vec::new(),
@@ -172,10 +175,21 @@ impl World {
     pub(super) fn set_labels(&mut self, requests: &[LabelRequest]) -> Result<Vec<RejectedLabels>> {
         let cut = || {
             let what = "the connection broke";
-            Err(Error::new(Side::Gmail, ErrorKind::Unavailable, "gmail", what))
+            Err(Error::new(
+                Side::Gmail,
+                ErrorKind::Unavailable,
+                "gmail",
+                what,
+            ))
         };
         let chance = self.gmail.labels.cut;
-        if self.gmail.labels.dice.chance(chance) {
+        let poison = self.gmail.labels.poison.clone();
+        let is_poison = |request: &LabelRequest| {
+            let there = self.find(&request.place);
+            there.is_some_and(|there| Some(&there.octets) == poison.as_ref())
+        };
+        let has_poison = requests.iter().any(is_poison);
+        if has_poison || self.gmail.labels.dice.chance(chance) {
             return cut();
         }
         self.gmail.labels.commands += 1;
@@ -190,8 +204,11 @@ impl World {
 
     fn add(&mut self, request: &LabelRequest) -> RejectedLabels {
         let refused = self.gmail.labels.rejected.clone();
-        let (refused, accepted): (BTreeSet<String>, _) =
-            request.labels.iter().cloned().partition(|it| refused.contains(it));
+        let (refused, accepted): (BTreeSet<String>, _) = request
+            .labels
+            .iter()
+            .cloned()
+            .partition(|it| refused.contains(it));
         let put_back = self.find(&request.place).and_then(|there| {
             let labelled = &mut there.labelled;
             let is_put_back = labelled.removed.intersection(&accepted).next().is_some();
@@ -249,8 +266,10 @@ impl World {
     pub fn label_failures(&self) -> Vec<(&'static str, Octets)> {
         let mut failures = Vec::new();
         let wanted: BTreeSet<String> = self.labels.iter().cloned().collect();
-        let wanted: BTreeSet<String> =
-            wanted.difference(&self.gmail.labels.rejected).cloned().collect();
+        let wanted: BTreeSet<String> = wanted
+            .difference(&self.gmail.labels.rejected)
+            .cloned()
+            .collect();
         for there in &self.gmail.messages {
             let Labelled {
                 labels,
@@ -259,7 +278,9 @@ impl World {
                 may_lack_labels,
                 ..
             } = &there.labelled;
-            let has_all = wanted.iter().all(|it| labels.contains(it) || removed.contains(it));
+            let has_all = wanted
+                .iter()
+                .all(|it| labels.contains(it) || removed.contains(it));
             let is_there = matches!(there.place, Place::Inbox | Place::Archive);
             if there.ours && is_there && !may_lack_labels && !has_all {
                 failures.push(("unlabelled", there.octets.clone()));

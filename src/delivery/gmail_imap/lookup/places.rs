@@ -35,7 +35,10 @@ impl Lookup {
         let mailbox = self.examine_and_search(all_mail, &[query])?;
         let mut uids = self.search_by_id(&[query])?;
         uids.extend(self.search_by_day(&[query])?);
-        uids.extend(self.search_above_marks(&[query], mailbox)?.unwrap_or_default());
+        uids.extend(
+            self.search_above_marks(&[query], mailbox)?
+                .unwrap_or_default(),
+        );
         let (mut found, mut bodies) = (Vec::new(), BodyDigests::default());
         for candidate in self.fetch_identities(uids)? {
             if candidate.may_match(&query.identity) && candidate.size <= MAX_MESSAGE_SIZE {
@@ -46,7 +49,9 @@ impl Lookup {
                 }
             }
         }
-        let mark = sent.mark.filter(|it| it.uid_validity == mailbox.uid_validity);
+        let mark = sent
+            .mark
+            .filter(|it| it.uid_validity == mailbox.uid_validity);
         let place = |uid| MessagePlace {
             folder: all_mail.to_owned(),
             uid_validity: mailbox.uid_validity,
