@@ -25,7 +25,7 @@ const BATCH_SIZE: usize = 50;
 
 /// Labels that failed this often are tried after the pass, not before it, and message by message: they
 /// may be the cause.
-const MAX_EAGER_TRIES: u32 = 2;
+const MAX_EAGER_TRIES: u32 = 4;
 
 /// A message that was stored so lately may not be shown yet.
 const SHOW_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
@@ -141,67 +141,76 @@ fn set_in_folders(
     target: &mut dyn Target,
     ledger: &mut Ledger,
 ) -> Result<Vec<u64>> {
-    let mut folders: BTreeMap<String, Vec<(u64, MessagePlace)>> = BTreeMap::new();
-    for (number, owed) in entries(numbers, ledger) {
-        if let Some(place) = owed.place {
-            let there = folders.entry(place.folder.clone()).or_default();
-            there.push((number, place));
-        }
+    let mut folders: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (number, _, place) in placed(numbers, ledger) {
+        folders.entry(place.folder).or_default().push(number);
     }
     let mut moved = Vec::new();
     for there in folders.into_values() {
-        moved.extend(set_in_folder(there, target, ledger)?);
+        let result = set_in_folder(&there, &mut moved, target, ledger);
+        match result {
+            Err(error) if is_lost_connection(&error) => {
+                // The sooner the second look, the less the user can have changed.
+                log::debug!("setting labels: {error}; looking whether they are set");
+                set_in_folder(&there, &mut moved, target, ledger)?;
+            }
+            result => result?,
+        }
     }
     Ok(moved)
 }
 
 fn set_in_folder(
-    there: Vec<(u64, MessagePlace)>,
+    numbers: &[u64],
+    moved: &mut Vec<u64>,
     target: &mut dyn Target,
     ledger: &mut Ledger,
-) -> Result<Vec<u64>> {
-    let (numbers, places): (Vec<u64>, Vec<MessagePlace>) = there.into_iter().unzip();
+) -> Result<()> {
+    let there = placed(numbers, ledger);
+    let places: Vec<MessagePlace> = there.iter().map(|(_, _, place)| place.clone()).collect();
     let versions = target.versions(&places)?;
-    let (mut due, mut moved, mut changed, mut given_up) = (vec![], vec![], vec![], vec![]);
-    for ((number, owed), version) in entries(&numbers, ledger).into_iter().zip(versions) {
+    let (mut numbers, mut requests) = (Vec::new(), Vec::new());
+    let (mut changed, mut given_up) = (Vec::new(), Vec::new());
+    for ((number, owed, place), version) in there.into_iter().zip(versions) {
         match what_to_do(&owed, version, ledger.now()) {
             Step::Set(version) => {
-                let tried = OwedLabels {
-                    version: Some(version),
-                    tries: owed.tries.saturating_add(1),
-                    ..owed
-                };
-                changed.push((number, tried.clone()));
-                due.push((number, tried));
-            }
-            Step::LookUp => {
+                numbers.push(number);
+                requests.push(LabelRequest {
+                    place,
+                    labels: owed.labels.clone(),
+                });
+                let (version, tries) = (Some(version), owed.tries.saturating_add(1));
                 changed.push((
                     number,
                     OwedLabels {
-                        place: None,
+                        version,
+                        tries,
                         ..owed
                     },
                 ));
+            }
+            Step::LookUp => {
                 moved.push(number);
+                let place = None;
+                changed.push((number, OwedLabels { place, ..owed }));
             }
             Step::GiveUp => given_up.push(number),
         }
     }
     ledger.settle_labels(given_up, changed)?;
-    if due.is_empty() {
-        return Ok(moved);
+    if requests.is_empty() {
+        return Ok(());
     }
     // Before the labels are set, the versions are durable.
     ledger.sync()?;
-    let request = |(_, owed): &(u64, OwedLabels)| {
-        let (place, labels) = (owed.place.clone()?, owed.labels.clone());
-        Some(LabelRequest { place, labels })
-    };
-    let requests: Vec<LabelRequest> = due.iter().filter_map(request).collect();
     warn_of_rejected(target.set_labels(&requests)?);
-    let numbers = due.into_iter().map(|(number, _)| number).collect();
-    ledger.settle_labels(numbers, Vec::new())?;
-    Ok(moved)
+    ledger.settle_labels(numbers, Vec::new())
+}
+
+fn is_lost_connection(error: &Error) -> bool {
+    error.side() == Side::Gmail
+        && error.kind() == ErrorKind::Unavailable
+        && error.consequence().is_none()
 }
 
 /// What to do with owed labels.
@@ -245,6 +254,16 @@ fn entries(numbers: &[u64], ledger: &Ledger) -> Vec<(u64, OwedLabels)> {
     let owed = ledger.state().owed_labels();
     let there = |number: &u64| Some((*number, owed.get(number)?.clone()));
     numbers.iter().filter_map(there).collect()
+}
+
+/// Those whose places are known.
+fn placed(numbers: &[u64], ledger: &Ledger) -> Vec<(u64, OwedLabels, MessagePlace)> {
+    let there = entries(numbers, ledger).into_iter();
+    let placed = |(number, owed): (u64, OwedLabels)| {
+        let place = owed.place.clone()?;
+        Some((number, owed, place))
+    };
+    there.filter_map(placed).collect()
 }
 
 fn is_fresh(owed: &OwedLabels, now: DateTime<Utc>) -> bool {

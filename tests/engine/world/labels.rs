@@ -93,6 +93,9 @@ impl GmailMessage {
     pub fn relocate(&mut self, place: Place) {
         self.place = place;
         self.labelled.change();
+        // What is in the trash gets no labels; the user may take it out again later.
+        let is_in_all_mail = matches!(place, Place::Inbox | Place::Archive);
+        self.labelled.may_lack_labels |= !is_in_all_mail && !self.labelled.was_set;
     }
 }
 
