@@ -28,7 +28,7 @@ pub(super) struct Copy {
 
 impl Action for Copy {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
-        labels::set_left_over(parts.target, &mut parts.ledger)?;
+        labels::set_eagerly(parts.target, &mut parts.ledger)?;
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
         if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(
@@ -74,8 +74,7 @@ impl Action for Copy {
 
     fn finish_round(&mut self, parts: &mut Parts) -> Result<()> {
         self.retry_parked(parts)?;
-        self.delivery.finish(parts.target, &mut parts.ledger)?;
-        labels::set_all(parts.target, &mut parts.ledger)
+        self.delivery.finish(parts.target, &mut parts.ledger)
     }
 
     fn finish_date_pass(&mut self, parts: &mut Parts) -> Result<bool> {

@@ -221,7 +221,11 @@ pub struct NullTarget;
 
 impl Target for NullTarget {
     fn status(&mut self) -> Result<TargetStatus> {
-        Ok(TargetStatus::default())
+        // Whether it has labels shows when there is a token.
+        Ok(TargetStatus {
+            has_labels: true,
+            ..TargetStatus::default()
+        })
     }
 
     fn refresh_status(&mut self) -> Result<TargetStatus> {

@@ -25,7 +25,7 @@ const BATCH_SIZE: usize = 50;
 
 /// Labels that failed this often are tried after the pass, not before it, and message by message: they
 /// may be the cause.
-const MAX_EAGER_TRIES: u32 = 3;
+const MAX_EAGER_TRIES: u32 = 4;
 
 /// A message that was stored so lately may not be shown yet.
 const SHOW_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
@@ -48,23 +48,30 @@ pub(super) fn check_support(promised: Option<&PromisedLabels>, status: TargetSta
     Err(error.remedy("labels needs Gmail: remove labels from the configuration"))
 }
 
-/// Sets what an earlier run left, unless it failed often.
-pub(super) fn set_left_over(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    set_those(target, ledger, &|owed| owed.tries < MAX_EAGER_TRIES)
+/// Sets what is owed, unless it failed often.
+pub(super) fn set_eagerly(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    let eager = numbers_of(ledger, &|owed| owed.tries < MAX_EAGER_TRIES);
+    set_those(&eager, target, ledger)
 }
 
 /// Sets what is owed if that is much: otherwise more of it comes soon.
 pub(super) fn set_if_many(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    let owed = ledger.state().owed_labels().values();
-    if owed.filter(|owed| is_new(owed)).count() >= BATCH_SIZE {
-        set_those(target, ledger, &is_new)?;
-    }
-    Ok(())
+    let mut numbers = numbers_of(ledger, &is_new);
+    numbers.truncate(numbers.len() / BATCH_SIZE * BATCH_SIZE);
+    set_those(&numbers, target, ledger)
 }
 
 /// Sets all that is owed.
 pub(super) fn set_all(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    set_those(target, ledger, &|_| true)
+    set_eagerly(target, ledger)?;
+    let mut suspects = numbers_of(ledger, &|owed| owed.tries >= MAX_EAGER_TRIES);
+    // The first that fails ends the pass, and is the last in the next one.
+    let tries = |number: &u64| ledger.state().owed_labels().get(number).map(|it| it.tries);
+    suspects.sort_by_key(tries);
+    for suspect in suspects.chunks(1) {
+        set_those(suspect, target, ledger)?;
+    }
+    Ok(())
 }
 
 /// Never tried, and where it was stored.
@@ -72,20 +79,14 @@ fn is_new(owed: &OwedLabels) -> bool {
     owed.tries == 0 && owed.place.is_some()
 }
 
-fn set_those(
-    target: &mut dyn Target,
-    ledger: &mut Ledger,
-    is_due: &dyn Fn(&OwedLabels) -> bool,
-) -> Result<()> {
-    let owed = ledger.state().owed_labels();
-    let due = owed.iter().filter(|(_, owed)| is_due(owed));
-    let (suspects, others): (Vec<_>, Vec<_>) =
-        due.partition(|(_, owed)| owed.tries >= MAX_EAGER_TRIES);
-    let numbers = |those: Vec<(&u64, &OwedLabels)>| -> Vec<u64> {
-        those.into_iter().map(|(number, _)| *number).collect()
-    };
-    let (suspects, others) = (numbers(suspects), numbers(others));
-    for batch in others.chunks(BATCH_SIZE).chain(suspects.chunks(1)) {
+fn numbers_of(ledger: &Ledger, is_it: &dyn Fn(&OwedLabels) -> bool) -> Vec<u64> {
+    let owed = ledger.state().owed_labels().iter();
+    let those = owed.filter(|(_, owed)| is_it(owed));
+    those.map(|(number, _)| *number).collect()
+}
+
+fn set_those(numbers: &[u64], target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+    for batch in numbers.chunks(BATCH_SIZE) {
         find_places(batch, target, ledger)?;
         let moved = set_in_folders(batch, target, ledger)?;
         // The user has archived these, or moved them.
@@ -140,67 +141,76 @@ fn set_in_folders(
     target: &mut dyn Target,
     ledger: &mut Ledger,
 ) -> Result<Vec<u64>> {
-    let mut folders: BTreeMap<String, Vec<(u64, MessagePlace)>> = BTreeMap::new();
-    for (number, owed) in entries(numbers, ledger) {
-        if let Some(place) = owed.place {
-            let there = folders.entry(place.folder.clone()).or_default();
-            there.push((number, place));
-        }
+    let mut folders: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (number, _, place) in placed(numbers, ledger) {
+        folders.entry(place.folder).or_default().push(number);
     }
     let mut moved = Vec::new();
     for there in folders.into_values() {
-        moved.extend(set_in_folder(there, target, ledger)?);
+        let result = set_in_folder(&there, &mut moved, target, ledger);
+        match result {
+            Err(error) if is_lost_connection(&error) => {
+                // The sooner the second look, the less the user can have changed.
+                log::debug!("setting labels: {error}; looking whether they are set");
+                set_in_folder(&there, &mut moved, target, ledger)?;
+            }
+            result => result?,
+        }
     }
     Ok(moved)
 }
 
 fn set_in_folder(
-    there: Vec<(u64, MessagePlace)>,
+    numbers: &[u64],
+    moved: &mut Vec<u64>,
     target: &mut dyn Target,
     ledger: &mut Ledger,
-) -> Result<Vec<u64>> {
-    let (numbers, places): (Vec<u64>, Vec<MessagePlace>) = there.into_iter().unzip();
+) -> Result<()> {
+    let there = placed(numbers, ledger);
+    let places: Vec<MessagePlace> = there.iter().map(|(_, _, place)| place.clone()).collect();
     let versions = target.versions(&places)?;
-    let (mut due, mut moved, mut changed, mut given_up) = (vec![], vec![], vec![], vec![]);
-    for ((number, owed), version) in entries(&numbers, ledger).into_iter().zip(versions) {
+    let (mut numbers, mut requests) = (Vec::new(), Vec::new());
+    let (mut changed, mut given_up) = (Vec::new(), Vec::new());
+    for ((number, owed, place), version) in there.into_iter().zip(versions) {
         match what_to_do(&owed, version, ledger.now()) {
             Step::Set(version) => {
-                let tried = OwedLabels {
-                    version: Some(version),
-                    tries: owed.tries.saturating_add(1),
-                    ..owed
-                };
-                changed.push((number, tried.clone()));
-                due.push((number, tried));
-            }
-            Step::LookUp => {
+                numbers.push(number);
+                requests.push(LabelRequest {
+                    place,
+                    labels: owed.labels.clone(),
+                });
+                let (version, tries) = (Some(version), owed.tries.saturating_add(1));
                 changed.push((
                     number,
                     OwedLabels {
-                        place: None,
+                        version,
+                        tries,
                         ..owed
                     },
                 ));
+            }
+            Step::LookUp => {
                 moved.push(number);
+                let place = None;
+                changed.push((number, OwedLabels { place, ..owed }));
             }
             Step::GiveUp => given_up.push(number),
         }
     }
     ledger.settle_labels(given_up, changed)?;
-    if due.is_empty() {
-        return Ok(moved);
+    if requests.is_empty() {
+        return Ok(());
     }
     // Before the labels are set, the versions are durable.
     ledger.sync()?;
-    let request = |(_, owed): &(u64, OwedLabels)| {
-        let (place, labels) = (owed.place.clone()?, owed.labels.clone());
-        Some(LabelRequest { place, labels })
-    };
-    let requests: Vec<LabelRequest> = due.iter().filter_map(request).collect();
     warn_of_rejected(target.set_labels(&requests)?);
-    let numbers = due.into_iter().map(|(number, _)| number).collect();
-    ledger.settle_labels(numbers, Vec::new())?;
-    Ok(moved)
+    ledger.settle_labels(numbers, Vec::new())
+}
+
+fn is_lost_connection(error: &Error) -> bool {
+    error.side() == Side::Gmail
+        && error.kind() == ErrorKind::Unavailable
+        && error.consequence().is_none()
 }
 
 /// What to do with owed labels.
@@ -244,6 +254,16 @@ fn entries(numbers: &[u64], ledger: &Ledger) -> Vec<(u64, OwedLabels)> {
     let owed = ledger.state().owed_labels();
     let there = |number: &u64| Some((*number, owed.get(number)?.clone()));
     numbers.iter().filter_map(there).collect()
+}
+
+/// Those whose places are known.
+fn placed(numbers: &[u64], ledger: &Ledger) -> Vec<(u64, OwedLabels, MessagePlace)> {
+    let there = entries(numbers, ledger).into_iter();
+    let placed = |(number, owed): (u64, OwedLabels)| {
+        let place = owed.place.clone()?;
+        Some((number, owed, place))
+    };
+    there.filter_map(placed).collect()
 }
 
 fn is_fresh(owed: &OwedLabels, now: DateTime<Utc>) -> bool {

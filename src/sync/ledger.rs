@@ -19,6 +19,8 @@ use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
 use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
 
+pub(super) use labels::AtSource;
+
 /// A checkpoint follows this many outcomes.
 const CHECKPOINT_INTERVAL: usize = 10;
 
@@ -255,7 +257,7 @@ impl<'a> Ledger<'a> {
         let at = self.now();
         let found = Event::OrphanDelivered { orphan, at };
         match self.orphans().get(orphan).cloned() {
-            Some(orphan) => self.record_with_labels(found, &orphan, None),
+            Some(orphan) => self.record_found(found, &orphan, AtSource::Gone),
             None => self.store.record(found),
         }
     }

@@ -127,8 +127,7 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
         return done.map(|()| ledger.report());
     }
     let mut finished = delivery.finish(target, &mut ledger);
-    if finished.is_ok() && done.as_ref().is_err_and(permits_labels) {
-        // The next run may be hours away.
+    if finished.is_ok() && done.as_ref().err().is_none_or(permits_labels) {
         finished = labels::set_all(target, &mut ledger);
     }
     ledger.log_report(done.is_ok() && finished.is_ok());
@@ -141,7 +140,7 @@ fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<
     Err(failure)
 }
 
-/// Whether labels can be set after this error: Gmail has not failed.
+/// Whether labels can be set after this error: Gmail has not failed. The next run may be hours away.
 fn permits_labels(error: &Error) -> bool {
     let daily_limit = Consequence::Rest(RestReason::DailyLimit);
     error.side() != Side::Gmail || error.consequence() == Some(&daily_limit)

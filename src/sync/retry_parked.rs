@@ -10,7 +10,7 @@ use log::Level;
 use crate::error::Result;
 use crate::message::{Listed, LoggedMessage, Uid, UidSet};
 use crate::state::{ParkedMessage, SentMark};
-use crate::sync::ledger::Ledger;
+use crate::sync::ledger::{AtSource, Ledger};
 use crate::sync::{LookupQuery, LookupResult, Target, group, lookup};
 
 /// An uncertain append counts as not stored only this long after it was sent: the server may finish
@@ -67,7 +67,7 @@ fn resolve_uncertain(
     if result == LookupResult::Found {
         let what = "is at Gmail: only the response to its append was lost";
         logged.log(Level::Info, format_args!("{logged} {what}"));
-        return ledger.settle_parked_found(uid, id, digest, parked);
+        return ledger.settle_parked_found(uid, id, digest, parked, AtSource::Present);
     }
     let now = ledger.now();
     let is_unclear = result == LookupResult::Unclear;
@@ -137,7 +137,7 @@ pub(super) fn give_up(
     match (parked.id.clone(), parked.digest) {
         (Some(id), Some(digest)) if is_found => {
             log_at_gmail(Some(uid), parked);
-            ledger.settle_parked_found(uid, id, digest, parked)
+            ledger.settle_parked_found(uid, id, digest, parked, AtSource::Gone)
         }
         (id, _) => ledger.refuse_gone(uid, id),
     }

@@ -15,7 +15,7 @@ const ALARM: &str = "Subject: alarm\r\n\r\nwater\r\n";
 
 /// A mailbox with every kind of message: without Message-ID, refused for good, too large, two
 /// messages of one id, identical twins, three alarms of the same octets, NUL octets, bare LFs.
-fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
+pub fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
     let mut world = World::new(seed);
     world.gmail.deduplicates = deduplicates;
     world.gmail.index_delay = index_delay;
@@ -74,7 +74,7 @@ fn mailbox(seed: u64, deduplicates: bool, index_delay: i64) -> Shared {
 }
 
 /// The messages in the inbox at Gmail with their counts, and the ids of the refused ones.
-fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
+pub fn outcome(world: &Shared) -> (BTreeMap<String, usize>, Vec<String>) {
     let mut there = BTreeMap::new();
     for message in world
         .borrow()
@@ -111,7 +111,7 @@ fn is_exact(there: &BTreeMap<String, usize>) -> bool {
 }
 
 /// Runs until nothing is parked.
-fn run_until_finished(world: &Shared) {
+pub fn run_until_finished(world: &Shared) {
     for _ in 0..6 {
         wait(world, 20);
         let ended = run(world);

@@ -9,6 +9,7 @@ mod disk;
 mod dry_run;
 mod folders;
 mod kept_state;
+mod labels;
 mod log_lines;
 mod overlap;
 mod rules;

@@ -40,6 +40,8 @@ pub struct LabelModel {
     pub user: u32,
     /// A connection breaks before or after labels are set.
     pub cut: u32,
+    /// The connection breaks whenever this message is labelled.
+    pub poison: Option<Octets>,
     /// The UIDVALIDITY of the inbox.
     pub inbox_validity: u32,
     /// Names that Gmail does not accept.
@@ -56,6 +58,7 @@ impl LabelModel {
             dice: Dice::new(seed ^ 0x1ABE1),
             user: 0,
             cut: 0,
+            poison: None,
             inbox_validity: 1,
             rejected: BTreeSet::new(),
             put_back: Vec::new(),
@@ -90,6 +93,9 @@ impl GmailMessage {
     pub fn relocate(&mut self, place: Place) {
         self.place = place;
         self.labelled.change();
+        // What is in the trash gets no labels; the user may take it out again later.
+        let is_in_all_mail = matches!(place, Place::Inbox | Place::Archive);
+        self.labelled.may_lack_labels |= !is_in_all_mail && !self.labelled.was_set;
     }
 }
 
@@ -180,7 +186,13 @@ impl World {
             ))
         };
         let chance = self.gmail.labels.cut;
-        if self.gmail.labels.dice.chance(chance) {
+        let poison = self.gmail.labels.poison.clone();
+        let is_poison = |request: &LabelRequest| {
+            let there = self.find(&request.place);
+            there.is_some_and(|there| Some(&there.octets) == poison.as_ref())
+        };
+        let has_poison = requests.iter().any(is_poison);
+        if has_poison || self.gmail.labels.dice.chance(chance) {
             return cut();
         }
         self.gmail.labels.commands += 1;
