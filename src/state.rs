@@ -29,7 +29,7 @@ pub use event::Event;
 pub use folder::FolderState;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
-    Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage, RejectedToken,
-    SentMark, State,
+    Cursor, DatePass, GmailState, LoggedWarnings, ParkedAt, ParkedMessage, RefusedMessage,
+    RejectedToken, SentMark, State,
 };
 pub use source_logins::SourceState;

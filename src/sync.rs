@@ -22,6 +22,7 @@ mod in_flight;
 mod ledger;
 mod look_ahead;
 mod lookup;
+mod other_folders;
 mod pass;
 mod plan;
 mod report;
