@@ -200,7 +200,7 @@ impl Schedule {
     fn is_in(&mut self, name: &str, key: &Key, date: DateTime<Utc>) {
         // Until a folder is first copied, an old message is not due.
         let is_recent = self.now() - date < REACH;
-        let is_asked_for = is_recent || self.has_cursor(name);
+        let is_asked_for = is_recent || self.has_cursor(name, &state(&self.world));
         let fate = self.fate(key);
         fate.due |= is_asked_for;
         // Of what is neither sure to be copied nor sure not to be, nothing is expected.
@@ -208,8 +208,7 @@ impl Schedule {
     }
 
     /// Whether what gets a new UID in a folder is above its cursor.
-    fn has_cursor(&self, name: &str) -> bool {
-        let remembered = state(&self.world);
+    fn has_cursor(&self, name: &str, remembered: &State) -> bool {
         let Some(folder) = remembered.folder_named(name) else {
             return false;
         };
@@ -300,7 +299,7 @@ impl Schedule {
 
     /// UIDVALIDITY of a folder changes.
     fn renumber(&mut self, name: &str) {
-        self.excuse_date_pass(name);
+        self.excuse_date_pass(name, &state(&self.world));
         self.note(|| format!("UIDVALIDITY of {name} changes"));
         let uid_validity = self.next_uid_validity;
         self.next_uid_validity += 1;
@@ -339,8 +338,9 @@ impl Schedule {
         }
         self.in_folder(name, |_| ());
         self.world.borrow_mut().open = to.clone();
+        let remembered = state(&self.world);
         for message in self.messages(&to) {
-            self.excuse_if_old(&to, &message);
+            self.excuse_if_old(&to, &message, &remembered);
         }
     }
 
@@ -372,9 +372,9 @@ impl Schedule {
     }
 
     /// UIDs of a folder are invalid: what a date pass does not do is a documented limit.
-    fn excuse_date_pass(&mut self, name: &str) {
+    fn excuse_date_pass(&mut self, name: &str, remembered: &State) {
         for message in self.messages(name) {
-            self.excuse_if_old(name, &message);
+            self.excuse_if_old(name, &message, remembered);
             // Messages of the same octets and without Message-ID that were not copied before.
             let key = key(&message.octets, message.date);
             let is_again = self
@@ -387,8 +387,7 @@ impl Schedule {
     }
 
     /// A message is older than a date pass of its folder goes back, and may not have been copied.
-    fn excuse_if_old(&mut self, name: &str, message: &SourceMessage) {
-        let remembered = state(&self.world);
+    fn excuse_if_old(&mut self, name: &str, message: &SourceMessage, remembered: &State) {
         let folder = remembered.folder_named(name);
         let reach = folder.and_then(|folder| {
             let last = folder
@@ -404,12 +403,19 @@ impl Schedule {
 
     /// Without a valid cursor there is a date pass, when the run comes.
     fn excuse_before_run(&mut self) {
+        let remembered = state(&self.world);
         for name in self.names() {
-            if self.has_cursor(&name) {
+            if self.has_cursor(&name, &remembered) {
+                continue;
+            }
+            let folder = remembered.folder_named(&name);
+            if folder.is_some_and(|folder| folder.cursor.is_some() || folder.date_pass.is_some()) {
+                // What arrived since UIDVALIDITY changed is excused as what was there then.
+                self.excuse_date_pass(&name, &remembered);
                 continue;
             }
             for message in self.messages(&name) {
-                self.excuse_if_old(&name, &message);
+                self.excuse_if_old(&name, &message, &remembered);
             }
         }
     }
@@ -555,7 +561,11 @@ impl Schedule {
             let Some(folder) = remembered.folder_named(&name) else {
                 continue;
             };
-            let Some(cursor) = folder.cursor.as_ref().filter(|_| self.has_cursor(&name)) else {
+            let Some(cursor) = folder
+                .cursor
+                .as_ref()
+                .filter(|_| self.has_cursor(&name, &remembered))
+            else {
                 continue;
             };
             for message in self.messages(&name) {
