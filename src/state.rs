@@ -30,8 +30,8 @@ pub use event::Event;
 pub use folder::FolderState;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
-    Cursor, DatePass, GmailState, LoggedWarnings, ParkedMessage, RefusedMessage, RejectedToken,
-    SentMark, State,
+    Cursor, DatePass, GmailState, LoggedWarnings, ParkedAt, ParkedMessage, RefusedMessage,
+    RejectedToken, SentMark, State,
 };
 pub use owed_labels::{OwedEntry, OwedLabels, PromisedLabels};
 pub use source_logins::SourceState;

@@ -23,6 +23,7 @@ mod labels;
 mod ledger;
 mod look_ahead;
 mod lookup;
+mod other_folders;
 mod pass;
 mod plan;
 mod report;

@@ -52,6 +52,13 @@ pub enum Event {
         /// When it was found there.
         at: DateTime<Utc>,
     },
+    /// Gmail has not stored this orphaned parked message, whose append was uncertain.
+    #[serde(rename = "stray_not_stored")]
+    OrphanNotStored {
+        /// Its index among the orphans.
+        #[serde(rename = "stray")]
+        orphan: usize,
+    },
     /// A message is about to be appended: parked as uncertain until its outcome is known.
     Intent {
         /// Its UID.
@@ -173,6 +180,12 @@ impl State {
                     && let Some(copies) = self.remember(id, digest, at)
                 {
                     copies.add_elsewhere(date);
+                }
+            }
+            Event::OrphanNotStored { orphan } => {
+                let pass = self.folder.date_pass.as_mut();
+                if let Some(orphan) = pass.and_then(|pass| pass.orphans.get_mut(orphan)) {
+                    orphan.sent = None;
                 }
             }
             Event::Intent {

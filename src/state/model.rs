@@ -123,6 +123,15 @@ pub struct ParkedMessage {
     pub by_date: bool,
 }
 
+/// Where a parked message is in the state of its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParkedAt {
+    /// Under its UID.
+    Uid(Uid),
+    /// Among the orphans, at this index.
+    Orphan(usize),
+}
+
 /// When an uncertain message was sent, and where in All Mail it would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentMark {
@@ -208,13 +217,6 @@ impl State {
         id: &'a MessageId,
         digest: Digest,
     ) -> impl Iterator<Item = (Option<Uid>, &'a ParkedMessage)> {
-        let is_twin = move |parked: &ParkedMessage| {
-            parked.sent.is_some()
-                && parked.id.as_ref() == Some(id)
-                && parked
-                    .digest
-                    .is_some_and(|parked| parked.header == digest.header)
-        };
         let parked = self.folder.parked.iter();
         let parked = parked.map(|(uid, parked)| (Some(*uid), parked));
         let elsewhere = self.other_folders.values();
@@ -222,7 +224,27 @@ impl State {
         let orphans = self.folders().flat_map(|(_, folder)| folder.orphans());
         parked
             .chain(elsewhere.chain(orphans).map(|parked| (None, parked)))
-            .filter(move |(_, parked)| is_twin(parked))
+            .filter(move |(_, parked)| parked.is_uncertain_twin(id, digest))
+    }
+
+    /// Where those of them are that other folders have; the last orphan of a folder comes first.
+    pub(crate) fn uncertain_in_other_folders<'a>(
+        &'a self,
+        id: &'a MessageId,
+        digest: Digest,
+    ) -> impl Iterator<Item = (&'a str, ParkedAt, &'a ParkedMessage)> {
+        let places = |(name, folder): (&'a str, &'a FolderState)| {
+            let parked = folder.parked.iter();
+            let parked = parked.map(|(uid, parked)| (ParkedAt::Uid(*uid), parked));
+            let orphans = folder.orphans().iter().enumerate().rev();
+            let orphans = orphans.map(|(index, orphan)| (ParkedAt::Orphan(index), orphan));
+            let all = parked.chain(orphans);
+            all.map(move |(place, parked)| (name, place, parked))
+        };
+        let others = self.folders().skip(1);
+        others
+            .flat_map(places)
+            .filter(move |(_, _, parked)| parked.is_uncertain_twin(id, digest))
     }
 
     /// Discards what events say about UIDs, because the snapshot that they follow is lost. A date
@@ -282,6 +304,11 @@ impl ParkedMessage {
             labels: None,
             by_date: false,
         }
+    }
+
+    fn is_uncertain_twin(&self, id: &MessageId, digest: Digest) -> bool {
+        let has_header = |own: Digest| own.header == digest.header;
+        self.sent.is_some() && self.id.as_ref() == Some(id) && self.digest.is_some_and(has_header)
     }
 
     /// Counts an attempt.

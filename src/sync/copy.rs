@@ -13,7 +13,7 @@ use crate::sync::labels;
 use crate::sync::ledger::Ledger;
 use crate::sync::look_ahead::LookAhead;
 use crate::sync::plan::{self, DatePassStart, Due, Plan};
-use crate::sync::{LookupResult, SearchScope, retry_parked};
+use crate::sync::{LookupResult, SearchScope, other_folders, retry_parked};
 use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
@@ -134,6 +134,7 @@ impl Copy {
         self.delivery.finish(*target, ledger)?;
         let mut due = plan::due_parked(&ledger.state().folder, ledger.now());
         retry_parked::look_up_uncertain(&due, *target, ledger)?;
+        other_folders::look_up_twins(&due, *target, ledger)?;
         due.retain(|uid| retry_parked::can_be_sent(*uid, ledger));
         for page in due.chunks(FETCH_PAGE_SIZE) {
             self.retry_page(page, parts)?;

@@ -43,21 +43,32 @@ pub(super) fn look_up_uncertain(
         let queries: Vec<LookupQuery> = group.iter().map(|(_, query)| query.clone()).collect();
         let results = target.holds(&queries)?;
         for ((parked, query), result) in group.iter().zip(results) {
-            resolve_uncertain(query.uid, parked, result, ledger)?;
+            if resolve_uncertain(query.uid, parked, result, ledger)? == Resolved::NotStored {
+                ledger.in_flight.mark_not_stored(query.uid);
+            }
         }
     }
     Ok(())
 }
 
-fn resolve_uncertain(
+/// What a lookup showed of an uncertain append.
+#[derive(PartialEq, Eq)]
+pub(super) enum Resolved {
+    NotStored,
+    /// It is recorded.
+    Other,
+}
+
+/// Records what a lookup shows of an uncertain append, unless it shows that it was not stored.
+pub(super) fn resolve_uncertain(
     uid: Uid,
     parked: &ParkedMessage,
     result: LookupResult,
     ledger: &mut Ledger,
-) -> Result<()> {
+) -> Result<Resolved> {
     let (Some(id), Some(digest), Some(sent)) = (parked.id.clone(), parked.digest, parked.sent)
     else {
-        return Ok(());
+        return Ok(Resolved::Other);
     };
     let logged = LoggedMessage {
         id: Some(&id),
@@ -67,13 +78,13 @@ fn resolve_uncertain(
     if result == LookupResult::Found {
         let what = "is at Gmail: only the response to its append was lost";
         logged.log(Level::Info, format_args!("{logged} {what}"));
-        return ledger.settle_parked_found(uid, id, digest, parked, AtSource::Present);
+        ledger.settle_parked_found(uid, id, digest, parked, AtSource::Present)?;
+        return Ok(Resolved::Other);
     }
     let now = ledger.now();
     let is_unclear = result == LookupResult::Unclear;
     if now - sent.at >= STORE_TIMEOUT && !is_unclear {
-        ledger.in_flight.mark_not_stored(uid);
-        return Ok(());
+        return Ok(Resolved::NotStored);
     }
     // A time in the future was written while the clock was wrong: the time-out starts now.
     let at = sent.at.min(now);
@@ -93,7 +104,8 @@ fn resolve_uncertain(
         }
         UNCLEAR.clone_into(&mut parked.why);
     }
-    ledger.keep_uncertain(uid, parked)
+    ledger.keep_uncertain(uid, parked)?;
+    Ok(Resolved::Other)
 }
 
 /// Says whether a parked message can be sent: it is not uncertain, or known not to be stored.

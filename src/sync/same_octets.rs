@@ -40,8 +40,8 @@ pub(super) fn settle_if_delivered(
     };
     let parked = ledger.state().folder.parked.get(&uid);
     if let Some(parked) = parked.filter(|parked| was_sent(parked)) {
-        if was_delivered_since(parked, id, ledger.state()) {
-            ledger.settle_known_octets(listed, id.clone(), digest, PreviousUid::Renumbered)?;
+        if let Some(previous) = was_delivered_since(parked, id, ledger.state()) {
+            ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
             return Ok(true);
         }
         // When it was sent, it was another message, and Gmail has not stored it.
@@ -102,11 +102,22 @@ fn is_found_by_date(selected_by: SelectedBy, parked: Option<&ParkedMessage>) -> 
     selected_by == SelectedBy::Date || parked.is_some_and(|parked| parked.by_date)
 }
 
-/// Whether a parked message was delivered under another UID after it was parked: it was moved out of
-/// the mailbox and back, and UIDVALIDITY changed before the parked one was tried again. Only a message
-/// of exactly its INTERNALDATE counts.
-fn was_delivered_since(parked: &ParkedMessage, id: &MessageId, state: &State) -> bool {
-    state.is_known_elsewhere_with(id, parked.date) && state.was_delivered_after(id, parked.since)
+/// Where a parked message was delivered after it was parked: under another UID, if it was moved out of
+/// the mailbox and back, and UIDVALIDITY changed before the parked one was tried again; or from another
+/// folder, if it was copied there. Only a message of exactly its INTERNALDATE counts.
+fn was_delivered_since(
+    parked: &ParkedMessage,
+    id: &MessageId,
+    state: &State,
+) -> Option<PreviousUid> {
+    if state.is_known_elsewhere_with(id, parked.date) && state.was_delivered_after(id, parked.since)
+    {
+        Some(PreviousUid::Renumbered)
+    } else if state.is_known_in_other_folder(id, parked.date) {
+        Some(PreviousUid::InOtherFolder)
+    } else {
+        None
+    }
 }
 
 /// Whether a parked message was sent: it was attempted, and its octets were known. One that only waits

@@ -10,7 +10,7 @@ use imap_to_gmail_sync::state::storage::StateFile;
 use imap_to_gmail_sync::state::{Event, RefusedMessage};
 
 use crate::run::{Ended, run_over, state};
-use crate::world::{Disk1, Place, Shared, SourceModel, World};
+use crate::world::{Disk1, Faults, Place, Shared, SourceModel, World};
 
 /// A message with a Message-ID, and one without.
 const MESSAGES: [&[u8]; 2] = [
@@ -147,6 +147,10 @@ fn a_folder_whose_uidvalidity_changes_leaves_the_cursors_of_the_others_alone() {
         deliver(&world, "B", b"Subject: other\r\n\r\n");
         clean_run(&world, &["A", "B"]);
         let before = state(&world).folder_named("B").cloned();
+        world.borrow_mut().gmail.messages[0].place = Place::Gone;
+        // The octets of the other one, before the change: it must not be taken for that one.
+        deliver(&world, "B", b"Subject: other\r\n\r\n");
+        wait(&world, 1);
         {
             let mut world = world.borrow_mut();
             assert!(world.open_folder("A"));
@@ -168,7 +172,7 @@ fn a_folder_whose_uidvalidity_changes_leaves_the_cursors_of_the_others_alone() {
         assert_eq!(cursor("B").unwrap().uid_validity.get(), 1);
         assert_eq!(copies(&world, octets), 1);
         assert_eq!(copies(&world, b"Subject: first\r\n\r\n"), 1);
-        assert_eq!(copies(&world, b"Subject: other\r\n\r\n"), 1);
+        assert_eq!(copies(&world, b"Subject: other\r\n\r\n"), 2);
     }
 }
 
@@ -201,4 +205,98 @@ fn a_journal_says_which_folder_its_first_events_are_about() {
         .disk
         .plant(StateFile::Snapshot, unreadable);
     assert_eq!((refused_in(""), refused_in("B")), (Some(0), Some(1)));
+}
+
+/// A message whose append from A was lost on its way, and that is in B instead.
+fn moved_while_uncertain(octets: &[u8], faults: Faults) -> Shared {
+    let world = world();
+    deliver(&world, "A", octets);
+    world.borrow_mut().faults = faults;
+    run_over(&world, &names(&["A", "B"]));
+    move_(&world, "A", "B");
+    wait(&world, 2);
+    world
+}
+
+#[test]
+fn a_message_that_is_moved_while_uncertain_arrives_once_although_its_folder_is_gone() {
+    let lost = Faults {
+        cut_before: 1000,
+        ..Faults::default()
+    };
+    let stored = Faults {
+        cut_after: 1000,
+        ..Faults::default()
+    };
+    for octets in MESSAGES {
+        for faults in [lost, stored] {
+            let world = moved_while_uncertain(octets, faults);
+            // A is not there any more, and its mail is not looked at.
+            for minutes in [2, 10, 60] {
+                clean_run(&world, &["B"]);
+                wait(&world, minutes);
+            }
+            assert_eq!(copies(&world, octets), 1);
+            let parked = state(&world).folder_named("B").unwrap().parked.clone();
+            assert_eq!(parked.len(), 0, "{parked:?}");
+        }
+    }
+}
+
+#[test]
+fn an_orphan_of_a_folder_that_is_gone_holds_up_no_other_folder() {
+    let lost = Faults {
+        cut_before: 1000,
+        ..Faults::default()
+    };
+    for octets in MESSAGES {
+        let world = world();
+        deliver(&world, "A", octets);
+        world.borrow_mut().faults = lost;
+        run_over(&world, &names(&["A", "B"]));
+        // UIDVALIDITY of A changes, and the date pass that follows fails at once.
+        move_(&world, "A", "B");
+        {
+            let mut world = world.borrow_mut();
+            assert!(world.open_folder("A"));
+            world.source.uid_validity += 1;
+            let date = world.now;
+            world
+                .source
+                .deliver(b"Subject: other\r\n\r\n".to_vec(), date);
+            world.source_breaks = 1000;
+        }
+        run_over(&world, &names(&["A"]));
+        let pass = state(&world).folder_named("A").unwrap().date_pass.clone();
+        assert_eq!(pass.unwrap().orphans.len(), 1);
+        for minutes in [2, 10, 60] {
+            wait(&world, minutes);
+            clean_run(&world, &["B"]);
+        }
+        assert_eq!(copies(&world, octets), 1);
+        let parked = state(&world).folder_named("B").unwrap().parked.clone();
+        assert_eq!(parked.len(), 0, "{parked:?}");
+    }
+}
+
+#[test]
+fn a_refused_message_whose_copy_was_delivered_from_another_folder_is_not_sent_again() {
+    let refused = Faults {
+        refusal: 1000,
+        ..Faults::default()
+    };
+    for octets in MESSAGES {
+        let world = world();
+        deliver(&world, "A", octets);
+        world.borrow_mut().faults = refused;
+        run_over(&world, &names(&["A", "B"]));
+        assert_eq!(state(&world).folder_named("A").unwrap().parked.len(), 1);
+        copy(&world, "A", "B");
+        clean_run(&world, &["B"]);
+        assert_eq!(copies(&world, octets), 1);
+        wait(&world, 60);
+        clean_run(&world, &["A", "B"]);
+        assert_eq!(copies(&world, octets), 1);
+        assert_eq!(state(&world).folder_named("A").unwrap().parked.len(), 0);
+    }
 }

@@ -7,6 +7,7 @@ mod cut;
 mod dice;
 mod disk;
 mod dry_run;
+mod folder_schedules;
 mod folders;
 mod kept_state;
 mod labels;

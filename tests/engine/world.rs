@@ -86,7 +86,8 @@ pub struct World {
     pub moves: u32,
     /// A run over several folders folds its journal between them.
     pub folds_between_folders: bool,
-    /// What was moved or copied during the run: how it was done, to which folder, and the message.
+    /// What was moved or copied during the run: whether the same was there already, to which folder, and
+    /// the message.
     pub moved: Vec<(bool, String, SourceMessage)>,
     pub gmail: GmailModel,
     pub disk: DiskModel,
@@ -305,8 +306,9 @@ impl World {
         } else {
             from.messages[index].clone()
         };
+        let is_another = to.has_copy_of(&message);
         to.deliver(message.octets.clone(), message.date);
-        self.moved.push((is_move, to_name.clone(), message));
+        self.moved.push((is_another, to_name.clone(), message));
     }
 
     pub fn store_late(&mut self) {
@@ -347,6 +349,13 @@ impl SourceModel {
         self.uid_next += 1;
         self.messages.push(SourceMessage { uid, date, octets });
         uid
+    }
+
+    /// Whether it has a message of the same octets and INTERNALDATE.
+    pub fn has_copy_of(&self, message: &SourceMessage) -> bool {
+        let is_copy =
+            |other: &SourceMessage| other.octets == message.octets && other.date == message.date;
+        self.messages.iter().any(is_copy)
     }
 
     pub fn examine(&mut self) -> Mailbox {

@@ -5,7 +5,7 @@ use log::Level;
 use crate::error::Result;
 use crate::message::{Digest, Listed, LoggedMessage, MessageId, Uid};
 use crate::retry::PARKED_MESSAGE;
-use crate::state::{Event, ParkedMessage};
+use crate::state::{Event, ParkedAt, ParkedMessage};
 use crate::sync::identity;
 use crate::sync::ledger::Ledger;
 
@@ -100,6 +100,30 @@ impl Ledger<'_> {
         };
         self.store.record(Event::Parked { uid, parked })?;
         Ok(true)
+    }
+
+    /// What this records is about a message of another folder.
+    pub fn in_folder(
+        &mut self,
+        name: &str,
+        record: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let own = self.state().folder_name().to_owned();
+        self.store.record(Event::Folder(name.to_owned()))?;
+        record(self)?;
+        self.store.record(Event::Folder(own))
+    }
+
+    /// Gmail has not stored this uncertain append: it may be sent again.
+    pub fn record_not_stored(&mut self, place: ParkedAt, parked: ParkedMessage) -> Result<()> {
+        let parked = ParkedMessage {
+            sent: None,
+            ..parked
+        };
+        self.store.record(match place {
+            ParkedAt::Uid(uid) => Event::Parked { uid, parked },
+            ParkedAt::Orphan(orphan) => Event::OrphanNotStored { orphan },
+        })
     }
 
     /// Whether Gmail stored this uncertain append cannot be told yet.
