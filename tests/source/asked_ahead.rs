@@ -59,7 +59,7 @@ fn server() -> Server {
 #[test]
 fn a_search_is_not_answered_by_the_responses_to_what_was_asked_ahead() {
     let (mut source, _) = open(server(), "INBOX").unwrap();
-    source.prefetch(&uids(&[1]));
+    source.prefetch(&[uids(&[1])]);
     let found = source.search(&SourceSearch::Uids("1:4".parse().unwrap()));
     assert_eq!(found.unwrap(), uids(&[1, 2]));
     let fetched = source.fetch(&uids(&[1])).unwrap();
