@@ -95,6 +95,8 @@ pub struct SourceModel {
     prefetched: VecDeque<(Vec<Uid>, Vec<Fetched>)>,
     /// The UIDs of each group that the server was asked for ahead in this run.
     pub announced: Vec<Vec<u32>>,
+    /// The most groups, and the most octets, that were asked for ahead at a time.
+    pub most_ahead: (usize, usize),
     /// These leave the mailbox as soon as a prefetch was answered.
     pub leaves_when_announced: BTreeSet<u32>,
     /// EXAMINE announces a UIDNEXT that is too low by this.
@@ -442,6 +444,14 @@ impl Source for Source1 {
                 !(leaves.contains(&there.uid) && uids.contains(&Uid::new(there.uid).unwrap()))
             });
         }
+        let octets = source.prefetched.iter().flat_map(|(_, answered)| answered);
+        let octets = octets.map(|fetched| match fetched {
+            Fetched::Octets(hashed) => hashed.octets.len(),
+            Fetched::Missing | Fetched::Unreadable(_) => 0,
+        });
+        let most = (source.prefetched.len(), octets.sum());
+        let before = source.most_ahead;
+        source.most_ahead = (before.0.max(most.0), before.1.max(most.1));
     }
 }
 

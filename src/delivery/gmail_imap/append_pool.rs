@@ -19,6 +19,10 @@ use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{Message, Uid};
 use crate::sync::Outcome;
 
+/// Octets in flight at all workers together, at most, unless a single message has more: with many
+/// connections, large messages would need much memory.
+const MAX_OCTETS_IN_FLIGHT: u64 = 56 * 1024 * 1024;
+
 pub(super) struct AppendPool {
     account: Arc<GmailAccount>,
     workers: BTreeMap<usize, WorkerHandle>,
@@ -69,9 +73,10 @@ impl AppendPool {
                 return Err(failure.clone());
             }
             self.grow_to(wanted);
-            if self
-                .least_loaded(size)
-                .is_some_and(|worker| worker.has_room_for(size))
+            if self.has_room_for(size)
+                && self
+                    .least_loaded(size)
+                    .is_some_and(|worker| worker.has_room_for(size))
             {
                 self.dispatch(message);
                 return Ok(());
@@ -232,6 +237,12 @@ impl AppendPool {
                 break;
             }
         }
+    }
+
+    fn has_room_for(&self, size: u64) -> bool {
+        let workers = self.workers.values();
+        let octets: u64 = workers.map(WorkerHandle::octets_in_flight).sum();
+        octets == 0 || octets + size <= MAX_OCTETS_IN_FLIGHT
     }
 
     /// The worker that should get a message of this size.

@@ -35,7 +35,7 @@ impl WorkerHandle {
         }
     }
 
-    fn octets_in_flight(&self) -> u64 {
+    pub(super) fn octets_in_flight(&self) -> u64 {
         self.in_flight.iter().map(|(_, size)| size).sum()
     }
 
