@@ -19,10 +19,6 @@ use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{Message, Uid};
 use crate::sync::Outcome;
 
-/// Octets in flight at all workers together, at most, unless a single message has more: with many
-/// connections, large messages would need much memory.
-const MAX_OCTETS_IN_FLIGHT: u64 = 56 * 1024 * 1024;
-
 pub(super) struct AppendPool {
     account: Arc<GmailAccount>,
     workers: BTreeMap<usize, WorkerHandle>,
@@ -241,8 +237,7 @@ impl AppendPool {
 
     fn has_room_for(&self, size: u64) -> bool {
         let workers = self.workers.values();
-        let octets: u64 = workers.map(WorkerHandle::octets_in_flight).sum();
-        octets == 0 || octets + size <= MAX_OCTETS_IN_FLIGHT
+        worker_handle::all_have_room_for(workers.map(WorkerHandle::octets_in_flight).sum(), size)
     }
 
     /// The worker that should get a message of this size.
