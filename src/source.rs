@@ -11,7 +11,7 @@ use log::{Level, debug};
 
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::imap::{CommandError, CommandResult, LoginHistory, Session, search_date, take_bodies};
+use crate::imap::{CommandError, LoginHistory, Session, search_date, take_bodies};
 use crate::message::{
     FETCH_PAGE_SIZE, Identity, Listed, LoggedMessage, Mailbox, Mark, Uid, UidSet,
 };
@@ -31,7 +31,7 @@ pub(crate) use inspection::{InspectedFolders, SourceInspection};
 pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;
-use crate::source::fetch_ahead::FetchAhead;
+use crate::source::fetch_ahead::{Bodies, FetchesAhead};
 use crate::source::listing::{Breakers, PrefetchedListing};
 use crate::source::wait::ServerQuirks;
 
@@ -52,8 +52,8 @@ pub struct ImapSource {
     /// The messages of the last listing: limits a fetch, and checks what it returns.
     listed: BTreeMap<Uid, Listed>,
     prefetched: PrefetchedListing,
-    /// The messages that were asked for ahead, on this session.
-    ahead: Option<FetchAhead>,
+    /// What was asked for ahead, on this session.
+    ahead: FetchesAhead,
     /// Messages that a warning was logged about.
     unlistable: UidSet,
     quirks: ServerQuirks,
@@ -109,7 +109,7 @@ impl ImapSource {
             mailbox,
             listed: BTreeMap::new(),
             prefetched: prefetched.unwrap_or_default(),
-            ahead: None,
+            ahead: FetchesAhead::default(),
             unlistable: UidSet::default(),
             quirks: ServerQuirks::default(),
             may_have_missed_mail: false,
@@ -128,7 +128,7 @@ impl ImapSource {
     /// Logs out.
     pub fn logout(self) {
         // The server would read a LOGOUT after it has sent all that was asked for, to nobody.
-        let is_awaited = self.ahead.is_some_and(|ahead| ahead.is_awaited());
+        let is_awaited = self.ahead.is_awaited();
         if let Some(session) = self.session.filter(|_| !is_awaited) {
             session.logout();
         }
@@ -146,7 +146,7 @@ impl ImapSource {
 
     fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
-        self.ahead = None;
+        self.ahead = FetchesAhead::default();
         let (mut session, mailbox) = self.connector.open()?;
         // A lower UIDNEXT means that a backup was restored.
         let is_same_mailbox = mailbox.uid_validity == self.mailbox.uid_validity
@@ -214,37 +214,44 @@ impl ImapSource {
     }
 
     /// Fetches messages; takes the response if they were asked for ahead.
-    fn fetch_bodies(&mut self, uids: &[Uid]) -> Result<CommandResult> {
-        let allowance = self.allowance(uids);
+    fn fetch_bodies(&mut self, uids: &[Uid]) -> Result<Result<Bodies, CommandError>> {
+        let allowance = self.allowance_ahead(uids);
         let usable = self.session.as_mut().filter(|session| session.is_usable());
-        if let (Some(ahead), Some(session)) = (self.ahead.take(), usable) {
-            if ahead.covers(uids) {
-                let result = ahead.finish(session);
-                // It may have broken because nobody read it for too long.
-                if !result
-                    .as_ref()
-                    .is_err_and(|error| !error.leaves_session_usable())
-                {
-                    return Ok(result);
+        match usable.map(|session| self.ahead.take(uids, session, allowance)) {
+            // It may have broken because nobody read it for too long, or because the server lost a command
+            // that arrived together with others.
+            Some(Some(Err(error))) if !error.leaves_session_usable() => {
+                if self.session.as_ref().is_some_and(Session::has_timed_out) {
+                    self.quirks.learn_from_silence();
                 }
-            } else {
-                ahead.drop_response(session);
             }
+            Some(Some(bodies)) => return Ok(bodies),
+            Some(None) | None => {}
         }
+        let allowance = self.allowance(uids.iter().copied());
         let session = self.session()?;
-        Ok(session.fetch_bodies(uids.iter().copied().collect(), allowance))
+        let responses = session.fetch_bodies(uids.iter().copied().collect(), allowance);
+        Ok(responses.map(take_bodies))
     }
 
     /// Receives what was asked for ahead: another command follows.
     fn settle_ahead(&mut self) {
-        if let (Some(ahead), Some(session)) = (&mut self.ahead, &mut self.session) {
-            ahead.settle(session);
+        let allowance = self.allowance_ahead(&[]);
+        let usable = self.session.as_mut().filter(|session| session.is_usable());
+        if let Some(session) = usable {
+            self.ahead.settle(session, allowance);
         }
     }
 
+    /// The limit for the responses to what was asked for ahead and to a fetch of these messages.
+    fn allowance_ahead(&self, uids: &[Uid]) -> u64 {
+        let uids = uids.iter().copied().collect::<BTreeSet<Uid>>();
+        self.allowance(self.ahead.uids().chain(uids))
+    }
+
     /// The limit for the response to a fetch of these messages, in octets.
-    fn allowance(&self, uids: &[Uid]) -> u64 {
-        let listed = uids.iter().filter_map(|uid| self.listed.get(uid));
+    fn allowance(&self, uids: impl Iterator<Item = Uid>) -> u64 {
+        let listed = uids.filter_map(|uid| self.listed.get(&uid));
         let octets = listed.fold(0, |sum: u64, listed| sum.saturating_add(listed.size));
         // Servers may count line ends differently, and send flags and the like as well.
         octets.saturating_mul(2).max(MIN_ALLOWANCE)
@@ -300,14 +307,13 @@ impl Source for ImapSource {
         if uids.is_empty() {
             return Ok(Vec::new());
         }
-        let responses = match self.fetch_bodies(uids)? {
-            Ok(responses) => responses,
+        let mut bodies = match self.fetch_bodies(uids)? {
+            Ok(bodies) => bodies,
             Err(error) => {
                 let unreadable = Fetched::Unreadable(error.to_string());
                 return Ok(vec![unreadable; uids.len()]);
             }
         };
-        let mut bodies = take_bodies(responses);
         Ok(uids
             .iter()
             .map(|uid| {
@@ -324,17 +330,13 @@ impl Source for ImapSource {
             .collect())
     }
 
-    fn prefetch(&mut self, uids: &[Uid]) {
-        let allowance = self.allowance(uids);
-        let before = self.ahead.take();
+    fn prefetch(&mut self, groups: &[Vec<Uid>]) {
+        let allowance = self.allowance(groups.iter().flatten().copied());
         let usable = self.session.as_mut().filter(|session| {
             session.is_usable() && !session.is_idling() && !session.loses_pipelined_commands()
         });
-        if let Some(session) = usable.filter(|_| !uids.is_empty()) {
-            if let Some(before) = before {
-                before.drop_response(session);
-            }
-            self.ahead = FetchAhead::start(session, uids, allowance);
+        if let Some(session) = usable {
+            self.ahead.ask_for(groups, session, allowance);
         }
     }
 }

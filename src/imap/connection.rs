@@ -47,7 +47,7 @@ pub struct Connection {
     transcript: Transcript,
     sanitizer: Sanitizer,
     incoming: ReceiveBuffer,
-    /// Octets received since the last command was sent, and when that was.
+    /// Octets received since the last command was sent, or since it is waited for; and when that was.
     response_octets: u64,
     command_started: Instant,
     /// When something was received last.
@@ -112,8 +112,9 @@ impl Connection {
         self.response_deadline = deadline;
     }
 
-    /// Lets the time for the response to a command begin now.
+    /// Counts the time and the octets of the response to a command from now on.
     pub(crate) fn restart_clock(&mut self) {
+        self.response_octets = 0;
         self.command_started = Instant::now();
     }
 

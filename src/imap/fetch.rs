@@ -103,9 +103,11 @@ impl Session {
         self.send_command(&Command::UidFetch(uids.into(), FetchItems::Body))
     }
 
-    pub(crate) fn finish_fetch(&mut self, tag: Tag) -> CommandResult {
+    /// Waits for the response. The allowance is for this one and all that may come with it.
+    pub(crate) fn finish_fetch(&mut self, tag: Tag, allowance: u64) -> CommandResult {
         // Nobody waited for it so far.
         self.client.connection().restart_clock();
+        self.set_allowance(allowance);
         let responses = self.receive_result(tag);
         self.set_allowance(0);
         responses

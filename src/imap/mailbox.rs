@@ -142,26 +142,29 @@ impl Session {
         self.complete_examine(folder, &name, &responses)
     }
 
-    /// As [`try_examine`](Session::try_examine), with a command for the open folder in the same
-    /// pipeline. The result of that is none if UIDNEXT had to be asked for afterwards: it would be
-    /// older than what is returned about the folder.
-    pub(crate) fn examine_and(
+    /// As [`try_examine`](Session::try_examine), with searches of the open folder in the same pipeline.
+    /// There are no results if UIDNEXT had to be asked for afterwards: they would be older than what is
+    /// returned about the folder.
+    pub(crate) fn examine_and_search(
         &mut self,
         folder: &str,
-        command: Command,
-    ) -> Result<(Mailbox, Option<CommandResult>), ExamineError> {
+        searches: impl Iterator<Item = String>,
+    ) -> Result<(Mailbox, Vec<CommandResult>), ExamineError> {
         let name = self.start_examine(folder)?;
-        let commands = vec![Command::Examine(name.clone()), command];
+        let mut commands = vec![Command::Examine(name.clone())];
+        commands.extend(searches.map(Command::UidSearch));
         let mut results = self.pipeline(commands)?.into_iter();
-        let mut responses = results.next().unwrap_or_else(|| Ok(Responses::default()))?;
-        let is_complete = ExamineData::parse(&responses).uid_next.is_some();
-        let mailbox = self.complete_examine(folder, &name, &responses)?;
-        let other = results.next().filter(|_| is_complete);
-        let with_examined = |other: CommandResult| {
-            responses.append(other?);
+        let examined = results.next().unwrap_or_else(|| Ok(Responses::default()))?;
+        let is_complete = ExamineData::parse(&examined).uid_next.is_some();
+        let mailbox = self.complete_examine(folder, &name, &examined)?;
+        // What a search finds may have come with the response to EXAMINE.
+        let with_examined = |found: CommandResult| {
+            let mut responses = examined.clone();
+            responses.append(found?);
             Ok(responses)
         };
-        Ok((mailbox, other.map(with_examined)))
+        let found = results.filter(|_| is_complete).map(with_examined);
+        Ok((mailbox, found.collect()))
     }
 
     /// Returns the quoted name of the folder that is about to be opened.

@@ -9,7 +9,7 @@ use crate::message::HashedOctets;
 use crate::untrusted::Untrusted;
 
 /// Responses as the parser gets them: sanitized, with the bodies of messages apart.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Responses {
     /// What the parser reads; empty literals stand for the bodies.
     pub(super) octets: Vec<u8>,

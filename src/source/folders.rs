@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::imap::{FolderListing, FolderStatuses, Session};
 use crate::message::{Mailbox, UidSet};
 use crate::source::ImapSource;
+use crate::source::fetch_ahead::FetchesAhead;
 use crate::source::listing::PrefetchedListing;
 
 impl ImapSource {
@@ -17,7 +18,7 @@ impl ImapSource {
     /// there](ImapSource::is_connected), the failure is this folder's alone.
     pub fn open_folder(&mut self, folder: &str) -> Result<Mailbox> {
         self.settle_ahead();
-        self.ahead = None;
+        self.ahead = FetchesAhead::default();
         self.prefetched = PrefetchedListing::default();
         self.listed.clear();
         self.unlistable = UidSet::default();

@@ -11,6 +11,7 @@ use crate::imap::{
 };
 use crate::message::{Mailbox, Uid};
 use crate::source::ImapSource;
+use crate::source::fetch_ahead::FetchesAhead;
 use crate::source::listing::{MAX_PREFETCHED, PrefetchedListing, complete_listings};
 use crate::untrusted::Untrusted;
 
@@ -48,6 +49,11 @@ impl ServerQuirks {
         }
     }
 
+    /// A response to what was asked for ahead did not come.
+    pub(super) fn learn_from_silence(&mut self) {
+        self.loses_pipelined_commands = true;
+    }
+
     fn learn_from(&mut self, session: &Session) {
         self.loses_pipelined_commands |= session.loses_pipelined_commands();
     }
@@ -67,7 +73,7 @@ impl ImapSource {
     pub fn wait_for_mail(&mut self, options: WaitOptions) -> Result<WaitOutcome> {
         self.prefetched = PrefetchedListing::default();
         self.settle_ahead();
-        self.ahead = None;
+        self.ahead = FetchesAhead::default();
         let result = self.wait_on_session(options);
         if let Some(session) = &self.session {
             self.quirks.learn_from(session);
@@ -97,7 +103,7 @@ impl ImapSource {
     pub fn check_for_mail(&mut self) -> Result<Mailbox> {
         self.prefetched = PrefetchedListing::default();
         self.settle_ahead();
-        self.ahead = None;
+        self.ahead = FetchesAhead::default();
         let usable = self.session.take().filter(Session::is_usable);
         if let Some(mut session) = usable {
             // A session may go on showing a folder that was replaced long ago.

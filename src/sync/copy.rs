@@ -66,7 +66,7 @@ impl Action for Copy {
             announce_if_small(&group, &look_ahead, parts);
             let results = look_ahead.look_up(&group, &queue, selected_by, parts)?;
             let absent = settle_those_at_gmail(group, results, parts)?;
-            let next = |ledger: &Ledger| group::foresee_group(&queue, selected_by, ledger);
+            let next = |ledger: &Ledger| group::foresee_groups(&queue, selected_by, ledger);
             self.copy_absent(absent, &next, &look_ahead, parts)?;
         }
         Ok(())
@@ -85,11 +85,11 @@ impl Action for Copy {
 
 impl Copy {
     /// Copies the messages of a group that Gmail does not have. When the source has returned them, the
-    /// next group is announced to it, which it answers while this one is sent.
+    /// next groups are announced to it, which it answers while this one is sent.
     fn copy_absent(
         &mut self,
         absent: Vec<PlannedMessage>,
-        next: &dyn Fn(&Ledger) -> Vec<PlannedMessage>,
+        next: &dyn Fn(&Ledger) -> Vec<Vec<PlannedMessage>>,
         look_ahead: &LookAhead,
         parts: &mut Parts,
     ) -> Result<()> {
@@ -107,12 +107,14 @@ impl Copy {
         let is_large = fitting.iter().any(is_larger_than_a_group);
         let (read, missing) = fetch.read(fitting, ledger)?;
         if !is_large {
-            let next = next(ledger);
-            let expected = next.iter().filter(|planned| {
-                look_ahead.must_read(planned, ledger)
-                    && !self.delivery.is_too_large(planned.listed.size)
-            });
-            announce(expected, fetch, ledger);
+            let mut next = next(ledger);
+            for group in &mut next {
+                group.retain(|planned| {
+                    look_ahead.must_read(planned, ledger)
+                        && !self.delivery.is_too_large(planned.listed.size)
+                });
+            }
+            announce(&next, fetch, ledger);
         }
         for missing in missing {
             let uid = missing.listed.uid;
@@ -160,7 +162,7 @@ impl Copy {
 
 /// Announces a group before its lookup, if it is small and new: then it is nearly always absent at
 /// Gmail, and both servers answer at the same time.
-fn announce_if_small(group: &[PlannedMessage], look_ahead: &LookAhead, parts: &mut Parts) {
+fn announce_if_small(group: &Vec<PlannedMessage>, look_ahead: &LookAhead, parts: &mut Parts) {
     let Parts { fetch, ledger, .. } = parts;
     let octets: u64 = group.iter().map(|planned| planned.listed.size).sum();
     let is_new = |planned: &PlannedMessage| {
@@ -171,22 +173,27 @@ fn announce_if_small(group: &[PlannedMessage], look_ahead: &LookAhead, parts: &m
         && group.iter().all(is_new)
         && !look_ahead.has_results_for(group, ledger)
     {
-        announce(group.iter(), fetch, ledger);
+        announce(std::slice::from_ref(group), fetch, ledger);
     }
 }
 
-/// Announces messages to the source. None that was parked before, because that one may be what the
-/// source cannot return, and none that is large, because its octets would come on top of those that
-/// are being sent.
-fn announce<'a>(
-    messages: impl Iterator<Item = &'a PlannedMessage>,
-    fetch: &mut Fetch,
-    ledger: &Ledger,
-) {
+/// Announces groups to the source, up to one with a message that was parked before, because that one
+/// may be what the source cannot return, or with a large one, because its octets would come on top of
+/// those that are being sent.
+fn announce(groups: &[Vec<PlannedMessage>], fetch: &mut Fetch, ledger: &Ledger) {
     let is_parked = |uid: Uid| ledger.state().folder.parked.contains_key(&uid);
-    let messages = messages.filter(|planned| !is_larger_than_a_group(planned));
-    let uids = messages.map(|planned| planned.listed.uid);
-    fetch.announce(uids.filter(|uid| !is_parked(*uid)).collect());
+    let can_be_announced = |planned: &PlannedMessage| {
+        !is_larger_than_a_group(planned) && !is_parked(planned.listed.uid)
+    };
+    let uids = |group: &Vec<PlannedMessage>| -> Vec<Uid> {
+        group.iter().map(|planned| planned.listed.uid).collect()
+    };
+    let announced = groups
+        .iter()
+        .take_while(|group| group.iter().all(can_be_announced))
+        .map(uids)
+        .filter(|uids| !uids.is_empty());
+    fetch.announce(&announced.collect::<Vec<_>>());
 }
 
 fn is_larger_than_a_group(planned: &PlannedMessage) -> bool {

@@ -21,8 +21,6 @@ pub(super) struct Fetch<'a> {
     /// The UIDs that a search of this pass asked for, and those that it found.
     searched: UidSet,
     found: UidSet,
-    /// What the source was told to expect, and was not fetched yet.
-    announced: Vec<Uid>,
 }
 
 /// The UIDs that a date pass considers.
@@ -53,7 +51,6 @@ impl<'a> Fetch<'a> {
             read: UidSet::default(),
             searched: UidSet::default(),
             found: UidSet::default(),
-            announced: Vec::new(),
         }
     }
 
@@ -154,11 +151,10 @@ impl<'a> Fetch<'a> {
         Ok(asked.into_iter().find(|uid| !self.found.contains(*uid)))
     }
 
-    /// Tells the source which messages are read next, unless it knows.
-    pub fn announce(&mut self, uids: Vec<Uid>) {
-        if !uids.iter().all(|uid| self.announced.contains(uid)) {
-            self.source.prefetch(&uids);
-            self.announced = uids;
+    /// See [`Source::prefetch`].
+    pub fn announce(&mut self, groups: &[Vec<Uid>]) {
+        if !groups.is_empty() {
+            self.source.prefetch(groups);
         }
     }
 
@@ -173,7 +169,6 @@ impl<'a> Fetch<'a> {
         let mut fetched = if uids.is_empty() {
             Vec::new().into_iter()
         } else {
-            self.announced.clear();
             self.source.fetch(&uids)?.into_iter()
         };
         let mut read = Vec::new();

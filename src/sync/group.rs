@@ -1,6 +1,8 @@
 //! Groups of messages: one lookup, one FETCH and one write of intents for all messages of a group.
 
 use std::collections::VecDeque;
+use std::collections::vec_deque::Iter;
+use std::iter::Peekable;
 
 use crate::error::Result;
 use crate::message::{Digest, Listed, UidSet};
@@ -12,6 +14,9 @@ pub(super) const MAX_MESSAGES: usize = 10;
 
 /// …and the most octets, unless a single message has more.
 pub(super) const MAX_OCTETS: u64 = 8 * 1024 * 1024;
+
+/// The groups that are foreseen, and asked for ahead: several, because each would cost a round trip.
+const GROUPS_AHEAD: usize = 4;
 
 /// A listed message and what to do with it.
 pub(super) struct PlannedMessage {
@@ -66,18 +71,42 @@ pub(super) fn take_group(
     Ok(group)
 }
 
-/// Foresees the next group: what [`take_group`] returns if nothing changes until then.
-pub(super) fn foresee_group(
+/// Foresees the next groups: what [`take_group`] returns if nothing changes until then. Together they
+/// have no more octets than one may have, unless a single message has more.
+pub(super) fn foresee_groups(
     queue: &VecDeque<Listed>,
+    selected_by: SelectedBy,
+    ledger: &Ledger,
+) -> Vec<Vec<PlannedMessage>> {
+    let mut groups: Vec<Vec<PlannedMessage>> = Vec::new();
+    let (mut queue, mut octets) = (queue.iter().peekable(), 0);
+    while groups.len() < GROUPS_AHEAD {
+        let group = foresee_group(&mut queue, selected_by, ledger);
+        octets += group.iter().map(|planned| planned.listed.size).sum::<u64>();
+        // A twin would end its group earlier, because the other one is in flight by then.
+        let is_twin = |planned: &PlannedMessage| {
+            let mut before = groups.iter();
+            before.any(|group| has_twin(group, &planned.listed))
+        };
+        let is_too_large = !groups.is_empty() && octets > MAX_OCTETS;
+        if group.is_empty() || is_too_large || group.iter().any(is_twin) {
+            break;
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn foresee_group(
+    queue: &mut Peekable<Iter<Listed>>,
     selected_by: SelectedBy,
     ledger: &Ledger,
 ) -> Vec<PlannedMessage> {
     let mut group: Vec<PlannedMessage> = Vec::new();
     let mut octets = 0;
-    for listed in queue {
-        if !fits(&group, octets, listed) || has_twin_in_flight(ledger, listed) {
-            break;
-        }
+    while let Some(listed) =
+        queue.next_if(|listed| fits(&group, octets, listed) && !has_twin_in_flight(ledger, listed))
+    {
         let decision = identity::decide(ledger.state(), listed, selected_by);
         if decision != IdentityDecision::Known {
             octets += listed.size;

@@ -49,8 +49,8 @@ struct KeptResult {
 
 impl LookAhead {
     /// Looks up those messages of a group that need it; returns `None` for the others. A call of
-    /// the target is for the messages behind them in the queue, too, and follows as soon as the next
-    /// group needs one.
+    /// the target is for the messages behind them in the queue, too, and follows as soon as one of the
+    /// next groups needs one: meanwhile the source answers for those before it.
     pub fn look_up(
         &mut self,
         group: &[PlannedMessage],
@@ -59,8 +59,9 @@ impl LookAhead {
         parts: &mut Parts,
     ) -> Result<Vec<Option<LookupResult>>> {
         let ledger = &parts.ledger;
-        let next = group::foresee_group(queue, selected_by, ledger);
-        if !self.has_results_for(group, ledger) || !self.has_results_for(&next, ledger) {
+        let next = group::foresee_groups(queue, selected_by, ledger);
+        let has_results = |group: &Vec<PlannedMessage>| self.has_results_for(group, ledger);
+        if !self.has_results_for(group, ledger) || !next.iter().all(has_results) {
             let queries = self.missing(group, queue, selected_by, ledger);
             let asked_at = ledger.now();
             let results = parts.target.holds(&queries)?;

@@ -41,16 +41,16 @@ pub trait Source {
     /// the messages not yet received are [`Fetched::Unreadable`], and the next call reconnects.
     fn fetch(&mut self, uids: &[Uid]) -> Result<Vec<Fetched>>;
 
-    /// Says which messages [`fetch`](Source::fetch) will be called for next, in this order. A hint:
-    /// the source may ask its server for them now, and return what it answers. It must not wait; a
-    /// failure shows in `fetch`, as if that had asked.
+    /// Says which groups of messages [`fetch`](Source::fetch) will be called for next, in this order. A
+    /// hint: the source may ask its server for them now, and return what it answers. It must not wait;
+    /// a failure shows in `fetch`, as if that had asked.
     ///
-    /// Usually the next call of any method is `fetch` of the same UIDs. But other methods may be called
-    /// before; `fetch` may ask for some of them only, or for others; another announcement may replace
-    /// this one; or the pass may end. What is not fetched then is dropped: the octets are of no use
-    /// later, because at most one announcement is valid and only for the next `fetch`. Of messages
+    /// Each announcement replaces the one before; groups of both, from the first one on, are asked for
+    /// once. Usually the next call of any method is `fetch` of the first group. But other methods may be
+    /// called before; `fetch` may ask for some of its messages only, or for others; or the pass may
+    /// end. What is not fetched then is dropped, of all groups if `fetch` asks for others. Of messages
     /// that were not announced, `fetch` asks as without the hint.
-    fn prefetch(&mut self, _uids: &[Uid]) {}
+    fn prefetch(&mut self, _groups: &[Vec<Uid>]) {}
 }
 
 /// Which messages of the source mailbox to search for.

@@ -39,6 +39,7 @@ fn put_at_gmail(world: &Shared, number: u32) {
 fn forget_hints(world: &Shared) {
     let mut world = world.borrow_mut();
     world.source.announced.clear();
+    world.source.most_ahead = (0, 0);
     world.gmail.prepared = 0;
     world.gmail.looked_up.clear();
 }
@@ -69,6 +70,49 @@ fn the_next_group_is_announced_without_what_gmail_has() {
     let expected: [Vec<u32>; 3] = [(2..=11).collect(), second, (22..=26).collect()];
     assert_eq!(announced(&world), expected);
     assert_each_arrived_once(&world, 26);
+}
+
+fn assert_nothing_is_announced_twice(world: &Shared) {
+    let mut uids: Vec<u32> = announced(world).concat();
+    let count = uids.len();
+    uids.sort_unstable();
+    uids.dedup();
+    assert_eq!(uids.len(), count, "{:?}", announced(world));
+}
+
+#[test]
+fn four_groups_are_asked_for_ahead_and_each_of_them_once() {
+    let world = world_with_messages_up_to(121);
+    run(&world);
+    assert_eq!(world.borrow().source.most_ahead.0, 4);
+    assert_nothing_is_announced_twice(&world);
+    assert_each_arrived_once(&world, 121);
+}
+
+#[test]
+fn what_is_asked_for_ahead_has_no_more_octets_than_a_group() {
+    let world = world_with_messages_up_to(11);
+    let large = |number| [message(number), vec![b'x'; 3 * 1024 * 1024]].concat();
+    (12..=21).for_each(|number| deliver(&world, large(number)));
+    run(&world);
+    let (_, octets) = world.borrow().source.most_ahead;
+    let mebibyte = 1024 * 1024;
+    assert!((6 * mebibyte..8 * mebibyte).contains(&octets), "{octets}");
+    assert_nothing_is_announced_twice(&world);
+    assert!((12..=21).all(|number| copies(&world, &large(number)) == 1));
+}
+
+#[test]
+fn a_group_that_a_twin_makes_shorter_is_not_asked_for_ahead() {
+    let world = world_with_messages_up_to(24);
+    deliver(&world, message(15));
+    (26..=61).for_each(|number| deliver(&world, message(number)));
+    run(&world);
+    assert_nothing_is_announced_twice(&world);
+    let arrived = (2..=61).filter(|number| *number != 25);
+    for number in arrived {
+        assert_eq!(copies(&world, &message(number)), 1, "{number}");
+    }
 }
 
 #[test]

@@ -109,10 +109,12 @@ pub struct SourceModel {
     pub arrivals: Vec<Octets>,
     /// The UIDNEXT of the last EXAMINE, if the run came so far.
     pub examined: Option<u32>,
-    /// What the server answered to the last prefetch.
-    prefetched: HashMap<u32, Fetched>,
-    /// The UIDs of each prefetch of this run.
+    /// What the server answered to the groups of the last prefetch.
+    prefetched: VecDeque<(Vec<Uid>, Vec<Fetched>)>,
+    /// The UIDs of each group that the server was asked for ahead in this run.
     pub announced: Vec<Vec<u32>>,
+    /// The most groups, and the most octets, that were asked for ahead at a time.
+    pub most_ahead: (usize, usize),
     /// These leave the mailbox as soon as a prefetch was answered.
     pub leaves_when_announced: BTreeSet<u32>,
     /// EXAMINE announces a UIDNEXT that is too low by this.
@@ -535,17 +537,17 @@ impl Source for Source1 {
             ..
         } = &mut *world;
         // The octets are those at the time of the hint.
-        let mut prefetched = std::mem::take(&mut source.prefetched);
-        let asked = uids.iter().copied();
-        let asked: Vec<Uid> = asked
-            .filter(|uid| !prefetched.contains_key(&uid.get()))
-            .collect();
-        let mut answered = source.answer(&asked, *faults, dice).into_iter();
-        let mut next = |uid: &Uid| prefetched.remove(&uid.get()).or_else(|| answered.next());
-        Ok(uids.iter().filter_map(&mut next).collect())
+        if let Some((there, answered)) = source.prefetched.pop_front()
+            && uids.iter().all(|uid| there.contains(uid))
+        {
+            let answered: HashMap<Uid, Fetched> = there.into_iter().zip(answered).collect();
+            return Ok(uids.iter().map(|uid| answered[uid].clone()).collect());
+        }
+        source.prefetched.clear();
+        Ok(source.answer(uids, *faults, dice))
     }
 
-    fn prefetch(&mut self, uids: &[Uid]) {
+    fn prefetch(&mut self, groups: &[Vec<Uid>]) {
         let mut world = self.0.borrow_mut();
         if world.crashed {
             return;
@@ -556,14 +558,29 @@ impl Source for Source1 {
             faults,
             ..
         } = &mut *world;
-        let numbers: Vec<u32> = uids.iter().map(|uid| uid.get()).collect();
-        let answered = source.answer(uids, *faults, dice);
-        source.prefetched = numbers.iter().copied().zip(answered).collect();
-        source.announced.push(numbers);
-        let leaves = &source.leaves_when_announced;
-        source.messages.retain(|there| {
-            !(leaves.contains(&there.uid) && uids.contains(&Uid::new(there.uid).unwrap()))
+        let asked = source.prefetched.iter().zip(groups);
+        let known = asked.take_while(|((asked, _), uids)| asked == *uids);
+        let known = known.count();
+        source.prefetched.truncate(known);
+        for uids in &groups[known..] {
+            let answered = source.answer(uids, *faults, dice);
+            source.prefetched.push_back((uids.clone(), answered));
+            source
+                .announced
+                .push(uids.iter().map(|uid| uid.get()).collect());
+            let leaves = &source.leaves_when_announced;
+            source.messages.retain(|there| {
+                !(leaves.contains(&there.uid) && uids.contains(&Uid::new(there.uid).unwrap()))
+            });
+        }
+        let octets = source.prefetched.iter().flat_map(|(_, answered)| answered);
+        let octets = octets.map(|fetched| match fetched {
+            Fetched::Octets(hashed) => hashed.octets.len(),
+            Fetched::Missing | Fetched::Unreadable(_) => 0,
         });
+        let most = (source.prefetched.len(), octets.sum());
+        let before = source.most_ahead;
+        source.most_ahead = (before.0.max(most.0), before.1.max(most.1));
     }
 }
 

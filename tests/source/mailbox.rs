@@ -36,7 +36,7 @@ pub fn open(server: Server, folder: &str) -> Result<(ImapSource, Mailbox)> {
     )
 }
 
-fn open_with_short_timeouts(server: Server) -> Result<(ImapSource, Mailbox)> {
+pub fn open_with_short_timeouts(server: Server) -> Result<(ImapSource, Mailbox)> {
     let timeouts = Timeouts {
         connect: Duration::from_secs(5),
         response: Duration::from_millis(200),

@@ -69,9 +69,10 @@ impl AppendPool {
                 return Err(failure.clone());
             }
             self.grow_to(wanted);
-            if self
-                .least_loaded(size)
-                .is_some_and(|worker| worker.has_room_for(size))
+            if self.has_room_for(size)
+                && self
+                    .least_loaded(size)
+                    .is_some_and(|worker| worker.has_room_for(size))
             {
                 self.dispatch(message);
                 return Ok(());
@@ -232,6 +233,11 @@ impl AppendPool {
                 break;
             }
         }
+    }
+
+    fn has_room_for(&self, size: u64) -> bool {
+        let workers = self.workers.values();
+        worker_handle::all_have_room_for(workers.map(WorkerHandle::octets_in_flight).sum(), size)
     }
 
     /// The worker that should get a message of this size.

@@ -16,7 +16,7 @@ use crate::delivery::gmail_imap::responses::is_about_the_command;
 use crate::delivery::gmail_imap::search;
 use crate::error::{Error, Result};
 use crate::imap::{
-    Command, CommandError, CommandResult, ExamineError, FolderListing, ListedFolder, NameAttribute,
+    CommandError, CommandResult, ExamineError, FolderListing, ListedFolder, NameAttribute,
 };
 use crate::message::{Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
@@ -43,8 +43,8 @@ pub(super) struct Lookup {
     append_limit: Option<u64>,
     /// Whether the server has Gmail's own search keys and labels (X-GM-EXT-1).
     has_gmail_search: bool,
-    /// The criteria of a search that was sent with the EXAMINE, and its result.
-    prefetched_search: Option<(String, CommandResult)>,
+    /// The criteria of the searches that were sent with the EXAMINE, and their results.
+    prefetched_searches: Vec<(String, CommandResult)>,
     /// What lookups of messages without Message-ID listed in this pass.
     listed_days: ListedDays,
 }
@@ -129,7 +129,7 @@ impl Lookup {
             open_mailbox: None,
             append_limit: capabilities.append_limit(),
             has_gmail_search: capabilities.has("X-GM-EXT-1"),
-            prefetched_search: None,
+            prefetched_searches: Vec::new(),
             listed_days: ListedDays::default(),
         })
     }
@@ -144,7 +144,7 @@ impl Lookup {
     /// may be one now.
     pub(super) fn reuse_for_next_pass(mut self) -> Option<Lookup> {
         self.open_mailbox = None;
-        self.prefetched_search = None;
+        self.prefetched_searches = Vec::new();
         self.listed_days = ListedDays::default();
         self.folders = SearchedFolders::of(&self.listed, &self.account.folder());
         if self.folders.main.is_some() {
@@ -308,8 +308,8 @@ impl Lookup {
         Ok(mailbox)
     }
 
-    /// Selects a folder if needed, and sends the first search for the ids along with that, which
-    /// saves a round trip.
+    /// Selects a folder if needed, and sends the searches for the ids along with that, which saves a
+    /// round trip.
     fn examine_and_search(
         &mut self,
         folder: &str,
@@ -320,15 +320,17 @@ impl Lookup {
             .as_ref()
             .is_some_and(|(name, _)| name == folder);
         let searches = search::by_ids(&ids_of(queries));
-        let Some(first) = searches.into_iter().next().filter(|_| !is_open) else {
+        if is_open || searches.is_empty() {
             return self.examine_if_needed(folder);
-        };
+        }
         self.open_mailbox = None;
-        let command = Command::UidSearch(first.criteria.clone());
-        let result = self.gmail.session.examine_and(folder, command);
+        let criteria = searches.into_iter().map(|search| search.criteria);
+        let criteria: Vec<String> = criteria.collect();
+        let session = &mut self.gmail.session;
+        let result = session.examine_and_search(folder, criteria.iter().cloned());
         self.account.note_lost_pipelined(&self.gmail.session);
         let (mailbox, found) = result.map_err(|error| self.examine_failed(error))?;
-        self.prefetched_search = found.map(|result| (first.criteria, result));
+        self.prefetched_searches = criteria.into_iter().zip(found).collect();
         self.open_mailbox = Some((folder.to_owned(), mailbox));
         Ok(mailbox)
     }

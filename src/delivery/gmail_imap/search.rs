@@ -10,8 +10,9 @@ use crate::message::MessageId;
 /// Lines stay below 8000 octets (GMAIL.md 4); the tag and the command come before.
 const MAX_LENGTH: usize = 7_800;
 
-/// Ids in one search: each more nests the criteria one deeper, and a parser may have a limit.
-const MAX_IDS: usize = 10;
+/// Ids in one search: a server without an index of ids reads its mailbox once for each search. The
+/// criteria nest five deep at most, because a parser may have a limit.
+const MAX_IDS: usize = 32;
 
 /// A search for several ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,27 +27,40 @@ pub(super) struct IdSearch<'a> {
 ///
 /// A server matches parts of a field and ignores case: what it finds must be compared.
 pub(super) fn by_ids<'a>(ids: &[&'a MessageId]) -> Vec<IdSearch<'a>> {
-    let mut searches: Vec<IdSearch> = Vec::new();
+    let mut searches: Vec<(Vec<&MessageId>, Vec<String>)> = Vec::new();
+    let mut length = 0;
     for id in ids {
         let Some(key) = by_id(id) else {
             continue;
         };
+        length += "OR  ".len() + key.len();
         match searches.last_mut() {
-            Some(last) if last.ids.contains(id) => {}
-            Some(last)
-                if last.ids.len() < MAX_IDS
-                    && "OR ".len() + last.criteria.len() + 1 + key.len() <= MAX_LENGTH =>
-            {
-                last.criteria = format!("OR {} {key}", last.criteria);
-                last.ids.push(id);
+            Some((asked, _)) if asked.contains(id) => {}
+            Some((asked, keys)) if asked.len() < MAX_IDS && length <= MAX_LENGTH => {
+                asked.push(id);
+                keys.push(key);
             }
-            _ => searches.push(IdSearch {
-                criteria: key,
-                ids: vec![id],
-            }),
+            _ => {
+                length = key.len();
+                searches.push((vec![id], vec![key]));
+            }
         }
     }
-    searches
+    let searches = searches.into_iter();
+    let searches = searches.map(|(ids, keys)| IdSearch {
+        criteria: any_of(&keys),
+        ids,
+    });
+    searches.collect()
+}
+
+/// Criteria for what matches one of these keys, nested as little as possible.
+fn any_of(keys: &[String]) -> String {
+    if keys.len() <= 1 {
+        return keys.concat();
+    }
+    let (one, other) = keys.split_at(keys.len().div_ceil(2));
+    format!("OR {} {}", any_of(one), any_of(other))
 }
 
 /// The search key for an id; none if it cannot be in a command.
@@ -110,6 +124,16 @@ mod tests {
         assert_eq!(searches(&ids), [expected]);
         assert_eq!(searches(&ids[..1]), ["HEADER Message-ID \"<a@x>\""]);
         assert!(searches(&[]).is_empty());
+    }
+
+    #[test]
+    fn many_ids_nest_five_deep() {
+        let ids: Vec<MessageId> = (10..50).map(|n| id(&format!("<{n}@x>"))).collect();
+        let searches = searches(&ids);
+        let counts = searches.iter().map(|text| text.matches("HEADER").count());
+        assert_eq!(counts.collect::<Vec<_>>(), [32, 8]);
+        assert!(searches[0].starts_with("OR OR OR OR OR HEADER"));
+        assert!(searches[0].contains("<11@x>\" OR HEADER Message-ID \"<12@x>"));
     }
 
     #[test]

@@ -84,9 +84,9 @@ impl<S: Source + ?Sized> Source for Monitored<'_, S> {
         self.monitor.step(|| self.inner.fetch(uids))
     }
 
-    fn prefetch(&mut self, uids: &[Uid]) {
+    fn prefetch(&mut self, groups: &[Vec<Uid>]) {
         if !self.monitor.is_ending() {
-            self.inner.prefetch(uids);
+            self.inner.prefetch(groups);
         }
     }
 }

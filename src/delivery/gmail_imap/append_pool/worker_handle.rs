@@ -8,6 +8,9 @@ use crate::message::{Message, Uid};
 /// Octets in flight at one worker, at most; a larger message is sent alone.
 const MAX_OCTETS_IN_FLIGHT: u64 = 8 * 1024 * 1024;
 
+/// …and at all workers together: with many connections, large messages would need much memory.
+const MAX_OCTETS_IN_FLIGHT_AT_ALL: u64 = 32 * 1024 * 1024;
+
 /// Larger messages in flight at one worker, at most: enough that it never waits, few enough that a
 /// worker that is added later finds something to do.
 const MAX_LARGE_IN_FLIGHT: usize = 5;
@@ -35,7 +38,7 @@ impl WorkerHandle {
         }
     }
 
-    fn octets_in_flight(&self) -> u64 {
+    pub(super) fn octets_in_flight(&self) -> u64 {
         self.in_flight.iter().map(|(_, size)| size).sum()
     }
 
@@ -78,6 +81,11 @@ impl WorkerHandle {
     }
 }
 
+/// Whether workers that have so many octets in flight together take a message of this size.
+pub(super) fn all_have_room_for(octets_in_flight: u64, size: u64) -> bool {
+    octets_in_flight == 0 || octets_in_flight + size <= MAX_OCTETS_IN_FLIGHT_AT_ALL
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -112,6 +120,15 @@ mod tests {
         assert_eq!(taken(&[], 25 * mebibyte), 1);
         assert_eq!(taken(&[8 * mebibyte], 1), 0);
         assert_eq!(taken(&[8 * mebibyte - 10_000], 4_000), 2);
+    }
+
+    #[test]
+    fn all_workers_together_take_one_large_message_or_several_smaller_ones() {
+        let mebibyte = 1024 * 1024;
+        assert!(all_have_room_for(0, 50 * mebibyte));
+        assert!(!all_have_room_for(25 * mebibyte, 25 * mebibyte));
+        assert!(all_have_room_for(24 * mebibyte, 8 * mebibyte));
+        assert!(!all_have_room_for(50 * mebibyte, 1));
     }
 
     #[test]

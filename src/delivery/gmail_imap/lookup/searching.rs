@@ -83,16 +83,17 @@ impl Lookup {
         Ok(Some(uids))
     }
 
-    /// The results of several searches, in one round trip. Of the first it may be known already.
+    /// The results of several searches, in one round trip, unless they are known already.
     fn search_all(
         &mut self,
         searches: &[IdSearch],
     ) -> Result<Vec<Result<Vec<Uid>, CommandError>>, LookupError> {
-        let first = searches.first().map(|search| search.criteria.as_str());
-        let prefetched = self.prefetched_search.take();
-        let prefetched = prefetched.filter(|(criteria, _)| Some(criteria.as_str()) == first);
-        let mut results: Vec<CommandResult> =
-            prefetched.map(|(_, result)| result).into_iter().collect();
+        let prefetched = std::mem::take(&mut self.prefetched_searches).into_iter();
+        let prefetched = prefetched.zip(searches);
+        let mut results: Vec<CommandResult> = prefetched
+            .take_while(|((criteria, _), search)| *criteria == search.criteria)
+            .map(|((_, result), _)| result)
+            .collect();
         let open = searches.get(results.len()..).unwrap_or_default();
         if !open.is_empty() {
             let criteria = open.iter().map(|search| search.criteria.clone());
