@@ -64,17 +64,15 @@ impl StateStore {
     /// release wrote the snapshot.
     pub fn load(mut storage: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
         let loaded = LoadedState::read(storage.as_mut(), now)?;
+        let is_unreadable = loaded.snapshot == SnapshotStatus::Unreadable;
         let mut store = StateStore {
             state: loaded.state,
             storage,
             serial: loaded.serial,
             journal: JournalStatus::Untouched,
-            unfolded_events: loaded.replayed,
+            unfolded_events: loaded.replayed + usize::from(is_unreadable),
             unfolded_octets: 0,
         };
-        if loaded.snapshot == SnapshotStatus::Unreadable {
-            store.unfolded_events += 1;
-        }
         store.fold(now)?;
         Ok(store)
     }
@@ -217,14 +215,12 @@ impl StateStore {
             .map_err(|error| self.journal_error(&error))
     }
 
-    /// Creates or empties the journal, and returns its first lines: the serial number, and the folder
-    /// that the events are about. A snapshot that is read selects its first folder, whichever was
-    /// selected when it was written; and if it cannot be read, nothing else names the folder.
+    /// Creates or empties the journal, and returns its first lines: the serial number, and the folder of
+    /// the events. A snapshot is read with its first folder selected, or cannot be read at all.
     fn start_journal(&mut self) -> io::Result<Vec<u8>> {
         let is_new = self.storage.read(&StateFile::Journal)?.is_none();
         if !is_new {
-            // Its events are in the snapshot. But a run that was killed just after the rename did
-            // not make the snapshot's name durable.
+            // A run that was killed after the rename did not make the snapshot's name durable.
             self.storage.sync_folder()?;
         }
         self.storage.create(&StateFile::Journal)?;
@@ -358,9 +354,8 @@ fn replace_unreadable(
     remove_old_copies(storage)?;
     // A date pass begins two days before `last_sync`.
     let week_ago = now - TimeDelta::days(5);
-    Ok(State::synced_last_at(
-        week_ago.min(written + TimeDelta::days(1)),
-    ))
+    let last_sync = week_ago.min(written + TimeDelta::days(1));
+    Ok(State::synced_last_at(last_sync))
 }
 
 fn remove_old_copies(storage: &mut dyn Storage) -> io::Result<()> {
