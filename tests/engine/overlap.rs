@@ -127,10 +127,10 @@ fn one_lookup_is_for_the_messages_of_several_groups() {
 
 #[test]
 fn a_message_that_leaves_the_source_after_it_was_announced_arrives() {
-    let world = world_with_messages_up_to(26);
-    world.borrow_mut().source.leaves_when_announced = (2..=26).collect();
+    let world = world_with_messages_up_to(71);
+    world.borrow_mut().source.leaves_when_announced = (2..=71).collect();
     run(&world);
-    assert_each_arrived_once(&world, 26);
+    assert_each_arrived_once(&world, 71);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_message_that_gmail_refuses_after_it_left_the_source_is_reported() {
 #[test]
 fn a_source_that_breaks_at_what_was_announced_is_asked_again() {
     for seed in 0..20 {
-        let world = world_with_messages_up_to(26);
+        let world = world_with_messages_up_to(71);
         world.borrow_mut().dice = crate::dice::Dice::new(seed);
         world.borrow_mut().faults = Faults {
             unreadable: 200,
@@ -162,7 +162,7 @@ fn a_source_that_breaks_at_what_was_announced_is_asked_again() {
             world.borrow_mut().now += TimeDelta::minutes(20);
             run(&world);
         }
-        assert_each_arrived_once(&world, 26);
+        assert_each_arrived_once(&world, 71);
     }
 }
 

@@ -24,7 +24,8 @@ fn serve(stream: TcpStream) {
         loop {
             let (tag, command) = line.split_once(' ').unwrap();
             say.write_all(untagged(command).as_bytes()).unwrap();
-            tagged += &format!("{tag} OK [CAPABILITY IMAP4rev1] done\r\n");
+            tagged.push_str(tag);
+            tagged.push_str(" OK [CAPABILITY IMAP4rev1] done\r\n");
             let is_fetch = command.starts_with("UID FETCH");
             line.clear();
             if !is_fetch {
