@@ -188,7 +188,7 @@ fn what_the_user_archives_or_renumbers_before_is_labelled_and_what_he_deletes_is
     let world = world();
     deliver(&world, 0..3);
     // Right after the last message was stored.
-    let before_labels = (1..).find(|step| {
+    let before_labels = (1..100).find(|step| {
         let world = self::world();
         deliver(&world, 0..3);
         world.borrow_mut().crash = Some((*step, Crash::Kill));

@@ -618,7 +618,9 @@ impl Schedule {
         };
         (labels.user, labels.cut) = (some(400, 100), some(250, 600));
         drop(world);
-        notes.into_iter().for_each(|note| self.note(|| note));
+        for note in notes {
+            self.note(|| note);
+        }
     }
 
     /// One run with random faults.
