@@ -257,9 +257,9 @@ impl State {
             }
             Event::LabelsOwed { number, owed } => self.owed_labels.set(number, owed),
             Event::LabelsSettled { numbers } => {
-                numbers
-                    .into_iter()
-                    .for_each(|it| self.owed_labels.remove(it));
+                for number in numbers {
+                    self.owed_labels.remove(number);
+                }
             }
         }
     }

@@ -112,7 +112,7 @@ fn find_places(numbers: &[u64], target: &mut dyn Target, ledger: &mut Ledger) ->
         }
     }
     if queries.is_empty() {
-        return ledger.settle_labels(given_up, Vec::new());
+        return ledger.settle_labels(given_up, &[]);
     }
     let mut found = Vec::new();
     for ((number, owed), place) in known.into_iter().zip(target.find_places(&queries)?) {
@@ -132,7 +132,7 @@ fn find_places(numbers: &[u64], target: &mut dyn Target, ledger: &mut Ledger) ->
             }
         }
     }
-    ledger.settle_labels(given_up, found)
+    ledger.settle_labels(given_up, &found)
 }
 
 /// Sets the labels of the messages whose places are known; returns those that are no longer there.
@@ -197,14 +197,14 @@ fn set_in_folder(
             Step::GiveUp => given_up.push(number),
         }
     }
-    ledger.settle_labels(given_up, changed)?;
+    ledger.settle_labels(given_up, &changed)?;
     if requests.is_empty() {
         return Ok(());
     }
     // Before the labels are set, the versions are durable.
     ledger.sync()?;
     warn_of_rejected(target.set_labels(&requests)?);
-    ledger.settle_labels(numbers, Vec::new())
+    ledger.settle_labels(numbers, &[])
 }
 
 fn is_lost_connection(error: &Error) -> bool {

@@ -276,6 +276,7 @@ mod tests {
             retry_after: now() + TimeDelta::minutes(minutes),
             why: String::new(),
             sent: None,
+            labels: None,
             by_date: false,
             labels: None,
         }

@@ -155,6 +155,24 @@ fn a_message_gets_the_labels_that_were_configured_when_it_was_sent() {
 }
 
 #[test]
+fn an_uncertain_message_that_is_moved_out_and_back_and_copied_is_labelled_once() {
+    let world = world();
+    deliver(&world, [0]);
+    world.borrow_mut().faults.cut_before = 1000;
+    run(&world);
+    assert!(world.borrow().gmail.messages.is_empty());
+    let moved = world.borrow_mut().source.messages.remove(0);
+    world.borrow_mut().source.deliver(moved.octets, moved.date);
+    for _ in 0..3 {
+        wait(&world, TimeDelta::minutes(10));
+        assert!(matches!(run(&world), Ended::Done(_)));
+    }
+    assert_eq!(labelled(&world), 1);
+    let failures = world.borrow().label_failures();
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
+#[test]
 fn a_rejected_label_is_given_up_for_all_messages_and_the_others_are_set() {
     let world = world();
     world.borrow_mut().labels.push("a^b".to_owned());
@@ -170,7 +188,7 @@ fn what_the_user_archives_or_renumbers_before_is_labelled_and_what_he_deletes_is
     let world = world();
     deliver(&world, 0..3);
     // Right after the last message was stored.
-    let before_labels = (1..).find(|step| {
+    let before_labels = (1..100).find(|step| {
         let world = self::world();
         deliver(&world, 0..3);
         world.borrow_mut().crash = Some((*step, Crash::Kill));

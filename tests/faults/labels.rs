@@ -141,6 +141,9 @@ fn one_command_sets_the_labels_of_all_messages_of_a_pass() {
     run_here(&home, &LABELS).unwrap();
     assert_eq!(labelled(&home, PLAIN), without(&BTreeSet::new()));
     assert_eq!(stores(&home), 1);
+    let commands = home.gmail.commands();
+    let count = |part: &str| commands.iter().filter(|it| it.contains(part)).count();
+    assert_eq!((count("SELECT"), count("MODSEQ")), (1, 1));
     take_away(&home, PLAIN);
     run_here(&home, &LABELS).unwrap();
     assert_eq!(labelled(&home, PLAIN), Vec::<Vec<u8>>::new());
@@ -249,4 +252,46 @@ fn labels_need_gmail_and_nothing_is_copied_before_that_is_said() {
     assert_eq!(home.gmail.messages("INBOX").len(), 1);
     run_here(&home, &[]).unwrap();
     assert_eq!(home.gmail.messages("INBOX").len(), new().len() + 1);
+}
+
+#[test]
+fn what_gmail_responds_to_a_store_has_its_consequence_and_the_labels_stay_owed() {
+    for (response, kind) in [
+        (
+            "<T> NO [UNAVAILABLE] Temporary System Problem. Try again later. (Failure)",
+            ErrorKind::Unavailable,
+        ),
+        (
+            "<T> NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)",
+            ErrorKind::Resting,
+        ),
+        (
+            "* BYE Session expired, please login again.",
+            ErrorKind::Unavailable,
+        ),
+    ] {
+        let home = home(Unfinished::Forgotten);
+        let fault = Fault::Instead(response.to_owned());
+        home.gmail.faults().always(is_store, fault);
+        let error = run_here(&home, &LABELS).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        let owed = home.state()["owed_labels"].as_object().unwrap().len();
+        assert_eq!(owed, new().len(), "{response}");
+        recover(&home, response);
+        assert_eq!(labelled(&home, PLAIN), without(&BTreeSet::new()));
+    }
+}
+
+#[test]
+fn a_label_that_the_user_renames_or_deletes_is_created_anew_for_later_mail_only() {
+    let home = home(Unfinished::Forgotten);
+    run_here(&home, &LABELS).unwrap();
+    home.gmail.mailboxes().rename(PLAIN, "renamed");
+    home.gmail.mailboxes().delete(ODD_ENCODED);
+    let later = mail("later", "new", "later");
+    deliver(&home, vec![later.clone()]);
+    run_here(&home, &LABELS).unwrap();
+    assert_eq!(labelled(&home, PLAIN), [later.clone()]);
+    assert_eq!(labelled(&home, ODD_ENCODED), [later]);
+    assert_eq!(labelled(&home, "renamed"), without(&BTreeSet::new()));
 }

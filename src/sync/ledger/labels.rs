@@ -70,7 +70,7 @@ impl Ledger<'_> {
     pub fn settle_labels(
         &mut self,
         settled: Vec<u64>,
-        changed: Vec<(u64, OwedLabels)>,
+        changed: &[(u64, OwedLabels)],
     ) -> Result<()> {
         let changed = changed.iter();
         let mut events: Vec<Event> = changed

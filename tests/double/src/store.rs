@@ -193,7 +193,9 @@ impl Store {
     pub fn expunge(&mut self, folder: &str, uid: u32) {
         let folder = self.folder_mut(folder).unwrap();
         let removed = folder.rows.remove(&uid);
-        removed.into_iter().for_each(|key| self.touch(key));
+        if let Some(key) = removed {
+            self.touch(key);
+        }
         let held: BTreeSet<u64> = self
             .folders
             .iter()
@@ -241,7 +243,9 @@ impl Store {
     /// Deletes a label; its messages keep the others, and All Mail.
     pub fn delete(&mut self, folder: &str) {
         let rows = self.folder(folder).unwrap().rows.clone();
-        rows.into_values().for_each(|key| self.touch(key));
+        for key in rows.into_values() {
+            self.touch(key);
+        }
         self.folders.retain(|other| !is_named(other, folder));
     }
 

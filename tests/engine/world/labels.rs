@@ -27,6 +27,8 @@ pub struct Labelled {
     was_looked_at: bool,
     /// The program has set labels.
     was_set: bool,
+    /// How often.
+    sets: usize,
     /// It need not have labels: the user changed it when the program may have set them, or nothing shows
     /// which of several messages it is.
     pub may_lack_labels: bool,
@@ -216,6 +218,7 @@ impl World {
             let labelled = &mut there.labelled;
             let is_put_back = labelled.removed.intersection(&accepted).next().is_some();
             labelled.was_set = true;
+            labelled.sets += 1;
             labelled.version += 1;
             labelled.labels.extend(accepted);
             is_put_back.then(|| there.octets.clone())
@@ -278,6 +281,7 @@ impl World {
                 labels,
                 removed,
                 was_set,
+                sets,
                 may_lack_labels,
                 ..
             } = &there.labelled;
@@ -287,6 +291,9 @@ impl World {
             let is_there = matches!(there.place, Place::Inbox | Place::Archive);
             if there.ours && is_there && !may_lack_labels && !has_all {
                 failures.push(("unlabelled", there.octets.clone()));
+            }
+            if *sets > 1 {
+                failures.push(("labelled twice", there.octets.clone()));
             }
             if *was_set && !self.gmail.sent.contains(&there.octets) {
                 failures.push(("not ours and labelled", there.octets.clone()));

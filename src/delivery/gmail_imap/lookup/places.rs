@@ -35,10 +35,9 @@ impl Lookup {
         let mailbox = self.examine_and_search(all_mail, &[query])?;
         let mut uids = self.search_by_id(&[query])?;
         uids.extend(self.search_by_day(&[query])?);
-        uids.extend(
-            self.search_above_marks(&[query], mailbox)?
-                .unwrap_or_default(),
-        );
+        let above = self.search_above_marks(&[query], mailbox)?;
+        let is_complete = above.is_some();
+        uids.extend(above.unwrap_or_default());
         let (mut found, mut bodies) = (Vec::new(), BodyDigests::default());
         for candidate in self.fetch_identities(uids)? {
             if candidate.may_match(&query.identity) && candidate.size <= MAX_MESSAGE_SIZE {
@@ -58,7 +57,7 @@ impl Lookup {
             uid,
         };
         Ok(match appended(&found, mark) {
-            [] => FoundPlace::Absent,
+            [] if is_complete => FoundPlace::Absent,
             [uid] => FoundPlace::At(place(*uid)),
             _ => FoundPlace::Ambiguous,
         })
