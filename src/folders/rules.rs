@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::config::{
-    FolderConfig, FolderCopy, FolderRole, FolderRule, INBOX, SourceFolders, TargetFolder,
-};
+use crate::config::{FolderConfig, FolderCopy, FolderRole, INBOX, SourceFolders, TargetFolder};
 use crate::folders::mistake::RuleField;
 use crate::folders::role_names::{folders_named_like, has_role};
 use crate::folders::{
@@ -98,7 +96,7 @@ impl<'a> Planner<'a> {
     fn apply(&mut self) {
         for (number, rule, folders) in self.assign() {
             if let Some(copy) = &rule.copy {
-                self.copy_folders(number, rule, copy, &folders);
+                self.copy_folders(number, &rule.source, copy, &folders);
             }
         }
     }
@@ -117,7 +115,7 @@ impl<'a> Planner<'a> {
             left = others;
             if matching.is_empty() {
                 let is_taken = all.iter().any(|folder| is_match(&rule.source, folder));
-                self.note_no_match(number, rule, is_taken);
+                self.note_no_match(number, &rule.source, rule.copy.is_some(), is_taken);
             }
             assigned.push((number, rule, matching));
         }
@@ -137,15 +135,14 @@ impl<'a> Planner<'a> {
     fn copy_folders(
         &mut self,
         number: usize,
-        rule: &FolderRule,
+        selector: &SourceFolders,
         copy: &FolderCopy,
         folders: &[&ListedFolder],
     ) {
         let labels_are_taken = self.check_labels(number, copy);
-        let archive = copy.archive.then(|| self.archive(number, copy)).flatten();
         let fixed = match &copy.target {
             TargetFolder::SameName => None,
-            TargetFolder::Name(name) if name == INBOX && copy.archive => Some(archive),
+            TargetFolder::Name(name) if name == INBOX && copy.archive => Some(self.archive(number)),
             TargetFolder::Name(name) => Some(self.named_target(number, name)),
             TargetFolder::Role(role) => Some(self.target_of_role(number, *role)),
         };
@@ -158,7 +155,7 @@ impl<'a> Planner<'a> {
                 continue;
             };
             if target == INBOX {
-                self.warn_of_unwanted(number, rule, folder);
+                self.warn_of_unwanted(number, selector, folder);
             }
             let labels = copy.labels.iter().filter(|label| **label != target);
             self.plan.pairs.push(FolderPair {
@@ -174,16 +171,22 @@ impl<'a> Planner<'a> {
 
     /// A rule that matches nothing is a mistake if a role cannot match, an error of the folder that
     /// it names, or else worth a warning.
-    fn note_no_match(&mut self, number: usize, rule: &FolderRule, is_taken: bool) {
+    fn note_no_match(
+        &mut self,
+        number: usize,
+        selector: &SourceFolders,
+        is_copied: bool,
+        is_taken: bool,
+    ) {
         let field = RuleField::Source.name(self.config, number);
-        let source = source_text(&rule.source);
+        let source = source_text(selector);
         if is_taken {
             let warning = FolderWarning::OnlyEarlierMatches { field, source };
             self.plan.warnings.push(warning);
             return;
         }
-        match &rule.source {
-            SourceFolders::Name(name) if rule.copy.is_some() => {
+        match selector {
+            SourceFolders::Name(name) if is_copied => {
                 let missing = self.missing(number, field, name);
                 self.plan.missing.push(missing);
             }
@@ -251,8 +254,8 @@ impl<'a> Planner<'a> {
         self.mistake(number, RuleField::Source, what, remedy);
     }
 
-    fn warn_of_unwanted(&mut self, number: usize, rule: &FolderRule, folder: &ListedFolder) {
-        if !matches!(rule.source, SourceFolders::Pattern(_)) {
+    fn warn_of_unwanted(&mut self, number: usize, selector: &SourceFolders, folder: &ListedFolder) {
+        if !matches!(selector, SourceFolders::Pattern(_)) {
             return;
         }
         let mut roles = UNWANTED_IN_INBOX.into_iter();
@@ -347,6 +350,7 @@ fn source_text(source: &SourceFolders) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::FolderRule;
     use crate::folders::describe_mistakes;
     use crate::imap::NameAttribute;
 

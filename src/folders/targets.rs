@@ -1,6 +1,6 @@
 //! Where the messages of a rule go: the folder of the target, and the labels. Pure.
 
-use crate::config::{FolderCopy, FolderRole, INBOX, TargetFolder};
+use crate::config::{FolderCopy, FolderRole, INBOX};
 use crate::folders::mistake::RuleField;
 use crate::folders::role_names::{has_role, name_at_gmail};
 use crate::folders::rules::Planner;
@@ -9,14 +9,9 @@ use crate::imap::ListedFolder;
 use crate::untrusted::Untrusted;
 
 impl<'a> Planner<'a> {
-    /// The folder of all mail, which what skips the inbox goes to.
-    pub(super) fn archive(&mut self, number: usize, copy: &FolderCopy) -> Option<String> {
-        match &copy.target {
-            TargetFolder::Name(name) if name == INBOX => {
-                self.folder_of_role(number, RuleField::Archive, FolderRole::All)
-            }
-            _ => None,
-        }
+    /// The folder of all mail, where messages go that skip the inbox.
+    pub(super) fn archive(&mut self, number: usize) -> Option<String> {
+        self.folder_of_role(number, RuleField::Archive, FolderRole::All)
     }
 
     /// A folder that the configuration names: it is there, or Gmail takes its name.
@@ -47,7 +42,7 @@ impl<'a> Planner<'a> {
     ) -> Option<String> {
         let name = translated(folder, self.source, self.target.listing);
         if name == INBOX && copy.archive {
-            return self.folder_of_role(number, RuleField::Archive, FolderRole::All);
+            return self.archive(number);
         }
         let listed = self.listed_at_target(&name);
         let is_usable = listed.is_some_and(ListedFolder::is_selectable);

@@ -20,7 +20,7 @@ const MAX_NAME_OCTETS: usize = 4_096;
 
 /// A word of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+enum ResponseWord {
     Open,
     Close,
     Atom(Vec<u8>),
@@ -31,8 +31,8 @@ enum Token {
 /// The folders of all LIST responses, each once; `None` if there are more than this many.
 pub(super) fn listed_folders(responses: &Responses, max: usize) -> Option<Vec<ListedFolder>> {
     let mut folders = BTreeMap::new();
-    for tokens in responses_named(responses, "LIST") {
-        let Some(folder) = listed_folder(tokens) else {
+    for words in responses_named(responses, "LIST") {
+        let Some(folder) = listed_folder(words) else {
             continue;
         };
         let place = folders.len();
@@ -59,23 +59,23 @@ pub(super) fn statuses_in(responses: &Responses) -> FolderStatuses {
 pub(super) fn personal_prefixes(lines: &[Vec<u8>]) -> Vec<String> {
     let mut prefixes = Vec::new();
     for line in lines {
-        let Some(tokens) = named(line, "NAMESPACE") else {
+        let Some(words) = named(line, "NAMESPACE") else {
             continue;
         };
         let mut depth = 0;
         let mut is_first = false;
-        for token in tokens {
-            match token {
-                Token::Open => {
+        for word in words {
+            match word {
+                ResponseWord::Open => {
                     depth += 1;
                     is_first = depth == 2;
                 }
-                Token::Close => depth -= 1,
-                Token::Text(octets) if depth == 2 && is_first => {
+                ResponseWord::Close => depth -= 1,
+                ResponseWord::Text(octets) if depth == 2 && is_first => {
                     is_first = false;
                     prefixes.push(decoded_name(&octets));
                 }
-                Token::Atom(_) | Token::Text(_) => {}
+                ResponseWord::Atom(_) | ResponseWord::Text(_) => {}
             }
             if depth == 0 {
                 // The others are of other users, and shared ones.
@@ -96,18 +96,18 @@ pub(super) fn with_inbox_in_capitals(name: String) -> String {
     }
 }
 
-fn listed_folder(mut tokens: Tokens<'_>) -> Option<ListedFolder> {
-    let attributes = group(&mut tokens)?;
-    let delimiter = match tokens.next()? {
+fn listed_folder(mut words: ResponseWords<'_>) -> Option<ListedFolder> {
+    let attributes = group(&mut words)?;
+    let delimiter = match words.next()? {
         // The sanitizer drops a backslash.
-        Token::Text(octets) if octets.is_empty() => Some('\\'),
-        Token::Text(octets) => octets.first().map(|octet| char::from(*octet)),
-        Token::Atom(_) => None,
-        Token::Open | Token::Close => return None,
+        ResponseWord::Text(octets) if octets.is_empty() => Some('\\'),
+        ResponseWord::Text(octets) => octets.first().map(|octet| char::from(*octet)),
+        ResponseWord::Atom(_) => None,
+        ResponseWord::Open | ResponseWord::Close => return None,
     };
-    let name = match tokens.next()? {
-        Token::Text(octets) | Token::Atom(octets) => octets,
-        Token::Open | Token::Close => return None,
+    let name = match words.next()? {
+        ResponseWord::Text(octets) | ResponseWord::Atom(octets) => octets,
+        ResponseWord::Open | ResponseWord::Close => return None,
     };
     if name.is_empty() || name.len() > MAX_NAME_OCTETS {
         debug!("the server lists a name of {} octets: ignored", name.len());
@@ -120,13 +120,13 @@ fn listed_folder(mut tokens: Tokens<'_>) -> Option<ListedFolder> {
     })
 }
 
-fn status(mut tokens: Tokens<'_>) -> Option<(String, Mailbox)> {
-    let (Token::Text(name) | Token::Atom(name)) = tokens.next()? else {
+fn status(mut words: ResponseWords<'_>) -> Option<(String, Mailbox)> {
+    let (ResponseWord::Text(name) | ResponseWord::Atom(name)) = words.next()? else {
         return None;
     };
-    let words = group(&mut tokens)?;
+    let items = group(&mut words)?;
     let value = |wanted: &str| {
-        let mut pairs = words.chunks_exact(2);
+        let mut pairs = items.chunks_exact(2);
         pairs.find_map(|pair| match pair {
             [name, number] if name.eq_ignore_ascii_case(wanted) => number.parse::<u64>().ok(),
             _ => None,
@@ -141,16 +141,16 @@ fn status(mut tokens: Tokens<'_>) -> Option<(String, Mailbox)> {
 }
 
 /// The atoms in parentheses.
-fn group(tokens: &mut Tokens<'_>) -> Option<Vec<String>> {
-    if tokens.next()? != Token::Open {
+fn group(response: &mut ResponseWords<'_>) -> Option<Vec<String>> {
+    if response.next()? != ResponseWord::Open {
         return None;
     }
-    let mut words = Vec::new();
+    let mut atoms = Vec::new();
     loop {
-        match tokens.next()? {
-            Token::Close => return Some(words),
-            Token::Atom(octets) => words.push(String::from_utf8(octets).ok()?),
-            Token::Text(_) | Token::Open => return None,
+        match response.next()? {
+            ResponseWord::Close => return Some(atoms),
+            ResponseWord::Atom(octets) => atoms.push(String::from_utf8(octets).ok()?),
+            ResponseWord::Text(_) | ResponseWord::Open => return None,
         }
     }
 }
@@ -182,25 +182,25 @@ fn decoded_name(octets: &[u8]) -> String {
 fn responses_named<'a>(
     responses: &'a Responses,
     name: &'a str,
-) -> impl Iterator<Item = Tokens<'a>> {
+) -> impl Iterator<Item = ResponseWords<'a>> {
     let mut rest = responses.octets.as_slice();
     std::iter::from_fn(move || {
         while !rest.is_empty() {
             let (response, after) = split_response(rest);
             rest = after;
-            if let Some(tokens) = named(response, name) {
-                return Some(tokens);
+            if let Some(words) = named(response, name) {
+                return Some(words);
             }
         }
         None
     })
 }
 
-fn named<'a>(response: &'a [u8], name: &str) -> Option<Tokens<'a>> {
+fn named<'a>(response: &'a [u8], name: &str) -> Option<ResponseWords<'a>> {
     let response = response.strip_prefix(b"*")?.trim_ascii_start();
     let (word, rest) = response.split_at_checked(name.len())?;
     let is_whole = rest.first().is_some_and(u8::is_ascii_whitespace);
-    (is_whole && word.eq_ignore_ascii_case(name.as_bytes())).then_some(Tokens(rest))
+    (is_whole && word.eq_ignore_ascii_case(name.as_bytes())).then_some(ResponseWords(rest))
 }
 
 /// Splits off the first response, with its literals.
@@ -235,26 +235,26 @@ fn literal_at_end(line: &[u8]) -> Option<usize> {
 }
 
 /// The words of a response.
-struct Tokens<'a>(&'a [u8]);
+struct ResponseWords<'a>(&'a [u8]);
 
-impl Iterator for Tokens<'_> {
-    type Item = Token;
+impl Iterator for ResponseWords<'_> {
+    type Item = ResponseWord;
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<ResponseWord> {
         self.0 = self.0.trim_ascii_start();
         let (&first, rest) = self.0.split_first()?;
         match first {
             b'(' | b')' => {
                 self.0 = rest;
                 Some(if first == b'(' {
-                    Token::Open
+                    ResponseWord::Open
                 } else {
-                    Token::Close
+                    ResponseWord::Close
                 })
             }
             b'"' => {
                 self.0 = rest;
-                Some(Token::Text(self.quoted()))
+                Some(ResponseWord::Text(self.quoted()))
             }
             b'{' => {
                 let end = line_end(self.0, 0);
@@ -263,7 +263,7 @@ impl Iterator for Tokens<'_> {
                     Some(length) => {
                         let (text, rest) = rest.split_at_checked(length)?;
                         self.0 = rest;
-                        Some(Token::Text(text.to_vec()))
+                        Some(ResponseWord::Text(text.to_vec()))
                     }
                     None => Some(self.atom()),
                 }
@@ -273,7 +273,7 @@ impl Iterator for Tokens<'_> {
     }
 }
 
-impl Tokens<'_> {
+impl ResponseWords<'_> {
     fn quoted(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         while let Some((&octet, rest)) = self.0.split_first() {
@@ -290,12 +290,12 @@ impl Tokens<'_> {
         text
     }
 
-    fn atom(&mut self) -> Token {
+    fn atom(&mut self) -> ResponseWord {
         let ends = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b'(' | b')');
         let end = self.0.iter().position(ends).unwrap_or(self.0.len());
         let (atom, rest) = self.0.split_at_checked(end).unwrap_or((self.0, b""));
         self.0 = rest;
-        Token::Atom(atom.to_vec())
+        ResponseWord::Atom(atom.to_vec())
     }
 }
 
@@ -366,7 +366,8 @@ mod tests {
 
     #[test]
     fn more_folders_than_the_limit_are_too_many_and_a_name_without_end_is_ignored() {
-        let text: String = (0..5).map(|n| format!("* LIST () \"/\" f{n}\n")).collect();
+        let text = ["f0", "f1", "f2", "f3", "f4"].map(|name| format!("* LIST () \"/\" {name}\n"));
+        let text = text.concat();
         assert_eq!(listed_folders(&responses(&text), 5).unwrap().len(), 5);
         assert_eq!(listed_folders(&responses(&text), 4), None);
         let long = format!("* LIST () \"/\" {}\n* LIST () \"/\" x\n", "a".repeat(5_000));

@@ -91,7 +91,7 @@ impl AccountFiles {
             Untrusted::new(&config.describe_target()).to_string(),
         );
         let (source, target) = &names;
-        let content = match &config.folders {
+        let found = match &config.folders {
             FolderConfig::Single(_) => format!("valid: copies {source} to {target}"),
             FolderConfig::Many(rules) => format!(
                 "valid: copies folders of {} to {}, by {} entries",
@@ -100,7 +100,7 @@ impl AccountFiles {
                 rules.len()
             ),
         };
-        findings.ok(Group::Configuration, "content", content);
+        findings.ok(Group::Configuration, "content", found);
         files::check_protection(&config, &self.state, findings);
         files::check_token_file(&config, findings);
         let state = files::check_state(&self.state, &config, context.timing.clock.now(), findings);

@@ -122,10 +122,10 @@ fn without_list_extended_statuses_are_asked_for_in_one_packet() {
 
 #[test]
 fn ten_thousand_folders_are_enough() {
-    let lines: String = (0..10_001)
+    let lines: Vec<String> = (0..10_001)
         .map(|n| format!("* LIST () \"/\" f{n}\r\n"))
         .collect();
-    let folders = format!("R: {lines}");
+    let folders = format!("R: {}", lines.concat());
     let (_server, mut session) = play(
         PLAIN,
         &["C: LIST \"\" \"*\"", &folders, "S: $tag OK listed"],

@@ -15,8 +15,8 @@ const GROUP: Group = Group::Folders;
 /// Folders that are shown; more would hide what needs a person.
 const MAX_PAIRS_SHOWN: usize = 250;
 
-/// Mistakes that are shown; the others often have the same cause.
-const MAX_MISTAKES_SHOWN: usize = 20;
+/// Mistakes or warnings that are shown; the others often have the same cause.
+const MAX_REMEDIES_SHOWN: usize = 20;
 
 impl CheckedAccount<'_> {
     pub(super) fn check_folders(
@@ -32,13 +32,13 @@ impl CheckedAccount<'_> {
         match plan(&self.config.folders, &source.listing, target) {
             Ok(plan) => self.show_plan(&plan, source, findings),
             Err(mistakes) => {
-                for mistake in mistakes.iter().take(MAX_MISTAKES_SHOWN) {
+                for mistake in mistakes.iter().take(MAX_REMEDIES_SHOWN) {
                     let (place, what) = (&mistake.field, &mistake.what);
                     let error = Error::new(Side::Config, ErrorKind::Config, place, what);
                     let error = error.remedy(&mistake.remedy);
                     findings.fail(GROUP, "entry", &error);
                 }
-                if let Some(more @ 1..) = mistakes.len().checked_sub(MAX_MISTAKES_SHOWN) {
+                if let Some(more @ 1..) = mistakes.len().checked_sub(MAX_REMEDIES_SHOWN) {
                     let what = format_args!("{more} more mistakes");
                     findings.warn(GROUP, "entry", what, "correct those above first");
                 }
@@ -54,20 +54,20 @@ impl CheckedAccount<'_> {
         let lengths = quoted.iter().map(|name| name.chars().count());
         let width = lengths.max().unwrap_or_default();
         for (pair, quoted) in plan.pairs.iter().zip(quoted) {
-            match source.failures.get(&pair.source) {
-                Some(error) => {
-                    let what = format!("the source folder {quoted} cannot be opened: {error}");
-                    let error = self.source_error(ErrorKind::Unavailable, &what);
-                    let remedy = "correct its permissions at the source, or skip it";
-                    findings.fail(GROUP, "folder", &error.remedy(remedy));
-                }
-                None => {
-                    let status = source.statuses.get(&pair.source);
-                    let count = status.map(|mailbox| mailbox.exists);
-                    let found = format!("{quoted:width$} {}", destination(pair, count));
-                    findings.ok(GROUP, "folder", found);
-                }
+            if let Some(error) = source.failures.get(&pair.source) {
+                let what = format!("the source folder {quoted} cannot be opened: {error}");
+                let error = self.source_error(ErrorKind::Unavailable, &what);
+                let remedy = "correct its permissions at the source, or skip it";
+                findings.fail(GROUP, "folder", &error.remedy(remedy));
+                continue;
             }
+            let status = source.statuses.get(&pair.source);
+            let destination = destination(pair, status.map(|mailbox| mailbox.exists));
+            findings.ok(
+                GROUP,
+                "folder",
+                format_args!("{quoted:width$} {destination}"),
+            );
         }
         if let Some(more @ 1..) = plan.pairs.len().checked_sub(MAX_PAIRS_SHOWN) {
             findings.ok(GROUP, "folder", format_args!("{more} more folders"));
@@ -78,8 +78,12 @@ impl CheckedAccount<'_> {
             let error = Error::new(Side::Config, ErrorKind::Config, place, what);
             findings.fail(GROUP, "folder", &error.remedy(&missing.remedy));
         }
-        for warning in &plan.warnings {
+        for warning in plan.warnings.iter().take(MAX_REMEDIES_SHOWN) {
             findings.warn(GROUP, "entry", warning.what(), warning.remedy());
+        }
+        if let Some(more @ 1..) = plan.warnings.len().checked_sub(MAX_REMEDIES_SHOWN) {
+            let what = format_args!("{more} more warnings");
+            findings.warn(GROUP, "entry", what, "see to those above first");
         }
         if plan.pairs.is_empty() && plan.missing.is_empty() {
             let error = self.source_error(ErrorKind::Config, "no entry matches a folder");

@@ -22,7 +22,7 @@ use crate::wire::{Disconnected, Pacing, Result, Wire};
 
 /// The kind of server.
 pub(crate) enum Role {
-    Source(Mutex<SourceOptions>),
+    Source(Box<Mutex<SourceOptions>>),
     Gmail(Box<GmailState>),
 }
 

@@ -97,7 +97,7 @@ impl Source {
         store.create("INBOX", &["\\HasNoChildren"]);
         let clock = options.clock.clone();
         let certificate = options.certificate.clone();
-        let role = Role::Source(Mutex::new(options));
+        let role = Role::Source(Box::new(Mutex::new(options)));
         Source {
             server: Server::start(Shared::new(role, clock, &certificate, store)),
         }
