@@ -64,17 +64,15 @@ impl StateStore {
     /// release wrote the snapshot.
     pub fn load(mut storage: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
         let loaded = LoadedState::read(storage.as_mut(), now)?;
+        let is_replaced = loaded.snapshot == SnapshotStatus::Unreadable;
         let mut store = StateStore {
             state: loaded.state,
             storage,
             serial: loaded.serial,
             journal: JournalStatus::Untouched,
-            unfolded_events: loaded.replayed,
+            unfolded_events: loaded.replayed + usize::from(is_replaced),
             unfolded_octets: 0,
         };
-        if loaded.snapshot == SnapshotStatus::Unreadable {
-            store.unfolded_events += 1;
-        }
         store.fold(now)?;
         Ok(store)
     }
@@ -99,6 +97,11 @@ impl StateStore {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// All folders are copied: what was delivered before is no longer delivered lately.
+    pub(crate) fn forget_deliveries(&mut self) {
+        self.state.forget_deliveries();
     }
 
     /// Whether there are events that the snapshot does not hold.
