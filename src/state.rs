@@ -18,6 +18,7 @@ mod model;
 /// The state as another process sees it that must not disturb a run.
 pub(crate) mod observation;
 mod owed_labels;
+mod recent_deliveries;
 mod snapshot;
 mod source_logins;
 /// The files of the state.

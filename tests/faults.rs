@@ -438,6 +438,7 @@ fn run_here(home: &Home, labels: &[&str]) -> Result<PassReport> {
         since: None,
         target_folder: config.target.folder.clone(),
         labels: labels.iter().map(|&it| it.to_owned()).collect(),
+        labels_moved: false,
     };
     let pass = Pass {
         source: &mut source,

@@ -235,3 +235,69 @@ fn the_status_names_each_folder_and_where_mail_is_parked() {
         assert!(text.contains(line), "{line}{text}");
     }
 }
+
+fn labels(home: &Home, subject: &str) -> Vec<String> {
+    let mut labels: Vec<String> = ["Lists", "Old address", "Rust"]
+        .into_iter()
+        .filter(|label| home.gmail.mailboxes().exist(label))
+        .filter(|label| subjects(home, label).iter().any(|there| there == subject))
+        .map(str::to_owned)
+        .collect();
+    labels.sort();
+    labels
+}
+
+fn labelled(on_move: &str) -> Home {
+    let home = home(&json!([
+        { "source": "INBOX", "labels": ["Old address"] },
+        { "source": "Lists/Rust", "labels": ["Lists", "Rust"], "archive": true },
+    ]));
+    home.configure(&json!({ "on_move": on_move }));
+    home
+}
+
+#[test]
+fn messages_get_the_labels_of_their_folder_and_may_skip_the_inbox() {
+    let home = labelled("ignore");
+    deliver(&home, "INBOX", &mail("letter"));
+    deliver(&home, "Lists/Rust", &mail("release"));
+    home.run_ok();
+    assert_eq!(labels(&home, "letter"), ["Old address"]);
+    assert_eq!(labels(&home, "release"), ["Lists", "Rust"]);
+    assert_eq!(subjects(&home, "INBOX"), ["letter"]);
+}
+
+#[test]
+fn a_message_in_two_folders_gets_the_labels_of_both() {
+    for octets in [mail("letter"), without_id("letter")] {
+        let home = labelled("ignore");
+        deliver(&home, "INBOX", &octets);
+        let there = &home.source.messages("INBOX")[0];
+        let mailboxes = home.source.mailboxes();
+        mailboxes.deliver("Lists/Rust", &octets, there.internal_date, &[]);
+        home.run_ok();
+        assert_eq!(home.gmail.all_mail().len(), 1);
+        assert_eq!(labels(&home, "letter"), ["Lists", "Old address", "Rust"]);
+    }
+}
+
+#[test]
+fn a_message_that_is_moved_gets_the_labels_of_the_other_folder_only_on_request() {
+    for (on_move, expected) in [
+        ("ignore", vec!["Old address"]),
+        ("label", vec!["Lists", "Old address", "Rust"]),
+    ] {
+        for octets in [mail("letter"), without_id("letter")] {
+            let home = labelled(on_move);
+            let uid = deliver(&home, "INBOX", &octets);
+            home.run_ok();
+            let there = home.source.messages("INBOX").remove(0);
+            let mailboxes = home.source.mailboxes();
+            mailboxes.expunge("INBOX", uid);
+            mailboxes.deliver("Lists/Rust", &octets, there.internal_date, &[]);
+            home.run_ok();
+            assert_eq!(home.gmail.all_mail().len(), 1);
+            assert_eq!(labels(&home, "letter"), expected, "{on_move}");
+        }
+    }
+}

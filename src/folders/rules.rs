@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::config::{FolderConfig, FolderCopy, FolderRole, INBOX, SourceFolders, TargetFolder};
+use crate::config::{
+    FolderConfig, FolderCopy, FolderRole, FolderRule, INBOX, SourceFolders, TargetFolder,
+};
 use crate::folders::mistake::RuleField;
 use crate::folders::role_names::{folders_named_like, has_role};
 use crate::folders::{

@@ -50,6 +50,8 @@ pub(crate) struct AccountSync<'a> {
     store: StateStore,
     /// Set until it is verified that the mailboxes are those of the state.
     renamed: Option<RenamedAccount>,
+    /// The folders that the last check found to be copied, if there are several.
+    copied_folders: Option<Vec<String>>,
     /// Set until a pass has gone back to this time.
     since: Option<DateTime<Utc>>,
     /// The fingerprint of what the password command last printed.
@@ -90,6 +92,7 @@ impl<'a> AccountSync<'a> {
             lock,
             store,
             renamed,
+            copied_folders: None,
             since: options.since,
             command_stamp: None,
             context,
@@ -189,6 +192,7 @@ impl<'a> AccountSync<'a> {
         source.log_out();
         self.disconnect_gmail();
         self.config = config;
+        self.copied_folders = None;
         name_folder(&mut self.store, &self.config)
     }
 

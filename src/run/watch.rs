@@ -275,7 +275,7 @@ impl Watcher<'_> {
         deadline.at_latest_date(account.fold_due_at(), &timing.clock);
         deadline.at_latest_date(account.resting_until(), &timing.clock);
         if !self.gmail_must_wait() {
-            for retry in account.state().retry_times(timing.clock.now()) {
+            for retry in account.retry_times() {
                 deadline.at_latest_date(retry, &timing.clock);
             }
         }

@@ -208,6 +208,7 @@ impl State {
             } => {
                 if appended {
                     self.gmail.record_accepted(at);
+                    self.note_delivery(&id);
                 }
                 let folder = self.folder_name.clone();
                 if let Some(copies) = self.remember(id, digest, at) {

@@ -165,16 +165,22 @@ impl State {
         self.folders().all(|(_, folder)| folder.is_unsynced())
     }
 
-    /// When retries are due, though nothing new arrived: [in the folders](FolderState::retry_times), and of
-    /// owed labels.
+    /// When retries are due, though nothing new arrived: [in the folders](FolderState::retry_times) that are
+    /// copied, and of owed labels.
     pub(crate) fn retry_times(
         &self,
         now: DateTime<Utc>,
+        is_copied: impl Fn(&str) -> bool,
     ) -> impl Iterator<Item = DateTime<Utc>> + '_ {
         let labels = (!self.owed_labels().is_empty()).then_some(now + DATE_PASS_RETRY_DELAY);
-        let folders = self.folders();
-        folders
-            .flat_map(move |(_, folder)| folder.retry_times(now))
+        let copied: Vec<&FolderState> = self
+            .folders()
+            .filter(|(name, _)| is_copied(name))
+            .map(|(_, folder)| folder)
+            .collect();
+        copied
+            .into_iter()
+            .flat_map(move |folder| folder.retry_times(now))
             .chain(labels)
     }
 

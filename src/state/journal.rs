@@ -10,10 +10,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result, Side};
-use crate::file_access;
+use crate::error::{Error, Result, Side};
 use crate::state::snapshot::SnapshotError;
-use crate::state::storage::{ReadOnlyStorage, StateFile, Storage, StorageWriter};
+use crate::state::storage::{ReadOnlyStorage, StateFile, Storage, StorageWriter, storage_error};
 use crate::state::{Event, State, snapshot};
 use crate::untrusted::{Untrusted, escape_error};
 
@@ -97,6 +96,11 @@ impl StateStore {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// All folders are copied: what was delivered before is no longer delivered lately.
+    pub(crate) fn forget_deliveries(&mut self) {
+        self.state.forget_deliveries();
     }
 
     /// Whether there are events that the snapshot does not hold.
@@ -383,18 +387,4 @@ pub(super) fn parse_journal(journal: &[u8]) -> (Option<u64>, impl Iterator<Item 
         .map_while(|line| serde_json::from_slice(line).ok())
         .take(if header.is_some() { usize::MAX } else { 0 });
     (header.map(|header| header.serial), events)
-}
-
-pub(super) fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
-    Error::new(
-        Side::State,
-        ErrorKind::Disk,
-        Untrusted::path(&storage.path(name)),
-        error,
-    )
-    .during("reading or writing the state")
-    .remedy(
-        file_access::remedy(error)
-            .unwrap_or("make it readable and writable, with space left on the disk"),
-    )
 }

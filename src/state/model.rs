@@ -10,6 +10,7 @@ use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidVali
 use crate::retry::PARKED_MESSAGE;
 use crate::state::known::LazyKnown;
 use crate::state::owed_labels::{OwedLabelsByNumber, known_promise};
+use crate::state::recent_deliveries::RecentDeliveries;
 use crate::state::{AccountNames, FolderState, PromisedLabels, SourceState};
 
 /// Refused messages are reported this long.
@@ -41,6 +42,7 @@ pub struct State {
     pub warned: Option<LoggedWarnings>,
     /// Identities of what was delivered or found at Gmail.
     pub(super) known: LazyKnown,
+    pub(super) recent_deliveries: RecentDeliveries,
     /// Keys of the snapshot that this program does not know; they are written back unchanged.
     pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
 }

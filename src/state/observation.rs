@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::state::journal::{newer_version_error, parse_journal, storage_error};
+use crate::state::journal::{newer_version_error, parse_journal};
 use crate::state::snapshot::SnapshotError;
-use crate::state::storage::{StateFile, Storage};
+use crate::state::storage::{StateFile, Storage, storage_error};
 use crate::state::{State, snapshot};
 use crate::untrusted::{Untrusted, escape_error};
 

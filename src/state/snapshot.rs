@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::message::{Digest, MessageId, Uid, UidSet};
 use crate::state::known::Copies;
 use crate::state::owed_labels::OwedLabelsByNumber;
+use crate::state::recent_deliveries::RecentDeliveries;
 use crate::state::snapshot::known_entries::{AnyId, Checked, Entries, SyncedIds};
 use crate::state::{
     AccountNames, Cursor, DatePass, FolderState, GmailState, LoggedWarnings, ParkedMessage,
@@ -211,6 +212,7 @@ pub(super) fn read(
         owed_labels: snapshot.owed_labels,
         warned: snapshot.warned,
         known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
+        recent_deliveries: RecentDeliveries::default(),
         unknown_keys: snapshot.unknown_keys,
     };
     Ok((state, snapshot.serial))

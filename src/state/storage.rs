@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use crate::error::{Error, ErrorKind, Side};
 use crate::file_access::{self, folder_of};
+use crate::untrusted::Untrusted;
 
 /// After the name of the snapshot.
 const NEW: &str = ".new";
@@ -277,4 +279,18 @@ impl Storage for ReadOnlyStorage<'_> {
     fn path(&self, name: &StateFile) -> PathBuf {
         self.0.path(name)
     }
+}
+
+pub(super) fn storage_error(storage: &dyn Storage, name: &StateFile, error: &io::Error) -> Error {
+    Error::new(
+        Side::State,
+        ErrorKind::Disk,
+        Untrusted::path(&storage.path(name)),
+        error,
+    )
+    .during("reading or writing the state")
+    .remedy(
+        file_access::remedy(error)
+            .unwrap_or("make it readable and writable, with space left on the disk"),
+    )
 }

@@ -151,7 +151,15 @@ impl Delivery {
         if let Knowledge::Digests(digests) = ledger.state().known_digests(id) {
             if digests.contains(&prepared.digest) {
                 if id.is_from_field() {
-                    ledger.settle_known(UidSet::from_iter([*uid]))?;
+                    match ledger.labels_of_known(id, planned.selected_by) {
+                        None => ledger.settle_known(UidSet::from_iter([*uid]))?,
+                        Some(labels) => ledger.settle_known_with_labels(
+                            &planned.listed,
+                            id.clone(),
+                            prepared.digest,
+                            labels,
+                        )?,
+                    }
                     return Ok(false);
                 }
                 if same_octets::settle_if_delivered(planned, id, prepared.digest, fetch, ledger)? {

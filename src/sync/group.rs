@@ -5,7 +5,8 @@ use std::collections::vec_deque::Iter;
 use std::iter::Peekable;
 
 use crate::error::Result;
-use crate::message::{Digest, Listed, UidSet};
+use crate::message::{Digest, Listed, MessageId, UidSet};
+use crate::state::Knowledge;
 use crate::sync::identity::{self, IdentityDecision, SelectedBy};
 use crate::sync::ledger::Ledger;
 
@@ -56,7 +57,12 @@ pub(super) fn take_group(
             continue;
         }
         match identity::decide(ledger.state(), &listed, selected_by) {
-            IdentityDecision::Known => known.insert(listed.uid),
+            IdentityDecision::Known => match labels_of_known(&listed, selected_by, ledger) {
+                None => known.insert(listed.uid),
+                Some((id, digest, labels)) => {
+                    ledger.settle_known_with_labels(&listed, id, digest, labels)?;
+                }
+            },
             decision => {
                 octets += listed.size;
                 group.push(PlannedMessage {
@@ -69,6 +75,22 @@ pub(super) fn take_group(
     }
     ledger.settle_known(known)?;
     Ok(group)
+}
+
+/// The labels that a known message gets, if any, and what finds it at the target.
+fn labels_of_known(
+    listed: &Listed,
+    selected_by: SelectedBy,
+    ledger: &Ledger,
+) -> Option<(MessageId, Digest, Vec<String>)> {
+    let id = listed.identity.id.as_ref()?;
+    let labels = ledger.labels_of_known(id, selected_by)?;
+    let Knowledge::Digests(digests) = ledger.state().known_digests(id) else {
+        return None;
+    };
+    let is_it = |digest: &&Digest| digest.header == listed.identity.header && digest.body.is_some();
+    let digest = digests.iter().find(is_it)?;
+    Some((id.clone(), *digest, labels))
 }
 
 /// Foresees the next groups: what [`take_group`] returns if nothing changes until then. Together they

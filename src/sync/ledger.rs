@@ -17,6 +17,7 @@ use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, SourceState, State};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
+pub(super) use crate::sync::ledger::labels::LabelsOfKnown;
 use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
 
 pub(super) use labels::AtSource;
@@ -31,6 +32,8 @@ pub(super) struct Ledger<'a> {
     pub progress: &'a mut dyn Progress,
     clock: &'a dyn Fn() -> DateTime<Utc>,
     pub in_flight: InFlight,
+    /// The labels that a known message gets.
+    labels_of_known: LabelsOfKnown,
     /// Set while messages above the cursor are copied.
     advance: Option<CursorAdvance>,
     outcomes_since_checkpoint: usize,
@@ -44,8 +47,10 @@ impl<'a> Ledger<'a> {
         store: &'a mut StateStore,
         progress: &'a mut dyn Progress,
         clock: &'a dyn Fn() -> DateTime<Utc>,
+        labels_of_known: LabelsOfKnown,
     ) -> Ledger<'a> {
         Ledger {
+            labels_of_known,
             store,
             progress,
             clock,
@@ -102,19 +107,24 @@ impl<'a> Ledger<'a> {
         id: MessageId,
         digest: Digest,
         previous: PreviousUid,
+        labels: Option<Vec<String>>,
     ) -> Result<()> {
         self.report.known += 1;
         self.progress.settled(0);
         let at = self.now();
-        self.store.record(Event::Done {
+        let done = Event::Done {
             uid: listed.uid,
-            id,
+            id: id.clone(),
             digest,
             at,
             appended: false,
             date: listed.internal_date,
             previous: Some(previous),
-        })
+        };
+        match labels {
+            None => self.store.record(done),
+            Some(labels) => self.record_known_with_labels(done, listed, id, digest, labels),
+        }
     }
 
     /// These messages are gone from the source; those that are parked stay as they are.

@@ -13,7 +13,7 @@ use crate::sync::dry_run::DryRun;
 use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
 use crate::sync::labels;
-use crate::sync::ledger::Ledger;
+use crate::sync::ledger::{LabelsOfKnown, Ledger};
 use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{
     DryRunResult, DryRunTotal, PassReport, Progress, Source, Target, plan, retry_parked,
@@ -57,6 +57,8 @@ pub struct PassOptions {
     pub target_folder: String,
     /// The labels that a message gets when it is stored.
     pub labels: Vec<String>,
+    /// Whether also a message gets them that was delivered before, and is moved to this folder.
+    pub labels_moved: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -106,7 +108,15 @@ impl<'a> Pass<'a> {
             parts: Parts {
                 fetch: Fetch::new(self.source),
                 target: self.target,
-                ledger: Ledger::new(self.store, self.progress, self.now),
+                ledger: Ledger::new(
+                    self.store,
+                    self.progress,
+                    self.now,
+                    LabelsOfKnown {
+                        labels: self.options.labels.clone(),
+                        if_moved: self.options.labels_moved,
+                    },
+                ),
             },
         }
     }

@@ -278,7 +278,6 @@ mod tests {
             sent: None,
             labels: None,
             by_date: false,
-            labels: None,
         }
     }
 

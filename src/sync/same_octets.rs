@@ -41,7 +41,7 @@ pub(super) fn settle_if_delivered(
     let parked = ledger.state().folder.parked.get(&uid);
     if let Some(parked) = parked.filter(|parked| was_sent(parked)) {
         if let Some(previous) = was_delivered_since(parked, id, ledger.state()) {
-            ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
+            ledger.settle_known_octets(listed, id.clone(), digest, previous, None)?;
             return Ok(true);
         }
         // When it was sent, it was another message, and Gmail has not stored it.
@@ -65,7 +65,8 @@ pub(super) fn settle_if_delivered(
             format_args!("{logged} was delivered before, from another folder"),
         );
         let previous = PreviousUid::InOtherFolder;
-        ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
+        let labels = ledger.labels_of_known(id, *selected_by);
+        ledger.settle_known_octets(listed, id.clone(), digest, previous, labels)?;
         return Ok(true);
     }
     let gone = fetch.first_gone(&uids, ledger.state())?;
@@ -81,7 +82,7 @@ pub(super) fn settle_if_delivered(
         logged.log(Level::Info, format_args!("{logged} {what}"));
         return Ok(false);
     };
-    ledger.settle_known_octets(listed, id.clone(), digest, previous)?;
+    ledger.settle_known_octets(listed, id.clone(), digest, previous, None)?;
     Ok(true)
 }
 

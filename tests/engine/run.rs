@@ -26,6 +26,7 @@ pub fn options() -> PassOptions {
         since: None,
         target_folder: INBOX.to_owned(),
         labels: Vec::new(),
+        labels_moved: false,
     }
 }
 

@@ -125,6 +125,7 @@ impl InProcess<'_> {
             since: None,
             target_folder: self.config.target.folder.clone(),
             labels: Vec::new(),
+            labels_moved: false,
         };
         let pass = Pass {
             source: &mut self.source,

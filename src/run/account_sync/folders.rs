@@ -55,6 +55,7 @@ impl AccountSync<'_> {
                 self.record_nothing_new(name, started)?;
             }
         }
+        self.copied_folders = Some(folders.clone());
         let address = self.config.source.server.address();
         let failure = |missing: &folders::MissingFolder| {
             Error::new(Side::Source, ErrorKind::Config, &address, missing)
@@ -102,6 +103,17 @@ impl AccountSync<'_> {
             let what = describe_mistakes(&mistakes);
             Error::new(Side::Config, ErrorKind::Config, place, what)
         })
+    }
+
+    /// When retries are due, though nothing new arrived. A folder that is gone from the source, or from the
+    /// configuration, has none.
+    pub fn retry_times(&self) -> Vec<DateTime<Utc>> {
+        let state = self.state();
+        let is_copied = |name: &str| match &self.copied_folders {
+            Some(folders) => folders.iter().any(|folder| folder == name),
+            None => name == state.folder_name(),
+        };
+        state.retry_times(self.now(), is_copied).collect()
     }
 
     /// The folder that is opened first, and waited at. Of several folders it is the inbox, which every server

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::config::OnMove;
 use crate::delivery::gmail_imap::GmailTargetOptions;
 use crate::folders::FolderPair;
 use crate::oauth::{RememberedRejection, RenewalPolicy};
@@ -22,6 +23,7 @@ impl AccountSync<'_> {
             since: self.since,
             target_folder: pair.target.clone(),
             labels: pair.labels.clone(),
+            labels_moved: config.on_move == OnMove::Label,
         }
     }
 

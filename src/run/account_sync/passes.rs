@@ -82,6 +82,7 @@ impl AccountSync<'_> {
             });
         if done.is_ok() && summary.failures.is_empty() {
             self.since = None;
+            self.store.forget_deliveries();
         }
         if let Some(gmail) = &mut self.gmail {
             gmail.end_pass();

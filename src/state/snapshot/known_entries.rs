@@ -307,7 +307,7 @@ mod tests {
         assert!(!state.is_unsynced());
         assert!(state.folder.is_settled_or_parked(uid(11)));
         assert_eq!(state.folder.highest_uid(), 11);
-        assert_eq!(state.retry_times(now()).count(), 0);
+        assert_eq!(state.retry_times(now(), |_| true).count(), 0);
         assert!(state.folder.samples().is_empty());
         assert!(!state.known.is_built());
 

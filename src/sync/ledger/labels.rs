@@ -1,8 +1,9 @@
 //! Records which labels are owed.
 
 use crate::error::Result;
-use crate::message::{Digest, MessageId, MessagePlace, Uid};
-use crate::state::{Event, Knowledge, OwedEntry, OwedLabels, ParkedMessage};
+use crate::message::{Digest, Listed, MessageId, MessagePlace, Uid, UidSet};
+use crate::state::{Event, Knowledge, OwedEntry, OwedLabels, ParkedMessage, SentMark};
+use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
 
 /// Whether a parked message is still in the source mailbox.
@@ -12,7 +13,71 @@ pub(in crate::sync) enum AtSource {
     Gone,
 }
 
+/// The labels that a message gets that was delivered before and is new in this folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::sync) struct LabelsOfKnown {
+    /// The names.
+    pub labels: Vec<String>,
+    /// Whether it gets them if it was moved here, or copied later.
+    pub if_moved: bool,
+}
+
 impl Ledger<'_> {
+    /// The labels that this message gets although it was delivered before: it is in another folder, too,
+    /// or was moved from there and the user wants that. A message that was in this folder before has had its
+    /// labels.
+    pub fn labels_of_known(&self, id: &MessageId, selected_by: SelectedBy) -> Option<Vec<String>> {
+        let LabelsOfKnown { labels, if_moved } = &self.labels_of_known;
+        let state = self.state();
+        let is_new_here = selected_by == SelectedBy::Uid || state.folder.is_unsynced();
+        let from = state.recently_delivered_from(id);
+        let is_copy = from.is_some_and(|folder| folder != state.folder_name());
+        let is_moved = *if_moved && from.is_none();
+        let owes = !labels.is_empty() && is_new_here && (is_copy || is_moved);
+        owes.then(|| labels.clone())
+    }
+
+    /// This message was delivered before, and gets labels.
+    pub fn settle_known_with_labels(
+        &mut self,
+        listed: &Listed,
+        id: MessageId,
+        digest: Digest,
+        labels: Vec<String>,
+    ) -> Result<()> {
+        self.report.known += 1;
+        self.progress.settled(0);
+        let uids = UidSet::from_iter([listed.uid]);
+        self.record_known_with_labels(Event::Settled { uids }, listed, id, digest, labels)
+    }
+
+    pub(super) fn record_known_with_labels(
+        &mut self,
+        settled: Event,
+        listed: &Listed,
+        id: MessageId,
+        digest: Digest,
+        labels: Vec<String>,
+    ) -> Result<()> {
+        let at = self.now();
+        let owed = OwedLabels {
+            labels,
+            at,
+            place: None,
+            version: None,
+            tries: 0,
+            id,
+            digest,
+            date: listed.internal_date,
+            sent: SentMark { at, mark: None },
+        };
+        self.store.record(Event::StoredWithoutLabels {
+            stored: Box::new(settled),
+            number: self.state().next_owed_number(),
+            owed: OwedEntry::from(&owed),
+        })
+    }
+
     /// Gmail has this parked message. If it is our own append, it owes the labels that it was promised.
     pub fn settle_parked_found(
         &mut self,
