@@ -291,7 +291,7 @@ fn a_label_that_the_user_renames_or_deletes_is_created_anew_for_later_mail_only(
     let later = mail("later", "new", "later");
     deliver(&home, vec![later.clone()]);
     run_here(&home, &LABELS).unwrap();
-    assert_eq!(labelled(&home, PLAIN), [later.clone()]);
+    assert_eq!(labelled(&home, PLAIN), vec![later.clone()]);
     assert_eq!(labelled(&home, ODD_ENCODED), [later]);
     assert_eq!(labelled(&home, "renamed"), without(&BTreeSet::new()));
 }
