@@ -2,6 +2,7 @@
 
 use crate::delivery::gmail_imap::lookup::fetch::{BodyDigests, MAX_MESSAGE_SIZE};
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
+use crate::delivery::gmail_imap::search;
 use crate::message::{Mark, MessagePlace, Uid};
 use crate::sync::{FoundPlace, LookupQuery, UncertainAppend};
 
@@ -38,6 +39,12 @@ impl Lookup {
         let above = self.search_above_marks(&[query], mailbox)?;
         let is_complete = above.is_some();
         uids.extend(above.unwrap_or_default());
+        if query.identity.id.is_none() && sent.mark.is_none() {
+            // It was stored long ago, and nothing but its day finds it.
+            for criteria in search::by_days(query.date.into_iter()) {
+                uids.extend(self.search(&criteria)?.unwrap_or_default());
+            }
+        }
         let (mut found, mut bodies) = (Vec::new(), BodyDigests::default());
         for candidate in self.fetch_identities(uids)? {
             if candidate.may_match(&query.identity) && candidate.size <= MAX_MESSAGE_SIZE {
