@@ -15,6 +15,7 @@ pub(crate) mod args;
 pub(crate) mod auth;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod confirm;
 pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod sync;

@@ -136,7 +136,17 @@ fn sync(
     let new_progress = || terminal.progress_bar();
     let context = RunContext::start(args.mode, timing, &new_progress, log, exit_of_a_run())?;
     let state_file = args.state_file(environment);
-    let account = AccountSync::start(config, &state_file, args.mode, args.one_time, &context)?;
+    let start =
+        |config, mode| AccountSync::start(config, &state_file, mode, args.one_time, &context);
+    if args.mode == RunMode::Once && args.one_time.since.is_some() && cli::confirm::is_possible() {
+        let daily_limit = config.daily_upload_limit;
+        let total = run::once::dry_run(start(config.clone(), RunMode::DryRun)?, &mut |_| {})?;
+        if total.is_some_and(|total| !cli::confirm::ask(&total, daily_limit)) {
+            log::info!("nothing was copied");
+            return Ok(());
+        }
+    }
+    let account = start(config, args.mode)?;
     match args.mode {
         RunMode::Once => run::once::run(account),
         RunMode::DryRun => {

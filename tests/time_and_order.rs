@@ -13,6 +13,8 @@
 mod program;
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, Mailboxes, Quirk, SourceOptions};
@@ -710,4 +712,37 @@ fn mail_whose_id_is_missing_or_not_ascii_is_found_at_gmail_after_the_state_is_lo
     std::fs::remove_file(home.path("sync_state.json")).unwrap();
     home.run_ok();
     assert_eq!(arrived(&home)["without"], 3);
+}
+
+#[test]
+fn on_a_terminal_older_mail_is_copied_only_after_a_yes() {
+    let home = home();
+    home.run_ok();
+    let received = (Utc::now() - TimeDelta::days(100)).fixed_offset();
+    let octets = b"Message-ID: <old@x>\r\nSubject: old\r\n\r\nold\r\n";
+    home.source.deliver(octets, received, &[]);
+    let since = (received - TimeDelta::days(1)).format("%Y-%m-%d");
+    home.age_by_minutes(2);
+    let answer = |answer: &str| {
+        let program = env!("CARGO_BIN_EXE_imap-to-gmail-sync");
+        let command = format!("{program} --config config.json --since {since}");
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]);
+        script.current_dir(home.path("")).env("TERM", "xterm");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = script.spawn().unwrap();
+        let mut stdin = script.stdin.take().unwrap();
+        stdin.write_all(answer.as_bytes()).unwrap();
+        let output = script.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for refusal in ["n\n", "\n", "maybe\n"] {
+        let shown = answer(refusal);
+        assert!(shown.contains("Go on? [y/N]"), "{shown}");
+        assert_eq!(home.gmail.all_mail().len(), 0, "{refusal:?}");
+    }
+    let shown = answer("yes\n");
+    assert!(shown.contains("that is done within a day"), "{shown}");
+    assert_eq!(home.gmail.all_mail().len(), 1);
 }

@@ -46,6 +46,8 @@ pub struct DryRunTotal {
     pub needs_body: u64,
     /// [`DryRunResult::Parked`].
     pub parked: u64,
+    /// The octets of those, except the parked ones.
+    pub octets: u64,
     /// What was received before is not considered: the begin of the date pass, else the last complete
     /// pass.
     pub since: Option<DateTime<Utc>>,
@@ -57,6 +59,7 @@ impl AddAssign for DryRunTotal {
         self.new_unless_at_gmail += other.new_unless_at_gmail;
         self.needs_body += other.needs_body;
         self.parked += other.parked;
+        self.octets += other.octets;
         self.since = match (self.since, other.since) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -65,7 +68,10 @@ impl AddAssign for DryRunTotal {
 }
 
 impl DryRunTotal {
-    fn count(&mut self, result: DryRunResult) {
+    fn count(&mut self, result: DryRunResult, octets: u64) {
+        if !matches!(result, DryRunResult::Known | DryRunResult::Parked) {
+            self.octets += octets;
+        }
         let count = match result {
             DryRunResult::New => &mut self.new,
             DryRunResult::NewUnlessAtGmail => &mut self.new_unless_at_gmail,
@@ -127,7 +133,7 @@ impl<'a> DryRun<'a> {
     }
 
     fn report(&mut self, listed: &Listed, result: DryRunResult) {
-        self.total.count(result);
+        self.total.count(result, listed.size);
         (self.report)(listed, result);
     }
 
