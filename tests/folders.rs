@@ -72,7 +72,10 @@ fn each_folder_goes_where_the_first_entry_that_matches_it_says() {
     ] {
         deliver(&home, folder, &mail(subject));
     }
-    home.run_ok();
+    let run = home.run_ok();
+    for line in ["INBOX: 1 copied, ", "Lists/Rust: 1 copied, "] {
+        assert!(run.stdout.contains(line), "{run:?}");
+    }
     assert_eq!(subjects(&home, "INBOX"), ["letter"]);
     assert_eq!(subjects(&home, "[Gmail]/Spam"), ["offer"]);
     assert_eq!(subjects(&home, "Newsletters"), ["weekly"]);

@@ -17,8 +17,8 @@ use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, SourceState, State};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
-pub(super) use crate::sync::ledger::labels::LabelsOfKnown;
-use crate::sync::{AppendUid, LookupResult, PassReport, Progress};
+use crate::sync::ledger::labels::LabelsOfKnown;
+use crate::sync::{AppendUid, LookupResult, PassOptions, PassReport, Progress};
 
 pub(super) use labels::AtSource;
 
@@ -32,6 +32,8 @@ pub(super) struct Ledger<'a> {
     pub progress: &'a mut dyn Progress,
     clock: &'a dyn Fn() -> DateTime<Utc>,
     pub in_flight: InFlight,
+    /// The source folder, if there are several.
+    one_of_several: Option<String>,
     /// The labels that a known message gets.
     labels_of_known: LabelsOfKnown,
     /// Set while messages above the cursor are copied.
@@ -47,10 +49,14 @@ impl<'a> Ledger<'a> {
         store: &'a mut StateStore,
         progress: &'a mut dyn Progress,
         clock: &'a dyn Fn() -> DateTime<Utc>,
-        labels_of_known: LabelsOfKnown,
+        options: &PassOptions,
     ) -> Ledger<'a> {
         Ledger {
-            labels_of_known,
+            one_of_several: options.one_of_several.clone(),
+            labels_of_known: LabelsOfKnown {
+                labels: options.labels.clone(),
+                if_moved: options.labels_moved,
+            },
             store,
             progress,
             clock,
@@ -76,7 +82,8 @@ impl<'a> Ledger<'a> {
 
     /// Logs the report, once the pass has ended.
     pub fn log_report(&self, is_complete: bool) {
-        self.report.log(self.began.elapsed(), is_complete);
+        let folder = self.one_of_several.as_deref();
+        self.report.log(folder, self.began.elapsed(), is_complete);
     }
 
     /// The parked messages of before this date pass that it has not found again.

@@ -13,7 +13,7 @@ use crate::sync::dry_run::DryRun;
 use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
 use crate::sync::labels;
-use crate::sync::ledger::{LabelsOfKnown, Ledger};
+use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{
     DryRunResult, DryRunTotal, PassReport, Progress, Source, Target, plan, retry_parked,
@@ -55,6 +55,8 @@ pub struct PassOptions {
     pub since: Option<DateTime<Utc>>,
     /// The folder that messages are appended to.
     pub target_folder: String,
+    /// The source folder, if there are several: the report names it.
+    pub one_of_several: Option<String>,
     /// The labels that a message gets when it is stored.
     pub labels: Vec<String>,
     /// Whether also a message gets them that was delivered before, and is moved to this folder.
@@ -108,15 +110,7 @@ impl<'a> Pass<'a> {
             parts: Parts {
                 fetch: Fetch::new(self.source),
                 target: self.target,
-                ledger: Ledger::new(
-                    self.store,
-                    self.progress,
-                    self.now,
-                    LabelsOfKnown {
-                        labels: self.options.labels.clone(),
-                        if_moved: self.options.labels_moved,
-                    },
-                ),
+                ledger: Ledger::new(self.store, self.progress, self.now, self.options),
             },
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::size::format_size;
 use crate::timestamp::{format_elapsed, logged_seconds};
+use crate::untrusted::Untrusted;
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +33,10 @@ impl PassReport {
     }
 
     /// Logs what a pass did that took this long, unless it did nothing.
-    pub(super) fn log(&self, took: Duration, is_complete: bool) {
+    pub(super) fn log(&self, folder: Option<&str>, took: Duration, is_complete: bool) {
+        let of_folder = folder.map_or_else(String::new, |folder| {
+            format!("{}: ", Untrusted::new(folder))
+        });
         if self.is_empty() {
             if is_complete {
                 log::debug!("nothing new");
@@ -52,7 +56,7 @@ impl PassReport {
             refused = self.refused,
             octets = self.octets,
             seconds = logged_seconds(took);
-            "{self}: {}, {}{end}",
+            "{of_folder}{self}: {}, {}{end}",
             format_size(self.octets),
             format_elapsed(took)
         );

@@ -22,6 +22,7 @@ impl AccountSync<'_> {
             daily_upload_limit: config.daily_upload_limit,
             since: self.since,
             target_folder: pair.target.clone(),
+            one_of_several: self.has_several_folders().then(|| pair.source.clone()),
             labels: pair.labels.clone(),
             labels_moved: config.on_move == OnMove::Label,
         }
