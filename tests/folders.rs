@@ -7,7 +7,7 @@
 mod program;
 
 use chrono::{TimeDelta, Utc};
-use double::{GmailOptions, SourceOptions, StoredMessage};
+use double::{GmailOptions, Server, SourceOptions, StoredMessage};
 use serde_json::{Value, json};
 
 use program::Home;
@@ -303,4 +303,69 @@ fn a_message_that_is_moved_gets_the_labels_of_the_other_folder_only_on_request()
             assert_eq!(labels(&home, "letter"), expected, "{on_move}");
         }
     }
+}
+
+/// Mail in three folders, one message of it in two.
+fn home_with_mail() -> Home {
+    let home = labelled("ignore");
+    home.run_ok();
+    home.age_by_minutes(2);
+    for (folder, octets) in [
+        ("INBOX", mail("letter")),
+        ("INBOX", without_id("note")),
+        ("Lists/Rust", mail("release")),
+        ("Lists/Rust", without_id("alarm")),
+    ] {
+        deliver(&home, folder, &octets);
+    }
+    let there = home.source.messages("INBOX").remove(0);
+    let mailboxes = home.source.mailboxes();
+    mailboxes.deliver("Lists/Rust", &there.octets, there.internal_date, &[]);
+    home
+}
+
+fn assert_copied_and_labelled(home: &Home, what: &str) {
+    for _ in 0..2 {
+        home.age_by_minutes(60);
+        home.run_ok();
+    }
+    assert_eq!(home.gmail.all_mail().len(), 4, "{what}");
+    for (subject, expected) in [
+        ("letter", vec!["Lists", "Old address", "Rust"]),
+        ("note", vec!["Old address"]),
+        ("release", vec!["Lists", "Rust"]),
+        ("alarm", vec!["Lists", "Rust"]),
+    ] {
+        assert_eq!(labels(home, subject), expected, "{what}: {subject}");
+    }
+}
+
+/// Cuts a connection of one side at every seventh event.
+fn cut_everywhere(side: fn(&Home) -> &Server) {
+    let home = home_with_mail();
+    let before = side(&home).events().len();
+    home.run_ok();
+    assert_copied_and_labelled(&home, "no cut");
+    let events = side(&home).events().len() - before;
+    assert!(events > 60, "{events}");
+    for number in (1..events).step_by(7) {
+        let home = home_with_mail();
+        let before = side(&home).events().len();
+        side(&home).faults().cut_at(before + number);
+        let what = format!("cut at {number} of {events}");
+        let run = home.run();
+        assert!(matches!(run.status, Some(0 | 69)), "{what}: {run:?}");
+        side(&home).faults().clear();
+        assert_copied_and_labelled(&home, &what);
+    }
+}
+
+#[test]
+fn the_source_may_be_cut_while_several_folders_are_copied() {
+    cut_everywhere(|home| &home.source);
+}
+
+#[test]
+fn gmail_may_be_cut_while_several_folders_are_copied() {
+    cut_everywhere(|home| &home.gmail);
 }

@@ -20,6 +20,8 @@ pub enum Event {
     Folder(String),
     /// The source folder that the events are about has this name, or has it from now on.
     FolderRenamed(String),
+    /// A run has copied all folders.
+    AllFoldersCopied,
     /// The state belongs to this account from now on.
     Account(AccountNames),
     /// A date pass begins: unless it keeps them, UIDs from before no longer count, and parked messages
@@ -162,6 +164,7 @@ impl State {
         match event {
             Event::Folder(name) => self.select_folder(name),
             Event::FolderRenamed(name) => self.rename_folder(name),
+            Event::AllFoldersCopied => self.forget_deliveries(),
             Event::Account(account) => self.assign(account),
             Event::DatePass(pass) => self.start_date_pass(pass),
             Event::OrphanFound { uid, orphan } => {

@@ -98,11 +98,6 @@ impl StateStore {
         &self.state
     }
 
-    /// All folders are copied: what was delivered before is no longer delivered lately.
-    pub(crate) fn forget_deliveries(&mut self) {
-        self.state.forget_deliveries();
-    }
-
     /// Whether there are events that the snapshot does not hold.
     pub(crate) fn has_unfolded_events(&self) -> bool {
         self.unfolded_events > 0

@@ -1,20 +1,21 @@
 //! From which folder messages were delivered since all folders were last copied: one that is in another
 //! folder, too, gets the labels of both.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::message::MessageId;
 use crate::state::State;
 
-/// Messages that were appended lately, with their source folders. It is not in the snapshot: what an
-/// interrupted run has appended is in its journal.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RecentDeliveries(HashMap<MessageId, String>);
+/// Messages that were appended lately, with their source folders.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct RecentDeliveries(BTreeMap<MessageId, String>);
 
-/// States are compared by what the snapshot holds.
-impl PartialEq for RecentDeliveries {
-    fn eq(&self, _: &RecentDeliveries) -> bool {
-        true
+impl RecentDeliveries {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -24,13 +25,21 @@ impl State {
         self.recent_deliveries.0.get(id).map(String::as_str)
     }
 
+    /// Whether there are such messages.
+    pub(crate) fn has_recent_deliveries(&self) -> bool {
+        !self.recent_deliveries.is_empty()
+    }
+
+    /// A message was appended. The only folder of an earlier release has no name, and no other folder.
     pub(super) fn note_delivery(&mut self, id: &MessageId) {
-        let folder = self.folder_name.clone();
-        self.recent_deliveries.0.insert(id.clone(), folder);
+        if !self.folder_name.is_empty() {
+            let folder = self.folder_name.clone();
+            self.recent_deliveries.0.insert(id.clone(), folder);
+        }
     }
 
     /// All folders are copied.
     pub(super) fn forget_deliveries(&mut self) {
-        self.recent_deliveries.0.clear();
+        self.recent_deliveries = RecentDeliveries::default();
     }
 }

@@ -58,6 +58,8 @@ struct SnapshotOut<'a> {
     refused: &'a BTreeMap<String, RefusedMessage>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     folders: BTreeMap<&'a str, &'a FolderState>,
+    #[serde(skip_serializing_if = "RecentDeliveries::is_empty")]
+    recent_deliveries: &'a RecentDeliveries,
     source: &'a SourceState,
     gmail: &'a GmailState,
     #[serde(skip_serializing_if = "OwedLabelsByNumber::is_empty")]
@@ -94,6 +96,7 @@ struct SnapshotIn {
     parked: BTreeMap<Uid, ParkedMessage>,
     refused: BTreeMap<String, RefusedMessage>,
     folders: BTreeMap<String, FolderState>,
+    recent_deliveries: RecentDeliveries,
     source: SourceState,
     gmail: GmailState,
     owed_labels: OwedLabelsByNumber,
@@ -160,6 +163,7 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
         parked: &first.parked,
         refused: &first.refused,
         folders,
+        recent_deliveries: &state.recent_deliveries,
         source: &state.source,
         gmail: &state.gmail,
         owed_labels: &state.owed_labels,
@@ -212,7 +216,7 @@ pub(super) fn read(
         owed_labels: snapshot.owed_labels,
         warned: snapshot.warned,
         known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
-        recent_deliveries: RecentDeliveries::default(),
+        recent_deliveries: snapshot.recent_deliveries,
         unknown_keys: snapshot.unknown_keys,
     };
     Ok((state, snapshot.serial))

@@ -15,6 +15,7 @@ use crate::run::account_sync::folders::CheckedFolders;
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::source::ImapSource;
+use crate::state::Event;
 use crate::sync::{Pass, PassReport};
 use crate::timeouts::PASS_STEP_TIMEOUT;
 
@@ -82,8 +83,8 @@ impl AccountSync<'_> {
             });
         if done.is_ok() && summary.failures.is_empty() {
             self.since = None;
-            self.store.forget_deliveries();
         }
+        let done = done.and_then(|()| self.record_all_copied(&summary));
         if let Some(gmail) = &mut self.gmail {
             gmail.end_pass();
         }
@@ -101,6 +102,15 @@ impl AccountSync<'_> {
             has_others: self.has_several_folders(),
         };
         (waitable, passed.map(|()| summary))
+    }
+
+    /// What was delivered before is no longer delivered lately. Of one folder nobody asks.
+    fn record_all_copied(&mut self, summary: &PassSummary) -> Result<()> {
+        let is_complete = summary.failures.is_empty() || !self.has_several_folders();
+        if is_complete && self.state().has_recent_deliveries() {
+            self.store.record(Event::AllFoldersCopied)?;
+        }
+        Ok(())
     }
 
     fn verify_renamed(&mut self, source: &mut ImapSource, mailbox: &Mailbox) -> Result<()> {
