@@ -4,7 +4,6 @@
 //! The two sides fail independently. Without the source there is nothing to do but to retry; without
 //! Gmail the source is still watched, and new mail is copied when Gmail is available again.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -27,6 +26,7 @@ use crate::untrusted::Untrusted;
 
 mod config_reload;
 mod false_notifications;
+mod folder_failures;
 mod gmail_health;
 mod side_health;
 mod source_sessions;
@@ -35,6 +35,7 @@ mod wait_deadline;
 pub(crate) use config_reload::ConfigReload;
 
 use crate::run::watch::false_notifications::FalseNotifications;
+use crate::run::watch::folder_failures::FolderFailures;
 use crate::run::watch::gmail_health::{GmailHealth, login_retry_delay};
 use crate::run::watch::side_health::SideFailure;
 use crate::run::watch::source_sessions::SourceSessions;
@@ -71,7 +72,7 @@ pub(crate) fn run(
         gmail: GmailHealth::new(context.timing),
         false_notifications: FalseNotifications::new(context.timing),
         copied: 0,
-        failing_folders: BTreeSet::new(),
+        folder_failures: FolderFailures::default(),
     };
     let mut connection = SourceConnection::default();
     let result = watcher.run(&mut connection);
@@ -89,8 +90,7 @@ struct Watcher<'a> {
     false_notifications: FalseNotifications,
     /// How many messages have been copied since the start.
     copied: u64,
-    /// The failures of single folders in the last passes.
-    failing_folders: BTreeSet<String>,
+    folder_failures: FolderFailures,
 }
 
 impl Watcher<'_> {
@@ -179,23 +179,10 @@ impl Watcher<'_> {
             self.source.record_success();
         }
         self.account.fold_if_due()?;
-        if self.log_folder_failures(&summary.failures) {
+        if self.folder_failures.record(&summary.failures) {
             return Ok(());
         }
         self.account.record_success()
-    }
-
-    /// Logs the failures of single folders that were not there before; returns whether there are any.
-    fn log_folder_failures(&mut self, failures: &[Error]) -> bool {
-        let failing: BTreeSet<String> = failures.iter().map(ToString::to_string).collect();
-        for failure in failing.difference(&self.failing_folders) {
-            log::error!("{failure}");
-        }
-        if failing.is_empty() && !self.failing_folders.is_empty() {
-            log::info!("all folders can be copied again");
-        }
-        self.failing_folders = failing;
-        !self.failing_folders.is_empty()
     }
 
     fn handle_gmail_failure(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {

@@ -145,7 +145,7 @@ fn a_watcher_and_runs_that_find_the_lock_busy_share_the_file() {
     let watching = watch(&home, &["--debug"]);
     for number in 0..5 {
         deliver(&home, number);
-        let run = home.run_with(&["--log", LOG]);
+        let run: Run = home.command().args(["--log", LOG]).output().unwrap().into();
         assert_eq!(
             (run.status, run.stdout + &run.stderr),
             (Some(0), String::new())
