@@ -118,15 +118,16 @@ pub(crate) fn print_dry_run(line: DryRunLine) {
 
 /// Which folder goes where: `Lists/Rust to INBOX; labels Lists, Rust`.
 fn folder_line(pair: &FolderPair) -> String {
-    let mut line = format!("folder {:?}", Untrusted::new(&pair.source));
+    let quoted = |name: &String| format!("{:?}", Untrusted::new(name));
+    let mut line = vec![format!("folder {}", quoted(&pair.source))];
     if !pair.target.is_empty() {
-        line += &format!(" to {:?}", Untrusted::new(&pair.target));
+        line.push(format!(" to {}", quoted(&pair.target)));
     }
-    for (number, label) in pair.labels.iter().enumerate() {
-        let before = if number == 0 { "; labels " } else { ", " };
-        line += &format!("{before}{:?}", Untrusted::new(label));
+    if !pair.labels.is_empty() {
+        let labels: Vec<String> = pair.labels.iter().map(quoted).collect();
+        line.push(format!("; labels {}", labels.join(", ")));
     }
-    line
+    line.concat()
 }
 
 fn print_message(listed: &Listed, result: DryRunResult) {

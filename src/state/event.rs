@@ -227,19 +227,7 @@ impl State {
                 uid,
                 before,
                 unsent,
-            } => {
-                let intent = self
-                    .folder
-                    .parked
-                    .remove(&uid)
-                    .and_then(|intent| intent.sent);
-                if let Some(intent) = intent {
-                    self.gmail.subtract_upload(unsent, intent.at);
-                }
-                self.folder
-                    .parked
-                    .extend(before.map(|before| (uid, before)));
-            }
+            } => self.return_intent(uid, before, unsent),
             Event::Refused { uid, refused } => {
                 self.add_refused(&uid.to_string(), refused);
                 self.settle(uid);
@@ -266,6 +254,16 @@ impl State {
                 }
             }
         }
+    }
+
+    fn return_intent(&mut self, uid: Uid, before: Option<ParkedMessage>, unsent: u64) {
+        let intent = self.folder.parked.remove(&uid);
+        if let Some(intent) = intent.and_then(|intent| intent.sent) {
+            self.gmail.subtract_upload(unsent, intent.at);
+        }
+        self.folder
+            .parked
+            .extend(before.map(|before| (uid, before)));
     }
 
     fn start_date_pass(&mut self, pass: DatePass) {

@@ -154,8 +154,8 @@ fn start_of_date_pass(
         .and_then(|back| now.checked_sub_signed(back))
         .map_or(EARLIEST_SINCE, |day| day.max(EARLIEST_SINCE));
     // That of a state whose folders are lost holds for all of them.
-    let lost = || state.folder_named("").and_then(|folder| folder.last_sync);
-    let Some(last) = state.folder.last_sync.or_else(lost) else {
+    let of_lost_folders = || state.folder_named("").and_then(|folder| folder.last_sync);
+    let Some(last) = state.folder.last_sync.or_else(of_lost_folders) else {
         return requested.map_or(first_day, |requested| requested.max(EARLIEST_SINCE));
     };
     let mut since = last.min(now) - DATE_PASS_MARGIN;

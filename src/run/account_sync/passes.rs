@@ -117,7 +117,7 @@ impl AccountSync<'_> {
         if self.renamed.is_none() {
             return Ok(());
         }
-        self.select_folder(&source.folder().to_owned())?;
+        self.select_folder(source.folder())?;
         let context = self.context;
         let options = self.gmail_options(RenewalPolicy::Save);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
