@@ -12,7 +12,7 @@ mod targets;
 mod warning;
 
 pub use mistake::{FolderMistake, MissingFolder, describe_mistakes};
-pub use rules::{plan, select};
+pub use rules::{plan, plan_what_can_be, select};
 pub use warning::FolderWarning;
 
 use crate::config::{FolderConfig, FolderRule, SourceFolders, TargetFolder};

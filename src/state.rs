@@ -29,6 +29,7 @@ pub(crate) mod upload_quota;
 pub use account::AccountNames;
 pub use event::Event;
 pub use folder::FolderState;
+pub(crate) use known::KEEP_IDS;
 pub use known::{Knowledge, PreviousUid};
 pub use model::{
     Cursor, DatePass, GmailState, LoggedWarnings, ParkedAt, ParkedMessage, RefusedMessage,

@@ -7,7 +7,7 @@
 mod program;
 
 use chrono::{TimeDelta, Utc};
-use double::{GmailOptions, Server, SourceOptions, StoredMessage};
+use double::{Event, Fault, GmailOptions, Server, SourceOptions, StoredMessage};
 use serde_json::{Value, json};
 
 use program::Home;
@@ -368,4 +368,58 @@ fn the_source_may_be_cut_while_several_folders_are_copied() {
 #[test]
 fn gmail_may_be_cut_while_several_folders_are_copied() {
     cut_everywhere(|home| &home.gmail);
+}
+
+#[test]
+fn labels_that_a_run_could_not_set_are_set_by_the_next_one_though_nothing_is_new() {
+    let home = labelled("ignore");
+    deliver(&home, "Lists/Rust", &mail("release"));
+    let cut = |event: &Event| event.is_command("UID STORE");
+    home.gmail.faults().always(cut, Fault::Eof);
+    assert_eq!(home.run().status, Some(69));
+    assert_eq!(labels(&home, "release"), [""; 0]);
+    home.gmail.faults().clear();
+    home.age_by_minutes(2);
+    home.run_ok();
+    assert_eq!(labels(&home, "release"), ["Lists", "Rust"]);
+}
+
+#[test]
+fn a_folder_that_appears_later_under_a_name_that_gmail_does_not_take_stops_no_other() {
+    let home = home(&json!([{ "source": "INBOX" }, { "source": "*", "target": "=" }]));
+    home.run_ok();
+    home.source.mailboxes().create("Odd  name");
+    deliver(&home, "Odd  name", &mail("odd"));
+    deliver(&home, "INBOX", &mail("letter"));
+    let run = home.run();
+    assert_eq!(run.status, Some(78), "{run:?}");
+    assert!(run.stderr.contains("Odd  name"), "{run:?}");
+    assert_eq!(subjects(&home, "INBOX"), ["letter"]);
+}
+
+#[test]
+fn the_short_form_with_archive_contacts_gmail_only_when_something_is_new() {
+    let home = home(&everything());
+    home.configure(&json!({ "folders": null, "archive": true }));
+    deliver(&home, "INBOX", &mail("letter"));
+    home.run_ok();
+    assert_eq!(home.gmail.all_mail().len(), 1);
+    assert_eq!(subjects(&home, "INBOX"), [""; 0]);
+    let connections = home.gmail.connections();
+    home.run_ok();
+    assert_eq!(home.gmail.connections(), connections);
+}
+
+#[test]
+fn a_folder_of_several_keeps_its_state_when_only_another_one_is_configured() {
+    let home = home(&json!([{ "source": "INBOX" }]));
+    deliver(&home, "INBOX", &mail("letter"));
+    home.run_ok();
+    home.configure(&json!({ "folders": null, "source_folder": "Lists" }));
+    deliver(&home, "Lists", &mail("weekly"));
+    home.run_ok();
+    let state = home.state();
+    assert_eq!(state["folder"], "INBOX");
+    assert_eq!(state["cursor"]["uid"], 1);
+    assert_eq!(state["folders"]["Lists"]["cursor"]["uid"], 1);
 }

@@ -99,7 +99,10 @@ impl GmailTarget {
         self.index = MailIndex::default();
         self.index_search = None;
         self.is_indexed = false;
-        self.lookup = self.lookup.take().and_then(Lookup::reuse_for_next_pass);
+        // One that is still being opened may search the folders of the pass before.
+        let opened = self.finish_opening().and_then(Result::ok);
+        let lookup = self.lookup.take().or(opened);
+        self.lookup = lookup.and_then(Lookup::reuse_for_next_pass);
     }
 
     /// Lists the folders of the account, and says whether it has labels, as Gmail does.

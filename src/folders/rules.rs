@@ -37,17 +37,26 @@ pub fn plan(
     source: &FolderListing,
     target: TargetFolders<'_>,
 ) -> Result<FolderPlan, Vec<FolderMistake>> {
+    match plan_what_can_be(config, source, target) {
+        (plan, mistakes) if mistakes.is_empty() => Ok(plan),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// As [`plan`], without the folders that a mistake is about.
+#[must_use]
+pub fn plan_what_can_be(
+    config: &FolderConfig,
+    source: &FolderListing,
+    target: TargetFolders<'_>,
+) -> (FolderPlan, Vec<FolderMistake>) {
     let source = &*with_inbox(source);
     let mut planner = Planner::new(config, source, target);
     for folder in &target.listing.folders {
         planner.note_spelling(&folder.name);
     }
     planner.apply();
-    if planner.mistakes.is_empty() {
-        Ok(planner.plan)
-    } else {
-        Err(planner.mistakes)
-    }
+    (planner.plan, planner.mistakes)
 }
 
 /// Determines which source folders are copied; where they go is still open.

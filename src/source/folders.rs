@@ -35,6 +35,8 @@ impl ImapSource {
             Ok(mailbox) => Ok(self.keep(session, mailbox)),
             Err(error) => {
                 self.session = Some(session);
+                // None is open: the next one must be opened anew, whichever it is.
+                self.connector.config.folder.clear();
                 Err(error)
             }
         }

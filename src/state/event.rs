@@ -211,6 +211,9 @@ impl State {
             } => {
                 if appended {
                     self.gmail.record_accepted(at);
+                }
+                let parked = self.folder.parked.get(&uid);
+                if appended || parked.is_some_and(|parked| parked.sent.is_some()) {
                     self.note_delivery(&id);
                 }
                 let folder = self.folder_name.clone();

@@ -13,7 +13,7 @@ mod lazy;
 pub(super) use lazy::LazyKnown;
 
 /// Ids are remembered this long after delivery, as in the Python original.
-const KEEP_IDS: TimeDelta = TimeDelta::days(31);
+pub(crate) const KEEP_IDS: TimeDelta = TimeDelta::days(31);
 
 /// The digests that are remembered of one id, at most: a device may use one id for all its mail.
 const MAX_DIGESTS_PER_ID: usize = 100;

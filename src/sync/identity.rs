@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::message::{Digest, Listed, MessageId, Uid};
-use crate::state::{Knowledge, State};
+use crate::state::{KEEP_IDS, Knowledge, State};
 use crate::sync::in_flight::InFlight;
 use crate::sync::{LookupResult, SearchScope};
 
@@ -45,6 +45,7 @@ pub(super) fn decide(state: &State, listed: &Listed, selected_by: SelectedBy) ->
     let look_up_everywhere =
         |if_absent| IdentityDecision::LookUp(SearchScope::AllMailTrashAndJunk, if_absent);
     let is_unknown = match selected_by {
+        SelectedBy::Uid if may_be_forgotten(state, listed) => look_up_everywhere(IfAbsent::Deliver),
         SelectedBy::Uid => IdentityDecision::LookUp(SearchScope::AllMail, IfAbsent::Deliver),
         SelectedBy::Date => look_up_everywhere(IfAbsent::Deliver),
     };
@@ -75,6 +76,15 @@ pub(super) fn decide(state: &State, listed: &Listed, selected_by: SelectedBy) ->
             }
         }
     }
+}
+
+/// Whether a message is so old that it may have been delivered from another folder, which the state does
+/// not remember any more: it was moved here long after its arrival.
+pub(super) fn may_be_forgotten(state: &State, listed: &Listed) -> bool {
+    let last = state.folder.last_sync.filter(|_| !state.has_one_folder());
+    let date = listed.internal_date;
+    last.zip(date)
+        .is_some_and(|(last, date)| date.to_utc() < last - KEEP_IDS)
 }
 
 /// Says whether a message must be delivered, given what Gmail answered.

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use crate::error::Result;
-use crate::message::Uid;
+use crate::message::{Mark, Uid};
 use crate::state::{ParkedAt, ParkedMessage};
 use crate::sync::ledger::Ledger;
 use crate::sync::retry_parked::{self, Resolved};
@@ -37,9 +37,24 @@ pub(super) fn look_up_twins(
         };
         let result = target.holds(&[query])?.first().copied();
         let result = result.unwrap_or(LookupResult::NotFound);
+        let mark = target.status()?.mark;
+        let result = seen_from_here(result, &twin.parked, mark);
         ledger.in_folder(&twin.folder, |ledger| resolve(uid, &twin, result, ledger))?;
     }
     Ok(())
+}
+
+/// A lookup searches where messages of this folder go. Where those of the other folder go to another
+/// place, a message that is not found proves nothing.
+fn seen_from_here(result: LookupResult, twin: &ParkedMessage, mark: Option<Mark>) -> LookupResult {
+    let validity = |mark: Mark| mark.uid_validity;
+    let theirs = twin.sent.and_then(|sent| sent.mark).map(validity);
+    let is_found = result == LookupResult::Found;
+    if is_found || theirs.is_none() || theirs == mark.map(validity) {
+        result
+    } else {
+        LookupResult::Unclear
+    }
 }
 
 fn twins(uids: &[Uid], ledger: &Ledger) -> Vec<Twin> {

@@ -8,7 +8,7 @@ use crate::message::{Digest, InternalDate, LoggedMessage, MessageId, Uid, UidSet
 use crate::state::{ParkedMessage, PreviousUid, State};
 use crate::sync::fetch::Fetch;
 use crate::sync::group::PlannedMessage;
-use crate::sync::identity::SelectedBy;
+use crate::sync::identity::{SelectedBy, may_be_forgotten};
 use crate::sync::ledger::Ledger;
 
 /// What the state knows of a message whose octets were delivered before.
@@ -94,7 +94,7 @@ pub(super) fn may_be_at_target(planned: &PlannedMessage, id: &MessageId, state: 
     let parked = state.folder.parked.get(&listed.uid);
     !id.is_from_field()
         && listed.internal_date.is_some()
-        && is_found_by_date(planned.selected_by, parked)
+        && (is_found_by_date(planned.selected_by, parked) || may_be_forgotten(state, listed))
         && !parked.is_some_and(was_sent)
         && !state.is_known_with(id, listed.internal_date)
 }

@@ -38,7 +38,11 @@ impl AccountSync<'_> {
         let gmail = self.gmail.insert(GmailTarget::new(options));
         let can_ask_gmail = gmail.has_valid_token()?;
         let Some(folders) = folders else {
-            let pair = self.only_pair()?;
+            let pair = if can_ask_gmail {
+                self.only_pair()?
+            } else {
+                self.pair_without_target(&self.config.source.folder)
+            };
             return self.dry_run_folder(source, &mailbox, &pair, can_ask_gmail, report);
         };
         let mut total = DryRunTotal::default();
@@ -72,17 +76,25 @@ impl AccountSync<'_> {
         can_ask_gmail: bool,
     ) -> Result<Vec<FolderPair>> {
         if can_ask_gmail {
-            return self.pairs(&folders.listing);
+            let mut failures = Vec::new();
+            let pairs = self.pairs(&folders.listing, &mut failures)?;
+            failures.iter().for_each(|failure| log::error!("{failure}"));
+            return Ok(pairs);
         }
-        let pair = |source: &String| FolderPair {
-            source: source.clone(),
+        let all = folders.all.iter();
+        Ok(all.map(|name| self.pair_without_target(name)).collect())
+    }
+
+    /// Without a valid token nobody knows what folders Gmail has.
+    fn pair_without_target(&self, source: &str) -> FolderPair {
+        FolderPair {
+            source: source.to_owned(),
             target: String::new(),
             labels: Vec::new(),
             archive: false,
             copy_flags: self.config.copy_flags,
             rule: 0,
-        };
-        Ok(folders.all.iter().map(pair).collect())
+        }
     }
 
     fn dry_run_folder(

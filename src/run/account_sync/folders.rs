@@ -1,11 +1,11 @@
 //! One run over several folders: one LIST with the STATUS of each shows which of them have something new,
 //! and only those are opened.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Timelike, Utc};
 
 use crate::config::FolderConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::folders::{self, FolderPlan, FolderSelection, TargetFolders, describe_mistakes};
+use crate::folders::{self, FolderPair, FolderSelection, TargetFolders, describe_mistakes};
 use crate::imap::FolderListing;
 use crate::message::Mailbox;
 use crate::run::account_sync::AccountSync;
@@ -49,11 +49,15 @@ impl AccountSync<'_> {
             let is_open = name == source.folder();
             let status = statuses.get(&name).filter(|_| !is_open);
             let status = status.or(is_open.then_some(open));
-            if self.may_have_work(&name, status) {
+            if self.may_have_work(&name, status, started) {
                 due.push(name);
             } else {
                 self.record_nothing_new(name, started)?;
             }
+        }
+        if due.is_empty() && !self.state().owed_labels().is_empty() {
+            // Its pass sets them.
+            due.extend(folders.first().cloned());
         }
         self.copied_folders = Some(folders.clone());
         let address = self.config.source.server.address();
@@ -68,7 +72,12 @@ impl AccountSync<'_> {
         }))
     }
 
-    fn may_have_work(&self, name: &str, status: Option<&Mailbox>) -> bool {
+    pub(super) fn may_have_work(
+        &self,
+        name: &str,
+        status: Option<&Mailbox>,
+        started: DateTime<Utc>,
+    ) -> bool {
         let Some(status) = status else {
             // The server does not tell, or does not permit to look: opening the folder shows which.
             return true;
@@ -77,13 +86,23 @@ impl AccountSync<'_> {
         let state = self.state();
         let folder = state.folder_named(name).unwrap_or(&nothing);
         let source = self.config.source_name_of(name);
+        // Once a day a pass looks for messages that the announced UIDNEXT hides; at the main folder once an
+        // hour, as if it were the only one.
+        let may_be_hidden = status.exists > 0
+            && folder.is_last_sync_old(started)
+            && (name == self.main_folder() || is_its_hour(name, started));
         self.since.is_some()
+            || may_be_hidden
             || state.source.wrong_uid_next
             || has_work(folder, status, &source, self.now())
     }
 
     /// A pass of this folder would find nothing; its time is written as often as after a pass.
-    fn record_nothing_new(&mut self, name: String, started: DateTime<Utc>) -> Result<()> {
+    pub(super) fn record_nothing_new(
+        &mut self,
+        name: String,
+        started: DateTime<Utc>,
+    ) -> Result<()> {
         let folder = self.state().folder_named(&name);
         if folder.is_some_and(|folder| folder.is_last_sync_old(started)) {
             let synced = Event::Synced { at: started };
@@ -92,17 +111,26 @@ impl AccountSync<'_> {
         Ok(())
     }
 
-    /// Where the source folders go, which the folders of the target decide as well.
+    /// Where the source folders go, which the folders of the target decide as well. Before anything was
+    /// copied, a mistake ends the run. Later it stops the folders that it is about: anybody may create a folder
+    /// whose name Gmail does not take.
     pub(super) fn plan_folders(
         &mut self,
         listing: &FolderListing,
         target: TargetFolders<'_>,
-    ) -> Result<FolderPlan> {
-        folders::plan(&self.config.folders, listing, target).map_err(|mistakes| {
-            let place = self.config.target.server.address();
-            let what = describe_mistakes(&mistakes);
-            Error::new(Side::Config, ErrorKind::Config, place, what)
-        })
+        failures: &mut Vec<Error>,
+    ) -> Result<Vec<FolderPair>> {
+        let (plan, mistakes) = folders::plan_what_can_be(&self.config.folders, listing, target);
+        let place = self.config.target.server.address();
+        let error = |what: String| Error::new(Side::Config, ErrorKind::Config, &place, what);
+        if mistakes.is_empty() {
+            return Ok(plan.pairs);
+        }
+        if self.state().is_unsynced() || !self.has_several_folders() {
+            return Err(error(describe_mistakes(&mistakes)));
+        }
+        failures.extend(mistakes.iter().map(|mistake| error(mistake.to_string())));
+        Ok(plan.pairs)
     }
 
     /// When retries are due, though nothing new arrived. A folder that is gone from the source, or from the
@@ -138,4 +166,10 @@ impl AccountSync<'_> {
         }
         self.store.record(Event::Folder(name.to_owned()))
     }
+}
+
+/// Whether this is the hour of a folder, which its name decides.
+fn is_its_hour(name: &str, now: DateTime<Utc>) -> bool {
+    let sum: u32 = name.bytes().map(u32::from).sum();
+    sum % 24 == now.hour()
 }

@@ -81,10 +81,10 @@ impl AccountSync<'_> {
                     self.copy_folders(source, &mailbox, folders, started, &mut summary)
                 }
             });
-        if done.is_ok() && summary.failures.is_empty() {
+        if done.is_ok() {
             self.since = None;
         }
-        let done = done.and_then(|()| self.record_all_copied(&summary));
+        let done = done.and_then(|()| self.record_all_copied());
         if let Some(gmail) = &mut self.gmail {
             gmail.end_pass();
         }
@@ -104,10 +104,9 @@ impl AccountSync<'_> {
         (waitable, passed.map(|()| summary))
     }
 
-    /// What was delivered before is no longer delivered lately. Of one folder nobody asks.
-    fn record_all_copied(&mut self, summary: &PassSummary) -> Result<()> {
-        let is_complete = summary.failures.is_empty() || !self.has_several_folders();
-        if is_complete && self.state().has_recent_deliveries() {
+    /// What was delivered before is no longer delivered lately.
+    fn record_all_copied(&mut self) -> Result<()> {
+        if self.state().has_recent_deliveries() {
             self.store.record(Event::AllFoldersCopied)?;
         }
         Ok(())
@@ -144,6 +143,14 @@ impl AccountSync<'_> {
         started: DateTime<Utc>,
         summary: &mut PassSummary,
     ) -> Result<()> {
+        // To know the target takes a connection to Gmail, which a run with nothing new does without.
+        let name = self.config.source.folder.clone();
+        if single_pair(&self.config.folders).is_none()
+            && self.state().owed_labels().is_empty()
+            && !self.may_have_work(&name, Some(mailbox), started)
+        {
+            return self.record_nothing_new(name, started);
+        }
         let pair = self.only_pair()?;
         self.copy_folder(source, mailbox, &pair, started, summary)
     }
@@ -161,11 +168,16 @@ impl AccountSync<'_> {
             }],
             personal_prefixes: Vec::new(),
         };
-        self.pairs(&listing).map(|mut pairs| pairs.swap_remove(0))
+        let mut pairs = self.pairs(&listing, &mut Vec::new())?;
+        Ok(pairs.swap_remove(0))
     }
 
     /// Where the folders go, which the folders of the target decide, too.
-    pub(super) fn pairs(&mut self, listing: &FolderListing) -> Result<Vec<FolderPair>> {
+    pub(super) fn pairs(
+        &mut self,
+        listing: &FolderListing,
+        failures: &mut Vec<Error>,
+    ) -> Result<Vec<FolderPair>> {
         let options = self.gmail_options(RenewalPolicy::Save);
         let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
         let (at_target, is_gmail) = gmail.list_folders()?;
@@ -173,8 +185,7 @@ impl AccountSync<'_> {
             listing: &at_target,
             is_gmail,
         };
-        let plan = self.plan_folders(listing, target)?;
-        Ok(plan.pairs)
+        self.plan_folders(listing, target, failures)
     }
 
     /// Runs a pass over each folder that has something to do. Only what fails for all of them ends this.
@@ -190,7 +201,7 @@ impl AccountSync<'_> {
         if folders.due.is_empty() {
             return Ok(());
         }
-        let mut pairs = self.pairs(&folders.listing)?;
+        let mut pairs = self.pairs(&folders.listing, &mut summary.failures)?;
         pairs.retain(|pair| folders.due.contains(&pair.source));
         // That one needs no EXAMINE.
         pairs.sort_by_key(|pair| pair.source != source.folder());

@@ -69,9 +69,13 @@ impl WaitableSource<'_> {
             mailbox,
             has_others,
         } = self;
-        if source.folder() != folder && source.open_folder(&folder)?.uid_next != mailbox.uid_next {
-            // It came while another folder was open.
-            return Ok(WaitOutcome::NewMail);
+        if source.folder() != folder {
+            let opened = source.open_folder(&folder)?;
+            let is_other = opened.uid_validity != mailbox.uid_validity;
+            if is_other || opened.uid_next > mailbox.uid_next {
+                // It came while another folder was open.
+                return Ok(WaitOutcome::NewMail);
+            }
         }
         let mut options = options;
         if has_others {

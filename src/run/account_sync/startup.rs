@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
 use crate::state::journal::StateStore;
 use crate::state::lock::{Lock, LockAttempt};
-use crate::state::{AccountNames, Event};
+use crate::state::{AccountNames, Event, State};
 use crate::sync::{Source, Target, is_same_gmail_account, is_same_mailbox};
 use crate::untrusted::Untrusted;
 
@@ -77,22 +77,32 @@ pub(super) fn name_folder(store: &mut StateStore, config: &Config) -> Result<()>
     let (state, configured) = (store.state(), config.source.folder.as_str());
     let event = match &config.folders {
         FolderConfig::Single(_) if state.folder_name() == configured => return Ok(()),
-        FolderConfig::Single(_) if state.has_one_folder() => {
+        FolderConfig::Single(_) if state.has_one_folder() && is_of_one_folder(state) => {
             Event::FolderRenamed(configured.to_owned())
         }
         FolderConfig::Single(_) => Event::Folder(configured.to_owned()),
         FolderConfig::Many(_) if !state.folder_name().is_empty() => return Ok(()),
         FolderConfig::Many(_) => {
             let of_mailbox = state.folder.source_mailbox();
-            let of_mailbox = of_mailbox.and_then(|(name, _)| Some(name.split_once('/')?.1));
+            let user = format!("{}@", config.source.user);
+            let of_mailbox = of_mailbox.and_then(|(name, _)| {
+                let name = name.strip_prefix(&user).unwrap_or(name);
+                Some(name.split_once('/')?.1)
+            });
             let is_of_original = state.folder.last_source_uid > 0;
-            match of_mailbox.or(is_of_original.then_some(configured)) {
+            match of_mailbox.or(is_of_original.then_some("INBOX")) {
                 Some(name) => Event::FolderRenamed(name.to_owned()),
                 None => return Ok(()),
             }
         }
     };
     store.record(event)
+}
+
+/// Whether the state was written with one folder in the configuration, or names none yet.
+fn is_of_one_folder(state: &State) -> bool {
+    let names_several = |account: &AccountNames| account.source.ends_with('/');
+    state.folder_name().is_empty() || !state.account.as_ref().is_some_and(names_several)
 }
 
 impl RenamedAccount {

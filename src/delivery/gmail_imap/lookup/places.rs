@@ -12,17 +12,24 @@ impl Lookup {
         &mut self,
         queries: &[LookupQuery],
     ) -> Result<Vec<FoundPlace>, LookupError> {
-        let Some(main) = self.folders.main.clone() else {
-            return Ok(vec![FoundPlace::Absent; queries.len()]);
-        };
         // It may have been stored after the folder was selected.
         self.open_mailbox = None;
+        let folders: Vec<String> = self
+            .folders
+            .also
+            .iter()
+            .chain(&self.folders.main)
+            .cloned()
+            .collect();
         let mut places = Vec::new();
         for query in queries {
-            places.push(match &query.uncertain {
-                Some(sent) => self.find_place(&main, query, sent)?,
-                None => FoundPlace::Absent,
-            });
+            let mut place = FoundPlace::Absent;
+            for folder in &folders {
+                if let (Some(sent), FoundPlace::Absent) = (&query.uncertain, &place) {
+                    place = self.find_place(folder, query, sent)?;
+                }
+            }
+            places.push(place);
         }
         Ok(places)
     }
