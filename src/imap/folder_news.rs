@@ -17,7 +17,7 @@ pub(crate) type KnownFolders = BTreeMap<String, Option<Mailbox>>;
 #[derive(Debug, Default)]
 pub(super) struct FolderNews {
     known: KnownFolders,
-    /// What was reported of them last.
+    /// What was reported of them last, where that is news.
     reported: BTreeMap<String, ReportedStatus>,
     /// A folder was created or renamed, or the server has lost count of the changes.
     needs_check: bool,
@@ -36,11 +36,7 @@ impl FolderNews {
 
     /// Says whether there is a reason for another check.
     pub(super) fn has_news(&self) -> bool {
-        self.needs_check
-            || self.reported.iter().any(|(name, reported)| {
-                let known = self.known.get(name).copied().flatten();
-                known.is_some_and(|known| is_news(&known, reported))
-            })
+        self.needs_check || !self.reported.is_empty()
     }
 
     /// Records that a check of all folders begins, which finds what was reported before.
@@ -53,6 +49,10 @@ impl FolderNews {
     pub(super) fn record_check(&mut self, known: KnownFolders) {
         self.known = known;
         self.needs_check = false;
+        self.reported.retain(|name, reported| {
+            let known = self.known.get(name).copied().flatten();
+            known.is_some_and(|known| is_news(&known, reported))
+        });
     }
 
     /// Says whether one of these folders has mail that came after the last check.
@@ -78,8 +78,12 @@ impl FolderNews {
             return;
         }
         for (name, status) in reported_statuses(response) {
-            if let Some(Some(_)) = self.known.get(&name) {
-                self.reported.insert(name, status);
+            if let Some(Some(known)) = self.known.get(&name) {
+                if is_news(known, &status) {
+                    self.reported.insert(name, status);
+                } else {
+                    self.reported.remove(&name);
+                }
             }
         }
         let listed = listed_folders(response, 1).unwrap_or_default();
