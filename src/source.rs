@@ -32,6 +32,7 @@ pub use wait::WaitOptions;
 
 use crate::source::connector::SourceConnector;
 use crate::source::fetch_ahead::{Bodies, FetchesAhead};
+use crate::source::folders::OtherFolders;
 use crate::source::listing::{Breakers, PrefetchedListing};
 use crate::source::wait::ServerQuirks;
 
@@ -57,6 +58,7 @@ pub struct ImapSource {
     /// Messages that a warning was logged about.
     unlistable: UidSet,
     quirks: ServerQuirks,
+    others: OtherFolders,
     /// Mail came while there was no session, so no server reports it any more.
     may_have_missed_mail: bool,
     last_examine: Instant,
@@ -112,6 +114,7 @@ impl ImapSource {
             ahead: FetchesAhead::default(),
             unlistable: UidSet::default(),
             quirks: ServerQuirks::default(),
+            others: OtherFolders::default(),
             may_have_missed_mail: false,
             last_examine: Instant::now(),
             last_reconnect: None,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::imap::command_error::{describe_invalid_line, tagged_result};
 use crate::imap::connection::ReceiveResult;
+use crate::imap::folder_news::FolderNews;
 use crate::imap::{Command, CommandError, Connection, Responses, Transcript};
 use crate::net::describe_io_error;
 use crate::timeouts::Timeouts;
@@ -41,6 +42,7 @@ pub(super) struct Client {
     sent: Vec<SentCommand>,
     /// The untagged responses since the last tagged one.
     untagged: Responses,
+    pub(super) folder_news: FolderNews,
     /// Commands that go with the next one, in the same write.
     queued: Vec<Command>,
     /// The IDLE that the next command ends.
@@ -70,6 +72,7 @@ impl Client {
             last_tag: 0,
             sent: Vec::new(),
             untagged: Responses::default(),
+            folder_news: FolderNews::default(),
             queued: Vec::new(),
             idle: None,
             loses_pipelined_commands: false,
@@ -332,6 +335,7 @@ impl Client {
             return Ok(Received::Continuation);
         }
         if response.is_untagged() {
+            self.folder_news.update(&response);
             self.untagged.append(response);
             return Ok(Received::Other);
         }

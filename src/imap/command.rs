@@ -16,6 +16,11 @@ const ID: &str = concat!(
      \"support-url\" \"https://github.com/jsquyres/imap-to-gmail-sync\")"
 );
 
+/// Begins with a STATUS of each folder, so that nothing is missed before. Of the open folder, the server
+/// reports what it does without NOTIFY, and when.
+const NOTIFY: &str = "NOTIFY SET STATUS (SELECTED-DELAYED (MessageNew MessageExpunge)) \
+                      (PERSONAL (MessageNew MessageExpunge MailboxName))";
+
 /// The header fields that identify a message.
 const IDENTITY_HEADER: &str = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)]";
 
@@ -30,6 +35,8 @@ pub(crate) enum Command {
     Id,
     /// LOGOUT.
     Logout,
+    /// NOTIFY (RFC 5465): the server reports new mail in all folders, and new folders, from now on.
+    Notify,
     /// LIST of all folders.
     List(ListOptions),
     /// NAMESPACE (RFC 2342).
@@ -96,6 +103,7 @@ impl fmt::Display for Command {
             Command::Noop => f.write_str("NOOP"),
             Command::Id => f.write_str(ID),
             Command::Logout => f.write_str("LOGOUT"),
+            Command::Notify => f.write_str(NOTIFY),
             Command::List(options) => write!(f, "LIST \"\" \"*\"{options}"),
             Command::Namespace => f.write_str("NAMESPACE"),
             Command::Status(name) => write!(f, "STATUS {name} {STATUS_ITEMS}"),

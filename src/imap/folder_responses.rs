@@ -13,10 +13,28 @@ use crate::imap::Responses;
 use crate::imap::list::{FolderStatuses, ListedFolder};
 use crate::imap::mailbox::{uid_next, uid_validity};
 use crate::imap::utf7::decode_utf7;
-use crate::message::Mailbox;
+use crate::message::{Mailbox, Uid, UidValidity};
 
 /// No server takes longer names.
 const MAX_NAME_OCTETS: usize = 4_096;
+
+/// What a STATUS response says of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReportedStatus {
+    pub(super) uid_validity: Option<UidValidity>,
+    pub(super) uid_next: Option<Uid>,
+    exists: Option<u32>,
+}
+
+impl ReportedStatus {
+    fn complete(self) -> Option<Mailbox> {
+        Some(Mailbox {
+            uid_validity: self.uid_validity?,
+            uid_next: self.uid_next?,
+            exists: self.exists?,
+        })
+    }
+}
 
 /// A word of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +66,18 @@ pub(super) fn listed_folders(responses: &Responses, max: usize) -> Option<Vec<Li
     Some(folders.into_iter().map(|(_, folder)| folder).collect())
 }
 
-/// What all STATUS responses say.
+/// What all STATUS responses say that are complete.
 pub(super) fn statuses_in(responses: &Responses) -> FolderStatuses {
-    responses_named(responses, "STATUS")
-        .filter_map(status)
+    reported_statuses(responses)
+        .filter_map(|(name, status)| Some((name, status.complete()?)))
         .collect()
+}
+
+/// What all STATUS responses say, in their order.
+pub(super) fn reported_statuses(
+    responses: &Responses,
+) -> impl Iterator<Item = (String, ReportedStatus)> {
+    responses_named(responses, "STATUS").filter_map(reported_status)
 }
 
 /// The prefixes of the personal namespaces in the lines that were received.
@@ -120,7 +145,7 @@ fn listed_folder(mut words: ResponseWords<'_>) -> Option<ListedFolder> {
     })
 }
 
-fn status(mut words: ResponseWords<'_>) -> Option<(String, Mailbox)> {
+fn reported_status(mut words: ResponseWords<'_>) -> Option<(String, ReportedStatus)> {
     let (ResponseWord::Text(name) | ResponseWord::Atom(name)) = words.next()? else {
         return None;
     };
@@ -132,12 +157,12 @@ fn status(mut words: ResponseWords<'_>) -> Option<(String, Mailbox)> {
             _ => None,
         })
     };
-    let mailbox = Mailbox {
-        uid_validity: value("UIDVALIDITY").and_then(uid_validity)?,
-        uid_next: value("UIDNEXT").and_then(uid_next)?,
-        exists: value("MESSAGES").and_then(|count| u32::try_from(count).ok())?,
+    let status = ReportedStatus {
+        uid_validity: value("UIDVALIDITY").and_then(uid_validity),
+        uid_next: value("UIDNEXT").and_then(uid_next),
+        exists: value("MESSAGES").and_then(|count| u32::try_from(count).ok()),
     };
-    Some((decoded_name(&name), mailbox))
+    Some((decoded_name(&name), status))
 }
 
 /// The atoms in parentheses.

@@ -46,8 +46,12 @@ impl ListedFolder {
     /// Whether it holds messages: it is neither a mere level of names nor gone.
     #[must_use]
     pub fn is_selectable(&self) -> bool {
-        !self.attributes.iter().any(|attribute| match attribute {
-            NameAttribute::NoSelect => true,
+        !self.is_gone() && !self.attributes.contains(&NameAttribute::NoSelect)
+    }
+
+    /// Whether there is no such folder, or no longer.
+    pub(super) fn is_gone(&self) -> bool {
+        self.attributes.iter().any(|attribute| match attribute {
             NameAttribute::Extension(name) => name.eq_ignore_ascii_case("\\NonExistent"),
             _ => false,
         })

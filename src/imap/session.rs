@@ -20,6 +20,7 @@ use crate::net::ConnectionOptions;
 use crate::timeouts::LOGOUT_TIMEOUT;
 
 mod idle;
+mod notify;
 mod open;
 
 use crate::imap::session::idle::IdleState;

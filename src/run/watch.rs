@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::{Consequence, Error, ErrorKind, Result, Side};
-use crate::message::Mailbox;
+use crate::imap::FolderStatuses;
 use crate::process::suspend::ClockReading;
 use crate::process::systemd;
 use crate::retry::MAX_REJECTED_LOGINS;
@@ -122,7 +122,7 @@ impl Watcher<'_> {
             Ok(checked) => checked,
             Err(error) => return self.handle_source_failure(error),
         };
-        self.record_check(&checked.mailbox);
+        self.record_check(checked.statuses());
         let source = match self.run_pass(checked) {
             Err(error) if error.side() == Side::Source => {
                 return self.handle_source_failure(error);
@@ -149,9 +149,9 @@ impl Watcher<'_> {
         self.account.fold_if_due()
     }
 
-    fn record_check(&mut self, mailbox: &Mailbox) {
+    fn record_check(&mut self, found: FolderStatuses) {
         self.source.record_check();
-        self.false_notifications.record_check(mailbox);
+        self.false_notifications.record_check(found);
     }
 
     /// Runs a pass, unless Gmail must be left alone; a failure of Gmail that a retry may overcome is

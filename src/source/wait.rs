@@ -12,6 +12,7 @@ use crate::imap::{
 use crate::message::{Mailbox, Uid};
 use crate::source::ImapSource;
 use crate::source::fetch_ahead::FetchesAhead;
+use crate::source::folders::OthersMethod;
 use crate::source::listing::{MAX_PREFETCHED, PrefetchedListing, complete_listings};
 use crate::untrusted::Untrusted;
 
@@ -38,6 +39,8 @@ pub(super) struct ServerQuirks {
     /// IDLE commands in a row without any response.
     idle_timeouts: u32,
     loses_pipelined_commands: bool,
+    /// It announces NOTIFY, and rejects it or does not notify of everything.
+    pub(super) lacks_notify: bool,
     /// The wait method that was logged last.
     logged_method: Option<String>,
 }
@@ -85,13 +88,21 @@ impl ImapSource {
         result.map_err(|error| self.unavailable(&error, "waiting for new mail"))
     }
 
-    /// How the folder is watched, for the user: `IDLE`, or `polling every 60 s`.
+    /// How the folder is watched, for the user: `IDLE`, or `polling every 60 s`; and how the others are.
     #[must_use]
     pub fn wait_method(&self, options: WaitOptions) -> String {
-        if self.session.as_ref().is_some_and(Session::is_idling) {
-            return "IDLE".to_owned();
+        let polling = format!("polling every {} s", options.poll_interval.as_secs());
+        let is_idling = self.session.as_ref().is_some_and(Session::is_idling);
+        match (is_idling, self.others.method) {
+            (false, _) => polling,
+            (true, None) => "IDLE".to_owned(),
+            (true, Some(OthersMethod::Notify)) => {
+                "IDLE, and the other folders by NOTIFY".to_owned()
+            }
+            (true, Some(OthersMethod::Polling)) => {
+                format!("IDLE, and the other folders by {polling}")
+            }
         }
-        format!("polling every {} s", options.poll_interval.as_secs())
     }
 
     /// Returns the current state of the folder, for the next pass: with one round trip on the open
@@ -155,7 +166,7 @@ impl ImapSource {
         let Some(session) = self.session.as_mut().filter(|session| session.is_usable()) else {
             return Ok(WaitOutcome::Elapsed);
         };
-        if self.may_have_missed_mail || session.has_new_mail() {
+        if session.has_new_mail() || self.may_have_missed_mail {
             return Ok(WaitOutcome::NewMail);
         }
         if may_idle && !session.is_idling() && session.offers_idle()? {

@@ -27,6 +27,7 @@ mod short_delays;
 
 mod cancel;
 mod credentials;
+mod folders;
 mod idle;
 mod listing;
 mod new_mail;

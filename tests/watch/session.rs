@@ -55,10 +55,19 @@ pub fn options() -> ConnectionOptions {
 }
 
 pub fn open(server: Server, options: &ConnectionOptions) -> ImapSource {
-    let password = || Secret::new("secret".to_owned());
+    open_as(server, "alice", "secret", options)
+}
+
+pub fn open_as(
+    server: Server,
+    user: &str,
+    password: &str,
+    options: &ConnectionOptions,
+) -> ImapSource {
+    let password = || Secret::new(password.to_owned());
     let config = SourceConfig {
         server,
-        user: "alice".to_owned(),
+        user: user.to_owned(),
         password: Password::Given(password()),
         folder: "INBOX".to_owned(),
     };

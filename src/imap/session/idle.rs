@@ -59,9 +59,9 @@ impl Session {
         self.idle.active.is_some()
     }
 
-    /// Says whether the server reported new messages since the last check.
+    /// Says whether the server reported new messages since the last check, in the open folder or another.
     pub(crate) fn has_new_mail(&self) -> bool {
-        self.transcript().mailbox_status().new_messages > 0
+        self.transcript().mailbox_status().new_messages > 0 || self.client.folder_news.has_news()
     }
 
     /// Starts an IDLE. The NOOP before it makes the server report what came since the last command:
@@ -182,6 +182,7 @@ impl Session {
                 self.client.close();
                 return Err(CommandError::Bye(text));
             }
+            self.client.folder_news.update(&response);
             return Ok(false);
         }
         let idle = self.idle.active.as_ref();

@@ -1,12 +1,14 @@
 //! One run over several folders: one LIST with the STATUS of each shows which of them have something new,
 //! and only those are opened.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Timelike, Utc};
 
 use crate::config::FolderConfig;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::folders::{self, FolderPair, FolderSelection, TargetFolders, describe_mistakes};
-use crate::imap::FolderListing;
+use crate::imap::{FolderListing, FolderStatuses};
 use crate::message::Mailbox;
 use crate::run::account_sync::AccountSync;
 use crate::source::ImapSource;
@@ -21,6 +23,8 @@ pub(super) struct CheckedFolders {
     pub all: Vec<String>,
     /// Those of them with something to do.
     pub due: Vec<String>,
+    /// What is in all of them, as far as the server says it.
+    pub statuses: FolderStatuses,
     /// Folders that the configuration names, and that cannot be copied.
     pub failures: Vec<Error>,
 }
@@ -42,7 +46,7 @@ impl AccountSync<'_> {
             let selection = folders::select(config, listing);
             (selection.folders.clone(), selection)
         };
-        let (listing, statuses, selection) = source.check_folders(select)?;
+        let (listing, mut statuses, selection) = source.check_folders(select)?;
         let FolderSelection { folders, missing } = selection;
         let mut due = Vec::new();
         for name in folders.clone() {
@@ -55,6 +59,8 @@ impl AccountSync<'_> {
                 self.record_nothing_new(name, started)?;
             }
         }
+        let selected: BTreeSet<&String> = folders.iter().collect();
+        statuses.retain(|name, _| selected.contains(name));
         if due.is_empty() && !self.state().owed_labels().is_empty() {
             // Its pass sets them.
             due.extend(folders.first().cloned());
@@ -68,6 +74,7 @@ impl AccountSync<'_> {
             listing,
             all: folders,
             due,
+            statuses,
             failures: missing.iter().map(failure).collect(),
         }))
     }

@@ -2,11 +2,10 @@
 //! makes a [`CheckedSource`], which a pass consumes; only a pass, done or skipped, makes a
 //! [`WaitableSource`], which a wait consumes; after the wait, only a check is possible.
 
-use std::time::Instant;
-
 use chrono::{DateTime, Utc};
 
 use crate::error::Result;
+use crate::imap::FolderStatuses;
 use crate::message::Mailbox;
 use crate::run::account_sync::folders::CheckedFolders;
 use crate::source::{ImapSource, WaitOptions, WaitOutcome};
@@ -32,7 +31,7 @@ pub(crate) struct WaitableSource<'s> {
     /// The folder to wait at, as it was before the pass.
     pub(super) folder: String,
     pub(super) mailbox: Mailbox,
-    /// Whether there are others, which only a check sees.
+    /// Whether there are others.
     pub(super) has_others: bool,
 }
 
@@ -50,6 +49,14 @@ impl SourceConnection {
 }
 
 impl<'s> CheckedSource<'s> {
+    /// What was found, by folder.
+    pub fn statuses(&self) -> FolderStatuses {
+        let others = self.folders.as_ref().map(|folders| &folders.statuses);
+        let mut statuses = others.cloned().unwrap_or_default();
+        statuses.insert(self.source.folder().to_owned(), self.mailbox);
+        statuses
+    }
+
     /// Leaves the mailbox to a later pass, because Gmail cannot take mail now.
     pub fn skip_pass(self) -> WaitableSource<'s> {
         WaitableSource {
@@ -70,17 +77,18 @@ impl WaitableSource<'_> {
             has_others,
         } = self;
         if source.folder() != folder {
+            // It may have come to the other folder, or to this one, while the other was open.
+            let has_new_mail = source.has_new_mail();
             let opened = source.open_folder(&folder)?;
             let is_other = opened.uid_validity != mailbox.uid_validity;
-            if is_other || opened.uid_next > mailbox.uid_next {
-                // It came while another folder was open.
+            if is_other || opened.uid_next > mailbox.uid_next || has_new_mail {
                 return Ok(WaitOutcome::NewMail);
             }
         }
-        let mut options = options;
         if has_others {
-            options.until = options.until.min(Instant::now() + options.poll_interval);
+            source.wait_for_mail_in_folders(options)
+        } else {
+            source.wait_for_mail(options)
         }
-        source.wait_for_mail(options)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::message::Mailbox;
+use crate::imap::FolderStatuses;
 use crate::retry::Backoff;
 use crate::run::failure_log_throttle::FailureLogThrottle;
 use crate::run::timing::Timing;
@@ -17,8 +17,8 @@ pub(super) struct FalseNotifications {
     long_wait: Duration,
     backoff: Backoff,
     in_a_row: u32,
-    /// The mailbox at the last check.
-    last_mailbox: Option<Mailbox>,
+    /// The folders at the last check.
+    last_check: FolderStatuses,
     log_throttle: FailureLogThrottle,
 }
 
@@ -28,20 +28,22 @@ impl FalseNotifications {
             long_wait: timing.stable_session,
             backoff: Backoff::new(timing.first_retry_delay, timing.max_retry_delay),
             in_a_row: 0,
-            last_mailbox: None,
+            last_check: FolderStatuses::new(),
             log_throttle: FailureLogThrottle::default(),
         }
     }
 
-    /// Records the mailbox at a check. If there is new mail, the last notification was true.
-    pub fn record_check(&mut self, mailbox: &Mailbox) {
-        let has_new_mail = self.last_mailbox.is_none_or(|last| {
-            last.uid_validity != mailbox.uid_validity || last.uid_next < mailbox.uid_next
+    /// Records the folders at a check. If there is new mail, the last notification was true.
+    pub fn record_check(&mut self, found: FolderStatuses) {
+        let has_new_mail = found.iter().any(|(folder, mailbox)| {
+            self.last_check.get(folder).is_none_or(|last| {
+                last.uid_validity != mailbox.uid_validity || last.uid_next < mailbox.uid_next
+            })
         });
         if has_new_mail {
             self.reset();
         }
-        self.last_mailbox = Some(*mailbox);
+        self.last_check = found;
     }
 
     /// Records a notification after a wait; returns how long to ignore it, if it is probably false.
@@ -68,19 +70,24 @@ impl FalseNotifications {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Uid, UidValidity};
+    use crate::message::{Mailbox, Uid, UidValidity};
 
-    fn mailbox(uid_next: u32) -> Mailbox {
-        Mailbox {
+    /// INBOX, and one other folder.
+    fn folders(uid_next: u32, other_uid_next: u32) -> FolderStatuses {
+        let mailbox = |uid_next| Mailbox {
             uid_validity: UidValidity::new(7).unwrap(),
             uid_next: Uid::new(uid_next).unwrap(),
             exists: 1,
-        }
+        };
+        FolderStatuses::from([
+            ("INBOX".to_owned(), mailbox(uid_next)),
+            ("Lists".to_owned(), mailbox(other_uid_next)),
+        ])
     }
 
     fn notifications() -> FalseNotifications {
         let mut notifications = FalseNotifications::new(&Timing::default());
-        notifications.record_check(&mailbox(5));
+        notifications.record_check(folders(5, 5));
         notifications
     }
 
@@ -89,7 +96,7 @@ mod tests {
         (0..times)
             .map(|_| {
                 let delay = notifications.record_notification(Duration::from_secs(waited));
-                notifications.record_check(&mailbox(5));
+                notifications.record_check(folders(5, 5));
                 delay.is_some()
             })
             .collect()
@@ -112,9 +119,11 @@ mod tests {
     #[test]
     fn a_true_notification_or_one_after_a_long_wait_starts_again() {
         let mut notifications = notifications();
-        notify(&mut notifications, 9, 0);
-        notifications.record_check(&mailbox(6));
-        assert_eq!(notifications.record_notification(Duration::ZERO), None);
+        for found in [folders(6, 5), folders(6, 6)] {
+            notify(&mut notifications, 9, 0);
+            notifications.record_check(found);
+            assert_eq!(notifications.record_notification(Duration::ZERO), None);
+        }
         assert_eq!(notify(&mut notifications, 9, 31), [false; 9]);
     }
 }

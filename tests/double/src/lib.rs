@@ -64,6 +64,7 @@ mod listing;
 mod login;
 /// A test's access to the mailboxes of a server.
 mod mailboxes;
+mod notify;
 /// Google's OAuth endpoints.
 mod oauth;
 /// Quirks: the ways in which real servers differ from RFC 3501.

@@ -128,7 +128,7 @@ fn lacks(session: &Session, capability: &str) -> bool {
     without.iter().any(|word| word == capability)
 }
 
-fn delimiter(session: &Session) -> char {
+pub(crate) fn delimiter(session: &Session) -> char {
     let source = session.shared.source();
     source.map_or('/', |options| options.delimiter)
 }

@@ -6,6 +6,7 @@ use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 
 use crate::grammar::{self, Reader, Request};
 use crate::listing::{NO_PERMISSION, is_forbidden};
+use crate::notify;
 use crate::quirks::Quirk;
 use crate::session::Session;
 use crate::store::{Folder, Store};
@@ -203,6 +204,13 @@ fn flags(folder: &Folder, store: &Store, common: &str) -> String {
 
 /// Announces changes of the mailbox by EXPUNGE and EXISTS lines.
 pub(crate) fn announce(session: &mut Session) -> Result<()> {
+    if notify::reports_selected(session) {
+        announce_selected(session)?;
+    }
+    notify::report(session)
+}
+
+fn announce_selected(session: &mut Session) -> Result<()> {
     let Some(selected) = &mut session.selected else {
         return Ok(());
     };

@@ -12,6 +12,7 @@ use crate::fetch;
 use crate::grammar::{Literal, Request, announced, name};
 use crate::listing;
 use crate::login;
+use crate::notify::{self, Notify};
 use crate::search;
 use crate::select::{self, Selected};
 use crate::server::{Role, Shared};
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     /// The expiry of the session's token, which ends the session.
     pub ends: Option<DateTime<Utc>>,
     pub selected: Option<Selected>,
+    /// What the client asked for by NOTIFY.
+    pub notify: Option<Notify>,
     /// Whether the client sent ID after the log-in.
     pub is_identified: bool,
 }
@@ -53,6 +56,7 @@ impl Session {
             user: None,
             ends: None,
             selected: None,
+            notify: None,
             is_identified: false,
         }
     }
@@ -197,6 +201,7 @@ impl Session {
             "SEARCH" | "UID SEARCH" => search::search(self, request),
             "FETCH" | "UID FETCH" => fetch::fetch(self, request),
             "STORE" | "UID STORE" => change::store(self, request),
+            "NOTIFY" => notify::notify(self, request),
             _ => match request.decode() {
                 Some(body) => self.obey_decoded(body),
                 None => self.unparsable(),

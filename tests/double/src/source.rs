@@ -43,7 +43,8 @@ pub struct SourceOptions {
     /// The server's clock; read at the start only.
     pub clock: Clock,
     /// Capabilities to omit, and to reject when they are used: `SASL-IR`, `AUTH=PLAIN`, `IDLE`,
-    /// `UIDPLUS`, `ID`, `LIST-EXTENDED`, `LIST-STATUS`. Without `SPECIAL-USE` mailboxes have no roles.
+    /// `UIDPLUS`, `ID`, `LIST-EXTENDED`, `LIST-STATUS`, `NOTIFY`. Without `SPECIAL-USE` mailboxes have no
+    /// roles.
     pub without: Vec<String>,
     /// Whether capabilities are sent in the greeting and in the response to a log-in.
     pub volunteers_capabilities: bool,

@@ -464,3 +464,35 @@ fn many_sources_run_at_once() {
         examined(source).play("C: a NOOP\nS: a OK <*>");
     }
 }
+
+#[test]
+fn notify_reports_changes_of_other_mailboxes() {
+    let source = plain();
+    source.mailboxes().create("Lists");
+    let mut dialogue = examined(&source);
+    dialogue.play(
+        "C: a NOTIFY SET (PERSONAL (MessageNew FlagChange))
+         S: a NO [BADEVENT (MessageNew MessageExpunge MailboxName)] Unsupported event.
+         C: b NOTIFY SET (PERSONAL (MessageNew))
+         S: b BAD <*>
+         C: c NOTIFY SET STATUS (SELECTED (MessageNew MessageExpunge)) (PERSONAL (MessageNew MessageExpunge MailboxName))
+         S: * STATUS \"Lists\" (MESSAGES 0 UIDNEXT 1)
+         S: c OK NOTIFY completed.
+         C: d IDLE
+         S: + idling",
+    );
+    let mailboxes = source.mailboxes();
+    let date = date("2026-11-22T10:00:00+01:00");
+    mailboxes.deliver("Lists", MESSAGE, date, &[]);
+    dialogue.play("S: * STATUS \"Lists\" (MESSAGES 1 UIDNEXT 2)");
+    source.deliver(MESSAGE, date, &[]);
+    dialogue.play("S: * 1 EXISTS");
+    mailboxes.create("New");
+    dialogue.play("S: * LIST () \"/\" \"New\"");
+    mailboxes.delete("New");
+    dialogue.play("S: * LIST (\\NonExistent) \"/\" \"New\"\nC: DONE\nS: d OK <*>");
+    // Without SELECTED, nothing of the selected mailbox is reported (RFC 5465 3.1).
+    dialogue.play("C: e NOTIFY NONE\nS: e OK NOTIFY completed.");
+    source.deliver(MESSAGE, date, &[]);
+    dialogue.play("C: f NOOP\nS: f OK <*>");
+}

@@ -1,0 +1,291 @@
+//! Several folders: mail in another than the inbox, with NOTIFY and without.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use double::{Fault, GmailOptions, SourceOptions};
+use imap_to_gmail_sync::config::{Server, TlsMode};
+use imap_to_gmail_sync::imap::FolderListing;
+use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
+use serde_json::json;
+
+use crate::dovecot::{Dovecot, PASSWORD};
+use crate::program::Home;
+use crate::session::{idle_for_long, open_as, options};
+use crate::short_delays::{self, MAX_TRIES_IN_THREE_SECONDS, count_for_three_seconds};
+use crate::watching::{Watching, message};
+
+/// No test lasts as long as this interval: what is found before was reported.
+const POLL_NEVER: [&str; 2] = ["--poll-interval", "3600"];
+
+const BY_NOTIFY: &str = "watching INBOX by IDLE, and the other folders by NOTIFY";
+const BY_POLLING: &str = "watching INBOX by IDLE, and the other folders by polling every";
+
+/// Everything goes into a folder of the same name.
+fn home_with(source: SourceOptions) -> Home {
+    let home = Home::with(source, GmailOptions::default());
+    home.source.mailboxes().create("Lists");
+    home.configure(&json!({ "folders": [{ "source": "*", "target": "=" }] }));
+    home
+}
+
+fn home_without_notify() -> Home {
+    home_with(SourceOptions {
+        without: vec!["NOTIFY".to_owned()],
+        ..SourceOptions::default()
+    })
+}
+
+fn deliver_to(home: &Home, folder: &str, number: usize) {
+    let now = Utc::now().fixed_offset();
+    let mailboxes = home.source.mailboxes();
+    mailboxes.deliver(folder, &message(number), now, &[]);
+}
+
+/// Waits until Gmail has this many messages in a folder.
+fn wait_for_copies(home: &Home, watching: &Watching, folder: &str, count: usize) {
+    let what = format!("message {count} in {folder}");
+    watching.wait_until(&what, || {
+        home.gmail.mailboxes().exist(folder) && home.gmail.messages(folder).len() == count
+    });
+}
+
+fn count_of(home: &Home, command: &str) -> usize {
+    let commands = home.source.commands();
+    commands.iter().filter(|it| it.starts_with(command)).count()
+}
+
+#[test]
+fn a_server_with_notify_tells_mail_in_any_folder_and_new_folders() {
+    let home = home_with(SourceOptions::default());
+    let watching = Watching::start_with(&home, &POLL_NEVER);
+    watching.wait_for(BY_NOTIFY);
+    for number in 0..6 {
+        deliver_to(&home, "Lists", number);
+        wait_for_copies(&home, &watching, "Lists", number + 1);
+    }
+    deliver_to(&home, "INBOX", 10);
+    wait_for_copies(&home, &watching, "INBOX", 1);
+    home.source.mailboxes().create("Lists/Rust");
+    deliver_to(&home, "Lists/Rust", 20);
+    wait_for_copies(&home, &watching, "Lists/Rust", 1);
+    assert_eq!(count_of(&home, "NOTIFY"), 1);
+    assert_eq!(home.source.logins(), 1);
+    // True notifications, in whatever folder, are not taken for false ones.
+    assert_eq!(watching.count("checking less often"), 0);
+    watching.terminate();
+    assert_eq!(home.gmail.all_mail().len(), 8);
+    assert_eq!(home.source.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+fn mail_that_comes_while_another_folder_is_copied_is_not_forgotten() {
+    let home = home_with(SourceOptions::default());
+    let mailboxes = home.source.mailboxes();
+    mailboxes.create("Other");
+    let watching = Watching::start_with(&home, &POLL_NEVER);
+    watching.wait_for(BY_NOTIFY);
+    for (number, folder) in ["Lists", "Other", "INBOX"].into_iter().enumerate() {
+        // During the pass over Lists, while its message is fetched.
+        let more = Fault::run(move |mailboxes| {
+            let now = Utc::now().fixed_offset();
+            mailboxes.deliver(folder, &message(10 + number), now, &[]);
+        });
+        let faults = home.source.faults();
+        faults.once(|event| event.is_command("UID FETCH"), more);
+        deliver_to(&home, "Lists", number);
+        let what = format!("the message in {folder}");
+        watching.wait_until(&what, || home.gmail.all_mail().len() == 2 * (number + 1));
+    }
+    watching.terminate();
+}
+
+#[test]
+fn without_notify_mail_in_another_folder_is_found_at_the_next_poll() {
+    let home = home_without_notify();
+    let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
+    watching.wait_for(BY_POLLING);
+    deliver_to(&home, "Lists", 0);
+    wait_for_copies(&home, &watching, "Lists", 1);
+    home.source.mailboxes().create("New");
+    deliver_to(&home, "New", 1);
+    wait_for_copies(&home, &watching, "New", 1);
+    assert_eq!(count_of(&home, "NOTIFY"), 0);
+    watching.terminate();
+}
+
+#[test]
+fn a_server_that_rejects_notify_is_polled_and_asked_once() {
+    let rejected = "<T> NO [BADEVENT (FlagChange)] unsupported";
+    for fault in [Fault::Instead(rejected.to_owned()), Fault::Eof] {
+        let home = home_with(SourceOptions::default());
+        home.source
+            .faults()
+            .always(|event| event.is_command("NOTIFY"), fault);
+        let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
+        watching.wait_for(BY_POLLING);
+        deliver_to(&home, "Lists", 0);
+        wait_for_copies(&home, &watching, "Lists", 1);
+        let lists = count_of(&home, "LIST");
+        watching.wait_until("two polls", || count_of(&home, "LIST") > lists + 1);
+        assert_eq!(count_of(&home, "NOTIFY"), 1);
+        assert_eq!(watching.count("does not take it"), 1);
+        watching.terminate();
+    }
+}
+
+#[test]
+fn false_reports_of_mail_in_another_folder_do_not_cause_a_busy_loop() {
+    for report in [
+        "* STATUS Lists (MESSAGES 9 UIDNEXT 99)",
+        "* LIST () \"/\" New",
+    ] {
+        let home = home_with(SourceOptions::default());
+        home.source.faults().always(
+            |event| event.is_line("+ idling"),
+            Fault::Before(report.to_owned()),
+        );
+        let watching = short_delays::start(&home);
+        watching.wait_for(BY_NOTIFY);
+        let checks = count_for_three_seconds(|| count_of(&home, "LIST"));
+        assert!(
+            (2..MAX_TRIES_IN_THREE_SECONDS).contains(&checks),
+            "{report}: {checks} checks"
+        );
+        assert_eq!(watching.count("has none; checking less often"), 1);
+        watching.terminate();
+    }
+}
+
+/// A user of this server, and the program's home with that as its source.
+fn home_at(dovecot: &Dovecot) -> Home {
+    let home = Home::new();
+    home.configure(&json!({
+        "source_port": dovecot.server().port,
+        "source_user": "alice",
+        "source_pass": PASSWORD,
+        "source_ca_file": dovecot.ca_file(),
+        "folders": [
+            { "source": "INBOX" },
+            { "source": "Lists*", "target": "=" },
+        ],
+    }));
+    home
+}
+
+#[test]
+fn dovecot_tells_mail_in_any_folder_and_new_folders() {
+    let dovecot = Dovecot::start();
+    let mut client = dovecot.client("alice");
+    client.create("Lists");
+    client.create("Other");
+    let home = home_at(&dovecot);
+    let watching = Watching::start_with(&home, &POLL_NEVER);
+    watching.wait_for(BY_NOTIFY);
+    client.append("Lists", "", "", &message(0));
+    wait_for_copies(&home, &watching, "Lists", 1);
+    client.append("INBOX", "", "", &message(1));
+    wait_for_copies(&home, &watching, "INBOX", 1);
+    client.create("Lists/We &- \\\"I\\\"");
+    client.append("Lists/We &- \\\"I\\\"", "", "", &message(2));
+    watching.wait_until("the new folder", || home.gmail.all_mail().len() == 3);
+    client.append("Lists/We &- \\\"I\\\"", "", "", &message(3));
+    watching.wait_until("its next message", || home.gmail.all_mail().len() == 4);
+    watching.terminate();
+}
+
+/// Checks the folders INBOX and Lists.
+fn check_folders(source: &mut ImapSource) -> u32 {
+    source.check_for_mail().unwrap();
+    let select = |_: &FolderListing| (vec!["INBOX".to_owned(), "Lists".to_owned()], ());
+    let (_, statuses, ()) = source.check_folders(select).unwrap();
+    statuses["Lists"].uid_next.get()
+}
+
+#[test]
+fn dovecot_tells_what_came_between_the_check_and_the_wait_and_during_it() {
+    let dovecot = Dovecot::start();
+    let mut client = dovecot.client("alice");
+    client.create("Lists");
+    let mut source = open_as_alice(&dovecot);
+    assert_eq!(check_folders(&mut source), 1);
+    client.append("Lists", "", "", &message(0));
+    let wait = || source_wait(Duration::from_secs(30));
+    let outcome = source.wait_for_mail_in_folders(wait()).unwrap();
+    assert_eq!(outcome, WaitOutcome::NewMail);
+    assert_eq!(check_folders(&mut source), 2);
+    thread::scope(|scope| {
+        scope.spawn(|| client.append("Lists", "", "", &message(1)));
+        let outcome = source.wait_for_mail_in_folders(wait()).unwrap();
+        assert_eq!(outcome, WaitOutcome::NewMail);
+    });
+    assert_eq!(check_folders(&mut source), 3);
+}
+
+#[test]
+fn where_notify_misses_mail_the_folders_are_polled() {
+    let dovecot = Dovecot::start();
+    dovecot.client("alice").create("Lists");
+    let mut source = open_as_alice(&dovecot);
+    assert_eq!(check_folders(&mut source), 1);
+    let soon = source_wait(Duration::from_millis(300));
+    let outcome = source.wait_for_mail_in_folders(soon).unwrap();
+    assert_eq!(outcome, WaitOutcome::Elapsed);
+    assert_eq!(
+        source.wait_method(idle_for_long()),
+        "IDLE, and the other folders by NOTIFY"
+    );
+    // Dovecot learns of what others put into a Maildir only when somebody asks.
+    let file = dovecot.mail_folder("alice").join(".Lists/new/1.x.y");
+    fs::write(file, message(0)).unwrap();
+    let soon = source_wait(Duration::from_millis(300));
+    let outcome = source.wait_for_mail_in_folders(soon).unwrap();
+    assert_eq!(outcome, WaitOutcome::Elapsed);
+    assert_eq!(check_folders(&mut source), 2);
+    assert_polls_soon(&mut source);
+}
+
+#[test]
+fn after_another_folder_was_open_the_next_check_comes_soon() {
+    // What came while it was open may have been reported to nobody.
+    let home = home_with(SourceOptions::default());
+    let server = Server {
+        host: "localhost".to_owned(),
+        port: home.source.port(),
+        tls: TlsMode::Implicit,
+        tls_name: "localhost".to_owned(),
+        ca_file: Some(home.path("source.pem")),
+    };
+    let mut source = open_as(server, "user", "secret", &options());
+    check_folders(&mut source);
+    source.open_folder("Lists").unwrap();
+    source.open_folder("INBOX").unwrap();
+    assert_polls_soon(&mut source);
+    assert_eq!(count_of(&home, "NOTIFY"), 1);
+}
+
+/// The source waits for the poll interval, and not for something that is reported.
+fn assert_polls_soon(source: &mut ImapSource) {
+    let started = Instant::now();
+    let wait = WaitOptions {
+        poll_interval: Duration::from_millis(20),
+        ..source_wait(Duration::from_secs(20))
+    };
+    let outcome = source.wait_for_mail_in_folders(wait).unwrap();
+    assert_eq!(outcome, WaitOutcome::Elapsed);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+fn open_as_alice(dovecot: &Dovecot) -> ImapSource {
+    open_as(dovecot.server(), "alice", PASSWORD, &options())
+}
+
+/// A wait that relies on what the server reports.
+fn source_wait(limit: Duration) -> WaitOptions {
+    WaitOptions {
+        until: Instant::now() + limit,
+        ..idle_for_long()
+    }
+}
