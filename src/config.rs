@@ -44,9 +44,6 @@ pub struct Config {
     pub folders: FolderConfig,
     /// What becomes of a message that is moved between folders at the source.
     pub on_move: OnMove,
-    /// The maximum number of folders besides the inbox that `--watch` waits at over connections of
-    /// their own, 1 to 10.
-    pub source_connections: usize,
     /// The first run copies the messages of this many days.
     pub first_run_days: u32,
     /// Whether to copy `\Seen`, `\Flagged` and `\Answered`.

@@ -37,6 +37,7 @@ type Key = (Octets, Option<DateTime<Utc>>);
 
 /// What must happen to a message.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools)]
 struct Fate {
     /// It must arrive.
     due: bool,
@@ -93,7 +94,7 @@ impl Schedule {
         world.gmail.deduplicates = dice.chance(400);
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
         world.folds_between_folders = dice.chance(300);
-        world.open = "F0".to_owned();
+        "F0".clone_into(&mut world.open);
         let next_folder = 2 + dice.below(3);
         for number in 1..next_folder {
             let folder = new_folder(1);
@@ -337,7 +338,7 @@ impl Schedule {
             self.renumber(name);
         }
         self.in_folder(name, |_| ());
-        self.world.borrow_mut().open = to.clone();
+        self.world.borrow_mut().open.clone_from(&to);
         let remembered = state(&self.world);
         for message in self.messages(&to) {
             self.excuse_if_old(&to, &message, &remembered);

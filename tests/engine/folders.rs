@@ -25,7 +25,7 @@ fn names(names: &[&str]) -> Vec<String> {
 /// A world with the folders A and B, after a complete first run.
 fn world() -> Shared {
     let mut world = World::new(1);
-    world.open = "A".to_owned();
+    "A".clone_into(&mut world.open);
     world.folders.insert("B".to_owned(), folder(1));
     let world = Rc::new(RefCell::new(world));
     clean_run(&world, &["A", "B"]);

@@ -78,7 +78,9 @@ impl AccountSync<'_> {
         if can_ask_gmail {
             let mut failures = Vec::new();
             let pairs = self.pairs(&folders.listing, &mut failures)?;
-            failures.iter().for_each(|failure| log::error!("{failure}"));
+            for failure in &failures {
+                log::error!("{failure}");
+            }
             return Ok(pairs);
         }
         let all = folders.all.iter();
