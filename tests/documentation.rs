@@ -224,8 +224,9 @@ fn each_option_is_in_the_pages_of_its_command() {
 
 #[test]
 fn each_field_of_the_configuration_is_in_its_page() {
-    let code = read("src/config/validate.rs");
-    let (code, _) = code.split_once("mod tests").unwrap();
+    let code: String = ["src/config/validate.rs", "src/config/folders.rs"]
+        .map(|file| read(file).split_once("mod tests").unwrap().0.to_owned())
+        .concat();
     let is_field = |name: &&str| {
         ["source_", "target_"]
             .iter()
@@ -234,7 +235,7 @@ fn each_field_of_the_configuration_is_in_its_page() {
                 .chars()
                 .all(|letter| letter.is_ascii_lowercase() || letter == '_')
     };
-    let fields: BTreeSet<&str> = between(code, "\"", "\"")
+    let fields: BTreeSet<&str> = between(&code, "\"", "\"")
         .into_iter()
         .filter(is_field)
         .collect();

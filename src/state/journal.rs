@@ -59,7 +59,7 @@ impl StateStore {
     /// makes for a date pass from the earlier of 7 days ago and a day before the file's time.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if a file cannot be read or written, [`ErrorKind::Config`] if a later
+    /// [`ErrorKind::Disk`](crate::error::ErrorKind::Disk) if a file cannot be read or written, [`ErrorKind::Config`](crate::error::ErrorKind::Config) if a later
     /// release wrote the snapshot.
     pub fn load(mut storage: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
         let loaded = LoadedState::read(storage.as_mut(), now)?;
@@ -111,7 +111,7 @@ impl StateStore {
     /// Applies an event and writes it to the journal, where it survives the end of this process.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if the journal cannot be written.
+    /// [`ErrorKind::Disk`](crate::error::ErrorKind::Disk) if the journal cannot be written.
     pub fn record(&mut self, event: Event) -> Result<()> {
         self.record_all(vec![event])
     }
@@ -142,7 +142,7 @@ impl StateStore {
     /// Makes all recorded events durable: they survive a power loss.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if the file system fails to.
+    /// [`ErrorKind::Disk`](crate::error::ErrorKind::Disk) if the file system fails to.
     pub fn sync(&mut self) -> Result<()> {
         if self.journal == JournalStatus::Open {
             self.storage
@@ -155,7 +155,7 @@ impl StateStore {
     /// Writes a new snapshot and empties the journal, if there are unfolded events.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`] if a file cannot be written. The events are still in the journal.
+    /// [`ErrorKind::Disk`](crate::error::ErrorKind::Disk) if a file cannot be written. The events are still in the journal.
     pub fn fold(&mut self, now: DateTime<Utc>) -> Result<()> {
         if self.journal == JournalStatus::ReadOnly || self.unfolded_events == 0 {
             return Ok(());
