@@ -32,8 +32,11 @@ pub(super) struct Copies {
     /// UID and INTERNALDATE of each, by folder.
     folders: BTreeMap<String, Uids>,
     /// INTERNALDATE of those whose UID is not known: UIDVALIDITY has changed since they were
-    /// delivered.
+    /// delivered. They may be in any folder.
     elsewhere: Vec<InternalDate>,
+    /// The same of those whose folder is known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    elsewhere_in: BTreeMap<String, Vec<InternalDate>>,
     /// When UIDVALIDITY last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     renumbered: Option<DateTime<Utc>>,
@@ -49,6 +52,7 @@ struct CopiesIn {
     folders: BTreeMap<String, Uids>,
     uids: Uids,
     elsewhere: Vec<InternalDate>,
+    elsewhere_in: BTreeMap<String, Vec<InternalDate>>,
     renumbered: Option<DateTime<Utc>>,
 }
 
@@ -96,6 +100,7 @@ impl From<CopiesIn> for Copies {
         Copies {
             folders,
             elsewhere: read.elsewhere,
+            elsewhere_in: read.elsewhere_in,
             renumbered: read.renumbered,
         }
     }
@@ -126,9 +131,14 @@ impl Copies {
         match previous {
             Some(PreviousUid::Moved(from)) => drop(uids.remove(&from)),
             Some(PreviousUid::Renumbered) => {
-                let same_date = self.elsewhere.iter().position(|other| *other == date);
-                let any = (!self.elsewhere.is_empty()).then_some(0);
-                same_date.or(any).map(|index| self.elsewhere.remove(index));
+                let in_folder = self.elsewhere_in.get_mut(folder);
+                let elsewhere = match in_folder.filter(|dates| !dates.is_empty()) {
+                    Some(dates) => dates,
+                    None => &mut self.elsewhere,
+                };
+                let same_date = elsewhere.iter().position(|other| *other == date);
+                let any = (!elsewhere.is_empty()).then_some(0);
+                same_date.or(any).map(|index| elsewhere.remove(index));
             }
             Some(PreviousUid::InOtherFolder) | None => {}
         }
@@ -147,12 +157,21 @@ impl Copies {
     }
 
     fn limit_elsewhere(&mut self) {
-        let excess = self.elsewhere.len().saturating_sub(MAX_COPIES_PER_ID);
-        self.elsewhere.drain(..excess);
+        for dates in self.elsewhere_in.values_mut().chain([&mut self.elsewhere]) {
+            let excess = dates.len().saturating_sub(MAX_COPIES_PER_ID);
+            dates.drain(..excess);
+        }
+        self.elsewhere_in.retain(|_, dates| !dates.is_empty());
+    }
+
+    /// Whether there is a message whose UID is not known, and that may be in this folder.
+    fn has_elsewhere(&self, folder: &str) -> bool {
+        !self.elsewhere.is_empty() || self.elsewhere_in.contains_key(folder)
     }
 
     pub(super) fn is_implied(&self) -> bool {
         self.folders.is_empty()
+            && self.elsewhere_in.is_empty()
             && self.renumbered.is_none()
             && matches!(self.elsewhere.as_slice(), [] | [None])
     }
@@ -192,17 +211,21 @@ impl State {
         folders.values().any(|uids| count(uids) > here)
     }
 
-    /// Whether a message without Message-ID that has this id was delivered under a UID that is not
-    /// known.
+    /// Whether a message without Message-ID that has this id was delivered, from this folder or an
+    /// unknown one, under a UID that is not known.
     pub(crate) fn is_known_elsewhere(&self, id: &MessageId) -> bool {
         let known = self.known.get(id);
-        known.is_some_and(|known| !known.copies.elsewhere.is_empty())
+        known.is_some_and(|known| known.copies.has_elsewhere(&self.folder_name))
     }
 
     /// Whether one of those has this INTERNALDATE.
     pub(crate) fn is_known_elsewhere_with(&self, id: &MessageId, date: InternalDate) -> bool {
         let known = self.known.get(id);
-        date.is_some() && known.is_some_and(|known| known.copies.elsewhere.contains(&date))
+        let has_it = |copies: &Copies| {
+            let mut in_folders = copies.elsewhere_in.values().chain([&copies.elsewhere]);
+            in_folders.any(|dates| dates.contains(&date))
+        };
+        date.is_some() && known.is_some_and(|known| has_it(&known.copies))
     }
 
     /// Whether a message without Message-ID that has this id was delivered at this UID and INTERNALDATE.
@@ -306,9 +329,14 @@ impl State {
             if uids.is_empty() && !is_only_folder {
                 continue;
             }
-            copies.elsewhere.extend(uids.into_values());
+            if is_only_folder {
+                copies.elsewhere.extend(uids.into_values());
+            } else {
+                let in_folder = copies.elsewhere_in.entry(self.folder_name.clone());
+                in_folder.or_default().extend(uids.into_values());
+            }
             copies.limit_elsewhere();
-            copies.renumbered = since.filter(|_| !copies.elsewhere.is_empty());
+            copies.renumbered = since.filter(|_| copies.has_elsewhere(&self.folder_name));
         }
     }
 
@@ -317,6 +345,9 @@ impl State {
         for KnownMessage { copies, .. } in self.known.values_mut() {
             if let Some(uids) = copies.folders.remove(before) {
                 copies.folders.insert(name.to_owned(), uids);
+            }
+            if let Some(dates) = copies.elsewhere_in.remove(before) {
+                copies.elsewhere_in.insert(name.to_owned(), dates);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Random schedules over several source folders: messages are moved and copied between them, a folder is
 //! renamed, renumbered, or vanishes and comes back; then clean runs, then an oracle. To run a failing seed
-//! alone: `SCHEDULE=<seed> cargo test --test engine folder_schedules`; `SCHEDULES=<count>` sets their number.
+//! alone: `SCHEDULE=<seed> cargo test --test engine folder_schedules`; `FOLDER_SCHEDULES=<count>` sets their number.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -672,5 +672,5 @@ fn judge(seed: u64, trace: bool) -> BTreeSet<Failure> {
 
 #[test]
 fn random_schedules_over_several_folders_lose_and_double_nothing() {
-    play_schedules(500, judge);
+    play_schedules("FOLDER_SCHEDULES", 500, judge);
 }

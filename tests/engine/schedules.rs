@@ -964,17 +964,21 @@ fn judge(seed: u64, trace: bool) -> BTreeSet<Failure> {
 
 #[test]
 fn random_schedules_lose_double_and_flood_nothing() {
-    play_schedules(2_000, judge);
+    play_schedules("SCHEDULES", 2_000, judge);
 }
 
 /// Plays so many schedules, or those that the environment names: none may end with a failure.
-pub fn play_schedules<F: Debug + Send>(count: u64, judge: fn(u64, bool) -> BTreeSet<F>) {
+pub fn play_schedules<F: Debug + Send>(
+    variable: &str,
+    count: u64,
+    judge: fn(u64, bool) -> BTreeSet<F>,
+) {
     if let Ok(seed) = std::env::var("SCHEDULE") {
         let failures = judge(seed.parse().unwrap(), true);
         assert!(failures.is_empty(), "{failures:#?}");
         return;
     }
-    let count: u64 = std::env::var("SCHEDULES").map_or(count, |count| count.parse().unwrap());
+    let count: u64 = std::env::var(variable).map_or(count, |count| count.parse().unwrap());
     let first: u64 = std::env::var("FIRST_SCHEDULE").map_or(0, |first| first.parse().unwrap());
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let failed: Vec<(u64, BTreeSet<F>)> = std::thread::scope(|scope| {
