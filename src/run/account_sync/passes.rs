@@ -5,7 +5,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::delivery::gmail_imap::GmailTarget;
-use crate::error::{Error, Result, Side};
+use crate::error::{Error, ErrorKind, Result, Side};
 use crate::folders::{FolderPair, TargetFolders, single_pair};
 use crate::imap::{FolderListing, ListedFolder};
 use crate::message::Mailbox;
@@ -18,6 +18,7 @@ use crate::source::ImapSource;
 use crate::state::Event;
 use crate::sync::{Pass, PassReport};
 use crate::timeouts::PASS_STEP_TIMEOUT;
+use crate::untrusted::Untrusted;
 
 /// What the passes over the folders did.
 #[derive(Debug, Default)]
@@ -143,15 +144,17 @@ impl AccountSync<'_> {
         started: DateTime<Utc>,
         summary: &mut PassSummary,
     ) -> Result<()> {
-        // To know the target takes a connection to Gmail, which a run with nothing new does without.
+        // To know the target may take a connection to Gmail, which a run with nothing new does without.
+        let asks_gmail = single_pair(&self.config.folders).is_none();
         let name = self.config.source.folder.clone();
-        if single_pair(&self.config.folders).is_none()
+        if asks_gmail
             && self.state().owed_labels().is_empty()
             && !self.may_have_work(&name, Some(mailbox), started)
         {
             return self.record_nothing_new(name, started);
         }
         let pair = self.only_pair()?;
+        summary.used_gmail = asks_gmail;
         self.copy_folder(source, mailbox, &pair, started, summary)
     }
 
@@ -169,7 +172,11 @@ impl AccountSync<'_> {
             personal_prefixes: Vec::new(),
         };
         let mut pairs = self.pairs(&listing, &mut Vec::new())?;
-        Ok(pairs.swap_remove(0))
+        pairs.pop().ok_or_else(|| {
+            let place = Untrusted::new(&self.config.source.folder).to_string();
+            let what = "the folders of Gmail do not say where it goes";
+            Error::new(Side::Host, ErrorKind::Internal, place, what)
+        })
     }
 
     /// Where the folders go, which the folders of the target decide, too.
@@ -202,6 +209,7 @@ impl AccountSync<'_> {
             return Ok(());
         }
         let mut pairs = self.pairs(&folders.listing, &mut summary.failures)?;
+        summary.used_gmail = true;
         pairs.retain(|pair| folders.due.contains(&pair.source));
         // That one needs no EXAMINE.
         pairs.sort_by_key(|pair| pair.source != source.folder());
