@@ -88,8 +88,7 @@ impl<'a> Ledger<'a> {
 
     /// The parked messages of before this date pass that it has not found again.
     pub fn orphans(&self) -> &[ParkedMessage] {
-        let pass = self.state().folder.date_pass.as_ref();
-        pass.map_or(&[], |pass| pass.orphans.as_slice())
+        self.state().folder.orphans()
     }
 
     // Settled.

@@ -6,7 +6,7 @@ use crate::folders::FolderPair;
 use crate::message::{Listed, Mailbox};
 use crate::oauth::RenewalPolicy;
 use crate::run::account_sync::AccountSync;
-use crate::run::account_sync::folders::CheckedFolders;
+use crate::run::account_sync::folders::{CheckedFolders, open_unless_open};
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::source_steps::CheckedSource;
 use crate::source::ImapSource;
@@ -48,13 +48,7 @@ impl AccountSync<'_> {
         let mut total = DryRunTotal::default();
         for pair in self.dry_run_pairs(&folders, can_ask_gmail)? {
             report(DryRunLine::Folder(&pair));
-            let is_open = pair.source == source.folder();
-            let opened = if is_open {
-                Ok(mailbox)
-            } else {
-                source.open_folder(&pair.source)
-            };
-            match opened {
+            match open_unless_open(source, &pair.source, &mailbox) {
                 Ok(mailbox) => {
                     self.select_folder(&pair.source)?;
                     total += self.dry_run_folder(source, &mailbox, &pair, can_ask_gmail, report)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Timelike, Utc};
 
-use crate::config::FolderConfig;
+use crate::config::{FolderConfig, INBOX};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::folders::{self, FolderPair, FolderSelection, TargetFolders, describe_mistakes};
 use crate::imap::{FolderListing, FolderStatuses};
@@ -38,10 +38,10 @@ impl AccountSync<'_> {
         open: &Mailbox,
         started: DateTime<Utc>,
     ) -> Result<Option<CheckedFolders>> {
-        let config = &self.config.folders;
-        if !matches!(config, FolderConfig::Many(_)) {
+        if !self.has_several_folders() {
             return Ok(None);
         }
+        let config = &self.config.folders;
         let select = |listing: &FolderListing| {
             let selection = folders::select(config, listing);
             (selection.folders.clone(), selection)
@@ -155,7 +155,7 @@ impl AccountSync<'_> {
     /// has (RFC 3501 5.1).
     pub(super) fn main_folder(&self) -> &str {
         if self.has_several_folders() {
-            "INBOX"
+            INBOX
         } else {
             &self.config.source.folder
         }
@@ -172,6 +172,19 @@ impl AccountSync<'_> {
             return Ok(());
         }
         self.store.record(Event::Folder(name.to_owned()))
+    }
+}
+
+/// Opens a folder, unless it is the one that is open, in this state.
+pub(super) fn open_unless_open(
+    source: &mut ImapSource,
+    name: &str,
+    open: &Mailbox,
+) -> Result<Mailbox> {
+    if name == source.folder() {
+        Ok(*open)
+    } else {
+        source.open_folder(name)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::imap::{FolderListing, ListedFolder};
 use crate::message::Mailbox;
 use crate::oauth::RenewalPolicy;
 use crate::run::account_sync::AccountSync;
-use crate::run::account_sync::folders::CheckedFolders;
+use crate::run::account_sync::folders::{CheckedFolders, open_unless_open};
 use crate::run::account_sync::instrumented::PassMonitor;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::source::ImapSource;
@@ -215,12 +215,8 @@ impl AccountSync<'_> {
         pairs.sort_by_key(|pair| pair.source != source.folder());
         for pair in pairs {
             let is_open = pair.source == source.folder();
-            let (opened, started) = if is_open {
-                (Ok(*mailbox), started)
-            } else {
-                let started = self.now();
-                (source.open_folder(&pair.source), started)
-            };
+            let started = if is_open { started } else { self.now() };
+            let opened = open_unless_open(source, &pair.source, mailbox);
             let copied = opened.and_then(|mailbox| {
                 self.select_folder(&pair.source)?;
                 self.copy_folder(source, &mailbox, &pair, started, summary)

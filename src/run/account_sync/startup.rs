@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Config, FolderConfig};
+use crate::config::{Config, FolderConfig, INBOX};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::Mailbox;
 use crate::state::journal::StateStore;
@@ -90,7 +90,7 @@ pub(super) fn name_folder(store: &mut StateStore, config: &Config) -> Result<()>
                 Some(name.split_once('/')?.1)
             });
             let is_of_original = state.folder.last_source_uid > 0;
-            match of_mailbox.or(is_of_original.then_some("INBOX")) {
+            match of_mailbox.or(is_of_original.then_some(INBOX)) {
                 Some(name) => Event::FolderRenamed(name.to_owned()),
                 None => return Ok(()),
             }
