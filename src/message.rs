@@ -5,6 +5,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
+mod delivery_method;
 mod digest;
 mod envelope;
 mod flags;
@@ -15,6 +16,7 @@ mod sent_date;
 mod uid;
 mod uid_set;
 
+pub use delivery_method::DeliveryMethod;
 pub use digest::{BodyDigest, Digest, HeaderDigest};
 pub(crate) use envelope::Envelope;
 pub use flags::Flags;
@@ -92,6 +94,8 @@ pub struct Message {
     pub internal_date: InternalDate,
     /// The flags that it gets at the target.
     pub flags: Flags,
+    /// How it is delivered.
+    pub method: DeliveryMethod,
     /// The source's octets, unchanged.
     pub octets: Vec<u8>,
 }

@@ -12,6 +12,7 @@
 mod action;
 mod copy;
 mod cursor;
+mod daily_limit;
 mod deliver;
 mod dry_run;
 mod failures_in_a_row;
@@ -23,9 +24,13 @@ mod labels;
 mod ledger;
 mod look_ahead;
 mod lookup;
+mod method;
 mod other_folders;
+mod outcome;
 mod pass;
 mod plan;
+mod prepared;
+mod receipt;
 mod report;
 mod retry_parked;
 mod same_account;
@@ -34,13 +39,15 @@ mod target_labels;
 mod traits;
 
 pub use dry_run::{DryRunResult, DryRunTotal, NullTarget};
+pub use method::ImportPolicy;
 pub use pass::{Pass, PassOptions};
 pub(crate) use plan::has_work;
 pub use plan::new_since;
+pub use receipt::{AppendUid, ImportedMessage, Receipt};
 pub use report::PassReport;
 pub use same_account::{is_same_gmail_account, is_same_mailbox};
 pub use target_labels::{FoundPlace, LabelRequest, MessageVersion, RejectedLabel, RejectedLabels};
 pub use traits::{
-    AppendUid, Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source,
-    SourceSearch, Target, TargetStatus, UncertainAppend,
+    Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source, SourceSearch,
+    Target, TargetStatus, UncertainAppend,
 };

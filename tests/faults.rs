@@ -439,6 +439,7 @@ fn run_here(home: &Home, labels: &[&str]) -> Result<PassReport> {
         target_folder: config.target.folder.clone(),
         labels: labels.iter().map(|&it| it.to_owned()).collect(),
         labels_moved: false,
+        import: None,
         one_of_several: None,
     };
     let pass = Pass {

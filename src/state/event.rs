@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Digest, InternalDate, MessageId, Uid, UidSet};
+use crate::message::{DeliveryMethod, Digest, InternalDate, MessageId, Uid, UidSet};
 use crate::state::{
     AccountNames, Cursor, DatePass, GmailState, LoggedWarnings, OwedEntry, ParkedMessage,
     PreviousUid, RefusedMessage, SourceState, State,
@@ -196,8 +196,9 @@ impl State {
                 parked,
                 octets,
             } => {
-                let at = parked.sent.map_or(parked.since, |sent| sent.at);
-                self.gmail.add_upload(octets, at);
+                let sent = parked.sent.map(|sent| (sent.method, sent.at));
+                let (method, at) = sent.unwrap_or((DeliveryMethod::Append, parked.since));
+                self.gmail.add_upload(method, octets, at);
                 self.folder.parked.insert(uid, parked);
             }
             Event::Done {
@@ -262,7 +263,7 @@ impl State {
     fn return_intent(&mut self, uid: Uid, before: Option<ParkedMessage>, unsent: u64) {
         let intent = self.folder.parked.remove(&uid);
         if let Some(intent) = intent.and_then(|intent| intent.sent) {
-            self.gmail.subtract_upload(unsent, intent.at);
+            self.gmail.subtract_upload(intent.method, unsent, intent.at);
         }
         self.folder
             .parked

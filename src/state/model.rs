@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::RestReason;
-use crate::message::{Digest, InternalDate, Listed, Mark, MessageId, Uid, UidValidity};
+use crate::message::{
+    DeliveryMethod, Digest, InternalDate, Listed, Mark, MessageId, Uid, UidValidity,
+};
 use crate::retry::PARKED_MESSAGE;
 use crate::state::known::LazyKnown;
 use crate::state::owed_labels::{OwedLabelsByNumber, known_promise};
@@ -142,6 +144,9 @@ pub struct SentMark {
     /// All Mail's UIDVALIDITY and UIDNEXT before the APPEND.
     #[serde(flatten, default)]
     pub mark: Option<Mark>,
+    /// How it was sent.
+    #[serde(default, skip_serializing_if = "DeliveryMethod::is_append")]
+    pub method: DeliveryMethod,
 }
 
 /// A message that was given up for good.
@@ -175,8 +180,11 @@ pub struct GmailState {
         skip_serializing_if = "Option::is_none"
     )]
     pub rest_reason: Option<RestReason>,
-    /// Octets uploaded, by the hour (`2026-11-22T20`).
+    /// Octets appended, by the hour (`2026-11-22T20`).
     pub uploaded: BTreeMap<String, u64>,
+    /// Octets imported, by the hour: Gmail counts them apart (GMAIL.md 6.2).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub imported: BTreeMap<String, u64>,
     /// When Gmail last accepted a message.
     #[serde(rename = "taken_at", skip_serializing_if = "Option::is_none")]
     pub last_accepted: Option<DateTime<Utc>>,

@@ -3,9 +3,12 @@
 //! Gmail locks an account for up to a day at about 500 MB of uploads a day, phones included
 //! (GMAIL.md 6.1).
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::error::{Consequence, RestReason};
+use crate::message::DeliveryMethod;
 use crate::retry::{CONNECTIONS_REST, QUOTA_REST, REJECTED_CREDENTIALS};
 use crate::state::{GmailState, RejectedToken};
 
@@ -45,30 +48,47 @@ impl GmailState {
         self.limited_since = None;
     }
 
-    /// Octets uploaded in the last 24 hours, rounded up to whole hours.
-    pub(crate) fn uploaded_in_last_day(&self, now: DateTime<Utc>) -> u64 {
-        self.uploaded
+    /// Octets sent by this method in the last 24 hours, rounded up to whole hours.
+    pub(crate) fn sent_in_last_day(&self, method: DeliveryMethod, now: DateTime<Utc>) -> u64 {
+        let by_hour = match method {
+            DeliveryMethod::Append => &self.uploaded,
+            DeliveryMethod::Import => &self.imported,
+        };
+        by_hour
             .iter()
             .filter(|(hour, _)| is_in_last_day(hour, now))
             .fold(0, |sum, (_, octets)| sum.saturating_add(*octets))
     }
 
     /// Counts octets that are about to be uploaded.
-    pub(super) fn add_upload(&mut self, octets: u64, at: DateTime<Utc>) {
-        let hour = self.uploaded.entry(hour(at)).or_default();
+    pub(super) fn add_upload(&mut self, method: DeliveryMethod, octets: u64, at: DateTime<Utc>) {
+        let hour = self.sent_by(method).entry(hour(at)).or_default();
         *hour = hour.saturating_add(octets);
     }
 
     /// Subtracts octets that were counted at this time and not uploaded.
-    pub(super) fn subtract_upload(&mut self, octets: u64, at: DateTime<Utc>) {
-        if let Some(hour) = self.uploaded.get_mut(&hour(at)) {
+    pub(super) fn subtract_upload(
+        &mut self,
+        method: DeliveryMethod,
+        octets: u64,
+        at: DateTime<Utc>,
+    ) {
+        if let Some(hour) = self.sent_by(method).get_mut(&hour(at)) {
             *hour = hour.saturating_sub(octets);
+        }
+    }
+
+    fn sent_by(&mut self, method: DeliveryMethod) -> &mut BTreeMap<String, u64> {
+        match method {
+            DeliveryMethod::Append => &mut self.uploaded,
+            DeliveryMethod::Import => &mut self.imported,
         }
     }
 
     /// Drops hours that no longer count, and hours in the future (the clock was wrong).
     pub(super) fn prune_uploads(&mut self, now: DateTime<Utc>) {
         self.uploaded.retain(|hour, _| is_in_last_day(hour, now));
+        self.imported.retain(|hour, _| is_in_last_day(hour, now));
     }
 
     /// The state after a failure with this consequence.
@@ -152,6 +172,8 @@ fn is_in_last_day(hour: &str, now: DateTime<Utc>) -> bool {
 mod tests {
     use super::*;
 
+    const APPEND: DeliveryMethod = DeliveryMethod::Append;
+
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
     }
@@ -159,17 +181,19 @@ mod tests {
     #[test]
     fn the_last_24_hours_count_and_hours_in_the_future_do_not() {
         let mut gmail = GmailState::default();
-        gmail.add_upload(1, at("2026-11-21T19:59:00Z"));
-        gmail.add_upload(10, at("2026-11-21T20:10:00Z"));
-        gmail.add_upload(100, at("2026-11-22T20:10:00Z"));
-        gmail.add_upload(100, at("2026-11-22T20:30:00Z"));
-        gmail.add_upload(1000, at("2026-11-22T21:00:00Z"));
+        gmail.add_upload(APPEND, 1, at("2026-11-21T19:59:00Z"));
+        gmail.add_upload(APPEND, 10, at("2026-11-21T20:10:00Z"));
+        gmail.add_upload(APPEND, 100, at("2026-11-22T20:10:00Z"));
+        gmail.add_upload(APPEND, 100, at("2026-11-22T20:30:00Z"));
+        gmail.add_upload(APPEND, 1000, at("2026-11-22T21:00:00Z"));
         gmail.uploaded.insert("nonsense".to_owned(), 7);
-        gmail.add_upload(5, at("2026-11-22T20:35:00Z"));
-        gmail.subtract_upload(5, at("2026-11-22T20:36:00Z"));
-        gmail.subtract_upload(5, at("2026-11-20T20:36:00Z"));
+        gmail.add_upload(APPEND, 5, at("2026-11-22T20:35:00Z"));
+        gmail.subtract_upload(APPEND, 5, at("2026-11-22T20:36:00Z"));
+        gmail.subtract_upload(APPEND, 5, at("2026-11-20T20:36:00Z"));
         let now = at("2026-11-22T20:40:00Z");
-        assert_eq!(gmail.uploaded_in_last_day(now), 210);
+        gmail.add_upload(DeliveryMethod::Import, 3, at("2026-11-22T20:30:00Z"));
+        assert_eq!(gmail.sent_in_last_day(APPEND, now), 210);
+        assert_eq!(gmail.sent_in_last_day(DeliveryMethod::Import, now), 3);
         gmail.prune_uploads(now);
         assert_eq!(gmail.uploaded.len(), 2);
     }

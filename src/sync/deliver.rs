@@ -2,21 +2,26 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use log::Level;
 
-use crate::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
-use crate::message::{Digest, Flags, HashedOctets, LoggedMessage, Message, MessageId, Uid, UidSet};
-use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
-use crate::state::{Knowledge, ParkedMessage, PromisedLabels, SentMark, State, upload_quota};
+use crate::error::{Consequence, Error, ErrorKind, Result, Side};
+use crate::message::{
+    DeliveryMethod, Flags, HashedOctets, LoggedMessage, Message, MessageId, Uid, UidSet,
+};
+use crate::state::{Knowledge, ParkedMessage, PromisedLabels, SentMark};
 use crate::sync::action::Parts;
+use crate::sync::daily_limit::DailyLimit;
 use crate::sync::failures_in_a_row::FailuresInARow;
 use crate::sync::fetch::ReadMessage;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
-use crate::sync::{Outcome, PassOptions, Target, TargetStatus, labels, lookup, same_octets};
+use crate::sync::prepared::PreparedMessage;
+use crate::sync::{
+    ImportPolicy, Outcome, PassOptions, Target, TargetStatus, labels, lookup, method, outcome,
+    same_octets,
+};
 
 /// Sends messages and records their outcomes.
 pub(super) struct Delivery {
@@ -24,25 +29,13 @@ pub(super) struct Delivery {
     daily_upload_limit: Option<u64>,
     /// The labels of what is appended.
     promised: Option<PromisedLabels>,
+    /// Which messages are imported.
+    import: Option<ImportPolicy>,
     /// What the target announced.
     status: TargetStatus,
     failures: FailuresInARow,
-}
-
-/// A message that was read and is ready to be sent.
-struct PreparedMessage {
-    message: Message,
-    digest: Digest,
-}
-
-impl PreparedMessage {
-    fn octets(&self) -> u64 {
-        self.message.octets.len() as u64
-    }
-
-    fn is_twin_of(&self, other: &PreparedMessage) -> bool {
-        self.message.id == other.message.id && self.digest.header == other.digest.header
-    }
+    /// Messages that could not be imported, and are appended next.
+    to_append: Vec<PreparedMessage>,
 }
 
 impl Delivery {
@@ -51,8 +44,10 @@ impl Delivery {
             copy_flags: options.copy_flags,
             daily_upload_limit: options.daily_upload_limit,
             promised: labels::promised(options),
+            import: options.import,
             status: TargetStatus::default(),
             failures: FailuresInARow::default(),
+            to_append: Vec::new(),
         }
     }
 
@@ -81,7 +76,7 @@ impl Delivery {
     pub fn deliver(&mut self, read: Vec<ReadMessage>, parts: &mut Parts) -> Result<()> {
         let mut batch: Vec<PreparedMessage> = Vec::new();
         for ReadMessage { planned, octets } in read {
-            let prepared = self.prepare(&planned, octets);
+            let prepared = self.prepare(&planned, octets, &parts.ledger);
             let (id, header) = (&prepared.message.id, prepared.digest.header);
             if batch.iter().any(|other| other.is_twin_of(&prepared))
                 || parts.ledger.in_flight.has_twin_of(id, header)
@@ -95,31 +90,28 @@ impl Delivery {
                 batch.push(prepared);
             }
         }
-        self.submit(batch, parts.target, &mut parts.ledger)
+        let Parts { target, ledger, .. } = parts;
+        let submitted = self.submit(batch, *target, ledger);
+        let done = submitted.and_then(|()| self.append_those_not_imported(*target, ledger));
+        self.forget_those_not_imported(done)
     }
 
-    fn prepare(&self, planned: &PlannedMessage, hashed: HashedOctets) -> PreparedMessage {
-        let HashedOctets { octets, body } = hashed;
-        let listed = &planned.listed;
-        let id = listed.identity.id.clone();
+    fn prepare(
+        &self,
+        planned: &PlannedMessage,
+        octets: HashedOctets,
+        ledger: &Ledger,
+    ) -> PreparedMessage {
         let flags = if self.copy_flags {
-            listed.flags
+            planned.listed.flags
         } else {
             Flags::default()
         };
-        PreparedMessage {
-            digest: Digest {
-                header: listed.identity.header,
-                body: Some(body),
-            },
-            message: Message {
-                uid: listed.uid,
-                id: id.unwrap_or_else(|| MessageId::of_octets(&octets)),
-                internal_date: listed.internal_date,
-                flags,
-                octets,
-            },
-        }
+        let prepared = PreparedMessage::new(&planned.listed, octets, flags);
+        let (date, octets) = (prepared.message.internal_date, prepared.octets());
+        let (import, status, now) = (self.import, self.status, ledger.now());
+        let method = method::choose(import, status, date, flags, octets, now);
+        prepared.by(method)
     }
 
     /// Says that labels will be needed, if they will.
@@ -210,8 +202,13 @@ impl Delivery {
                 sent: Some(SentMark {
                     at: now,
                     mark: self.status.mark,
+                    method: message.method,
                 }),
-                labels: self.promised.clone(),
+                // An imported message has its labels from the beginning.
+                labels: self
+                    .promised
+                    .clone()
+                    .filter(|_| message.method == DeliveryMethod::Append),
                 ..parked
             },
             before: ledger.state().folder.parked.get(&message.uid).cloned(),
@@ -221,7 +218,7 @@ impl Delivery {
 
     /// Whether a message is larger than the target accepts, as far as that is known.
     pub fn is_too_large(&self, octets: u64) -> bool {
-        let limit = self.status.append_limit;
+        let limit = method::largest(self.import, self.status);
         limit.is_some_and(|limit| octets > limit)
     }
 
@@ -232,7 +229,8 @@ impl Delivery {
         octets: u64,
         ledger: &mut Ledger,
     ) -> Result<bool> {
-        let Some(limit) = self.status.append_limit.filter(|limit| octets > *limit) else {
+        let limit = method::largest(self.import, self.status);
+        let Some(limit) = limit.filter(|limit| octets > *limit) else {
             return Ok(false);
         };
         ledger.progress.settled(0);
@@ -250,15 +248,14 @@ impl Delivery {
     ) -> Result<()> {
         let mut intents = Vec::new();
         let mut messages = Vec::new();
-        let mut sent = sent_in_a_day(ledger);
-        let mut is_exhausted = false;
+        let mut today = DailyLimit::new(self.daily_upload_limit);
+        let mut done = Ok(());
         for prepared in batch {
-            let octets = prepared.octets();
-            if !upload_quota::allows(self.daily_upload_limit, sent, octets) {
-                is_exhausted = true;
+            let method = prepared.message.method;
+            if let Err(is_reached) = today.take(method, prepared.octets(), ledger) {
+                done = Err(*is_reached);
                 break;
             }
-            sent = sent.saturating_add(octets);
             intents.push((prepared.message.uid, self.intent(&prepared, ledger)));
             messages.push(prepared.message);
         }
@@ -266,10 +263,7 @@ impl Delivery {
         self.submit_messages(messages, target, ledger)?;
         self.record_outcomes(target, ledger)?;
         labels::set_if_many(target, ledger)?;
-        if is_exhausted {
-            return Err(daily_limit_reached(sent_in_a_day(ledger)));
-        }
-        Ok(())
+        done
     }
 
     fn submit_messages(
@@ -299,8 +293,51 @@ impl Delivery {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Appends the messages that could not be imported, because of their content for instance.
+    fn append_those_not_imported(
+        &mut self,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let mut batch = Vec::new();
+        let limit = self.status.append_limit;
+        for prepared in std::mem::take(&mut self.to_append) {
+            let octets = prepared.octets();
+            if let Some(limit) = limit.filter(|limit| octets > *limit) {
+                let Message { uid, id, .. } = prepared.message;
+                let why = format!(
+                    "Gmail does not import it, and it has {octets} octets, of which APPEND takes {limit}"
+                );
+                ledger.refuse(uid, Some(id), octets, why)?;
+            } else {
+                batch.push(prepared);
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.submit(batch, target, ledger)
+    }
+
     /// Waits until nothing is in flight, and records the outcomes.
     pub fn finish(&mut self, target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
+        let mut done = self.finish_submitted(target, ledger);
+        while done.is_ok() && !self.to_append.is_empty() {
+            let appended = self.append_those_not_imported(target, ledger);
+            done = appended.and(self.finish_submitted(target, ledger));
+        }
+        self.forget_those_not_imported(done)
+    }
+
+    /// After an error nothing more is sent in this pass: these messages stand as before their intents.
+    fn forget_those_not_imported(&mut self, done: Result<()>) -> Result<()> {
+        if done.is_err() {
+            self.to_append.clear();
+        }
+        done
+    }
+
+    fn finish_submitted(&mut self, target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
         let finished = target.finish();
         let recorded = self.record_outcomes(target, ledger);
         match (finished, recorded) {
@@ -326,72 +363,36 @@ impl Delivery {
             };
             self.failures
                 .settled(uid, message.intent.tries == 1, &outcome);
-            ledger.progress.settled(message.octets);
-            Self::record_outcome(uid, message, outcome, ledger)?;
+            if let Outcome::NotImportable(returned, why) = outcome {
+                self.return_for_append(*returned, message, &why, ledger)?;
+            } else {
+                ledger.progress.settled(message.octets);
+                outcome::record(uid, message, outcome, ledger)?;
+            }
             ledger.count_outcome()?;
         }
         self.failures.check()
     }
 
-    fn record_outcome(
-        uid: Uid,
+    /// Keeps a message that could not be imported for an APPEND. It stands as before its intent.
+    fn return_for_append(
+        &mut self,
+        returned: Message,
         message: InFlightMessage,
-        outcome: Outcome,
+        why: &str,
         ledger: &mut Ledger,
     ) -> Result<()> {
-        let octets = message.octets;
-        match outcome {
-            Outcome::Appended(place) => ledger.settle_appended(uid, message, place),
-            Outcome::Refused(why) => ledger.refuse(uid, Some(message.id), octets, why),
-            Outcome::Parked(why) => {
-                if is_hopeless(&message.intent, ledger.state(), ledger.now()) {
-                    return ledger.refuse(uid, Some(message.id), octets, why);
-                }
-                // Gmail said that it did not store this append: it is not uncertain.
-                let parked = ParkedMessage {
-                    sent: None,
-                    labels: None,
-                    ..message.intent
-                };
-                ledger.park(uid, Some(octets), parked, why)
-            }
-            Outcome::Unsent(why) => {
-                let before = message.before.filter(|before| before.sent.is_some());
-                let (sent, labels) = before.map_or((None, None), |it| (it.sent, it.labels));
-                let parked = ParkedMessage {
-                    sent,
-                    labels,
-                    ..message.intent
-                };
-                ledger.park(uid, Some(octets), parked, why)
-            }
-            Outcome::Uncertain(why) => ledger.park(uid, Some(octets), message.intent, why),
-            // Part of its octets may have been sent.
-            Outcome::Returned => ledger.return_unsent(uid, message.before, 0),
-        }
+        let logged = LoggedMessage::from(&returned);
+        let text = format_args!("{logged}: Gmail does not import it, so it is appended: {why}");
+        logged.log(Level::Info, text);
+        let digest = message.digest;
+        // Its octets were sent, and count.
+        ledger.return_unsent(returned.uid, message.before, 0)?;
+        let prepared = PreparedMessage {
+            message: returned,
+            digest,
+        };
+        self.to_append.push(prepared.by(DeliveryMethod::Append));
+        Ok(())
     }
-}
-
-/// Says whether to give a message up: it failed often and for days, while Gmail accepted others.
-fn is_hopeless(parked: &ParkedMessage, state: &State, now: DateTime<Utc>) -> bool {
-    let last_accepted = state.gmail.last_accepted;
-    parked.tries >= MAX_ATTEMPTS
-        && now - parked.since >= GIVE_UP_AFTER
-        && last_accepted.is_some_and(|accepted| accepted > parked.since)
-}
-
-fn sent_in_a_day(ledger: &Ledger) -> u64 {
-    ledger.state().gmail.uploaded_in_last_day(ledger.now())
-}
-
-fn daily_limit_reached(sent: u64) -> Error {
-    Error::new(
-        Side::Gmail,
-        ErrorKind::Resting,
-        "gmail",
-        format!("{sent} octets were sent in the last 24 hours"),
-    )
-    .during("appending")
-    .remedy("the account rests; daily_upload_limit sets the limit")
-    .with_consequence(Consequence::Rest(RestReason::DailyLimit))
 }

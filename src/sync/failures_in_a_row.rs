@@ -34,7 +34,7 @@ impl FailuresInARow {
         self.open.remove(&uid);
         let was_open_at_loss = self.open_at_loss.remove(&uid);
         let is_failure = match outcome {
-            Outcome::Appended(_) => {
+            Outcome::Delivered(_) => {
                 self.count = 0;
                 false
             }

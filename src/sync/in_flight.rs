@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::message::{Digest, HeaderDigest, LoggedMessage, MessageId, Uid};
 use crate::size::format_size;
 use crate::state::ParkedMessage;
-use crate::sync::AppendUid;
+use crate::sync::Receipt;
 use crate::timestamp::{format_elapsed, logged_seconds};
 
 /// The appends of this pass that have no outcome yet, and the uncertain ones that it has resolved.
@@ -34,7 +34,7 @@ pub(super) struct InFlightMessage {
 
 impl InFlightMessage {
     /// Logs that Gmail stored this message.
-    pub fn log_copied(&self, uid: Uid, place: AppendUid) {
+    pub fn log_copied(&self, uid: Uid, receipt: &Receipt) {
         let octets = self.octets;
         let logged = LoggedMessage {
             id: Some(&self.id),
@@ -42,14 +42,19 @@ impl InFlightMessage {
             octets: Some(octets),
         };
         let took = self.intended_at.elapsed();
+        let (gmail_uid, gmail_id, is_spam) = match receipt {
+            Receipt::Appended(place) => (Some(place.uid.get()), None, None),
+            Receipt::Imported(imported) => (None, Some(&imported.id), Some(imported.is_spam)),
+        };
         log::info!(
             message_id = logged.id_text().as_deref(),
             uid = uid.get(),
-            gmail_uid = place.uid.get(),
+            gmail_uid,
+            gmail_id = gmail_id.map(String::as_str),
+            is_spam,
             octets,
             seconds = logged_seconds(took);
-            "copied {logged} to Gmail as uid {}: {}, {}",
-            place.uid,
+            "copied {logged} to Gmail {receipt}: {}, {}",
             format_size(octets),
             format_elapsed(took)
         );

@@ -11,14 +11,14 @@ use log::Level;
 
 use crate::error::{Error, Result};
 use crate::message::{
-    Digest, Identity, InternalDate, Listed, LoggedMessage, MessageId, MessagePlace, Uid, UidSet,
+    Digest, Identity, InternalDate, Listed, LoggedMessage, MessageId, Uid, UidSet,
 };
 use crate::state::journal::StateStore;
 use crate::state::{Cursor, DatePass, Event, ParkedMessage, PreviousUid, SourceState, State};
 use crate::sync::cursor::CursorAdvance;
 use crate::sync::in_flight::{InFlight, InFlightMessage};
 use crate::sync::ledger::labels::LabelsOfKnown;
-use crate::sync::{AppendUid, LookupResult, PassOptions, PassReport, Progress};
+use crate::sync::{LookupResult, PassOptions, PassReport, Progress, Receipt};
 
 pub(super) use labels::AtSource;
 
@@ -187,23 +187,19 @@ impl<'a> Ledger<'a> {
     }
 
     /// Gmail has stored this message.
-    pub fn settle_appended(
+    pub fn settle_delivered(
         &mut self,
         uid: Uid,
         message: InFlightMessage,
-        place: AppendUid,
+        receipt: &Receipt,
     ) -> Result<()> {
         self.report.appended += 1;
         self.report.octets += message.octets;
-        message.log_copied(uid, place);
+        message.log_copied(uid, receipt);
         let date = message.intent.date;
         let done = self.done(uid, message.id, message.digest, date, true);
         let labels = message.intent.labels.as_ref();
-        let place = labels.map(|promised| MessagePlace {
-            folder: promised.folder.clone(),
-            uid_validity: place.uid_validity,
-            uid: place.uid,
-        });
+        let place = labels.and_then(|promised| receipt.place_in(&promised.folder));
         self.record_with_labels(done, &message.intent, place)
     }
 

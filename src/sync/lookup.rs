@@ -77,6 +77,7 @@ fn uncertain(sent: SentMark, digest: Digest) -> Option<UncertainAppend> {
     Some(UncertainAppend {
         at: sent.at,
         mark: sent.mark,
+        method: sent.method,
         body: digest.body?,
     })
 }

@@ -16,7 +16,8 @@ use crate::sync::labels;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{
-    DryRunResult, DryRunTotal, PassReport, Progress, Source, Target, plan, retry_parked,
+    DryRunResult, DryRunTotal, ImportPolicy, PassReport, Progress, Source, Target, plan,
+    retry_parked,
 };
 use crate::untrusted::Untrusted;
 
@@ -61,6 +62,8 @@ pub struct PassOptions {
     pub labels: Vec<String>,
     /// Whether also a message gets them that was delivered before, and is moved to this folder.
     pub labels_moved: bool,
+    /// Which messages are imported, if any.
+    pub import: Option<ImportPolicy>,
 }
 
 impl<'a> Pass<'a> {

@@ -4,10 +4,10 @@ use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
 use crate::error::Result;
 use crate::message::{
-    BodyDigest, HashedOctets, Identity, InternalDate, Listed, Mailbox, Mark, Message, MessagePlace,
-    Uid, UidSet, UidValidity,
+    BodyDigest, DeliveryMethod, HashedOctets, Identity, InternalDate, Listed, Mailbox, Mark,
+    Message, MessagePlace, Uid, UidSet,
 };
-use crate::sync::{FoundPlace, LabelRequest, MessageVersion, RejectedLabels};
+use crate::sync::{FoundPlace, LabelRequest, MessageVersion, Receipt, RejectedLabels};
 
 /// The mailbox that messages are copied from. Read-only: no method changes it.
 ///
@@ -156,8 +156,10 @@ pub trait Target {
 /// What the target announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TargetStatus {
-    /// The largest message that it accepts, in octets (APPENDLIMIT, RFC 7889), if announced.
+    /// The largest message that it accepts by APPEND, in octets (APPENDLIMIT, RFC 7889), if announced.
     pub append_limit: Option<u64>,
+    /// The largest message that it imports, in octets; `None` if it imports none.
+    pub import_limit: Option<u64>,
     /// UIDVALIDITY and UIDNEXT of All Mail, read before the first append: a message appended later
     /// has at least this UID.
     pub mark: Option<Mark>,
@@ -193,6 +195,8 @@ pub struct UncertainAppend {
     pub at: DateTime<Utc>,
     /// The lowest UID that it can have.
     pub mark: Option<Mark>,
+    /// How it was sent: an imported message may be in Junk.
+    pub method: DeliveryMethod,
     /// The digest of its body.
     pub body: BodyDigest,
 }
@@ -225,7 +229,7 @@ pub enum LookupResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The target stored the message.
-    Appended(AppendUid),
+    Delivered(Receipt),
     /// The target did not store it, for this reason; a later attempt may succeed.
     Parked(String),
     /// The target did not store it and never will, for this reason.
@@ -237,15 +241,9 @@ pub enum Outcome {
     Uncertain(String),
     /// The pass ended before the message was sent; it was not stored.
     Returned,
-}
-
-/// Where the target stored a message (APPENDUID, RFC 4315).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AppendUid {
-    /// UIDVALIDITY of the target folder.
-    pub uid_validity: UidValidity,
-    /// The message's UID in that folder.
-    pub uid: Uid,
+    /// The target did not store the message, whose content does not suit the method, for this reason;
+    /// it may be delivered by APPEND.
+    NotImportable(Box<Message>, String),
 }
 
 /// Receives the progress of a pass, for display.

@@ -4,10 +4,10 @@ use chrono::Utc;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind};
 use imap_to_gmail_sync::message::{
-    BodyDigest, Flags, Identity, Mark, Message, MessageId, Uid, UidValidity,
+    BodyDigest, DeliveryMethod, Flags, Identity, Mark, Message, MessageId, Uid, UidValidity,
 };
 use imap_to_gmail_sync::sync::{
-    AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+    AppendUid, LookupQuery, LookupResult, Outcome, Receipt, SearchScope, Target, UncertainAppend,
 };
 
 use crate::targets::Account;
@@ -60,6 +60,7 @@ fn message(uid: u32, mail: &Mail) -> Message {
             flagged: is_set("\\Flagged"),
             answered: is_set("\\Answered"),
         },
+        method: DeliveryMethod::Append,
         octets: mail.octets.clone(),
     }
 }
@@ -77,7 +78,7 @@ fn send(target: &mut GmailTarget, mails: &[Mail]) -> Vec<AppendUid> {
     outcomes
         .into_iter()
         .map(|(uid, outcome)| match outcome {
-            Outcome::Appended(place) => place,
+            Outcome::Delivered(Receipt::Appended(place)) => place,
             other => panic!("{uid}: {other:?}"),
         })
         .collect()
@@ -104,6 +105,7 @@ fn everywhere(octets: &[u8]) -> LookupQuery {
 fn uncertain_append(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
         uncertain: Some(UncertainAppend {
+            method: DeliveryMethod::Append,
             at: Utc::now(),
             mark,
             body: BodyDigest::of_message(octets),

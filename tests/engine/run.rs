@@ -27,6 +27,7 @@ pub fn options() -> PassOptions {
         target_folder: INBOX.to_owned(),
         labels: Vec::new(),
         labels_moved: false,
+        import: None,
         one_of_several: None,
     }
 }

@@ -613,6 +613,7 @@ impl Target for Gmail1 {
         };
         Ok(TargetStatus {
             append_limit: world.gmail.append_limit,
+            import_limit: None,
             mark: Some(mark),
             has_labels: true,
         })

@@ -7,7 +7,9 @@ use double::{Fault, GmailOptions, IndexDelay, TokenEndpoint, Unfinished, date};
 use imap_to_gmail_sync::config::{Server, TargetConfig, TlsMode};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason};
-use imap_to_gmail_sync::message::{BodyDigest, Flags, Mark, Message, MessageId, Uid};
+use imap_to_gmail_sync::message::{
+    BodyDigest, DeliveryMethod, Flags, Mark, Message, MessageId, Uid,
+};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::sync::{
@@ -79,6 +81,7 @@ fn message(octets: &[u8]) -> Message {
         id: MessageId::of_octets(octets),
         internal_date: Some(date("2020-02-03T04:05:06+01:00")),
         flags: Flags::default(),
+        method: DeliveryMethod::Append,
         octets: octets.to_vec(),
     }
 }
@@ -95,6 +98,7 @@ fn sent(octets: &[u8], mark: Option<Mark>) -> LookupQuery {
     LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain: Some(UncertainAppend {
+            method: DeliveryMethod::Append,
             at: date("2026-11-22T12:00:00Z").to_utc(),
             mark,
             body: BodyDigest::of_message(octets),
@@ -275,7 +279,7 @@ fn sessions_that_end_with_their_token_are_reopened() {
         let octets = mail(&format!("<{number}@b>"), "x", "body");
         assert_eq!(holding(&mut target, query(&octets)), LookupResult::NotFound);
         let outcome = outcome(&mut target, &octets);
-        assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Delivered(_)), "{outcome:?}");
         account.gmail.clock().advance(Duration::from_mins(59));
     }
     assert_eq!(account.gmail.messages("INBOX").len(), 3);
@@ -288,13 +292,16 @@ fn a_session_that_ends_during_a_pass_is_reopened() {
     let mut target = account.target(1);
     let first = mail("<1@b>", "x", "body");
     assert_eq!(holding(&mut target, query(&first)), LookupResult::NotFound);
-    assert!(matches!(outcome(&mut target, &first), Outcome::Appended(_)));
+    assert!(matches!(
+        outcome(&mut target, &first),
+        Outcome::Delivered(_)
+    ));
     account.gmail.disconnect();
     assert_eq!(holding(&mut target, query(&first)), LookupResult::Found);
     let second = mail("<2@b>", "x", "body");
     assert!(matches!(
         outcome(&mut target, &second),
-        Outcome::Appended(_)
+        Outcome::Delivered(_)
     ));
     assert_eq!(account.gmail.logins(), 4);
 }

@@ -9,7 +9,9 @@ use imap_to_gmail_sync::config::TargetConfig;
 use imap_to_gmail_sync::delivery::gmail_imap;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind};
-use imap_to_gmail_sync::message::{BodyDigest, Flags, Identity, Message, MessageId, Uid};
+use imap_to_gmail_sync::message::{
+    BodyDigest, DeliveryMethod, Flags, Identity, Message, MessageId, Uid,
+};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::sync::{
@@ -80,6 +82,7 @@ fn message(uid: u32, octets: &[u8]) -> Message {
             flagged: true,
             answered: false,
         },
+        method: DeliveryMethod::Append,
         octets: octets.to_vec(),
     }
 }
@@ -95,7 +98,7 @@ fn send(gmail: &mut GmailTarget, messages: Vec<Message>) {
     assert_eq!(outcomes.len(), count);
     for (uid, outcome) in outcomes {
         assert!(
-            matches!(outcome, Outcome::Appended(_)),
+            matches!(outcome, Outcome::Delivered(_)),
             "{uid}: {outcome:?}"
         );
     }
@@ -176,6 +179,7 @@ fn a_sent_message_without_id_is_found_by_its_content_alone() {
     send(&mut gmail, vec![message(2, b"Subject: s\r\n\r\nnew\r\n")]);
     let ask = |body: &[u8]| LookupQuery {
         uncertain: Some(UncertainAppend {
+            method: DeliveryMethod::Append,
             at: Utc::now(),
             mark,
             body: BodyDigest::of_message(body),

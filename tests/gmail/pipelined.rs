@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
 use imap_to_gmail_sync::message::{Uid, UidValidity};
-use imap_to_gmail_sync::sync::{AppendUid, Outcome, Target};
+use imap_to_gmail_sync::sync::{AppendUid, Outcome, Receipt, Target};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
 use crate::scripted_gmail::{AppendLine, ScriptedGmail, Talk, message};
@@ -35,10 +35,10 @@ fn mails(sizes: &[usize]) -> Vec<Vec<u8>> {
 
 /// The outcome of a message that is stored under this UID.
 fn stored(uid: u32) -> Outcome {
-    Outcome::Appended(AppendUid {
+    Outcome::Delivered(Receipt::Appended(AppendUid {
         uid_validity: UidValidity::new(1).unwrap(),
         uid: Uid::new(uid).unwrap(),
-    })
+    }))
 }
 
 /// The outcome of a message that the server stored when no script ran.
@@ -494,7 +494,7 @@ fn at_most_sixteen_messages_and_256_kib_are_on_their_way_unasked() {
         let (outcomes, result) = send(&server, &mut server.target(1), &mails(&sizes));
         server.assert_talked(1);
         assert_eq!(result, Ok(()));
-        let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Appended(_));
+        let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Delivered(_));
         assert_eq!(outcomes.iter().filter(is_stored).count(), sizes.len());
     }
 }

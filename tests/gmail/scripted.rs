@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::DateTime;
 use imap_to_gmail_sync::delivery::gmail_imap::GmailTarget;
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
-use imap_to_gmail_sync::message::{BodyDigest, Mark, Uid, UidValidity};
+use imap_to_gmail_sync::message::{BodyDigest, DeliveryMethod, Mark, Uid, UidValidity};
 use imap_to_gmail_sync::sync::{
-    AppendUid, LookupQuery, LookupResult, Outcome, SearchScope, Target, UncertainAppend,
+    AppendUid, LookupQuery, LookupResult, Outcome, Receipt, SearchScope, Target, UncertainAppend,
 };
 use imap_to_gmail_sync::timeouts::Timeouts;
 
@@ -17,10 +17,10 @@ use crate::scripted_gmail::{Command, Reply, ScriptedGmail, message, now};
 const MAIL: &[u8] = b"Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\r\n";
 
 fn stored() -> Outcome {
-    Outcome::Appended(AppendUid {
+    Outcome::Delivered(Receipt::Appended(AppendUid {
         uid_validity: UidValidity::new(1).unwrap(),
         uid: Uid::new(66).unwrap(),
-    })
+    }))
 }
 
 /// Sends these messages; returns the outcome of each and the result of the pass.
@@ -639,6 +639,7 @@ fn a_sent_message_is_found_above_the_mark_even_if_the_search_misses_it() {
     let sent = |body: &[u8], uid_validity: u32| LookupQuery {
         scope: SearchScope::AllMailTrashAndJunk,
         uncertain: Some(UncertainAppend {
+            method: DeliveryMethod::Append,
             at: now(),
             mark: Some(Mark {
                 uid_validity: UidValidity::new(uid_validity).unwrap(),
@@ -696,6 +697,7 @@ fn a_candidate_whose_body_cannot_be_fetched_makes_the_lookup_unclear() {
         });
         let query = LookupQuery {
             uncertain: Some(UncertainAppend {
+                method: DeliveryMethod::Append,
                 at: now(),
                 mark: Some(mark()),
                 body: BodyDigest::of_message(MAIL),

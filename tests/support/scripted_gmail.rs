@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use imap_to_gmail_sync::config::{Server, TargetConfig};
 use imap_to_gmail_sync::delivery::gmail_imap::{GmailTarget, GmailTargetOptions};
-use imap_to_gmail_sync::message::{Flags, Message, MessageId, Uid};
+use imap_to_gmail_sync::message::{DeliveryMethod, Flags, Message, MessageId, Uid};
 use imap_to_gmail_sync::net::ConnectionOptions;
 use imap_to_gmail_sync::oauth::RenewalPolicy;
 use imap_to_gmail_sync::timeouts::Timeouts;
@@ -349,6 +349,7 @@ pub fn message(uid: u32, octets: &[u8]) -> Message {
             seen: true,
             ..Flags::default()
         },
+        method: DeliveryMethod::Append,
         octets: octets.to_vec(),
     }
 }

@@ -126,6 +126,7 @@ impl InProcess<'_> {
             target_folder: self.config.target.folder.clone(),
             labels: Vec::new(),
             labels_moved: false,
+            import: None,
             one_of_several: None,
         };
         let pass = Pass {

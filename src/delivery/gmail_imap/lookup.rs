@@ -186,6 +186,7 @@ impl Lookup {
         };
         Ok(TargetStatus {
             append_limit: self.append_limit,
+            import_limit: None,
             mark,
             has_labels: self.has_gmail_search,
         })

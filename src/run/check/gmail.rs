@@ -10,6 +10,7 @@ use crate::delivery::gmail_imap::{
 };
 use crate::error::{Error, ErrorKind, Side};
 use crate::imap::{ListedFolder, NameAttribute, StorageQuota};
+use crate::message::DeliveryMethod;
 use crate::net::Trust;
 use crate::oauth::{RenewalPolicy, TokenHealth};
 use crate::run::check::CheckedAccount;
@@ -237,7 +238,7 @@ impl CheckedAccount<'_> {
     /// What the state says of uploads, and of a rest.
     fn check_limits(&self, gmail: &GmailState, findings: &mut Findings<'_>) {
         let now = self.context.timing.clock.now();
-        let uploaded = gmail.uploaded_in_last_day(now);
+        let uploaded = gmail.sent_in_last_day(DeliveryMethod::Append, now);
         let shown = format_size(uploaded);
         match self.config.daily_upload_limit {
             Some(limit) if uploaded >= limit => findings.warn(

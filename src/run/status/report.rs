@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::delivery::gmail_imap::STORAGE_FULL_REMEDY;
 use crate::error::{Error, RestReason};
+use crate::message::DeliveryMethod;
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::{account_names, describe};
 use crate::run::status::entries::{
@@ -185,7 +186,7 @@ impl StatusReport {
     }
 
     fn describe_gmail(&mut self, gmail: &GmailState, now: DateTime<Utc>) {
-        self.uploaded_in_24_hours = Some(gmail.uploaded_in_last_day(now));
+        self.uploaded_in_24_hours = Some(gmail.sent_in_last_day(DeliveryMethod::Append, now));
         self.resting = gmail.resting_until(now).map(|until| RestStatus {
             until: until.trunc_subsecs(0),
             reason: rest_reason(gmail),

@@ -1,7 +1,7 @@
 //! Records which labels are owed.
 
 use crate::error::Result;
-use crate::message::{Digest, Listed, MessageId, MessagePlace, Uid, UidSet};
+use crate::message::{DeliveryMethod, Digest, Listed, MessageId, MessagePlace, Uid, UidSet};
 use crate::state::{Event, Knowledge, OwedEntry, OwedLabels, ParkedMessage, SentMark};
 use crate::sync::identity::SelectedBy;
 use crate::sync::ledger::Ledger;
@@ -69,7 +69,11 @@ impl Ledger<'_> {
             id,
             digest,
             date: listed.internal_date,
-            sent: SentMark { at, mark: None },
+            sent: SentMark {
+                at,
+                mark: None,
+                method: DeliveryMethod::Append,
+            },
         };
         self.store.record(Event::StoredWithoutLabels {
             stored: Box::new(settled),

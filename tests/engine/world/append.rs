@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use chrono::TimeDelta;
 use imap_to_gmail_sync::error::Result;
 use imap_to_gmail_sync::message::{Message, Uid, UidValidity};
-use imap_to_gmail_sync::sync::{AppendUid, Outcome};
+use imap_to_gmail_sync::sync::{AppendUid, Outcome, Receipt};
 
 use super::{World, without_nul};
 
@@ -142,7 +142,7 @@ impl World {
         };
         // The run may crash before it receives the response.
         self.step()?;
-        Ok(Outcome::Appended(answered))
+        Ok(Outcome::Delivered(Receipt::Appended(answered)))
     }
 
     /// A connection breaks.

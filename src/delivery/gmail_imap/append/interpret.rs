@@ -9,7 +9,7 @@ use crate::imap::{
     AppendResponse, Command, CommandError, LiteralForm, MailboxName, Session, StorageQuota,
 };
 use crate::message::{LoggedMessage, Message};
-use crate::sync::Outcome;
+use crate::sync::{Outcome, Receipt};
 use crate::untrusted::Untrusted;
 use log::Level;
 
@@ -92,7 +92,7 @@ impl AppendConnection {
             }
         };
         AppendAttempt::Settled(match append_result(&response.result) {
-            AppendResult::Stored(uid) => Outcome::Appended(uid),
+            AppendResult::Stored(uid) => Outcome::Delivered(Receipt::Appended(uid)),
             AppendResult::WithoutAppendUid => {
                 Outcome::Uncertain("Gmail sent OK, but no APPENDUID".to_owned())
             }
