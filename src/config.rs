@@ -6,6 +6,7 @@ pub(crate) mod encoding;
 mod environment;
 mod folder;
 mod folders;
+mod import;
 mod password;
 mod password_command;
 mod paths;
@@ -21,6 +22,7 @@ pub(crate) use folders::INBOX;
 pub use folders::{
     FolderConfig, FolderCopy, FolderRole, FolderRule, OnMove, SourceFolders, TargetFolder,
 };
+pub use import::ImportConfig;
 pub use password::Password;
 pub(crate) use paths::read_file;
 pub(crate) use validate::is_loopback;
@@ -84,6 +86,8 @@ pub struct TargetConfig {
     pub connections: usize,
     /// The shell command that obtains a new token file.
     pub auth_command: String,
+    /// How messages are imported; `None`: all are appended.
+    pub import: Option<ImportConfig>,
 }
 
 /// The address of an IMAP server, and how the connection is protected.

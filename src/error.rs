@@ -122,6 +122,8 @@ pub enum RestReason {
     Refusals,
     /// Too many simultaneous connections (`retry::CONNECTIONS_REST`).
     Connections,
+    /// Gmail said for how many minutes (Retry-After, RFC 9110 10.2.3).
+    RetryAfter(u32),
 }
 
 /// A failure that ends an operation, in words for the user.

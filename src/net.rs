@@ -4,6 +4,7 @@
 //! server's address, `error`, `process` (cancellation, alert log), `timeouts` and `untrusted`.
 
 mod certificate;
+mod http;
 mod peer;
 mod pinned_verifier;
 mod silence;
@@ -26,6 +27,7 @@ pub use tcp::describe_io_error;
 pub use trust::{Trust, crypto_provider};
 
 pub(crate) use certificate::{CertificateDetails, fingerprint};
+pub(crate) use http::{agent_config, describe_failure, is_verification_failure};
 pub(crate) use peer::PeerRecord;
 pub(crate) use tcp::TcpSocket;
 pub(crate) use tls::Transport;

@@ -17,3 +17,7 @@ pub use renewal::{RememberedRejection, RenewalPolicy};
 pub use token::Token;
 pub(crate) use token::check_token_file;
 pub(crate) use token_health::TokenHealth;
+
+/// Where the Gmail API of a project is switched on.
+pub(crate) const GMAIL_API_CONSOLE: &str =
+    "https://console.cloud.google.com/apis/library/gmail.googleapis.com";

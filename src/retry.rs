@@ -62,6 +62,25 @@ pub(crate) const TOKEN_REQUEST_DELAYS: [Duration; 2] = if cfg!(test) {
     [Duration::from_secs(1), Duration::from_secs(2)]
 };
 
+/// Between imports of a message while the Gmail API says that there are too many requests a minute; then
+/// the account rests. All of them are longer than a minute.
+pub(crate) const IMPORT_RATE_DELAYS: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+    Duration::from_secs(32),
+];
+
+/// Between questions how much of an upload the Gmail API has, as long as that does not grow.
+pub(crate) const RESUME_DELAYS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
 /// Between the three log-ins that verify a new token, so that a broken connection does not cost the
 /// user another consent.
 pub(crate) const CONSENT_LOGIN_DELAYS: [Duration; 2] =

@@ -69,6 +69,13 @@ pub(crate) const TOKEN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// For a request to the token endpoint with all its repetitions; then it fails.
 pub(crate) const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// For a request to the Gmail API as a whole; each step of it has a time-out of its own.
+pub(crate) const API_REQUEST_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// For a connection to the Gmail API that no request uses; then it is not used again. Google closes it
+/// after some minutes.
+pub(crate) const API_IDLE_TIMEOUT: Duration = Duration::from_secs(100);
+
 /// For the browser to send a request on a connection that it opened; then the connection is closed.
 /// Browsers open some that they never use.
 pub(crate) const BROWSER_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use crate::cli::account_selection::AccountSelection;
 use crate::cli::args::{path, usage};
 use crate::cli::{print_error, print_output};
 use crate::config::Environment;
-use crate::config::size::parse_number;
+use crate::config::size::parse_duration;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
 use crate::process::logging::StreamEnvironment;
@@ -192,14 +192,7 @@ fn duration(option: &str, text: Option<&str>) -> Result<Option<TimeDelta>> {
     let Some(text) = text else {
         return Ok(None);
     };
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
-    let unit = units.into_iter();
-    let mut seconds = unit.filter_map(|(letter, seconds)| {
-        let digits = text.strip_suffix(letter)?;
-        let number: i64 = parse_number(digits)?;
-        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
-    });
-    match seconds.next().and_then(TimeDelta::try_seconds) {
+    match parse_duration(text) {
         Some(duration) => Ok(Some(duration)),
         None => Err(usage(format_args!(
             "{option} requires a duration such as 90s, 10m, 2h or 1d"

@@ -1,6 +1,8 @@
-//! Numbers and sizes in the configuration and in options: "10", "10M".
+//! Numbers, sizes and durations in the configuration and in options: "10", "10M", "2h".
 
 use std::str::FromStr;
+
+use chrono::TimeDelta;
 
 /// The number of octets that the text stands for; K, M and G are powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
@@ -12,6 +14,16 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let with_unit = |(letters, unit)| Some((text.strip_suffix(letters)?, unit));
     let (digits, unit) = units.into_iter().find_map(with_unit).unwrap_or((text, 1));
     parse_number::<u64>(digits)?.checked_mul(unit)
+}
+
+/// The time that the text stands for, which is not 0: "90s", "10m", "2h", "1d".
+pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
+    let mut seconds = units.into_iter().filter_map(|(letter, seconds)| {
+        let number: i64 = parse_number(text.strip_suffix(letter)?)?;
+        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    });
+    seconds.next().and_then(TimeDelta::try_seconds)
 }
 
 /// The number that ASCII digits stand for; `from_str` of the integers also accepts a sign.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::Password;
 use crate::config::folders::{folder_config, on_move};
+use crate::config::import::import_config;
 use crate::config::paths::PathResolver;
 use crate::config::raw::{RawConfig, Validated};
 use crate::config::size::parse_size;
@@ -108,6 +109,7 @@ fn target(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<TargetConf
     let port = port(raw, "target_port");
     let ca_file = file(raw, "target_ca_file", paths);
     let connections = raw.number("target_connections", &(1..=MAX_CONNECTIONS));
+    let import = import_config(raw);
     let host = host?;
     Ok(TargetConfig {
         server: Server {
@@ -122,6 +124,7 @@ fn target(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<TargetConf
         folder: String::new(),
         connections: connections?.unwrap_or(DEFAULT_CONNECTIONS),
         auth_command: String::new(),
+        import: import?,
     })
 }
 

@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::delivery::gmail_imap::account::GmailAccount;
 use crate::delivery::gmail_imap::append_pool::AppendPool;
 use crate::delivery::gmail_imap::labels::Labeller;
 use crate::delivery::gmail_imap::lookup::{Lookup, LookupError};
@@ -36,7 +35,9 @@ mod normalize;
 mod responses;
 mod search;
 
+pub(in crate::delivery) use account::GmailAccount;
 pub use account::{GmailTargetOptions, NowFn};
+pub(in crate::delivery) use append::remove_nuls;
 pub(crate) use inspection::{GmailInspection, GmailInspector, InspectedToken};
 pub(crate) use login::verify_access_token;
 
@@ -86,6 +87,19 @@ impl GmailTarget {
             index: MailIndex::default(),
             index_search: None,
             is_indexed: false,
+        }
+    }
+
+    /// The account, for other ways of delivery.
+    pub(in crate::delivery) fn account(&self) -> &Arc<GmailAccount> {
+        &self.account
+    }
+
+    /// Opens the lookup connection in advance.
+    pub(in crate::delivery) fn prepare_lookup(&mut self) {
+        if self.lookup.is_none() && self.opening.is_none() {
+            let account = Arc::clone(&self.account);
+            self.opening = Some(thread::spawn(move || Lookup::open(&account)));
         }
     }
 
@@ -209,10 +223,7 @@ impl Target for GmailTarget {
     }
 
     fn prepare(&mut self) {
-        if self.lookup.is_none() && self.opening.is_none() {
-            let account = Arc::clone(&self.account);
-            self.opening = Some(thread::spawn(move || Lookup::open(&account)));
-        }
+        self.prepare_lookup();
         self.append_pool.prepare();
     }
 

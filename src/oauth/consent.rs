@@ -15,6 +15,7 @@ use crate::atomic_file::WriteGuard;
 use crate::config::{Config, Environment, TargetConfig};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::file_access;
+use crate::oauth::GMAIL_API_CONSOLE;
 use crate::process::signals;
 use crate::secret::Secret;
 use crate::untrusted::Untrusted;
@@ -178,6 +179,15 @@ fn show_instructions(
         "Open this address in a browser, {sign_in}, and allow access to its mail:\n\n  {}\n\n",
         exchange.request.url
     ));
+    if exchange
+        .account
+        .is_some_and(|account| account.import.is_some())
+    {
+        say(format_args!(
+            "The configuration has delivery \"import\". That needs the Gmail API, which must be switched \
+             on in the project of client_secret.json: {GMAIL_API_CONSOLE}\n\n"
+        ));
+    }
     if let Some(command) = user_environment.ssh_tunnel_command(port) {
         say(format_args!(
             "If your browser runs on another computer, first run this command there, so that \

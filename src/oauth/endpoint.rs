@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,11 +19,10 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::is_loopback;
 use crate::error::{Error, ErrorKind, Result, Side};
-use crate::net::{Trust, crypto_provider, describe_io_error};
+use crate::net::{agent_config, describe_failure, is_verification_failure};
 use crate::oauth::oauth_error::OAuthError;
 use crate::process::cancel::{Canceller, WakeOn};
 use crate::retry::TOKEN_REQUEST_DELAYS;
@@ -140,15 +138,8 @@ impl Endpoint {
     /// Trusts the certificates of `ca_file`, or the system's. Opens no connection.
     pub(crate) fn new(uri: &TokenUrl, ca_file: Option<&Path>) -> Result<Endpoint> {
         let is_encrypted = uri.url().scheme() == "https";
-        let tls = is_encrypted.then(|| tls(ca_file)).transpose()?;
-        let config = Agent::config_builder()
-            .tls_config(tls.unwrap_or_default())
-            .https_only(is_encrypted)
-            // A redirect must not send the secrets elsewhere.
-            .max_redirects(0)
-            .http_status_as_error(false)
-            // The IMAP connections use no proxy either.
-            .proxy(None)
+        let config = agent_config(is_encrypted, ca_file)
+            .map_err(|error| error.on(Side::Token))?
             .timeout_connect(Some(TOKEN_CONNECT_TIMEOUT))
             .max_idle_connections(0)
             .build();
@@ -292,19 +283,6 @@ impl Endpoint {
     }
 }
 
-/// The same trust as on the connections to the account's mail server.
-fn tls(ca_file: Option<&Path>) -> Result<TlsConfig> {
-    let trust = Trust::load(ca_file).map_err(|error| error.on(Side::Token))?;
-    let certificates: Vec<Certificate<'static>> = trust
-        .certificates()
-        .map(|certificate| Certificate::from_der(certificate).to_owned())
-        .collect();
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&certificates))
-        .unversioned_rustls_crypto_provider(crypto_provider())
-        .build())
-}
-
 /// The server's clock (RFC 9110 6.6.1).
 fn date_of(response: &HttpResponse) -> Option<DateTime<Utc>> {
     let date = response.headers().get("Date")?.to_str().ok()?;
@@ -342,21 +320,6 @@ pub(crate) fn is_protected(url: &Url) -> bool {
 /// HTTP statuses of a failure at Google, which another attempt may not meet.
 fn is_transient(status: u16) -> bool {
     status >= 500 || matches!(status, 408 | 429)
-}
-
-/// rustls reports an invalid certificate as invalid data.
-fn is_verification_failure(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData)
-}
-
-/// Why there is no response.
-fn describe_failure(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Io(error) => Untrusted::new(&describe_io_error(error)).to_string(),
-        ureq::Error::Timeout(_) => describe_io_error(&io::ErrorKind::TimedOut.into()),
-        ureq::Error::HostNotFound => "the host name has no address".to_owned(),
-        other => Untrusted::new(&other.to_string()).to_string(),
-    }
 }
 
 /// What is wrong with a response whose content says nothing.

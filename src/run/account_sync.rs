@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Config;
-use crate::delivery::gmail_imap::GmailTarget;
+use crate::delivery::GmailDelivery;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::oauth::check_token_file;
 use crate::run::context::RunContext;
@@ -57,7 +57,7 @@ pub(crate) struct AccountSync<'a> {
     /// The fingerprint of what the password command last printed.
     command_stamp: Option<String>,
     context: &'a RunContext<'a>,
-    gmail: Option<GmailTarget>,
+    gmail: Option<GmailDelivery>,
     /// When Gmail was last used, if its connections are open.
     gmail_last_used: Option<Instant>,
     /// When the oldest event in the journal was recorded.

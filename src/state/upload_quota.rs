@@ -104,19 +104,23 @@ impl GmailState {
                     RestReason::Quota
                     | RestReason::DailyLimit
                     | RestReason::StorageFull
-                    | RestReason::Refusals => QUOTA_REST,
+                    | RestReason::Refusals
+                    | RestReason::RetryAfter(_) => QUOTA_REST,
                     RestReason::Connections => CONNECTIONS_REST,
                 };
                 match reason {
                     RestReason::StorageFull => gmail.is_storage_full = true,
-                    RestReason::Quota => {
+                    RestReason::Quota | RestReason::RetryAfter(_) => {
                         gmail.is_storage_full = false;
                         gmail.limited_since.get_or_insert(now);
                     }
                     RestReason::DailyLimit | RestReason::Refusals | RestReason::Connections => {}
                 }
                 gmail.rest_reason = Some(*reason);
-                gmail.rest_minutes = schedule.next_minutes(gmail.rest_minutes);
+                gmail.rest_minutes = match reason {
+                    RestReason::RetryAfter(minutes) => (*minutes).clamp(1, schedule.max_minutes),
+                    _ => schedule.next_minutes(gmail.rest_minutes),
+                };
                 gmail.retry_after = Some(now + TimeDelta::minutes(i64::from(gmail.rest_minutes)));
             }
             Consequence::TokenRejected {
@@ -225,6 +229,18 @@ mod tests {
         );
         gmail = gmail.after_failure(&Consequence::Rest(RestReason::Connections), now);
         assert_eq!(gmail.rest_minutes, 15);
+    }
+
+    #[test]
+    fn a_rest_lasts_as_long_as_gmail_says_up_to_the_longest() {
+        let now = at("2026-11-22T20:40:00Z");
+        for (said, expected) in [(0, 1), (7, 7), (90, 90), (1_000, 240)] {
+            let consequence = Consequence::Rest(RestReason::RetryAfter(said));
+            let gmail = GmailState::default().after_failure(&consequence, now);
+            assert_eq!(gmail.rest_minutes, expected, "{said}");
+            let until = now + TimeDelta::minutes(expected.into());
+            assert_eq!(gmail.resting_until(now), Some(until), "{said}");
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub trait Account {
                 folder: folder.to_owned(),
                 connections: 3,
                 auth_command: "auth".to_owned(),
+                import: None,
             },
             now: Arc::new(Utc::now),
             connection: ConnectionOptions::default(),

@@ -57,6 +57,7 @@ impl Account {
                 folder: "INBOX".to_owned(),
                 connections,
                 auth_command: "auth".to_owned(),
+                import: None,
             },
             now: Arc::new(move || clock.now()),
             connection: ConnectionOptions::default(),

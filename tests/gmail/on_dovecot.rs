@@ -61,6 +61,7 @@ impl Account {
                 folder: folder.to_owned(),
                 connections,
                 auth_command: "auth".to_owned(),
+                import: None,
             },
             now: Arc::new(Utc::now),
             connection: ConnectionOptions::default(),

@@ -305,6 +305,7 @@ impl ScriptedGmail {
                 folder: "Arrived".to_owned(),
                 connections,
                 auth_command: "auth".to_owned(),
+                import: None,
             },
             now: Arc::new(now),
             connection: ConnectionOptions::from(timeouts),

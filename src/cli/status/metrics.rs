@@ -9,7 +9,7 @@ use crate::run::status::StatusReport;
 /// A gauge: its name after the prefix, its help, and its value, if it is known.
 type Gauge = (&'static str, &'static str, fn(&StatusReport) -> Option<f64>);
 
-const GAUGES: [Gauge; 16] = [
+const GAUGES: [Gauge; 17] = [
     ("well", "Whether nothing is wrong: 1, else 0.", |report| {
         Some(flag(report.is_well))
     }),
@@ -75,8 +75,13 @@ const GAUGES: [Gauge; 16] = [
         |report| report.uploaded_in_24_hours.map(octets),
     ),
     (
+        "imported_last_day_bytes",
+        "Octets that the Gmail API imported in 24 hours.",
+        |report| report.imported_in_24_hours.map(octets),
+    ),
+    (
         "daily_upload_limit_bytes",
-        "The limit of these octets.",
+        "The limit of each of these octets.",
         |report| report.daily_upload_limit.map(octets),
     ),
     (

@@ -64,12 +64,16 @@ pub(super) fn screen(report: &StatusReport, now: DateTime<Utc>) -> String {
     if let Some(count) = report.remembered_messages {
         text.line("remembered", messages(count));
     }
-    if let Some(sent) = report.uploaded_in_24_hours {
-        let limit = report
-            .daily_upload_limit
-            .map(|limit| format!(" of {}", format_size(limit)));
-        let (sent, limit) = (format_size(sent), limit.unwrap_or_default());
-        text.line("uploaded", format_args!("{sent}{limit} in 24 hours"));
+    let limit = report.daily_upload_limit;
+    let limit = limit.map_or_else(String::new, |limit| format!(" of {}", format_size(limit)));
+    let sent = [
+        ("uploaded", report.uploaded_in_24_hours),
+        ("imported", report.imported_in_24_hours),
+    ];
+    for (how, octets) in sent {
+        if let Some(octets) = octets.map(format_size) {
+            text.line(how, format_args!("{octets}{limit} in 24 hours"));
+        }
     }
     if let Some(rest) = &report.resting {
         let until = format_time(rest.until);

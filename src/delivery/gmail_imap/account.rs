@@ -41,7 +41,7 @@ pub struct GmailTargetOptions {
 }
 
 /// The account; opens sessions.
-pub(super) struct GmailAccount {
+pub(in crate::delivery) struct GmailAccount {
     options: GmailTargetOptions,
     /// The folder that messages are appended to; another one from pass to pass.
     folder: Mutex<String>,
@@ -91,7 +91,7 @@ impl GmailAccount {
         }
     }
 
-    pub(super) fn config(&self) -> &TargetConfig {
+    pub(in crate::delivery) fn config(&self) -> &TargetConfig {
         &self.options.config
     }
 
@@ -115,7 +115,7 @@ impl GmailAccount {
             .is_some_and(|credentials| credentials.token.is_valid(self.now())))
     }
 
-    pub(super) fn connection_options(&self) -> &ConnectionOptions {
+    pub(in crate::delivery) fn connection_options(&self) -> &ConnectionOptions {
         &self.options.connection
     }
 
@@ -125,6 +125,36 @@ impl GmailAccount {
             Some(credentials) => Ok(read(&credentials.token)),
             None => Err(self.error(ErrorKind::Internal, "the token was not loaded")),
         }
+    }
+
+    /// An access token that is valid for some minutes.
+    pub(in crate::delivery) fn access_token(&self) -> Result<Secret> {
+        let mut credentials = self.credentials()?;
+        self.token_in(&mut credentials)?.access(self.now())
+    }
+
+    /// Another access token than this one, which the API rejected.
+    pub(in crate::delivery) fn renew_token(&self, rejected: &Secret) -> Result<Secret> {
+        let mut credentials = self.credentials()?;
+        self.token_in(&mut credentials)?.renew(rejected, self.now())
+    }
+
+    /// The error that says that even a new access token is rejected, with what later runs must know.
+    pub(in crate::delivery) fn rejected_token(&self, error: Error) -> Error {
+        let described = self.with_token(|token| {
+            let remedy = token.new_token_remedy().to_owned();
+            let consequence = token.login_rejection(&self.config().user, remedy.clone());
+            (remedy, consequence)
+        });
+        match described {
+            Ok((remedy, consequence)) => error.remedy(remedy).with_consequence(consequence),
+            Err(_) => error,
+        }
+    }
+
+    fn token_in<'a>(&self, credentials: &'a mut Option<GmailCredentials>) -> Result<&'a mut Token> {
+        let loaded = credentials.as_mut().map(|it| &mut it.token);
+        loaded.ok_or_else(|| self.error(ErrorKind::Internal, "the token was not loaded"))
     }
 
     /// Opens a session. If Gmail rejects the access token, it is renewed once.
@@ -289,7 +319,7 @@ impl GmailAccount {
     }
 
     /// An error of this account's server.
-    pub(super) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+    pub(in crate::delivery) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
         Error::new(Side::Gmail, kind, self.config().server.address(), what)
     }
 
@@ -362,6 +392,7 @@ mod tests {
                 folder: "INBOX".to_owned(),
                 connections: 1,
                 auth_command: "auth".to_owned(),
+                import: None,
             },
             now: Arc::new(Utc::now),
             connection: ConnectionOptions::default(),

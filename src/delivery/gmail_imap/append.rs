@@ -365,7 +365,8 @@ fn request<'a>(
     }
 }
 
-fn remove_nuls(message: &mut Message) {
+/// Removes the NUL octets of a message, and says so.
+pub(in crate::delivery) fn remove_nuls(message: &mut Message) {
     let nuls = normalize::remove_nuls(&mut message.octets);
     if nuls > 0 {
         let logged = LoggedMessage::from(&*message);

@@ -1,5 +1,7 @@
 //! A look at Gmail for `check`: the token, one log-in, and the folders; nothing is stored there.
 
+use std::sync::Arc;
+
 use crate::delivery::gmail_imap::account::{GmailAccount, GmailTargetOptions};
 use crate::error::Result;
 use crate::error::Side;
@@ -8,7 +10,7 @@ use crate::net::{ConnectionOptions, Trust};
 use crate::oauth::{Renewal, TokenHealth};
 
 /// Looks at one account.
-pub(crate) struct GmailInspector(GmailAccount);
+pub(crate) struct GmailInspector(Arc<GmailAccount>);
 
 /// What the token shows.
 pub(crate) struct InspectedToken {
@@ -31,7 +33,7 @@ pub(crate) struct GmailInspection {
 
 impl GmailInspector {
     pub fn new(options: GmailTargetOptions) -> GmailInspector {
-        GmailInspector(GmailAccount::new(options))
+        GmailInspector(Arc::new(GmailAccount::new(options)))
     }
 
     /// What is known of the token.
@@ -47,6 +49,11 @@ impl GmailInspector {
             new_token_remedy: token.new_token_remedy().to_owned(),
             renewal: token.last_renewal(),
         })
+    }
+
+    /// The account, for other ways of delivery.
+    pub(in crate::delivery) fn account(&self) -> &Arc<GmailAccount> {
+        &self.0
     }
 
     /// Connects without a log-in.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::imap::{
     CommandError, CommandResult, ExamineError, FolderListing, ListedFolder, NameAttribute,
 };
-use crate::message::{Mailbox, Mark, MessageId, Uid};
+use crate::message::{DeliveryMethod, Mailbox, Mark, MessageId, Uid};
 use crate::sync::{LookupQuery, LookupResult, SearchScope, TargetStatus};
 
 /// At most this many found messages are compared: an id that more messages have identifies none.
@@ -241,13 +241,20 @@ impl Lookup {
             searched != Searched::IfAskedFor || query.scope == SearchScope::AllMailTrashAndJunk
         };
         let has_marks = searched == Searched::WithMarks;
+        // Gmail may have taken it for spam, or a filter of the user's thrown it away.
+        let was_imported = |query: &LookupQuery| {
+            let sent = query.uncertain.as_ref();
+            sent.is_some_and(|sent| sent.method == DeliveryMethod::Import)
+        };
         let open: Vec<(&LookupQuery, &mut LookupResult)> = queries
             .iter()
             .zip(results)
             .filter(|(query, result)| is_in_scope(query) && **result != LookupResult::Found)
             .collect();
         let needs_search = |query: &LookupQuery| {
-            query.identity.id.is_some() || (has_marks && query.uncertain.is_some())
+            query.identity.id.is_some()
+                || (has_marks && query.uncertain.is_some())
+                || was_imported(query)
         };
         if !open.iter().any(|(query, _)| needs_search(query)) {
             return Ok(());
@@ -256,13 +263,14 @@ impl Lookup {
         let mailbox = self.examine_and_search(folder, &queries)?;
         let mut uids = self.search_by_id(&queries)?;
         uids.extend(self.search_by_day(&queries)?);
-        let mut is_complete = true;
-        if has_marks {
-            match self.search_above_marks(&queries, mailbox)? {
-                Some(found) => uids.extend(found),
-                None => is_complete = false,
-            }
-        }
+        let later = if has_marks {
+            self.search_above_marks(&queries, mailbox)?
+        } else {
+            let imported = queries.iter().filter(|query| was_imported(query));
+            self.search_since(imported.filter_map(|query| query.uncertain.as_ref()))?
+        };
+        let is_complete = later.is_some();
+        uids.extend(later.unwrap_or_default());
         let candidates = self.fetch_identities(uids)?;
         let mut bodies = BodyDigests::default();
         for (query, result) in open {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Days, FixedOffset, NaiveDate};
+use chrono::{DateTime, Days, FixedOffset, NaiveDate, Utc};
 
 use crate::imap::{quoted, search_date};
 use crate::message::MessageId;
@@ -85,6 +85,14 @@ pub(super) fn by_days(dates: impl Iterator<Item = DateTime<FixedOffset>>) -> Vec
     let criteria =
         |(first, end)| format!("SINCE {} BEFORE {}", search_date(first), search_date(end));
     ranges.into_iter().map(criteria).collect()
+}
+
+/// Searches for the messages received since this time, and on the day before, because a server may count
+/// days in another time zone.
+pub(super) fn since(time: DateTime<Utc>) -> String {
+    let day = time.date_naive();
+    let first = day.checked_sub_days(Days::new(1)).unwrap_or(day);
+    format!("SINCE {}", search_date(first))
 }
 
 /// Gmail's own search for an id of a kind that its HEADER search is known to miss (GMAIL.md 4);

@@ -1,6 +1,6 @@
 //! A dry run over the folders: what a run would do with each message.
 
-use crate::delivery::gmail_imap::GmailTarget;
+use crate::delivery::GmailDelivery;
 use crate::error::Result;
 use crate::folders::FolderPair;
 use crate::message::{Listed, Mailbox};
@@ -8,6 +8,7 @@ use crate::oauth::RenewalPolicy;
 use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::folders::{CheckedFolders, open_unless_open};
 use crate::run::account_sync::instrumented::PassMonitor;
+use crate::run::account_sync::options::import_destination;
 use crate::run::account_sync::source_steps::CheckedSource;
 use crate::source::ImapSource;
 use crate::sync::{DryRunResult, DryRunTotal, NullTarget, Pass, Target};
@@ -35,7 +36,7 @@ impl AccountSync<'_> {
             ..
         } = checked;
         let options = self.gmail_options(RenewalPolicy::Never);
-        let gmail = self.gmail.insert(GmailTarget::new(options));
+        let gmail = self.gmail.insert(GmailDelivery::new(options));
         let can_ask_gmail = gmail.has_valid_token()?;
         let Some(folders) = folders else {
             let pair = if can_ask_gmail {
@@ -106,8 +107,8 @@ impl AccountSync<'_> {
         let mut no_target = NullTarget;
         let target: &mut dyn Target = match &mut self.gmail {
             Some(gmail) if can_ask_gmail => {
-                gmail.set_folder(&pair.target);
-                gmail.start_pass(0);
+                gmail.set_folder(&pair.target, import_destination(pair));
+                gmail.start_pass();
                 gmail
             }
             _ => &mut no_target,

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use crate::config::OnMove;
+use crate::delivery::ImportDestination;
 use crate::delivery::gmail_imap::GmailTargetOptions;
 use crate::folders::FolderPair;
 use crate::oauth::{RememberedRejection, RenewalPolicy};
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::AccountSync;
-use crate::sync::PassOptions;
+use crate::sync::{ImportPolicy, PassOptions};
 
 impl AccountSync<'_> {
     /// The options of a pass over the source folder of this pair.
@@ -25,8 +26,16 @@ impl AccountSync<'_> {
             one_of_several: self.has_several_folders().then(|| pair.source.clone()),
             labels: pair.labels.clone(),
             labels_moved: config.on_move == OnMove::Label,
-            import: None,
+            import: self.import_policy(pair),
         }
+    }
+
+    /// Which messages of this pair are imported.
+    fn import_policy(&self, pair: &FolderPair) -> Option<ImportPolicy> {
+        let import = self.config.target.import.as_ref()?;
+        import_destination(pair)?;
+        let max_age = import.max_age;
+        Some(ImportPolicy { max_age })
     }
 
     pub(super) fn gmail_options(&self, renewal: RenewalPolicy) -> GmailTargetOptions {
@@ -54,4 +63,9 @@ impl AccountSync<'_> {
             renewal,
         }
     }
+}
+
+/// The labels of imported messages of this pair; `None` if none is imported.
+pub(super) fn import_destination(pair: &FolderPair) -> Option<ImportDestination> {
+    ImportDestination::of(&pair.target, pair.archive, &pair.labels)
 }

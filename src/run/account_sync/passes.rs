@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use crate::delivery::gmail_imap::GmailTarget;
+use crate::delivery::GmailDelivery;
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::folders::{FolderPair, TargetFolders, single_pair};
 use crate::imap::{FolderListing, ListedFolder};
@@ -13,6 +13,7 @@ use crate::oauth::RenewalPolicy;
 use crate::run::account_sync::AccountSync;
 use crate::run::account_sync::folders::{CheckedFolders, open_unless_open};
 use crate::run::account_sync::instrumented::PassMonitor;
+use crate::run::account_sync::options::import_destination;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::source::ImapSource;
 use crate::state::Event;
@@ -120,8 +121,10 @@ impl AccountSync<'_> {
         self.select_folder(source.folder())?;
         let context = self.context;
         let options = self.gmail_options(RenewalPolicy::Save);
-        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
-        gmail.start_pass(0);
+        let gmail = self
+            .gmail
+            .get_or_insert_with(|| GmailDelivery::new(options));
+        gmail.start_pass();
         let monitor = PassMonitor::new(context);
         let (mut source, mut gmail) = (monitor.monitor(source), monitor.monitor(gmail));
         if let Some(renamed) = &self.renamed {
@@ -186,7 +189,9 @@ impl AccountSync<'_> {
         failures: &mut Vec<Error>,
     ) -> Result<Vec<FolderPair>> {
         let options = self.gmail_options(RenewalPolicy::Save);
-        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
+        let gmail = self
+            .gmail
+            .get_or_insert_with(|| GmailDelivery::new(options));
         let (at_target, is_gmail) = gmail.list_folders()?;
         let target = TargetFolders {
             listing: &at_target,
@@ -243,9 +248,11 @@ impl AccountSync<'_> {
         let context = self.context;
         let pass_options = self.pass_options(pair);
         let options = self.gmail_options(RenewalPolicy::Save);
-        let gmail = self.gmail.get_or_insert_with(|| GmailTarget::new(options));
-        gmail.set_folder(&pair.target);
-        gmail.start_pass(0);
+        let gmail = self
+            .gmail
+            .get_or_insert_with(|| GmailDelivery::new(options));
+        gmail.set_folder(&pair.target, import_destination(pair));
+        gmail.start_pass();
         let monitor = PassMonitor::new(context);
         let mut progress = (context.new_progress)();
         let pass = Pass {

@@ -8,6 +8,7 @@ use crate::config::FolderConfig;
 use crate::delivery::gmail_imap::{
     GmailInspection, GmailInspector, GmailTargetOptions, InspectedToken, STORAGE_FULL_REMEDY,
 };
+use crate::delivery::verify_import;
 use crate::error::{Error, ErrorKind, Side};
 use crate::imap::{ListedFolder, NameAttribute, StorageQuota};
 use crate::message::DeliveryMethod;
@@ -93,6 +94,7 @@ impl CheckedAccount<'_> {
         };
         if let Some(inspection) = &inspection {
             self.check_account_at_gmail(inspection, findings);
+            self.check_import(&inspector, findings);
         }
         if let Some(state) = self.state {
             self.check_limits(&state.gmail, findings);
@@ -208,6 +210,21 @@ impl CheckedAccount<'_> {
         }
     }
 
+    /// Whether the Gmail API can be used, if the configuration wants it.
+    fn check_import(&self, inspector: &GmailInspector, findings: &mut Findings<'_>) {
+        let Some(import) = &self.config.target.import else {
+            return;
+        };
+        match verify_import(inspector, import) {
+            Ok(()) => findings.ok(
+                GROUP,
+                "delivery",
+                "the Gmail API is switched on for imports",
+            ),
+            Err(error) => findings.fail(GROUP, "delivery", &error),
+        }
+    }
+
     fn check_target_folder(&self, folders: &[ListedFolder], findings: &mut Findings<'_>) {
         let wanted = self.config.target.folder.as_str();
         let shown = Untrusted::new(wanted);
@@ -239,30 +256,10 @@ impl CheckedAccount<'_> {
     fn check_limits(&self, gmail: &GmailState, findings: &mut Findings<'_>) {
         let now = self.context.timing.clock.now();
         let uploaded = gmail.sent_in_last_day(DeliveryMethod::Append, now);
-        let shown = format_size(uploaded);
-        match self.config.daily_upload_limit {
-            Some(limit) if uploaded >= limit => findings.warn(
-                GROUP,
-                "uploads",
-                format_args!(
-                    "{shown} in 24 hours: the limit of {} is used up",
-                    format_size(limit)
-                ),
-                "copying goes on by itself within a day (daily_upload_limit)",
-            ),
-            Some(limit) => {
-                let limit = format_size(limit);
-                findings.ok(
-                    GROUP,
-                    "uploads",
-                    format_args!("{shown} of {limit} in 24 hours"),
-                );
-            }
-            None => findings.ok(
-                GROUP,
-                "uploads",
-                format_args!("{shown} in 24 hours, no limit"),
-            ),
+        self.check_limit("uploads", uploaded, findings);
+        let imported = gmail.sent_in_last_day(DeliveryMethod::Import, now);
+        if self.config.target.import.is_some() {
+            self.check_limit("imports", imported, findings);
         }
         if let Some(until) = gmail.resting_until(now) {
             let until = format_time(until);
@@ -276,6 +273,27 @@ impl CheckedAccount<'_> {
                     "none is needed: copying then goes on by itself; status says why"
                 },
             );
+        }
+    }
+
+    /// What was sent in 24 hours, of what may be.
+    fn check_limit(&self, what: &'static str, sent: u64, findings: &mut Findings<'_>) {
+        let shown = format_size(sent);
+        match self.config.daily_upload_limit {
+            Some(limit) if sent >= limit => findings.warn(
+                GROUP,
+                what,
+                format_args!(
+                    "{shown} in 24 hours: the limit of {} is used up",
+                    format_size(limit)
+                ),
+                "copying goes on by itself within a day (daily_upload_limit)",
+            ),
+            Some(limit) => {
+                let limit = format_size(limit);
+                findings.ok(GROUP, what, format_args!("{shown} of {limit} in 24 hours"));
+            }
+            None => findings.ok(GROUP, what, format_args!("{shown} in 24 hours, no limit")),
         }
     }
 }

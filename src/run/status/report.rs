@@ -52,6 +52,9 @@ pub(crate) struct StatusReport {
     pub resting: Option<RestStatus>,
     pub source_login_delay: Option<LoginDelay>,
     pub uploaded_in_24_hours: Option<u64>,
+    /// Only if messages were imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported_in_24_hours: Option<u64>,
     pub daily_upload_limit: Option<u64>,
     pub token: Option<TokenStatus>,
     pub date_pass: Option<DatePassStatus>,
@@ -187,6 +190,8 @@ impl StatusReport {
 
     fn describe_gmail(&mut self, gmail: &GmailState, now: DateTime<Utc>) {
         self.uploaded_in_24_hours = Some(gmail.sent_in_last_day(DeliveryMethod::Append, now));
+        let imported = gmail.sent_in_last_day(DeliveryMethod::Import, now);
+        self.imported_in_24_hours = Some(imported).filter(|octets| *octets > 0);
         self.resting = gmail.resting_until(now).map(|until| RestStatus {
             until: until.trunc_subsecs(0),
             reason: rest_reason(gmail),
@@ -307,6 +312,7 @@ fn rest_reason(gmail: &GmailState) -> String {
         Some(RestReason::DailyLimit) => "daily_upload_limit is reached",
         Some(RestReason::Refusals) => "Gmail rejected three messages in a row",
         Some(RestReason::Connections) => "Gmail reports too many connections",
+        Some(RestReason::RetryAfter(_)) => "Gmail asked for it",
         // An earlier release wrote the state.
         None if gmail.is_storage_full => "its storage is full",
         None => "of a limit",

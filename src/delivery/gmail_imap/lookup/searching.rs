@@ -4,7 +4,7 @@ use crate::delivery::gmail_imap::lookup::{Lookup, LookupError, MAX_COMPARED, ids
 use crate::delivery::gmail_imap::search::{self, IdSearch};
 use crate::imap::{Command, CommandError, CommandResult, search_results};
 use crate::message::{Mailbox, Uid};
-use crate::sync::LookupQuery;
+use crate::sync::{LookupQuery, UncertainAppend};
 
 impl Lookup {
     /// Messages whose Message-ID may be one of those of the queries.
@@ -81,6 +81,19 @@ impl Lookup {
         // Keeps the oldest: an uncertain message was sent right after the mark was read.
         uids.truncate(MAX_COMPARED);
         Ok(Some(uids))
+    }
+
+    /// Messages that arrived since the first of these was sent, by the day. An imported message has the date
+    /// of its import. None if the server rejects the search.
+    pub(super) fn search_since<'a>(
+        &mut self,
+        sent: impl Iterator<Item = &'a UncertainAppend>,
+    ) -> Result<Option<Vec<Uid>>, LookupError> {
+        let Some(first) = sent.map(|sent| sent.at).min() else {
+            return Ok(Some(Vec::new()));
+        };
+        let found = self.search(&search::since(first))?;
+        Ok(found.map(newest))
     }
 
     /// The results of several searches, in one round trip, unless they are known already.

@@ -1,0 +1,213 @@
+//! Imports one message, and interprets what the API answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::config::ImportConfig;
+use crate::delivery::gmail_api::answers::{ApiError, ApiErrorMeaning};
+use crate::delivery::gmail_api::client::{
+    ApiClient, ApiResponse, LostRequest, RequestError, SentBody,
+};
+use crate::delivery::gmail_api::destination::ImportDestination;
+use crate::delivery::gmail_api::error_of;
+use crate::delivery::gmail_api::label_ids::LabelIds;
+use crate::delivery::gmail_api::upload::Upload;
+use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
+use crate::message::Message;
+use crate::process::cancel::WakeOn;
+use crate::retry::IMPORT_RATE_DELAYS;
+use crate::sync::{ImportedMessage, Outcome, Receipt};
+
+/// Imports messages, from several threads.
+pub(super) struct Importer {
+    client: ApiClient,
+    labels: LabelIds,
+    config: ImportConfig,
+}
+
+/// The result of an import.
+pub(super) enum ImportResult {
+    Settled(Outcome),
+    /// The message has its outcome, and the next one would fail with this error.
+    SettledAndFailed(Outcome, Error),
+    /// There are too many requests at the same time; the message was not stored.
+    TooManyConnections(Arc<Message>, Error),
+}
+
+#[derive(Deserialize)]
+struct ImportResponse {
+    id: String,
+    #[serde(default, rename = "labelIds")]
+    label_ids: Vec<String>,
+}
+
+impl Importer {
+    pub fn new(client: ApiClient, config: ImportConfig) -> Importer {
+        Importer {
+            client,
+            labels: LabelIds::default(),
+            config,
+        }
+    }
+
+    /// Imports a message. While Gmail says that there are too many requests in a short time, it waits and
+    /// asks again.
+    pub fn import(&self, message: Arc<Message>, destination: &ImportDestination) -> ImportResult {
+        let mut delays = IMPORT_RATE_DELAYS.iter();
+        let mut has_renewed_labels = false;
+        loop {
+            let response = match self.upload(&message, destination) {
+                Ok(response) if response.is_success() => return stored(&response),
+                Ok(response) => response,
+                Err(RequestError::Fatal(error)) => {
+                    return ImportResult::SettledAndFailed(Outcome::Returned, error);
+                }
+                Err(RequestError::NoResponse(lost)) => return self.lost(lost),
+            };
+            let error = ApiError::of(&response);
+            match error.meaning() {
+                ApiErrorMeaning::Label if !has_renewed_labels && !destination.names.is_empty() => {
+                    has_renewed_labels = true;
+                    self.labels.forget();
+                }
+                ApiErrorMeaning::Rate => {
+                    let Some(delay) = rate_delay(&response, delays.next()) else {
+                        let rests = self.limit_error(&response);
+                        return ImportResult::SettledAndFailed(Outcome::Returned, rests);
+                    };
+                    log::debug!("importing: {error}; asking again in {} s", delay.as_secs());
+                    let until = Instant::now() + delay;
+                    // Fails only if `poll` does; then the next request follows at once.
+                    let _ = self
+                        .client
+                        .canceller()
+                        .wait(None, until, WakeOn::CancelOnly);
+                    if self.client.canceller().is_cancelled() {
+                        return ImportResult::Settled(Outcome::Returned);
+                    }
+                }
+                meaning => return self.not_stored(meaning, &error, &response, message),
+            }
+        }
+    }
+
+    fn upload(
+        &self,
+        message: &Arc<Message>,
+        destination: &ImportDestination,
+    ) -> Result<ApiResponse, RequestError> {
+        let names = self.labels.ids(&destination.names, &self.client);
+        let names = names.map_err(RequestError::Fatal)?;
+        let flags = message.flags;
+        let system = destination.system_ids.iter().copied();
+        let unread = (!flags.seen).then_some("UNREAD");
+        let starred = flags.flagged.then_some("STARRED");
+        let system = system.chain(unread).chain(starred).map(str::to_owned);
+        let label_ids: Vec<String> = system.chain(names).collect();
+        // The date of arrival, as with mail that comes by SMTP: the sender decides the Date field.
+        let parameters = format!(
+            "internalDateSource=receivedTime&neverMarkSpam={}&processForCalendar={}",
+            self.config.never_spam, self.config.process_for_calendar
+        );
+        let upload = Upload {
+            message,
+            metadata: json!({ "labelIds": label_ids }).to_string(),
+            parameters,
+        };
+        upload.send(&self.client)
+    }
+
+    /// There is no response.
+    fn lost(&self, lost: LostRequest) -> ImportResult {
+        let why = format!("importing it: {}", lost.why);
+        match lost.sent {
+            SentBody::Nothing => {
+                let error = self.client.error(ErrorKind::Unavailable, lost.why);
+                let error = error.during("importing a message");
+                ImportResult::SettledAndFailed(Outcome::Returned, error)
+            }
+            SentBody::Part => ImportResult::Settled(Outcome::Unsent(why)),
+            SentBody::All => ImportResult::Settled(Outcome::Uncertain(why)),
+        }
+    }
+
+    fn not_stored(
+        &self,
+        meaning: ApiErrorMeaning,
+        error: &ApiError,
+        response: &ApiResponse,
+        message: Arc<Message>,
+    ) -> ImportResult {
+        let failed = |error: Error| {
+            let error = error.during("importing a message");
+            ImportResult::SettledAndFailed(Outcome::Returned, error)
+        };
+        match meaning {
+            ApiErrorMeaning::Content => {
+                let message = Arc::unwrap_or_clone(message);
+                let why = error.to_string();
+                ImportResult::Settled(Outcome::NotImportable(Box::new(message), why))
+            }
+            ApiErrorMeaning::Label | ApiErrorMeaning::Message => {
+                ImportResult::Settled(Outcome::Parked(format!("importing it: {error}")))
+            }
+            ApiErrorMeaning::TooManyConnections => {
+                let rests = Consequence::Rest(RestReason::Connections);
+                let error = self.client.error(ErrorKind::Resting, error);
+                ImportResult::TooManyConnections(message, error.with_consequence(rests))
+            }
+            ApiErrorMeaning::Rate | ApiErrorMeaning::Limit => failed(self.limit_error(response)),
+            ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden => {
+                failed(error_of(&self.client, response))
+            }
+            ApiErrorMeaning::Failure => {
+                let outcome = Outcome::Uncertain(format!("importing it: {error}"));
+                let error = self.client.error(ErrorKind::Unavailable, error);
+                ImportResult::SettledAndFailed(outcome, error.during("importing a message"))
+            }
+        }
+    }
+
+    /// The account rests, as long as Gmail says.
+    fn limit_error(&self, response: &ApiResponse) -> Error {
+        let minutes = response
+            .retry_after()
+            .map(|time| time.as_secs().div_ceil(60));
+        let minutes = minutes.map(|minutes| u32::try_from(minutes).unwrap_or(u32::MAX));
+        let reason = minutes.map_or(RestReason::Quota, RestReason::RetryAfter);
+        let error = self
+            .client
+            .error(ErrorKind::Resting, ApiError::of(response));
+        error
+            .during("importing a message")
+            .with_consequence(Consequence::Rest(reason))
+    }
+}
+
+/// How long to wait before the request is repeated; `None` if that would be too long.
+fn rate_delay(response: &ApiResponse, next: Option<&Duration>) -> Option<Duration> {
+    let longest = IMPORT_RATE_DELAYS.iter().max()?;
+    let delay = *next?;
+    let wanted = response.retry_after().unwrap_or(delay);
+    (wanted <= *longest).then_some(wanted.max(delay))
+}
+
+fn stored(response: &ApiResponse) -> ImportResult {
+    let is_id = |id: &str| {
+        (1..=32).contains(&id.len()) && id.bytes().all(|octet| octet.is_ascii_alphanumeric())
+    };
+    let imported: Option<ImportResponse> = response.json();
+    let outcome = match imported {
+        Some(ImportResponse { id, label_ids }) if is_id(&id) => {
+            Outcome::Delivered(Receipt::Imported(ImportedMessage {
+                id,
+                is_spam: label_ids.iter().any(|label| label == "SPAM"),
+            }))
+        }
+        _ => Outcome::Uncertain("importing it: the response cannot be read".to_owned()),
+    };
+    ImportResult::Settled(outcome)
+}

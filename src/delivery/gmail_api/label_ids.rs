@@ -1,0 +1,148 @@
+//! The ids of labels: listed once, created if need be.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::delivery::gmail_api::answers::ApiError;
+use crate::delivery::gmail_api::client::{ApiClient, ApiRequest, ApiResponse, RequestError};
+use crate::delivery::gmail_api::upload_body::UploadBody;
+use crate::delivery::gmail_api::{JSON, error_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::untrusted::Untrusted;
+
+const LABELS: &str = "/gmail/v1/users/me/labels";
+
+/// The labels of the account, by name; shared by all workers.
+#[derive(Default)]
+pub(super) struct LabelIds(Mutex<LabelCache>);
+
+#[derive(Default)]
+struct LabelCache {
+    /// `None`: not listed yet. A name that Gmail does not accept has no id.
+    ids: Option<HashMap<String, Option<String>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListedLabels {
+    labels: Vec<ListedLabel>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListedLabel {
+    id: String,
+    name: String,
+}
+
+impl LabelIds {
+    /// The ids of these labels. One that Gmail does not accept is left out, with a warning.
+    ///
+    /// # Errors
+    /// The API is unavailable, or does not permit it.
+    pub fn ids(&self, names: &[String], client: &ApiClient) -> Result<Vec<String>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut cache = self.cache();
+        let ids = match &mut cache.ids {
+            Some(ids) => ids,
+            none => none.insert(list(client)?),
+        };
+        let mut found = Vec::new();
+        for name in names {
+            let id = match ids.get(name) {
+                Some(id) => id.clone(),
+                None => {
+                    let id = create(name, client)?;
+                    ids.insert(name.clone(), id.clone());
+                    id
+                }
+            };
+            found.extend(id);
+        }
+        Ok(found)
+    }
+
+    /// One of them is gone: they are listed again.
+    pub fn forget(&self) {
+        self.cache().ids = None;
+    }
+
+    fn cache(&self) -> MutexGuard<'_, LabelCache> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks for something that changes no message.
+pub(super) fn ask(
+    client: &ApiClient,
+    method: &'static str,
+    path: &str,
+    body: UploadBody,
+) -> Result<ApiResponse> {
+    let request = ApiRequest {
+        method,
+        url: client.url(path),
+        headers: vec![("Content-Type", JSON.to_owned())],
+        body,
+    };
+    client.send(&request).map_err(|failure| match failure {
+        RequestError::Fatal(error) => error,
+        RequestError::NoResponse(lost) => client.error(ErrorKind::Unavailable, lost.why),
+    })
+}
+
+/// The ids of all labels, by name.
+fn list(client: &ApiClient) -> Result<HashMap<String, Option<String>>> {
+    let response = ask(client, "GET", LABELS, UploadBody::default())?;
+    if !response.is_success() {
+        return Err(failed(client, &response));
+    }
+    let listed: ListedLabels = response.json().ok_or_else(|| {
+        let what = "the list of labels cannot be read";
+        client.error(ErrorKind::Unavailable, what)
+    })?;
+    let labels = listed.labels.into_iter();
+    Ok(labels.map(|label| (label.name, Some(label.id))).collect())
+}
+
+/// Creates a label, as the web interface does; returns its id, none if Gmail does not accept the name.
+fn create(name: &str, client: &ApiClient) -> Result<Option<String>> {
+    let label = json!({
+        "name": name,
+        "labelListVisibility": "labelShow",
+        "messageListVisibility": "show",
+    });
+    let body = UploadBody::of(label.to_string().into_bytes());
+    let response = ask(client, "POST", LABELS, body)?;
+    match response.status {
+        200..=299 => Ok(response.json::<ListedLabel>().map(|label| label.id)),
+        // Created meanwhile, or another case of letters.
+        409 => {
+            let folded = name.to_lowercase();
+            let labels = list(client)?;
+            let mut same = labels.into_iter();
+            let same = same.find(|(listed, _)| listed.to_lowercase() == folded);
+            Ok(same.and_then(|(_, id)| id))
+        }
+        400 => {
+            let (label, why) = (Untrusted::new(name), ApiError::of(&response));
+            log::warn!("messages are not labelled {label}, which Gmail does not accept: {why}");
+            Ok(None)
+        }
+        _ => Err(failed(client, &response)),
+    }
+}
+
+fn failed(client: &ApiClient, response: &ApiResponse) -> Error {
+    error_of(client, response).during("looking up labels")
+}
+
+/// Whether the API is switched on, and permits what this program does.
+pub(super) fn verify(client: &ApiClient) -> Result<()> {
+    list(client).map(drop)
+}
