@@ -258,7 +258,9 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::config::{Environment, OnMove};
+    use chrono::TimeDelta;
+
+    use crate::config::{Environment, ImportConfig, OnMove};
 
     /// Resolves paths in folders that do not exist.
     fn read(fields: &Value) -> Result<Config, String> {
@@ -325,6 +327,7 @@ mod tests {
         assert_eq!(config.first_run_days, 7);
         assert!(config.copy_flags);
         assert_eq!(config.daily_upload_limit, Some(419_430_400));
+        assert_eq!(config.target.import, None);
     }
 
     #[test]
@@ -348,6 +351,11 @@ mod tests {
             "first_run_days": 0,
             "copy_flags": false,
             "daily_upload_limit": "none",
+            "delivery": "import",
+            "import_max_age": "90m",
+            "import_never_spam": true,
+            "import_calendar": false,
+            "target_api": "http://127.0.0.1:8080",
         })))
         .unwrap();
         assert_eq!(
@@ -371,6 +379,15 @@ mod tests {
         assert_eq!(config.first_run_days, 0);
         assert!(!config.copy_flags);
         assert_eq!(config.daily_upload_limit, None);
+        assert_eq!(
+            config.target.import,
+            Some(ImportConfig {
+                max_age: TimeDelta::minutes(90),
+                never_spam: true,
+                process_for_calendar: false,
+                api: "http://127.0.0.1:8080".to_owned(),
+            })
+        );
     }
 
     #[test]
@@ -583,6 +600,18 @@ mod tests {
                 "daily_upload_limit must be a string, not a number",
             ),
             (
+                json!({ "delivery": "smtp" }),
+                "delivery must be \"append\" or \"import\"",
+            ),
+            (
+                json!({ "import_max_age": "0h" }),
+                "import_max_age must be a duration, such as \"24h\", \"90m\" or \"7d\"",
+            ),
+            (
+                json!({ "target_api": "http://gmail.example.com" }),
+                "target_api must be https:// and a host (http:// only to this machine itself)",
+            ),
+            (
                 json!({ "source_sever": "x" }),
                 "unknown field \"source_sever\" (did you mean source_server?)",
             ),
@@ -708,7 +737,12 @@ mod tests {
             .collect();
         assert_eq!(
             not_shown,
-            ["target_ca_file", "target_port", "target_server"]
+            [
+                "target_api",
+                "target_ca_file",
+                "target_port",
+                "target_server"
+            ]
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Test doubles of servers: a plain IMAP source, Gmail, and Google's OAuth endpoints.
+//! Test doubles of servers: a plain IMAP source, Gmail by IMAP and by its API, and Google's OAuth
+//! endpoints.
 //!
 //! Each is a server with state, on a port of its own on loopback, in threads of the test process;
 //! dropping it stops it. Every protocol event is numbered and recorded, so that a test can read the
@@ -52,6 +53,8 @@ mod faults;
 mod fetch;
 /// Gmail: its options, its mailboxes and its tokens.
 mod gmail;
+/// The Gmail API.
+mod gmail_api;
 /// Parsing of commands: lines, literals, arguments.
 mod grammar;
 /// The fields of a message.
@@ -101,6 +104,7 @@ pub use gmail::{
     AppendResponse, Challenge, DiscardedMail, Gmail, GmailOptions, HeaderSearch, IndexDelay,
     Language, PostLoginCapabilities, login_rejections,
 };
+pub use gmail_api::{ApiFault, ApiRequest, GmailApi};
 pub use mailboxes::Mailboxes;
 pub use oauth::{Consent, EndpointFault, TokenEndpoint, TokenOptions, token_rejections};
 pub use quirks::{MessageFault, Quirk};

@@ -23,6 +23,7 @@ mod http;
 /// The responses.
 mod rules;
 
+pub(crate) use http::{Stream, open};
 pub use rules::token_rejections;
 
 /// A fault of the token endpoint. The consent page never fails, so that the flow gets as far as the
