@@ -16,6 +16,10 @@ pub enum DeliveryMethod {
 
 impl DeliveryMethod {
     /// Whether it is [`Append`](DeliveryMethod::Append), which the state need not name.
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
     pub(crate) fn is_append(&self) -> bool {
         *self == DeliveryMethod::Append
     }

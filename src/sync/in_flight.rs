@@ -42,15 +42,15 @@ impl InFlightMessage {
             octets: Some(octets),
         };
         let took = self.intended_at.elapsed();
-        let (gmail_uid, gmail_id, is_spam) = match receipt {
+        let (appended_uid, imported_id, is_spam) = match receipt {
             Receipt::Appended(place) => (Some(place.uid.get()), None, None),
             Receipt::Imported(imported) => (None, Some(&imported.id), Some(imported.is_spam)),
         };
         log::info!(
             message_id = logged.id_text().as_deref(),
             uid = uid.get(),
-            gmail_uid,
-            gmail_id = gmail_id.map(String::as_str),
+            gmail_uid = appended_uid,
+            gmail_id = imported_id.map(String::as_str),
             is_spam,
             octets,
             seconds = logged_seconds(took);

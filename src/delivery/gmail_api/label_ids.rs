@@ -54,13 +54,12 @@ impl LabelIds {
         };
         let mut found = Vec::new();
         for name in names {
-            let id = match ids.get(name) {
-                Some(id) => id.clone(),
-                None => {
-                    let id = create(name, client)?;
-                    ids.insert(name.clone(), id.clone());
-                    id
-                }
+            let id = if let Some(id) = ids.get(name) {
+                id.clone()
+            } else {
+                let id = create(name, client)?;
+                ids.insert(name.clone(), id.clone());
+                id
             };
             found.extend(id);
         }

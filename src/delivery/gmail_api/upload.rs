@@ -111,7 +111,7 @@ impl Upload<'_> {
         client: &ApiClient,
     ) -> Result<ApiResponse, RequestError> {
         let mut delays = RESUME_DELAYS.iter();
-        let (mut offset, mut sent) = (0, SentBody::Nothing);
+        let (mut offset, mut furthest, mut sent) = (0, 0, SentBody::Nothing);
         loop {
             let mut last = client.send(&self.rest(session, offset));
             if let Err(RequestError::NoResponse(lost)) = &last {
@@ -139,7 +139,8 @@ impl Upload<'_> {
                     .and_then(|response| received(response, length));
                 if let Some(received) = has.filter(|received| *received < length) {
                     log::debug!("the Gmail API has {received} of {length} octets; going on");
-                    if received > offset {
+                    if received > furthest {
+                        furthest = received;
                         delays = RESUME_DELAYS.iter();
                     }
                     offset = received;

@@ -1,7 +1,7 @@
 //! The Gmail API: labels, and imports of messages into the account that the Gmail double shows by IMAP
 //! (GMAIL.md 6.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -107,7 +107,7 @@ struct ApiState {
     most_open: AtomicUsize,
     connections: AtomicUsize,
     stopping: AtomicBool,
-    sockets: Mutex<Vec<TcpStream>>,
+    sockets: Mutex<HashMap<usize, TcpStream>>,
     round_trip: Mutex<Duration>,
 }
 
@@ -166,15 +166,14 @@ impl GmailApi {
                     return;
                 }
                 let (shared, tls) = (shared.clone(), tls.clone());
-                shared
-                    .sockets
-                    .lock()
-                    .unwrap()
-                    .push(socket.try_clone().unwrap());
+                let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                let handle = socket.try_clone().unwrap();
+                shared.sockets.lock().unwrap().insert(number, handle);
                 thread::spawn(move || {
-                    let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
                     // A client may close the connection at any time.
                     let _ = serve(socket, tls.as_ref(), number, &shared);
+                    // With this handle the socket would stay open.
+                    shared.sockets.lock().unwrap().remove(&number);
                 });
             }
         });
@@ -259,7 +258,7 @@ impl GmailApi {
 impl Drop for GmailApi {
     fn drop(&mut self) {
         self.state.stopping.store(true, Ordering::SeqCst);
-        for socket in self.state.sockets.lock().unwrap().drain(..) {
+        for (_, socket) in self.state.sockets.lock().unwrap().drain() {
             let _ = socket.shutdown(Shutdown::Both);
         }
         // A last connection wakes the listener.
@@ -291,7 +290,7 @@ fn serve(
             break;
         }
     }
-    handle.shutdown(Shutdown::Both)
+    Ok(())
 }
 
 /// Handles a request; returns whether the connection stays open.

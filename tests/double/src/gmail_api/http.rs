@@ -1,6 +1,7 @@
 //! HTTP/1.1 with connections that are kept: requests are read piece by piece, so that a fault can cut one
 //! at any octet.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Result, Write};
 
 use std::collections::BTreeMap;
@@ -63,7 +64,7 @@ impl Answer {
             self.body.len()
         );
         for (name, value) in &self.fields {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         format!("{head}\r\n{}", self.body).into_bytes()
     }

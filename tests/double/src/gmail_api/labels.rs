@@ -83,7 +83,7 @@ fn encode(name: &str) -> String {
     let (mut encoded, mut shifted) = (String::new(), Vec::new());
     let flush = |shifted: &mut Vec<u8>, encoded: &mut String| {
         if !shifted.is_empty() {
-            encoded.push_str(&format!("&{}-", UTF7.encode(&*shifted)));
+            encoded.extend(["&", &UTF7.encode(&*shifted), "-"]);
             shifted.clear();
         }
     };

@@ -1,0 +1,873 @@
+//! Delivery by the Gmail API: which messages are imported, what becomes of each answer, and that nothing
+//! is lost or doubled whatever the API does.
+
+// A test fails by a panic, in its support code as in its body.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use double::{ApiFault, ApiRequest, GmailApi, GmailOptions, SourceOptions, StoredMessage};
+use serde_json::{Value, json};
+
+use program::{Home, Run};
+
+/// An account that imports, between the doubles. Gmail keeps each copy, so that duplicates are visible.
+struct Account {
+    home: Home,
+    api: GmailApi,
+}
+
+impl Account {
+    fn new() -> Account {
+        let gmail = GmailOptions {
+            deduplicates: false,
+            ..GmailOptions::default()
+        };
+        let home = Home::with(SourceOptions::default(), gmail);
+        let api = GmailApi::start(&home.gmail);
+        home.configure(&json!({ "delivery": "import", "target_api": api.url() }));
+        Account { home, api }
+    }
+
+    fn deliver_at(&self, octets: &[u8], ago: TimeDelta, flags: &[&str]) {
+        let date = (Utc::now() - ago).fixed_offset();
+        self.home.source.deliver(octets, date, flags);
+    }
+
+    /// Mail of an hour ago.
+    fn deliver(&self, octets: &[u8]) {
+        self.deliver_at(octets, TimeDelta::hours(1), &[]);
+    }
+
+    fn spam(&self) -> Vec<StoredMessage> {
+        self.home.gmail.messages("[Gmail]/Spam")
+    }
+
+    /// How often each message is at Gmail, without the fields that an import adds: in All Mail or in Spam.
+    fn everywhere(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        let all = self.home.gmail.all_mail().into_iter().chain(self.spam());
+        for message in all {
+            *counts.entry(original(&message.octets)).or_default() += 1;
+        }
+        counts
+    }
+
+    fn imports(&self) -> Vec<ApiRequest> {
+        let requests = self.api.requests().into_iter();
+        requests.filter(ApiRequest::is_import).collect()
+    }
+
+    /// Runs without faults, some minutes apart, until nothing is parked.
+    fn recover(&self) {
+        self.api.clear_faults();
+        for _ in 0..6 {
+            self.home.age_by_minutes(24 * 60);
+            let run = self.home.run();
+            assert_eq!(run.status, Some(0), "{run:?}");
+            if self.home.state()["parked"] == json!({}) {
+                return;
+            }
+        }
+        panic!("{}", self.home.read("sync_state.json"));
+    }
+}
+
+/// A message as it was before the import.
+fn original(octets: &[u8]) -> String {
+    let text = String::from_utf8(octets.to_vec()).unwrap();
+    match text.split_once("with HTTPREST; ") {
+        Some((_, rest)) => rest.split_once("\r\n").unwrap().1.to_owned(),
+        None => text,
+    }
+}
+
+fn mail(subject: &str) -> Vec<u8> {
+    format!("Message-ID: <{subject}@x>\r\nSubject: {subject}\r\n\r\n{subject}\r\n").into_bytes()
+}
+
+fn without_id(subject: &str) -> Vec<u8> {
+    format!("Subject: {subject}\r\n\r\n{subject}\r\n").into_bytes()
+}
+
+fn once(messages: &[Vec<u8>]) -> BTreeMap<String, usize> {
+    let texts = messages
+        .iter()
+        .map(|octets| String::from_utf8(octets.clone()).unwrap());
+    texts.map(|text| (text, 1)).collect()
+}
+
+fn is_imported(message: &StoredMessage) -> bool {
+    message.octets.starts_with(b"Delivered-To:")
+}
+
+#[test]
+fn new_mail_is_imported_and_old_or_answered_mail_is_appended() {
+    let account = Account::new();
+    account.deliver_at(&mail("old"), TimeDelta::hours(30), &[]);
+    account.deliver_at(
+        &mail("answered"),
+        TimeDelta::hours(2),
+        &["\\Answered", "\\Seen"],
+    );
+    account.deliver_at(&mail("read"), TimeDelta::hours(2), &["\\Seen", "\\Flagged"]);
+    account.deliver_at(&mail("new"), TimeDelta::minutes(5), &[]);
+    let before = Utc::now() - TimeDelta::seconds(2);
+    let run = account.home.run_ok();
+    let by_subject: BTreeMap<String, StoredMessage> = account
+        .home
+        .gmail
+        .messages("INBOX")
+        .into_iter()
+        .map(|message| {
+            let text = original(&message.octets);
+            let subject = text.split_once("Subject: ").unwrap().1;
+            (subject.lines().next().unwrap().to_owned(), message)
+        })
+        .collect();
+    assert_eq!(by_subject.len(), 4);
+    for (subject, expected, flags) in [
+        ("old", false, vec![]),
+        ("answered", false, vec!["\\Answered", "\\Seen"]),
+        ("read", true, vec!["\\Flagged", "\\Seen"]),
+        ("new", true, vec![]),
+    ] {
+        let message = &by_subject[subject];
+        assert_eq!(is_imported(message), expected, "{subject}");
+        assert_eq!(message.flags, flags, "{subject}");
+        assert_eq!(original(&message.octets).into_bytes(), mail(subject));
+        // The API dates what it imports by the time of the import.
+        assert_eq!(message.internal_date >= before, expected, "{subject}");
+    }
+    let is_line = |part: &str| run.logged("info").iter().any(|line| line.contains(part));
+    assert!(is_line("copied <new@x> (uid 4) to Gmail as 1"), "{run:?}");
+    assert!(
+        is_line("copied <old@x> (uid 1) to Gmail as uid "),
+        "{run:?}"
+    );
+    for import in account.imports() {
+        assert_eq!(import.query["internalDateSource"], "receivedTime");
+        assert_eq!(import.query["neverMarkSpam"], "false");
+        assert_eq!(import.query["processForCalendar"], "true");
+    }
+    let before = account.api.requests().len();
+    account.home.run_ok();
+    assert_eq!(account.api.requests().len(), before, "nothing is new");
+}
+
+#[test]
+fn import_max_age_decides_what_is_new() {
+    let account = Account::new();
+    account.home.configure(&json!({ "import_max_age": "30m" }));
+    account.deliver_at(&mail("an hour ago"), TimeDelta::hours(1), &[]);
+    account.deliver_at(&mail("now"), TimeDelta::minutes(1), &[]);
+    account.home.run_ok();
+    let inbox = account.home.gmail.messages("INBOX");
+    let imported: Vec<bool> = inbox.iter().map(is_imported).collect();
+    assert_eq!(imported.iter().filter(|it| **it).count(), 1);
+    assert_eq!(account.imports().len(), 1);
+}
+
+#[test]
+fn what_gmail_takes_for_spam_is_in_spam_and_is_not_sent_again() {
+    let account = Account::new();
+    account
+        .api
+        .set_spam(|octets| octets.ends_with(b"offer\r\n"));
+    account.deliver(&mail("offer"));
+    account.deliver(&without_id("offer"));
+    account.deliver(&mail("letter"));
+    let run = account.home.run_ok();
+    assert_eq!(account.home.gmail.messages("INBOX").len(), 1);
+    assert_eq!(account.spam().len(), 2);
+    let spam = run.stdout.matches(", which Gmail takes for spam: ").count();
+    assert_eq!(spam, 2, "{run:?}");
+    // Another UIDVALIDITY: everything is looked up, or known.
+    account
+        .home
+        .source
+        .mailboxes()
+        .set_uid_validity("INBOX", 99);
+    account.home.run_ok();
+    assert_eq!(account.spam().len(), 2);
+    account
+        .home
+        .configure(&json!({ "import_never_spam": true, "import_calendar": false }));
+    account.deliver(&mail("second offer"));
+    account.home.run_ok();
+    assert_eq!(account.spam().len(), 2);
+    assert_eq!(account.home.gmail.messages("INBOX").len(), 2);
+    assert_eq!(
+        account.imports().last().unwrap().query["processForCalendar"],
+        "false"
+    );
+}
+
+#[test]
+fn labels_come_with_the_import_and_are_created_if_need_be() {
+    let account = Account::new();
+    account.home.gmail.mailboxes().create("Work");
+    account
+        .home
+        .configure(&json!({ "labels": ["Work", "Bücher/R&D"], "archive": true }));
+    account.deliver(&mail("one"));
+    account.deliver(&mail("two"));
+    account.home.run_ok();
+    let all = account.home.gmail.all_mail();
+    assert_eq!(all.len(), 2);
+    for message in &all {
+        assert!(is_imported(message));
+        assert_eq!(
+            message.mailboxes,
+            ["B&APw-cher/R&-D", "Work", "[Gmail]/All Mail"]
+        );
+    }
+    assert_eq!(account.home.state()["owed_labels"], Value::Null);
+    let commands = account.home.gmail.commands();
+    let is_store = |command: &&String| command.contains("STORE");
+    assert_eq!(commands.iter().find(is_store), None);
+    let labels = |method: &str| {
+        let requests = account.api.requests().into_iter();
+        requests
+            .filter(|it| it.path.ends_with("/labels") && it.method == method)
+            .count()
+    };
+    assert_eq!((labels("GET"), labels("POST")), (1, 1));
+}
+
+#[test]
+fn a_label_that_was_deleted_meanwhile_is_created_again() {
+    let account = Account::new();
+    account.home.configure(&json!({ "labels": ["Work"] }));
+    account.home.gmail.mailboxes().create("Work");
+    account.deliver(&mail("one"));
+    // The label is deleted between the list and the import.
+    let mailboxes = account.home.gmail.mailboxes();
+    let mut is_deleted = false;
+    account.api.once(
+        move |request| {
+            if request.is_import() && !is_deleted {
+                mailboxes.delete("Work");
+                is_deleted = true;
+            }
+            false
+        },
+        ApiFault::CutAfterBody,
+    );
+    account.home.run_ok();
+    assert_eq!(account.imports().len(), 2);
+    assert_eq!(account.home.gmail.messages("Work").len(), 1);
+    assert_eq!(account.home.gmail.messages("INBOX").len(), 1);
+}
+
+#[test]
+fn mail_for_gmails_own_folders_is_appended() {
+    let account = Account::new();
+    account
+        .home
+        .source
+        .mailboxes()
+        .create_with("Junk", &["\\Junk"]);
+    account.home.configure(&json!({ "folders": [
+        { "source": "INBOX", "target": "Mail/New" },
+        { "source": "\\Junk", "target": "\\Junk" },
+    ] }));
+    account.deliver(&mail("letter"));
+    let date = Utc::now().fixed_offset();
+    account
+        .home
+        .source
+        .mailboxes()
+        .deliver("Junk", &mail("offer"), date, &[]);
+    account.home.run_ok();
+    assert!(!is_imported(&account.spam()[0]));
+    let letters = account.home.gmail.messages("Mail/New");
+    assert!(is_imported(&letters[0]));
+    assert_eq!(account.home.gmail.messages("INBOX").len(), 0);
+}
+
+#[test]
+fn a_message_above_the_limit_of_append_is_imported_whatever_its_age() {
+    let account = Account::new();
+    account
+        .home
+        .gmail
+        .change(|options| options.append_limit = 1_000);
+    let large = [mail("large"), vec![b'x'; 2_000]].concat();
+    account.deliver_at(&large, TimeDelta::days(3), &[]);
+    account.home.run_ok();
+    assert!(is_imported(&account.home.gmail.messages("INBOX")[0]));
+    // It does not import it: then nothing takes it.
+    account.api.once(
+        ApiRequest::is_import,
+        ApiFault::Error(400, "invalidArgument", "no"),
+    );
+    account.deliver_at(
+        &[mail("larger"), vec![b'y'; 2_000]].concat(),
+        TimeDelta::hours(1),
+        &[],
+    );
+    let run = account.home.run_ok();
+    assert!(run.stdout.contains("of which APPEND takes 1000"), "{run:?}");
+    assert_eq!(account.home.gmail.messages("INBOX").len(), 1);
+}
+
+/// What becomes of one message whose import meets this fault.
+fn run_with_fault(fault: ApiFault) -> (Account, Run) {
+    let account = Account::new();
+    account.api.once(ApiRequest::is_import, fault);
+    account.deliver(&mail("letter"));
+    let run = account.home.run();
+    (account, run)
+}
+
+#[test]
+fn what_the_api_refuses_for_its_content_is_appended() {
+    let attachment =
+        "Invalid attachment. Please check https://support.google.com/mail/answer/6590.";
+    for fault in [
+        ApiFault::Error(400, "invalidArgument", attachment),
+        ApiFault::Error(413, "uploadTooLarge", "Request is too large."),
+    ] {
+        let (account, run) = run_with_fault(fault);
+        assert_eq!(run.status, Some(0), "{run:?}");
+        let inbox = account.home.gmail.messages("INBOX");
+        assert_eq!(inbox.len(), 1);
+        assert!(!is_imported(&inbox[0]));
+        let line = "Gmail does not import it, so it is appended: HTTP status 4";
+        assert!(run.stdout.contains(line), "{run:?}");
+        assert_eq!(account.home.state()["parked"], json!({}));
+    }
+}
+
+#[test]
+fn a_rejected_access_token_is_renewed_once() {
+    let (account, run) = run_with_fault(ApiFault::Error(401, "authError", "Invalid Credentials"));
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert_eq!(account.everywhere(), once(&[mail("letter")]));
+    assert_eq!(account.imports().len(), 2);
+
+    let account = Account::new();
+    let fault = ApiFault::Error(401, "authError", "Invalid Credentials");
+    account.api.always(ApiRequest::is_import, fault);
+    account.deliver(&mail("letter"));
+    let run = account.home.run();
+    assert_eq!(run.status, Some(77), "{run:?}");
+    assert_eq!(account.imports().len(), 2);
+    assert_eq!(account.everywhere(), BTreeMap::new());
+}
+
+#[test]
+fn what_a_person_must_do_ends_the_run_with_77_and_says_how() {
+    for (fault, remedy) in [
+        (
+            ApiFault::Error(
+                403,
+                "accessNotConfigured",
+                "Gmail API has not been used in project 1",
+            ),
+            "switch on the Gmail API of the project that the token is from \
+             (https://console.cloud.google.com/apis/library/gmail.googleapis.com)",
+        ),
+        (
+            ApiFault::Error(403, "insufficientPermissions", "Insufficient Permission"),
+            "make a new token, and tick the box for mail",
+        ),
+        (
+            ApiFault::Error(403, "domainPolicy", "disabled"),
+            "ask the administrator of the domain",
+        ),
+    ] {
+        let (account, run) = run_with_fault(fault);
+        assert_eq!(run.status, Some(77), "{run:?}");
+        assert!(run.stderr.contains(remedy), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+        assert_eq!(
+            account.home.state()["parked"],
+            json!({}),
+            "it is not the message's fault"
+        );
+        account.recover();
+        assert_eq!(account.everywhere(), once(&[mail("letter")]));
+    }
+}
+
+#[test]
+fn too_many_requests_are_asked_again_a_moment_later() {
+    for fault in [
+        ApiFault::Error(403, "userRateLimitExceeded", "User Rate Limit Exceeded"),
+        ApiFault::RetryLater(429, "rateLimitExceeded", 1),
+    ] {
+        let (account, run) = run_with_fault(fault);
+        assert_eq!(run.status, Some(0), "{run:?}");
+        assert_eq!(account.everywhere(), once(&[mail("letter")]));
+        assert_eq!(account.imports().len(), 2);
+    }
+}
+
+#[test]
+fn the_account_rests_as_long_as_gmail_says() {
+    let (account, run) = run_with_fault(ApiFault::RetryLater(429, "rateLimitExceeded", 3_600));
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert_eq!(account.everywhere(), BTreeMap::new());
+    assert_eq!(account.home.state()["gmail"]["rest_minutes"], 60);
+    let requests = account.api.requests().len();
+    account.home.run_ok();
+    assert_eq!(account.api.requests().len(), requests, "it rests");
+    account.recover();
+    assert_eq!(account.everywhere(), once(&[mail("letter")]));
+}
+
+#[test]
+fn too_many_requests_at_the_same_time_leave_fewer() {
+    let account = Account::new();
+    for number in 0..30 {
+        account.deliver(&mail(&number.to_string()));
+    }
+    account.api.set_round_trip(Duration::from_millis(20));
+    let fault = ApiFault::Error(
+        429,
+        "rateLimitExceeded",
+        "Too many concurrent requests for user",
+    );
+    account
+        .api
+        .once(|request| request.is_import() && request.number > 4, fault);
+    let run = account.home.run_ok();
+    assert!(run.stdout.contains("imports at a time: "), "{run:?}");
+    assert_eq!(account.everywhere().len(), 30);
+    assert!(account.everywhere().values().all(|count| *count == 1));
+}
+
+#[test]
+fn another_error_about_the_message_parks_it() {
+    let (account, run) = run_with_fault(ApiFault::Error(409, "aborted", "Conflict"));
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let parked = &account.home.state()["parked"]["1"];
+    assert_eq!(
+        parked["why"],
+        "importing it: HTTP status 409 aborted: Conflict"
+    );
+    assert_eq!(parked["sent"], Value::Null, "it was not stored");
+    account.recover();
+    assert_eq!(account.everywhere(), once(&[mail("letter")]));
+}
+
+/// Faults after which the message may be stored or not.
+fn uncertain_faults() -> Vec<ApiFault> {
+    vec![
+        ApiFault::CutAfterBody,
+        ApiFault::AnswerLost,
+        ApiFault::HalfAnswer,
+        ApiFault::DoneLater(Duration::from_secs(20)),
+        ApiFault::Error(500, "backendError", "Backend Error"),
+        ApiFault::Text(502, "<html>Bad Gateway</html>"),
+        ApiFault::Text(503, ""),
+        ApiFault::Text(200, "<html>Sign in</html>"),
+        ApiFault::Text(302, ""),
+    ]
+}
+
+#[test]
+fn an_import_whose_answer_was_lost_is_looked_up_before_it_is_sent_again() {
+    for fault in uncertain_faults() {
+        for octets in [mail("letter"), without_id("letter")] {
+            for is_spam in [false, true] {
+                let account = Account::new();
+                account.api.set_spam(move |_| is_spam);
+                account.api.once(ApiRequest::is_import, fault.clone());
+                account.deliver(&octets);
+                let run = account.home.run();
+                let parked = &account.home.state()["parked"]["1"];
+                assert_eq!(parked["sent"]["method"], "import", "{fault:?} {run:?}");
+                // A moment later it may still be on its way: nothing is sent.
+                account.api.clear_faults();
+                account.home.age_by_seconds(30);
+                let before = account.imports().len();
+                account.home.run();
+                assert_eq!(account.imports().len(), before, "{fault:?}");
+                account.home.gmail.clock().advance(Duration::from_secs(30));
+                account.recover();
+                assert_eq!(
+                    account.everywhere(),
+                    once(std::slice::from_ref(&octets)),
+                    "{fault:?} {is_spam}"
+                );
+                assert_eq!(account.spam().len(), usize::from(is_spam), "{fault:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_was_cut_before_its_last_octet_was_not_stored() {
+    for fault in [
+        ApiFault::CutBeforeBody,
+        ApiFault::CutAfter(100),
+        ApiFault::CutBeforeLastOctet,
+    ] {
+        let account = Account::new();
+        account.api.once(ApiRequest::is_import, fault.clone());
+        // Large enough that the system's buffers do not hold all of it.
+        let large = [mail("large"), vec![b'x'; 4_000_000]].concat();
+        account.deliver(&large);
+        let run = account.home.run();
+        assert_eq!(account.everywhere(), BTreeMap::new(), "{fault:?} {run:?}");
+        account.recover();
+        assert_eq!(account.everywhere(), once(&[large]), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_api_that_cannot_be_reached_is_unavailable_and_parks_nothing() {
+    let account = Account::new();
+    account
+        .home
+        .configure(&json!({ "target_api": "http://127.0.0.1:9" }));
+    account.deliver(&mail("letter"));
+    let run = account.home.run();
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert!(
+        run.stderr.starts_with("127.0.0.1:9: importing a message: "),
+        "{run:?}"
+    );
+    assert_eq!(account.home.state()["parked"], json!({}));
+}
+
+#[test]
+fn an_upload_above_five_mebibytes_goes_on_where_it_was_cut() {
+    let account = Account::new();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    account.deliver(&large);
+    account
+        .api
+        .once(ApiRequest::is_part, ApiFault::CutAfter(4 << 20));
+    account
+        .api
+        .once(ApiRequest::is_part, ApiFault::CutAfter(1 << 20));
+    let run = account.home.run_ok();
+    assert_eq!(
+        account.everywhere(),
+        once(std::slice::from_ref(&large)),
+        "{run:?}"
+    );
+    let requests = account.api.requests();
+    let parts: Vec<usize> = requests
+        .iter()
+        .filter(|it| it.is_part())
+        .map(|it| it.octets)
+        .collect();
+    let (first, second) = (large.len(), large.len() - (4 << 20));
+    assert_eq!(parts, [first, second, second - (1 << 20)]);
+}
+
+#[test]
+fn a_resumable_upload_whose_last_answer_was_lost_is_asked_for_its_result() {
+    for fault in [
+        ApiFault::AnswerLost,
+        ApiFault::HalfAnswer,
+        ApiFault::CutAfterBody,
+        ApiFault::Text(503, "<html>"),
+    ] {
+        let account = Account::new();
+        let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+        account.deliver(&large);
+        account.api.once(ApiRequest::is_part, fault.clone());
+        let run = account.home.run_ok();
+        assert_eq!(account.everywhere(), once(&[large]), "{fault:?} {run:?}");
+        assert_eq!(account.home.state()["parked"], json!({}), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_upload_that_the_server_has_forgotten_is_looked_up() {
+    let account = Account::new();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    account.deliver(&large);
+    account.api.once(ApiRequest::is_part, ApiFault::AnswerLost);
+    let is_question = |request: &ApiRequest| request.method == "PUT" && request.octets == 0;
+    account.api.always(
+        is_question,
+        ApiFault::Error(404, "notFound", "Upload not found"),
+    );
+    account.home.run();
+    assert_eq!(
+        account.home.state()["parked"]["1"]["sent"]["method"],
+        "import"
+    );
+    account.recover();
+    assert_eq!(account.everywhere(), once(&[large]));
+    assert_eq!(
+        account.imports().len(),
+        1,
+        "it was found, and not sent again"
+    );
+}
+
+#[test]
+fn a_token_that_expires_in_the_middle_of_an_upload_is_renewed() {
+    let account = Account::new();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    account.deliver(&large);
+    let (tokens, user) = (
+        account.home.gmail.tokens().clone(),
+        account.home.gmail.user(),
+    );
+    let mut is_revoked = false;
+    account.api.once(
+        move |request| {
+            if request.is_part() && !is_revoked {
+                tokens.revoke_all(&user);
+                is_revoked = true;
+            }
+            false
+        },
+        ApiFault::CutAfterBody,
+    );
+    let run = account.home.run_ok();
+    assert_eq!(account.everywhere(), once(&[large]), "{run:?}");
+}
+
+#[test]
+fn imports_and_appends_have_a_daily_limit_each() {
+    let account = Account::new();
+    account
+        .home
+        .configure(&json!({ "daily_upload_limit": "1K" }));
+    let of_size = |subject: &str| [mail(subject), vec![b'x'; 600]].concat();
+    account.deliver_at(&of_size("old"), TimeDelta::days(2), &[]);
+    account.deliver(&of_size("new"));
+    account.home.run_ok();
+    assert_eq!(account.everywhere().len(), 2);
+    account.deliver(&of_size("too much"));
+    let run = account.home.run_ok();
+    assert_eq!(account.everywhere().len(), 2);
+    assert!(
+        run.stdout
+            .contains("octets were imported in the last 24 hours"),
+        "{run:?}"
+    );
+    let status = program::program(&account.home.path(""))
+        .args(["status", "--config", "config.json", "--json"])
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let report = status.as_array().map_or(&status, |all| &all[0]);
+    for field in ["uploaded_in_24_hours", "imported_in_24_hours"] {
+        assert!(
+            (600..800).contains(&report[field].as_u64().unwrap()),
+            "{field}: {report}"
+        );
+    }
+}
+
+#[test]
+fn a_backlog_is_imported_over_as_many_connections_as_configured() {
+    let account = Account::new();
+    account.home.configure(&json!({ "target_connections": 3 }));
+    account.api.set_round_trip(Duration::from_millis(30));
+    for number in 0..40 {
+        account.deliver(&mail(&number.to_string()));
+    }
+    account.home.run_ok();
+    assert_eq!(account.everywhere().len(), 40);
+    assert_eq!(account.api.most_open(), 3);
+    assert_eq!(account.api.connections(), 3);
+}
+
+/// Several kinds of messages: with and without Message-ID, equal ones, two with one id, spam, old mail.
+fn several() -> Vec<(Vec<u8>, TimeDelta)> {
+    let hour = TimeDelta::hours(1);
+    let mut messages: Vec<(Vec<u8>, TimeDelta)> = Vec::new();
+    for number in 0..3 {
+        messages.push((mail(&format!("letter {number}")), hour));
+    }
+    messages.push((without_id("one"), hour));
+    messages.push((without_id("two"), hour));
+    messages.push((mail("offer"), hour));
+    messages.push((without_id("another offer"), hour));
+    messages.push((mail("old"), TimeDelta::days(3)));
+    for text in ["page one", "page two"] {
+        let scan = format!("Message-ID: <scan@x>\r\nSubject: {text}\r\n\r\n{text}\r\n");
+        messages.push((scan.into_bytes(), hour));
+    }
+    messages
+}
+
+fn with_several() -> Account {
+    let account = Account::new();
+    account
+        .api
+        .set_spam(|octets| octets.ends_with(b"offer\r\n"));
+    for (octets, ago) in several() {
+        account.deliver_at(&octets, ago, &[]);
+    }
+    account
+}
+
+fn expected() -> BTreeMap<String, usize> {
+    let messages: Vec<Vec<u8>> = several().into_iter().map(|(octets, _)| octets).collect();
+    once(&messages)
+}
+
+#[test]
+fn a_fault_at_any_request_loses_and_doubles_nothing() {
+    let whole = with_several();
+    whole.home.run_ok();
+    assert_eq!(whole.everywhere(), expected());
+    let count = whole.api.requests().len();
+    assert!(count >= 9, "{count}");
+    for fault in [
+        ApiFault::CutBeforeLastOctet,
+        ApiFault::CutAfterBody,
+        ApiFault::AnswerLost,
+        ApiFault::Error(500, "backendError", "Backend Error"),
+    ] {
+        for number in 1..=count {
+            let account = with_several();
+            account
+                .api
+                .once(move |request| request.number == number, fault.clone());
+            account.home.run();
+            account.recover();
+            assert_eq!(account.everywhere(), expected(), "{fault:?} at {number}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_is_killed_at_any_request_loses_and_doubles_nothing() {
+    for number in 1..=9 {
+        for fault in [
+            ApiFault::Stall(Duration::from_mins(1)),
+            ApiFault::AnswerLost,
+        ] {
+            let account = with_several();
+            account
+                .api
+                .once(move |request| request.number == number, fault);
+            let mut child = account.home.start();
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while account.api.requests().len() < number && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            account.recover();
+            assert_eq!(account.everywhere(), expected(), "killed at {number}");
+        }
+    }
+}
+
+#[test]
+fn the_second_label_of_a_message_that_was_imported_is_set_by_imap() {
+    let account = Account::new();
+    account.home.source.mailboxes().create("Lists");
+    account.home.configure(&json!({ "folders": [
+        { "source": "INBOX" },
+        { "source": "Lists", "labels": ["News"] },
+    ] }));
+    let date = Utc::now().fixed_offset();
+    account.home.source.deliver(&mail("letter"), date, &[]);
+    account
+        .home
+        .source
+        .mailboxes()
+        .deliver("Lists", &mail("letter"), date, &[]);
+    account.home.run_ok();
+    let all = account.home.gmail.all_mail();
+    assert_eq!(all.len(), 1);
+    assert!(is_imported(&all[0]));
+    assert_eq!(all[0].mailboxes, ["INBOX", "News", "[Gmail]/All Mail"]);
+}
+
+#[test]
+fn watch_imports_what_arrives() {
+    let account = Account::new();
+    account.home.run_ok();
+    let mut child = account.home.command().arg("--watch").spawn().unwrap();
+    account
+        .home
+        .source
+        .deliver(&mail("letter"), Utc::now().fixed_offset(), &[]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while account.everywhere().is_empty() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // A second one over the connections that are open.
+    account
+        .home
+        .source
+        .deliver(&mail("second"), Utc::now().fixed_offset(), &[]);
+    while account.everywhere().len() < 2 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(
+        account.everywhere(),
+        once(&[mail("letter"), mail("second")])
+    );
+    assert_eq!(account.api.connections(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn sigterm_ends_a_run_whose_import_is_not_answered() {
+    let account = Account::new();
+    account.api.once(
+        ApiRequest::is_import,
+        ApiFault::Stall(Duration::from_mins(1)),
+    );
+    account.deliver(&mail("letter"));
+    let child = account.home.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while account.imports().is_empty() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let told = Instant::now();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let run: Run = child.wait_with_output().unwrap().into();
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(told.elapsed() < Duration::from_secs(20));
+    account.recover();
+    assert_eq!(account.everywhere(), once(&[mail("letter")]));
+}
+
+#[test]
+fn check_shows_whether_the_api_is_switched_on_and_delivers_nothing() {
+    let account = Account::new();
+    let check = || -> Run {
+        let mut command = program::program(&account.home.path(""));
+        command
+            .args(["check", "--config", "config.json"])
+            .output()
+            .unwrap()
+            .into()
+    };
+    let run = check();
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(
+        run.stdout
+            .contains("the Gmail API is switched on for imports"),
+        "{run:?}"
+    );
+    account.api.always(
+        |_| true,
+        ApiFault::Error(
+            403,
+            "accessNotConfigured",
+            "Gmail API has not been used in project 1",
+        ),
+    );
+    let run = check();
+    assert_eq!(run.status, Some(77), "{run:?}");
+    assert!(run.stdout.contains("switch on the Gmail API"), "{run:?}");
+    assert!(account.imports().is_empty());
+}
