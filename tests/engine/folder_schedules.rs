@@ -92,6 +92,7 @@ impl Schedule {
         let mut dice = Dice::new(seed ^ 0xF01D);
         let mut world = World::new(seed);
         world.gmail.deduplicates = dice.chance(400);
+        world.gmail.import_by_chance();
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
         world.folds_between_folders = dice.chance(300);
         "F0".clone_into(&mut world.open);
@@ -437,7 +438,10 @@ impl Schedule {
             return;
         }
         there.place = place;
-        let key = (there.octets.clone(), there.date.map(|date| date.to_utc()));
+        let key = (
+            there.octets.clone(),
+            there.source_date.map(|date| date.to_utc()),
+        );
         drop(world);
         let key = crate::folder_schedules::key(&key.0, key.1.unwrap());
         self.note(|| format!("the user moves to {place:?}: {}", text(&key)));
@@ -549,7 +553,7 @@ impl Schedule {
     fn count_at_gmail(&self, key: &Key) -> usize {
         let world = self.world.borrow();
         let messages = world.gmail.messages.iter().filter(|there| {
-            let date = there.date.map(|date| date.to_utc());
+            let date = there.source_date.map(|date| date.to_utc());
             there.octets == key.0 && key.1.is_none_or(|it| date == Some(it))
         });
         messages.count()
@@ -577,7 +581,7 @@ impl Schedule {
                     continue;
                 }
                 let late = &self.world.borrow().gmail.late.clone();
-                let is_late = late.iter().any(|(_, octets, _)| *octets == key.0);
+                let is_late = late.iter().any(|(_, octets, ..)| *octets == key.0);
                 let is_safe = self.count_at_gmail(&key) > 0 || is_late;
                 let fate = self.fate(&key);
                 if fate.due && !fate.may_be_lost && !is_safe {

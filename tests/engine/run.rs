@@ -1,10 +1,10 @@
 //! One run of the program over the models.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use imap_to_gmail_sync::error::{ErrorKind, Result, Side};
 use imap_to_gmail_sync::state::journal::StateStore;
 use imap_to_gmail_sync::state::{AccountNames, Event};
-use imap_to_gmail_sync::sync::{Pass, PassOptions, PassReport};
+use imap_to_gmail_sync::sync::{ImportPolicy, Pass, PassOptions, PassReport};
 
 use crate::world::{Disk1, Gmail1, INBOX, Shared, Source1};
 
@@ -30,6 +30,15 @@ pub fn options() -> PassOptions {
         import: None,
         one_of_several: None,
     }
+}
+
+fn import_policy(world: &Shared) -> Option<ImportPolicy> {
+    let max_age = TimeDelta::hours(24);
+    world
+        .borrow()
+        .gmail
+        .imports
+        .then_some(ImportPolicy { max_age })
 }
 
 /// Runs once as the program does, and prepares the world for another run.
@@ -87,6 +96,7 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
         let options = PassOptions {
             source: format!("alice@mail.example.com/{folder}"),
             since: world.borrow().since,
+            import: import_policy(world),
             ..options()
         };
         let pass = Pass {
@@ -135,6 +145,7 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
     let options = PassOptions {
         since: world.borrow().since,
         labels: world.borrow().labels.clone(),
+        import: import_policy(world),
         ..options()
     };
     let pass = Pass {

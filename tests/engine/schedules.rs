@@ -99,6 +99,7 @@ impl Schedule {
         if world.gmail.labels.dice.chance(600) {
             world.labels = vec!["Old mail".to_owned(), "Old mail/Ü".to_owned()];
         }
+        world.gmail.import_by_chance();
         Schedule {
             begin: world.now,
             world: Rc::new(RefCell::new(world)),
@@ -798,7 +799,7 @@ impl Schedule {
             .gmail
             .late
             .iter()
-            .map(|(_, octets, _)| octets.clone())
+            .map(|(_, octets, ..)| octets.clone())
             .collect();
         for message in messages.iter().filter(|message| message.uid <= cursor.uid) {
             let octets = without_nul(&message.octets);

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use chrono::{DateTime, TimeDelta, Utc};
 use imap_to_gmail_sync::error::{Consequence, Error, ErrorKind, RestReason, Result, Side};
 use imap_to_gmail_sync::message::{
-    BodyDigest, Flags, Identity, InternalDate, Listed, Mailbox, Mark, Message, MessagePlace, Uid,
-    UidSet, UidValidity,
+    BodyDigest, DeliveryMethod, Flags, Identity, InternalDate, Listed, Mailbox, Mark, Message,
+    MessagePlace, Uid, UidSet, UidValidity,
 };
 use imap_to_gmail_sync::state::storage::{StateFile, Storage};
 use imap_to_gmail_sync::sync::{
@@ -126,19 +126,23 @@ pub enum Place {
     Inbox,
     Archive,
     Trash,
+    Spam,
     /// Deleted for good.
     Gone,
 }
 
-/// An append that is stored at this time, with its INTERNALDATE.
-type LateAppend = (DateTime<Utc>, Octets, InternalDate);
+/// A message that is stored at this time, with its INTERNALDATE at the source.
+type LateAppend = (DateTime<Utc>, Octets, InternalDate, DeliveryMethod);
 
 #[derive(Debug, Clone)]
 pub struct GmailMessage {
     pub uid: u32,
     pub place: Place,
     pub octets: Octets,
+    /// INTERNALDATE.
     pub date: InternalDate,
+    /// That of the message at the source, for the oracle.
+    pub source_date: InternalDate,
     pub stored_at: DateTime<Utc>,
     /// Appended by us; otherwise Gmail received it another way.
     pub ours: bool,
@@ -155,6 +159,10 @@ pub struct GmailModel {
     /// A search finds a message this many seconds after it was stored.
     pub index_delay: i64,
     pub append_limit: Option<u64>,
+    /// Whether it imports messages.
+    pub imports: bool,
+    /// How often an imported message is taken for spam, of 1,000.
+    pub spam: u32,
     /// Messages that Gmail never accepts.
     pub refuses: BTreeSet<Octets>,
     /// Appends that are stored at a later time, after their connection broke.
@@ -320,9 +328,40 @@ impl World {
             .partition(|(at, ..)| *at <= now);
         self.gmail.late = later;
         let due: Vec<LateAppend> = due;
-        for (at, octets, date) in due {
-            self.gmail.store(octets, date, at);
+        for (at, octets, date, method) in due {
+            self.store_by(method, octets, date, at);
         }
+    }
+
+    /// Stores a message; returns its UID. An import has the date of now, and may be taken for spam.
+    pub fn store_by(
+        &mut self,
+        method: DeliveryMethod,
+        octets: Octets,
+        date: InternalDate,
+        now: DateTime<Utc>,
+    ) -> u32 {
+        if method == DeliveryMethod::Append {
+            return self.gmail.store(octets, date, now);
+        }
+        let count = self.gmail.messages.len();
+        let uid = self.gmail.store(octets, Some(now.fixed_offset()), now);
+        let spam = self.gmail.spam;
+        let is_spam = self.gmail.labels.dice.chance(spam);
+        let labels = self.labels.clone();
+        let mut messages = self.gmail.messages.iter_mut();
+        if let Some(stored) = messages.find(|there| there.uid == uid) {
+            stored.labelled.import(labels);
+        }
+        if self.gmail.messages.len() > count
+            && let Some(stored) = self.gmail.messages.last_mut()
+        {
+            stored.source_date = date;
+            if is_spam {
+                stored.place = Place::Spam;
+            }
+        }
+        uid
     }
 
     /// Ends a run: drops what did not survive it.
@@ -402,6 +441,8 @@ impl GmailModel {
             deduplicates: false,
             index_delay: 0,
             append_limit: None,
+            imports: false,
+            spam: 0,
             refuses: BTreeSet::new(),
             late: Vec::new(),
             limits: false,
@@ -418,6 +459,13 @@ impl GmailModel {
             connections: AppendConnections::default(),
             settled: VecDeque::new(),
         }
+    }
+
+    /// In every second schedule new mail is imported, and some of it taken for spam.
+    pub fn import_by_chance(&mut self) {
+        let dice = &mut self.labels.dice;
+        self.imports = dice.chance(500);
+        self.spam = [0, 100, 500][dice.below(3) as usize];
     }
 
     /// Stores a message as an append does; returns its UID.
@@ -446,6 +494,7 @@ impl GmailModel {
         self.put(octets, now, true);
         let there = self.messages.last_mut().unwrap();
         there.date = date;
+        there.source_date = date;
         there.uid
     }
 
@@ -458,6 +507,7 @@ impl GmailModel {
             place: Place::Inbox,
             octets,
             date: Some(now.fixed_offset()),
+            source_date: Some(now.fixed_offset()),
             stored_at: now,
             ours,
             labelled: Labelled::default(),
@@ -613,7 +663,7 @@ impl Target for Gmail1 {
         };
         Ok(TargetStatus {
             append_limit: world.gmail.append_limit,
-            import_limit: None,
+            import_limit: world.gmail.imports.then_some(157_286_400),
             mark: Some(mark),
             has_labels: true,
         })
@@ -637,7 +687,7 @@ impl Target for Gmail1 {
             for there in &world.gmail.messages {
                 let is_reached = match there.place {
                     Place::Inbox | Place::Archive => true,
-                    Place::Trash => query.scope == SearchScope::AllMailTrashAndJunk,
+                    Place::Trash | Place::Spam => query.scope == SearchScope::AllMailTrashAndJunk,
                     Place::Gone => false,
                 };
                 let identity = Identity::of_header(&there.octets);
@@ -645,9 +695,16 @@ impl Target for Gmail1 {
                     && identity.id == query.identity.id
                     && there.stored_at <= indexed;
                 let mark = query.uncertain.as_ref().and_then(|sent| sent.mark);
+                let is_in_all_mail = matches!(there.place, Place::Inbox | Place::Archive);
                 let is_above = mark.is_some_and(|mark| there.uid >= mark.uid_next.get())
-                    && there.place != Place::Trash
+                    && is_in_all_mail
                     && identity.id == query.identity.id;
+                let is_imported_since = !is_in_all_mail
+                    && identity.id == query.identity.id
+                    && query.uncertain.as_ref().is_some_and(|sent| {
+                        sent.method == DeliveryMethod::Import
+                            && there.date.is_some_and(|date| date >= sent.at)
+                    });
                 if let Some(body) = query.octets {
                     if is_reached
                         && there.date == query.date
@@ -658,7 +715,7 @@ impl Target for Gmail1 {
                     }
                     continue;
                 }
-                if !is_reached || !(is_found || is_above) {
+                if !is_reached || !(is_found || is_above || is_imported_since) {
                     continue;
                 }
                 let is_same_body = query

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use chrono::TimeDelta;
 use imap_to_gmail_sync::error::Result;
-use imap_to_gmail_sync::message::{Message, Uid, UidValidity};
-use imap_to_gmail_sync::sync::{AppendUid, Outcome, Receipt};
+use imap_to_gmail_sync::message::{DeliveryMethod, Message, Uid, UidValidity};
+use imap_to_gmail_sync::sync::{AppendUid, ImportedMessage, Outcome, Receipt};
 
-use super::{World, without_nul};
+use super::{Place, World, without_nul};
 
 const CONNECTIONS: usize = 2;
 
@@ -127,6 +127,12 @@ impl World {
     /// The answer to a message, which says nothing about those behind it.
     fn answer(&mut self, message: &Message) -> Result<Outcome> {
         let octets = without_nul(&message.octets);
+        let method = message.method;
+        let is_import = method == DeliveryMethod::Import;
+        if is_import && (self.gmail.refuses.contains(&octets) || self.refuses_import()) {
+            let why = "HTTP status 400 invalidArgument".to_owned();
+            return Ok(Outcome::NotImportable(Box::new(message.clone()), why));
+        }
         if self.gmail.refuses.contains(&octets) {
             let why = "BAD Invalid Arguments: Unable to parse message";
             return Ok(Outcome::Refused(why.to_owned()));
@@ -135,7 +141,20 @@ impl World {
             let why = "NO Unable to append message to folder (Failure)";
             return Ok(Outcome::Parked(why.to_owned()));
         }
-        let uid = self.gmail.store(octets, message.internal_date, self.now);
+        let uid = self.store_by(method, octets, message.internal_date, self.now);
+        if is_import {
+            let is_spam = self
+                .gmail
+                .messages
+                .iter()
+                .any(|it| it.uid == uid && it.place == Place::Spam);
+            let id = format!("{uid:x}");
+            self.step()?;
+            return Ok(Outcome::Delivered(Receipt::Imported(ImportedMessage {
+                id,
+                is_spam,
+            })));
+        }
         let answered = AppendUid {
             uid_validity: UidValidity::new(self.gmail.labels.inbox_validity).unwrap(),
             uid: Uid::new(uid).unwrap(),
@@ -143,6 +162,12 @@ impl World {
         // The run may crash before it receives the response.
         self.step()?;
         Ok(Outcome::Delivered(Receipt::Appended(answered)))
+    }
+
+    /// Whether the API refuses a message for its content that an append takes.
+    fn refuses_import(&mut self) -> bool {
+        let refusal = self.faults.refusal;
+        self.gmail.labels.dice.chance(refusal)
     }
 
     /// A connection breaks.
@@ -197,9 +222,9 @@ impl World {
                 let date = message.internal_date;
                 let is_refused = self.gmail.refuses.contains(&octets);
                 if position < reached.stored && !is_refused {
-                    self.gmail.store(octets, date, self.now);
+                    self.store_by(message.method, octets, date, self.now);
                 } else if position < reached.late && !is_refused {
-                    self.gmail.late.push((at, octets, date));
+                    self.gmail.late.push((at, octets, date, message.method));
                     at += TimeDelta::seconds(self.dice.below(3).into());
                 }
                 let why = "the connection broke";

@@ -82,6 +82,15 @@ impl Labelled {
     }
 }
 
+impl Labelled {
+    /// An import sets the labels itself.
+    pub fn import(&mut self, labels: Vec<String>) {
+        self.labels.extend(labels);
+        self.was_set = true;
+        self.sets += 1;
+    }
+}
+
 impl GmailMessage {
     fn is_in(&self, folder: &str) -> bool {
         match folder {
