@@ -73,6 +73,19 @@ fn over_ssh_the_tunnel_command_is_shown() {
     assert!(running.wait_for("This waits").contains(&expected));
 }
 
+#[test]
+fn whoever_imports_is_told_where_the_api_is_switched_on() {
+    let home = home();
+    let without = RunningAuth::start(auth(&home).arg("--no-browser"));
+    assert!(!without.wait_for("This waits").contains("Gmail API"));
+    drop(without);
+    home.configure(&serde_json::json!({ "delivery": "import" }));
+    let running = RunningAuth::start(auth(&home).arg("--no-browser"));
+    let expected = "switched on in the project of client_secret.json: \
+                    https://console.cloud.google.com/apis/library/gmail.googleapis.com\n";
+    assert!(running.wait_for("This waits").contains(expected));
+}
+
 /// A browser that only writes down the address that it is to open.
 fn browser(home: &Home) -> String {
     let noted = home.path("opened").display().to_string();
