@@ -44,6 +44,8 @@ pub struct Config {
     pub target: TargetConfig,
     /// Which folders are copied, and where to.
     pub folders: FolderConfig,
+    /// At how many folders besides the inbox `--watch` waits by IDLE, on a connection each.
+    pub source_connections: usize,
     /// What becomes of a message that is moved between folders at the source.
     pub on_move: OnMove,
     /// The first run copies the messages of this many days.

@@ -91,6 +91,9 @@ pub(crate) const CONSENT_LOGIN_DELAYS: [Duration; 2] =
 pub(crate) const RECONNECT_DELAYS: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_mins(5));
 
+/// Until a folder is watched on a connection of its own again, after the source has refused that.
+pub(crate) const REFUSED_CONNECTION_DELAY: Duration = Duration::from_hours(1);
+
 /// Between attempts of `--watch` to finish a date pass that messages without an outcome keep open.
 pub(crate) const DATE_PASS_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
 

@@ -21,6 +21,7 @@ use crate::sync::{Fetched, Source, SourceSearch};
 
 mod connector;
 mod fetch_ahead;
+mod folder_watcher;
 mod folders;
 mod inspection;
 mod listing;
@@ -129,7 +130,8 @@ impl ImapSource {
     }
 
     /// Logs out.
-    pub fn logout(self) {
+    pub fn logout(mut self) {
+        self.end_watchers();
         // The server would read a LOGOUT after it has sent all that was asked for, to nobody.
         let is_awaited = self.ahead.is_awaited();
         if let Some(session) = self.session.filter(|_| !is_awaited) {

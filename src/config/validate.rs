@@ -20,6 +20,9 @@ const IMAP: u16 = 143;
 const MAX_CONNECTIONS: usize = 10;
 const DEFAULT_CONNECTIONS: usize = 4;
 
+/// Servers limit the connections of a user, often to 10, of which mail programs need some.
+const DEFAULT_SOURCE_CONNECTIONS: usize = 3;
+
 const DEFAULT_FIRST_RUN_DAYS: u32 = 7;
 /// A century; more is a typing mistake.
 const MAX_FIRST_RUN_DAYS: u32 = 36_525;
@@ -49,6 +52,7 @@ fn fields(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Config> {
         copy_flags.as_ref().map_or(true, |it| it.unwrap_or(true)),
     );
     let on_move = on_move(raw);
+    let source_connections = raw.number("source_connections", &(0..=MAX_CONNECTIONS));
     let folders = folders?;
     let (source_folder, target_folder) = folders.first_names();
     Ok(Config {
@@ -62,6 +66,7 @@ fn fields(raw: &mut RawConfig, paths: &PathResolver<'_>) -> Validated<Config> {
         },
         folders,
         on_move: on_move?,
+        source_connections: source_connections?.unwrap_or(DEFAULT_SOURCE_CONNECTIONS),
         first_run_days: first_run_days?.unwrap_or(DEFAULT_FIRST_RUN_DAYS),
         copy_flags: copy_flags?.unwrap_or(true),
         daily_upload_limit: daily_upload_limit?,
@@ -324,6 +329,7 @@ mod tests {
         assert_eq!(config.target.token_file, Path::new("/nowhere/token.json"));
         assert_eq!(config.target.connections, 4);
         assert_eq!(config.on_move, OnMove::Ignore);
+        assert_eq!(config.source_connections, 3);
         assert_eq!(config.first_run_days, 7);
         assert!(config.copy_flags);
         assert_eq!(config.daily_upload_limit, Some(419_430_400));
@@ -347,6 +353,7 @@ mod tests {
             "labels": ["Old"],
             "archive": true,
             "on_move": "label",
+            "source_connections": 0,
             "target_connections": 10,
             "first_run_days": 0,
             "copy_flags": false,
@@ -376,6 +383,7 @@ mod tests {
         assert_eq!(config.target.folder, "INBOX");
         assert_eq!(config.target.connections, 10);
         assert_eq!(config.on_move, OnMove::Label);
+        assert_eq!(config.source_connections, 0);
         assert_eq!(config.first_run_days, 0);
         assert!(!config.copy_flags);
         assert_eq!(config.daily_upload_limit, None);

@@ -158,7 +158,7 @@ impl Watcher<'_> {
     /// handled here.
     fn run_pass<'s>(&mut self, checked: CheckedSource<'s>) -> Result<WaitableSource<'s>> {
         if self.gmail_must_wait() {
-            return Ok(checked.skip_pass());
+            return Ok(checked.skip_pass(self.account.config().source_connections));
         }
         let started = checked.started;
         let (source, passed) = self.account.run_pass(checked);

@@ -3,12 +3,14 @@
 
 use std::time::Instant;
 
-use log::info;
+use log::{debug, info};
 
 use crate::error::Result;
 use crate::imap::{FolderListing, FolderStatuses, KnownFolders, Session, WaitOutcome};
 use crate::message::{Mailbox, UidSet};
+use crate::source::connector::SourceConnector;
 use crate::source::fetch_ahead::FetchesAhead;
+use crate::source::folder_watcher::FolderWatcher;
 use crate::source::listing::PrefetchedListing;
 use crate::source::{ImapSource, WaitOptions};
 
@@ -22,6 +24,9 @@ pub(super) struct OtherFolders {
     was_one_open: bool,
     /// The last wait relied on the server, and it reported nothing.
     was_silent: bool,
+    /// Those that are copied, in the order of the rules.
+    names: Vec<String>,
+    watchers: Vec<FolderWatcher>,
 }
 
 /// How a wait learns of mail in other folders than the open one.
@@ -29,6 +34,14 @@ pub(super) struct OtherFolders {
 pub(super) enum OthersMethod {
     /// By the check that follows.
     Polling,
+    /// The server reports what comes to so many of them, over a connection for each; the check finds what
+    /// comes to so many more.
+    Connections {
+        /// Those with a connection.
+        watched: usize,
+        /// The others.
+        polled: usize,
+    },
     /// The server reports it.
     Notify,
 }
@@ -105,6 +118,7 @@ impl ImapSource {
         };
         let listed = listing.folders.iter();
         let mut found: KnownFolders = listed.map(|folder| (folder.name.clone(), None)).collect();
+        self.others.names = names.to_vec();
         let others = names
             .iter()
             .filter(|name| **name != self.connector.config.folder);
@@ -119,26 +133,85 @@ impl ImapSource {
     }
 
     /// Waits for new mail in any folder of the last [check](ImapSource::check_folders): by NOTIFY where the
-    /// server offers it, else at most for the poll interval. Otherwise as
-    /// [`wait_for_mail`](ImapSource::wait_for_mail).
+    /// server offers it; else by IDLE over at most so many further `connections`, and for what comes to other
+    /// folders at most for the poll interval. Otherwise as [`wait_for_mail`](ImapSource::wait_for_mail).
     ///
     /// # Errors
     /// As for [`wait_for_mail`](ImapSource::wait_for_mail).
-    pub fn wait_for_mail_in_folders(&mut self, mut options: WaitOptions) -> Result<WaitOutcome> {
+    pub fn wait_for_mail_in_folders(
+        &mut self,
+        mut options: WaitOptions,
+        connections: usize,
+    ) -> Result<WaitOutcome> {
         self.settle_ahead();
         let is_notified = options.use_idle && self.start_notifications();
+        let may_idle = options.use_idle && !is_notified && self.may_idle();
+        let connections = if may_idle { connections } else { 0 };
+        let are_all_watched = self.watch_others(connections);
+        let (watched, polled) = self.watched_and_polled();
         self.others.method = Some(if is_notified {
             OthersMethod::Notify
+        } else if watched > 0 {
+            OthersMethod::Connections { watched, polled }
         } else {
             OthersMethod::Polling
         });
         let relies_on_server = is_notified && !self.others.was_one_open;
-        if !relies_on_server {
+        if !relies_on_server && !are_all_watched {
             options.until = options.until.min(Instant::now() + options.poll_interval);
         }
         let outcome = self.wait_for_mail(options)?;
         self.others.was_silent = relies_on_server && outcome == WaitOutcome::Elapsed;
         Ok(outcome)
+    }
+
+    /// Watches so many of the other folders over a connection each, and no more; says whether the server
+    /// reports what comes to any of them. The first ones of the configuration are those: whoever wants
+    /// another order writes it there.
+    fn watch_others(&mut self, connections: usize) -> bool {
+        let open = self.connector.config.folder.clone();
+        let names: Vec<String> = self.others.names.clone();
+        let others: Vec<&String> = names.iter().filter(|name| **name != open).collect();
+        let wanted = others.get(..connections).unwrap_or(&others);
+        let watchers = &mut self.others.watchers;
+        watchers.retain(|watcher| wanted.iter().any(|name| *name == watcher.folder()));
+        for folder in wanted {
+            if watchers.iter().any(|it| it.folder() == *folder) {
+                continue;
+            }
+            let SourceConnector {
+                config,
+                trust,
+                options,
+                ..
+            } = &self.connector;
+            let history = self.connector.login_history();
+            let started = FolderWatcher::start(config, folder, trust.clone(), options, history);
+            match started {
+                Ok(watcher) => watchers.push(watcher),
+                Err(error) => debug!("no folder is watched more: {error}"),
+            }
+        }
+        let is_watched = |name: &&String| {
+            let mut watchers = watchers.iter();
+            watchers.any(|it| it.folder() == **name && it.is_watching())
+        };
+        !others.is_empty() && others.iter().all(is_watched)
+    }
+
+    fn watched_and_polled(&self) -> (usize, usize) {
+        let open = &self.connector.config.folder;
+        let others = self.others.names.iter().filter(|name| *name != open);
+        let watched = self.others.watchers.len();
+        (watched, others.count().saturating_sub(watched))
+    }
+
+    /// Logs out on the connections of the other folders.
+    pub(super) fn end_watchers(&mut self) {
+        let watchers = std::mem::take(&mut self.others.watchers);
+        // All of them at the same time.
+        watchers.iter().for_each(FolderWatcher::end);
+        watchers.into_iter().for_each(FolderWatcher::join);
     }
 
     /// Whether the server reported mail that no check has found.

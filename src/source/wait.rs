@@ -102,6 +102,12 @@ impl ImapSource {
             (true, Some(OthersMethod::Polling)) => {
                 format!("IDLE, and the other folders by {polling}")
             }
+            (true, Some(OthersMethod::Connections { watched, polled: 0 })) => {
+                format!("IDLE, and {watched} more by IDLE on connections of their own")
+            }
+            (true, Some(OthersMethod::Connections { watched, polled })) => format!(
+                "IDLE, {watched} more by IDLE on connections of their own, and {polled} by {polling}"
+            ),
         }
     }
 
@@ -159,6 +165,13 @@ impl ImapSource {
         self.mailbox = mailbox;
         self.may_have_missed_mail = false;
         mailbox
+    }
+
+    /// Whether the open session idles, or would.
+    pub(super) fn may_idle(&mut self) -> bool {
+        let has_responded = self.quirks.idle_timeouts < MAX_IDLE_TIMEOUTS;
+        let session = self.session.as_mut().filter(|session| session.is_usable());
+        has_responded && session.is_some_and(|session| session.offers_idle().unwrap_or_default())
     }
 
     fn wait_on_session(&mut self, options: WaitOptions) -> Result<WaitOutcome, CommandError> {

@@ -198,9 +198,15 @@ impl<'a> Ledger<'a> {
         message.log_copied(uid, receipt);
         let date = message.intent.date;
         let done = self.done(uid, message.id, message.digest, date, true);
-        let labels = message.intent.labels.as_ref();
-        let place = labels.and_then(|promised| receipt.place_in(&promised.folder));
-        self.record_with_labels(done, &message.intent, place)
+        match receipt {
+            Receipt::Appended(append) => {
+                let labels = message.intent.labels.as_ref();
+                let place = labels.map(|promised| append.place_in(&promised.folder));
+                self.record_with_labels(done, &message.intent, place)
+            }
+            // It has its labels.
+            Receipt::Imported(_) => self.store.record(done),
+        }
     }
 
     fn done(

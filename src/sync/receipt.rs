@@ -31,17 +31,13 @@ pub struct AppendUid {
     pub uid: Uid,
 }
 
-impl Receipt {
-    /// Where the message is, if it was delivered to this folder and the receipt says so. Where an imported
-    /// message is shows only a lookup.
-    pub(super) fn place_in(&self, folder: &str) -> Option<MessagePlace> {
-        match self {
-            Receipt::Appended(append) => Some(MessagePlace {
-                folder: folder.to_owned(),
-                uid_validity: append.uid_validity,
-                uid: append.uid,
-            }),
-            Receipt::Imported(_) => None,
+impl AppendUid {
+    /// Where the message is, if it was appended to this folder.
+    pub(super) fn place_in(self, folder: &str) -> MessagePlace {
+        MessagePlace {
+            folder: folder.to_owned(),
+            uid_validity: self.uid_validity,
+            uid: self.uid,
         }
     }
 }

@@ -187,6 +187,8 @@ pub struct GmailModel {
     pub resurrected: Vec<Octets>,
     /// What was submitted, without NULs.
     pub sent: BTreeSet<Octets>,
+    /// What was submitted for an APPEND, and for an import.
+    pub sent_by: [BTreeSet<Octets>; 2],
     pub labels: LabelModel,
     connections: AppendConnections,
     settled: VecDeque<(Uid, Outcome)>,
@@ -455,6 +457,7 @@ impl GmailModel {
             submitted: Vec::new(),
             resurrected: Vec::new(),
             sent: BTreeSet::new(),
+            sent_by: Default::default(),
             labels: LabelModel::new(seed),
             connections: AppendConnections::default(),
             settled: VecDeque::new(),
@@ -744,7 +747,10 @@ impl Target for Gmail1 {
         world.step()?;
         Self::gone(&world)?;
         world.gmail.submitted.push(message.uid.get());
-        world.gmail.sent.insert(without_nul(&message.octets));
+        let octets = without_nul(&message.octets);
+        world.gmail.sent_by[usize::from(message.method == DeliveryMethod::Import)]
+            .insert(octets.clone());
+        world.gmail.sent.insert(octets);
         world.append(message)
     }
 

@@ -213,12 +213,12 @@ fn dovecot_tells_what_came_between_the_check_and_the_wait_and_during_it() {
     assert_eq!(check_folders(&mut source), 1);
     client.append("Lists", "", "", &message(0));
     let wait = || source_wait(Duration::from_secs(30));
-    let outcome = source.wait_for_mail_in_folders(wait()).unwrap();
+    let outcome = source.wait_for_mail_in_folders(wait(), 0).unwrap();
     assert_eq!(outcome, WaitOutcome::NewMail);
     assert_eq!(check_folders(&mut source), 2);
     thread::scope(|scope| {
         scope.spawn(|| client.append("Lists", "", "", &message(1)));
-        let outcome = source.wait_for_mail_in_folders(wait()).unwrap();
+        let outcome = source.wait_for_mail_in_folders(wait(), 0).unwrap();
         assert_eq!(outcome, WaitOutcome::NewMail);
     });
     assert_eq!(check_folders(&mut source), 3);
@@ -231,7 +231,7 @@ fn where_notify_misses_mail_the_folders_are_polled() {
     let mut source = open_as_alice(&dovecot);
     assert_eq!(check_folders(&mut source), 1);
     let soon = source_wait(Duration::from_millis(300));
-    let outcome = source.wait_for_mail_in_folders(soon).unwrap();
+    let outcome = source.wait_for_mail_in_folders(soon, 0).unwrap();
     assert_eq!(outcome, WaitOutcome::Elapsed);
     assert_eq!(
         source.wait_method(idle_for_long()),
@@ -241,7 +241,7 @@ fn where_notify_misses_mail_the_folders_are_polled() {
     let file = dovecot.mail_folder("alice").join(".Lists/new/1.x.y");
     fs::write(file, message(0)).unwrap();
     let soon = source_wait(Duration::from_millis(300));
-    let outcome = source.wait_for_mail_in_folders(soon).unwrap();
+    let outcome = source.wait_for_mail_in_folders(soon, 0).unwrap();
     assert_eq!(outcome, WaitOutcome::Elapsed);
     assert_eq!(check_folders(&mut source), 2);
     assert_polls_soon(&mut source);
@@ -273,7 +273,7 @@ fn assert_polls_soon(source: &mut ImapSource) {
         poll_interval: Duration::from_millis(20),
         ..source_wait(Duration::from_secs(20))
     };
-    let outcome = source.wait_for_mail_in_folders(wait).unwrap();
+    let outcome = source.wait_for_mail_in_folders(wait, 0).unwrap();
     assert_eq!(outcome, WaitOutcome::Elapsed);
     assert!(started.elapsed() < Duration::from_secs(10));
 }

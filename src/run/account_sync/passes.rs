@@ -102,6 +102,7 @@ impl AccountSync<'_> {
             folder: self.main_folder().to_owned(),
             mailbox,
             has_others: self.has_several_folders(),
+            folder_connections: self.config.source_connections,
         };
         (waitable, passed.map(|()| summary))
     }

@@ -33,6 +33,8 @@ pub(crate) struct WaitableSource<'s> {
     pub(super) mailbox: Mailbox,
     /// Whether there are others.
     pub(super) has_others: bool,
+    /// At how many of them to wait at the same time, on a connection each.
+    pub(super) folder_connections: usize,
 }
 
 impl SourceConnection {
@@ -58,8 +60,9 @@ impl<'s> CheckedSource<'s> {
     }
 
     /// Leaves the mailbox to a later pass, because Gmail cannot take mail now.
-    pub fn skip_pass(self) -> WaitableSource<'s> {
+    pub fn skip_pass(self, folder_connections: usize) -> WaitableSource<'s> {
         WaitableSource {
+            folder_connections,
             folder: self.source.folder().to_owned(),
             source: self.source,
             mailbox: self.mailbox,
@@ -75,6 +78,7 @@ impl WaitableSource<'_> {
             folder,
             mailbox,
             has_others,
+            folder_connections,
         } = self;
         if source.folder() != folder {
             // It may have come to the other folder, or to this one, while the other was open.
@@ -86,7 +90,7 @@ impl WaitableSource<'_> {
             }
         }
         if has_others {
-            source.wait_for_mail_in_folders(options)
+            source.wait_for_mail_in_folders(options, folder_connections)
         } else {
             source.wait_for_mail(options)
         }

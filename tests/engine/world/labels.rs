@@ -285,7 +285,13 @@ impl World {
             .difference(&self.gmail.labels.rejected)
             .cloned()
             .collect();
-        for there in &self.gmail.messages {
+        // Of a message that is at the source under two UIDs, one attempt may be an append and the other an
+        // import; when both answers are lost, nothing shows which one Gmail has stored.
+        let is_by_one_method = |there: &&GmailMessage| {
+            let [appended, imported] = &self.gmail.sent_by;
+            !(appended.contains(&there.octets) && imported.contains(&there.octets))
+        };
+        for there in self.gmail.messages.iter().filter(is_by_one_method) {
             let Labelled {
                 labels,
                 removed,
