@@ -153,7 +153,7 @@ impl WatcherThread {
                     backoff.next_delay()
                 }
                 Stopped::Refused(why) => {
-                    info!("{folder} cannot be watched on a connection of its own: {why}");
+                    info!("{folder} cannot be watched on a further connection: {why}");
                     REFUSED_CONNECTION_DELAY
                 }
             };

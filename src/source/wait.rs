@@ -103,10 +103,10 @@ impl ImapSource {
                 format!("IDLE, and the other folders by {polling}")
             }
             (true, Some(OthersMethod::Connections { watched, polled: 0 })) => {
-                format!("IDLE, and {watched} more by IDLE on connections of their own")
+                format!("IDLE, and other folders: {watched} by IDLE on further connections")
             }
             (true, Some(OthersMethod::Connections { watched, polled })) => format!(
-                "IDLE, {watched} more by IDLE on connections of their own, and {polled} by {polling}"
+                "IDLE, and other folders: {watched} by IDLE on further connections, {polled} by {polling}"
             ),
         }
     }

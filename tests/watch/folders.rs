@@ -105,6 +105,7 @@ fn mail_that_comes_while_another_folder_is_copied_is_not_forgotten() {
 #[test]
 fn without_notify_mail_in_another_folder_is_found_at_the_next_poll() {
     let home = home_without_notify();
+    home.configure(&json!({ "source_connections": 0 }));
     let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
     watching.wait_for(BY_POLLING);
     deliver_to(&home, "Lists", 0);
@@ -121,6 +122,7 @@ fn a_server_that_rejects_notify_is_polled_and_asked_once() {
     let rejected = "<T> NO [BADEVENT (FlagChange)] unsupported";
     for fault in [Fault::Instead(rejected.to_owned()), Fault::Eof] {
         let home = home_with(SourceOptions::default());
+        home.configure(&json!({ "source_connections": 0 }));
         home.source
             .faults()
             .always(|event| event.is_command("NOTIFY"), fault);
@@ -288,4 +290,128 @@ fn source_wait(limit: Duration) -> WaitOptions {
         until: Instant::now() + limit,
         ..idle_for_long()
     }
+}
+
+const BY_CONNECTIONS: &str = "by IDLE on further connections";
+
+/// Four folders, of which these many are watched on connections of their own.
+fn home_with_connections(connections: usize) -> Home {
+    let home = home_without_notify();
+    for folder in ["Bills", "Work"] {
+        home.source.mailboxes().create(folder);
+    }
+    home.configure(&json!({ "source_connections": connections }));
+    home
+}
+
+#[test]
+fn without_notify_further_folders_are_watched_on_connections_of_their_own() {
+    let home = home_with_connections(3);
+    let watching = Watching::start_with(&home, &POLL_NEVER);
+    watching
+        .wait_for("watching INBOX by IDLE, and other folders: 3 by IDLE on further connections");
+    for (number, folder) in ["Lists", "Work", "INBOX", "Bills", "Lists"]
+        .iter()
+        .enumerate()
+    {
+        deliver_to(&home, folder, number);
+        let what = format!("message {number} in {folder}");
+        watching.wait_until(&what, || home.gmail.all_mail().len() == number + 1);
+    }
+    assert_eq!(home.source.logins(), 4);
+    watching.terminate();
+    home.source.wait_until_open(0);
+    assert_eq!(count_of(&home, "LOGOUT"), 4);
+    assert_eq!(home.source.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+fn no_more_folders_are_watched_than_configured_and_the_others_are_polled() {
+    let home = home_with_connections(1);
+    let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
+    watching.wait_for("other folders: 1 by IDLE on further connections, 2 by polling every 1 s");
+    for (number, folder) in ["Bills", "Lists", "Work"].iter().enumerate() {
+        deliver_to(&home, folder, number);
+        let what = format!("message {number} in {folder}");
+        watching.wait_until(&what, || home.gmail.all_mail().len() == number + 1);
+    }
+    assert_eq!(home.source.logins(), 2);
+    watching.terminate();
+}
+
+#[test]
+fn without_further_connections_all_other_folders_are_polled() {
+    for (connections, options) in [
+        (0, vec!["--poll-interval", "1"]),
+        (3, vec!["--poll-interval", "1", "--no-idle"]),
+    ] {
+        let home = home_with_connections(connections);
+        let watching = Watching::start_with(&home, &options);
+        deliver_to(&home, "Lists", 0);
+        wait_for_copies(&home, &watching, "Lists", 1);
+        assert_eq!(watching.count(BY_CONNECTIONS), 0);
+        assert_eq!(home.source.logins(), 1);
+        watching.terminate();
+    }
+}
+
+#[test]
+fn a_watching_connection_that_breaks_is_replaced_and_nothing_is_missed_meanwhile() {
+    let home = home_with_connections(3);
+    let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
+    watching.wait_for(BY_CONNECTIONS);
+    watching.wait_until("four log-ins", || home.source.logins() == 4);
+    // The next one that idles at another folder is cut, and its mail comes meanwhile.
+    let faults = home.source.faults();
+    let is_watcher = |event: &double::Event| event.connection > 1 && event.is_line("EXISTS");
+    faults.once(is_watcher, Fault::Eof);
+    deliver_to(&home, "Work", 0);
+    wait_for_copies(&home, &watching, "Work", 1);
+    watching.wait_until("another log-in", || home.source.logins() == 5);
+    deliver_to(&home, "Work", 1);
+    wait_for_copies(&home, &watching, "Work", 2);
+    assert_eq!(watching.count(" error "), 0);
+    watching.terminate();
+}
+
+#[test]
+fn a_source_that_refuses_further_connections_is_polled_and_not_asked_again_and_again() {
+    for refusal in [
+        "<T> NO [LIMIT] Too many connections",
+        "<T> NO [AUTHENTICATIONFAILED] Authentication failed.",
+    ] {
+        let home = home_with_connections(3);
+        let is_further = |event: &double::Event| {
+            event.connection > 1 && (event.is_command("LOGIN") || event.is_command("AUTHENTICATE"))
+        };
+        let faults = home.source.faults();
+        faults.always(is_further, Fault::Instead(refusal.to_owned()));
+        let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
+        watching.wait_until("three refusals", || {
+            watching.count("cannot be watched on a further connection") == 3
+        });
+        for number in 0..2 {
+            deliver_to(&home, "Lists", number);
+            wait_for_copies(&home, &watching, "Lists", number + 1);
+        }
+        assert_eq!(home.source.connections(), 4, "{refusal}");
+        assert_eq!(watching.count(" error "), 0);
+        watching.terminate();
+        let state = home.state();
+        assert_eq!(state["source"]["rejected_logins"].as_u64().unwrap_or(0), 0);
+    }
+}
+
+#[test]
+fn false_reports_on_a_watching_connection_do_not_cause_a_busy_loop() {
+    let home = home_with_connections(3);
+    home.source.faults().always(
+        |event| event.connection > 1 && event.is_line("+ idling"),
+        Fault::Before("* 99 EXISTS".to_owned()),
+    );
+    let watching = short_delays::start(&home);
+    watching.wait_for(BY_CONNECTIONS);
+    let checks = count_for_three_seconds(|| count_of(&home, "LIST"));
+    assert!(checks < 2 * MAX_TRIES_IN_THREE_SECONDS, "{checks} checks");
+    watching.terminate();
 }
