@@ -326,6 +326,19 @@ fn without_notify_further_folders_are_watched_on_connections_of_their_own() {
 }
 
 #[test]
+fn mail_that_comes_before_a_further_connection_idles_is_found() {
+    let home = home_with_connections(3);
+    let arrives = Fault::run(|mailboxes| {
+        mailboxes.deliver("Lists", &message(0), Utc::now().fixed_offset(), &[]);
+    });
+    let is_opened = |event: &double::Event| event.connection > 1 && event.is_command("EXAMINE");
+    home.source.faults().once(is_opened, arrives);
+    let watching = Watching::start_with(&home, &POLL_NEVER);
+    wait_for_copies(&home, &watching, "Lists", 1);
+    watching.terminate();
+}
+
+#[test]
 fn no_more_folders_are_watched_than_configured_and_the_others_are_polled() {
     let home = home_with_connections(1);
     let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
