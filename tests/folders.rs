@@ -423,3 +423,71 @@ fn a_folder_of_several_keeps_its_state_when_only_another_one_is_configured() {
     assert_eq!(state["cursor"]["uid"], 1);
     assert_eq!(state["folders"]["Lists"]["cursor"]["uid"], 1);
 }
+
+#[test]
+fn status_and_check_say_which_messages_still_get_their_labels() {
+    let home = home(&json!([{ "source": "INBOX", "labels": ["Old"] }]));
+    deliver(&home, "INBOX", &mail("one"));
+    deliver(&home, "INBOX", &mail("two"));
+    let is_store = |event: &Event| event.is_command("UID STORE");
+    home.gmail.faults().always(is_store, Fault::Eof);
+    home.run();
+    let ask = |words: &[&str]| {
+        let mut command = program::program(&home.path(""));
+        let output = command
+            .args(words)
+            .args(["--config", "config.json"])
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert!(ask(&["status"]).contains("2 messages lack theirs since "));
+    let report: Value = serde_json::from_str(&ask(&["status", "--json"])).unwrap();
+    assert_eq!(report[0]["owed_labels"]["messages"], 2);
+    assert!(report[0]["owed_labels"]["since"].is_string());
+    let metrics = ask(&["status", "--metrics"]);
+    let mut lines = metrics.lines();
+    assert!(
+        lines.any(|it| it.contains("unlabelled_messages{") && it.ends_with(" 2")),
+        "{metrics}"
+    );
+    assert!(ask(&["check"]).contains("messages that still get their labels: 2, since "));
+    home.gmail.faults().clear();
+    home.age_by_minutes(60);
+    home.run_ok();
+    assert!(!ask(&["status"]).contains("lack theirs"));
+    assert!(!ask(&["check"]).contains("still get their labels"));
+    let report: Value = serde_json::from_str(&ask(&["status", "--json"])).unwrap();
+    assert_eq!(report[0]["owed_labels"], Value::Null);
+}
+
+#[test]
+fn a_folder_that_breaks_the_connection_is_named_and_stops_no_other() {
+    let home = home(&everything());
+    home.run_ok();
+    for (folder, subject) in [
+        ("INBOX", "letter"),
+        ("Lists", "weekly"),
+        ("Lists/Rust", "release"),
+        ("Junk", "offer"),
+    ] {
+        deliver(&home, folder, &mail(subject));
+    }
+    let is_opened =
+        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Junk");
+    home.source.faults().always(is_opened, Fault::Eof);
+    let logins = home.source.logins();
+    let run = home.run();
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert_eq!(subjects(&home, "INBOX"), ["letter"]);
+    assert_eq!(subjects(&home, "Lists/Rust"), ["release"]);
+    assert_eq!(subjects(&home, "Newsletters"), ["weekly"]);
+    assert_eq!(run.logged("error").len(), 1, "{run:?}");
+    assert!(
+        run.logged("error")[0].contains("opening the folder \"Junk\""),
+        "{run:?}"
+    );
+    assert_eq!(home.source.logins() - logins, 2);
+    home.source.faults().clear();
+    home.run_ok();
+    assert_eq!(subjects(&home, "[Gmail]/Spam"), ["offer"]);
+}

@@ -747,6 +747,19 @@ fn the_run_that_meets_a_limit_says_so_with_quiet_and_later_ones_do_not() {
 }
 
 #[test]
+fn the_target_has_no_labels() {
+    let gmail = GmailOptions {
+        without: vec!["X-GM-EXT-1".to_owned()],
+        ..GmailOptions::default()
+    };
+    let home = home_with(SourceOptions::default(), gmail);
+    home.configure(&json!({ "labels": ["Old"] }));
+    let line = "gmail: this server has no labels (X-GM-EXT-1); labels needs Gmail: remove labels from the \
+                configuration";
+    compare(&[report(&home)], &[(78, line)]);
+}
+
+#[test]
 fn gmail_is_full() {
     let gmail = GmailOptions {
         storage: 2048,

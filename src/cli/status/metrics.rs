@@ -9,7 +9,7 @@ use crate::run::status::StatusReport;
 /// A gauge: its name after the prefix, its help, and its value, if it is known.
 type Gauge = (&'static str, &'static str, fn(&StatusReport) -> Option<f64>);
 
-const GAUGES: [Gauge; 17] = [
+const GAUGES: [Gauge; 18] = [
     ("well", "Whether nothing is wrong: 1, else 0.", |report| {
         Some(flag(report.is_well))
     }),
@@ -49,6 +49,16 @@ const GAUGES: [Gauge; 17] = [
             report
                 .remembered_messages
                 .map(|_| count(report.refused.len()))
+        },
+    ),
+    (
+        "unlabelled_messages",
+        "Messages at Gmail that still get their labels.",
+        |report| {
+            report.remembered_messages.map(|_| {
+                let owed = report.owed_labels.as_ref();
+                count(owed.map_or(0, |owed| owed.messages))
+            })
         },
     ),
     (

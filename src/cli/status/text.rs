@@ -75,6 +75,10 @@ pub(super) fn screen(report: &StatusReport, now: DateTime<Utc>) -> String {
             text.line(how, format_args!("{octets}{limit} in 24 hours"));
         }
     }
+    if let Some(owed) = &report.owed_labels {
+        let (count, since) = (messages(owed.messages), format_time(owed.since));
+        text.line("labels", format_args!("{count} lack theirs since {since}"));
+    }
     if let Some(rest) = &report.resting {
         let until = format_time(rest.until);
         text.line(

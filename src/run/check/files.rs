@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::state::lock::{self, LockHolder};
 use crate::state::observation::observe;
 use crate::state::storage::{self, FolderStorage};
+use crate::timestamp::format_time;
 use crate::untrusted::Untrusted;
 
 /// Whether other users can read the secrets, or change the configuration or the state.
@@ -214,5 +215,15 @@ fn check_messages(state: &State, now: DateTime<Utc>, findings: &mut Findings<'_>
     } else if older > 0 {
         let found = format_args!("{older} refused, more than {days} days ago");
         findings.ok(Group::State, "messages", found);
+    }
+    let owed = state.owed_labels();
+    if let Some(since) = owed.values().map(|owed| owed.at).min() {
+        let (count, since) = (owed.len(), format_time(since));
+        findings.warn(
+            Group::State,
+            "labels",
+            format_args!("messages that still get their labels: {count}, since {since}"),
+            "none is needed: the next run sets them",
+        );
     }
 }

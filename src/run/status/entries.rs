@@ -6,7 +6,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
 
 use crate::oauth::TokenHealth;
-use crate::state::{FolderState, ParkedMessage, RefusedMessage, RejectedToken};
+use crate::state::{FolderState, ParkedMessage, RefusedMessage, RejectedToken, State};
 use crate::untrusted::{Untrusted, escape_harmful};
 
 /// Longer reasons are truncated.
@@ -85,6 +85,25 @@ pub(crate) struct TokenStatus {
 pub(crate) struct DatePassStatus {
     /// Messages received at or after this time are considered.
     pub since: DateTime<Utc>,
+}
+
+/// Messages that are at Gmail and lack labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct OwedLabelsStatus {
+    pub messages: usize,
+    /// Since when the first of them.
+    pub since: DateTime<Utc>,
+}
+
+impl OwedLabelsStatus {
+    /// None if no message lacks labels.
+    pub(super) fn of(state: &State) -> Option<OwedLabelsStatus> {
+        let owed = state.owed_labels();
+        Some(OwedLabelsStatus {
+            messages: owed.len(),
+            since: owed.values().map(|owed| owed.at).min()?.trunc_subsecs(0),
+        })
+    }
 }
 
 impl FolderEntry {

@@ -11,8 +11,8 @@ use crate::message::DeliveryMethod;
 use crate::retry::REJECTED_CREDENTIALS;
 use crate::run::account_sync::{account_names, describe};
 use crate::run::status::entries::{
-    CursorStatus, DatePassStatus, FolderEntry, LoginDelay, ParkedEntry, RefusedEntry, RestStatus,
-    TokenStatus, reason,
+    CursorStatus, DatePassStatus, FolderEntry, LoginDelay, OwedLabelsStatus, ParkedEntry,
+    RefusedEntry, RestStatus, TokenStatus, reason,
 };
 use crate::run::status::{AccountFacts, StatusLimits, TokenFacts};
 use crate::state::{GmailState, RejectedToken, State};
@@ -56,6 +56,9 @@ pub(crate) struct StatusReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imported_in_24_hours: Option<u64>,
     pub daily_upload_limit: Option<u64>,
+    /// If there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owed_labels: Option<OwedLabelsStatus>,
     pub token: Option<TokenStatus>,
     pub date_pass: Option<DatePassStatus>,
 }
@@ -108,6 +111,7 @@ impl StatusReport {
             self.describe_account(state, facts);
             self.describe_messages(state, limits.refused_within, now);
             self.describe_gmail(&state.gmail, now);
+            self.owed_labels = OwedLabelsStatus::of(state);
             self.describe_source_login(state, facts, now);
         }
         let rejected = state.and_then(|state| state.gmail.rejected_token.as_ref());
