@@ -444,7 +444,8 @@ fn status_and_check_say_which_messages_still_get_their_labels() {
     let report: Value = serde_json::from_str(&ask(&["status", "--json"])).unwrap();
     assert_eq!(report[0]["owed_labels"]["messages"], 2);
     assert!(report[0]["owed_labels"]["since"].is_string());
-    let metrics = ask(&["status", "--metrics"]);
+    ask(&["status", "--metrics", "metrics.prom"]);
+    let metrics = home.read("metrics.prom");
     let mut lines = metrics.lines();
     assert!(
         lines.any(|it| it.contains("unlabelled_messages{") && it.ends_with(" 2")),

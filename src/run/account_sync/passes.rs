@@ -219,6 +219,7 @@ impl AccountSync<'_> {
         pairs.retain(|pair| folders.due.contains(&pair.source));
         // That one needs no EXAMINE.
         pairs.sort_by_key(|pair| pair.source != source.folder());
+        let mut has_reconnected = false;
         for pair in pairs {
             let is_open = pair.source == source.folder();
             let started = if is_open { started } else { self.now() };
@@ -229,6 +230,11 @@ impl AccountSync<'_> {
             });
             match copied {
                 Err(error) if error.side() == Side::Source && source.is_connected() => {
+                    summary.failures.push(error);
+                }
+                // A folder may break each connection that opens it, and must not stop those after it.
+                Err(error) if error.side() == Side::Source && !has_reconnected => {
+                    has_reconnected = true;
                     summary.failures.push(error);
                 }
                 copied => copied?,
