@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::message::MessageId;
 use crate::state::State;
 
+/// More are remembered only in part.
+const MAX_RECENT: usize = 20_000;
+
 /// Messages that were appended lately, with their source folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -34,7 +37,12 @@ impl State {
     pub(super) fn note_delivery(&mut self, id: &MessageId) {
         if !self.folder_name.is_empty() {
             let folder = self.folder_name.clone();
-            self.recent_deliveries.0.insert(id.clone(), folder);
+            let recent = &mut self.recent_deliveries.0;
+            // A folder that is never copied to its end must not make the state grow.
+            if recent.len() >= MAX_RECENT {
+                recent.pop_first();
+            }
+            recent.insert(id.clone(), folder);
         }
     }
 

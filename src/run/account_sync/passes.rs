@@ -29,6 +29,8 @@ pub(crate) struct PassSummary {
     pub used_gmail: bool,
     /// The failures of single folders, which did not stop the others.
     pub failures: Vec<Error>,
+    /// The connection broke in one of them: it may be complete with the next run.
+    pub was_interrupted: bool,
 }
 
 impl AccountSync<'_> {
@@ -83,10 +85,14 @@ impl AccountSync<'_> {
                     self.copy_folders(source, &mailbox, folders, started, &mut summary)
                 }
             });
-        if done.is_ok() {
-            self.since = None;
-        }
-        let done = done.and_then(|()| self.record_all_copied());
+        let done = if summary.was_interrupted {
+            done
+        } else {
+            if done.is_ok() {
+                self.since = None;
+            }
+            done.and_then(|()| self.record_all_copied())
+        };
         if let Some(gmail) = &mut self.gmail {
             gmail.end_pass();
         }
@@ -219,7 +225,6 @@ impl AccountSync<'_> {
         pairs.retain(|pair| folders.due.contains(&pair.source));
         // That one needs no EXAMINE.
         pairs.sort_by_key(|pair| pair.source != source.folder());
-        let mut has_reconnected = false;
         for pair in pairs {
             let is_open = pair.source == source.folder();
             let started = if is_open { started } else { self.now() };
@@ -233,8 +238,8 @@ impl AccountSync<'_> {
                     summary.failures.push(error);
                 }
                 // A folder may break each connection that opens it, and must not stop those after it.
-                Err(error) if error.side() == Side::Source && !has_reconnected => {
-                    has_reconnected = true;
+                Err(error) if error.side() == Side::Source && !summary.was_interrupted => {
+                    summary.was_interrupted = true;
                     summary.failures.push(error);
                 }
                 copied => copied?,
