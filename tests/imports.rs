@@ -871,3 +871,73 @@ fn check_shows_whether_the_api_is_switched_on_and_delivers_nothing() {
     assert!(run.stdout.contains("switch on the Gmail API"), "{run:?}");
     assert!(account.imports().is_empty());
 }
+
+/// The round trip of both ways to Gmail in the measurements.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// An account that imports or appends, at some distance.
+fn distant(delivery: &str, connections: usize) -> Account {
+    let account = Account::new();
+    account
+        .home
+        .configure(&json!({ "delivery": delivery, "target_connections": connections }));
+    account.api.set_round_trip(ROUND_TRIP);
+    account.home.gmail.set_round_trip(ROUND_TRIP);
+    account
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_a_thousand_imports_beside_appends() {
+    for connections in [4, 10] {
+        let mut seconds = Vec::new();
+        for delivery in ["append", "import"] {
+            let account = distant(delivery, connections);
+            for number in 0..1_000 {
+                let octets = [mail(&number.to_string()), vec![b'x'; 15_000]].concat();
+                account.deliver(&octets);
+            }
+            let start = Instant::now();
+            account.home.run_ok();
+            seconds.push(start.elapsed().as_secs_f64());
+            assert_eq!(account.everywhere().len(), 1_000);
+        }
+        println!(
+            "{connections} connections: append {:.0}, import {:.0} messages a second: {:.2} x",
+            1_000.0 / seconds[0],
+            1_000.0 / seconds[1],
+            seconds[0] / seconds[1]
+        );
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_how_soon_a_message_is_imported_beside_appended() {
+    let medians = ["append", "import"].map(|delivery| {
+        let account = distant(delivery, 4);
+        account.home.run_ok();
+        let mut child = account.home.command().arg("--watch").spawn().unwrap();
+        let mut times = Vec::new();
+        for number in 0..12 {
+            thread::sleep(Duration::from_millis(700));
+            account.deliver_at(&mail(&number.to_string()), TimeDelta::zero(), &[]);
+            let told = Instant::now();
+            while account.home.gmail.all_mail().len() <= number {
+                thread::sleep(Duration::from_millis(1));
+            }
+            times.push(told.elapsed().as_secs_f64() * 1000.0);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The first ones open the connections.
+        times.drain(..2);
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    });
+    let trips = medians.map(|median| median / 50.0);
+    println!(
+        "from arrival at the source to Gmail: append {:.0} ms ({:.1} round trips), import {:.0} ms ({:.1})",
+        medians[0], trips[0], medians[1], trips[1]
+    );
+}
