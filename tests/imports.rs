@@ -742,6 +742,32 @@ fn a_fault_at_any_request_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_cut_at_any_event_of_either_mail_server_loses_and_doubles_nothing() {
+    let whole = with_several();
+    whole.home.run_ok();
+    let counts = [
+        whole.home.source.events().len(),
+        whole.home.gmail.events().len(),
+    ];
+    assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
+    for (server, count) in counts.into_iter().enumerate() {
+        for number in 1..=count {
+            let account = with_several();
+            let servers: [&double::Server; 2] = [&account.home.source, &account.home.gmail];
+            servers[server].faults().cut_at(number);
+            account.home.run();
+            servers[server].faults().clear();
+            account.recover();
+            assert_eq!(
+                account.everywhere(),
+                expected(),
+                "server {server}, event {number}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_program_that_is_killed_at_any_request_loses_and_doubles_nothing() {
     for number in 1..=9 {
         for fault in [

@@ -29,6 +29,7 @@ enum Failure {
     Resurrected(String),
     Cursor(String),
     Unfinished(String),
+    Labels(&'static str, String),
 }
 
 /// Which messages are one for us: those of the same octets; without Message-ID also of the same
@@ -93,6 +94,12 @@ impl Schedule {
         let mut world = World::new(seed);
         world.gmail.deduplicates = dice.chance(400);
         world.gmail.import_by_chance();
+        if world.gmail.labels.dice.chance(600) {
+            for (folder, label) in [("F0", "Post"), ("F2", "Listen/Ü")] {
+                let labels = vec![label.to_owned()];
+                world.folder_labels.insert(folder.to_owned(), labels);
+            }
+        }
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
         world.folds_between_folders = dice.chance(300);
         "F0".clone_into(&mut world.open);
@@ -644,6 +651,14 @@ impl Schedule {
                 self.failures.insert(Failure::Unfinished(what));
             }
         }
+        let label_failures = self.world.borrow().folder_label_failures();
+        for (what, octets) in label_failures {
+            if self.is_uncertain_in_vanished(&octets, &remembered) {
+                continue;
+            }
+            let text = octets.escape_ascii().to_string();
+            self.failures.insert(Failure::Labels(what, text));
+        }
         for (key, fate) in self.fates.clone() {
             let count = self.count_at_gmail(&key);
             let expected = key.1.map_or(1, |_| fate.arrivals);
@@ -659,6 +674,20 @@ impl Schedule {
                 self.failures.insert(Failure::Resurrected(text(&key)));
             }
         }
+    }
+}
+
+impl Schedule {
+    /// Whether its append stays uncertain because its folder is no longer there.
+    fn is_uncertain_in_vanished(&self, octets: &[u8], remembered: &State) -> bool {
+        let id = Identity::of_header(octets).id;
+        let id = id.unwrap_or_else(|| MessageId::of_octets(octets));
+        let vanished = self.vanished.keys();
+        let mut vanished = vanished.filter_map(|name| remembered.folder_named(name));
+        vanished.any(|folder| {
+            let mut parked = folder.parked.values();
+            parked.any(|parked| parked.sent.is_some() && parked.id.as_ref() == Some(&id))
+        })
     }
 }
 

@@ -96,6 +96,7 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
         let options = PassOptions {
             source: format!("alice@mail.example.com/{folder}"),
             since: world.borrow().since,
+            labels: world.borrow().labels_of(folder),
             import: import_policy(world),
             ..options()
         };

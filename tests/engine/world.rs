@@ -72,6 +72,8 @@ pub struct World {
     pub faults: Faults,
     /// The labels that messages get.
     pub labels: Vec<String>,
+    /// Those of the messages of each folder, if there are several.
+    pub folder_labels: BTreeMap<String, Vec<String>>,
     /// The day that the next run is asked to go back to.
     pub since: Option<DateTime<Utc>>,
     pub dice: Dice,
@@ -189,6 +191,8 @@ pub struct GmailModel {
     pub sent: BTreeSet<Octets>,
     /// What was submitted for an APPEND, and for an import.
     pub sent_by: [BTreeSet<Octets>; 2],
+    /// The labels that each message gets; `None` if it was submitted from folders with different ones.
+    pub wanted: HashMap<Octets, Option<Vec<String>>>,
     pub labels: LabelModel,
     connections: AppendConnections,
     settled: VecDeque<(Uid, Outcome)>,
@@ -219,6 +223,7 @@ impl World {
             crashed: false,
             faults: Faults::default(),
             labels: Vec::new(),
+            folder_labels: BTreeMap::new(),
             since: None,
             dice: Dice::new(seed),
             source: SourceModel {
@@ -235,6 +240,12 @@ impl World {
             gmail: GmailModel::new(seed),
             disk: DiskModel::default(),
         }
+    }
+
+    /// The labels of the messages of a folder.
+    pub fn labels_of(&self, folder: &str) -> Vec<String> {
+        let labels = self.folder_labels.get(folder);
+        labels.unwrap_or(&self.labels).clone()
     }
 
     /// Makes an outward step: the run may crash, and time passes.
@@ -347,10 +358,14 @@ impl World {
             return self.gmail.store(octets, date, now);
         }
         let count = self.gmail.messages.len();
+        let octets_of_message = octets.clone();
         let uid = self.gmail.store(octets, Some(now.fixed_offset()), now);
         let spam = self.gmail.spam;
         let is_spam = self.gmail.labels.dice.chance(spam);
-        let labels = self.labels.clone();
+        let labels = match self.gmail.wanted.get(&octets_of_message) {
+            Some(Some(labels)) => labels.clone(),
+            _ => Vec::new(),
+        };
         let mut messages = self.gmail.messages.iter_mut();
         if let Some(stored) = messages.find(|there| there.uid == uid) {
             stored.labelled.import(labels);
@@ -458,6 +473,7 @@ impl GmailModel {
             resurrected: Vec::new(),
             sent: BTreeSet::new(),
             sent_by: Default::default(),
+            wanted: HashMap::new(),
             labels: LabelModel::new(seed),
             connections: AppendConnections::default(),
             settled: VecDeque::new(),
@@ -750,6 +766,12 @@ impl Target for Gmail1 {
         let octets = without_nul(&message.octets);
         world.gmail.sent_by[usize::from(message.method == DeliveryMethod::Import)]
             .insert(octets.clone());
+        let labels = world.labels_of(&world.open);
+        let wanted = world.gmail.wanted.entry(octets.clone());
+        let wanted = wanted.or_insert_with(|| Some(labels.clone()));
+        if wanted.as_ref() != Some(&labels) {
+            *wanted = None;
+        }
         world.gmail.sent.insert(octets);
         world.append(message)
     }

@@ -318,4 +318,33 @@ impl World {
         failures.extend(put_back.map(|octets| ("labelled again", octets.clone())));
         failures
     }
+
+    /// The same where each folder has labels of its own: a message that is in several may get those of
+    /// several.
+    pub fn folder_label_failures(&self) -> Vec<(&'static str, Octets)> {
+        let mut failures = Vec::new();
+        for there in &self.gmail.messages {
+            let Labelled {
+                labels,
+                removed,
+                may_lack_labels,
+                ..
+            } = &there.labelled;
+            let is_there = matches!(there.place, Place::Inbox | Place::Archive);
+            let wanted = self.gmail.wanted.get(&there.octets);
+            let Some(Some(wanted)) = wanted.filter(|_| there.ours && is_there) else {
+                continue;
+            };
+            let [appended, imported] = &self.gmail.sent_by;
+            let is_by_both = appended.contains(&there.octets) && imported.contains(&there.octets);
+            let mut missing = wanted.iter();
+            let is_missing = missing.any(|it| !labels.contains(it) && !removed.contains(it));
+            if is_missing && !may_lack_labels && !is_by_both {
+                failures.push(("unlabelled", there.octets.clone()));
+            }
+        }
+        let put_back = self.gmail.labels.put_back.iter();
+        failures.extend(put_back.map(|octets| ("labelled again", octets.clone())));
+        failures
+    }
 }
