@@ -465,6 +465,7 @@ fn uncertain_faults() -> Vec<ApiFault> {
         ApiFault::CutAfterBody,
         ApiFault::AnswerLost,
         ApiFault::HalfAnswer,
+        ApiFault::DoneWithStatus(503),
         ApiFault::DoneLater(Duration::from_secs(20)),
         ApiFault::Error(500, "backendError", "Backend Error"),
         ApiFault::Text(502, "<html>Bad Gateway</html>"),
@@ -587,6 +588,33 @@ fn a_resumable_upload_whose_last_answer_was_lost_is_asked_for_its_result() {
 
 #[test]
 fn an_upload_that_the_server_has_forgotten_is_looked_up() {
+    for fault in [ApiFault::AnswerLost, ApiFault::DoneWithStatus(503)] {
+        let account = Account::new();
+        let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+        account.deliver(&large);
+        account.api.once(ApiRequest::is_part, fault);
+        let is_question = |request: &ApiRequest| request.method == "PUT" && request.octets == 0;
+        account.api.always(
+            is_question,
+            ApiFault::Error(404, "notFound", "Upload not found"),
+        );
+        account.home.run();
+        assert_eq!(
+            account.home.state()["parked"]["1"]["sent"]["method"],
+            "import"
+        );
+        account.recover();
+        assert_eq!(account.everywhere(), once(&[large]));
+        assert_eq!(
+            account.imports().len(),
+            1,
+            "it was found, and not sent again"
+        );
+    }
+}
+
+#[test]
+fn an_upload_whose_token_is_rejected_before_its_result_is_known_is_looked_up() {
     let account = Account::new();
     let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
     account.deliver(&large);
@@ -594,7 +622,7 @@ fn an_upload_that_the_server_has_forgotten_is_looked_up() {
     let is_question = |request: &ApiRequest| request.method == "PUT" && request.octets == 0;
     account.api.always(
         is_question,
-        ApiFault::Error(404, "notFound", "Upload not found"),
+        ApiFault::Error(401, "authError", "Invalid Credentials"),
     );
     account.home.run();
     assert_eq!(

@@ -57,13 +57,20 @@ impl Importer {
     /// asks again.
     pub fn import(&self, message: Arc<Message>, destination: &ImportDestination) -> ImportResult {
         let mut delays = IMPORT_RATE_DELAYS.iter();
-        let mut has_renewed_labels = false;
+        let (mut has_renewed_labels, mut has_reconnected) = (false, false);
         loop {
             let response = match self.upload(&message, destination) {
                 Ok(response) if response.is_success() => return stored(&response),
                 Ok(response) => response,
                 Err(RequestError::Fatal(error)) => {
                     return ImportResult::SettledAndFailed(Outcome::Returned, error);
+                }
+                // Servers close idle connections.
+                Err(RequestError::NoResponse(lost))
+                    if lost.sent == SentBody::Nothing && !has_reconnected =>
+                {
+                    has_reconnected = true;
+                    continue;
                 }
                 Err(RequestError::NoResponse(lost)) => return self.lost(lost),
             };

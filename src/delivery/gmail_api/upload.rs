@@ -114,12 +114,14 @@ impl Upload<'_> {
         let (mut offset, mut furthest, mut sent) = (0, 0, SentBody::Nothing);
         loop {
             let mut last = client.send(&self.rest(session, offset));
-            if let Err(RequestError::NoResponse(lost)) = &last {
-                sent = sent.max(lost.sent);
-            }
             if !may_be_resumed(&last) {
-                return last;
+                return unless_sent_before(last, sent);
             }
+            sent = sent.max(match &last {
+                Err(RequestError::NoResponse(lost)) => lost.sent,
+                // A server that has failed may have stored it all the same.
+                _ => SentBody::All,
+            });
             // What the server has shows whether the message is complete.
             let length = self.message.octets.len();
             loop {
@@ -131,7 +133,7 @@ impl Upload<'_> {
                 let _ = client.canceller().wait(None, until, WakeOn::CancelOnly);
                 let asked = client.send(&self.question(session));
                 if !may_be_resumed(&asked) {
-                    return session_ended(asked, sent);
+                    return unless_sent_before(asked, sent);
                 }
                 let has = asked
                     .as_ref()
@@ -187,18 +189,20 @@ fn may_be_resumed(result: &Result<ApiResponse, RequestError>) -> bool {
     }
 }
 
-/// An upload that the server no longer knows has no response: the message may have been complete.
-fn session_ended(
-    asked: Result<ApiResponse, RequestError>,
+/// The result of an upload, unless that says nothing of what was sent before: the server no longer knows the
+/// upload, or there is no access token any more. The message may have been complete.
+fn unless_sent_before(
+    result: Result<ApiResponse, RequestError>,
     sent: SentBody,
 ) -> Result<ApiResponse, RequestError> {
-    match asked {
+    let why = match &result {
         Ok(response) if matches!(response.status, 404 | 410) => {
-            let why = "it no longer knows the upload".to_owned();
-            Err(RequestError::NoResponse(LostRequest { why, sent }))
+            "it no longer knows the upload".to_owned()
         }
-        other => other,
-    }
+        Err(RequestError::Fatal(error)) if sent != SentBody::Nothing => error.to_string(),
+        _ => return result,
+    };
+    Err(RequestError::NoResponse(LostRequest { why, sent }))
 }
 
 fn with_sent(error: RequestError, sent: SentBody) -> RequestError {

@@ -44,6 +44,8 @@ pub enum ApiFault {
     CutAfterBody,
     /// Does what was requested, and closes the connection without an answer.
     AnswerLost,
+    /// Does what was requested, and answers with this status as if it had failed.
+    DoneWithStatus(u16),
     /// Does what was requested, and closes the connection in the middle of the answer.
     HalfAnswer,
     /// Reads the body, closes the connection, and does what was requested this much later, by the server's
@@ -337,7 +339,10 @@ fn answer(
         }
         _ => None,
     };
-    let given = given.unwrap_or_else(|| route(head, &body, state));
+    let mut given = given.unwrap_or_else(|| route(head, &body, state));
+    if let Some(ApiFault::DoneWithStatus(status)) = fault {
+        given = error(status, "backendError", "Backend Error");
+    }
     let octets = given.octets();
     match fault {
         Some(ApiFault::AnswerLost) => return Ok(false),
