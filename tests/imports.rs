@@ -507,6 +507,23 @@ fn an_import_whose_answer_was_lost_is_looked_up_before_it_is_sent_again() {
 }
 
 #[test]
+fn an_equal_message_that_was_in_spam_before_is_not_taken_for_one_whose_answer_was_lost() {
+    let account = Account::new();
+    account.api.set_spam(|_| true);
+    let alarm = without_id("alarm");
+    let before = (Utc::now() - TimeDelta::hours(2)).fixed_offset();
+    let mailboxes = account.home.gmail.mailboxes();
+    mailboxes.deliver("[Gmail]/Spam", &alarm, before, &[]);
+    account
+        .api
+        .once(ApiRequest::is_import, ApiFault::CutAfterBody);
+    account.deliver(&alarm);
+    account.home.run();
+    account.recover();
+    assert_eq!(account.spam().len(), 2);
+}
+
+#[test]
 fn a_message_that_was_cut_before_its_last_octet_was_not_stored() {
     for fault in [
         ApiFault::CutBeforeBody,

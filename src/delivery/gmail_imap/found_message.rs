@@ -1,8 +1,13 @@
 //! Messages that a lookup found, and how they are compared with the wanted one. Pure.
 
+use chrono::TimeDelta;
+
 use crate::imap::{Responses, read_attributes};
-use crate::message::{Identity, InternalDate, Uid};
-use crate::sync::LookupResult;
+use crate::message::{DeliveryMethod, Identity, InternalDate, Uid};
+use crate::sync::{LookupResult, UncertainAppend};
+
+/// The clock of this host may be ahead of Gmail's by so much.
+const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::minutes(10);
 
 /// A message at Gmail that may be the wanted one.
 pub(super) struct FoundMessage {
@@ -32,6 +37,15 @@ impl FoundMessage {
     pub(super) fn may_match(&self, wanted: &Identity) -> bool {
         let matches_id = wanted.id.is_none() || self.identity.id == wanted.id;
         matches_id && self.identity.header == wanted.header
+    }
+
+    /// Whether it is as new as this import, if it was one: an import has the date of its arrival at Gmail, and
+    /// an equal message without Message-ID may have been there before.
+    pub(super) fn may_be_this_import(&self, wanted: &Identity, sent: &UncertainAppend) -> bool {
+        let first = sent.at - MAX_CLOCK_DIFFERENCE;
+        sent.method == DeliveryMethod::Append
+            || wanted.id.is_some()
+            || self.internal_date.is_none_or(|date| date >= first)
     }
 
     fn has_id_of(&self, wanted: &Identity) -> bool {

@@ -65,6 +65,7 @@ impl Lookup {
         for candidate in candidates
             .iter()
             .filter(|candidate| candidate.may_match(wanted) && candidate.size <= MAX_MESSAGE_SIZE)
+            .filter(|candidate| candidate.may_be_this_import(wanted, sent))
         {
             let body = self.body_of(candidate, bodies)?;
             if body == Some(sent.body) {
