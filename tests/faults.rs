@@ -709,7 +709,11 @@ fn peak_of_a_run(home: &Home) -> u64 {
     let deadline = Instant::now() + Duration::from_mins(2);
     while run.try_wait().unwrap().is_none() {
         let status = std::fs::read_to_string(format!("/proc/{}/status", run.id()));
-        let line = status.ok().and_then(|status| {
+        // Until its exec is complete, it shows the memory of this process.
+        let own = status
+            .ok()
+            .filter(|it| it.starts_with("Name:\timap-to-gmail-s"));
+        let line = own.and_then(|status| {
             let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
             line.split_whitespace().nth(1)?.parse().ok()
         });

@@ -275,7 +275,7 @@ fn write_under_kills(names: &[&'static str], lines_each: u32, kills: u32, seed: 
         assert!(Instant::now() < deadline, "the writers do not end");
         let count: u64 = writers.iter().map(Writer::count).sum();
         if killed < kills && count >= total * u64::from(killed) / u64::from(kills + 1) {
-            thread::sleep(Duration::from_micros(dice.below(30_000).into()));
+            thread::sleep(Duration::from_micros(dice.below(6_000).into()));
             let victim = dice.below(u32::try_from(writers.len()).unwrap()) as usize;
             if !writers[victim].has_ended() {
                 writers[victim].kill_and_restart();
@@ -339,13 +339,13 @@ fn write_under_kills(names: &[&'static str], lines_each: u32, kills: u32, seed: 
 
 #[test]
 fn a_process_killed_fifty_times_under_load_loses_and_doubles_no_line() {
-    let logs = write_under_kills(&["one!"], 100_000, 50, 1);
+    let logs = write_under_kills(&["one!"], 200_000, 50, 1);
     assert!(logs.names().len() > 100, "{:?}", logs.names());
 }
 
 #[test]
 fn two_processes_killed_under_load_lose_and_double_no_line() {
-    let logs = write_under_kills(&["one!", "two!"], 30_000, 30, 2);
+    let logs = write_under_kills(&["one!", "two!"], 80_000, 30, 2);
     assert!(logs.names().len() > 10, "{:?}", logs.names());
 }
 
