@@ -113,11 +113,11 @@ impl Upload<'_> {
         let mut delays = RESUME_DELAYS.iter();
         let (mut offset, mut furthest, mut sent) = (0, 0, SentBody::Nothing);
         loop {
-            let mut last = client.send(&self.rest(session, offset));
-            if !may_be_resumed(&last) {
-                return unless_sent_before(last, sent);
+            let mut result = client.send(&self.rest(session, offset));
+            if !may_be_resumed(&result) {
+                return unless_sent_before(result, sent);
             }
-            sent = sent.max(match &last {
+            sent = sent.max(match &result {
                 Err(RequestError::NoResponse(lost)) => lost.sent,
                 // A server that has failed may have stored it all the same.
                 _ => SentBody::All,
@@ -126,7 +126,7 @@ impl Upload<'_> {
             let length = self.message.octets.len();
             loop {
                 let Some(delay) = delays.next() else {
-                    return last.map_err(|error| with_sent(error, sent));
+                    return result.map_err(|error| with_sent(error, sent));
                 };
                 let until = Instant::now() + *delay;
                 // Fails only if `poll` does; then the next request follows at once.
@@ -148,7 +148,7 @@ impl Upload<'_> {
                     offset = received;
                     break;
                 }
-                last = asked.map_err(|error| with_sent(error, sent));
+                result = asked.map_err(|error| with_sent(error, sent));
             }
         }
     }
