@@ -680,6 +680,40 @@ fn a_token_that_expires_in_the_middle_of_an_upload_is_renewed() {
     assert_eq!(account.everywhere(), once(&[large]), "{run:?}");
 }
 
+/// The peak memory of a run that delivers a large message, in KiB.
+fn peak_of(delivery: &str, octets: &[u8]) -> u64 {
+    let account = Account::new();
+    account.home.configure(&json!({ "delivery": delivery }));
+    account.deliver(octets);
+    // time(1) is small: a child's peak is at least that of the process that it was forked from.
+    let output = std::process::Command::new("/usr/bin/time")
+        .args([
+            "-o",
+            "peak",
+            "-f",
+            "%M",
+            env!("CARGO_BIN_EXE_imap-to-gmail-sync"),
+        ])
+        .args(["--config", "config.json"])
+        .current_dir(account.home.path(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(account.everywhere().len(), 1);
+    account.home.read("peak").trim().parse().unwrap()
+}
+
+#[test]
+fn an_import_needs_no_more_memory_than_an_append() {
+    let large = [mail("large"), vec![b'x'; 20 << 20]].concat();
+    let [appended, imported] = ["append", "import"].map(|delivery| peak_of(delivery, &large));
+    assert!(appended > 20 * 1024, "{appended}");
+    assert!(
+        imported < appended * 11 / 10,
+        "{imported} KiB, appended {appended} KiB"
+    );
+}
+
 #[test]
 fn imports_and_appends_have_a_daily_limit_each() {
     let account = Account::new();
