@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Digest, HeaderDigest, InternalDate, MessageId, Uid};
-use crate::state::State;
+use crate::state::{FolderState, State};
 
 mod lazy;
 
@@ -14,6 +14,9 @@ pub(super) use lazy::LazyKnown;
 
 /// Ids are remembered this long after delivery, as in the Python original.
 pub(crate) const KEEP_IDS: TimeDelta = TimeDelta::days(31);
+
+/// A date pass that has gone on for longer never ends.
+const MAX_DATE_PASS: TimeDelta = TimeDelta::days(90);
 
 /// The digests that are remembered of one id, at most: a device may use one id for all its mail.
 const MAX_DIGESTS_PER_ID: usize = 100;
@@ -353,10 +356,68 @@ impl State {
     }
 
     /// Drops the ids that are too old. They are kept while a date pass goes on, which may begin
-    /// earlier than `KEEP_IDS` ago.
+    /// earlier than `KEEP_IDS` ago; but not for one of a folder that has vanished, which never ends.
     pub(super) fn prune_known(&mut self, now: DateTime<Utc>) {
-        if self.folders().all(|(_, folder)| folder.date_pass.is_none()) {
+        let goes_on = |folder: &FolderState| {
+            let pass = folder.date_pass.as_ref();
+            let began = pass.map(|pass| pass.began);
+            began.is_some_and(|began| began.is_none_or(|began| now - began <= MAX_DATE_PASS))
+        };
+        if !self.folders().any(|(_, folder)| goes_on(folder)) {
             self.known.retain(|_, known| now - known.at <= KEEP_IDS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::message::Identity;
+    use crate::state::Event;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// How many ids are left of one that was delivered in January, with this date pass.
+    fn left(began: &str, now: &str) -> usize {
+        let mut state = State::default();
+        let Identity { id, header } = Identity::of_header(b"Message-ID: <a@b>\r\n\r\n");
+        state.apply(Event::Done {
+            uid: Uid::MIN,
+            id: id.unwrap(),
+            digest: Digest::of_header(header),
+            at: at("2026-01-01T00:00:00Z"),
+            appended: true,
+            date: None,
+            previous: None,
+        });
+        if !began.is_empty() {
+            let pass = json!({
+                "since": began,
+                "source": "alice@mail.example.com/F1",
+                "uid_validity": 1,
+                "uid_next": 9,
+                "began": began,
+            });
+            state.apply(Event::DatePass(serde_json::from_value(pass).unwrap()));
+        }
+        state.prune_known(at(now));
+        state.known.len()
+    }
+
+    #[test]
+    fn ids_are_forgotten_after_a_month_unless_a_date_pass_goes_on() {
+        for (began, now, expected) in [
+            ("", "2026-01-31T00:00:00Z", 1),
+            ("", "2026-02-02T00:00:00Z", 0),
+            ("2026-01-02T00:00:00Z", "2026-03-01T00:00:00Z", 1),
+            // Its folder has vanished.
+            ("2026-01-02T00:00:00Z", "2026-05-01T00:00:00Z", 0),
+        ] {
+            assert_eq!(left(began, now), expected, "{began} {now}");
         }
     }
 }
