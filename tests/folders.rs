@@ -492,3 +492,28 @@ fn a_folder_that_breaks_the_connection_is_named_and_stops_no_other() {
     home.run_ok();
     assert_eq!(subjects(&home, "[Gmail]/Spam"), ["offer"]);
 }
+
+#[test]
+fn old_mail_that_is_moved_when_its_id_is_forgotten_is_not_copied_again() {
+    let home = home(&everything());
+    home.configure(&json!({ "first_run_days": 100 }));
+    let old = (Utc::now() - TimeDelta::days(40)).fixed_offset();
+    let messages = [mail("letter"), without_id("note")];
+    let mailboxes = home.source.mailboxes();
+    let uids = messages
+        .each_ref()
+        .map(|octets| mailboxes.deliver("INBOX", octets, old, &[]));
+    home.run_ok();
+    // The reader has thrown the letter away, and a month has passed.
+    home.gmail.trash(1);
+    let mut state = home.state();
+    state["synced_message_ids"] = json!({});
+    home.write("sync_state.json", &state.to_string());
+    for (uid, octets) in uids.into_iter().zip(&messages) {
+        mailboxes.expunge("INBOX", uid);
+        mailboxes.deliver("Lists", octets, old, &[]);
+    }
+    home.run_ok();
+    assert_eq!(home.gmail.in_trash().len(), 1);
+    assert_eq!(home.gmail.all_mail().len(), 1);
+}

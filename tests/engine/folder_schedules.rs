@@ -46,6 +46,8 @@ struct Fate {
     arrivals: usize,
     /// In which folders they did.
     folders: BTreeSet<String>,
+    /// Where it was, also as a copy, or moved there.
+    been_in: BTreeSet<String>,
     /// How often it was copied to a folder that had it.
     second_copies: usize,
     /// One of the documented limits permits its loss.
@@ -99,6 +101,7 @@ impl Schedule {
                 let labels = vec![label.to_owned()];
                 world.folder_labels.insert(folder.to_owned(), labels);
             }
+            world.labels_moved = world.gmail.labels.dice.chance(300);
         }
         world.gmail.index_delay = [0, 0, 0, 30, 55][dice.below(5) as usize];
         world.folds_between_folders = dice.chance(300);
@@ -211,6 +214,7 @@ impl Schedule {
         let is_recent = self.now() - date < REACH;
         let is_asked_for = is_recent || self.has_cursor(name, &state(&self.world));
         let fate = self.fate(key);
+        fate.been_in.insert(name.to_owned());
         fate.due |= is_asked_for;
         // Of what is neither sure to be copied nor sure not to be, nothing is expected.
         fate.may_be_lost |= !is_asked_for;
@@ -342,6 +346,10 @@ impl Schedule {
         };
         let must_change = !free.is_empty() || self.dice.chance(400);
         self.note(|| format!("{name} is renamed to {to}, new UIDVALIDITY: {must_change}"));
+        for message in self.messages(name) {
+            let fate = self.fate(&key(&message.octets, message.date));
+            fate.been_in.insert(to.clone());
+        }
         if must_change {
             self.renumber(name);
         }
@@ -503,6 +511,13 @@ impl Schedule {
                 gmail_gone: some(200, 300),
                 arrival: 0,
             };
+            let labels = &mut world.gmail.labels;
+            if labels.dice.chance(400) {
+                labels.user = labels.dice.below(100);
+            }
+            if labels.dice.chance(250) {
+                labels.cut = labels.dice.below(600);
+            }
             world.source_breaks = some(150, 200);
             world.moves = some(200, 100);
             world.crash = self.dice.chance(500).then(|| {
@@ -651,7 +666,7 @@ impl Schedule {
                 self.failures.insert(Failure::Unfinished(what));
             }
         }
-        let label_failures = self.world.borrow().folder_label_failures();
+        let label_failures = self.label_failures();
         for (what, octets) in label_failures {
             if self.is_uncertain_in_vanished(&octets, &remembered) {
                 continue;
@@ -678,6 +693,16 @@ impl Schedule {
 }
 
 impl Schedule {
+    fn label_failures(&self) -> Vec<(&'static str, Octets)> {
+        let world = self.world.borrow();
+        let allowed = |octets: &[u8]| {
+            let fates = self.fates.iter().filter(|(key, _)| key.0 == octets);
+            let folders = fates.flat_map(|(_, fate)| &fate.been_in);
+            folders.flat_map(|folder| world.labels_of(folder)).collect()
+        };
+        world.folder_label_failures(&allowed)
+    }
+
     /// Whether its append stays uncertain because its folder is no longer there.
     fn is_uncertain_in_vanished(&self, octets: &[u8], remembered: &State) -> bool {
         let id = Identity::of_header(octets).id;

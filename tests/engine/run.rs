@@ -97,6 +97,7 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
             source: format!("alice@mail.example.com/{folder}"),
             since: world.borrow().since,
             labels: world.borrow().labels_of(folder),
+            labels_moved: world.borrow().labels_moved,
             import: import_policy(world),
             ..options()
         };

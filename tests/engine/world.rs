@@ -74,6 +74,8 @@ pub struct World {
     pub labels: Vec<String>,
     /// Those of the messages of each folder, if there are several.
     pub folder_labels: BTreeMap<String, Vec<String>>,
+    /// Whether also messages get them that are moved to it.
+    pub labels_moved: bool,
     /// The day that the next run is asked to go back to.
     pub since: Option<DateTime<Utc>>,
     pub dice: Dice,
@@ -224,6 +226,7 @@ impl World {
             faults: Faults::default(),
             labels: Vec::new(),
             folder_labels: BTreeMap::new(),
+            labels_moved: false,
             since: None,
             dice: Dice::new(seed),
             source: SourceModel {

@@ -1,6 +1,6 @@
 //! Gmail's labels, and a user who changes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use imap_to_gmail_sync::error::{Error, ErrorKind, Result, Side};
@@ -29,6 +29,8 @@ pub struct Labelled {
     was_set: bool,
     /// How often.
     sets: usize,
+    /// How often each of them.
+    times_set: BTreeMap<String, u32>,
     /// It need not have labels: the user changed it when the program may have set them, or nothing shows
     /// which of several messages it is.
     pub may_lack_labels: bool,
@@ -85,9 +87,16 @@ impl Labelled {
 impl Labelled {
     /// An import sets the labels itself.
     pub fn import(&mut self, labels: Vec<String>) {
+        self.count(&labels);
         self.labels.extend(labels);
         self.was_set = true;
         self.sets += 1;
+    }
+
+    fn count<'a>(&mut self, labels: impl IntoIterator<Item = &'a String>) {
+        for label in labels {
+            *self.times_set.entry(label.clone()).or_default() += 1;
+        }
     }
 }
 
@@ -229,6 +238,7 @@ impl World {
             labelled.was_set = true;
             labelled.sets += 1;
             labelled.version += 1;
+            labelled.count(&accepted);
             labelled.labels.extend(accepted);
             is_put_back.then(|| there.octets.clone())
         });
@@ -320,16 +330,31 @@ impl World {
     }
 
     /// The same where each folder has labels of its own: a message that is in several may get those of
-    /// several.
-    pub fn folder_label_failures(&self) -> Vec<(&'static str, Octets)> {
+    /// several, which `allowed` says.
+    pub fn folder_label_failures(
+        &self,
+        allowed: &dyn Fn(&[u8]) -> BTreeSet<String>,
+    ) -> Vec<(&'static str, Octets)> {
         let mut failures = Vec::new();
         for there in &self.gmail.messages {
             let Labelled {
                 labels,
                 removed,
                 may_lack_labels,
+                times_set,
+                was_set,
                 ..
             } = &there.labelled;
+            let allowed = allowed(&there.octets);
+            if times_set.keys().any(|label| !allowed.contains(label)) {
+                failures.push(("with a label too much", there.octets.clone()));
+            }
+            if *was_set && !self.gmail.sent.contains(&there.octets) {
+                failures.push(("not ours and labelled", there.octets.clone()));
+            }
+            if times_set.values().any(|times| *times > 1) {
+                failures.push(("labelled twice", there.octets.clone()));
+            }
             let is_there = matches!(there.place, Place::Inbox | Place::Archive);
             let wanted = self.gmail.wanted.get(&there.octets);
             let Some(Some(wanted)) = wanted.filter(|_| there.ours && is_there) else {
