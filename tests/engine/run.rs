@@ -122,6 +122,9 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
             store.fold(clock())?;
         }
     }
+    if failed.is_none() {
+        store.record(Event::AllFoldersCopied)?;
+    }
     store.fold(clock())?;
     failed.map_or(Ok(Some(report)), Err)
 }

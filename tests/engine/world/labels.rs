@@ -352,7 +352,8 @@ impl World {
             if *was_set && !self.gmail.sent.contains(&there.octets) {
                 failures.push(("not ours and labelled", there.octets.clone()));
             }
-            if times_set.values().any(|times| *times > 1) {
+            // Each move to a folder may label a message again: a documented limit of that setting.
+            if !self.labels_moved && times_set.values().any(|times| *times > 1) {
                 failures.push(("labelled twice", there.octets.clone()));
             }
             let is_there = matches!(there.place, Place::Inbox | Place::Archive);
@@ -369,6 +370,7 @@ impl World {
             }
         }
         let put_back = self.gmail.labels.put_back.iter();
+        let put_back = put_back.filter(|_| !self.labels_moved);
         failures.extend(put_back.map(|octets| ("labelled again", octets.clone())));
         failures
     }
