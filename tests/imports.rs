@@ -604,56 +604,34 @@ fn a_resumable_upload_whose_last_answer_was_lost_is_asked_for_its_result() {
     }
 }
 
+/// Asserts that an upload that is complete at Gmail is looked up, and not sent again, if its answer was lost
+/// in this way and the question for its result is answered so.
+fn assert_looked_up(lost: ApiFault, answer: ApiFault) {
+    let account = Account::new();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    account.deliver(&large);
+    account.api.once(ApiRequest::is_part, lost);
+    let is_question = |request: &ApiRequest| request.method == "PUT" && request.octets == 0;
+    account.api.always(is_question, answer);
+    account.home.run();
+    let sent = &account.home.state()["parked"]["1"]["sent"];
+    assert_eq!(sent["method"], "import");
+    account.recover();
+    assert_eq!(account.everywhere(), once(&[large]));
+    assert_eq!(account.imports().len(), 1);
+}
+
 #[test]
 fn an_upload_that_the_server_has_forgotten_is_looked_up() {
-    for fault in [ApiFault::AnswerLost, ApiFault::DoneWithStatus(503)] {
-        let account = Account::new();
-        let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
-        account.deliver(&large);
-        account.api.once(ApiRequest::is_part, fault);
-        let is_question = |request: &ApiRequest| request.method == "PUT" && request.octets == 0;
-        account.api.always(
-            is_question,
-            ApiFault::Error(404, "notFound", "Upload not found"),
-        );
-        account.home.run();
-        assert_eq!(
-            account.home.state()["parked"]["1"]["sent"]["method"],
-            "import"
-        );
-        account.recover();
-        assert_eq!(account.everywhere(), once(&[large]));
-        assert_eq!(
-            account.imports().len(),
-            1,
-            "it was found, and not sent again"
-        );
+    for lost in [ApiFault::AnswerLost, ApiFault::DoneWithStatus(503)] {
+        assert_looked_up(lost, ApiFault::Error(404, "notFound", "Upload not found"));
     }
 }
 
 #[test]
 fn an_upload_whose_token_is_rejected_before_its_result_is_known_is_looked_up() {
-    let account = Account::new();
-    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
-    account.deliver(&large);
-    account.api.once(ApiRequest::is_part, ApiFault::AnswerLost);
-    let is_question = |request: &ApiRequest| request.method == "PUT" && request.octets == 0;
-    account.api.always(
-        is_question,
-        ApiFault::Error(401, "authError", "Invalid Credentials"),
-    );
-    account.home.run();
-    assert_eq!(
-        account.home.state()["parked"]["1"]["sent"]["method"],
-        "import"
-    );
-    account.recover();
-    assert_eq!(account.everywhere(), once(&[large]));
-    assert_eq!(
-        account.imports().len(),
-        1,
-        "it was found, and not sent again"
-    );
+    let rejected = ApiFault::Error(401, "authError", "Invalid Credentials");
+    assert_looked_up(ApiFault::AnswerLost, rejected);
 }
 
 #[test]
