@@ -50,13 +50,15 @@ pub(super) fn check_support(promised: Option<&PromisedLabels>, status: TargetSta
 
 /// Sets what is owed, unless it failed often.
 pub(super) fn set_eagerly(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    let eager = numbers_of(ledger, &|owed| owed.tries < MAX_EAGER_TRIES);
+    let suspects = suspects(ledger);
+    let eager = numbers_of(ledger, &|owed| !is_suspect(owed) && !waits(owed, &suspects));
     set_those(&eager, target, ledger)
 }
 
 /// Sets what is owed if that is much: otherwise more of it comes soon.
 pub(super) fn set_if_many(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    let mut numbers = numbers_of(ledger, &is_new);
+    let suspects = suspects(ledger);
+    let mut numbers = numbers_of(ledger, &|owed| is_new(owed) && !waits(owed, &suspects));
     numbers.truncate(numbers.len() / BATCH_SIZE * BATCH_SIZE);
     set_those(&numbers, target, ledger)
 }
@@ -64,14 +66,33 @@ pub(super) fn set_if_many(target: &mut dyn Target, ledger: &mut Ledger) -> Resul
 /// Sets all that is owed.
 pub(super) fn set_all(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
     set_eagerly(target, ledger)?;
-    let mut suspects = numbers_of(ledger, &|owed| owed.tries >= MAX_EAGER_TRIES);
+    let suspects = suspects(ledger);
+    let waiting = numbers_of(ledger, &|owed| !is_suspect(owed) && waits(owed, &suspects));
+    let mut suspects = numbers_of(ledger, &is_suspect);
     // The first that fails ends the pass, and is the last in the next one.
     let tries = |number: &u64| ledger.state().owed_labels().get(number).map(|it| it.tries);
     suspects.sort_by_key(tries);
     for suspect in suspects.chunks(1) {
         set_those(suspect, target, ledger)?;
     }
-    Ok(())
+    set_those(&waiting, target, ledger)
+}
+
+/// Failed so often that it is set alone.
+fn is_suspect(owed: &OwedLabels) -> bool {
+    owed.tries >= MAX_EAGER_TRIES
+}
+
+fn suspects<'a>(ledger: &'a Ledger) -> Vec<&'a OwedLabels> {
+    let all = ledger.state().owed_labels().values();
+    all.filter(|owed| is_suspect(owed)).collect()
+}
+
+/// Whether labels of the same message are among the suspects, which must be set first: once others are set,
+/// the message has another version, and those that were tried would be given up.
+fn waits(owed: &OwedLabels, suspects: &[&OwedLabels]) -> bool {
+    let is_same = |other: &&OwedLabels| other.id == owed.id && other.digest == owed.digest;
+    suspects.iter().any(is_same)
 }
 
 /// Never tried, and where it was stored.
@@ -86,7 +107,12 @@ fn numbers_of(ledger: &Ledger, is_it: &dyn Fn(&OwedLabels) -> bool) -> Vec<u64> 
 }
 
 fn set_those(numbers: &[u64], target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
-    for batch in numbers.chunks(BATCH_SIZE) {
+    let owed = ledger.state().owed_labels();
+    let was_tried = |number: &u64| owed.get(number).is_some_and(|owed| owed.version.is_some());
+    // Of a message that is in several folders, labels may be owed several times. Those that were tried come
+    // first: once others are set, the message has another version.
+    let (tried, new): (Vec<u64>, Vec<u64>) = numbers.iter().partition(|number| was_tried(number));
+    for batch in tried.chunks(BATCH_SIZE).chain(new.chunks(BATCH_SIZE)) {
         find_places(batch, target, ledger)?;
         let moved = set_in_folders(batch, target, ledger)?;
         // The user has archived these, or moved them.
@@ -175,10 +201,7 @@ fn set_in_folder(
         match what_to_do(&owed, version, ledger.now()) {
             Step::Set(version) => {
                 numbers.push(number);
-                requests.push(LabelRequest {
-                    place,
-                    labels: owed.labels.clone(),
-                });
+                add_request(&mut requests, place, &owed.labels);
                 let (version, tries) = (Some(version), owed.tries.saturating_add(1));
                 changed.push((
                     number,
@@ -205,6 +228,22 @@ fn set_in_folder(
     ledger.sync()?;
     warn_of_rejected(target.set_labels(&requests)?);
     ledger.settle_labels(numbers, &[])
+}
+
+/// Adds a request, to the one for the same message if there is one: what is set by one command is set whole
+/// or not at all.
+fn add_request(requests: &mut Vec<LabelRequest>, place: MessagePlace, labels: &[String]) {
+    let same = requests.iter_mut().find(|request| request.place == place);
+    let Some(same) = same else {
+        let labels = labels.to_vec();
+        requests.push(LabelRequest { place, labels });
+        return;
+    };
+    for label in labels {
+        if !same.labels.contains(label) {
+            same.labels.push(label.clone());
+        }
+    }
 }
 
 fn is_lost_connection(error: &Error) -> bool {

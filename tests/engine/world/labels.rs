@@ -31,6 +31,9 @@ pub struct Labelled {
     sets: usize,
     /// How often each of them.
     times_set: BTreeMap<String, u32>,
+    /// Those that were set when the user first changed it after the program had read its version: others
+    /// may be given up.
+    set_before_change: Option<BTreeSet<String>>,
     /// It need not have labels: the user changed it when the program may have set them, or nothing shows
     /// which of several messages it is.
     pub may_lack_labels: bool,
@@ -76,6 +79,10 @@ impl Labelled {
     fn change(&mut self) {
         self.version += 1;
         self.may_lack_labels |= self.was_looked_at && !self.was_set;
+        if self.was_looked_at {
+            let set = self.times_set.keys().cloned();
+            self.set_before_change.get_or_insert_with(|| set.collect());
+        }
     }
 
     /// The message is appended again, and Gmail keeps the one that it has.
@@ -343,6 +350,7 @@ impl World {
                 may_lack_labels,
                 times_set,
                 was_set,
+                set_before_change,
                 ..
             } = &there.labelled;
             let allowed = allowed(&there.octets);
@@ -364,7 +372,12 @@ impl World {
             let [appended, imported] = &self.gmail.sent_by;
             let is_by_both = appended.contains(&there.octets) && imported.contains(&there.octets);
             let mut missing = wanted.iter();
-            let is_missing = missing.any(|it| !labels.contains(it) && !removed.contains(it));
+            let is_excused = |label: &String| {
+                let set = set_before_change.as_ref();
+                set.is_some_and(|set| !set.contains(label))
+            };
+            let is_missing =
+                missing.any(|it| !labels.contains(it) && !removed.contains(it) && !is_excused(it));
             if is_missing && !may_lack_labels && !is_by_both {
                 failures.push(("unlabelled", there.octets.clone()));
             }
