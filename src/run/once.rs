@@ -1,12 +1,16 @@
 //! A one-shot run: one pass, or a dry run.
 
 use crate::error::{Error, Result};
+use crate::process::signals::SignalRequests;
 use crate::run::account_sync::source_steps::SourceConnection;
 use crate::run::account_sync::{AccountSync, DryRunLine};
 use crate::run::and_also;
 use crate::sync::DryRunTotal;
 
 /// Runs one pass, unless Gmail rests.
+///
+/// A run that got an exit request says so even if the pass came to its end: what was in flight is parked
+/// then, for the next run.
 ///
 /// # Errors
 /// Also while Gmail rests because its storage is full, which only the user can change.
@@ -18,7 +22,12 @@ pub(crate) fn run(mut account: AccountSync<'_>) -> Result<()> {
     if copied.is_err() {
         account.warn_of_lost_request();
     }
-    let copied = copied.map_err(|error| account.context().requests.replace_error(error));
+    let requests = &account.context().requests;
+    let copied = match copied {
+        Ok(()) if requests.exit_requested() => Err(SignalRequests::exit_error()),
+        Ok(()) => Ok(()),
+        Err(error) => Err(requests.replace_error(error)),
+    };
     and_also(copied, account.fold())?;
     account.record_success()
 }
