@@ -110,6 +110,36 @@ fn a_copy_in_two_folders_is_delivered_once() {
     }
 }
 
+/// Labels of one folder that fail often are tried message by message, after the mail. Those of the other
+/// folder must not be set before them: what has another version then counts as changed by the user.
+#[test]
+fn a_copy_in_two_folders_gets_the_labels_of_both_though_those_of_one_could_not_be_set_for_long() {
+    for failed_runs in 1..8 {
+        let world = world();
+        for (folder, label) in [("A", "a"), ("B", "b")] {
+            let labels = vec![label.to_owned()];
+            let folder_labels = &mut world.borrow_mut().folder_labels;
+            folder_labels.insert(folder.to_owned(), labels);
+        }
+        world.borrow_mut().gmail.labels.poison = Some(MESSAGES[0].to_vec());
+        deliver(&world, "A", MESSAGES[0]);
+        for _ in 0..failed_runs {
+            let ended = run_over(&world, &names(&["A", "B"]));
+            assert!(matches!(ended, Ended::Failed(_)), "{ended:?}");
+            wait(&world, 1);
+        }
+        copy(&world, "A", "B");
+        let ended = run_over(&world, &names(&["A", "B"]));
+        assert!(matches!(ended, Ended::Failed(_)), "{ended:?}");
+        world.borrow_mut().gmail.labels.poison = None;
+        wait(&world, 1);
+        clean_run(&world, &["A", "B"]);
+        let world = world.borrow();
+        let labels = &world.gmail.messages[0].labelled.labels;
+        assert!(labels.iter().eq(["a", "b"]), "{failed_runs}: {labels:?}");
+    }
+}
+
 #[test]
 fn a_renamed_folder_is_a_new_one_whose_mail_is_not_copied_twice() {
     for octets in MESSAGES {
