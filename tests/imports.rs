@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use double::{ApiFault, ApiRequest, GmailApi, GmailOptions, SourceOptions, StoredMessage};
+use double::{
+    ApiFault, ApiRequest, GmailApi, GmailOptions, IndexDelay, SourceOptions, StoredMessage,
+};
 use serde_json::{Value, json};
 
 use program::{Home, Run};
@@ -267,6 +269,30 @@ fn a_label_that_was_deleted_meanwhile_is_created_again() {
 }
 
 #[test]
+fn a_label_that_gmail_does_not_accept_is_left_out_with_a_warning() {
+    // "TRASH" is the id of a label of Gmail's own: a message must not go to the trash.
+    let account = Account::new();
+    let labels = json!(["Taken", "TRASH", "Drafts", "Work"]);
+    let archived = json!({ "labels": labels, "archive": true });
+    account.home.configure(&archived);
+    account.deliver(&mail("1"));
+    let is_creation = |it: &ApiRequest| it.method == "POST" && it.path.ends_with("/labels");
+    let taken = ApiFault::Error(409, "aborted", "Label name exists or conflicts");
+    account.api.once(is_creation, taken);
+    let run = account.home.run();
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let warnings = run.logged("warn");
+    for name in ["Taken", "TRASH", "Drafts"] {
+        let warning = format!("messages are not labelled {name}, which Gmail does not accept: ");
+        let about: Vec<_> = warnings.iter().filter(|it| it.contains(&warning)).collect();
+        assert_eq!(about.len(), 1, "{warnings:?}");
+    }
+    let [message] = account.home.gmail.all_mail().try_into().unwrap();
+    assert_eq!(message.mailboxes, ["Work", "[Gmail]/All Mail"]);
+    assert_eq!(account.everywhere(), once(&[mail("1")]));
+}
+
+#[test]
 fn mail_for_gmails_own_folders_is_appended() {
     let account = Account::new();
     account
@@ -503,6 +529,27 @@ fn an_import_whose_answer_was_lost_is_looked_up_before_it_is_sent_again() {
                 assert_eq!(account.spam().len(), usize::from(is_spam), "{fault:?}");
             }
         }
+    }
+}
+
+#[test]
+fn an_import_whose_answer_was_lost_is_found_although_searches_do_not_find_it_yet() {
+    for is_spam in [false, true] {
+        let account = Account::new();
+        let delay = IndexDelay::For(Duration::from_hours(300 * 24));
+        account.home.gmail.change(|it| it.index_delay = delay);
+        account.api.set_spam(move |_| is_spam);
+        let messages = [mail("1"), without_id("2")];
+        for message in &messages {
+            account.deliver(message);
+        }
+        let lost = ApiFault::AnswerLost;
+        account.api.once(ApiRequest::is_import, lost.clone());
+        account.api.once(ApiRequest::is_import, lost);
+        account.home.run();
+        account.recover();
+        assert_eq!(account.everywhere(), once(&messages), "{is_spam}");
+        assert_eq!(account.imports().len(), 2);
     }
 }
 

@@ -36,6 +36,9 @@ struct ListedLabels {
 struct ListedLabel {
     id: String,
     name: String,
+    /// `system` or `user`.
+    #[serde(rename = "type")]
+    owner: String,
 }
 
 impl LabelIds {
@@ -95,7 +98,7 @@ pub(super) fn ask(
     })
 }
 
-/// The ids of all labels, by name.
+/// The ids of the user's labels, by name. The names of Gmail's own, such as `TRASH`, would move a message.
 fn list(client: &ApiClient) -> Result<HashMap<String, Option<String>>> {
     let response = ask(client, "GET", LABELS, UploadBody::default())?;
     if !response.is_success() {
@@ -105,7 +108,8 @@ fn list(client: &ApiClient) -> Result<HashMap<String, Option<String>>> {
         let what = "the list of labels cannot be read";
         client.error(ErrorKind::Unavailable, what)
     })?;
-    let labels = listed.labels.into_iter();
+    let all = listed.labels.into_iter();
+    let labels = all.filter(|label| label.owner != "system");
     Ok(labels.map(|label| (label.name, Some(label.id))).collect())
 }
 
@@ -118,23 +122,24 @@ fn create(name: &str, client: &ApiClient) -> Result<Option<String>> {
     });
     let body = UploadBody::of(label.to_string().into_bytes());
     let response = ask(client, "POST", LABELS, body)?;
-    match response.status {
-        200..=299 => Ok(response.json::<ListedLabel>().map(|label| label.id)),
-        // Created meanwhile, or another case of letters.
+    let id = match response.status {
+        200..=299 => return Ok(response.json::<ListedLabel>().map(|label| label.id)),
+        // Created meanwhile, another case of letters, or a name of Gmail's own labels.
         409 => {
             let folded = name.to_lowercase();
             let labels = list(client)?;
             let mut same = labels.into_iter();
             let same = same.find(|(listed, _)| listed.to_lowercase() == folded);
-            Ok(same.and_then(|(_, id)| id))
+            same.and_then(|(_, id)| id)
         }
-        400 => {
-            let (label, why) = (Untrusted::new(name), ApiError::of(&response));
-            log::warn!("messages are not labelled {label}, which Gmail does not accept: {why}");
-            Ok(None)
-        }
-        _ => Err(failed(client, &response)),
+        400 => None,
+        _ => return Err(failed(client, &response)),
+    };
+    if id.is_none() {
+        let (label, why) = (Untrusted::new(name), ApiError::of(&response));
+        log::warn!("messages are not labelled {label}, which Gmail does not accept: {why}");
     }
+    Ok(id)
 }
 
 fn failed(client: &ApiClient, response: &ApiResponse) -> Error {

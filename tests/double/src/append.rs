@@ -262,8 +262,12 @@ fn leave(session: &Session, head: Head, octets: Vec<u8>) {
         Unfinished::Stored => {
             store.add(arrival, now);
         }
-        Unfinished::StoredAfter(delay) => store.add_later(arrival, Some(now + delay)),
-        Unfinished::StoredWhenTold => store.add_later(arrival, None),
+        Unfinished::StoredAfter(delay) => {
+            store.add_later(arrival, Some(now + delay));
+        }
+        Unfinished::StoredWhenTold => {
+            store.add_later(arrival, None);
+        }
     }
 }
 
@@ -272,6 +276,7 @@ fn arrival(session: &Session, head: Head, octets: Vec<u8>) -> Arrival {
     let options = session.shared.gmail().map(|gmail| gmail.options().clone());
     Arrival {
         folder: head.folder,
+        others: Vec::new(),
         octets,
         internal_date: head.date.unwrap_or_else(|| now.fixed_offset()),
         flags: head.flags,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rustls::ServerConfig;
 use serde_json::json;
 
@@ -330,7 +331,7 @@ fn answer(
         Some(ApiFault::CutAfterBody) => return Ok(false),
         Some(ApiFault::DoneLater(time)) => {
             let due = state.gmail.clock.now() + time;
-            import::store_later(head, &body, due, state);
+            route(head, &body, Some(due), state);
             return Ok(false);
         }
         Some(ApiFault::Stall(time)) => {
@@ -339,7 +340,7 @@ fn answer(
         }
         _ => None,
     };
-    let mut given = given.unwrap_or_else(|| route(head, &body, state));
+    let mut given = given.unwrap_or_else(|| route(head, &body, None, state));
     if let Some(ApiFault::DoneWithStatus(status)) = fault {
         given = error(status, "backendError", "Backend Error");
     }
@@ -396,7 +397,8 @@ impl ApiState {
     }
 }
 
-fn route(head: &Head, body: &[u8], state: &ApiState) -> Answer {
+/// Does what is requested. With a time, a message is stored only then.
+fn route(head: &Head, body: &[u8], due: Option<DateTime<Utc>>, state: &ApiState) -> Answer {
     if !state.is_authorized(head) {
         return error(401, "authError", "Invalid Credentials");
     }
@@ -407,14 +409,15 @@ fn route(head: &Head, body: &[u8], state: &ApiState) -> Answer {
             let user = state.gmail.gmail().unwrap().options().user.clone();
             Answer::json(200, &json!({ "emailAddress": user }))
         }
-        ("POST", "/upload/gmail/v1/users/me/messages/import") => match upload::parts(head, body) {
-            Some((metadata, message)) => import::import(&metadata, &message, &head.query, state),
-            None => error(400, "badRequest", "Media type is not supported"),
-        },
+        ("POST", "/upload/gmail/v1/users/me/messages/import") => {
+            upload::whole(head, body, due, state)
+        }
         ("POST", "/resumable/upload/gmail/v1/users/me/messages/import") => {
             state.uploads.lock().unwrap().begin(head, body, &state.root)
         }
-        ("PUT", path) if path.starts_with(upload::SESSIONS) => upload::resume(head, body, state),
+        ("PUT", path) if path.starts_with(upload::SESSIONS) => {
+            upload::resume(head, body, due, state)
+        }
         _ => error(404, "notFound", "Not Found"),
     }
 }

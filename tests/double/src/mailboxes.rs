@@ -31,6 +31,7 @@ impl Mailboxes {
     ) -> u32 {
         let arrival = Arrival {
             folder: mailbox.to_owned(),
+            others: Vec::new(),
             octets: octets.to_vec(),
             internal_date,
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),

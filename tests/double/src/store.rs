@@ -83,6 +83,8 @@ impl Folder {
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     pub folder: String,
+    /// Further folders.
+    pub others: Vec<String>,
     pub octets: Vec<u8>,
     pub internal_date: DateTime<FixedOffset>,
     pub flags: BTreeSet<String>,
@@ -92,6 +94,7 @@ pub(crate) struct Arrival {
 
 struct Unfinished {
     arrival: Arrival,
+    key: u64,
     /// When it is stored; without a time, when the test calls `store_unfinished`.
     due: Option<DateTime<Utc>>,
 }
@@ -159,14 +162,23 @@ impl Store {
 
     /// Adds a message to its mailbox, and to All Mail if there is one; returns the UID in the mailbox.
     pub fn add(&mut self, arrival: Arrival, now: DateTime<Utc>) -> u32 {
+        let key = self.new_key();
+        self.add_as(key, arrival, now)
+    }
+
+    fn new_key(&mut self) -> u64 {
+        let key = self.next_key;
+        // Real ids are not consecutive.
+        self.next_key += 1_009;
+        key
+    }
+
+    fn add_as(&mut self, key: u64, arrival: Arrival, now: DateTime<Utc>) -> u32 {
         self.changes += 1;
         let double = arrival.is_unique.then(|| self.find_double(&arrival.octets));
         if let Some(key) = double.flatten() {
             return self.label_again(key, &arrival.folder);
         }
-        let key = self.next_key;
-        // Real ids are not consecutive.
-        self.next_key += 1_009;
         let (indexed_at, misses) = match arrival.index_delay {
             IndexDelay::None => (now, 0),
             IndexDelay::For(delay) => (now + delay, 0),
@@ -185,6 +197,9 @@ impl Store {
         let uid = self.place(key, &arrival.folder);
         if let Some(everything) = self.everything_beside(&arrival.folder) {
             everything.add(key);
+        }
+        for other in arrival.others {
+            self.relabel(key, &other);
         }
         uid
     }
@@ -254,9 +269,11 @@ impl Store {
         to.clone_into(&mut self.folder_mut(folder).unwrap().name);
     }
 
-    /// Stores a message later: at this time, or when the test calls `store_unfinished`.
-    pub fn add_later(&mut self, arrival: Arrival, due: Option<DateTime<Utc>>) {
-        self.unfinished.push(Unfinished { arrival, due });
+    /// Stores a message later: at this time, or when the test calls `store_unfinished`. Returns its key.
+    pub fn add_later(&mut self, arrival: Arrival, due: Option<DateTime<Utc>>) -> u64 {
+        let key = self.new_key();
+        self.unfinished.push(Unfinished { arrival, key, due });
+        key
     }
 
     /// Stores the delayed messages that are due.
@@ -279,7 +296,7 @@ impl Store {
 
     fn add_all(&mut self, unfinished: Vec<Unfinished>, now: DateTime<Utc>) {
         for late in unfinished {
-            self.add(late.arrival, now);
+            self.add_as(late.key, late.arrival, now);
         }
     }
 

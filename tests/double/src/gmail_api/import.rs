@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::gmail::IndexDelay;
-use crate::gmail_api::http::{Answer, Head};
-use crate::gmail_api::{ApiState, error, labels, upload};
+use crate::gmail_api::http::Answer;
+use crate::gmail_api::labels::{self, LabelPlace};
+use crate::gmail_api::{ApiState, error};
 use crate::header;
 use crate::store::Arrival;
 
@@ -17,12 +17,10 @@ pub(super) const MAX_SIZE: usize = 157_286_400;
 /// A message on its way into the account.
 struct Imported {
     arrival: Arrival,
-    /// Further folders.
-    others: Vec<String>,
     label_ids: Vec<String>,
 }
 
-/// `users.messages.import`.
+/// `users.messages.import`. With a time, the message is stored only then.
 ///
 /// Whether Gmail takes an equal message for the same one, as with APPEND (GMAIL.md 3.4), no source says of
 /// messages with a Message-ID. Here it does not, so that a message that is sent twice is there twice.
@@ -30,34 +28,22 @@ pub(super) fn import(
     metadata: &Value,
     message: &[u8],
     query: &BTreeMap<String, String>,
+    due: Option<DateTime<Utc>>,
     state: &ApiState,
 ) -> Answer {
     let imported = match read(metadata, message, query, state) {
         Ok(imported) => imported,
         Err(refusal) => return refusal,
     };
-    let now = state.gmail.clock.now();
+    let due = due.unwrap_or_else(|| state.gmail.clock.now());
     let mut store = state.gmail.store();
-    let folder = imported.arrival.folder.clone();
-    let uid = store.add(imported.arrival, now);
-    let key = store.folder(&folder).unwrap().rows[&uid];
-    for other in imported.others {
-        store.relabel(key, &other);
-    }
+    let key = store.add_later(imported.arrival, Some(due));
+    store.store_due(state.gmail.clock.now());
     let id = format!("{key:x}");
     Answer::json(
         200,
         &json!({ "id": id, "threadId": id, "labelIds": imported.label_ids }),
     )
-}
-
-/// Stores the message of a request at this time.
-pub(super) fn store_later(head: &Head, body: &[u8], due: DateTime<Utc>, state: &ApiState) {
-    if let Some((metadata, message)) = upload::parts(head, body)
-        && let Ok(imported) = read(&metadata, &message, &head.query, state)
-    {
-        state.gmail.store().add_later(imported.arrival, Some(due));
-    }
 }
 
 fn read(
@@ -85,11 +71,12 @@ fn read(
         .collect();
     let is_spam = (state.is_spam.lock().unwrap())(message) && !asks("neverMarkSpam");
     let store = state.gmail.store();
-    let mut folders = Vec::new();
+    let (mut folders, mut only) = (Vec::new(), None);
     for id in &ids {
-        match labels::folder_of(id, &store) {
-            Some(folder) => folders.push(folder),
-            None if labels::is_system(id) => {}
+        match labels::place_of(id, &store) {
+            Some(LabelPlace::Folder(folder)) => folders.push(folder),
+            Some(LabelPlace::Only(folder)) => only = Some(folder),
+            Some(LabelPlace::None) => {}
             None => {
                 let message = format!("Invalid label: {id}");
                 return Err(error(400, "invalidArgument", &message));
@@ -97,19 +84,18 @@ fn read(
         }
     }
     let special = |role: &str| store.special(role).unwrap().name.clone();
-    let (folder, others, label_ids) = if is_spam {
+    let (folders, label_ids) = if is_spam {
         let ids = ids.iter().filter(|id| *id != "INBOX").cloned();
-        (
-            special("\\Junk"),
-            Vec::new(),
-            ids.chain(["SPAM".to_owned()]).collect(),
-        )
+        let ids = ids.chain(["SPAM".to_owned()]).collect();
+        (vec![special("\\Junk")], ids)
+    } else if let Some(only) = only {
+        (vec![only], ids.clone())
     } else if folders.is_empty() {
-        (special("\\All"), Vec::new(), ids.clone())
+        (vec![special("\\All")], ids.clone())
     } else {
-        let first = folders.remove(0);
-        (first, folders, ids.clone())
+        (folders, ids.clone())
     };
+    let mut folders = folders.into_iter();
     let has = |id: &str| ids.iter().any(|it| it == id);
     let mut flags = BTreeSet::new();
     if !has("UNREAD") {
@@ -127,14 +113,14 @@ fn read(
         sent.and_then(|date| DateTime::parse_from_rfc2822(&String::from_utf8_lossy(&date)).ok());
     Ok(Imported {
         arrival: Arrival {
-            folder,
+            folder: folders.next().unwrap(),
+            others: folders.collect(),
             octets: with_trace_fields(message, now),
             internal_date: sent.unwrap_or_else(|| now.fixed_offset()),
             flags,
             is_unique: false,
-            index_delay: IndexDelay::None,
+            index_delay: state.gmail.gmail().unwrap().options().index_delay,
         },
-        others,
         label_ids,
     })
 }

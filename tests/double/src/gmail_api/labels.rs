@@ -9,8 +9,10 @@ use crate::gmail_api::error;
 use crate::gmail_api::http::Answer;
 use crate::store::{Folder, Store};
 
-/// The labels that are no folders of IMAP, or no names that a user may give.
-const SYSTEM: [&str; 9] = [
+/// Gmail's own labels.
+/// <https://developers.google.com/workspace/gmail/api/guides/labels>
+const SYSTEM: [&str; 13] = [
+    "INBOX",
     "UNREAD",
     "STARRED",
     "IMPORTANT",
@@ -18,8 +20,30 @@ const SYSTEM: [&str; 9] = [
     "DRAFT",
     "SPAM",
     "TRASH",
+    "CATEGORY_PERSONAL",
+    "CATEGORY_SOCIAL",
     "CATEGORY_PROMOTIONS",
     "CATEGORY_UPDATES",
+    "CATEGORY_FORUMS",
+];
+
+/// Those of them that no client may set.
+const GIVEN_BY_GMAIL: [&str; 2] = ["SENT", "DRAFT"];
+
+/// Names that a user may give to no label, in any case of letters.
+const RESERVED: [&str; 12] = [
+    "UNREAD",
+    "STARRED",
+    "IMPORTANT",
+    "SENT",
+    "DRAFT",
+    "DRAFTS",
+    "SPAM",
+    "TRASH",
+    "CHAT",
+    "CHATS",
+    "MUTED",
+    "ALL MAIL",
 ];
 
 /// The folder of a user's label has no role.
@@ -37,16 +61,35 @@ fn id(folder: &Folder) -> String {
     }
 }
 
-/// The name of the folder of this label; `None` if there is no such label.
-pub(super) fn folder_of(wanted: &str, store: &Store) -> Option<String> {
+/// Where a label puts a message.
+pub(super) enum LabelPlace {
+    /// Into this folder, beside All Mail.
+    Folder(String),
+    /// Into this folder alone.
+    Only(String),
+    /// Nowhere: it is a flag or a category.
+    None,
+}
+
+/// What a label means for the place of a message; `None` if there is no such label, or no client may set it.
+pub(super) fn place_of(wanted: &str, store: &Store) -> Option<LabelPlace> {
+    let only = |role: &str| {
+        let folder = store.special(role)?;
+        Some(LabelPlace::Only(folder.name.clone()))
+    };
+    match wanted {
+        "SPAM" => return only("\\Junk"),
+        "TRASH" => return only("\\Trash"),
+        _ => {}
+    }
     let mut folders = store.folders.iter();
     let found =
         folders.find(|folder| (is_users(folder) || folder.name == "INBOX") && id(folder) == wanted);
-    found.map(|folder| folder.name.clone())
-}
-
-pub(super) fn is_system(id: &str) -> bool {
-    SYSTEM.contains(&id)
+    let is_settable = SYSTEM.contains(&wanted) && !GIVEN_BY_GMAIL.contains(&wanted);
+    match found {
+        Some(folder) => Some(LabelPlace::Folder(folder.name.clone())),
+        None => is_settable.then_some(LabelPlace::None),
+    }
 }
 
 /// `users.labels.list`.
@@ -54,8 +97,9 @@ pub(super) fn list(store: &Store) -> Answer {
     let users = store.folders.iter().filter(|folder| is_users(folder));
     let users = users
         .map(|folder| json!({ "id": id(folder), "name": decode(&folder.name), "type": "user" }));
-    let system = ["INBOX"].into_iter().chain(SYSTEM);
-    let system = system.map(|id| json!({ "id": id, "name": id, "type": "system" }));
+    let system = SYSTEM
+        .iter()
+        .map(|id| json!({ "id": id, "name": id, "type": "system" }));
     let labels: Vec<Value> = system.chain(users).collect();
     Answer::json(200, &json!({ "labels": labels }))
 }
@@ -64,9 +108,11 @@ pub(super) fn list(store: &Store) -> Answer {
 pub(super) fn create(body: &[u8], store: &mut Store) -> Answer {
     let label: Value = serde_json::from_slice(body).unwrap_or_default();
     let name = label["name"].as_str().unwrap_or_default();
-    if name.is_empty() || name.starts_with('^') || SYSTEM.contains(&name.to_uppercase().as_str()) {
+    let upper = name.to_uppercase();
+    if name.is_empty() || name.contains('^') || RESERVED.contains(&upper.as_str()) {
         return error(400, "invalidArgument", "Invalid label name");
     }
+    // INBOX is one of them, too.
     let is_taken = |folder: &Folder| decode(&folder.name).eq_ignore_ascii_case(name);
     if store.folders.iter().any(is_taken) {
         return error(409, "aborted", "Label name exists or conflicts");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::gmail_api::http::{Answer, Head};
@@ -20,10 +21,11 @@ const BLOCK: usize = 256 << 10;
 struct ResumableUpload {
     metadata: Value,
     query: BTreeMap<String, String>,
-    length: usize,
+    /// The size of the message, if the client has said it.
+    length: Option<usize>,
     received: Vec<u8>,
-    /// The final answer.
-    done: Option<Answer>,
+    /// The final answer, and from when on it is given.
+    done: Option<(DateTime<Utc>, Answer)>,
 }
 
 /// The resumable uploads, by the number in their address.
@@ -39,8 +41,8 @@ impl Uploads {
         if head.field("x-upload-content-type") != "message/rfc822" {
             return error(400, "badRequest", "Media type is not supported");
         }
-        let length = head.field("x-upload-content-length").parse().unwrap_or(0);
-        if length > MAX_SIZE {
+        let length = head.field("x-upload-content-length").parse().ok();
+        if length.is_some_and(|length| length > MAX_SIZE) {
             return error(413, "uploadTooLarge", "Request is too large.");
         }
         self.count += 1;
@@ -64,13 +66,20 @@ impl Uploads {
     pub fn keep(&mut self, head: &Head, body: &[u8]) {
         let number = head.path.strip_prefix(SESSIONS).unwrap_or_default();
         if let Some(upload) = self.begun.get_mut(number) {
-            let whole = body.len() / BLOCK * BLOCK;
-            upload.add(first_octet(head), &body[..whole]);
+            upload.add(first_octet(head), whole_blocks(body));
         }
     }
 }
 
+fn whole_blocks(octets: &[u8]) -> &[u8] {
+    &octets[..octets.len() / BLOCK * BLOCK]
+}
+
 impl ResumableUpload {
+    fn is_complete(&self) -> bool {
+        self.length == Some(self.received.len())
+    }
+
     fn add(&mut self, at: Option<usize>, octets: &[u8]) {
         if at == Some(self.received.len()) {
             self.received.extend_from_slice(octets);
@@ -88,18 +97,56 @@ fn first_octet(head: &Head) -> Option<usize> {
     first.parse().ok()
 }
 
-/// A part of an upload, or the question how much there is.
-pub(super) fn resume(head: &Head, body: &[u8], state: &ApiState) -> Answer {
+/// The `n` of `Content-Range: bytes a-b/n`; without the field, the part is the whole message.
+fn length_of_all(head: &Head, body: &[u8]) -> Option<usize> {
+    let range = head.field("content-range");
+    if range.is_empty() {
+        return Some(body.len());
+    }
+    range.rsplit_once('/')?.1.parse().ok()
+}
+
+/// A message in one request. With a time, it is stored only then.
+pub(super) fn whole(
+    head: &Head,
+    body: &[u8],
+    due: Option<DateTime<Utc>>,
+    state: &ApiState,
+) -> Answer {
+    match parts(head, body) {
+        Some((metadata, message)) => import(&metadata, &message, &head.query, due, state),
+        None => error(400, "badRequest", "Media type is not supported"),
+    }
+}
+
+/// A part of an upload, or the question how much there is. With a time, the whole message is stored only
+/// then.
+pub(super) fn resume(
+    head: &Head,
+    body: &[u8],
+    due: Option<DateTime<Utc>>,
+    state: &ApiState,
+) -> Answer {
     let number = head.path.strip_prefix(SESSIONS).unwrap_or_default();
     let mut uploads = state.uploads.lock().unwrap();
     let Some(upload) = uploads.begun.get_mut(number) else {
         return error(404, "notFound", "Upload session not found");
     };
-    if let Some(done) = &upload.done {
-        return done.clone();
+    let now = state.gmail.clock.now();
+    if let Some((since, done)) = &upload.done {
+        return if *since <= now {
+            done.clone()
+        } else {
+            error(503, "backendError", "Backend Error")
+        };
     }
-    upload.add(first_octet(head), body);
-    if upload.received.len() < upload.length {
+    upload.length = upload.length.or_else(|| length_of_all(head, body));
+    let (before, first) = (upload.received.len(), first_octet(head));
+    upload.add(first, body);
+    if !upload.is_complete() {
+        // Only the last part may end within a block.
+        let kept = before + (upload.received.len() - before) / BLOCK * BLOCK;
+        upload.received.truncate(kept);
         let last = upload.received.len().checked_sub(1);
         let range = last.map(|last| ("Range", format!("bytes=0-{last}")));
         return Answer {
@@ -108,14 +155,14 @@ pub(super) fn resume(head: &Head, body: &[u8], state: &ApiState) -> Answer {
             body: String::new(),
         };
     }
-    let answer = import(&upload.metadata, &upload.received, &upload.query, state);
-    upload.done = Some(answer.clone());
-    upload.received.clear();
+    let message = std::mem::take(&mut upload.received);
+    let answer = import(&upload.metadata, &message, &upload.query, due, state);
+    upload.done = Some((due.unwrap_or(now), answer.clone()));
     answer
 }
 
 /// The metadata and the message of a `multipart/related` body (RFC 2387).
-pub(super) fn parts(head: &Head, body: &[u8]) -> Option<(Value, Vec<u8>)> {
+fn parts(head: &Head, body: &[u8]) -> Option<(Value, Vec<u8>)> {
     let kind = head.field("content-type");
     if head.query("uploadType") == "media" {
         return (kind == "message/rfc822").then(|| (Value::Null, body.to_vec()));
