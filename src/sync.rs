@@ -44,7 +44,7 @@ pub use pass::{Pass, PassOptions};
 pub(crate) use plan::has_work;
 pub use plan::new_since;
 pub use receipt::{AppendUid, ImportedMessage, Receipt};
-pub use report::PassReport;
+pub use report::{CompletedPass, PassReport};
 pub use same_account::{is_same_gmail_account, is_same_mailbox};
 pub use target_labels::{FoundPlace, LabelRequest, MessageVersion, RejectedLabel, RejectedLabels};
 pub use traits::{

@@ -439,6 +439,7 @@ fn run_here(home: &Home, labels: &[&str]) -> Result<PassReport> {
         target_folder: config.target.folder.clone(),
         labels: labels.iter().map(|&it| it.to_owned()).collect(),
         labels_moved: false,
+        sets_labels: true,
         import: None,
         one_of_several: None,
     };
@@ -451,6 +452,7 @@ fn run_here(home: &Home, labels: &[&str]) -> Result<PassReport> {
         now: &Utc::now,
     };
     let done = pass.run(&mailbox, started);
+    let done = done.and_then(|pass| pass.labels.map(|()| pass.report));
     gmail.close();
     source.logout();
     store.fold(Utc::now()).unwrap();

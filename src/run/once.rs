@@ -56,15 +56,16 @@ fn copy(account: &mut AccountSync<'_>) -> Result<()> {
     let (_, passed) = account.run_pass(checked);
     account.disconnect_gmail();
     connection.log_out();
-    match most_severe(passed?.failures) {
+    let passed = passed?;
+    let label_failure = passed.label_failure.into_iter();
+    match most_severe(passed.failures.into_iter().chain(label_failure)) {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
 }
 
 /// The failure that decides how the run ends; the others are logged.
-fn most_severe(failures: Vec<Error>) -> Option<Error> {
-    let mut failures = failures.into_iter();
+fn most_severe(mut failures: impl Iterator<Item = Error>) -> Option<Error> {
     let first = failures.next()?;
     Some(failures.fold(first, |one, other| {
         let decides = one.clone().more_severe(other.clone());

@@ -163,7 +163,7 @@ impl Watcher<'_> {
         let started = checked.started;
         let (source, passed) = self.account.run_pass(checked);
         match passed {
-            Ok(summary) => self.record_pass(&summary)?,
+            Ok(summary) => self.record_pass(summary, started)?,
             Err(error) if matches!(error.side(), Side::Gmail | Side::Token) => {
                 self.handle_gmail_failure(error, started)?;
             }
@@ -172,14 +172,20 @@ impl Watcher<'_> {
         Ok(source)
     }
 
-    fn record_pass(&mut self, summary: &PassSummary) -> Result<()> {
+    fn record_pass(&mut self, summary: PassSummary, started: DateTime<Utc>) -> Result<()> {
         self.copied += summary.report.appended;
-        self.gmail.record_pass(summary.used_gmail);
+        if summary.label_failure.is_none() {
+            self.gmail.record_pass(summary.used_gmail);
+        }
         if !summary.report.is_empty() {
             self.source.record_success();
         }
         self.account.fold_if_due()?;
-        if self.folder_failures.record(&summary.failures) {
+        let has_failures = self.folder_failures.record(&summary.failures);
+        if let Some(failure) = summary.label_failure {
+            return self.handle_gmail_failure(failure, started);
+        }
+        if has_failures {
             return Ok(());
         }
         self.account.record_success()

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::message::{FETCH_PAGE_SIZE, Listed, Uid};
 use crate::sync::action::{Action, Parts};
 use crate::sync::deliver::Delivery;
@@ -28,14 +28,9 @@ pub(super) struct Copy {
 
 impl Action for Copy {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
-        match labels::set_eagerly(parts.target, &mut parts.ledger) {
-            Err(error) if error.kind() == ErrorKind::Disk || error.consequence().is_some() => {
-                return Err(error);
-            }
-            // The end of the pass tries again. Mail does not wait for labels.
-            Err(error) => log::debug!("labels of an earlier run: {error}"),
-            Ok(()) => {}
-        }
+        let Parts { target, ledger, .. } = &mut *parts;
+        self.delivery
+            .set_labels(labels::set_eagerly, *target, ledger)?;
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
         if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(

@@ -29,6 +29,8 @@ pub(super) struct Delivery {
     daily_upload_limit: Option<u64>,
     /// The labels of what is appended.
     promised: Option<PromisedLabels>,
+    /// Whether owed labels are set.
+    sets_labels: bool,
     /// Which messages are imported.
     import: Option<ImportPolicy>,
     /// What the target announced.
@@ -44,6 +46,7 @@ impl Delivery {
             copy_flags: options.copy_flags,
             daily_upload_limit: options.daily_upload_limit,
             promised: labels::promised(options),
+            sets_labels: options.sets_labels,
             import: options.import,
             status: TargetStatus::default(),
             failures: FailuresInARow::default(),
@@ -112,6 +115,23 @@ impl Delivery {
         let (import, status, now) = (self.import, self.status, ledger.now());
         let method = method::choose(import, status, date, flags, octets, now);
         prepared.by(method)
+    }
+
+    /// Sets some of the owed labels. Mail does not wait for them: after a failure, the end of the pass tries
+    /// again.
+    pub fn set_labels(
+        &self,
+        set: fn(&mut dyn Target, &mut Ledger) -> Result<()>,
+        target: &mut dyn Target,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        if !self.sets_labels {
+            return Ok(());
+        }
+        if let Err(error) = labels::attempt(set(target, ledger))? {
+            log::debug!("setting labels: {error}; trying again after the mail");
+        }
+        Ok(())
     }
 
     /// Says that labels will be needed, if they will.
@@ -262,7 +282,7 @@ impl Delivery {
         ledger.record_intents(intents)?;
         self.submit_messages(messages, target, ledger)?;
         self.record_outcomes(target, ledger)?;
-        labels::set_if_many(target, ledger)?;
+        self.set_labels(labels::set_if_many, target, ledger)?;
         done
     }
 

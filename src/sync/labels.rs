@@ -48,6 +48,17 @@ pub(super) fn check_support(promised: Option<&PromisedLabels>, status: TargetSta
     Err(error.remedy("labels needs Gmail: remove labels from the configuration"))
 }
 
+/// Separates what a pass must not go on after, such as a full disk or a limit of Gmail, from another failure
+/// to set labels, which is returned as a value.
+pub(super) fn attempt(set: Result<()>) -> Result<Result<()>> {
+    match set {
+        Err(error) if error.kind() == ErrorKind::Disk || error.consequence().is_some() => {
+            Err(error)
+        }
+        set => Ok(set),
+    }
+}
+
 /// Sets what is owed, unless it failed often.
 pub(super) fn set_eagerly(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {
     let suspects = suspects(ledger);

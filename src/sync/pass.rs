@@ -16,7 +16,7 @@ use crate::sync::labels;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{
-    DryRunResult, DryRunTotal, ImportPolicy, PassReport, Progress, Source, Target, plan,
+    CompletedPass, DryRunResult, DryRunTotal, ImportPolicy, Progress, Source, Target, plan,
     retry_parked,
 };
 use crate::untrusted::Untrusted;
@@ -62,6 +62,8 @@ pub struct PassOptions {
     pub labels: Vec<String>,
     /// Whether also a message gets them that was delivered before, and is moved to this folder.
     pub labels_moved: bool,
+    /// Whether owed labels are set: not if that has failed in this run, in a pass over another folder.
+    pub sets_labels: bool,
     /// Which messages are imported, if any.
     pub import: Option<ImportPolicy>,
 }
@@ -75,15 +77,16 @@ impl<'a> Pass<'a> {
     ///
     /// # Errors
     /// A server is unavailable or rejects the login, the account must rest, or the state cannot be
-    /// written. What settled before stays settled.
-    pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<PassReport> {
+    /// written. What settled before stays settled. That labels cannot be set is no error of the pass.
+    pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<CompletedPass> {
+        let options = self.options;
         let mut copy = Copy {
             delivery: Delivery::new(self.options),
         };
         let mut steps = self.steps(*mailbox);
         let done = steps.run(&mut copy);
         let done = done.and_then(|()| steps.parts.ledger.record_synced(started));
-        finish(done, copy.delivery, steps.parts)
+        finish(done, copy.delivery, steps.parts, options)
     }
 
     /// Reports each message that a pass would consider, and the total; copies nothing. The store must have
@@ -120,26 +123,37 @@ impl<'a> Pass<'a> {
 }
 
 /// Ends a pass: every submitted message gets its outcome recorded, whatever happened before.
-fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<PassReport> {
+fn finish(
+    done: Result<()>,
+    mut delivery: Delivery,
+    parts: Parts<'_>,
+    options: &PassOptions,
+) -> Result<CompletedPass> {
     let Parts {
         target, mut ledger, ..
     } = parts;
-    if done
-        .as_ref()
-        .is_err_and(|error| error.kind() == ErrorKind::Disk)
+    if let Err(error) = &done
+        && error.kind() == ErrorKind::Disk
     {
         // No outcome can be recorded; the intents are already on disk.
         let _ = target.finish();
         ledger.log_report(false);
-        return done.map(|()| ledger.report());
+        return Err(error.clone());
     }
     let mut finished = delivery.finish(target, &mut ledger);
-    if finished.is_ok() && done.as_ref().err().is_none_or(permits_labels) {
-        finished = labels::set_all(target, &mut ledger);
+    let mut labels = Ok(());
+    if options.sets_labels && finished.is_ok() && done.as_ref().err().is_none_or(permits_labels) {
+        match labels::attempt(labels::set_all(target, &mut ledger)) {
+            Ok(set) => labels = set,
+            Err(error) => finished = Err(error),
+        }
     }
     ledger.log_report(done.is_ok() && finished.is_ok());
     let failure = match (done, finished) {
-        (Ok(()), Ok(())) => return Ok(ledger.report()),
+        (Ok(()), Ok(())) => {
+            let report = ledger.report();
+            return Ok(CompletedPass { report, labels });
+        }
         (Err(error), Ok(())) | (Ok(()), Err(error)) => error,
         (Err(first), Err(second)) => first.more_severe(second),
     };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use crate::error::Result;
 use crate::size::format_size;
 use crate::timestamp::{format_elapsed, logged_seconds};
 use crate::untrusted::Untrusted;
@@ -23,6 +24,15 @@ pub struct PassReport {
     pub parked: u64,
     /// Messages that were refused for good.
     pub refused: u64,
+}
+
+/// A pass that did not fail.
+#[derive(Debug)]
+pub struct CompletedPass {
+    /// What it did.
+    pub report: PassReport,
+    /// Why labels are still owed, although a connection to Gmail was there to set them.
+    pub labels: Result<()>,
 }
 
 impl PassReport {

@@ -110,6 +110,28 @@ fn a_copy_in_two_folders_is_delivered_once() {
     }
 }
 
+#[test]
+fn labels_that_cannot_be_set_do_not_stop_the_mail_of_the_other_folders() {
+    let world = world();
+    world.borrow_mut().labels = names(&["a"]);
+    world.borrow_mut().gmail.labels.poison = Some(MESSAGES[0].to_vec());
+    deliver(&world, "A", MESSAGES[0]);
+    for number in 0..8 {
+        let other = format!("Message-ID: <other{number}@x>\r\n\r\n").into_bytes();
+        deliver(&world, "B", &other);
+        let ended = run_over(&world, &names(&["A", "B"]));
+        assert!(matches!(ended, Ended::Failed(_)), "{ended:?}");
+        assert_eq!(copies(&world, &other), 1, "{number}");
+        wait(&world, 1);
+    }
+    let tries = state(&world)
+        .owed_labels()
+        .values()
+        .map(|it| it.tries)
+        .max();
+    assert!(tries.is_some_and(|tries| tries <= 20), "{tries:?}");
+}
+
 /// Labels of one folder that fail often are tried message by message, after the mail. Those of the other
 /// folder must not be set before them: what has another version then counts as changed by the user.
 #[test]

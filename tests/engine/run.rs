@@ -27,6 +27,7 @@ pub fn options() -> PassOptions {
         target_folder: INBOX.to_owned(),
         labels: Vec::new(),
         labels_moved: false,
+        sets_labels: true,
         import: None,
         one_of_several: None,
     }
@@ -84,6 +85,7 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
     }
     let mut report = PassReport::default();
     let mut failed = None;
+    let mut sets_labels = true;
     for folder in folders {
         if !world.borrow_mut().open_folder(folder) {
             continue;
@@ -98,6 +100,7 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
             since: world.borrow().since,
             labels: world.borrow().labels_of(folder),
             labels_moved: world.borrow().labels_moved,
+            sets_labels,
             import: import_policy(world),
             ..options()
         };
@@ -110,7 +113,11 @@ fn run_over_inside(world: &Shared, folders: &[String]) -> Result<Option<PassRepo
             now: &clock,
         };
         match pass.run(&mailbox, started) {
-            Ok(of_folder) => report.appended += of_folder.appended,
+            Ok(done) => {
+                report.appended += done.report.appended;
+                sets_labels &= done.labels.is_ok();
+                failed = failed.or(done.labels.err());
+            }
             Err(error) if error.side() == Side::Source => failed = Some(error),
             Err(error) => {
                 failed = Some(error);
@@ -161,9 +168,10 @@ fn run_inside(world: &Shared) -> Result<Option<PassReport>> {
         progress: &mut (),
         now: &clock,
     };
-    let report = pass.run(&mailbox, started);
+    let done = pass.run(&mailbox, started);
     store.fold(clock())?;
-    report.map(Some)
+    let done = done?;
+    done.labels.map(|()| Some(done.report))
 }
 
 /// The state, read without changing it.

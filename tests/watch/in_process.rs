@@ -126,6 +126,7 @@ impl InProcess<'_> {
             target_folder: self.config.target.folder.clone(),
             labels: Vec::new(),
             labels_moved: false,
+            sets_labels: true,
             import: None,
             one_of_several: None,
         };
@@ -137,7 +138,8 @@ impl InProcess<'_> {
             progress: &mut (),
             now: &Utc::now,
         };
-        pass.run(&self.mailbox, Utc::now()).unwrap();
+        let pass = pass.run(&self.mailbox, Utc::now()).unwrap();
+        pass.labels.unwrap();
     }
 }
 

@@ -26,6 +26,7 @@ impl AccountSync<'_> {
             one_of_several: self.has_several_folders().then(|| pair.source.clone()),
             labels: pair.labels.clone(),
             labels_moved: config.on_move == OnMove::Label,
+            sets_labels: true,
             import: self.import_policy(pair),
         }
     }

@@ -17,7 +17,7 @@ use crate::run::account_sync::options::import_destination;
 use crate::run::account_sync::source_steps::{CheckedSource, SourceConnection, WaitableSource};
 use crate::source::ImapSource;
 use crate::state::Event;
-use crate::sync::{Pass, PassReport};
+use crate::sync::{Pass, PassOptions, PassReport};
 use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
 
@@ -29,6 +29,8 @@ pub(crate) struct PassSummary {
     pub used_gmail: bool,
     /// The failures of single folders, which did not stop the others.
     pub failures: Vec<Error>,
+    /// Why labels are still owed: Gmail failed, after the mail of every folder was copied.
+    pub label_failure: Option<Error>,
     /// The connection broke in one of them: it may be complete with the next run.
     pub was_interrupted: bool,
 }
@@ -258,7 +260,10 @@ impl AccountSync<'_> {
         summary: &mut PassSummary,
     ) -> Result<()> {
         let context = self.context;
-        let pass_options = self.pass_options(pair);
+        let pass_options = PassOptions {
+            sets_labels: summary.label_failure.is_none(),
+            ..self.pass_options(pair)
+        };
         let options = self.gmail_options(RenewalPolicy::Save);
         let gmail = self
             .gmail
@@ -277,7 +282,9 @@ impl AccountSync<'_> {
         };
         let done = pass.run(mailbox, started);
         summary.used_gmail |= monitor.used_gmail.get();
-        summary.report += done?;
+        let done = done?;
+        summary.report += done.report;
+        summary.label_failure = summary.label_failure.take().or(done.labels.err());
         Ok(())
     }
 }
