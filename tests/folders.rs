@@ -385,6 +385,30 @@ fn labels_that_a_run_could_not_set_are_set_by_the_next_one_though_nothing_is_new
 }
 
 #[test]
+fn labels_that_cannot_be_set_stop_the_mail_of_no_folder() {
+    let home = labelled("ignore");
+    let cut = |event: &Event| event.is_command("UID STORE");
+    home.gmail.faults().always(cut, Fault::Eof);
+    for number in 0..6 {
+        deliver(&home, "INBOX", &mail(&format!("letter{number}")));
+        deliver(&home, "Lists/Rust", &mail(&format!("release{number}")));
+        let run = home.run();
+        assert_eq!(run.status, Some(69), "{run:?}");
+        assert_eq!(home.gmail.all_mail().len(), 2 * (number + 1), "{run:?}");
+        assert_eq!(run.logged("error").len(), 1, "{run:?}");
+        home.age_by_minutes(2);
+    }
+    assert_eq!(labels(&home, "letter0"), [""; 0]);
+    home.gmail.faults().clear();
+    home.run_ok();
+    for number in 0..6 {
+        assert_eq!(labels(&home, &format!("letter{number}")), ["Old address"]);
+        let release = format!("release{number}");
+        assert_eq!(labels(&home, &release), ["Lists", "Rust"]);
+    }
+}
+
+#[test]
 fn a_folder_that_appears_later_under_a_name_that_gmail_does_not_take_stops_no_other() {
     let home = home(&json!([{ "source": "INBOX" }, { "source": "*", "target": "=" }]));
     home.run_ok();

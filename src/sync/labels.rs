@@ -359,3 +359,27 @@ fn warn_of_rejected(results: Vec<RejectedLabels>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Uid, UidValidity};
+
+    #[test]
+    fn a_message_that_owes_labels_twice_gets_them_by_one_request() {
+        let place = |uid| MessagePlace {
+            folder: "INBOX".to_owned(),
+            uid_validity: UidValidity::new(1).unwrap(),
+            uid: Uid::new(uid).unwrap(),
+        };
+        let mut requests = Vec::new();
+        for (uid, labels) in [(1, ["a", "b"]), (2, ["a", "c"]), (1, ["b", "c"])] {
+            add_request(&mut requests, place(uid), &labels.map(str::to_owned));
+        }
+        let requested: Vec<_> = requests
+            .iter()
+            .map(|request| (request.place.uid.get(), request.labels.join(" ")))
+            .collect();
+        assert_eq!(requested, [(1, "a b c".to_owned()), (2, "a c".to_owned())]);
+    }
+}
