@@ -414,6 +414,21 @@ fn labels_that_cannot_be_set_stop_the_mail_of_no_folder() {
 }
 
 #[test]
+fn mail_that_the_announced_uidnext_of_a_folder_hides_is_found_within_a_day() {
+    let home = home(&everything());
+    deliver(&home, "Lists", &mail("weekly"));
+    home.run_ok();
+    let uid = deliver(&home, "Lists", &mail("hidden"));
+    home.source.mailboxes().set_uid_next("Lists", uid);
+    let mut state = home.state();
+    let a_day_ago = (Utc::now() - TimeDelta::days(1)).to_rfc3339();
+    state["folders"]["Lists"]["last_sync"] = json!(a_day_ago);
+    home.write("sync_state.json", &state.to_string());
+    home.run_ok();
+    assert_eq!(subjects(&home, "Newsletters"), ["hidden", "weekly"]);
+}
+
+#[test]
 fn a_folder_that_appears_later_under_a_name_that_gmail_does_not_take_stops_no_other() {
     let home = home(&json!([{ "source": "INBOX" }, { "source": "*", "target": "=" }]));
     home.run_ok();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
 
 use crate::config::{FolderConfig, INBOX};
 use crate::error::{Error, ErrorKind, Result, Side};
@@ -95,9 +95,11 @@ impl AccountSync<'_> {
         let source = self.config.source_name_of(name);
         // Once a day a pass looks for messages that the announced UIDNEXT hides; at the main folder once an
         // hour, as if it were the only one.
+        let is_its_time =
+            |last| name == self.main_folder() || last < last_time_to_look(name, started);
         let may_be_hidden = status.exists > 0
             && folder.is_last_sync_old(started)
-            && (name == self.main_folder() || is_its_hour(name, started));
+            && folder.last_sync.is_none_or(is_its_time);
         self.since.is_some()
             || may_be_hidden
             || state.source.wrong_uid_next
@@ -188,8 +190,34 @@ pub(super) fn open_unless_open(
     }
 }
 
-/// Whether this is the hour of a folder, which its name decides.
-fn is_its_hour(name: &str, now: DateTime<Utc>) -> bool {
-    let sum: u32 = name.bytes().map(u32::from).sum();
-    sum % 24 == now.hour()
+/// When a folder was last due to be looked at though it seems to have nothing new: the last time that it was
+/// a certain hour of the day, which its name decides, so that not all folders are due at the same time.
+fn last_time_to_look(name: &str, now: DateTime<Utc>) -> DateTime<Utc> {
+    let hour = name.bytes().map(i64::from).sum::<i64>() % 24;
+    let hours_since = (i64::from(now.hour()) - hour).rem_euclid(24);
+    let in_this_hour = TimeDelta::seconds(now.timestamp().rem_euclid(3600));
+    now - in_this_hour - TimeDelta::hours(hours_since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_folder_is_due_once_a_day_even_if_its_hour_is_missed() {
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        // The octets of "a" are 97: 1 o'clock.
+        for (now, last) in [
+            ("2026-11-29T01:00:00Z", "2026-11-29T01:00:00Z"),
+            ("2026-11-29T01:59:59Z", "2026-11-29T01:00:00Z"),
+            ("2026-11-29T13:10:00Z", "2026-11-29T01:00:00Z"),
+            ("2026-11-29T00:59:00Z", "2026-11-28T01:00:00Z"),
+        ] {
+            assert_eq!(last_time_to_look("a", time(now)), time(last), "{now}");
+        }
+        assert_eq!(
+            last_time_to_look("b", time("2026-11-29T01:00:00Z")),
+            time("2026-11-28T02:00:00Z")
+        );
+    }
 }
