@@ -5,8 +5,8 @@
 //! deterministic; a target may send over several connections, and returns only outcomes.
 //!
 //! Calls go one way: `pass` lists the steps; `copy` and `dry_run` do with a page of messages what
-//! the pass is for; `fetch`, `deliver`, `retry_parked`, `lookup`, `look_ahead` and `labels` do one thing each; below them
-//! are the `ledger`, which alone records events, and the pure parts: `plan`, `identity`, `group`,
+//! the pass is for; `fetch`, `deliver`, `retry_parked`, `lookup`, `look_ahead`, `label_policy` and `labels` do one thing
+//! each; below them are the `ledger`, which alone records events, and the pure parts: `plan`, `identity`, `group`,
 //! `in_flight`, `failures_in_a_row` and `cursor`.
 
 mod action;
@@ -20,6 +20,7 @@ mod fetch;
 mod group;
 mod identity;
 mod in_flight;
+mod label_policy;
 mod labels;
 mod ledger;
 mod look_ahead;

@@ -174,21 +174,18 @@ impl Watcher<'_> {
 
     fn record_pass(&mut self, summary: PassSummary, started: DateTime<Utc>) -> Result<()> {
         self.copied += summary.report.appended;
-        if summary.label_failure.is_none() {
-            self.gmail.record_pass(summary.used_gmail);
-        }
+        let gmail_works = summary.used_gmail && summary.label_failure.is_none();
+        self.gmail.record_pass(gmail_works);
         if !summary.report.is_empty() {
             self.source.record_success();
         }
         self.account.fold_if_due()?;
         let has_failures = self.folder_failures.record(&summary.failures);
-        if let Some(failure) = summary.label_failure {
-            return self.handle_gmail_failure(failure, started);
+        match summary.label_failure {
+            Some(failure) => self.handle_gmail_failure(failure, started),
+            None if has_failures => Ok(()),
+            None => self.account.record_success(),
         }
-        if has_failures {
-            return Ok(());
-        }
-        self.account.record_success()
     }
 
     fn handle_gmail_failure(&mut self, error: Error, started: DateTime<Utc>) -> Result<()> {

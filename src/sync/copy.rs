@@ -9,7 +9,6 @@ use crate::sync::deliver::Delivery;
 use crate::sync::fetch::Fetch;
 use crate::sync::group::{self, PlannedMessage};
 use crate::sync::identity::{self, IdentityDecision, IfAbsent, SelectedBy};
-use crate::sync::labels;
 use crate::sync::ledger::Ledger;
 use crate::sync::look_ahead::LookAhead;
 use crate::sync::plan::{self, DatePassStart, Due, Plan};
@@ -29,8 +28,7 @@ pub(super) struct Copy {
 impl Action for Copy {
     fn start_round(&mut self, plan: &Plan, parts: &mut Parts) -> Result<()> {
         let Parts { target, ledger, .. } = &mut *parts;
-        self.delivery
-            .set_labels(labels::set_eagerly, *target, ledger)?;
+        self.delivery.labels.set_before_mail(*target, ledger)?;
         retry_parked::look_up_uncertain(&plan.parked, parts.target, &mut parts.ledger)?;
         if let Due::ByDate(pass, DatePassStart::New) = &plan.due {
             log::info!(
@@ -54,7 +52,7 @@ impl Action for Copy {
         };
         if page.iter().any(is_new) {
             parts.target.prepare();
-            self.delivery.prepare_labels(parts.target);
+            self.delivery.labels.prepare(parts.target);
         }
         let mut queue: VecDeque<Listed> = page.into();
         let mut look_ahead = LookAhead::default();

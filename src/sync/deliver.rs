@@ -8,7 +8,7 @@ use crate::error::{Consequence, Error, ErrorKind, Result, Side};
 use crate::message::{
     DeliveryMethod, Flags, HashedOctets, LoggedMessage, Message, MessageId, Uid, UidSet,
 };
-use crate::state::{Knowledge, ParkedMessage, PromisedLabels, SentMark};
+use crate::state::{Knowledge, ParkedMessage, SentMark};
 use crate::sync::action::Parts;
 use crate::sync::daily_limit::DailyLimit;
 use crate::sync::failures_in_a_row::FailuresInARow;
@@ -16,21 +16,19 @@ use crate::sync::fetch::ReadMessage;
 use crate::sync::group::PlannedMessage;
 use crate::sync::identity::IdentityDecision;
 use crate::sync::in_flight::InFlightMessage;
+use crate::sync::label_policy::LabelPolicy;
 use crate::sync::ledger::Ledger;
 use crate::sync::prepared::PreparedMessage;
 use crate::sync::{
-    ImportPolicy, Outcome, PassOptions, Target, TargetStatus, labels, lookup, method, outcome,
-    same_octets,
+    ImportPolicy, Outcome, PassOptions, Target, TargetStatus, lookup, method, outcome, same_octets,
 };
 
 /// Sends messages and records their outcomes.
 pub(super) struct Delivery {
     copy_flags: bool,
     daily_upload_limit: Option<u64>,
-    /// The labels of what is appended.
-    promised: Option<PromisedLabels>,
-    /// Whether owed labels are set.
-    sets_labels: bool,
+    /// What it does about labels.
+    pub labels: LabelPolicy,
     /// Which messages are imported.
     import: Option<ImportPolicy>,
     /// What the target announced.
@@ -45,8 +43,7 @@ impl Delivery {
         Delivery {
             copy_flags: options.copy_flags,
             daily_upload_limit: options.daily_upload_limit,
-            promised: labels::promised(options),
-            sets_labels: options.sets_labels,
+            labels: LabelPolicy::new(options),
             import: options.import,
             status: TargetStatus::default(),
             failures: FailuresInARow::default(),
@@ -62,7 +59,7 @@ impl Delivery {
         ledger: &mut Ledger,
     ) -> Result<Vec<PlannedMessage>> {
         self.status = target.status()?;
-        labels::check_support(self.promised.as_ref(), self.status)?;
+        self.labels.check_support(self.status)?;
         let mut fitting = Vec::new();
         for planned in group {
             let listed = &planned.listed;
@@ -115,30 +112,6 @@ impl Delivery {
         let (import, status, now) = (self.import, self.status, ledger.now());
         let method = method::choose(import, status, date, flags, octets, now);
         prepared.by(method)
-    }
-
-    /// Sets some of the owed labels. Mail does not wait for them: after a failure, the end of the pass tries
-    /// again.
-    pub fn set_labels(
-        &self,
-        set: fn(&mut dyn Target, &mut Ledger) -> Result<()>,
-        target: &mut dyn Target,
-        ledger: &mut Ledger,
-    ) -> Result<()> {
-        if !self.sets_labels {
-            return Ok(());
-        }
-        if let Err(error) = labels::attempt(set(target, ledger))? {
-            log::debug!("setting labels: {error}; trying again after the mail");
-        }
-        Ok(())
-    }
-
-    /// Says that labels will be needed, if they will.
-    pub fn prepare_labels(&self, target: &mut dyn Target) {
-        if self.promised.is_some() {
-            target.prepare_labels();
-        }
     }
 
     /// Decides, now that the octets are known, whether a message must still be sent; if not, it is
@@ -224,11 +197,7 @@ impl Delivery {
                     mark: self.status.mark,
                     method: message.method,
                 }),
-                // An imported message has its labels from the beginning.
-                labels: self
-                    .promised
-                    .clone()
-                    .filter(|_| message.method == DeliveryMethod::Append),
+                labels: self.labels.promised(message.method),
                 ..parked
             },
             before: ledger.state().folder.parked.get(&message.uid).cloned(),
@@ -282,7 +251,7 @@ impl Delivery {
         ledger.record_intents(intents)?;
         self.submit_messages(messages, target, ledger)?;
         self.record_outcomes(target, ledger)?;
-        self.set_labels(labels::set_if_many, target, ledger)?;
+        self.labels.set_if_many(target, ledger)?;
         done
     }
 

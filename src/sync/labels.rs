@@ -12,12 +12,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::error::{Error, ErrorKind, Result, Side};
 use crate::message::{LoggedMessage, MessagePlace};
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
-use crate::state::{OwedLabels, PromisedLabels};
+use crate::state::OwedLabels;
 use crate::sync::ledger::Ledger;
-use crate::sync::{
-    FoundPlace, LabelRequest, MessageVersion, PassOptions, RejectedLabels, Target, TargetStatus,
-    lookup,
-};
+use crate::sync::{FoundPlace, LabelRequest, MessageVersion, RejectedLabels, Target, lookup};
 use crate::untrusted::Untrusted;
 
 /// The most messages whose labels are set at once: two round trips and a sync.
@@ -29,35 +26,6 @@ const MAX_EAGER_TRIES: u32 = 4;
 
 /// A message that was stored so lately may not be shown yet.
 const SHOW_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
-
-/// What messages that are appended from now on are promised.
-pub(super) fn promised(options: &PassOptions) -> Option<PromisedLabels> {
-    (!options.labels.is_empty()).then(|| PromisedLabels {
-        folder: options.target_folder.clone(),
-        labels: options.labels.clone(),
-    })
-}
-
-/// Labels need a target that has them.
-pub(super) fn check_support(promised: Option<&PromisedLabels>, status: TargetStatus) -> Result<()> {
-    if promised.is_none() || status.has_labels {
-        return Ok(());
-    }
-    let what = "this server has no labels (X-GM-EXT-1)";
-    let error = Error::new(Side::Gmail, ErrorKind::Config, "gmail", what);
-    Err(error.remedy("labels needs Gmail: remove labels from the configuration"))
-}
-
-/// Separates what a pass must not go on after, such as a full disk or a limit of Gmail, from another failure
-/// to set labels, which is returned as a value.
-pub(super) fn attempt(set: Result<()>) -> Result<Result<()>> {
-    match set {
-        Err(error) if error.kind() == ErrorKind::Disk || error.consequence().is_some() => {
-            Err(error)
-        }
-        set => Ok(set),
-    }
-}
 
 /// Sets what is owed, unless it failed often.
 pub(super) fn set_eagerly(target: &mut dyn Target, ledger: &mut Ledger) -> Result<()> {

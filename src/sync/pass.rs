@@ -12,7 +12,7 @@ use crate::sync::deliver::Delivery;
 use crate::sync::dry_run::DryRun;
 use crate::sync::fetch::Fetch;
 use crate::sync::identity::SelectedBy;
-use crate::sync::labels;
+use crate::sync::label_policy::LabelPolicy;
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{DatePassStart, Due, Plan};
 use crate::sync::{
@@ -79,14 +79,13 @@ impl<'a> Pass<'a> {
     /// A server is unavailable or rejects the login, the account must rest, or the state cannot be
     /// written. What settled before stays settled. That labels cannot be set is no error of the pass.
     pub fn run(self, mailbox: &Mailbox, started: DateTime<Utc>) -> Result<CompletedPass> {
-        let options = self.options;
         let mut copy = Copy {
             delivery: Delivery::new(self.options),
         };
         let mut steps = self.steps(*mailbox);
         let done = steps.run(&mut copy);
         let done = done.and_then(|()| steps.parts.ledger.record_synced(started));
-        finish(done, copy.delivery, steps.parts, options)
+        finish(done, copy.delivery, steps.parts)
     }
 
     /// Reports each message that a pass would consider, and the total; copies nothing. The store must have
@@ -123,12 +122,7 @@ impl<'a> Pass<'a> {
 }
 
 /// Ends a pass: every submitted message gets its outcome recorded, whatever happened before.
-fn finish(
-    done: Result<()>,
-    mut delivery: Delivery,
-    parts: Parts<'_>,
-    options: &PassOptions,
-) -> Result<CompletedPass> {
+fn finish(done: Result<()>, mut delivery: Delivery, parts: Parts<'_>) -> Result<CompletedPass> {
     let Parts {
         target, mut ledger, ..
     } = parts;
@@ -142,8 +136,8 @@ fn finish(
     }
     let mut finished = delivery.finish(target, &mut ledger);
     let mut labels = Ok(());
-    if options.sets_labels && finished.is_ok() && done.as_ref().err().is_none_or(permits_labels) {
-        match labels::attempt(labels::set_all(target, &mut ledger)) {
+    if finished.is_ok() && done.as_ref().err().is_none_or(permits_labels) {
+        match delivery.labels.set_all(target, &mut ledger) {
             Ok(set) => labels = set,
             Err(error) => finished = Err(error),
         }
@@ -298,7 +292,7 @@ impl Steps<'_> {
                     // A wrong target is noticed now, not when the first mail comes. The date pass is
                     // recorded before: it says since when mail is due.
                     let status = self.parts.target.status()?;
-                    labels::check_support(labels::promised(self.options).as_ref(), status)?;
+                    LabelPolicy::new(self.options).check_support(status)?;
                 }
                 self.handle_by_date(action, &pass)?;
                 self.went_back_to = Some(pass.since);
