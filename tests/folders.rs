@@ -538,6 +538,41 @@ fn a_folder_that_breaks_the_connection_is_named_and_stops_no_other() {
 }
 
 #[test]
+fn since_warns_of_the_folders_that_failed_and_holds_for_the_others() {
+    let home = home(&everything());
+    let old = (Utc::now() - TimeDelta::days(40)).fixed_offset();
+    let mailboxes = home.source.mailboxes();
+    for folder in ["INBOX", "Lists", "Junk"] {
+        mailboxes.deliver(folder, &mail(folder), old, &[]);
+    }
+    home.run_ok();
+    let junk_is_opened =
+        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Junk");
+    let refusal = Fault::Instead("<T> NO [NOPERM] Permission denied".to_owned());
+    home.source.faults().always(junk_is_opened, refusal);
+    let day = (Utc::now() - TimeDelta::days(50)).format("%Y-%m-%d");
+    let since = format!("--since={day}");
+    let run = home.run_with(&[&since]);
+    assert_ne!(run.status, Some(0), "{run:?}");
+    let warning =
+        "--since had no effect on the folders that failed (\"Junk\"); repeat it in a later run";
+    assert_eq!(run.logged("warn"), [warning], "{run:?}");
+    assert_eq!(subjects(&home, "INBOX"), ["INBOX"]);
+    assert_eq!(subjects(&home, "Newsletters"), ["Lists"]);
+    assert_eq!(subjects(&home, "[Gmail]/Spam"), [""; 0]);
+    home.source.faults().clear();
+    home.run_ok();
+    assert_eq!(subjects(&home, "[Gmail]/Spam"), [""; 0], "it is too old");
+    let run = home.run_with(&[&since]);
+    assert_eq!(
+        (run.status, run.logged("warn").len()),
+        (Some(0), 0),
+        "{run:?}"
+    );
+    assert_eq!(subjects(&home, "[Gmail]/Spam"), ["Junk"]);
+}
+
+#[test]
 fn old_mail_that_is_moved_when_its_id_is_forgotten_is_not_copied_again() {
     let home = home(&everything());
     home.configure(&json!({ "first_run_days": 100 }));

@@ -26,6 +26,7 @@ mod instrumented;
 mod options;
 mod passes;
 mod rest;
+mod since;
 mod source_login;
 pub(crate) mod source_steps;
 mod startup;
@@ -33,6 +34,7 @@ mod warnings;
 
 pub(crate) use crate::run::account_sync::dry_run::DryRunLine;
 pub(crate) use crate::run::account_sync::passes::PassSummary;
+use crate::run::account_sync::since::SinceRequest;
 use crate::run::account_sync::source_steps::SourceConnection;
 use crate::run::account_sync::startup::{RenamedAccount, acquire_lock, adopt_state, name_folder};
 pub(super) use crate::run::account_sync::startup::{account_names, describe};
@@ -52,8 +54,8 @@ pub(crate) struct AccountSync<'a> {
     renamed: Option<RenamedAccount>,
     /// The folders that the last check found to be copied, if there are several.
     copied_folders: Option<Vec<String>>,
-    /// Set until a pass has gone back to this time.
-    since: Option<DateTime<Utc>>,
+    /// Set until a pass over each folder has gone back to that time.
+    since: Option<SinceRequest>,
     /// The fingerprint of what the password command last printed.
     command_stamp: Option<String>,
     context: &'a RunContext<'a>,
@@ -93,7 +95,7 @@ impl<'a> AccountSync<'a> {
             store,
             renamed,
             copied_folders: None,
-            since: options.since,
+            since: options.since.map(SinceRequest::new),
             command_stamp: None,
             context,
             gmail: None,

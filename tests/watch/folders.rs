@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use double::{Fault, GmailOptions, SourceOptions};
+use chrono::{TimeDelta, Utc};
+use double::{Event, Fault, GmailOptions, SourceOptions};
 use imap_to_gmail_sync::config::{Server, TlsMode};
 use imap_to_gmail_sync::imap::FolderListing;
 use imap_to_gmail_sync::source::{ImapSource, WaitOptions, WaitOutcome};
@@ -55,6 +55,27 @@ fn wait_for_copies(home: &Home, watching: &Watching, folder: &str, count: usize)
 fn count_of(home: &Home, command: &str) -> usize {
     let commands = home.source.commands();
     commands.iter().filter(|it| it.starts_with(command)).count()
+}
+
+#[test]
+fn since_holds_for_a_folder_that_failed_as_soon_as_it_can_be_read() {
+    let home = home_with(SourceOptions::default());
+    let old = (Utc::now() - TimeDelta::days(40)).fixed_offset();
+    let mailboxes = home.source.mailboxes();
+    mailboxes.deliver("INBOX", &message(0), old, &[]);
+    mailboxes.deliver("Lists", &message(1), old, &[]);
+    home.run_ok();
+    let is_opened =
+        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Lists");
+    let refusal = Fault::Instead("<T> NO [INUSE] Busy".to_owned());
+    home.source.faults().once(is_opened, refusal);
+    let day = (Utc::now() - TimeDelta::days(50)).format("%Y-%m-%d");
+    let watching = Watching::start_with(&home, &["--since", &day.to_string()]);
+    wait_for_copies(&home, &watching, "INBOX", 1);
+    deliver_to(&home, "INBOX", 2);
+    wait_for_copies(&home, &watching, "Lists", 1);
+    wait_for_copies(&home, &watching, "INBOX", 2);
+    watching.terminate();
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl AccountSync<'_> {
         let may_be_hidden = status.exists > 0
             && folder.is_last_sync_old(started)
             && folder.last_sync.is_none_or(is_its_time);
-        self.since.is_some()
+        self.since(name).is_some()
             || may_be_hidden
             || state.source.wrong_uid_next
             || has_work(folder, status, &source, self.now())

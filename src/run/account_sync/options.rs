@@ -21,7 +21,7 @@ impl AccountSync<'_> {
             first_run_days: config.first_run_days,
             copy_flags: pair.copy_flags,
             daily_upload_limit: config.daily_upload_limit,
-            since: self.since,
+            since: self.since(&pair.source),
             target_folder: pair.target.clone(),
             one_of_several: self.has_several_folders().then(|| pair.source.clone()),
             labels: pair.labels.clone(),

@@ -90,7 +90,7 @@ impl AccountSync<'_> {
         let done = if summary.was_interrupted {
             done
         } else {
-            if done.is_ok() {
+            if done.is_ok() && summary.failures.is_empty() {
                 self.since = None;
             }
             done.and_then(|()| self.record_all_copied())
@@ -283,6 +283,9 @@ impl AccountSync<'_> {
         let done = pass.run(mailbox, started);
         summary.used_gmail |= monitor.used_gmail.get();
         let done = done?;
+        if let Some(request) = &mut self.since {
+            request.record(&pair.source);
+        }
         summary.report += done.report;
         summary.label_failure = summary.label_failure.take().or(done.labels.err());
         Ok(())

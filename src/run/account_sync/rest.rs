@@ -29,27 +29,11 @@ impl AccountSync<'_> {
             log::info!("Gmail rests until {until}; this run does nothing");
         }
         let pending = OneTimeOptions {
-            since: self.since,
+            since: self.since.as_ref().map(|request| request.begin),
             is_same_account: self.renamed.is_some(),
         };
         pending.warn_of_no_effect();
         Ok(true)
-    }
-
-    /// Warns if a pass failed before it went back to the requested time: unlike a date pass that is cut
-    /// short, a later run does not know of the request.
-    pub fn warn_of_lost_request(&self) {
-        let Some(since) = self.since else {
-            return;
-        };
-        let pass = self.state().folder.date_pass.as_ref();
-        if pass.is_none_or(|pass| pass.since > since) {
-            let pending = OneTimeOptions {
-                since: self.since,
-                is_same_account: false,
-            };
-            pending.warn_of_no_effect();
-        }
     }
 
     /// Why Gmail rests, if its storage is full.
