@@ -6,6 +6,8 @@
 #[path = "support/program.rs"]
 mod program;
 
+use std::collections::BTreeSet;
+
 use chrono::{TimeDelta, Utc};
 use double::{Event, Fault, GmailOptions, Server, SourceOptions, StoredMessage};
 use serde_json::{Value, json};
@@ -426,6 +428,18 @@ fn mail_that_the_announced_uidnext_of_a_folder_hides_is_found_within_a_day() {
     home.write("sync_state.json", &state.to_string());
     home.run_ok();
     assert_eq!(subjects(&home, "Newsletters"), ["hidden", "weekly"]);
+    // From now on each run looks for more, in that folder alone.
+    let before = home.source.commands().len();
+    home.run_ok();
+    let commands = &home.source.commands()[before..];
+    let examined = commands.iter().filter(|line| line.starts_with("EXAMINE"));
+    let examined: BTreeSet<&str> = examined.map(String::as_str).collect();
+    assert!(
+        examined
+            .iter()
+            .eq(&["EXAMINE \"INBOX\"", "EXAMINE \"Lists\""]),
+        "{commands:#?}"
+    );
 }
 
 #[test]
@@ -439,6 +453,34 @@ fn a_folder_that_appears_later_under_a_name_that_gmail_does_not_take_stops_no_ot
     assert_eq!(run.status, Some(78), "{run:?}");
     assert!(run.stderr.contains("Odd  name"), "{run:?}");
     assert_eq!(subjects(&home, "INBOX"), ["letter"]);
+}
+
+#[test]
+fn the_first_pass_of_a_folder_that_could_not_be_copied_for_long_goes_back_to_when_it_appeared() {
+    let rules = |more: Value| {
+        let mut rules = vec![json!({ "source": "INBOX" })];
+        rules.extend(Some(more).filter(Value::is_object));
+        rules.push(json!({ "source": "*", "target": "=" }));
+        Value::Array(rules)
+    };
+    let home = home(&rules(Value::Null));
+    home.run_ok();
+    let mailboxes = home.source.mailboxes();
+    mailboxes.create("Odd  name");
+    let date = (Utc::now() - TimeDelta::days(12)).fixed_offset();
+    mailboxes.deliver("Odd  name", &mail("odd"), date, &[]);
+    assert_eq!(home.run().status, Some(78));
+    let mut state = home.state();
+    let long_ago = (Utc::now() - TimeDelta::days(10)).to_rfc3339();
+    let first_seen = &mut state["folders"]["Odd  name"]["first_seen"];
+    assert!(first_seen.is_string(), "{first_seen}");
+    *first_seen = json!(long_ago);
+    home.write("sync_state.json", &state.to_string());
+    home.configure(&json!({ "folders": rules(json!({ "source": "Odd  name", "target": "Odd" })) }));
+    home.run_ok();
+    assert_eq!(subjects(&home, "Odd"), ["odd"]);
+    let state = home.state();
+    assert_eq!(state["folders"]["Odd  name"]["first_seen"], Value::Null);
 }
 
 #[test]

@@ -20,6 +20,13 @@ pub enum Event {
     Folder(String),
     /// The source folder that the events are about has this name, or has it from now on.
     FolderRenamed(String),
+    /// A run has found the source folder that the events are about for the first time.
+    FolderSeen {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The announced UIDNEXT of that folder is too low.
+    WrongUidNext,
     /// A run has copied all folders.
     AllFoldersCopied,
     /// The state belongs to this account from now on.
@@ -238,7 +245,9 @@ impl State {
             }
             Event::Settled { uids } => uids.iter().for_each(|uid| self.settle(uid)),
             Event::Cursor(cursor) => self.move_cursor(cursor),
-            Event::Synced { at } => self.folder.last_sync = Some(at),
+            Event::Synced { at } => self.folder.record_sync(at),
+            Event::FolderSeen { at } => self.folder.record_seen(at),
+            Event::WrongUidNext => self.folder.wrong_uid_next = true,
             Event::Gmail(gmail) => self.gmail = gmail,
             Event::Source(source) => self.source = source,
             Event::SourceRenamed(source) => self.rename_source(source),

@@ -37,6 +37,13 @@ pub struct FolderState {
     pub parked: BTreeMap<Uid, ParkedMessage>,
     /// Messages that were given up for good, by UID: a report for the user, never consulted.
     pub refused: BTreeMap<String, RefusedMessage>,
+    /// When a run first found this folder beside others, if no pass of it was ever complete. Its first pass
+    /// goes back from there, whenever it comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<DateTime<Utc>>,
+    /// The UIDNEXT that the server announces was too low once: each run looks for higher UIDs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wrong_uid_next: bool,
 }
 
 impl FolderState {
@@ -61,6 +68,28 @@ impl FolderState {
         let age = self.last_sync.map(|last| now - last);
         // A negative age was written while the clock was wrong.
         age.is_none_or(|age| age >= LAST_SYNC_INTERVAL || age < TimeDelta::zero())
+    }
+
+    /// A pass over it is complete.
+    pub(super) fn record_sync(&mut self, at: DateTime<Utc>) {
+        self.last_sync = Some(at);
+        self.first_seen = None;
+    }
+
+    pub(super) fn record_seen(&mut self, at: DateTime<Utc>) {
+        self.first_seen.get_or_insert(at);
+    }
+
+    /// When it was last known to be there: written hourly, if nothing is new.
+    pub(crate) fn last_seen(&self) -> Option<DateTime<Utc>> {
+        self.last_sync.max(self.first_seen)
+    }
+
+    /// Whether there are messages of it that are not done, or that a person is told of.
+    pub(crate) fn has_entries(&self) -> bool {
+        let is_empty =
+            self.parked.is_empty() && self.orphans().is_empty() && self.refused.is_empty();
+        !is_empty
     }
 
     /// Whether the cursor may pass a UID.

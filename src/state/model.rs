@@ -18,6 +18,10 @@ use crate::state::{AccountNames, FolderState, PromisedLabels, SourceState};
 /// Refused messages are reported this long.
 const KEEP_REFUSED: TimeDelta = TimeDelta::days(366);
 
+/// How long it is remembered of a folder that has vanished how far it was copied. A server that invents names
+/// must not make the state grow for ever.
+const KEEP_VANISHED: TimeDelta = TimeDelta::days(366);
+
 /// How long it is remembered that all folders of a state were lost: then each has been copied again.
 const KEEP_LOST: TimeDelta = TimeDelta::days(31);
 
@@ -276,10 +280,16 @@ impl State {
                 .refused
                 .retain(|_, refused| now - refused.when <= KEEP_REFUSED);
         }
-        let is_recent =
-            |folder: &FolderState| folder.last_sync.is_some_and(|last| now - last <= KEEP_LOST);
+        let is_kept = |name: &str, folder: &FolderState| {
+            let age = folder.last_seen().map(|last| now - last);
+            match age {
+                _ if name.is_empty() => age.is_some_and(|age| age <= KEEP_LOST),
+                Some(age) => age <= KEEP_VANISHED || folder.has_entries(),
+                None => true,
+            }
+        };
         self.other_folders
-            .retain(|name, folder| !name.is_empty() || is_recent(folder));
+            .retain(|name, folder| is_kept(name, folder));
         self.gmail.prune_uploads(now);
     }
 

@@ -56,6 +56,10 @@ struct SnapshotOut<'a> {
     copies: ById<'a, &'a Copies>,
     parked: &'a BTreeMap<Uid, ParkedMessage>,
     refused: &'a BTreeMap<String, RefusedMessage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    wrong_uid_next: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     folders: BTreeMap<&'a str, &'a FolderState>,
     #[serde(skip_serializing_if = "RecentDeliveries::is_empty")]
@@ -95,6 +99,8 @@ struct SnapshotIn {
     copies: Entries<Copies, Checked>,
     parked: BTreeMap<Uid, ParkedMessage>,
     refused: BTreeMap<String, RefusedMessage>,
+    first_seen: Option<DateTime<Utc>>,
+    wrong_uid_next: bool,
     folders: BTreeMap<String, FolderState>,
     recent_deliveries: RecentDeliveries,
     source: SourceState,
@@ -162,6 +168,8 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
         ),
         parked: &first.parked,
         refused: &first.refused,
+        first_seen: first.first_seen,
+        wrong_uid_next: first.wrong_uid_next,
         folders,
         recent_deliveries: &state.recent_deliveries,
         source: &state.source,
@@ -204,6 +212,8 @@ pub(super) fn read(
         date_pass: snapshot.date_pass,
         parked: snapshot.parked,
         refused: snapshot.refused,
+        first_seen: snapshot.first_seen,
+        wrong_uid_next: snapshot.wrong_uid_next,
     };
     let state = State {
         account: snapshot.account,

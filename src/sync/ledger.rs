@@ -345,13 +345,15 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// The server announces a UIDNEXT that a message has already: from now on each pass corrects it.
+    /// The server announces a UIDNEXT that a message has already: from now on each pass corrects it, and this
+    /// folder has one in each run.
     pub fn record_wrong_uid_next(&mut self) -> Result<()> {
         let source = SourceState {
             wrong_uid_next: true,
             ..self.state().source.clone()
         };
-        self.store.record(Event::Source(source))
+        self.store
+            .record_all(vec![Event::Source(source), Event::WrongUidNext])
     }
 
     /// The source mailbox was verified to be the same one under another name.

@@ -248,7 +248,7 @@ impl Steps<'_> {
         let Some(uid_next) = fetch.correct_uid_next(&self.mailbox)? else {
             return Ok(());
         };
-        if !was_wrong {
+        if !ledger.state().folder.wrong_uid_next {
             log::warn!(
                 "{}: the server announces uid {announced} for the next message, and has messages up \
                  to uid {}; from now on each run looks for higher ones",

@@ -141,7 +141,8 @@ fn above(cursor: &Cursor, mailbox: &Mailbox) -> Due {
 }
 
 /// When a date pass begins that is necessary: at the last pass, or at the first day of a first run; no
-/// later than requested. If nothing was copied from a mailbox of another name, its server was a mistake,
+/// later than requested. A folder that joins others may have been there for long, unseen while no run was
+/// possible, or seen and not readable: nothing that arrived meanwhile may be too old for its first pass. If nothing was copied from a mailbox of another name, its server was a mistake,
 /// perhaps: then at the earlier one.
 fn start_of_date_pass(
     state: &State,
@@ -150,12 +151,15 @@ fn start_of_date_pass(
     requested: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> DateTime<Utc> {
+    let first_seen = state.folder.first_seen.map_or(now, |at| at.min(now));
     let first_day = TimeDelta::try_days(first_run_days.into())
-        .and_then(|back| now.checked_sub_signed(back))
+        .and_then(|back| first_seen.checked_sub_signed(back))
         .map_or(EARLIEST_SINCE, |day| day.max(EARLIEST_SINCE));
     // That of a state whose folders are lost holds for all of them.
     let of_lost_folders = || state.folder_named("").and_then(|folder| folder.last_sync);
     let Some(last) = state.folder.last_sync.or_else(of_lost_folders) else {
+        let last_run = state.last_sync().map(|last| last - DATE_PASS_MARGIN);
+        let first_day = last_run.map_or(first_day, |last_run| first_day.min(last_run));
         return requested.map_or(first_day, |requested| requested.max(EARLIEST_SINCE));
     };
     let mut since = last.min(now) - DATE_PASS_MARGIN;
@@ -384,6 +388,31 @@ mod tests {
             at("2026-11-15T12:00:00Z"),
             "nothing was copied from the other one"
         );
+    }
+
+    #[test]
+    fn the_first_pass_of_a_folder_that_joins_others_goes_back_from_where_it_was_first_seen() {
+        let days = |count| now() - TimeDelta::days(count);
+        let begin = |first_seen: Option<DateTime<Utc>>, last_run| {
+            let mut state = State::default();
+            let seen = first_seen.map(|at| Event::FolderSeen { at });
+            let events = [
+                Some(Event::Folder("INBOX".to_owned())),
+                Some(Event::Synced { at: last_run }),
+                Some(Event::Folder("Lists".to_owned())),
+                seen,
+            ];
+            for event in events.into_iter().flatten() {
+                state.apply(event);
+            }
+            start_of_date_pass(&state, "alice@x/Lists", 7, None, now())
+        };
+        assert_eq!(begin(None, now()), days(7));
+        assert_eq!(begin(Some(days(30)), now()), days(37));
+        // No run was possible for twelve days.
+        assert_eq!(begin(Some(now()), days(12)), days(12) - DATE_PASS_MARGIN);
+        // A clock that was wrong.
+        assert_eq!(begin(Some(days(-30)), now()), days(7));
     }
 
     #[test]

@@ -42,6 +42,10 @@ const LABELLED: &str = include_str!("kept_state/labelled.json");
 const FOLDERS_JOURNAL: &str = include_str!("kept_state/folders.journal");
 const FOLDERS: &str = include_str!("kept_state/folders.json");
 
+/// Of one that also keeps since when a folder is there, after `FOLDERS`.
+const SEEN_JOURNAL: &str = include_str!("kept_state/seen.journal");
+const SEEN: &str = include_str!("kept_state/seen.json");
+
 fn now() -> DateTime<Utc> {
     "2026-11-22T21:00:00Z".parse().unwrap()
 }
@@ -60,6 +64,7 @@ fn kept_events() -> impl Iterator<Item = (&'static str, Event)> {
         RESTED_JOURNAL,
         LABELLED_JOURNAL,
         FOLDERS_JOURNAL,
+        SEEN_JOURNAL,
     ];
     let lines = journals.into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("{\"serial\""));
@@ -93,6 +98,8 @@ fn number(event: &Event) -> usize {
         Event::FolderRenamed(_) => 21,
         Event::OrphanNotStored { .. } => 22,
         Event::AllFoldersCopied => 23,
+        Event::FolderSeen { .. } => 24,
+        Event::WrongUidNext => 25,
     }
 }
 
@@ -102,7 +109,7 @@ fn every_line_of_a_kept_journal_is_written_again_octet_for_octet() {
         assert_eq!(serde_json::to_string(&event).unwrap(), line);
     }
     let numbers: BTreeSet<usize> = kept_events().map(|(_, event)| number(&event)).collect();
-    assert_eq!(numbers, (0..24).collect(), "a line of each kind is kept");
+    assert_eq!(numbers, (0..26).collect(), "a line of each kind is kept");
 }
 
 #[test]
@@ -116,6 +123,7 @@ fn a_kept_snapshot_is_written_again_octet_for_octet() {
         (RESTED, 97),
         (LABELLED, 98),
         (FOLDERS, 98),
+        (SEEN, 99),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -166,6 +174,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         (WARNED, RESTED_JOURNAL, RESTED),
         (RESTED, LABELLED_JOURNAL, LABELLED),
         (RESTED, FOLDERS_JOURNAL, FOLDERS),
+        (FOLDERS, SEEN_JOURNAL, SEEN),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sync_state.json");
@@ -173,7 +182,7 @@ fn a_kept_journal_is_folded_into_its_kept_snapshot() {
         fs::write(folder.path().join("sync_state.json.journal"), journal).unwrap();
         load(folder.path());
         let written = fs::read_to_string(&file).unwrap();
-        if folded == RENAMED || folded == FOLDERS {
+        if [RENAMED, FOLDERS, SEEN].contains(&folded) {
             assert_eq!(written, as_version_3(folded));
         } else {
             assert_eq!(without_samples(&written), as_version_3(folded));

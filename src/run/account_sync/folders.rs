@@ -50,6 +50,7 @@ impl AccountSync<'_> {
         let FolderSelection { folders, missing } = selection;
         let mut due = Vec::new();
         for name in folders.clone() {
+            self.record_if_new(&name, started)?;
             let is_open = name == source.folder();
             let status = statuses.get(&name).filter(|_| !is_open);
             let status = status.or(is_open.then_some(open));
@@ -79,6 +80,16 @@ impl AccountSync<'_> {
         }))
     }
 
+    /// Remembers since when a folder is there that joins others. Its first pass may come late: the folder cannot
+    /// be read, or its name does not suit Gmail.
+    fn record_if_new(&mut self, name: &str, at: DateTime<Utc>) -> Result<()> {
+        if self.state().is_unsynced() || self.state().folder_named(name).is_some() {
+            return Ok(());
+        }
+        let events = vec![Event::Folder(name.to_owned()), Event::FolderSeen { at }];
+        self.store.record_all(events)
+    }
+
     pub(super) fn may_have_work(
         &self,
         name: &str,
@@ -102,7 +113,7 @@ impl AccountSync<'_> {
             && folder.last_sync.is_none_or(is_its_time);
         self.since(name).is_some()
             || may_be_hidden
-            || state.source.wrong_uid_next
+            || folder.wrong_uid_next
             || has_work(folder, status, &source, self.now())
     }
 
