@@ -119,7 +119,14 @@ impl<'a> Planner<'a> {
         left.sort_unstable_by_key(|folder| folder.name.as_str());
         left.retain(|folder| folder.is_selectable() && self.has_usable_name(folder));
         let all = left.clone();
+        let mut lacks_roles = false;
         for (number, rule) in (1..).zip(self.config.rules()) {
+            // Without roles, a pattern would take the folders that an earlier rule is about: Trash, for instance.
+            if lacks_roles && matches!(rule.source, SourceFolders::Pattern(_)) {
+                continue;
+            }
+            let is_role = matches!(rule.source, SourceFolders::Role(_));
+            lacks_roles |= is_role && !self.source_announces_roles();
             let (matching, others) = left
                 .into_iter()
                 .partition::<Vec<_>, _>(|folder| is_match(&rule.source, folder));
@@ -672,6 +679,29 @@ mod tests {
              \\Drafts (write the name of the folder; the folders there are \"Gesendete Elemente\", \
              \"INBOX\", \"Junk-E-Mail\", \"x/Spam\")"
         );
+    }
+
+    #[test]
+    fn a_source_without_roles_brings_nothing_that_a_pattern_would_take() {
+        let source = listing('/', &["INBOX", "Papierkorb", "Rechnungen", "Listen"]);
+        let same = || Some(copy_to(TargetFolder::SameName));
+        let rules = vec![
+            rule("List*", same()),
+            rule("\\Trash", None),
+            rule("Rechnungen", same()),
+            rule("*", same()),
+        ];
+        let config = FolderConfig::Many(rules);
+        let target = TargetFolders {
+            listing: &gmail(),
+            is_gmail: true,
+        };
+        let (plan, mistakes) = plan_what_can_be(&config, &source, target);
+        let sources: Vec<&str> = plan.pairs.iter().map(|it| it.source.as_str()).collect();
+        assert_eq!(sources, ["Listen", "Rechnungen"]);
+        assert_eq!(select(&config, &source).folders, sources);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     }
 
     #[test]

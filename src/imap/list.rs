@@ -156,7 +156,7 @@ impl Session {
         let mut listed = match listed {
             // A server may announce what it does not take.
             Err(error) if error.leaves_session_usable() && options != ListOptions::default() => {
-                self.command(Command::List(ListOptions::default()))?
+                self.list_simpler(options)?
             }
             listed => listed?,
         };
@@ -171,6 +171,21 @@ impl Session {
             personal_prefixes,
         };
         Ok((listing, statuses.filter(|statuses| !statuses.is_empty())))
+    }
+
+    /// Repeats a LIST that was rejected, first without STATUS: the roles decide where folders go.
+    fn list_simpler(&mut self, rejected: ListOptions) -> CommandResult {
+        let simpler = ListOptions {
+            returns_status: false,
+            ..rejected
+        };
+        if simpler != rejected && simpler != ListOptions::default() {
+            match self.command(Command::List(simpler)) {
+                Err(error) if error.leaves_session_usable() => {}
+                listed => return listed,
+            }
+        }
+        self.command(Command::List(ListOptions::default()))
     }
 }
 

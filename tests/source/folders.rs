@@ -1,6 +1,6 @@
 //! How any listing of folders is taken: what servers announce, reject and send.
 
-use imap_to_gmail_sync::imap::{CommandError, Credentials, Login, Session};
+use imap_to_gmail_sync::imap::{CommandError, Credentials, Login, NameAttribute, Session};
 use imap_to_gmail_sync::net::{ConnectionOptions, Trust};
 use imap_to_gmail_sync::secret::Secret;
 
@@ -31,6 +31,8 @@ fn play(capabilities: &str, steps: &[&str]) -> (ScriptedServer, Session) {
 
 const WITH_STATUS: &str =
     "C: LIST \"\" \"*\" RETURN (SPECIAL-USE STATUS (UIDNEXT UIDVALIDITY MESSAGES))";
+
+const WITHOUT_STATUS: &str = "C: LIST \"\" \"*\" RETURN (SPECIAL-USE)";
 
 #[test]
 fn folders_prefixes_and_statuses_come_in_one_round_trip_and_may_be_literals() {
@@ -76,6 +78,8 @@ fn a_server_that_rejects_what_it_announces_gets_a_plain_list() {
             "C: NAMESPACE",
             "S: a2 BAD what",
             "S: $tag NO what",
+            WITHOUT_STATUS,
+            "S: $tag BAD what",
             "C: LIST \"\" \"*\"",
             "S: * LIST (\\Sent) NIL Sent",
             "S: $tag OK listed",
@@ -87,6 +91,28 @@ fn a_server_that_rejects_what_it_announces_gets_a_plain_list() {
     assert_eq!(listing.folders.len(), 1);
     assert_eq!(listing.folders[0].delimiter, None);
     assert_eq!(listing.personal_prefixes, Vec::<String>::new());
+    assert_eq!(statuses, None);
+    session.logout();
+}
+
+#[test]
+fn a_server_that_rejects_only_the_statuses_still_tells_the_roles() {
+    let (_server, mut session) = play(
+        EXTENDED,
+        &[
+            WITH_STATUS,
+            "C: NAMESPACE",
+            "S: a2 NO [LIMIT] busy",
+            "S: $tag OK named",
+            WITHOUT_STATUS,
+            "S: * LIST (\\Trash) \"/\" Papierkorb",
+            "S: $tag OK listed",
+            LOG_OUT[0],
+            LOG_OUT[1],
+        ],
+    );
+    let (listing, statuses) = session.list_folders_with_status().unwrap();
+    assert_eq!(listing.folders[0].attributes, [NameAttribute::Trash]);
     assert_eq!(statuses, None);
     session.logout();
 }
