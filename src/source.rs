@@ -151,6 +151,7 @@ impl ImapSource {
 
     fn reopen(&mut self) -> Result<Session> {
         debug!("the connection to the source broke; opening another");
+        self.others.record_new_session();
         self.ahead = FetchesAhead::default();
         let (mut session, mailbox) = self.connector.open()?;
         // A lower UIDNEXT means that a backup was restored.

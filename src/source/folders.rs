@@ -46,6 +46,14 @@ pub(super) enum OthersMethod {
     Notify,
 }
 
+impl OtherFolders {
+    /// A session that was opened after the check has nothing that a notification could be compared with: the
+    /// next wait does not rely on notifications.
+    pub(super) fn record_new_session(&mut self) {
+        self.was_one_open = true;
+    }
+}
+
 impl ImapSource {
     /// Opens another folder for reading only, and returns its current state. Nothing that was learned of
     /// the messages of the one before holds for it.
