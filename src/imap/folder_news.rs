@@ -86,8 +86,14 @@ impl FolderNews {
                 }
             }
         }
-        let listed = listed_folders(response, 1).unwrap_or_default();
-        self.needs_check |= listed.iter().any(|folder| !folder.is_gone());
+        for folder in listed_folders(response, 1).unwrap_or_default() {
+            if folder.is_gone() {
+                self.known.remove(&folder.name);
+            } else {
+                // A folder that is known may be in the response to a LIST of our own.
+                self.needs_check |= !self.known.contains_key(&folder.name);
+            }
+        }
         if let Some((StatusCondition::Ok, text)) = status_response(&response.octets)
             && text.has_code("NOTIFICATIONOVERFLOW")
         {
