@@ -580,6 +580,55 @@ fn a_folder_that_breaks_the_connection_is_named_and_stops_no_other() {
 }
 
 #[test]
+fn folders_that_break_the_connection_or_are_refused_stop_none_of_those_after_them() {
+    let home = home(&json!([{ "source": "*", "target": "Archive" }]));
+    let mailboxes = home.source.mailboxes();
+    for folder in ["Folder 1", "Folder 2", "Folder 3", "Folder 4"] {
+        mailboxes.create(folder);
+        deliver(&home, folder, &mail(folder));
+    }
+    let opens = |folder: &'static str| {
+        move |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains(folder)
+    };
+    let faults = home.source.faults();
+    faults.always(opens("Folder 1"), Fault::Eof);
+    faults.always(
+        opens("Folder 2"),
+        Fault::Instead("<T> NO [NOPERM] No".to_owned()),
+    );
+    faults.always(opens("Folder 3"), Fault::Eof);
+    let run = home.run();
+    assert_eq!(run.status, Some(69), "{run:?}");
+    assert_eq!(subjects(&home, "Archive"), ["Folder 4"]);
+    let errors = run.logged("error").join("\n");
+    for folder in ["Folder 1", "Folder 2", "Folder 3"] {
+        assert!(
+            errors.contains(&format!("opening the folder \"{folder}\"")),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_message_in_two_folders_gets_the_labels_of_both_though_the_second_cannot_be_read_at_first() {
+    let home = labelled("ignore");
+    home.run_ok();
+    home.age_by_minutes(2);
+    deliver(&home, "INBOX", &mail("letter"));
+    let there = home.source.messages("INBOX").remove(0);
+    let mailboxes = home.source.mailboxes();
+    mailboxes.deliver("Lists/Rust", &there.octets, there.internal_date, &[]);
+    let is_opened =
+        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Rust");
+    let refusal = Fault::Instead("<T> NO [INUSE] Busy".to_owned());
+    home.source.faults().once(is_opened, refusal);
+    assert_eq!(home.run().status, Some(69));
+    assert_eq!(labels(&home, "letter"), ["Old address"]);
+    home.run_ok();
+    assert_eq!(labels(&home, "letter"), ["Lists", "Old address", "Rust"]);
+}
+
+#[test]
 fn since_warns_of_the_folders_that_failed_and_holds_for_the_others() {
     let home = home(&everything());
     let old = (Utc::now() - TimeDelta::days(40)).fixed_offset();

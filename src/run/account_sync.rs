@@ -3,6 +3,7 @@
 //! The order of steps (check the source, run a pass, wait for mail) is enforced by the types of
 //! [`source_steps`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -54,6 +55,8 @@ pub(crate) struct AccountSync<'a> {
     renamed: Option<RenamedAccount>,
     /// The folders that the last check found to be copied, if there are several.
     copied_folders: Option<Vec<String>>,
+    /// The folders whose last pass failed, or was due and did not begin.
+    failed_folders: BTreeSet<String>,
     /// Set until a pass over each folder has gone back to that time.
     since: Option<SinceRequest>,
     /// The fingerprint of what the password command last printed.
@@ -95,6 +98,7 @@ impl<'a> AccountSync<'a> {
             store,
             renamed,
             copied_folders: None,
+            failed_folders: BTreeSet::new(),
             since: options.since.map(SinceRequest::new),
             command_stamp: None,
             context,

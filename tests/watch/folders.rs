@@ -58,6 +58,22 @@ fn count_of(home: &Home, command: &str) -> usize {
 }
 
 #[test]
+fn mail_in_other_folders_is_found_by_polling_after_the_connection_broke_in_a_pass() {
+    let home = home_with(SourceOptions::default());
+    let watching = Watching::start_with(&home, &["--poll-interval", "1"]);
+    watching.wait_for(BY_NOTIFY);
+    let is_fetched = |event: &Event| event.is_command("UID FETCH");
+    home.source.faults().once(is_fetched, Fault::Eof);
+    let logins = home.source.logins();
+    deliver_to(&home, "INBOX", 0);
+    wait_for_copies(&home, &watching, "INBOX", 1);
+    assert_eq!(home.source.logins(), logins + 1);
+    deliver_to(&home, "Lists", 1);
+    wait_for_copies(&home, &watching, "Lists", 1);
+    watching.terminate();
+}
+
+#[test]
 fn since_holds_for_a_folder_that_failed_as_soon_as_it_can_be_read() {
     let home = home_with(SourceOptions::default());
     let old = (Utc::now() - TimeDelta::days(40)).fixed_offset();
@@ -180,6 +196,35 @@ fn false_reports_of_mail_in_another_folder_do_not_cause_a_busy_loop() {
         assert_eq!(watching.count("has none; checking less often"), 1);
         watching.terminate();
     }
+}
+
+#[test]
+fn a_message_that_is_due_in_a_folder_that_cannot_be_read_makes_no_busy_loop() {
+    let home = home_with(SourceOptions::default());
+    home.run_ok();
+    deliver_to(&home, "Lists", 0);
+    let refusal = |text: &str| Fault::Instead(format!("<T> NO {text}"));
+    let is_append = |event: &Event| event.is_command("APPEND");
+    home.gmail.faults().once(is_append, refusal("Not now"));
+    home.run();
+    home.age_by_minutes(60);
+    assert_eq!(
+        home.state()["folders"]["Lists"]["parked"]
+            .as_object()
+            .unwrap()
+            .len(),
+        1
+    );
+    let is_opened =
+        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Lists");
+    home.source
+        .faults()
+        .always(is_opened, refusal("[NOPERM] Permission denied"));
+    let watching = short_delays::start(&home);
+    watching.wait_for("opening the folder \"Lists\"");
+    let checks = count_for_three_seconds(|| count_of(&home, "LIST"));
+    assert!(checks < MAX_TRIES_IN_THREE_SECONDS, "{checks} checks");
+    watching.terminate();
 }
 
 /// A user of this server, and the program's home with that as its source.

@@ -154,11 +154,13 @@ impl AccountSync<'_> {
     }
 
     /// When retries are due, though nothing new arrived. A folder that is gone from the source, or from the
-    /// configuration, has none.
+    /// configuration, has none; nor has one that failed, which each check tries again.
     pub fn retry_times(&self) -> Vec<DateTime<Utc>> {
         let state = self.state();
         let is_copied = |name: &str| match &self.copied_folders {
-            Some(folders) => folders.iter().any(|folder| folder == name),
+            Some(folders) => {
+                folders.iter().any(|folder| folder == name) && !self.failed_folders.contains(name)
+            }
             None => name == state.folder_name(),
         };
         state.retry_times(self.now(), is_copied).collect()

@@ -21,6 +21,9 @@ use crate::sync::{Pass, PassOptions, PassReport};
 use crate::timeouts::PASS_STEP_TIMEOUT;
 use crate::untrusted::Untrusted;
 
+/// So many folders of a run may break the connection; a server that breaks more has failed.
+const MAX_BROKEN_CONNECTIONS: usize = 5;
+
 /// What the passes over the folders did.
 #[derive(Debug, Default)]
 pub(crate) struct PassSummary {
@@ -31,8 +34,6 @@ pub(crate) struct PassSummary {
     pub failures: Vec<Error>,
     /// Why labels are still owed: Gmail failed, after the mail of every folder was copied.
     pub label_failure: Option<Error>,
-    /// The connection broke in one of them: it may be complete with the next run.
-    pub was_interrupted: bool,
 }
 
 impl AccountSync<'_> {
@@ -87,14 +88,10 @@ impl AccountSync<'_> {
                     self.copy_folders(source, &mailbox, folders, started, &mut summary)
                 }
             });
-        let done = if summary.was_interrupted {
-            done
-        } else {
-            if done.is_ok() && summary.failures.is_empty() {
-                self.since = None;
-            }
-            done.and_then(|()| self.record_all_copied())
-        };
+        if done.is_ok() && summary.failures.is_empty() {
+            self.since = None;
+        }
+        let done = done.and_then(|()| self.record_all_copied());
         if let Some(gmail) = &mut self.gmail {
             gmail.end_pass();
         }
@@ -103,6 +100,12 @@ impl AccountSync<'_> {
         }
         if summary.used_gmail {
             self.gmail_last_used = Some(Instant::now());
+        }
+        if done.is_err() {
+            // The caller learns of what ended the passes.
+            for failure in summary.failures.drain(..) {
+                log::error!("{failure}");
+            }
         }
         let passed = self.record_failed_login(done, started);
         let waitable = WaitableSource {
@@ -115,9 +118,9 @@ impl AccountSync<'_> {
         (waitable, passed.map(|()| summary))
     }
 
-    /// What was delivered before is no longer delivered lately.
+    /// What was delivered before is no longer delivered lately, if no folder is left that may have it, too.
     fn record_all_copied(&mut self) -> Result<()> {
-        if self.state().has_recent_deliveries() {
+        if self.failed_folders.is_empty() && self.state().has_recent_deliveries() {
             self.store.record(Event::AllFoldersCopied)?;
         }
         Ok(())
@@ -219,9 +222,13 @@ impl AccountSync<'_> {
         summary: &mut PassSummary,
     ) -> Result<()> {
         summary.failures = folders.failures;
+        self.failed_folders.clear();
         if folders.due.is_empty() {
             return Ok(());
         }
+        // Until their passes are complete.
+        self.failed_folders.extend(folders.due.iter().cloned());
+        let mut broken_connections = 0;
         let mut pairs = self.pairs(&folders.listing, &mut summary.failures)?;
         summary.used_gmail = true;
         pairs.retain(|pair| folders.due.contains(&pair.source));
@@ -236,13 +243,21 @@ impl AccountSync<'_> {
                 self.copy_folder(source, &mailbox, &pair, started, summary)
             });
             match copied {
+                Ok(()) => {
+                    self.failed_folders.remove(&pair.source);
+                }
                 Err(error) if error.side() == Side::Source && source.is_connected() => {
                     summary.failures.push(error);
                 }
                 // A folder may break each connection that opens it, and must not stop those after it.
-                Err(error) if error.side() == Side::Source && !summary.was_interrupted => {
-                    summary.was_interrupted = true;
+                Err(error)
+                    if error.side() == Side::Source
+                        && broken_connections < MAX_BROKEN_CONNECTIONS =>
+                {
+                    broken_connections += 1;
                     summary.failures.push(error);
+                    // If this fails, the server does.
+                    source.open_folder(self.main_folder())?;
                 }
                 copied => copied?,
             }
