@@ -676,6 +676,22 @@ fn an_upload_that_the_server_has_forgotten_is_looked_up() {
 }
 
 #[test]
+fn an_upload_whose_question_for_the_result_is_refused_is_looked_up() {
+    for refusal in [
+        ApiFault::Error(429, "rateLimitExceeded", "Too many requests"),
+        ApiFault::Error(429, "rateLimitExceeded", "Too many concurrent requests"),
+        ApiFault::Error(403, "userRateLimitExceeded", "User Rate Limit Exceeded"),
+        ApiFault::Error(403, "forbidden", "Forbidden"),
+        ApiFault::Error(400, "invalidArgument", "Invalid Argument"),
+        ApiFault::Error(400, "invalidArgument", "Invalid label: Label_1"),
+    ] {
+        for lost in [ApiFault::AnswerLost, ApiFault::DoneWithStatus(503)] {
+            assert_looked_up(lost, refusal.clone());
+        }
+    }
+}
+
+#[test]
 fn an_upload_whose_token_is_rejected_before_its_result_is_known_is_looked_up() {
     let rejected = ApiFault::Error(401, "authError", "Invalid Credentials");
     assert_looked_up(ApiFault::AnswerLost, rejected);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::delivery::gmail_api::JSON;
+use crate::delivery::gmail_api::answers::ApiError;
 use crate::delivery::gmail_api::client::{
     ApiClient, ApiRequest, ApiResponse, LostRequest, RequestError, SentBody,
 };
@@ -189,8 +190,8 @@ fn may_be_resumed(result: &Result<ApiResponse, RequestError>) -> bool {
     }
 }
 
-/// The result of an upload, unless that says nothing of what was sent before: the server no longer knows the
-/// upload, or there is no access token any more. The message may have been complete.
+/// The result of an upload, unless that says nothing of what was sent before. When the message may have been
+/// complete, only a success tells more: any other status is about this request, such as the question.
 fn unless_sent_before(
     result: Result<ApiResponse, RequestError>,
     sent: SentBody,
@@ -198,6 +199,10 @@ fn unless_sent_before(
     let why = match &result {
         Ok(response) if matches!(response.status, 404 | 410) => {
             "it no longer knows the upload".to_owned()
+        }
+        Ok(response) if sent == SentBody::All && !response.is_success() => {
+            let error = ApiError::of(response);
+            format!("it does not say whether it has the message: {error}")
         }
         Err(RequestError::Fatal(error)) if sent != SentBody::Nothing => error.to_string(),
         _ => return result,
