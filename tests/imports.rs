@@ -8,6 +8,7 @@
 mod program;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,14 @@ use chrono::{TimeDelta, Utc};
 use double::{
     ApiFault, ApiRequest, GmailApi, GmailOptions, IndexDelay, SourceOptions, StoredMessage,
 };
+use imap_to_gmail_sync::config::{ImportConfig, Server, TargetConfig, TlsMode};
+use imap_to_gmail_sync::delivery::GmailDelivery;
+use imap_to_gmail_sync::delivery::gmail_imap::GmailTargetOptions;
+use imap_to_gmail_sync::message::{DeliveryMethod, Flags, Message, MessageId, Uid};
+use imap_to_gmail_sync::net::ConnectionOptions;
+use imap_to_gmail_sync::oauth::RenewalPolicy;
+use imap_to_gmail_sync::process::cancel::Canceller;
+use imap_to_gmail_sync::sync::{Outcome, Target};
 use serde_json::{Value, json};
 
 use program::{Home, Run};
@@ -985,6 +994,67 @@ fn sigterm_ends_a_run_whose_import_is_not_answered() {
     assert!(told.elapsed() < Duration::from_secs(20));
     account.recover();
     assert_eq!(account.everywhere(), once(&[mail("letter")]));
+}
+
+/// A target without a run around it, which imports to All Mail, and a message of this many octets.
+fn target_of(account: &Account, canceller: Canceller, octets: usize) -> (GmailDelivery, Message) {
+    let (home, octets) = (&account.home, [mail("large"), vec![b'x'; octets]].concat());
+    let target = GmailDelivery::new(GmailTargetOptions {
+        config: TargetConfig {
+            server: Server {
+                host: "127.0.0.1".to_owned(),
+                port: home.gmail.port(),
+                tls: TlsMode::Implicit,
+                tls_name: "localhost".to_owned(),
+                ca_file: Some(home.path("gmail.pem")),
+            },
+            user: home.gmail.user(),
+            token_file: home.path("token.json"),
+            folder: "INBOX".to_owned(),
+            connections: 1,
+            auth_command: "auth".to_owned(),
+            import: Some(ImportConfig {
+                max_age: TimeDelta::days(1),
+                never_spam: false,
+                process_for_calendar: true,
+                api: account.api.url(),
+            }),
+        },
+        now: Arc::new(Utc::now),
+        connection: ConnectionOptions {
+            canceller,
+            ..ConnectionOptions::default()
+        },
+        rejected_token: None,
+        renewal: RenewalPolicy::Save,
+    });
+    let message = Message {
+        uid: Uid::MIN,
+        id: MessageId::of_octets(&octets),
+        internal_date: None,
+        flags: Flags::default(),
+        method: DeliveryMethod::Import,
+        octets,
+    };
+    (target, message)
+}
+
+#[test]
+fn a_message_that_counts_as_not_sent_is_not_stored_by_a_request_that_was_left() {
+    let account = Account::new();
+    let pause = ApiFault::PauseAfter(1 << 20, Duration::from_secs(1));
+    account.api.once(ApiRequest::is_part, pause);
+    let canceller = Canceller::new().unwrap();
+    // Far more than the system's buffers hold.
+    let (mut target, message) = target_of(&account, canceller.clone(), 32 << 20);
+    target.submit(message).unwrap();
+    canceller.cancel_at(Instant::now() + Duration::from_millis(500));
+    let _ = target.finish();
+    let (_, outcome) = target.settled().unwrap();
+    assert!(matches!(outcome, Outcome::Unsent(_)), "{outcome:?}");
+    // The request would go on after the pause.
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(account.everywhere(), BTreeMap::new());
 }
 
 #[test]

@@ -123,16 +123,20 @@ impl Canceller {
         deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Runs an action that blocks, on a thread of its own, but does not wait for it past `until`.
+    /// Runs an action that blocks, on a thread of its own, but does not wait for it past `until`. After a
+    /// cancellation it does not begin.
     ///
     /// # Errors
-    /// No thread can be made; or the time has passed, or the wait was cancelled: then the action goes
-    /// on, and its result is lost.
+    /// No thread can be made; or the time has passed, or the wait was cancelled: then an action that has
+    /// begun goes on, and its result is lost.
     pub(crate) fn run_blocking<T: Send + 'static>(
         &self,
         until: Instant,
         action: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
+        if self.is_cancelled() {
+            return Err(cancelled_error());
+        }
         // Readable once the thread has dropped its end.
         let (ended, running) = UnixStream::pair()?;
         let (sender, result) = channel();
@@ -348,5 +352,10 @@ mod tests {
         canceller.cancel_at(Instant::now() + Duration::from_millis(20));
         let result = canceller.run_blocking(long, move || receiver.recv());
         assert_eq!(result.unwrap_err().to_string(), "this program is exiting");
+        let (sender, receiver) = channel();
+        let result = canceller.run_blocking(long, move || sender.send(()));
+        assert_eq!(result.unwrap_err().to_string(), "this program is exiting");
+        let did_begin = receiver.recv_timeout(Duration::from_secs(1)).is_ok();
+        assert!(!did_begin, "it is cancelled already");
     }
 }

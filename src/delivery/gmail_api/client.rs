@@ -196,7 +196,11 @@ impl ApiClient {
         let failure = match result {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(failure)) => failure,
-            Err(failure) => ureq::Error::Io(failure),
+            Err(failure) => {
+                // The thread of the request may still be running, and would send the rest.
+                progress.stop();
+                ureq::Error::Io(failure)
+            }
         };
         if is_verification_failure(&failure) && progress.sent() == SentBody::Nothing {
             let error = self.error(ErrorKind::Unavailable, describe_failure(&failure));

@@ -67,7 +67,9 @@ impl Importer {
                 }
                 // Servers close idle connections.
                 Err(RequestError::NoResponse(lost))
-                    if lost.sent == SentBody::Nothing && !has_reconnected =>
+                    if lost.sent == SentBody::Nothing
+                        && !has_reconnected
+                        && !self.client.canceller().is_cancelled() =>
                 {
                     has_reconnected = true;
                     continue;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::delivery::gmail_api::client::SentBody;
 use crate::message::Message;
+use crate::process::cancel::cancelled_error;
 use crate::process::octet_counter::OctetCounter;
 
 /// A body: octets before the message, a part of the message, octets after it.
@@ -21,10 +22,13 @@ pub(super) struct UploadBody {
 /// How far a body was sent.
 #[derive(Clone, Default)]
 pub(super) struct BodyProgress {
-    /// The octets that were handed to the connection.
+    /// The octets that were handed to the connection, and [`STOPPED`].
     taken: Arc<AtomicU64>,
     length: u64,
 }
+
+/// Set in the number of octets once no more may be handed to the connection.
+const STOPPED: u64 = 1 << 63;
 
 /// Reads a body once.
 pub(super) struct BodyReader {
@@ -107,10 +111,24 @@ impl UploadBody {
 }
 
 impl BodyProgress {
+    /// Hands nothing more to the connection: a request that nobody waits for any more would go on, and what
+    /// [`sent`](BodyProgress::sent) says of it would not stay true.
+    pub fn stop(&self) {
+        self.taken.fetch_or(STOPPED, Ordering::AcqRel);
+    }
+
+    /// Counts octets that are about to be handed to the connection; an error if no more may be.
+    fn take(&self, octets: usize) -> io::Result<()> {
+        let count = |taken| (taken & STOPPED == 0).then_some(taken + octets as u64);
+        let taken = &self.taken;
+        let counted = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, count);
+        counted.map(drop).map_err(|_| cancelled_error())
+    }
+
     /// How much of the body the server may have. What was handed to the connection may be lost with it, so
     /// that this is too much rather than too little.
     pub fn sent(&self) -> SentBody {
-        match self.taken.load(Ordering::Acquire) {
+        match self.taken.load(Ordering::Acquire) & !STOPPED {
             0 => SentBody::Nothing,
             taken if taken < self.length => SentBody::Part,
             _ => SentBody::All,
@@ -127,9 +145,8 @@ impl Read for BodyReader {
                 continue;
             };
             let read = { rest }.read(buffer)?;
+            self.body.progress.take(read)?;
             self.position += read;
-            let taken = &self.body.progress.taken;
-            taken.store(self.position as u64, Ordering::Release);
             self.counter.add(read);
             return Ok(read);
         }
@@ -167,6 +184,22 @@ mod tests {
         reader.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "cdef");
         assert_eq!(progress.sent(), SentBody::All);
+    }
+
+    #[test]
+    fn a_body_that_was_stopped_is_not_sent_any_further() {
+        let body = UploadBody::around(b"ab".to_vec(), message(b"cde"), b"f".to_vec());
+        for octets in [0, 5] {
+            let body = body.unsent();
+            let progress = body.progress();
+            let mut reader = body.reader(OctetCounter::default());
+            let mut begun = vec![0; octets];
+            reader.read_exact(&mut begun).unwrap();
+            let sent = progress.sent();
+            progress.stop();
+            reader.read(&mut [0]).unwrap_err();
+            assert_eq!(progress.sent(), sent, "after {octets}");
+        }
     }
 
     #[test]

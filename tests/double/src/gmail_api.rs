@@ -54,6 +54,8 @@ pub enum ApiFault {
     DoneLater(Duration),
     /// Does nothing, and leaves the connection open for so long.
     Stall(Duration),
+    /// Reads so many octets of the body, waits, and goes on as without a fault.
+    PauseAfter(usize, Duration),
 }
 
 /// A request.
@@ -312,7 +314,12 @@ fn answer(
         Some(ApiFault::CutBeforeLastOctet) => length.saturating_sub(1),
         _ => length,
     };
-    let body = stream.body(read)?;
+    let mut body = Vec::new();
+    if let Some(ApiFault::PauseAfter(octets, time)) = &fault {
+        body = stream.body((*octets).min(length))?;
+        thread::sleep(*time);
+    }
+    body.extend(stream.body(read - body.len())?);
     if body.len() < length {
         state.uploads.lock().unwrap().keep(head, &body);
         return Ok(false);
