@@ -292,13 +292,53 @@ fn a_label_that_gmail_does_not_accept_is_left_out_with_a_warning() {
     assert_eq!(run.status, Some(0), "{run:?}");
     let warnings = run.logged("warn");
     for name in ["Taken", "TRASH", "Drafts"] {
-        let warning = format!("messages are not labelled {name}, which Gmail does not accept: ");
+        let warning = format!("no import is labelled {name}, which Gmail does not accept: ");
         let about: Vec<_> = warnings.iter().filter(|it| it.contains(&warning)).collect();
         assert_eq!(about.len(), 1, "{warnings:?}");
     }
     let [message] = account.home.gmail.all_mail().try_into().unwrap();
     assert_eq!(message.mailboxes, ["Work", "[Gmail]/All Mail"]);
     assert_eq!(account.everywhere(), once(&[mail("1")]));
+}
+
+#[test]
+fn mail_for_a_folder_that_is_no_label_is_appended() {
+    // The API refuses the creation, or says that the label exists and does not list it.
+    for refusal in [
+        ApiFault::Error(400, "invalidArgument", "Invalid label name"),
+        ApiFault::Error(409, "aborted", "Label name exists or conflicts"),
+    ] {
+        let account = Account::new();
+        account
+            .home
+            .configure(&json!({ "target_folder": "Mail/New", "labels": ["Work"] }));
+        let is_creation = |it: &ApiRequest| it.method == "POST" && it.path.ends_with("/labels");
+        account.api.once(is_creation, refusal.clone());
+        account.deliver(&mail("letter"));
+        let run = account.home.run();
+        assert_eq!(run.status, Some(0), "{run:?}");
+        let [letter] = account.home.gmail.all_mail().try_into().unwrap();
+        assert_eq!(letter.mailboxes, ["Mail/New", "Work", "[Gmail]/All Mail"]);
+        assert!(!is_imported(&letter), "{refusal:?}");
+        assert!(account.imports().is_empty(), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_label_that_was_created_without_an_id_is_no_label() {
+    for answer in ["{}", "{\"id\":\"\",\"name\":\"Work\"}", "<html>"] {
+        let account = Account::new();
+        account.home.configure(&json!({ "labels": ["Work"] }));
+        let is_creation = |it: &ApiRequest| it.method == "POST" && it.path.ends_with("/labels");
+        account.api.once(is_creation, ApiFault::Text(200, answer));
+        account.deliver(&mail("letter"));
+        let run = account.home.run();
+        assert_eq!(run.status, Some(69), "{answer} {run:?}");
+        assert_eq!(account.everywhere(), BTreeMap::new(), "{answer}");
+        account.recover();
+        assert_eq!(account.home.gmail.messages("Work").len(), 1, "{answer}");
+        assert_eq!(account.everywhere(), once(&[mail("letter")]), "{answer}");
+    }
 }
 
 #[test]

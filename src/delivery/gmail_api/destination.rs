@@ -4,7 +4,10 @@
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ImportDestination {
     pub(super) system_ids: Vec<&'static str>,
-    pub(super) names: Vec<String>,
+    /// The label that is the target folder: without it, a message is not where it should be.
+    pub(super) folder: Option<String>,
+    /// The labels besides it.
+    pub(super) labels: Vec<String>,
 }
 
 /// The folders of Gmail itself are in these, in any language (GMAIL.md 1.5).
@@ -20,16 +23,21 @@ impl ImportDestination {
         if folder.eq_ignore_ascii_case("INBOX") {
             destination.system_ids.push("INBOX");
         } else if !is_system(folder) {
-            destination.names.push(folder.to_owned());
+            destination.folder = Some(folder.to_owned());
         } else if !archive {
             return None;
         }
         for label in labels {
-            if !destination.names.contains(label) {
-                destination.names.push(label.clone());
+            if destination.folder.as_ref() != Some(label) && !destination.labels.contains(label) {
+                destination.labels.push(label.clone());
             }
         }
         Some(destination)
+    }
+
+    /// Whether it has labels that the user has made.
+    pub(super) fn has_user_labels(&self) -> bool {
+        self.folder.is_some() || !self.labels.is_empty()
     }
 }
 
@@ -48,7 +56,9 @@ mod tests {
         let of = |folder: &str, archive: bool| {
             let labels = ["Work".to_owned(), "Lists/Rust".to_owned()];
             let destination = ImportDestination::of(folder, archive, &labels)?;
-            Some((destination.system_ids, destination.names.join(",")))
+            let names = destination.folder.into_iter().chain(destination.labels);
+            let names: Vec<String> = names.collect();
+            Some((destination.system_ids, names.join(",")))
         };
         let labelled = |ids: &[&'static str], names: &str| Some((ids.to_vec(), names.to_owned()));
         for (folder, archive, expected) in [

@@ -16,7 +16,7 @@ use crate::delivery::gmail_api::error_of;
 use crate::delivery::gmail_api::label_ids::LabelIds;
 use crate::delivery::gmail_api::upload::Upload;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
-use crate::message::Message;
+use crate::message::{Flags, Message};
 use crate::process::cancel::WakeOn;
 use crate::retry::IMPORT_RATE_DELAYS;
 use crate::sync::{ImportedMessage, Outcome, Receipt};
@@ -59,7 +59,15 @@ impl Importer {
         let mut delays = IMPORT_RATE_DELAYS.iter();
         let (mut has_renewed_labels, mut has_reconnected) = (false, false);
         loop {
-            let response = match self.upload(&message, destination) {
+            let label_ids = match self.label_ids(message.flags, destination) {
+                Ok(Some(label_ids)) => label_ids,
+                Ok(None) => {
+                    let why = "Gmail does not accept the label of its folder".to_owned();
+                    return not_importable(message, why);
+                }
+                Err(error) => return ImportResult::SettledAndFailed(Outcome::Returned, error),
+            };
+            let response = match self.upload(&message, &label_ids) {
                 Ok(response) if response.is_success() => return stored(&response),
                 Ok(response) => response,
                 Err(RequestError::Fatal(error)) => {
@@ -78,7 +86,7 @@ impl Importer {
             };
             let error = ApiError::of(&response);
             match error.meaning() {
-                ApiErrorMeaning::Label if !has_renewed_labels && !destination.names.is_empty() => {
+                ApiErrorMeaning::Label if !has_renewed_labels && destination.has_user_labels() => {
                     has_renewed_labels = true;
                     self.labels.forget();
                 }
@@ -103,19 +111,32 @@ impl Importer {
         }
     }
 
-    fn upload(
+    /// The labels that the message gets; `None` if there is none for its folder.
+    fn label_ids(
         &self,
-        message: &Arc<Message>,
+        flags: Flags,
         destination: &ImportDestination,
-    ) -> Result<ApiResponse, RequestError> {
-        let names = self.labels.ids(&destination.names, &self.client);
-        let names = names.map_err(RequestError::Fatal)?;
-        let flags = message.flags;
+    ) -> Result<Option<Vec<String>>> {
+        let mut names = Vec::new();
+        if let Some(folder) = &destination.folder {
+            let Some(id) = self.labels.id(folder, &self.client)? else {
+                return Ok(None);
+            };
+            names.push(id);
+        }
+        names.extend(self.labels.ids(&destination.labels, &self.client)?);
         let system = destination.system_ids.iter().copied();
         let unread = (!flags.seen).then_some("UNREAD");
         let starred = flags.flagged.then_some("STARRED");
         let system = system.chain(unread).chain(starred).map(str::to_owned);
-        let label_ids: Vec<String> = system.chain(names).collect();
+        Ok(Some(system.chain(names).collect()))
+    }
+
+    fn upload(
+        &self,
+        message: &Arc<Message>,
+        label_ids: &[String],
+    ) -> Result<ApiResponse, RequestError> {
         // The date of arrival, as with mail that comes by SMTP: the sender decides the Date field.
         let parameters = format!(
             "internalDateSource=receivedTime&neverMarkSpam={}&processForCalendar={}",
@@ -155,11 +176,7 @@ impl Importer {
             ImportResult::SettledAndFailed(Outcome::Returned, error)
         };
         match meaning {
-            ApiErrorMeaning::Content => {
-                let message = Arc::unwrap_or_clone(message);
-                let why = error.to_string();
-                ImportResult::Settled(Outcome::NotImportable(Box::new(message), why))
-            }
+            ApiErrorMeaning::Content => not_importable(message, error.to_string()),
             ApiErrorMeaning::Label | ApiErrorMeaning::Message => {
                 ImportResult::Settled(Outcome::Parked(format!("importing it: {error}")))
             }
@@ -202,6 +219,11 @@ fn rate_delay(response: &ApiResponse, next: Option<&Duration>) -> Option<Duratio
     let delay = *next?;
     let wanted = response.retry_after().unwrap_or(delay);
     (wanted <= *longest).then_some(wanted.max(delay))
+}
+
+fn not_importable(message: Arc<Message>, why: String) -> ImportResult {
+    let message = Box::new(Arc::unwrap_or_clone(message));
+    ImportResult::Settled(Outcome::NotImportable(message, why))
 }
 
 fn stored(response: &ApiResponse) -> ImportResult {

@@ -47,26 +47,29 @@ impl LabelIds {
     /// # Errors
     /// The API is unavailable, or does not permit it.
     pub fn ids(&self, names: &[String], client: &ApiClient) -> Result<Vec<String>> {
-        if names.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.id(name, client)?);
         }
+        Ok(found)
+    }
+
+    /// The id of a label; none, and a warning the first time, if Gmail does not accept it.
+    ///
+    /// # Errors
+    /// As for [`ids`](LabelIds::ids).
+    pub fn id(&self, name: &str, client: &ApiClient) -> Result<Option<String>> {
         let mut cache = self.cache();
         let ids = match &mut cache.ids {
             Some(ids) => ids,
             none => none.insert(list(client)?),
         };
-        let mut found = Vec::new();
-        for name in names {
-            let id = if let Some(id) = ids.get(name) {
-                id.clone()
-            } else {
-                let id = create(name, client)?;
-                ids.insert(name.clone(), id.clone());
-                id
-            };
-            found.extend(id);
+        if let Some(id) = ids.get(name) {
+            return Ok(id.clone());
         }
-        Ok(found)
+        let id = create(name, client)?;
+        ids.insert(name.to_owned(), id.clone());
+        Ok(id)
     }
 
     /// One of them is gone: they are listed again.
@@ -109,7 +112,7 @@ fn list(client: &ApiClient) -> Result<HashMap<String, Option<String>>> {
         client.error(ErrorKind::Unavailable, what)
     })?;
     let all = listed.labels.into_iter();
-    let labels = all.filter(|label| label.owner != "system");
+    let labels = all.filter(|label| label.owner != "system" && !label.id.is_empty());
     Ok(labels.map(|label| (label.name, Some(label.id))).collect())
 }
 
@@ -123,7 +126,7 @@ fn create(name: &str, client: &ApiClient) -> Result<Option<String>> {
     let body = UploadBody::of(label.to_string().into_bytes());
     let response = ask(client, "POST", LABELS, body)?;
     let id = match response.status {
-        200..=299 => return Ok(response.json::<ListedLabel>().map(|label| label.id)),
+        200..=299 => return created_id(client, &response).map(Some),
         // Created meanwhile, another case of letters, or a name of Gmail's own labels.
         409 => {
             let folded = name.to_lowercase();
@@ -137,9 +140,18 @@ fn create(name: &str, client: &ApiClient) -> Result<Option<String>> {
     };
     if id.is_none() {
         let (label, why) = (Untrusted::new(name), ApiError::of(&response));
-        log::warn!("messages are not labelled {label}, which Gmail does not accept: {why}");
+        log::warn!("no import is labelled {label}, which Gmail does not accept: {why}");
     }
     Ok(id)
+}
+
+fn created_id(client: &ApiClient, response: &ApiResponse) -> Result<String> {
+    let created: Option<ListedLabel> = response.json();
+    let id = created.map(|label| label.id).filter(|id| !id.is_empty());
+    id.ok_or_else(|| {
+        let what = "the response to the creation of a label has no id";
+        client.error(ErrorKind::Unavailable, what)
+    })
 }
 
 fn failed(client: &ApiClient, response: &ApiResponse) -> Error {
