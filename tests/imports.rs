@@ -700,6 +700,25 @@ fn a_resumable_upload_whose_last_answer_was_lost_is_asked_for_its_result() {
     }
 }
 
+#[test]
+fn an_upload_without_an_address_of_the_api_is_sent_in_one_request() {
+    for answer in [
+        ApiFault::Text(200, ""),
+        ApiFault::Elsewhere("https://example.com/upload/1"),
+    ] {
+        let account = Account::new();
+        let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+        account.deliver(&large);
+        account.deliver(&mail("letter"));
+        let is_beginning = |it: &ApiRequest| it.path.starts_with("/resumable/");
+        account.api.always(is_beginning, answer.clone());
+        let run = account.home.run();
+        assert_eq!(run.status, Some(0), "{answer:?} {run:?}");
+        assert_eq!(account.everywhere(), once(&[large, mail("letter")]));
+        assert_eq!(account.home.state()["parked"], json!({}), "{answer:?}");
+    }
+}
+
 /// Asserts that an upload that is complete at Gmail is looked up, and not sent again, if its answer was lost
 /// in this way and the question for its result is answered so.
 fn assert_looked_up(lost: ApiFault, answer: ApiFault) {

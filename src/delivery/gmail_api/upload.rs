@@ -67,7 +67,8 @@ impl Upload<'_> {
         }
     }
 
-    /// First the metadata, then the message. After a broken connection the server says what it has.
+    /// First the metadata, then the message. After a broken connection the server says what it has. A server
+    /// that does not say where to upload the message gets it in one request.
     fn send_resumable(&self, client: &ApiClient) -> Result<ApiResponse, RequestError> {
         let begun = client.send(&self.beginning(client)).map_err(|error| {
             // Nothing of the message.
@@ -78,11 +79,11 @@ impl Upload<'_> {
         }
         let own = begun.header("Location").filter(|url| client.is_own(url));
         let Some(session) = own.map(str::to_owned) else {
-            let why = "it does not say to which address of its own to upload the message";
-            return Err(RequestError::NoResponse(LostRequest {
-                why: why.to_owned(),
-                sent: SentBody::Nothing,
-            }));
+            // Another address would get the access token. Waiting would not help, either.
+            log::debug!(
+                "the Gmail API names no address of its own for an upload; sending it as a whole"
+            );
+            return client.send(&self.multipart(client));
         };
         self.send_in_session(&session, client)
     }

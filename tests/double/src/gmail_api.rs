@@ -35,6 +35,8 @@ pub enum ApiFault {
     RetryLater(u16, &'static str, u64),
     /// Answers with this status and text, and does nothing.
     Text(u16, &'static str),
+    /// Answers 200 with this `Location`, and does nothing.
+    Elsewhere(&'static str),
     /// Closes the connection before it has read anything of the body.
     CutBeforeBody,
     /// Closes the connection after so many octets of the body.
@@ -334,6 +336,11 @@ fn answer(
             status,
             body: text.to_owned(),
             ..Answer::default()
+        }),
+        Some(ApiFault::Elsewhere(address)) => Some(Answer {
+            status: 200,
+            fields: vec![("Location", address.to_owned())],
+            body: String::new(),
         }),
         Some(ApiFault::CutAfterBody) => return Ok(false),
         Some(ApiFault::DoneLater(time)) => {
