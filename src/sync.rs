@@ -50,5 +50,5 @@ pub use same_account::{is_same_gmail_account, is_same_mailbox};
 pub use target_labels::{FoundPlace, LabelRequest, MessageVersion, RejectedLabel, RejectedLabels};
 pub use traits::{
     Fetched, LookupQuery, LookupResult, Outcome, Progress, SearchScope, Source, SourceSearch,
-    Target, TargetStatus, UncertainAppend,
+    Target, TargetStatus, UncertainAppend, Uploaded,
 };

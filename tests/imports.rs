@@ -75,6 +75,13 @@ impl Account {
         requests.filter(ApiRequest::is_import).collect()
     }
 
+    /// The octets that count as sent in this way.
+    fn counted(&self, method: &str) -> u64 {
+        let hours = self.home.state()["gmail"][method].clone();
+        let hours = hours.as_object().cloned().unwrap_or_default();
+        hours.values().map(|it| it.as_u64().unwrap()).sum()
+    }
+
     /// Runs without faults, some minutes apart, until nothing is parked.
     fn recover(&self) {
         self.api.clear_faults();
@@ -854,6 +861,78 @@ fn imports_and_appends_have_a_daily_limit_each() {
             "{field}: {report}"
         );
     }
+}
+
+#[test]
+fn what_was_never_sent_does_not_count_as_imported() {
+    let is_beginning = |it: &ApiRequest| it.path.starts_with("/resumable/");
+    let small = [mail("small"), vec![b'x'; 600]].concat();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    for (message, unreachable, fault, status) in [
+        (&small, true, None, 69),
+        (
+            &small,
+            false,
+            Some(ApiFault::Error(403, "accessNotConfigured", "off")),
+            77,
+        ),
+        (
+            &large,
+            false,
+            Some(ApiFault::Error(403, "domainPolicy", "no")),
+            77,
+        ),
+        (
+            &large,
+            false,
+            Some(ApiFault::RetryLater(429, "rateLimitExceeded", 3_600)),
+            0,
+        ),
+    ] {
+        let account = Account::new();
+        account
+            .home
+            .configure(&json!({ "daily_upload_limit": "1K" }));
+        if unreachable {
+            let nobody = json!({ "target_api": "http://127.0.0.1:9" });
+            account.home.configure(&nobody);
+        }
+        if let Some(fault) = fault {
+            let is_large = message.len() > 5 << 20;
+            let meets = move |it: &ApiRequest| {
+                if is_large {
+                    is_beginning(it)
+                } else {
+                    it.is_import()
+                }
+            };
+            account.api.always(meets, fault);
+        }
+        account.deliver(message);
+        for _ in 0..2 {
+            let run = account.home.run();
+            assert_eq!(run.status, Some(status), "{run:?}");
+            assert_eq!(account.counted("imported"), 0, "{run:?}");
+        }
+    }
+    // What was sent and refused counts.
+    let (account, _) = run_with_fault(ApiFault::RetryLater(429, "rateLimitExceeded", 3_600));
+    assert_eq!(account.counted("imported"), mail("letter").len() as u64);
+}
+
+#[test]
+fn mail_that_is_appended_for_its_folder_does_not_count_as_imported() {
+    let account = Account::new();
+    account
+        .home
+        .configure(&json!({ "target_folder": "Mail/New" }));
+    let is_creation = |it: &ApiRequest| it.method == "POST" && it.path.ends_with("/labels");
+    let refused = ApiFault::Error(400, "invalidArgument", "Invalid label name");
+    account.api.always(is_creation, refused);
+    account.deliver(&mail("letter"));
+    account.home.run_ok();
+    assert_eq!(account.counted("imported"), 0);
+    assert_eq!(account.counted("uploaded"), mail("letter").len() as u64);
 }
 
 #[test]

@@ -352,8 +352,14 @@ impl Delivery {
             };
             self.failures
                 .settled(uid, message.intent.tries == 1, &outcome);
-            if let Outcome::NotImportable(returned, why) = outcome {
-                self.return_for_append(*returned, message, &why, ledger)?;
+            if let Outcome::NotImportable {
+                message: returned,
+                uploaded,
+                why,
+            } = outcome
+            {
+                let unsent = outcome::unsent(uploaded, message.octets);
+                self.return_for_append(*returned, message, unsent, &why, ledger)?;
             } else {
                 ledger.progress.settled(message.octets);
                 outcome::record(uid, message, outcome, ledger)?;
@@ -363,11 +369,13 @@ impl Delivery {
         self.failures.check()
     }
 
-    /// Keeps a message that could not be imported for an APPEND. It stands as before its intent.
+    /// Keeps a message that could not be imported for an APPEND. It stands as before its intent; `unsent`
+    /// of its octets were not sent.
     fn return_for_append(
         &mut self,
         returned: Message,
         message: InFlightMessage,
+        unsent: u64,
         why: &str,
         ledger: &mut Ledger,
     ) -> Result<()> {
@@ -375,8 +383,7 @@ impl Delivery {
         let text = format_args!("{logged}: Gmail does not import it, so it is appended: {why}");
         logged.log(Level::Info, text);
         let digest = message.digest;
-        // Its octets were sent, and count.
-        ledger.return_unsent(returned.uid, message.before, 0)?;
+        ledger.return_unsent(returned.uid, message.before, unsent)?;
         let prepared = PreparedMessage {
             message: returned,
             digest,

@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::message::Uid;
 use crate::retry::{GIVE_UP_AFTER, MAX_ATTEMPTS};
 use crate::state::{ParkedMessage, State};
-use crate::sync::Outcome;
 use crate::sync::in_flight::InFlightMessage;
 use crate::sync::ledger::Ledger;
+use crate::sync::{Outcome, Uploaded};
 
 /// Records the outcome of a message. One that cannot be imported stands as before.
 pub(super) fn record(
@@ -44,10 +44,18 @@ pub(super) fn record(
             ledger.park(uid, Some(octets), parked, why)
         }
         Outcome::Uncertain(why) => ledger.park(uid, Some(octets), message.intent, why),
-        // Part of its octets may have been sent.
-        Outcome::Returned | Outcome::NotImportable(..) => {
-            ledger.return_unsent(uid, message.before, 0)
+        Outcome::Returned(uploaded) | Outcome::NotImportable { uploaded, .. } => {
+            ledger.return_unsent(uid, message.before, unsent(uploaded, octets))
         }
+    }
+}
+
+/// How many octets of a message that count as uploaded were certainly not sent. Those that were sent in
+/// part count as a whole.
+pub(super) fn unsent(uploaded: Uploaded, octets: u64) -> u64 {
+    match uploaded {
+        Uploaded::Nothing => octets,
+        Uploaded::Octets => 0,
     }
 }
 

@@ -239,11 +239,27 @@ pub enum Outcome {
     Unsent(String),
     /// The response was lost, for this reason: the message may be stored or not.
     Uncertain(String),
-    /// The pass ended before the message was sent; it was not stored.
-    Returned,
-    /// The target did not store the message, whose content does not suit the method, for this reason;
-    /// it may be delivered by APPEND.
-    NotImportable(Box<Message>, String),
+    /// The pass ended before the message was stored; it was not.
+    Returned(Uploaded),
+    /// The target did not store the message, which does not suit the method; it may be delivered by
+    /// APPEND.
+    NotImportable {
+        /// With its octets.
+        message: Box<Message>,
+        /// What was sent of it.
+        uploaded: Uploaded,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// Whether octets of a message were sent, so that the target may count them as uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uploaded {
+    /// None that the target counts.
+    Nothing,
+    /// Some, or all.
+    Octets,
 }
 
 /// Receives the progress of a pass, for display.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
 use imap_to_gmail_sync::message::{Uid, UidValidity};
-use imap_to_gmail_sync::sync::{AppendUid, Outcome, Receipt, Target};
+use imap_to_gmail_sync::sync::{AppendUid, Outcome, Receipt, Target, Uploaded};
 use imap_to_gmail_sync::timeouts::Timeouts;
 
 use crate::scripted_gmail::{AppendLine, ScriptedGmail, Talk, message};
@@ -351,9 +351,9 @@ fn a_limit_of_the_account_ends_the_pass_after_the_answers_to_what_was_sent() {
         assert_eq!(error.consequence(), Some(&quota));
         let second = match second {
             ok if ok.starts_with("OK") => stored(2),
-            _ => Outcome::Returned,
+            _ => Outcome::Returned(Uploaded::Octets),
         };
-        let returned = || Outcome::Returned;
+        let returned = || Outcome::Returned(Uploaded::Octets);
         assert_eq!(outcomes, [returned(), second, returned(), returned()]);
         assert_eq!(server.commands("AUTHENTICATE").len(), 1);
     }
@@ -371,7 +371,13 @@ fn a_limit_of_the_account_counts_also_behind_another_failure() {
     server.assert_talked(1);
     let quota = Consequence::Rest(RestReason::Quota);
     assert_eq!(result.unwrap_err().consequence(), Some(&quota));
-    assert_eq!(outcomes, [Outcome::Returned, Outcome::Returned]);
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Returned(Uploaded::Octets),
+            Outcome::Returned(Uploaded::Octets)
+        ]
+    );
 }
 
 #[test]

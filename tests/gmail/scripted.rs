@@ -8,6 +8,7 @@ use imap_to_gmail_sync::error::{Consequence, ErrorKind, RestReason, Result};
 use imap_to_gmail_sync::message::{BodyDigest, DeliveryMethod, Mark, Uid, UidValidity};
 use imap_to_gmail_sync::sync::{
     AppendUid, LookupQuery, LookupResult, Outcome, Receipt, SearchScope, Target, UncertainAppend,
+    Uploaded,
 };
 use imap_to_gmail_sync::timeouts::Timeouts;
 
@@ -234,7 +235,7 @@ fn a_rejection_that_concerns_the_account_ends_the_pass_and_parks_nothing() {
         assert_eq!(error.kind(), kind, "{response}");
         assert_eq!(error.consequence(), consequence.as_ref(), "{response}");
         for (_, outcome) in &outcomes {
-            assert_eq!(*outcome, Outcome::Returned, "{response}");
+            assert_eq!(*outcome, Outcome::Returned(Uploaded::Octets), "{response}");
         }
         let appends = server.commands("APPEND");
         let sent = appends.iter().filter(|append| append.literal.is_some());
@@ -249,7 +250,7 @@ fn a_rejection_that_concerns_the_account_ends_the_pass_and_parks_nothing() {
     let server = on_first_append_line(Reply::LinesThenClose(bye));
     let (outcomes, result) = send(&mut server.target(1), &[MAIL]);
     assert_eq!(result.unwrap_err().consequence(), quota.as_ref());
-    assert_eq!(outcomes, [(1, Outcome::Returned)]);
+    assert_eq!(outcomes, [(1, Outcome::Returned(Uploaded::Octets))]);
 }
 
 #[test]

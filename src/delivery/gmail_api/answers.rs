@@ -61,6 +61,16 @@ struct ErrorItem {
     reason: String,
 }
 
+impl ApiErrorMeaning {
+    /// Whether the project or the token is refused, before the request reaches the account.
+    pub fn is_about_access(self) -> bool {
+        matches!(
+            self,
+            ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden
+        )
+    }
+}
+
 impl ApiError {
     pub fn of(response: &ApiResponse) -> ApiError {
         let content = response.json::<ErrorResponse>().unwrap_or_default().error;

@@ -9,10 +9,13 @@ use crate::delivery::gmail_api::destination::ImportDestination;
 use crate::delivery::gmail_api::importer::{ImportResult, Importer};
 use crate::error::{Error, Result};
 use crate::message::{Message, Uid};
-use crate::sync::Outcome;
+use crate::sync::{Outcome, Uploaded};
 
 /// Octets in flight at most, unless a single message has more.
 const MAX_OCTETS_IN_FLIGHT: usize = 32 << 20;
+
+/// The outcome of a message that was too many at the same time, with all its octets.
+const RETURNED: Outcome = Outcome::Returned(Uploaded::Octets);
 
 pub(super) struct ImportPool {
     importer: Arc<Importer>,
@@ -151,7 +154,7 @@ impl ImportPool {
             }
             ImportResult::TooManyConnections(message, error) => {
                 if self.in_flight.is_empty() {
-                    self.outcomes.push_back((uid, Outcome::Returned));
+                    self.outcomes.push_back((uid, RETURNED));
                     self.fail(error);
                 } else {
                     self.max_in_flight = self.in_flight.len();
@@ -174,7 +177,7 @@ impl ImportPool {
     fn spawn_requeued(&mut self) {
         while let Some(message) = self.requeued.pop_front() {
             if self.failure.is_some() {
-                self.outcomes.push_back((message.uid, Outcome::Returned));
+                self.outcomes.push_back((message.uid, RETURNED));
             } else if self.has_room_for(message.octets.len()) {
                 self.spawn(message);
             } else {

@@ -14,12 +14,12 @@ use crate::delivery::gmail_api::client::{
 use crate::delivery::gmail_api::destination::ImportDestination;
 use crate::delivery::gmail_api::error_of;
 use crate::delivery::gmail_api::label_ids::LabelIds;
-use crate::delivery::gmail_api::upload::Upload;
+use crate::delivery::gmail_api::upload::{Upload, UploadError};
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{Flags, Message};
 use crate::process::cancel::WakeOn;
 use crate::retry::IMPORT_RATE_DELAYS;
-use crate::sync::{ImportedMessage, Outcome, Receipt};
+use crate::sync::{ImportedMessage, Outcome, Receipt, Uploaded};
 
 /// Imports messages, from several threads.
 pub(super) struct Importer {
@@ -35,6 +35,38 @@ pub(super) enum ImportResult {
     SettledAndFailed(Outcome, Error),
     /// There are too many requests at the same time; the message was not stored.
     TooManyConnections(Arc<Message>, Error),
+}
+
+/// Why there is no success.
+enum ImportError {
+    /// The API answered this step so.
+    Answered(Box<ApiResponse>, ImportStep),
+    NoResponse(LostRequest),
+    /// Another request would fail, too.
+    Fatal(Error),
+    /// The API has no label for the target folder.
+    NoFolderLabel,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ImportStep {
+    /// To begin an upload.
+    Beginning,
+    /// To upload the message.
+    Message,
+}
+
+impl From<UploadError> for ImportError {
+    fn from(error: UploadError) -> ImportError {
+        match error {
+            UploadError::NotBegun(response) => {
+                ImportError::Answered(response, ImportStep::Beginning)
+            }
+            UploadError::Request(RequestError::NoResponse(lost)) => ImportError::NoResponse(lost),
+            UploadError::Request(RequestError::Fatal(error)) => ImportError::Fatal(error),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,23 +90,18 @@ impl Importer {
     pub fn import(&self, message: Arc<Message>, destination: &ImportDestination) -> ImportResult {
         let mut delays = IMPORT_RATE_DELAYS.iter();
         let (mut has_renewed_labels, mut has_reconnected) = (false, false);
+        let mut uploaded = Uploaded::Nothing;
         loop {
-            let label_ids = match self.label_ids(message.flags, destination) {
-                Ok(Some(label_ids)) => label_ids,
-                Ok(None) => {
+            let (response, step) = match self.attempt(&message, destination) {
+                Ok(response) => return stored(&response),
+                Err(ImportError::Answered(response, step)) => (response, step),
+                Err(ImportError::NoFolderLabel) => {
                     let why = "Gmail does not accept the label of its folder".to_owned();
-                    return not_importable(message, why);
+                    return not_importable(message, uploaded, why);
                 }
-                Err(error) => return ImportResult::SettledAndFailed(Outcome::Returned, error),
-            };
-            let response = match self.upload(&message, &label_ids) {
-                Ok(response) if response.is_success() => return stored(&response),
-                Ok(response) => response,
-                Err(RequestError::Fatal(error)) => {
-                    return ImportResult::SettledAndFailed(Outcome::Returned, error);
-                }
+                Err(ImportError::Fatal(error)) => return returned(uploaded, error),
                 // Servers close idle connections.
-                Err(RequestError::NoResponse(lost))
+                Err(ImportError::NoResponse(lost))
                     if lost.sent == SentBody::Nothing
                         && !has_reconnected
                         && !self.client.canceller().is_cancelled() =>
@@ -82,18 +109,21 @@ impl Importer {
                     has_reconnected = true;
                     continue;
                 }
-                Err(RequestError::NoResponse(lost)) => return self.lost(lost),
+                Err(ImportError::NoResponse(lost)) => return self.lost(lost, uploaded),
             };
             let error = ApiError::of(&response);
-            match error.meaning() {
+            let meaning = error.meaning();
+            if step == ImportStep::Message && !meaning.is_about_access() {
+                uploaded = Uploaded::Octets;
+            }
+            match meaning {
                 ApiErrorMeaning::Label if !has_renewed_labels && destination.has_user_labels() => {
                     has_renewed_labels = true;
                     self.labels.forget();
                 }
                 ApiErrorMeaning::Rate => {
                     let Some(delay) = rate_delay(&response, delays.next()) else {
-                        let rests = self.limit_error(&response);
-                        return ImportResult::SettledAndFailed(Outcome::Returned, rests);
+                        return returned(uploaded, self.limit_error(&response));
                     };
                     log::debug!("importing: {error}; asking again in {} s", delay.as_secs());
                     let until = Instant::now() + delay;
@@ -103,11 +133,29 @@ impl Importer {
                         .canceller()
                         .wait(None, until, WakeOn::CancelOnly);
                     if self.client.canceller().is_cancelled() {
-                        return ImportResult::Settled(Outcome::Returned);
+                        return ImportResult::Settled(Outcome::Returned(uploaded));
                     }
                 }
-                meaning => return self.not_stored(meaning, &error, &response, message),
+                meaning => return self.not_stored(meaning, &response, message, uploaded),
             }
+        }
+    }
+
+    fn attempt(
+        &self,
+        message: &Arc<Message>,
+        destination: &ImportDestination,
+    ) -> Result<ApiResponse, ImportError> {
+        let label_ids = self.label_ids(message.flags, destination);
+        let Some(label_ids) = label_ids.map_err(ImportError::Fatal)? else {
+            return Err(ImportError::NoFolderLabel);
+        };
+        let response = self.upload(message, &label_ids)?;
+        if response.is_success() {
+            Ok(response)
+        } else {
+            let response = Box::new(response);
+            Err(ImportError::Answered(response, ImportStep::Message))
         }
     }
 
@@ -136,7 +184,7 @@ impl Importer {
         &self,
         message: &Arc<Message>,
         label_ids: &[String],
-    ) -> Result<ApiResponse, RequestError> {
+    ) -> Result<ApiResponse, UploadError> {
         // The date of arrival, as with mail that comes by SMTP: the sender decides the Date field.
         let parameters = format!(
             "internalDateSource=receivedTime&neverMarkSpam={}&processForCalendar={}",
@@ -151,13 +199,12 @@ impl Importer {
     }
 
     /// There is no response.
-    fn lost(&self, lost: LostRequest) -> ImportResult {
+    fn lost(&self, lost: LostRequest, uploaded: Uploaded) -> ImportResult {
         let why = format!("importing it: {}", lost.why);
         match lost.sent {
             SentBody::Nothing => {
                 let error = self.client.error(ErrorKind::Unavailable, lost.why);
-                let error = error.during("importing a message");
-                ImportResult::SettledAndFailed(Outcome::Returned, error)
+                returned(uploaded, error.during("importing a message"))
             }
             SentBody::Part => ImportResult::Settled(Outcome::Unsent(why)),
             SentBody::All => ImportResult::Settled(Outcome::Uncertain(why)),
@@ -167,16 +214,13 @@ impl Importer {
     fn not_stored(
         &self,
         meaning: ApiErrorMeaning,
-        error: &ApiError,
         response: &ApiResponse,
         message: Arc<Message>,
+        uploaded: Uploaded,
     ) -> ImportResult {
-        let failed = |error: Error| {
-            let error = error.during("importing a message");
-            ImportResult::SettledAndFailed(Outcome::Returned, error)
-        };
+        let error = ApiError::of(response);
         match meaning {
-            ApiErrorMeaning::Content => not_importable(message, error.to_string()),
+            ApiErrorMeaning::Content => not_importable(message, uploaded, error.to_string()),
             ApiErrorMeaning::Label | ApiErrorMeaning::Message => {
                 ImportResult::Settled(Outcome::Parked(format!("importing it: {error}")))
             }
@@ -185,9 +229,12 @@ impl Importer {
                 let error = self.client.error(ErrorKind::Resting, error);
                 ImportResult::TooManyConnections(message, error.with_consequence(rests))
             }
-            ApiErrorMeaning::Rate | ApiErrorMeaning::Limit => failed(self.limit_error(response)),
+            ApiErrorMeaning::Rate | ApiErrorMeaning::Limit => {
+                returned(uploaded, self.limit_error(response))
+            }
             ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden => {
-                failed(error_of(&self.client, response))
+                let error = error_of(&self.client, response);
+                returned(uploaded, error.during("importing a message"))
             }
             ApiErrorMeaning::Failure => {
                 let outcome = Outcome::Uncertain(format!("importing it: {error}"));
@@ -221,9 +268,17 @@ fn rate_delay(response: &ApiResponse, next: Option<&Duration>) -> Option<Duratio
     (wanted <= *longest).then_some(wanted.max(delay))
 }
 
-fn not_importable(message: Arc<Message>, why: String) -> ImportResult {
-    let message = Box::new(Arc::unwrap_or_clone(message));
-    ImportResult::Settled(Outcome::NotImportable(message, why))
+/// The next message would fail with this error, too.
+fn returned(uploaded: Uploaded, error: Error) -> ImportResult {
+    ImportResult::SettledAndFailed(Outcome::Returned(uploaded), error)
+}
+
+fn not_importable(message: Arc<Message>, uploaded: Uploaded, why: String) -> ImportResult {
+    ImportResult::Settled(Outcome::NotImportable {
+        message: Box::new(Arc::unwrap_or_clone(message)),
+        uploaded,
+        why,
+    })
 }
 
 fn stored(response: &ApiResponse) -> ImportResult {

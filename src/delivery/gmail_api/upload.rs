@@ -30,13 +30,26 @@ pub(super) struct Upload<'a> {
     pub parameters: String,
 }
 
+/// Why there is no response to the message.
+pub(super) enum UploadError {
+    /// The upload did not begin, and nothing of the message was sent: the server answered so.
+    NotBegun(Box<ApiResponse>),
+    Request(RequestError),
+}
+
+impl From<RequestError> for UploadError {
+    fn from(error: RequestError) -> UploadError {
+        UploadError::Request(error)
+    }
+}
+
 impl Upload<'_> {
     /// Uploads the message; the response says what became of it.
-    pub fn send(&self, client: &ApiClient) -> Result<ApiResponse, RequestError> {
+    pub fn send(&self, client: &ApiClient) -> Result<ApiResponse, UploadError> {
         if self.message.octets.len() >= MIN_RESUMABLE_LENGTH {
             self.send_resumable(client)
         } else {
-            client.send(&self.multipart(client))
+            Ok(client.send(&self.multipart(client))?)
         }
     }
 
@@ -69,13 +82,13 @@ impl Upload<'_> {
 
     /// First the metadata, then the message. After a broken connection the server says what it has. A server
     /// that does not say where to upload the message gets it in one request.
-    fn send_resumable(&self, client: &ApiClient) -> Result<ApiResponse, RequestError> {
+    fn send_resumable(&self, client: &ApiClient) -> Result<ApiResponse, UploadError> {
         let begun = client.send(&self.beginning(client)).map_err(|error| {
             // Nothing of the message.
             with_sent(error, SentBody::Nothing)
         })?;
         if !begun.is_success() {
-            return Ok(begun);
+            return Err(UploadError::NotBegun(Box::new(begun)));
         }
         let own = begun.header("Location").filter(|url| client.is_own(url));
         let Some(session) = own.map(str::to_owned) else {
@@ -83,9 +96,9 @@ impl Upload<'_> {
             log::debug!(
                 "the Gmail API names no address of its own for an upload; sending it as a whole"
             );
-            return client.send(&self.multipart(client));
+            return Ok(client.send(&self.multipart(client))?);
         };
-        self.send_in_session(&session, client)
+        Ok(self.send_in_session(&session, client)?)
     }
 
     fn beginning(&self, client: &ApiClient) -> ApiRequest {

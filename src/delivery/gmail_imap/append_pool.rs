@@ -17,7 +17,7 @@ use crate::delivery::gmail_imap::append_pool::worker::{AppendWorker, WorkerRepor
 use crate::delivery::gmail_imap::append_pool::worker_handle::WorkerHandle;
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{Message, Uid};
-use crate::sync::Outcome;
+use crate::sync::{Outcome, Uploaded};
 
 pub(super) struct AppendPool {
     account: Arc<GmailAccount>,
@@ -225,7 +225,9 @@ impl AppendPool {
     fn dispatch_requeued(&mut self) {
         while let Some(message) = self.requeued.pop_front() {
             if self.failure.is_some() {
-                self.outcomes.push_back((message.uid, Outcome::Returned));
+                // Part of it may have been sent.
+                let returned = Outcome::Returned(Uploaded::Octets);
+                self.outcomes.push_back((message.uid, returned));
             } else if self.least_loaded(0).is_some() {
                 self.dispatch(message);
             } else {

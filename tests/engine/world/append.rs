@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use chrono::TimeDelta;
 use imap_to_gmail_sync::error::Result;
 use imap_to_gmail_sync::message::{DeliveryMethod, Message, Uid, UidValidity};
-use imap_to_gmail_sync::sync::{AppendUid, ImportedMessage, Outcome, Receipt};
+use imap_to_gmail_sync::sync::{AppendUid, ImportedMessage, Outcome, Receipt, Uploaded};
 
 use super::{Place, World, without_nul};
 
@@ -131,7 +131,11 @@ impl World {
         let is_import = method == DeliveryMethod::Import;
         if is_import && (self.gmail.refuses.contains(&octets) || self.refuses_import()) {
             let why = "HTTP status 400 invalidArgument".to_owned();
-            return Ok(Outcome::NotImportable(Box::new(message.clone()), why));
+            return Ok(Outcome::NotImportable {
+                message: Box::new(message.clone()),
+                uploaded: Uploaded::Octets,
+                why,
+            });
         }
         if self.gmail.refuses.contains(&octets) {
             let why = "BAD Invalid Arguments: Unable to parse message";
@@ -233,7 +237,7 @@ impl World {
                 let why = "the connection broke before its last octet";
                 outcomes.push((uid, Outcome::Unsent(why.to_owned())));
             } else if rest == Rest::Settled {
-                outcomes.push((uid, Outcome::Returned));
+                outcomes.push((uid, Outcome::Returned(Uploaded::Octets)));
             } else {
                 self.gmail.connections.open[connection].push_back(message);
             }
