@@ -481,6 +481,39 @@ fn what_a_person_must_do_ends_the_run_with_77_and_says_how() {
 }
 
 #[test]
+fn a_refusal_for_an_unknown_reason_may_pass_and_sends_the_message_again() {
+    for fault in [
+        ApiFault::Text(403, "<html>Forbidden</html>"),
+        ApiFault::Text(403, "{}"),
+        ApiFault::Error(403, "aNewReason", "Try again"),
+    ] {
+        let (account, run) = run_with_fault(fault.clone());
+        assert_eq!(run.status, Some(69), "{fault:?} {run:?}");
+        assert_eq!(account.home.state()["parked"], json!({}), "{fault:?}");
+        assert_eq!(account.counted("imported"), 0, "{fault:?}");
+        account.recover();
+        assert_eq!(account.everywhere(), once(&[mail("letter")]), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_the_apis_says_nothing_about_the_content() {
+    for text in [
+        "<html>Bad Request</html>",
+        "",
+        "{\"error\":\"invalid_request\"}",
+    ] {
+        let (account, run) = run_with_fault(ApiFault::Text(400, text));
+        assert_eq!(run.status, Some(0), "{run:?}");
+        let why = &account.home.state()["parked"]["1"]["why"];
+        assert_eq!(why, "importing it: HTTP status 400", "{text}");
+        account.recover();
+        let inbox = account.home.gmail.messages("INBOX");
+        assert!(inbox.len() == 1 && is_imported(&inbox[0]), "{text}");
+    }
+}
+
+#[test]
 fn too_many_requests_are_asked_again_a_moment_later() {
     for fault in [
         ApiFault::Error(403, "userRateLimitExceeded", "User Rate Limit Exceeded"),

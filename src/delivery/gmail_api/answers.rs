@@ -12,6 +12,8 @@ use crate::untrusted::Untrusted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: u16,
+    /// Whether it is the API that answers, by its error object, and not a server before it.
+    is_from_api: bool,
     /// Such as `invalidArgument`; empty if the response does not say it.
     reason: String,
     message: String,
@@ -34,6 +36,8 @@ pub(super) enum ApiErrorMeaning {
     NotEnabled,
     /// The token does not permit it; a person must act.
     Forbidden,
+    /// It is refused for a reason that is not known, so that it may pass.
+    Refused,
     /// Something else that this message met: it is tried again later.
     Message,
     /// Gmail has failed; the message may be stored.
@@ -43,7 +47,7 @@ pub(super) enum ApiErrorMeaning {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorResponse {
-    error: ErrorContent,
+    error: Option<ErrorContent>,
 }
 
 #[derive(Default, Deserialize)]
@@ -62,22 +66,27 @@ struct ErrorItem {
 }
 
 impl ApiErrorMeaning {
-    /// Whether the project or the token is refused, before the request reaches the account.
+    /// Whether the request is refused before it reaches the account.
     pub fn is_about_access(self) -> bool {
         matches!(
             self,
-            ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden
+            ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden | ApiErrorMeaning::Refused
         )
     }
 }
 
 impl ApiError {
     pub fn of(response: &ApiResponse) -> ApiError {
-        let content = response.json::<ErrorResponse>().unwrap_or_default().error;
+        let error = response
+            .json::<ErrorResponse>()
+            .and_then(|response| response.error);
+        let is_from_api = error.is_some();
+        let content = error.unwrap_or_default();
         let items = content.errors.into_iter().chain(content.details);
         let reason = items.map(|item| item.reason).find(|it| !it.is_empty());
         ApiError {
             status: response.status,
+            is_from_api,
             reason: reason.unwrap_or(content.status),
             message: content.message,
         }
@@ -88,14 +97,24 @@ impl ApiError {
         match (self.status, self.reason.as_str()) {
             (400 | 404, _) if message.contains("label") => ApiErrorMeaning::Label,
             (400, "failedPrecondition" | "FAILED_PRECONDITION") => ApiErrorMeaning::Forbidden,
-            (400 | 413 | 415 | 422, _) => ApiErrorMeaning::Content,
+            (413, _) => ApiErrorMeaning::Content,
+            (400 | 415 | 422, _) if self.is_from_api => ApiErrorMeaning::Content,
             (403 | 429, _) if message.contains("concurrent") => ApiErrorMeaning::TooManyConnections,
             (403, "dailyLimitExceeded" | "quotaExceeded") => ApiErrorMeaning::Limit,
             (403, "rateLimitExceeded" | "userRateLimitExceeded" | "RATE_LIMIT_EXCEEDED")
             | (429, _) => ApiErrorMeaning::Rate,
             (403, "accessNotConfigured" | "SERVICE_DISABLED") => ApiErrorMeaning::NotEnabled,
-            (401 | 403, _) => ApiErrorMeaning::Forbidden,
-            (402..=499, _) if self.status != 408 => ApiErrorMeaning::Message,
+            (401, _)
+            | (
+                403,
+                "insufficientPermissions"
+                | "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+                | "domainPolicy"
+                | "forbidden"
+                | "PERMISSION_DENIED",
+            ) => ApiErrorMeaning::Forbidden,
+            (403, _) => ApiErrorMeaning::Refused,
+            (400..=499, _) if self.status != 408 => ApiErrorMeaning::Message,
             _ => ApiErrorMeaning::Failure,
         }
     }
@@ -145,6 +164,7 @@ mod tests {
     fn error(status: u16, reason: &str, message: &str) -> ApiError {
         ApiError {
             status,
+            is_from_api: !reason.is_empty() || !message.is_empty(),
             reason: reason.to_owned(),
             message: message.to_owned(),
         }
@@ -153,7 +173,7 @@ mod tests {
     #[test]
     fn each_documented_error_has_a_meaning() {
         use ApiErrorMeaning::{
-            Content, Failure, Forbidden, Label, Limit, Message, NotEnabled, Rate,
+            Content, Failure, Forbidden, Label, Limit, Message, NotEnabled, Rate, Refused,
             TooManyConnections,
         };
         let attachment =
@@ -167,7 +187,9 @@ mod tests {
                 "Mail service not enabled",
                 Forbidden,
             ),
-            (400, "", "", Content),
+            (400, "", "", Message),
+            (415, "", "", Message),
+            (413, "", "", Content),
             (401, "authError", "Invalid Credentials", Forbidden),
             (
                 403,
@@ -201,6 +223,21 @@ mod tests {
                 "The domain administrators have disabled",
                 Forbidden,
             ),
+            (
+                403,
+                "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+                "Request had insufficient authentication scopes",
+                Forbidden,
+            ),
+            (403, "forbidden", "Delegation denied for x", Forbidden),
+            (
+                403,
+                "PERMISSION_DENIED",
+                "The caller does not have permission",
+                Forbidden,
+            ),
+            (403, "", "", Refused),
+            (403, "aNewReason", "Try again", Refused),
             (404, "notFound", "Requested entity was not found.", Message),
             (404, "notFound", "labelId not found", Label),
             (408, "", "", Failure),

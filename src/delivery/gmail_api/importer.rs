@@ -232,7 +232,7 @@ impl Importer {
             ApiErrorMeaning::Rate | ApiErrorMeaning::Limit => {
                 returned(uploaded, self.limit_error(response))
             }
-            ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden => {
+            ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden | ApiErrorMeaning::Refused => {
                 let error = error_of(&self.client, response);
                 returned(uploaded, error.during("importing a message"))
             }
