@@ -1260,6 +1260,38 @@ fn check_shows_whether_the_api_is_switched_on_and_delivers_nothing() {
     assert!(account.imports().is_empty());
 }
 
+#[test]
+fn check_warns_when_imports_in_spam_cannot_be_found_again() {
+    let account = Account::new();
+    let check = || -> Vec<Value> {
+        let output = program::program(&account.home.path(""))
+            .args(["check", "--config", "config.json", "--json"])
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let report = report.as_array().map_or(&report, |all| &all[0]).clone();
+        let findings = report["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|finding| finding["check"] == "Spam")
+            .cloned()
+            .collect()
+    };
+    assert_eq!(check(), [] as [Value; 0], "it is shown");
+    let gmail = &account.home.gmail;
+    gmail.change(|options| options.hidden.push("\\Junk".to_owned()));
+    let [warning] = check().try_into().unwrap();
+    assert_eq!(warning["result"], "warn");
+    let remedy = warning["remedy"].as_str().unwrap();
+    assert!(remedy.contains("\"Show in IMAP\" for Spam"), "{remedy}");
+    for without in [
+        json!({ "import_never_spam": true }),
+        json!({ "delivery": "append", "import_never_spam": null }),
+    ] {
+        account.home.configure(&without);
+        assert_eq!(check(), [] as [Value; 0], "{without}");
+    }
+}
+
 /// The round trip of both ways to Gmail in the measurements.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 

@@ -94,7 +94,7 @@ impl CheckedAccount<'_> {
         };
         if let Some(inspection) = &inspection {
             self.check_account_at_gmail(inspection, findings);
-            self.check_import(&inspector, findings);
+            self.check_import(&inspector, &inspection.folders.folders, findings);
         }
         if let Some(state) = self.state {
             self.check_limits(&state.gmail, findings);
@@ -210,11 +210,26 @@ impl CheckedAccount<'_> {
         }
     }
 
-    /// Whether the Gmail API can be used, if the configuration wants it.
-    fn check_import(&self, inspector: &GmailInspector, findings: &mut Findings<'_>) {
+    /// Whether the Gmail API can be used, if the configuration wants it; and whether imports are found again.
+    fn check_import(
+        &self,
+        inspector: &GmailInspector,
+        folders: &[ListedFolder],
+        findings: &mut Findings<'_>,
+    ) {
         let Some(import) = &self.config.target.import else {
             return;
         };
+        let is_spam = |folder: &ListedFolder| folder.attributes.contains(&NameAttribute::Junk);
+        if !import.never_spam && !folders.iter().any(is_spam) {
+            findings.warn(
+                GROUP,
+                "Spam",
+                "it is hidden: an import that Gmail takes for spam arrives there twice if the answer to it \
+                 is lost",
+                "in Gmail's settings, Labels, tick \"Show in IMAP\" for Spam, or set import_never_spam",
+            );
+        }
         match verify_import(inspector, import) {
             Ok(()) => findings.ok(
                 GROUP,
