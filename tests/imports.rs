@@ -332,6 +332,70 @@ fn mail_for_a_folder_that_is_no_label_is_appended() {
 }
 
 #[test]
+fn a_limit_that_meets_the_labels_is_waited_for_as_one_that_meets_a_message() {
+    let is_label = |it: &ApiRequest| it.path.ends_with("/labels");
+    for method in ["GET", "POST"] {
+        let meets = move |it: &ApiRequest| is_label(it) && it.method == method;
+        let labelled = || {
+            let account = Account::new();
+            account.home.configure(&json!({ "labels": ["Work"] }));
+            account.deliver(&mail("letter"));
+            account
+        };
+        let done = |account: &Account| {
+            assert_eq!(account.home.gmail.messages("Work").len(), 1, "{method}");
+            assert_eq!(account.everywhere(), once(&[mail("letter")]), "{method}");
+        };
+        for fault in [
+            ApiFault::RetryLater(429, "rateLimitExceeded", 1),
+            ApiFault::Error(403, "userRateLimitExceeded", "User Rate Limit Exceeded"),
+            // The connection is gone.
+            ApiFault::CutBeforeBody,
+            ApiFault::AnswerLost,
+        ] {
+            let account = labelled();
+            account.api.once(meets, fault.clone());
+            let run = account.home.run();
+            assert_eq!(run.status, Some(0), "{method} {fault:?} {run:?}");
+            done(&account);
+        }
+        let account = labelled();
+        let later = ApiFault::RetryLater(429, "rateLimitExceeded", 3_600);
+        account.api.once(meets, later);
+        account.home.run_ok();
+        let gmail = &account.home.state()["gmail"];
+        assert_eq!(gmail["rest_minutes"], 60, "{method}");
+        account.recover();
+        done(&account);
+    }
+}
+
+#[test]
+fn a_failure_before_the_message_leaves_nothing_uncertain() {
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    for path in ["/labels", "/resumable/"] {
+        for fault in [
+            ApiFault::Error(500, "backendError", "Backend Error"),
+            ApiFault::Text(503, "<html>"),
+            ApiFault::Text(302, ""),
+        ] {
+            let account = Account::new();
+            account.home.configure(&json!({ "labels": ["Work"] }));
+            account.deliver(&large);
+            let meets = move |it: &ApiRequest| it.path.contains(path);
+            account.api.once(meets, fault.clone());
+            let run = account.home.run();
+            assert_eq!(run.status, Some(69), "{path} {fault:?} {run:?}");
+            assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+            let state = account.home.state();
+            assert_eq!(state["parked"], json!({}), "{path} {fault:?}");
+            account.recover();
+            assert_eq!(account.everywhere(), once(std::slice::from_ref(&large)));
+        }
+    }
+}
+
+#[test]
 fn a_label_that_was_created_without_an_id_is_no_label() {
     for answer in ["{}", "{\"id\":\"\",\"name\":\"Work\"}", "<html>"] {
         let account = Account::new();

@@ -18,6 +18,7 @@ use crate::sync::Outcome;
 mod answers;
 mod client;
 mod destination;
+mod import_error;
 mod import_pool;
 mod importer;
 mod label_ids;

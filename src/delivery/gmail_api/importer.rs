@@ -8,12 +8,11 @@ use serde_json::json;
 
 use crate::config::ImportConfig;
 use crate::delivery::gmail_api::answers::{ApiError, ApiErrorMeaning};
-use crate::delivery::gmail_api::client::{
-    ApiClient, ApiResponse, LostRequest, RequestError, SentBody,
-};
+use crate::delivery::gmail_api::client::{ApiClient, ApiResponse, LostRequest, SentBody};
 use crate::delivery::gmail_api::destination::ImportDestination;
 use crate::delivery::gmail_api::error_of;
-use crate::delivery::gmail_api::label_ids::LabelIds;
+use crate::delivery::gmail_api::import_error::{ImportError, ImportStep, Refusal};
+use crate::delivery::gmail_api::label_ids::{LabelError, LabelIds};
 use crate::delivery::gmail_api::upload::{Upload, UploadError};
 use crate::error::{Consequence, Error, ErrorKind, RestReason, Result};
 use crate::message::{Flags, Message};
@@ -35,38 +34,6 @@ pub(super) enum ImportResult {
     SettledAndFailed(Outcome, Error),
     /// There are too many requests at the same time; the message was not stored.
     TooManyConnections(Arc<Message>, Error),
-}
-
-/// Why there is no success.
-enum ImportError {
-    /// The API answered this step so.
-    Answered(Box<ApiResponse>, ImportStep),
-    NoResponse(LostRequest),
-    /// Another request would fail, too.
-    Fatal(Error),
-    /// The API has no label for the target folder.
-    NoFolderLabel,
-}
-
-/// What a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ImportStep {
-    /// To begin an upload.
-    Beginning,
-    /// To upload the message.
-    Message,
-}
-
-impl From<UploadError> for ImportError {
-    fn from(error: UploadError) -> ImportError {
-        match error {
-            UploadError::NotBegun(response) => {
-                ImportError::Answered(response, ImportStep::Beginning)
-            }
-            UploadError::Request(RequestError::NoResponse(lost)) => ImportError::NoResponse(lost),
-            UploadError::Request(RequestError::Fatal(error)) => ImportError::Fatal(error),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -92,9 +59,9 @@ impl Importer {
         let (mut has_renewed_labels, mut has_reconnected) = (false, false);
         let mut uploaded = Uploaded::Nothing;
         loop {
-            let (response, step) = match self.attempt(&message, destination) {
+            let refusal = match self.attempt(&message, destination) {
                 Ok(response) => return stored(&response),
-                Err(ImportError::Answered(response, step)) => (response, step),
+                Err(ImportError::Answered(refusal)) => refusal,
                 Err(ImportError::NoFolderLabel) => {
                     let why = "Gmail does not accept the label of its folder".to_owned();
                     return not_importable(message, uploaded, why);
@@ -111,9 +78,9 @@ impl Importer {
                 }
                 Err(ImportError::NoResponse(lost)) => return self.lost(lost, uploaded),
             };
-            let error = ApiError::of(&response);
+            let error = ApiError::of(&refusal.response);
             let meaning = error.meaning();
-            if step == ImportStep::Message && !meaning.is_about_access() {
+            if refusal.step == ImportStep::Message && !meaning.is_about_access() {
                 uploaded = Uploaded::Octets;
             }
             match meaning {
@@ -122,10 +89,11 @@ impl Importer {
                     self.labels.forget();
                 }
                 ApiErrorMeaning::Rate => {
-                    let Some(delay) = rate_delay(&response, delays.next()) else {
-                        return returned(uploaded, self.limit_error(&response));
+                    let Some(delay) = rate_delay(&refusal.response, delays.next()) else {
+                        return returned(uploaded, self.limit_error(&refusal));
                     };
-                    log::debug!("importing: {error}; asking again in {} s", delay.as_secs());
+                    let action = refusal.step.action();
+                    log::debug!("{action}: {error}; asking again in {} s", delay.as_secs());
                     let until = Instant::now() + delay;
                     // Fails only if `poll` does; then the next request follows at once.
                     let _ = self
@@ -136,7 +104,7 @@ impl Importer {
                         return ImportResult::Settled(Outcome::Returned(uploaded));
                     }
                 }
-                meaning => return self.not_stored(meaning, &response, message, uploaded),
+                meaning => return self.not_stored(meaning, &refusal, message, uploaded),
             }
         }
     }
@@ -146,8 +114,7 @@ impl Importer {
         message: &Arc<Message>,
         destination: &ImportDestination,
     ) -> Result<ApiResponse, ImportError> {
-        let label_ids = self.label_ids(message.flags, destination);
-        let Some(label_ids) = label_ids.map_err(ImportError::Fatal)? else {
+        let Some(label_ids) = self.label_ids(message.flags, destination)? else {
             return Err(ImportError::NoFolderLabel);
         };
         let response = self.upload(message, &label_ids)?;
@@ -155,7 +122,7 @@ impl Importer {
             Ok(response)
         } else {
             let response = Box::new(response);
-            Err(ImportError::Answered(response, ImportStep::Message))
+            Err(ImportError::answered(response, ImportStep::Message))
         }
     }
 
@@ -164,7 +131,7 @@ impl Importer {
         &self,
         flags: Flags,
         destination: &ImportDestination,
-    ) -> Result<Option<Vec<String>>> {
+    ) -> Result<Option<Vec<String>>, LabelError> {
         let mut names = Vec::new();
         if let Some(folder) = &destination.folder {
             let Some(id) = self.labels.id(folder, &self.client)? else {
@@ -214,38 +181,46 @@ impl Importer {
     fn not_stored(
         &self,
         meaning: ApiErrorMeaning,
-        response: &ApiResponse,
+        refusal: &Refusal,
         message: Arc<Message>,
         uploaded: Uploaded,
     ) -> ImportResult {
-        let error = ApiError::of(response);
+        let error = ApiError::of(&refusal.response);
         match meaning {
-            ApiErrorMeaning::Content => not_importable(message, uploaded, error.to_string()),
-            ApiErrorMeaning::Label | ApiErrorMeaning::Message => {
-                ImportResult::Settled(Outcome::Parked(format!("importing it: {error}")))
-            }
             ApiErrorMeaning::TooManyConnections => {
                 let rests = Consequence::Rest(RestReason::Connections);
                 let error = self.client.error(ErrorKind::Resting, error);
                 ImportResult::TooManyConnections(message, error.with_consequence(rests))
             }
             ApiErrorMeaning::Rate | ApiErrorMeaning::Limit => {
-                returned(uploaded, self.limit_error(response))
+                returned(uploaded, self.limit_error(refusal))
             }
             ApiErrorMeaning::NotEnabled | ApiErrorMeaning::Forbidden | ApiErrorMeaning::Refused => {
-                let error = error_of(&self.client, response);
-                returned(uploaded, error.during("importing a message"))
+                returned(uploaded, self.refused(refusal))
+            }
+            // The others are about the message only if it was asked for.
+            _ if refusal.step == ImportStep::Labels => returned(uploaded, self.refused(refusal)),
+            ApiErrorMeaning::Content => not_importable(message, uploaded, error.to_string()),
+            ApiErrorMeaning::Label | ApiErrorMeaning::Message => {
+                ImportResult::Settled(Outcome::Parked(format!("importing it: {error}")))
+            }
+            ApiErrorMeaning::Failure if refusal.step == ImportStep::Beginning => {
+                returned(uploaded, self.refused(refusal))
             }
             ApiErrorMeaning::Failure => {
                 let outcome = Outcome::Uncertain(format!("importing it: {error}"));
-                let error = self.client.error(ErrorKind::Unavailable, error);
-                ImportResult::SettledAndFailed(outcome, error.during("importing a message"))
+                ImportResult::SettledAndFailed(outcome, self.refused(refusal))
             }
         }
     }
 
+    fn refused(&self, refusal: &Refusal) -> Error {
+        error_of(&self.client, &refusal.response).during(refusal.step.action())
+    }
+
     /// The account rests, as long as Gmail says.
-    fn limit_error(&self, response: &ApiResponse) -> Error {
+    fn limit_error(&self, refusal: &Refusal) -> Error {
+        let response = &refusal.response;
         let minutes = response
             .retry_after()
             .map(|time| time.as_secs().div_ceil(60));
@@ -255,7 +230,7 @@ impl Importer {
             .client
             .error(ErrorKind::Resting, ApiError::of(response));
         error
-            .during("importing a message")
+            .during(refusal.step.action())
             .with_consequence(Consequence::Rest(reason))
     }
 }
