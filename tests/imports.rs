@@ -787,6 +787,41 @@ fn an_upload_above_five_mebibytes_goes_on_where_it_was_cut() {
 }
 
 #[test]
+fn an_upload_that_gains_next_to_nothing_is_left() {
+    let account = Account::new();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    account.deliver(&large);
+    account.api.always(ApiRequest::is_part, ApiFault::Keep(1));
+    let mut child = account.home.start();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let run: Run = child.wait_with_output().unwrap().into();
+    assert_eq!(run.status, Some(69), "{run:?}");
+    let requests = account.api.requests();
+    let parts = requests.iter().filter(|it| it.is_part()).count();
+    assert!(parts < 10, "{parts}");
+    account.recover();
+    assert_eq!(account.everywhere(), once(&[large]));
+}
+
+#[test]
+fn an_upload_that_gains_a_block_each_time_comes_to_its_end() {
+    let account = Account::new();
+    let large = [mail("large"), vec![b'x'; 6 << 20]].concat();
+    account.deliver(&large);
+    for _ in 0..8 {
+        account
+            .api
+            .once(ApiRequest::is_part, ApiFault::Keep(256 << 10));
+    }
+    account.home.run_ok();
+    assert_eq!(account.everywhere(), once(&[large]));
+}
+
+#[test]
 fn a_resumable_upload_whose_last_answer_was_lost_is_asked_for_its_result() {
     for fault in [
         ApiFault::AnswerLost,

@@ -19,6 +19,10 @@ use crate::untrusted::Untrusted;
 /// Larger messages are uploaded so that a broken connection does not cost all of it.
 const MIN_RESUMABLE_LENGTH: usize = 5 << 20;
 
+/// What a resumed upload must have gained, unless the waits between attempts go on: servers keep blocks of
+/// this size, and one that keeps less would be asked without end.
+const MIN_PROGRESS: usize = 256 << 10;
+
 const IMPORT: &str = "gmail/v1/users/me/messages/import";
 
 /// A message to be uploaded.
@@ -156,7 +160,7 @@ impl Upload<'_> {
                     .and_then(|response| received(response, length));
                 if let Some(received) = has.filter(|received| *received < length) {
                     log::debug!("the Gmail API has {received} of {length} octets; going on");
-                    if received > furthest {
+                    if received.saturating_sub(furthest) >= MIN_PROGRESS {
                         furthest = received;
                         delays = RESUME_DELAYS.iter();
                     }

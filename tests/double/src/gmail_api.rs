@@ -56,6 +56,8 @@ pub enum ApiFault {
     DoneLater(Duration),
     /// Does nothing, and leaves the connection open for so long.
     Stall(Duration),
+    /// Keeps so many octets more of an upload than before, and answers with what it has (status 308).
+    Keep(usize),
     /// Reads so many octets of the body, waits, and goes on as without a fault.
     PauseAfter(usize, Duration),
 }
@@ -342,6 +344,10 @@ fn answer(
             fields: vec![("Location", address.to_owned())],
             body: String::new(),
         }),
+        Some(ApiFault::Keep(octets)) => {
+            let kept = &body[..octets.min(length)];
+            Some(state.uploads.lock().unwrap().keep_exactly(head, kept))
+        }
         Some(ApiFault::CutAfterBody) => return Ok(false),
         Some(ApiFault::DoneLater(time)) => {
             let due = state.gmail.clock.now() + time;

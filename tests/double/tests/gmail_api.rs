@@ -310,3 +310,36 @@ fn what_is_done_later_is_stored_then_with_all_its_labels() {
     assert_eq!(ask().status, 200);
     assert_eq!((client.count("INBOX"), client.count("Work")), (2, 1));
 }
+
+#[test]
+fn faults_of_uploads_keep_name_or_wait_as_planned() {
+    let client = Client::new(start());
+    let path = client.begin(Some(MESSAGE.len()));
+    client.api.once(|it| it.is_part(), ApiFault::Keep(3));
+    let part = |from: usize| {
+        let fields = format!(
+            "Content-Range: bytes {from}-{}/{}\r\n",
+            MESSAGE.len() - 1,
+            MESSAGE.len()
+        );
+        client.send("PUT", &path, &fields, &MESSAGE.as_bytes()[from..])
+    };
+    let kept = part(0);
+    assert_eq!((kept.status, kept.field("Range")), (308, Some("bytes=0-2")));
+    let pause = Duration::from_millis(200);
+    client
+        .api
+        .once(|it| it.is_part(), ApiFault::PauseAfter(1, pause));
+    let before = std::time::Instant::now();
+    assert_eq!(part(3).status, 200);
+    assert!(before.elapsed() >= pause);
+    assert_eq!(client.count("INBOX"), 1);
+    client
+        .api
+        .once(|it| it.is_import(), ApiFault::Elsewhere("https://x/1"));
+    let begun = client.send("POST", RESUMABLE, "", b"{}");
+    assert_eq!(
+        (begun.status, begun.field("Location")),
+        (200, Some("https://x/1"))
+    );
+}

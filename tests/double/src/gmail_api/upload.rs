@@ -62,6 +62,16 @@ impl Uploads {
         }
     }
 
+    /// Keeps these octets of a part, and answers with what there is now.
+    pub fn keep_exactly(&mut self, head: &Head, octets: &[u8]) -> Answer {
+        let number = head.path.strip_prefix(SESSIONS).unwrap_or_default();
+        let upload = self.begun.get_mut(number);
+        upload.map_or_else(Answer::default, |upload| {
+            upload.add(first_octet(head), octets);
+            upload.incomplete()
+        })
+    }
+
     /// Keeps what came of a request that was cut.
     pub fn keep(&mut self, head: &Head, body: &[u8]) {
         let number = head.path.strip_prefix(SESSIONS).unwrap_or_default();
@@ -78,6 +88,17 @@ fn whole_blocks(octets: &[u8]) -> &[u8] {
 impl ResumableUpload {
     fn is_complete(&self) -> bool {
         self.length == Some(self.received.len())
+    }
+
+    /// The answer with what there is.
+    fn incomplete(&self) -> Answer {
+        let last = self.received.len().checked_sub(1);
+        let range = last.map(|last| ("Range", format!("bytes=0-{last}")));
+        Answer {
+            status: 308,
+            fields: range.into_iter().collect(),
+            body: String::new(),
+        }
     }
 
     fn add(&mut self, at: Option<usize>, octets: &[u8]) {
@@ -147,13 +168,7 @@ pub(super) fn resume(
         // Only the last part may end within a block.
         let kept = before + (upload.received.len() - before) / BLOCK * BLOCK;
         upload.received.truncate(kept);
-        let last = upload.received.len().checked_sub(1);
-        let range = last.map(|last| ("Range", format!("bytes=0-{last}")));
-        return Answer {
-            status: 308,
-            fields: range.into_iter().collect(),
-            body: String::new(),
-        };
+        return upload.incomplete();
     }
     let message = std::mem::take(&mut upload.received);
     let answer = import(&upload.metadata, &message, &upload.query, due, state);
