@@ -793,7 +793,7 @@ fn an_upload_that_gains_next_to_nothing_is_left() {
     account.deliver(&large);
     account.api.always(ApiRequest::is_part, ApiFault::Keep(1));
     let mut child = account.home.start();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
     }
