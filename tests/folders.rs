@@ -296,6 +296,7 @@ fn a_message_that_is_moved_gets_the_labels_of_the_other_folder_only_on_request()
             let home = labelled(on_move);
             let uid = deliver(&home, "INBOX", &octets);
             home.run_ok();
+            age_deliveries(&home, 11);
             let there = home.source.messages("INBOX").remove(0);
             let mailboxes = home.source.mailboxes();
             mailboxes.expunge("INBOX", uid);
@@ -390,7 +391,6 @@ fn labels_that_a_run_could_not_set_are_set_by_the_next_one_though_nothing_is_new
 fn labels_that_cannot_be_set_stop_the_mail_of_no_folder() {
     let home = labelled("ignore");
     let is_store = |event: &Event| event.is_command("UID STORE");
-    let stores = |home: &Home| home.gmail.events().iter().filter(|it| is_store(it)).count();
     home.gmail.faults().always(is_store, Fault::Eof);
     for number in 0..6 {
         deliver(&home, "INBOX", &mail(&format!("letter{number}")));
@@ -626,6 +626,54 @@ fn a_message_in_two_folders_gets_the_labels_of_both_though_the_second_cannot_be_
     assert_eq!(labels(&home, "letter"), ["Old address"]);
     home.run_ok();
     assert_eq!(labels(&home, "letter"), ["Lists", "Old address", "Rust"]);
+}
+
+#[test]
+fn a_copy_that_comes_a_moment_after_its_message_was_delivered_gets_its_labels_once() {
+    for (minutes, expected) in [
+        (1, vec!["Lists", "Old address", "Rust"]),
+        (11, vec!["Old address"]),
+    ] {
+        let home = labelled("ignore");
+        home.run_ok();
+        deliver(&home, "INBOX", &mail("letter"));
+        home.run_ok();
+        age_deliveries(&home, minutes);
+        let there = home.source.messages("INBOX").remove(0);
+        let mailboxes = home.source.mailboxes();
+        let copy = || mailboxes.deliver("Lists/Rust", &there.octets, there.internal_date, &[]);
+        let uid = copy();
+        home.run_ok();
+        assert_eq!(labels(&home, "letter"), expected, "{minutes}");
+        // Another copy gets none again.
+        mailboxes.expunge("Lists/Rust", uid);
+        copy();
+        let sets = stores(&home);
+        home.run_ok();
+        assert_eq!(stores(&home), sets, "{minutes}");
+    }
+}
+
+/// All messages were delivered this long ago.
+fn age_deliveries(home: &Home, minutes: i64) {
+    let mut state = home.state();
+    let at = (Utc::now() - TimeDelta::minutes(minutes)).to_rfc3339();
+    for delivered in state["synced_message_ids"]
+        .as_object_mut()
+        .unwrap()
+        .values_mut()
+    {
+        *delivered = json!(at);
+    }
+    home.write("sync_state.json", &state.to_string());
+}
+
+fn stores(home: &Home) -> usize {
+    let events = home.gmail.events();
+    events
+        .iter()
+        .filter(|event| event.is_command("UID STORE"))
+        .count()
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl State {
                 owed,
             } => {
                 self.apply(*stored);
-                self.owed_labels.set(number, owed);
+                self.owe_labels(number, owed);
             }
             Event::LabelsOwed { number, owed } => self.owed_labels.set(number, owed),
             Event::LabelsSettled { numbers } => {

@@ -49,6 +49,8 @@ pub struct State {
     /// Identities of what was delivered or found at Gmail.
     pub(super) known: LazyKnown,
     pub(super) recent_deliveries: RecentDeliveries,
+    /// Those of before all folders were last copied.
+    pub(super) earlier_deliveries: RecentDeliveries,
     /// Keys of the snapshot that this program does not know; they are written back unchanged.
     pub(super) unknown_keys: serde_json::Map<String, serde_json::Value>,
 }

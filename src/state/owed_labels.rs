@@ -110,6 +110,14 @@ impl OwedLabelsByNumber {
 }
 
 impl State {
+    /// A message of the current folder is stored, and owes labels.
+    pub(super) fn owe_labels(&mut self, number: u64, entry: OwedEntry) {
+        if let OwedEntry::Known(owed) = &entry {
+            self.note_copy(&owed.id);
+        }
+        self.owed_labels.set(number, entry);
+    }
+
     /// The labels that are owed, by number.
     #[must_use]
     pub fn owed_labels(&self) -> &BTreeMap<u64, OwedLabels> {

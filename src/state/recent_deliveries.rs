@@ -1,8 +1,9 @@
-//! From which folder messages were delivered since all folders were last copied: one that is in another
-//! folder, too, gets the labels of both.
+//! From which folder messages were delivered lately: one that is in another folder, too, gets the labels of
+//! both.
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::message::MessageId;
@@ -11,10 +12,44 @@ use crate::state::State;
 /// More are remembered only in part.
 const MAX_RECENT: usize = 20_000;
 
-/// Messages that were appended lately, with their source folders.
+/// A delivery agent stores the copies of a message one after the other. A run may see the first one, and only
+/// the next run the second.
+const COPY_TIME: TimeDelta = TimeDelta::minutes(10);
+
+/// Messages that were appended, with their source folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct RecentDeliveries(BTreeMap<MessageId, String>);
+pub(super) struct RecentDeliveries(BTreeMap<MessageId, Folders>);
+
+/// The folder that a message was delivered from, and those whose labels it got besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrSeveral", into = "OneOrSeveral")]
+struct Folders(Vec<String>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrSeveral {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl From<OneOrSeveral> for Folders {
+    fn from(folders: OneOrSeveral) -> Folders {
+        match folders {
+            OneOrSeveral::One(folder) => Folders(vec![folder]),
+            OneOrSeveral::Several(folders) => Folders(folders),
+        }
+    }
+}
+
+impl From<Folders> for OneOrSeveral {
+    fn from(Folders(folders): Folders) -> OneOrSeveral {
+        match <[String; 1]>::try_from(folders) {
+            Ok([folder]) => OneOrSeveral::One(folder),
+            Err(folders) => OneOrSeveral::Several(folders),
+        }
+    }
+}
 
 impl RecentDeliveries {
     pub(super) fn is_empty(&self) -> bool {
@@ -23,12 +58,22 @@ impl RecentDeliveries {
 }
 
 impl State {
-    /// The folder that a message was delivered from, if that was since all folders were last copied.
-    pub(crate) fn recently_delivered_from(&self, id: &MessageId) -> Option<&str> {
-        self.recent_deliveries.0.get(id).map(String::as_str)
+    /// The folders whose labels a message has, if it was delivered since all folders were last copied, or a
+    /// moment ago: the one that it was delivered from, and those where copies were found.
+    pub(crate) fn recently_delivered_from(
+        &self,
+        id: &MessageId,
+        now: DateTime<Utc>,
+    ) -> Option<&[String]> {
+        let earlier = || {
+            let is_recent = self.was_delivered_after(id, now - COPY_TIME);
+            self.earlier_deliveries.0.get(id).filter(|_| is_recent)
+        };
+        let folders = self.recent_deliveries.0.get(id).or_else(earlier)?;
+        Some(&folders.0)
     }
 
-    /// Whether there are such messages.
+    /// Whether there are messages that were delivered since all folders were last copied.
     pub(crate) fn has_recent_deliveries(&self) -> bool {
         !self.recent_deliveries.is_empty()
     }
@@ -36,7 +81,7 @@ impl State {
     /// A message was appended. The only folder of an earlier release has no name, and no other folder.
     pub(super) fn note_delivery(&mut self, id: &MessageId) {
         if !self.folder_name.is_empty() {
-            let folder = self.folder_name.clone();
+            let folder = Folders(vec![self.folder_name.clone()]);
             let recent = &mut self.recent_deliveries.0;
             // A folder that is never copied to its end must not make the state grow.
             if recent.len() >= MAX_RECENT {
@@ -46,8 +91,19 @@ impl State {
         }
     }
 
+    /// A copy of this message in the current folder gets labels.
+    pub(super) fn note_copy(&mut self, id: &MessageId) {
+        for deliveries in [&mut self.recent_deliveries, &mut self.earlier_deliveries] {
+            if let Some(Folders(folders)) = deliveries.0.get_mut(id)
+                && !folders.contains(&self.folder_name)
+            {
+                folders.push(self.folder_name.clone());
+            }
+        }
+    }
+
     /// All folders are copied.
     pub(super) fn forget_deliveries(&mut self) {
-        self.recent_deliveries = RecentDeliveries::default();
+        self.earlier_deliveries = std::mem::take(&mut self.recent_deliveries);
     }
 }

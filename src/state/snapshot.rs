@@ -64,6 +64,8 @@ struct SnapshotOut<'a> {
     folders: BTreeMap<&'a str, &'a FolderState>,
     #[serde(skip_serializing_if = "RecentDeliveries::is_empty")]
     recent_deliveries: &'a RecentDeliveries,
+    #[serde(skip_serializing_if = "RecentDeliveries::is_empty")]
+    earlier_deliveries: &'a RecentDeliveries,
     source: &'a SourceState,
     gmail: &'a GmailState,
     #[serde(skip_serializing_if = "OwedLabelsByNumber::is_empty")]
@@ -103,6 +105,7 @@ struct SnapshotIn {
     wrong_uid_next: bool,
     folders: BTreeMap<String, FolderState>,
     recent_deliveries: RecentDeliveries,
+    earlier_deliveries: RecentDeliveries,
     source: SourceState,
     gmail: GmailState,
     owed_labels: OwedLabelsByNumber,
@@ -172,6 +175,7 @@ pub(super) fn write(state: &State, serial: u64, mut out: impl Write) -> io::Resu
         wrong_uid_next: first.wrong_uid_next,
         folders,
         recent_deliveries: &state.recent_deliveries,
+        earlier_deliveries: &state.earlier_deliveries,
         source: &state.source,
         gmail: &state.gmail,
         owed_labels: &state.owed_labels,
@@ -227,6 +231,7 @@ pub(super) fn read(
         warned: snapshot.warned,
         known: known_entries::lazy(Arc::clone(octets), &snapshot.synced_message_ids, now),
         recent_deliveries: snapshot.recent_deliveries,
+        earlier_deliveries: snapshot.earlier_deliveries,
         unknown_keys: snapshot.unknown_keys,
     };
     Ok((state, snapshot.serial))

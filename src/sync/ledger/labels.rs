@@ -30,8 +30,9 @@ impl Ledger<'_> {
         let LabelsOfKnown { labels, if_moved } = &self.labels_of_known;
         let state = self.state();
         let is_new_here = selected_by == SelectedBy::Uid || state.folder.is_unsynced();
-        let from = state.recently_delivered_from(id);
-        let is_copy = from.is_some_and(|folder| folder != state.folder_name());
+        let from = state.recently_delivered_from(id, self.now());
+        let is_here = |folders: &[String]| folders.iter().any(|it| it == state.folder_name());
+        let is_copy = from.is_some_and(|folders| !is_here(folders));
         let is_moved = *if_moved && from.is_none();
         let owes = !labels.is_empty() && is_new_here && (is_copy || is_moved);
         owes.then(|| labels.clone())

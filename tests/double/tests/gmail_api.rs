@@ -15,7 +15,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use dialogue::gmail::{HOUR, examined, start};
-use double::{ApiFault, Gmail, GmailApi, GmailOptions, IndexDelay};
+use double::{ApiFault, ApiRequest, Gmail, GmailApi, GmailOptions, IndexDelay};
 use serde_json::{Value, json};
 
 const LABELS: &str = "/gmail/v1/users/me/labels";
@@ -285,9 +285,7 @@ fn what_is_done_later_is_stored_then_with_all_its_labels() {
     let listed = client.send("GET", LABELS, "", b"").json();
     let mut labels = listed["labels"].as_array().unwrap().iter();
     let work = labels.find(|label| label["name"] == "Work").unwrap()["id"].clone();
-    client
-        .api
-        .once(double::ApiRequest::is_import, later.clone());
+    client.api.once(ApiRequest::is_import, later.clone());
     assert!(
         client
             .try_import("", &["INBOX", work.as_str().unwrap()])
@@ -295,7 +293,7 @@ fn what_is_done_later_is_stored_then_with_all_its_labels() {
     );
     assert_eq!(client.count("INBOX"), 0);
     let path = client.begin(Some(MESSAGE.len()));
-    client.api.once(double::ApiRequest::is_part, later);
+    client.api.once(ApiRequest::is_part, later);
     assert!(
         client
             .try_send("PUT", &path, "", MESSAGE.as_bytes())
@@ -315,7 +313,7 @@ fn what_is_done_later_is_stored_then_with_all_its_labels() {
 fn faults_of_uploads_keep_name_or_wait_as_planned() {
     let client = Client::new(start());
     let path = client.begin(Some(MESSAGE.len()));
-    client.api.once(|it| it.is_part(), ApiFault::Keep(3));
+    client.api.once(ApiRequest::is_part, ApiFault::Keep(3));
     let part = |from: usize| {
         let fields = format!(
             "Content-Range: bytes {from}-{}/{}\r\n",
@@ -329,14 +327,14 @@ fn faults_of_uploads_keep_name_or_wait_as_planned() {
     let pause = Duration::from_millis(200);
     client
         .api
-        .once(|it| it.is_part(), ApiFault::PauseAfter(1, pause));
+        .once(ApiRequest::is_part, ApiFault::PauseAfter(1, pause));
     let before = std::time::Instant::now();
     assert_eq!(part(3).status, 200);
     assert!(before.elapsed() >= pause);
     assert_eq!(client.count("INBOX"), 1);
     client
         .api
-        .once(|it| it.is_import(), ApiFault::Elsewhere("https://x/1"));
+        .once(ApiRequest::is_import, ApiFault::Elsewhere("https://x/1"));
     let begun = client.send("POST", RESUMABLE, "", b"{}");
     assert_eq!(
         (begun.status, begun.field("Location")),
