@@ -597,9 +597,12 @@ fn folders_that_break_the_connection_or_are_refused_stop_none_of_those_after_the
         Fault::Instead("<T> NO [NOPERM] No".to_owned()),
     );
     faults.always(opens("Folder 3"), Fault::Eof);
+    let logins = home.source.logins();
     let run = home.run();
     assert_eq!(run.status, Some(69), "{run:?}");
     assert_eq!(subjects(&home, "Archive"), ["Folder 4"]);
+    // One more for each that broke the connection.
+    assert_eq!(home.source.logins() - logins, 3);
     let errors = run.logged("error").join("\n");
     for folder in ["Folder 1", "Folder 2", "Folder 3"] {
         assert!(
@@ -624,6 +627,8 @@ fn a_message_in_two_folders_gets_the_labels_of_both_though_the_second_cannot_be_
     home.source.faults().once(is_opened, refusal);
     assert_eq!(home.run().status, Some(69));
     assert_eq!(labels(&home, "letter"), ["Old address"]);
+    // However long that lasts.
+    age_deliveries(&home, 60);
     home.run_ok();
     assert_eq!(labels(&home, "letter"), ["Lists", "Old address", "Rust"]);
 }
@@ -674,6 +679,30 @@ fn stores(home: &Home) -> usize {
         .iter()
         .filter(|event| event.is_command("UID STORE"))
         .count()
+}
+
+#[test]
+fn a_parked_message_that_is_moved_and_copied_from_there_is_not_reported_as_refused() {
+    let home = home(&everything());
+    home.run_ok();
+    home.age_by_minutes(2);
+    let uid = deliver(&home, "INBOX", &mail("letter"));
+    let is_append = |event: &Event| event.is_command("APPEND");
+    let refusal = Fault::Instead("<T> NO Not now".to_owned());
+    home.gmail.faults().once(is_append, refusal);
+    home.run();
+    let mailboxes = home.source.mailboxes();
+    let there = home.source.messages("INBOX").remove(0);
+    mailboxes.expunge("INBOX", uid);
+    mailboxes.deliver("Lists", &there.octets, there.internal_date, &[]);
+    home.age_by_minutes(60);
+    home.run();
+    assert_eq!(subjects(&home, "Newsletters"), ["letter"]);
+    let state = home.state();
+    assert_eq!(
+        (&state["parked"], &state["refused"]),
+        (&json!({}), &json!({}))
+    );
 }
 
 #[test]

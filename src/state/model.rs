@@ -166,6 +166,15 @@ pub struct RefusedMessage {
     pub why: String,
 }
 
+impl RefusedMessage {
+    /// Why a parked message is refused that is no longer at the source.
+    pub(crate) const LEFT_SOURCE: &str = "it was removed from the source before Gmail accepted it";
+
+    fn has_left_source(&self, id: &MessageId) -> bool {
+        self.id.as_ref() == Some(id) && self.why == RefusedMessage::LEFT_SOURCE
+    }
+}
+
 /// A reason that this release knows: a state must not become unreadable by a word in it.
 fn known_reason<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<RestReason>, D::Error> {
     let value = serde_json::Value::deserialize(reader)?;
@@ -293,6 +302,15 @@ impl State {
         self.other_folders
             .retain(|name, folder| is_kept(name, folder));
         self.gmail.prune_uploads(now);
+    }
+
+    /// A message is at Gmail that was refused because it had left its folder: it was moved to another one.
+    pub(super) fn withdraw_refusals(&mut self, id: &MessageId) {
+        for folder in self.folders_mut() {
+            folder
+                .refused
+                .retain(|_, refused| !refused.has_left_source(id));
+        }
     }
 
     pub(super) fn add_refused(&mut self, key: &str, refused: RefusedMessage) {

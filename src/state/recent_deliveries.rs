@@ -80,6 +80,7 @@ impl State {
 
     /// A message was appended. The only folder of an earlier release has no name, and no other folder.
     pub(super) fn note_delivery(&mut self, id: &MessageId) {
+        self.withdraw_refusals(id);
         if !self.folder_name.is_empty() {
             let folder = Folders(vec![self.folder_name.clone()]);
             let recent = &mut self.recent_deliveries.0;

@@ -7,8 +7,7 @@ use crate::message::{LoggedMessage, MessageId, Uid};
 use crate::state::{Event, RefusedMessage};
 use crate::sync::ledger::Ledger;
 
-/// Why a parked message is refused that is no longer at the source.
-const LEFT_SOURCE: &str = "it was removed from the source before Gmail accepted it";
+const LEFT_SOURCE: &str = RefusedMessage::LEFT_SOURCE;
 
 impl Ledger<'_> {
     /// This message is given up for good, for a reason that a person can read.
