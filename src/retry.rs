@@ -26,6 +26,10 @@ pub(crate) const REJECTED_CREDENTIALS: RetrySchedule = RetrySchedule(&[1, 5, 15,
 /// that.
 pub(crate) const LIMITED_LOGINS: RetrySchedule = RetrySchedule(&[1, 5, 15]);
 
+/// An uncertain append counts as not stored only this long after it was sent: the server may finish
+/// an append whose connection is gone.
+pub(crate) const STORE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+
 /// A parked message is refused for good after at least this many attempts…
 pub(crate) const MAX_ATTEMPTS: u32 = 8;
 

@@ -17,6 +17,7 @@ pub mod lock;
 mod model;
 /// The state as another process sees it that must not disturb a run.
 pub(crate) mod observation;
+mod open_intents;
 mod owed_labels;
 mod recent_deliveries;
 mod snapshot;

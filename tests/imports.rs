@@ -1192,6 +1192,33 @@ fn a_program_that_is_killed_at_any_request_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn an_import_that_was_sent_long_after_its_intent_is_not_looked_up_too_soon_after_a_crash() {
+    let account = Account::new();
+    let stalled = ApiFault::Stall(Duration::from_mins(5));
+    account.api.once(ApiRequest::is_import, stalled);
+    account.deliver(&mail("letter"));
+    let mut child = account.home.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while account.imports().is_empty() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Gmail limited the rate for a minute before it took the message, and is storing it now.
+    account.home.age_by_seconds(70);
+    account.home.run_ok();
+    assert_eq!(account.imports().len(), 1);
+    let now = Utc::now().fixed_offset();
+    let mailboxes = account.home.gmail.mailboxes();
+    mailboxes.deliver("INBOX", &mail("letter"), now, &[]);
+    account.home.age_by_seconds(61);
+    account.home.run_ok();
+    assert_eq!(account.imports().len(), 1);
+    assert_eq!(account.home.state()["parked"], json!({}));
+    assert_eq!(account.everywhere(), once(&[mail("letter")]));
+}
+
+#[test]
 fn the_second_label_of_a_message_that_was_imported_is_set_by_imap() {
     let account = Account::new();
     account.home.source.mailboxes().create("Lists");

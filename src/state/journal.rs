@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, Side};
+use crate::state::open_intents::OpenIntents;
 use crate::state::snapshot::SnapshotError;
 use crate::state::storage::{ReadOnlyStorage, StateFile, Storage, StorageWriter, storage_error};
 use crate::state::{Event, State, snapshot};
@@ -62,7 +63,9 @@ impl StateStore {
     /// [`ErrorKind::Disk`](crate::error::ErrorKind::Disk) if a file cannot be read or written, [`ErrorKind::Config`](crate::error::ErrorKind::Config) if a later
     /// release wrote the snapshot.
     pub fn load(mut storage: Box<dyn Storage>, now: DateTime<Utc>) -> Result<StateStore> {
-        let loaded = LoadedState::read(storage.as_mut(), now)?;
+        let mut loaded = LoadedState::read(storage.as_mut(), now)?;
+        let intents = &loaded.open_intents;
+        intents.put_off_lookups(&mut loaded.state, now);
         let is_unreadable = loaded.snapshot == SnapshotStatus::Unreadable;
         let mut store = StateStore {
             state: loaded.state,
@@ -251,6 +254,7 @@ struct LoadedState {
     snapshot: SnapshotStatus,
     /// The number of events that the journal added.
     replayed: usize,
+    open_intents: OpenIntents,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,7 +288,9 @@ impl LoadedState {
         }
         let since = state.folder.last_sync;
         let mut replayed = 0;
+        let mut open_intents = OpenIntents::default();
         for event in events.filter(|_| follows) {
+            open_intents.note(&event);
             state.apply(event);
             replayed += 1;
         }
@@ -296,6 +302,7 @@ impl LoadedState {
             serial,
             snapshot,
             replayed,
+            open_intents,
         })
     }
 }

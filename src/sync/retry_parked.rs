@@ -9,13 +9,10 @@ use log::Level;
 
 use crate::error::Result;
 use crate::message::{Listed, LoggedMessage, Uid, UidSet};
+use crate::retry::STORE_TIMEOUT;
 use crate::state::{ParkedMessage, SentMark};
 use crate::sync::ledger::{AtSource, Ledger};
 use crate::sync::{LookupQuery, LookupResult, Target, group, lookup};
-
-/// An uncertain append counts as not stored only this long after it was sent: the server may finish
-/// an append whose connection is gone.
-const STORE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
 /// An uncertain append that Gmail does not show is looked up this often in the end.
 const UNCLEAR_INTERVAL: TimeDelta = TimeDelta::days(1);
