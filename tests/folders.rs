@@ -627,10 +627,35 @@ fn a_message_in_two_folders_gets_the_labels_of_both_though_the_second_cannot_be_
     home.source.faults().once(is_opened, refusal);
     assert_eq!(home.run().status, Some(69));
     assert_eq!(labels(&home, "letter"), ["Old address"]);
-    // However long that lasts.
+    // Even if that lasts for hours.
     age_deliveries(&home, 60);
     home.run_ok();
     assert_eq!(labels(&home, "letter"), ["Lists", "Old address", "Rust"]);
+}
+
+#[test]
+fn a_message_that_is_moved_is_no_copy_although_some_folder_can_never_be_read() {
+    let home = labelled("ignore");
+    home.source.mailboxes().create("Lists/Secret");
+    home.configure(&json!({ "folders": [
+        { "source": "INBOX", "labels": ["Old address"] },
+        { "source": "Lists/Rust", "labels": ["Rust"] },
+        { "source": "Lists/*", "target": "Archive" },
+    ]}));
+    let is_opened =
+        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Secret");
+    let refusal = Fault::Instead("<T> NO [NOPERM] No".to_owned());
+    home.source.faults().always(is_opened, refusal);
+    let uid = deliver(&home, "INBOX", &mail("letter"));
+    assert_eq!(home.run().status, Some(69));
+    age_deliveries(&home, 25 * 60);
+    let there = home.source.messages("INBOX").remove(0);
+    let mailboxes = home.source.mailboxes();
+    mailboxes.expunge("INBOX", uid);
+    mailboxes.deliver("Lists/Rust", &there.octets, there.internal_date, &[]);
+    assert_eq!(home.run().status, Some(69));
+    assert_eq!(labels(&home, "letter"), ["Old address"]);
+    assert_eq!(home.state()["recent_deliveries"], Value::Null);
 }
 
 #[test]

@@ -286,6 +286,7 @@ impl State {
     /// Drops what is too old.
     pub(super) fn prune(&mut self, now: DateTime<Utc>) {
         self.prune_known(now);
+        self.prune_deliveries(now);
         for folder in self.folders_mut() {
             folder
                 .refused

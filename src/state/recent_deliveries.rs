@@ -12,6 +12,10 @@ use crate::state::State;
 /// More are remembered only in part.
 const MAX_RECENT: usize = 20_000;
 
+/// How long a folder may fail before it counts as one that will not be copied: a message that is moved later
+/// must not pass for a copy for ever.
+const FAILURE_TIME: TimeDelta = TimeDelta::days(1);
+
 /// A delivery agent stores the copies of a message one after the other. A run may see the first one, and only
 /// the next run the second.
 const COPY_TIME: TimeDelta = TimeDelta::minutes(10);
@@ -65,12 +69,13 @@ impl State {
         id: &MessageId,
         now: DateTime<Utc>,
     ) -> Option<&[String]> {
-        let earlier = || {
-            let is_recent = self.was_delivered_after(id, now - COPY_TIME);
-            self.earlier_deliveries.0.get(id).filter(|_| is_recent)
+        let recent = self.recent_deliveries.0.get(id);
+        let (folders, time) = match recent {
+            Some(folders) => (folders, FAILURE_TIME),
+            None => (self.earlier_deliveries.0.get(id)?, COPY_TIME),
         };
-        let folders = self.recent_deliveries.0.get(id).or_else(earlier)?;
-        Some(&folders.0)
+        self.was_delivered_after(id, now - time)
+            .then_some(folders.0.as_slice())
     }
 
     /// Whether there are messages that were delivered since all folders were last copied.
@@ -100,6 +105,16 @@ impl State {
             {
                 folders.push(self.folder_name.clone());
             }
+        }
+    }
+
+    /// Drops what is too old to count.
+    pub(super) fn prune_deliveries(&mut self, now: DateTime<Utc>) {
+        let is_kept = |id: &MessageId| self.was_delivered_after(id, now - FAILURE_TIME);
+        let ids = self.recent_deliveries.0.keys();
+        let old: Vec<MessageId> = ids.filter(|id| !is_kept(id)).cloned().collect();
+        for id in old {
+            self.recent_deliveries.0.remove(&id);
         }
     }
 
