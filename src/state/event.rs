@@ -222,7 +222,7 @@ impl State {
                 }
                 let parked = self.folder.parked.get(&uid);
                 if appended || parked.is_some_and(|parked| parked.sent.is_some()) {
-                    self.note_delivery(&id);
+                    self.note_delivery(&id, digest);
                 }
                 let folder = self.folder_name.clone();
                 if let Some(copies) = self.remember(id, digest, at) {

@@ -164,14 +164,21 @@ pub struct RefusedMessage {
     pub when: DateTime<Utc>,
     /// Why.
     pub why: String,
+    /// The digest of its header and body, if it has left the source after it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 impl RefusedMessage {
     /// Why a parked message is refused that is no longer at the source.
     pub(crate) const LEFT_SOURCE: &str = "it was removed from the source before Gmail accepted it";
 
-    fn has_left_source(&self, id: &MessageId) -> bool {
-        self.id.as_ref() == Some(id) && self.why == RefusedMessage::LEFT_SOURCE
+    /// Whether it is this message, and was refused because it had left its folder.
+    fn is_moved(&self, id: &MessageId, digest: Digest) -> bool {
+        self.why == RefusedMessage::LEFT_SOURCE
+            && self.id.as_ref() == Some(id)
+            && self.digest == Some(digest)
+            && digest.body.is_some()
     }
 }
 
@@ -306,11 +313,11 @@ impl State {
     }
 
     /// A message is at Gmail that was refused because it had left its folder: it was moved to another one.
-    pub(super) fn withdraw_refusals(&mut self, id: &MessageId) {
+    pub(super) fn withdraw_refusals(&mut self, id: &MessageId, digest: Digest) {
         for folder in self.folders_mut() {
             folder
                 .refused
-                .retain(|_, refused| !refused.has_left_source(id));
+                .retain(|_, refused| !refused.is_moved(id, digest));
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::message::MessageId;
+use crate::message::{Digest, MessageId};
 use crate::state::State;
 
 /// More are remembered only in part.
@@ -84,8 +84,8 @@ impl State {
     }
 
     /// A message was appended. The only folder of an earlier release has no name, and no other folder.
-    pub(super) fn note_delivery(&mut self, id: &MessageId) {
-        self.withdraw_refusals(id);
+    pub(super) fn note_delivery(&mut self, id: &MessageId, digest: Digest) {
+        self.withdraw_refusals(id, digest);
         if !self.folder_name.is_empty() {
             let folder = Folders(vec![self.folder_name.clone()]);
             let recent = &mut self.recent_deliveries.0;

@@ -148,7 +148,7 @@ pub(super) fn give_up(
             log_at_gmail(Some(uid), parked);
             ledger.settle_parked_found(uid, id, digest, parked, AtSource::Gone)
         }
-        (id, _) => ledger.refuse_gone(uid, id),
+        (id, digest) => ledger.refuse_gone(uid, id, digest),
     }
 }
 
@@ -189,7 +189,7 @@ pub(super) fn give_up_orphans(target: &mut dyn Target, ledger: &mut Ledger) -> R
         } else if was_just_sent(&orphan, ledger.now()) {
             index += 1;
         } else {
-            ledger.refuse_orphan(index, orphan.id)?;
+            ledger.refuse_orphan(index, orphan.id, orphan.digest)?;
         }
     }
     Ok(())

@@ -246,6 +246,7 @@ fn a_journal_says_which_folder_its_first_events_are_about() {
         id: None,
         when: now,
         why: String::new(),
+        digest: None,
     };
     let uid = Uid::MIN;
     store.record(Event::Refused { uid, refused }).unwrap();

@@ -3,7 +3,7 @@
 use log::Level;
 
 use crate::error::Result;
-use crate::message::{LoggedMessage, MessageId, Uid};
+use crate::message::{Digest, LoggedMessage, MessageId, Uid};
 use crate::state::{Event, RefusedMessage};
 use crate::sync::ledger::Ledger;
 
@@ -24,14 +24,26 @@ impl Ledger<'_> {
     }
 
     /// This parked message is no longer at the source, and Gmail does not have it.
-    pub fn refuse_gone(&mut self, uid: Uid, id: Option<MessageId>) -> Result<()> {
+    pub fn refuse_gone(
+        &mut self,
+        uid: Uid,
+        id: Option<MessageId>,
+        digest: Option<Digest>,
+    ) -> Result<()> {
         let refused = self.refused(Some(uid), id, None, LEFT_SOURCE.to_owned(), "");
+        let refused = RefusedMessage { digest, ..refused };
         self.store.record(Event::Refused { uid, refused })
     }
 
     /// This orphan is no longer at the source, and Gmail does not have it.
-    pub fn refuse_orphan(&mut self, orphan: usize, id: Option<MessageId>) -> Result<()> {
+    pub fn refuse_orphan(
+        &mut self,
+        orphan: usize,
+        id: Option<MessageId>,
+        digest: Option<Digest>,
+    ) -> Result<()> {
         let refused = self.refused(None, id, None, LEFT_SOURCE.to_owned(), "");
+        let refused = RefusedMessage { digest, ..refused };
         self.store.record(Event::OrphanLost { orphan, refused })
     }
 
@@ -54,6 +66,11 @@ impl Ledger<'_> {
         );
         self.report.refused += 1;
         let when = self.now();
-        RefusedMessage { id, when, why }
+        RefusedMessage {
+            id,
+            when,
+            why,
+            digest: None,
+        }
     }
 }
