@@ -191,7 +191,7 @@ pub struct GmailModel {
     pub resurrected: Vec<Octets>,
     /// What was submitted, without NULs.
     pub sent: BTreeSet<Octets>,
-    /// What was submitted for an APPEND, and for an import.
+    /// What was submitted for an APPEND, and for an import, or was about to be when the run crashed.
     pub sent_by: [BTreeSet<Octets>; 2],
     /// The labels that each message gets; `None` if it was submitted from folders with different ones.
     pub wanted: HashMap<Octets, Option<Vec<String>>>,
@@ -763,12 +763,13 @@ impl Target for Gmail1 {
 
     fn submit(&mut self, message: Message) -> Result<()> {
         let mut world = self.0.borrow_mut();
+        let octets = without_nul(&message.octets);
+        // If the run crashes now, the next one cannot know that nothing was sent.
+        world.gmail.sent_by[usize::from(message.method == DeliveryMethod::Import)]
+            .insert(octets.clone());
         world.step()?;
         Self::gone(&world)?;
         world.gmail.submitted.push(message.uid.get());
-        let octets = without_nul(&message.octets);
-        world.gmail.sent_by[usize::from(message.method == DeliveryMethod::Import)]
-            .insert(octets.clone());
         let labels = world.labels_of(&world.open);
         let wanted = world.gmail.wanted.entry(octets.clone());
         let wanted = wanted.or_insert_with(|| Some(labels.clone()));
