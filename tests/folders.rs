@@ -559,8 +559,7 @@ fn a_folder_that_breaks_the_connection_is_named_and_stops_no_other() {
     ] {
         deliver(&home, folder, &mail(subject));
     }
-    let is_opened =
-        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Junk");
+    let is_opened = |event: &Event| event.is_examine_of("Junk");
     home.source.faults().always(is_opened, Fault::Eof);
     let logins = home.source.logins();
     let run = home.run();
@@ -587,9 +586,7 @@ fn folders_that_break_the_connection_or_are_refused_stop_none_of_those_after_the
         mailboxes.create(folder);
         deliver(&home, folder, &mail(folder));
     }
-    let opens = |folder: &'static str| {
-        move |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains(folder)
-    };
+    let opens = |folder: &'static str| move |event: &Event| event.is_examine_of(folder);
     let faults = home.source.faults();
     faults.always(opens("Folder 1"), Fault::Eof);
     faults.always(
@@ -621,8 +618,7 @@ fn a_message_in_two_folders_gets_the_labels_of_both_though_the_second_cannot_be_
     let there = home.source.messages("INBOX").remove(0);
     let mailboxes = home.source.mailboxes();
     mailboxes.deliver("Lists/Rust", &there.octets, there.internal_date, &[]);
-    let is_opened =
-        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Rust");
+    let is_opened = |event: &Event| event.is_examine_of("Rust");
     let refusal = Fault::Instead("<T> NO [INUSE] Busy".to_owned());
     home.source.faults().once(is_opened, refusal);
     assert_eq!(home.run().status, Some(69));
@@ -642,8 +638,7 @@ fn a_message_that_is_moved_is_no_copy_although_some_folder_can_never_be_read() {
         { "source": "Lists/Rust", "labels": ["Rust"] },
         { "source": "Lists/*", "target": "Archive" },
     ]}));
-    let is_opened =
-        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Secret");
+    let is_opened = |event: &Event| event.is_examine_of("Secret");
     let refusal = Fault::Instead("<T> NO [NOPERM] No".to_owned());
     home.source.faults().always(is_opened, refusal);
     let uid = deliver(&home, "INBOX", &mail("letter"));
@@ -739,8 +734,7 @@ fn since_warns_of_the_folders_that_failed_and_holds_for_the_others() {
         mailboxes.deliver(folder, &mail(folder), old, &[]);
     }
     home.run_ok();
-    let junk_is_opened =
-        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Junk");
+    let junk_is_opened = |event: &Event| event.is_examine_of("Junk");
     let refusal = Fault::Instead("<T> NO [NOPERM] Permission denied".to_owned());
     home.source.faults().always(junk_is_opened, refusal);
     let day = (Utc::now() - TimeDelta::days(50)).format("%Y-%m-%d");

@@ -90,8 +90,7 @@ fn since_holds_for_a_folder_that_failed_as_soon_as_it_can_be_read() {
     mailboxes.deliver("INBOX", &message(0), old, &[]);
     mailboxes.deliver("Lists", &message(1), old, &[]);
     home.run_ok();
-    let is_opened =
-        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Lists");
+    let is_opened = |event: &Event| event.is_examine_of("Lists");
     let refusal = Fault::Instead("<T> NO [INUSE] Busy".to_owned());
     home.source.faults().once(is_opened, refusal);
     let day = (Utc::now() - TimeDelta::days(50)).format("%Y-%m-%d");
@@ -224,8 +223,7 @@ fn a_message_that_is_due_in_a_folder_that_cannot_be_read_makes_no_busy_loop() {
             .len(),
         1
     );
-    let is_opened =
-        |event: &Event| event.is_command("EXAMINE") && format!("{event:?}").contains("Lists");
+    let is_opened = |event: &Event| event.is_examine_of("Lists");
     home.source
         .faults()
         .always(is_opened, refusal("[NOPERM] Permission denied"));

@@ -46,6 +46,13 @@ impl Event {
         matches!(&self.kind, EventKind::Command { name, .. } if name == wanted)
     }
 
+    /// Whether this is an EXAMINE of a mailbox whose name contains `part`.
+    #[must_use]
+    pub fn is_examine_of(&self, part: &str) -> bool {
+        matches!(&self.kind, EventKind::Command { name, line, .. }
+            if name == "EXAMINE" && line.contains(part))
+    }
+
     /// Whether this is a response line that contains `part`.
     #[must_use]
     pub fn is_line(&self, part: &str) -> bool {
