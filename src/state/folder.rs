@@ -85,11 +85,9 @@ impl FolderState {
         self.last_sync.max(self.first_seen)
     }
 
-    /// Whether there are messages of it that are not done, or that a person is told of.
-    pub(crate) fn has_entries(&self) -> bool {
-        let is_empty =
-            self.parked.is_empty() && self.orphans().is_empty() && self.refused.is_empty();
-        !is_empty
+    /// Whether messages of it are parked or refused.
+    pub(crate) fn has_parked_or_refused(&self) -> bool {
+        !(self.parked.is_empty() && self.orphans().is_empty() && self.refused.is_empty())
     }
 
     /// Whether the cursor may pass a UID.
@@ -176,9 +174,11 @@ impl State {
     /// What is remembered of a folder, if anything is.
     #[must_use]
     pub fn folder_named(&self, name: &str) -> Option<&FolderState> {
-        self.folders()
-            .find(|(other, _)| *other == name)
-            .map(|(_, folder)| folder)
+        if name == self.folder_name {
+            Some(&self.folder)
+        } else {
+            self.other_folders.get(name)
+        }
     }
 
     /// The name of the folder that the events are about; empty in a state of an earlier release, which had

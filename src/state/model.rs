@@ -303,7 +303,7 @@ impl State {
             let age = folder.last_seen().map(|last| now - last);
             match age {
                 _ if name.is_empty() => age.is_some_and(|age| age <= KEEP_LOST),
-                Some(age) => age <= KEEP_VANISHED || folder.has_entries(),
+                Some(age) => age <= KEEP_VANISHED || folder.has_parked_or_refused(),
                 None => true,
             }
         };

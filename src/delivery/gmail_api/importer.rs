@@ -104,7 +104,7 @@ impl Importer {
                         return ImportResult::Settled(Outcome::Returned(uploaded));
                     }
                 }
-                meaning => return self.not_stored(meaning, &refusal, message, uploaded),
+                _ => return self.not_stored(&error, &refusal, message, uploaded),
             }
         }
     }
@@ -180,13 +180,12 @@ impl Importer {
 
     fn not_stored(
         &self,
-        meaning: ApiErrorMeaning,
+        error: &ApiError,
         refusal: &Refusal,
         message: Arc<Message>,
         uploaded: Uploaded,
     ) -> ImportResult {
-        let error = ApiError::of(&refusal.response);
-        match meaning {
+        match error.meaning() {
             ApiErrorMeaning::TooManyConnections => {
                 let rests = Consequence::Rest(RestReason::Connections);
                 let error = self.client.error(ErrorKind::Resting, error);

@@ -32,7 +32,7 @@ pub(crate) struct PassSummary {
     pub used_gmail: bool,
     /// The failures of single folders, which did not stop the others.
     pub failures: Vec<Error>,
-    /// Why labels are still owed: Gmail failed, after the mail of every folder was copied.
+    /// Why labels are still owed: Gmail failed after the mail of a folder was copied.
     pub label_failure: Option<Error>,
 }
 

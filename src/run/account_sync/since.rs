@@ -68,7 +68,7 @@ impl AccountSync<'_> {
         let mut names: Vec<String> = pending
             .iter()
             .take(MAX_NAMED)
-            .map(|name| format!("\"{}\"", Untrusted::new(name)))
+            .map(|name| format!("{:?}", Untrusted::new(name)))
             .collect();
         if let Some(more @ 1..) = pending.len().checked_sub(MAX_NAMED) {
             names.push(format!("{more} more"));

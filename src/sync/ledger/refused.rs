@@ -7,8 +7,6 @@ use crate::message::{Digest, LoggedMessage, MessageId, Uid};
 use crate::state::{Event, RefusedMessage};
 use crate::sync::ledger::Ledger;
 
-const LEFT_SOURCE: &str = RefusedMessage::LEFT_SOURCE;
-
 impl Ledger<'_> {
     /// This message is given up for good, for a reason that a person can read.
     pub fn refuse(
@@ -30,8 +28,7 @@ impl Ledger<'_> {
         id: Option<MessageId>,
         digest: Option<Digest>,
     ) -> Result<()> {
-        let refused = self.refused(Some(uid), id, None, LEFT_SOURCE.to_owned(), "");
-        let refused = RefusedMessage { digest, ..refused };
+        let refused = self.left_source(Some(uid), id, digest);
         self.store.record(Event::Refused { uid, refused })
     }
 
@@ -42,9 +39,21 @@ impl Ledger<'_> {
         id: Option<MessageId>,
         digest: Option<Digest>,
     ) -> Result<()> {
-        let refused = self.refused(None, id, None, LEFT_SOURCE.to_owned(), "");
-        let refused = RefusedMessage { digest, ..refused };
+        let refused = self.left_source(None, id, digest);
         self.store.record(Event::OrphanLost { orphan, refused })
+    }
+
+    fn left_source(
+        &mut self,
+        uid: Option<Uid>,
+        id: Option<MessageId>,
+        digest: Option<Digest>,
+    ) -> RefusedMessage {
+        let why = RefusedMessage::LEFT_SOURCE.to_owned();
+        RefusedMessage {
+            digest,
+            ..self.refused(uid, id, None, why, "")
+        }
     }
 
     fn refused(
